@@ -1,0 +1,8 @@
+"""The one exception that is the user's business."""
+
+
+class UserError(Exception):
+    """A mistake the user can mend. The message is one sentence: what is wrong, where, and what to do.
+
+    `mammoseg.cli.command` prints it without a traceback and exits with status 2.
+    """
