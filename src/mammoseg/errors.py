@@ -6,3 +6,10 @@ class UserError(Exception):
 
     `mammoseg.cli.command` prints it without a traceback and exits with status 2.
     """
+
+
+class UnreadableImage(Exception):
+    """One image cannot be used. The message says why in a few words, without path and without header text.
+
+    `prepare` collects these into one table; `dataset.on_bad` decides whether it goes on.
+    """

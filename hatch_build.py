@@ -1,0 +1,15 @@
+"""Puts conf/ into the wheel as mammoseg/conf.
+
+Only into standard wheels: a static force-include would leave a stale copy behind an editable install.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class ConfHook(BuildHookInterface):
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version == "standard":
+            build_data["force_include"][str(Path(self.root, "conf"))] = "mammoseg/conf"

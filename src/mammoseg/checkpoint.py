@@ -1,0 +1,99 @@
+"""What a checkpoint carries besides weights, and what it must not: configs as plain values, no path, no code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from mammoseg.errors import UserError
+
+KEY = "mammoseg"
+SECTIONS = (
+    *("dataset", "split", "augment", "model", "loss", "optimizer", "scheduler", "trainer"),
+    *("batch_size", "num_workers", "seed", "threshold", "channels_last"),
+)
+PLACES = ("root", "store", "default_root_dir")  # settings of the dataset and trainer that name the user's folders
+# A stored _target_ is code that somebody else may have written. All of monai would include its downloaders.
+REBUILT = ("dataset", "split", "model", "loss", "trainer")
+TRUSTED = ("mammoseg.", "torch.nn.", "monai.networks.nets.", "monai.losses.", "lightning.Trainer")
+
+
+def portable(cfg: DictConfig) -> dict[str, Any]:
+    """The part of a run's config that rebuilds it elsewhere: plain values, without the user's folders."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    return without_places({name: plain[name] for name in SECTIONS})
+
+
+def without_places(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: None if key in PLACES else without_places(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [without_places(value) for value in node]
+    return node
+
+
+class Carry(Callback):
+    """Puts `config` and `about` into each checkpoint, and takes the user's folders out of it."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], about: dict[str, Any]) -> None:
+        self.folder = folder.resolve()
+        self.carried = {"config": config, "about": about}
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[KEY] = self.carried
+        # ModelCheckpoint's state names absolute paths; below the run folder they mean the same.
+        checkpoint["callbacks"] = replaced(checkpoint["callbacks"], f"{self.folder}/", "run:/")
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["callbacks"] = replaced(checkpoint["callbacks"], "run:/", f"{self.folder}/")
+
+
+def replaced(node: Any, old: str, new: str) -> Any:
+    """`node` with `old` at the start of each string, also of keys, replaced by `new`."""
+    if isinstance(node, dict):
+        return {replaced(key, old, new): replaced(value, old, new) for key, value in node.items()}
+    if isinstance(node, str) and node.startswith(old):
+        return new + node.removeprefix(old)
+    return node
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The checkpoint at `path`, loaded with weights_only=True. Raises UserError if it is no checkpoint of ours."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; give the path of a checkpoints/best.ckpt or last.ckpt")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler meets: the file is no checkpoint
+        raise UserError(
+            f"{path}: not a checkpoint that can be loaded safely (weights only); train one with mammoseg.train"
+        ) from error
+    if not isinstance(checkpoint, dict) or KEY not in checkpoint:
+        raise UserError(f"{path}: not a checkpoint of mammoseg; train one with mammoseg.train")
+    for target in targets([checkpoint[KEY]["config"][section] for section in REBUILT]):
+        if not target.startswith(TRUSTED):
+            raise UserError(
+                f"{path}: its config wants to call {target}, which is not on the list of trusted parts; "
+                "rebuild the network in Python and load the weights yourself"
+            )
+    return checkpoint
+
+
+def targets(node: Any) -> Iterator[str]:
+    """Every `_target_` below `node`."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        node = list(node.values())
+    if isinstance(node, list):
+        for value in node:
+            yield from targets(value)

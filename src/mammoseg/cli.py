@@ -1,0 +1,76 @@
+"""The way into every command: finds `conf/`, wraps Hydra, and turns a user's mistake into one sentence.
+
+Imports no torch, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException, InstantiationException
+from omegaconf.errors import OmegaConfBaseException
+
+from mammoseg.errors import UserError
+
+
+def conf_dir() -> Path:
+    """`conf/`, inside the package when installed from a wheel, else at the top of the checkout."""
+    here = Path(__file__).resolve().parent
+    for candidate in (here / "conf", here.parents[1] / "conf"):
+        if (candidate / "train.yaml").is_file():
+            return candidate
+    raise FileNotFoundError(f"conf/ is neither in {here} nor two folders above it; reinstall mammoseg")
+
+
+def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
+    """Make `main(cfg)` a command with the config `conf/<name>.yaml`.
+
+    Exit status: 0 done; 2 the user's mistake, told in one sentence; a bug keeps its traceback.
+    """
+
+    def wrap(main: Callable[[Any], Any]) -> Callable[[], None]:
+        @functools.wraps(main)
+        def run() -> None:
+            # Hydra would swallow the exception and exit with 1 before it reaches us.
+            os.environ["HYDRA_FULL_ERROR"] = "1"
+            decorate = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)
+            try:
+                decorate(main)()
+            except Exception as error:
+                sentence = mistake(error)
+                if sentence is None:
+                    raise
+                print(f"mammoseg {name}: {sentence}", file=sys.stderr)
+                sys.exit(2)
+            except KeyboardInterrupt:
+                print(f"mammoseg {name}: stopped by you; what was finished is kept", file=sys.stderr)
+                sys.exit(130)
+
+        return run
+
+    return wrap
+
+
+def mistake(error: BaseException) -> str | None:
+    """What to tell the user, or None if `error` is a bug of ours."""
+    for cause in causes(error):
+        if isinstance(cause, UserError):
+            return str(cause)
+    if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(
+        error, InstantiationException
+    ):
+        return str(error)
+    return None
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """`error` and what it was raised from: `hydra.utils.instantiate` wraps what a constructor raises."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

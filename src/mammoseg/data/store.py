@@ -1,0 +1,120 @@
+"""The prepared images on disk: memory-mapped arrays and cases.csv, whole or not there at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+TEMPORARY = ".unfinished-"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of cases.csv. Its row number is the `case` of a batch."""
+
+    case: str
+    patient: str
+    density: int  # ACR category 1-4
+    side: str
+    view: str
+    split: str  # the dataset's own part, or empty
+    masses: int
+    mass_pixels: int  # of the prepared mask
+    height: int  # of the image before cropping, in pixels
+    width: int
+    top: int  # the box that was kept: rows [top, bottom), columns [left, right)
+    bottom: int
+    left: int
+    right: int
+    whole: int  # 1 if the crop would have cut a mass, so that the whole image was kept
+
+
+@dataclass(frozen=True)
+class Store:
+    """Prepared images.
+
+    Shapes: images (N, size, size) float32, masks (N, size, size) uint8 in {0, 1}, both memory-mapped;
+    cases: N rows in the same order. `skipped`: (file, reason) of what was left out.
+    """
+
+    folder: Path
+    images: NDArray[np.float32]
+    masks: NDArray[np.uint8]
+    cases: list[Case]
+    skipped: list[tuple[str, str]]
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        about = json.loads((folder / "about.json").read_text())
+        with (folder / "cases.csv").open(newline="") as lines:
+            cases = [from_text(row) for row in csv.DictReader(lines)]
+        return cls(
+            folder=folder,
+            images=np.load(folder / "images.npy", mmap_mode="r"),
+            masks=np.load(folder / "masks.npy", mmap_mode="r"),
+            cases=cases,
+            skipped=[(file, reason) for file, reason in about["skipped"]],
+        )
+
+    @property
+    def density(self) -> NDArray[np.int64]:
+        """(N,) in 0..3, the form in which batches and criteria take it."""
+        return np.array([case.density - 1 for case in self.cases], dtype=np.int64)
+
+
+def from_text(row: dict[str, str]) -> Case:
+    return Case(**{f.name: int(row[f.name]) if f.type == "int" else row[f.name] for f in fields(Case)})
+
+
+def write_cases(path: Path, cases: list[Case]) -> None:
+    with path.open("w", newline="") as lines:
+        table = csv.DictWriter(lines, [f.name for f in fields(Case)], lineterminator="\n")
+        table.writeheader()
+        table.writerows(asdict(case) for case in cases)
+
+
+@contextmanager
+def appears_whole(folder: Path) -> Iterator[Path]:
+    """A scratch folder that becomes `folder` when the block ends well, and vanishes when it does not.
+
+    Two processes may prepare the same store at once: both results are equal, and the first one stays.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder.parent)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-", dir=folder.parent))
+    try:
+        yield scratch
+        try:
+            os.replace(scratch, folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Scratch folders of processes that were killed."""
+    for leftover in parent.glob(f"{TEMPORARY}*"):
+        if not is_alive(int(leftover.name.removeprefix(TEMPORARY).split("-")[0])):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

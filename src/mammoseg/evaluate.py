@@ -1,0 +1,21 @@
+"""`python -m mammoseg.evaluate ckpt=...`: test results again from a checkpoint, equal to its run's to the last digit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from mammoseg.cli import command
+
+
+@command("evaluate")
+def main(cfg: DictConfig) -> None:
+    from mammoseg.evaluation import evaluate  # heavy imports here: --help must not wait for torch
+
+    evaluate(Path(cfg.ckpt).expanduser(), cfg.root, cfg.store, Path(HydraConfig.get().runtime.output_dir))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""From a checkpoint back to the objects of its run, and their test results."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from mammoseg import checkpoint, results
+from mammoseg.errors import UserError
+from mammoseg.report import tables
+from mammoseg.run import build_datamodule, build_segmenter, quiet
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(path: Path, root: str | None, store: str | None, folder: Path) -> list[results.Row]:
+    """Test the checkpoint at `path` on its own test part; writes results.csv and summary.md into `folder`.
+
+    Where the run's results.csv stands beside the checkpoint, the two are compared and the outcome is told.
+    Raises UserError for a file that is no checkpoint, or where the dataset is not known.
+    """
+    quiet()
+    loaded = checkpoint.read(path)
+    run_folder = path.resolve().parents[1]
+    cfg = OmegaConf.create(loaded[checkpoint.KEY]["config"])
+    assert isinstance(cfg, DictConfig)
+    place(cfg, run_folder, root, store)
+    datamodule = build_datamodule(cfg)
+    segmenter = build_segmenter(cfg)
+    segmenter.load_state_dict(loaded["state_dict"])
+    writer = results.ResultsWriter(folder / "results.csv", loaded[checkpoint.KEY]["about"])
+    trainer: lightning.Trainer = instantiate(
+        cfg.trainer, callbacks=[writer], logger=False, enable_progress_bar=False, enable_checkpointing=False
+    )
+    trainer.test(segmenter, datamodule=datamodule, verbose=False)
+    rows = results.read(folder / "results.csv")
+    (folder / "summary.md").write_text(tables.markdown(rows))
+    tables.show(rows, folder)
+    compare(rows, run_folder / "results.csv")
+    return rows
+
+
+def place(cfg: DictConfig, run_folder: Path, root: str | None, store: str | None) -> None:
+    """Fill in the user's folders, which a checkpoint does not carry; augmentation is for training only."""
+    composed = run_folder / ".hydra" / "config.yaml"
+    known: Any = OmegaConf.load(composed) if composed.is_file() else OmegaConf.create()
+    cfg.dataset.root = root or OmegaConf.select(known, "dataset.root")
+    cfg.dataset.store = store or OmegaConf.select(known, "dataset.store") or "data/prepared"
+    cfg.augment = None
+    if cfg.dataset.root is None:
+        raise UserError(
+            f"a checkpoint does not say where its dataset ({cfg.dataset.name}) lies, and {composed} is not there; "
+            "give it as root=<folder>"
+        )
+
+
+def compare(rows: list[results.Row], beside: Path) -> None:
+    if not beside.is_file():
+        return
+    before = {row["case"]: [row[name] for name in results.COUNTS] for row in results.read(beside)}
+    now = {row["case"]: [row[name] for name in results.COUNTS] for row in rows}
+    if before == now:
+        print("identical to the results of the training run, to the last pixel")
+        return
+    changed = sum(before.get(case) != now.get(case) for case in before.keys() | now.keys())
+    log.warning(
+        "%d of %d images differ from the training run's results.csv: another processor or library version "
+        "rounds differently, last.ckpt is not best.ckpt, or the data changed",
+        changed,
+        len(before.keys() | now.keys()),
+    )

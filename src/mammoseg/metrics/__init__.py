@@ -1,0 +1,21 @@
+"""Metrics: what the paper's tables report, with torchmetrics' Metric interface."""
+
+from mammoseg.metrics.pixel import (
+    DSC,
+    Accuracy,
+    MeanOverImages,
+    Pooled,
+    RelativeAreaDifference,
+    Sensitivity,
+    count,
+)
+
+__all__ = [
+    "DSC",
+    "Accuracy",
+    "MeanOverImages",
+    "Pooled",
+    "RelativeAreaDifference",
+    "Sensitivity",
+    "count",
+]

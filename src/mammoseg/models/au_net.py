@@ -1,0 +1,109 @@
+"""AU-Net, the attention-guided dense-upsampling network (Sun et al., Phys. Med. Biol. 65(5):055005, 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mammoseg.errors import UserError
+
+STAGES = 5  # four poolings: height and width must be multiples of 16
+REDUCTION = 16  # of the channel attention
+
+
+def conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+class ResUnit(nn.Module):
+    """Encoder stage: one convolution, then two with an identity shortcut around them.
+
+    The shortcut starts after the first convolution, so it needs no projection.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.enter = conv_bn_relu(in_channels, out_channels)
+        self.residual = nn.Sequential(
+            conv_bn_relu(out_channels, out_channels),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+            nn.BatchNorm2d(out_channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        entered = self.enter(features)
+        return torch.relu(entered + self.residual(entered))
+
+
+class ChannelAttention(nn.Module):
+    """Squeeze-and-excitation: each channel scaled by a gate in (0, 1) computed from all channel means."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(channels // REDUCTION, 1)  # narrow networks would otherwise squeeze to nothing
+        self.gate = nn.Sequential(
+            nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, channels), nn.Sigmoid()
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features * self.gate(features.mean(dim=(2, 3)))[:, :, None, None]
+
+
+class AUBlock(nn.Module):
+    """Decoder stage: dense and bilinear up-sampling, fusion with the skip, attention, two convolutions.
+
+    Shapes: high (B, 2C, H, W), skip (B, C, 2H, 2W) -> (B, C, 2H, 2W).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bilinear = nn.Sequential(
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+            conv_bn_relu(2 * channels, channels),
+        )
+        self.dense = nn.Sequential(conv_bn_relu(2 * channels, 4 * channels), nn.PixelShuffle(2))
+        self.fuse = conv_bn_relu(channels, channels)
+        self.attention = ChannelAttention(2 * channels)
+        self.decode = nn.Sequential(
+            conv_bn_relu(2 * channels, channels), conv_bn_relu(channels, channels)
+        )
+
+    def forward(self, high: Tensor, skip: Tensor) -> Tensor:
+        fused = self.fuse(skip + self.dense(high))
+        return self.decode(self.attention(torch.cat([fused, self.bilinear(high)], dim=1)))
+
+
+class AUNet(nn.Module):
+    """Asymmetric encoder-decoder with an attention-guided up-sampling (AU) block in each decoder stage.
+
+    Shapes: image (B, in_channels, H, W) -> logits (B, out_channels, H, W); H and W multiples of 16.
+    `width`: channels of the first stage, doubled in each of the next four; 64 is the published size
+    (75,493,945 parameters with one input channel and one logit).
+    Raises UserError for a width below 1.
+    Source: Sun et al. 2020; structure as in the authors' published model, written from its description.
+    """
+
+    def __init__(self, width: int = 64, in_channels: int = 1, out_channels: int = 1) -> None:
+        super().__init__()
+        if width < 1:
+            raise UserError(f"model.width={width}, but a network needs at least 1 channel")
+        channels = [width * 2**stage for stage in range(STAGES)]
+        self.encoder = nn.ModuleList(
+            ResUnit(before, after)
+            for before, after in zip([in_channels, *channels], channels, strict=False)
+        )
+        self.decoder = nn.ModuleList(AUBlock(count) for count in reversed(channels[:-1]))
+        self.head = nn.Conv2d(width, out_channels, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        skips = [self.encoder[0](image)]
+        for stage in self.encoder[1:]:
+            skips.append(stage(nn.functional.max_pool2d(skips[-1], 2)))
+        features = skips.pop()
+        for block in self.decoder:
+            features = block(features, skips.pop())
+        return self.head(features)

@@ -1,0 +1,124 @@
+"""What reaches Weights & Biases, and what must not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mammoseg.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import WandbLogger
+
+    from mammoseg.report.figures import Example
+
+MODES = ("offline", "online", "disabled")
+
+
+class WandbReport:
+    """One W&B run for one training run, in `folder`/wandb.
+
+    `mode`: offline unless the user says online, here or in WANDB_MODE; disabled writes nothing.
+    `about`: run, dataset, model, loss, fold, seed; the run's name, group and tags follow from it.
+    Of the user's machine nothing is recorded: no paths, host name, command line, code or console.
+    Raises UserError for an unknown mode.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        about: Mapping[str, Any],
+        mode: str = "offline",
+        project: str = "mammoseg",
+        entity: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        if mode not in MODES:
+            raise UserError(f"logger.mode={mode} (or WANDB_MODE), but the choices are {', '.join(MODES)}")
+        self.folder = folder
+        self.about = dict(about)
+        self.mode = mode
+        self.project = project
+        self.entity = entity
+        self.settings = dict(settings or {})
+        self.logger: WandbLogger | None = None
+
+    def loggers(self) -> list[WandbLogger]:
+        """The Lightning logger, made at the first call; none when disabled."""
+        if self.mode == "disabled":
+            return []
+        if self.logger is None:
+            self.logger = self.start()
+        return [self.logger]
+
+    def start(self) -> WandbLogger:
+        import wandb
+        from lightning.pytorch.loggers import WandbLogger
+
+        # The environment wins over the argument inside wandb, so both must say the same.
+        os.environ["WANDB_MODE"] = self.mode
+        about = self.about
+        run = wandb.init(
+            dir=str(self.folder),
+            project=self.project,
+            entity=self.entity,
+            mode=self.mode,  # type: ignore[arg-type]
+            name=about["run"],
+            group="-".join(str(about[name]) for name in ("dataset", "model", "loss")),
+            tags=[str(about[name]) for name in ("dataset", "model", "loss")],
+            config={**self.settings, "about": about},
+            settings=private_settings(),
+            reinit="finish_previous",
+        )
+        return WandbLogger(experiment=run, save_dir=str(self.folder))
+
+    def images(self, shown: Sequence[Example]) -> None:
+        """One image per example, with truth and prediction as mask layers."""
+        if self.logger is None:
+            return
+        import wandb
+
+        names = {0: "background", 1: "mass"}
+        pictures = [
+            wandb.Image(
+                np.uint8(np.clip(item.image, 0, 1) * 255),
+                caption=f"ACR {item.row['density']}, {item.row['case']}, DSC {item.row['dsc']:.3f}",
+                masks={
+                    "truth": {"mask_data": item.mask, "class_labels": names},
+                    "prediction": {
+                        "mask_data": np.uint8(item.prob > item.threshold),
+                        "class_labels": names,
+                    },
+                },
+            )
+            for item in shown
+        ]
+        self.logger.experiment.log({"test/overlays": pictures})
+
+    def finish(self) -> None:
+        if self.logger is not None:
+            self.logger.experiment.finish()
+            self.logger = None
+
+
+def private_settings() -> Any:
+    """Nothing about the machine: host, user, paths, command line, git, code, packages, console."""
+    import wandb
+
+    return wandb.Settings(
+        console="off",
+        disable_code=True,
+        disable_git=True,
+        disable_job_creation=True,
+        host="",
+        program="mammoseg",
+        save_code=False,
+        silent=True,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_save_requirements=False,
+    )

@@ -1,0 +1,190 @@
+"""One run and its folder: from a composed config to checkpoints, results.csv, tables and pictures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger
+from omegaconf import DictConfig, OmegaConf
+
+from mammoseg import checkpoint, results
+from mammoseg.data.datamodule import MammogramDataModule
+from mammoseg.errors import UserError
+from mammoseg.report import figures, tables
+from mammoseg.report.console import EpochLines
+from mammoseg.report.wandb import WandbReport
+from mammoseg.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydicom", "mammoseg")
+
+
+def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
+    return MammogramDataModule(
+        dataset=instantiate(cfg.dataset),
+        splitter=instantiate(cfg.split),
+        batch_size=cfg.batch_size,
+        num_workers=cfg.num_workers,
+        augment=instantiate(cfg.augment),
+        seed=cfg.seed,
+    )
+
+
+def build_segmenter(cfg: DictConfig) -> Segmenter:
+    return Segmenter(
+        net=instantiate(cfg.model),
+        criterion=instantiate(cfg.loss),
+        optimizer=instantiate(cfg.optimizer),
+        scheduler=instantiate(cfg.scheduler),
+        threshold=cfg.threshold,
+        channels_last=cfg.channels_last,
+    )
+
+
+class Run:
+    """Train, test and report one composed config in `folder`.
+
+    Written there: checkpoints/best.ckpt (by validation DSC) and last.ckpt, split.csv, metrics.csv,
+    results.csv, summary.md, curves.png, overlays.png, versions.json, and the W&B run.
+    """
+
+    def __init__(self, cfg: DictConfig, folder: Path, about: dict[str, Any]) -> None:
+        self.cfg = cfg
+        self.folder = folder
+        self.about = about
+        quiet()
+        lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+        self.datamodule = build_datamodule(cfg)
+        self.segmenter = build_segmenter(cfg)
+        self.report: WandbReport = instantiate(cfg.logger)(
+            folder=folder, about=about, settings=checkpoint.portable(cfg)
+        )
+        self.metrics_log: CSVLogger | None = None
+        self.best = ModelCheckpoint(
+            dirpath=folder / "checkpoints",
+            filename="best",
+            monitor="val/dsc",
+            mode="max",
+            save_last=True,
+            enable_version_counter=False,
+        )
+
+    def train(self) -> Run:
+        resumed = self.resume_from()
+        # Before any output: a wrong folder, split or theta ends here, with nothing half-written.
+        self.datamodule.setup()
+        self.write_beginnings()
+        trainer = self.trainer()
+        trainer.fit(self.segmenter, datamodule=self.datamodule, ckpt_path=resumed, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        return self
+
+    def test(self) -> Run:
+        self.trainer().test(
+            self.segmenter,
+            datamodule=self.datamodule,
+            ckpt_path=self.best.best_model_path,
+            weights_only=True,
+            verbose=False,
+        )
+        rows = results.read(self.folder / "results.csv")
+        (self.folder / "summary.md").write_text(tables.markdown(rows))
+        figures.curves(self.folder / "metrics.csv", self.folder / "curves.png")
+        shown = figures.examples(rows, self.datamodule, self.segmenter)
+        figures.overlays(shown, self.folder / "overlays.png")
+        self.report.images(shown)
+        tables.show(rows, self.folder)
+        return self
+
+    @property
+    def score(self) -> float:
+        """The validation DSC of the kept checkpoint: what a sweep maximises."""
+        assert self.best.best_model_score is not None
+        return float(self.best.best_model_score)
+
+    def trainer(self) -> lightning.Trainer:
+        callbacks: list[Callback] = [
+            self.best,
+            checkpoint.Carry(self.folder, checkpoint.portable(self.cfg), self.about),
+            results.ResultsWriter(self.folder / "results.csv", self.about),
+            EpochLines(),
+        ]
+        callbacks.append(LearningRateMonitor())
+        if self.cfg.patience is not None:
+            callbacks.append(EarlyStopping("val/dsc", mode="max", patience=self.cfg.patience))
+        bar = self.cfg.trainer.enable_progress_bar and sys.stdout.isatty()
+        trainer: lightning.Trainer = instantiate(
+            self.cfg.trainer, callbacks=callbacks, logger=self.loggers(), enable_progress_bar=bar
+        )
+        if trainer.world_size > 1:
+            raise UserError(
+                f"trainer.devices={self.cfg.trainer.devices}: one run trains on one device for now; "
+                "set trainer.devices=1 and sweep over several runs instead"
+            )
+        return trainer
+
+    def loggers(self) -> list[Logger]:
+        """Made once: a second CSVLogger would delete what training wrote when the test begins."""
+        if self.metrics_log is None:
+            with warnings.catch_warnings():
+                # It warns of a folder that is not empty; ours holds the composed config already.
+                warnings.filterwarnings("ignore", message="Experiment logs directory")
+                self.metrics_log = CSVLogger(self.folder, name="", version="")
+                assert self.metrics_log.experiment
+        return [self.metrics_log, *self.report.loggers()]
+
+    def resume_from(self) -> str | None:
+        """The checkpoint to go on from; the best one so far, beside it, comes along."""
+        if self.cfg.ckpt_path is None:
+            return None
+        path = Path(self.cfg.ckpt_path).expanduser()
+        checkpoint.read(path)  # told in one sentence if it is none
+        best = path.with_name("best.ckpt")
+        mine = self.folder / "checkpoints" / "best.ckpt"
+        if best.is_file() and best.resolve() != mine.resolve():
+            mine.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(best, mine)
+        return str(path)
+
+    def write_beginnings(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.datamodule.split.write(self.folder / "split.csv", self.datamodule.store.cases)
+        versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+        (self.folder / "versions.json").write_text(json.dumps(versions, indent=1) + "\n")
+
+    def finish(self) -> None:
+        """W&B must be closed between the jobs of a sweep, or the next job lands in this one's run."""
+        self.report.finish()
+
+
+def quiet() -> None:
+    """Lightning's notes about devices and tips are not the user's business; warnings stay."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+    # Lightning 2.6 calls a name that torch 2.13 has renamed.
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+    torch.set_float32_matmul_precision("high")
+
+
+def about(cfg: DictConfig, choices: Any) -> dict[str, Any]:
+    """What tells one run from another, as it stands in results.csv and on W&B."""
+    fold = OmegaConf.select(cfg, "split.fold", default="")
+    named = {"dataset": cfg.dataset.name, "model": choices.model, "loss": choices.loss}
+    run = "-".join([*named.values(), *([f"fold{fold}"] if fold != "" else []), f"seed{cfg.seed}"])
+    return {"run": run, **named, "fold": fold, "seed": cfg.seed}

@@ -1,0 +1,114 @@
+"""The LightningModule: net + criterion + metrics + optimiser. Knows no dataset, file or plot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MetricCollection
+
+from mammoseg.errors import UserError
+from mammoseg.losses import Criterion
+from mammoseg.metrics import DSC, Accuracy, MeanOverImages, RelativeAreaDifference, Sensitivity, count
+
+FORMULAS = {
+    "dsc": DSC,
+    "area_difference": RelativeAreaDifference,
+    "sensitivity": Sensitivity,
+    "accuracy": Accuracy,
+}
+Batch = dict[str, Tensor]
+
+
+class Segmenter(lightning.LightningModule):
+    """Trains `net` with `criterion` and reports the paper's four metrics.
+
+    Batches are dicts: image (B, 1, H, W), mask (B, 1, H, W) in {0, 1}, density (B,) in 0..3, case (B,).
+    `optimizer`: parameters -> Optimizer; `scheduler`: Optimizer -> LRScheduler, stepped once an epoch.
+    `threshold`: a pixel is mass above this probability. `channels_last`: memory layout, a speed matter.
+
+    Logs train/loss and train/<term>; val/<metric> and test/<metric>, pooled over pixels;
+    test/image_<metric>, the mean over images; test/<metric>_density<1-4>, pooled per ACR category.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        criterion: Criterion,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = torch.optim.Adam,
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        threshold: float = 0.5,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 < threshold < 1:
+            raise UserError(f"threshold={threshold}, but a probability lies between 0 and 1")
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.net = net.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.criterion = criterion
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.cut = math.log(threshold / (1 - threshold))  # on logits: no sigmoid to compute or to round
+        pooled = MetricCollection({name: metric() for name, metric in FORMULAS.items()})
+        means = {f"image_{name}": MeanOverImages(metric) for name, metric in FORMULAS.items()}
+        self.val_metrics = pooled.clone(prefix="val/")
+        self.test_metrics = pooled.clone(prefix="test/")
+        self.test_means = MetricCollection(dict(means), prefix="test/")
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.net(image.contiguous(memory_format=self.layout))
+
+    def mask_of(self, logits: Tensor) -> Tensor:
+        return logits > self.cut
+
+    def training_step(self, batch: Batch, step: int) -> Tensor:
+        parts = self.criterion.parts(self(batch["image"]), batch["mask"], batch["density"])
+        means = {f"train/{name}": part.mean() for name, part in parts.items()}
+        loss = torch.stack(list(means.values())).sum()  # the mean over the batch is taken here, only here
+        self.log_dict(
+            {"train/loss": loss.detach(), **{name: mean.detach() for name, mean in means.items()}},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch["image"]),
+        )
+        return loss
+
+    def validation_step(self, batch: Batch, step: int) -> None:
+        logits = self(batch["image"])
+        loss = self.criterion(logits, batch["mask"], batch["density"]).mean()
+        self.log("val/loss", loss, batch_size=len(batch["image"]))
+        self.val_metrics.update(self.mask_of(logits), batch["mask"], batch["density"])
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict(self.val_metrics.compute())
+        self.val_metrics.reset()
+
+    def test_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """The rows of the store and their counts (B, 4), for the results table."""
+        mask_pred = self.mask_of(self(batch["image"]))
+        self.test_metrics.update(mask_pred, batch["mask"], batch["density"])
+        self.test_means.update(mask_pred, batch["mask"], batch["density"])
+        return {"case": batch["case"], "counts": count(mask_pred, batch["mask"])}
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict({**self.test_metrics.compute(), **self.test_means.compute()})
+        for name, metric in self.test_metrics.items():
+            for category, value in enumerate(metric.by_density(), start=1):
+                self.log(f"{name}_density{category}", value)
+        self.test_metrics.reset()
+        self.test_means.reset()
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.net.parameters())
+        # A criterion may learn its own weights.
+        if learned := list(self.criterion.parameters()):
+            optimizer.add_param_group({"params": learned})
+        if self.scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
