@@ -45,7 +45,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def show(rows: Sequence[Row], folder: Path) -> None:
-    """The table in the terminal, and where everything else lies."""
+    """The table in the terminal, and where the files lie."""
     from rich.console import Console
     from rich.table import Table
 
@@ -57,4 +57,4 @@ def show(rows: Sequence[Row], folder: Path) -> None:
         table.add_row(what, str(count), *(percent(metrics[name]) for name in HEADINGS))
     console = Console()
     console.print(table)
-    console.print(f"results.csv, overlays.png, curves.png and checkpoints: {folder}", soft_wrap=True)
+    console.print(f"written to {folder}", soft_wrap=True)

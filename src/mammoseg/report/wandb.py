@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,8 +102,11 @@ class WandbReport:
 
     def finish(self) -> None:
         if self.logger is not None:
+            files = Path(self.logger.experiment.dir)
             self.logger.experiment.finish()
             self.logger = None
+            # wandb's own debugging notes name folders of this machine, and are of no use after a good end.
+            shutil.rmtree(files.parent / "logs", ignore_errors=True)
 
 
 def private_settings() -> Any:
@@ -118,6 +122,7 @@ def private_settings() -> Any:
         program="mammoseg",
         save_code=False,
         silent=True,
+        symlink=False,
         x_disable_meta=True,
         x_disable_stats=True,
         x_save_requirements=False,
