@@ -18,7 +18,11 @@ SECTIONS = (
     *("dataset", "split", "augment", "model", "loss", "optimizer", "scheduler", "trainer"),
     *("batch_size", "num_workers", "seed", "threshold", "channels_last"),
 )
-PLACES = ("root", "store", "default_root_dir")  # settings of the dataset and trainer that name the user's folders
+PLACES = (
+    "root",
+    "store",
+    "default_root_dir",
+)  # settings of the dataset and trainer that name the user's folders
 # A stored _target_ is code that somebody else may have written. All of monai would include its downloaders.
 REBUILT = ("dataset", "split", "model", "loss", "trainer")
 TRUSTED = ("mammoseg.", "torch.nn.", "monai.networks.nets.", "monai.losses.", "lightning.Trainer")

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from mammoseg.errors import UserError
@@ -36,25 +38,39 @@ def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
 
     def wrap(main: Callable[[Any], Any]) -> Callable[[], None]:
         @functools.wraps(main)
+        def job(cfg: Any) -> Any:
+            try:
+                return main(cfg)
+            except Exception as error:
+                # In a sweep the exception must reach Hydra, so that the other jobs still run.
+                if HydraConfig.get().mode == RunMode.RUN:
+                    end(name, error)
+                raise
+
+        @functools.wraps(main)
         def run() -> None:
             # Hydra would swallow the exception and exit with 1 before it reaches us.
             os.environ["HYDRA_FULL_ERROR"] = "1"
-            decorate = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)
             try:
-                decorate(main)()
-            except Exception as error:
-                sentence = mistake(error)
-                if sentence is None:
-                    raise
-                print(f"mammoseg {name}: {sentence}", file=sys.stderr)
-                sys.exit(2)
+                hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
             except KeyboardInterrupt:
                 print(f"mammoseg {name}: stopped by you; what was finished is kept", file=sys.stderr)
                 sys.exit(130)
+            except Exception as error:
+                end(name, error)
+                raise
 
         return run
 
     return wrap
+
+
+def end(name: str, error: Exception) -> None:
+    """Exit with status 2 and one sentence if `error` is the user's mistake; otherwise do nothing."""
+    sentence = mistake(error)
+    if sentence is not None:
+        print(f"mammoseg {name}: {sentence}", file=sys.stderr)
+        sys.exit(2)
 
 
 def mistake(error: BaseException) -> str | None:
@@ -62,9 +78,7 @@ def mistake(error: BaseException) -> str | None:
     for cause in causes(error):
         if isinstance(cause, UserError):
             return str(cause)
-    if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(
-        error, InstantiationException
-    ):
+    if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
         return str(error)
     return None
 

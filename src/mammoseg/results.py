@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mammoseg.data.store import Case
-from mammoseg.segmenter import FORMULAS
+from mammoseg.metrics import FORMULAS
 
 COUNTS = ("tp", "fp", "fn", "tn")
 COLUMNS = (
@@ -40,7 +40,11 @@ class ResultsWriter(lightning.Callback):
         self.counts = {}
 
     def on_test_batch_end(  # type: ignore[override]
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Mapping[str, Tensor], *_: Any
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Mapping[str, Tensor],
+        *_: Any,
     ) -> None:
         for case, counts in zip(outputs["case"].tolist(), outputs["counts"].cpu(), strict=True):
             self.counts[case] = counts

@@ -15,14 +15,8 @@ from torchmetrics import MetricCollection
 
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
-from mammoseg.metrics import DSC, Accuracy, MeanOverImages, RelativeAreaDifference, Sensitivity, count
+from mammoseg.metrics import FORMULAS, MeanOverImages, Pooled, count
 
-FORMULAS = {
-    "dsc": DSC,
-    "area_difference": RelativeAreaDifference,
-    "sensitivity": Sensitivity,
-    "accuracy": Accuracy,
-}
 Batch = dict[str, Tensor]
 
 
@@ -99,6 +93,7 @@ class Segmenter(lightning.LightningModule):
     def on_test_epoch_end(self) -> None:
         self.log_dict({**self.test_metrics.compute(), **self.test_means.compute()})
         for name, metric in self.test_metrics.items():
+            assert isinstance(metric, Pooled)
             for category, value in enumerate(metric.by_density(), start=1):
                 self.log(f"{name}_density{category}", value)
         self.test_metrics.reset()

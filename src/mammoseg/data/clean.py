@@ -99,7 +99,7 @@ def find_breast(pixels: NDArray) -> NDArray[np.bool_]:
         (max(round(width * scale), 1), max(round(height * scale), 1)),
         interpolation=cv2.INTER_AREA,
     )
-    bright = small > background_level(small)
+    bright = small > background_level(np.asarray(small, np.float32))
     radius = max(round(OPENING * max(small.shape) / 2), 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     # Replicated edges: the breast runs into the chest-wall edge and must not be eroded from there.
@@ -165,7 +165,7 @@ def resized(image: Pixels, size: int, aspect: str) -> Pixels:
     image = padded_to_aspect(image, aspect, fill=float(image.min()))
     shrinks = min(image.shape) > size
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (size, size), interpolation=how)
+    return np.asarray(cv2.resize(image, (size, size), interpolation=how), np.float32)
 
 
 def resized_mask(mask: Mask, size: int, aspect: str) -> Mask:
@@ -190,9 +190,7 @@ def padded_to_aspect(array: NDArray, aspect: str, fill: float) -> NDArray:
     height, width = array.shape
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
-    return np.pad(
-        array, ((top, side - height - top), (left, side - width - left)), constant_values=fill
-    )
+    return np.pad(array, ((top, side - height - top), (left, side - width - left)), constant_values=fill)
 
 
 def rasterise(outlines: Sequence[NDArray], height: int, width: int) -> Mask:

@@ -133,9 +133,7 @@ class Dataset:
         """Each image prepared, or why it cannot be, in order."""
         from rich.progress import track
 
-        one = partial(
-            prepare_one, size=self.size, crop=self.crop, aspect=self.aspect, normalise=self.normalise
-        )
+        one = partial(prepare_one, size=self.size, crop=self.crop, aspect=self.aspect, normalise=self.normalise)
         workers = min(self.workers or os.cpu_count() or 1, max(len(mammograms) // FEW, 1))
         watched = partial(track, description=f"preparing {self.name}", total=len(mammograms), transient=True)
         if workers == 1:

@@ -64,9 +64,7 @@ class Splitter(ABC):
 
     def check_patients(self, split: Split, cases: Sequence[Case]) -> None:
         patients = {part: {cases[row].patient for row in rows} for part, rows in split.parts().items()}
-        shared = (patients["train"] & (patients["val"] | patients["test"])) | (
-            patients["val"] & patients["test"]
-        )
+        shared = (patients["train"] & (patients["val"] | patients["test"])) | (patients["val"] & patients["test"])
         if not shared:
             return
         if not self.shares_patients:
@@ -167,7 +165,7 @@ class Official(Splitter):
             )
         train, val, test = (np.flatnonzero(part == name) for name in ("train", "val", "test"))
         if len(val) == 0:
-            patient = np.array([cases[row].patient for row in train])
+            patient = np.array([cases[row].patient for row in train.tolist()])
             patients = np.unique(patient)
             count = max(round(self.val_share * len(patients)), 1)
             chosen = np.random.default_rng(self.seed).choice(patients, count, replace=False)

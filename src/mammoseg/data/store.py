@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,8 @@ class Store:
 
 
 def from_text(row: dict[str, str]) -> Case:
-    return Case(**{f.name: int(row[f.name]) if f.type == "int" else row[f.name] for f in fields(Case)})
+    values: dict[str, Any] = {f.name: int(row[f.name]) if f.type == "int" else row[f.name] for f in fields(Case)}
+    return Case(**values)
 
 
 def write_cases(path: Path, cases: list[Case]) -> None:

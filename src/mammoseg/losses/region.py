@@ -109,9 +109,7 @@ class RMI(Term):
     eps = 1e-6  # added to probabilities, as published
     log_eps = 1e-8  # added inside the logarithm, as published
 
-    def __init__(
-        self, radius: int = 3, pool: str | None = "max", stride: int = 3, bce_weight: float = 0.0
-    ) -> None:
+    def __init__(self, radius: int = 3, pool: str | None = "max", stride: int = 3, bce_weight: float = 0.0) -> None:
         super().__init__()
         if pool not in ("max", "avg", None):
             raise UserError(f"loss.rmi.pool={pool!r}, but the choices are max, avg and null")

@@ -2,6 +2,7 @@
 
 from mammoseg.metrics.pixel import (
     DSC,
+    FORMULAS,
     Accuracy,
     MeanOverImages,
     Pooled,
@@ -12,6 +13,7 @@ from mammoseg.metrics.pixel import (
 
 __all__ = [
     "DSC",
+    "FORMULAS",
     "Accuracy",
     "MeanOverImages",
     "Pooled",

@@ -146,3 +146,12 @@ class MeanOverImages(Metric):
 
     def by_density(self) -> Tensor:
         return self.total / self.images
+
+
+# Their names in logs and tables, in the order of the paper's tables.
+FORMULAS: dict[str, Any] = {
+    "dsc": DSC,
+    "area_difference": RelativeAreaDifference,
+    "sensitivity": Sensitivity,
+    "accuracy": Accuracy,
+}

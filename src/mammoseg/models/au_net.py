@@ -68,9 +68,7 @@ class AUBlock(nn.Module):
         self.dense = nn.Sequential(conv_bn_relu(2 * channels, 4 * channels), nn.PixelShuffle(2))
         self.fuse = conv_bn_relu(channels, channels)
         self.attention = ChannelAttention(2 * channels)
-        self.decode = nn.Sequential(
-            conv_bn_relu(2 * channels, channels), conv_bn_relu(channels, channels)
-        )
+        self.decode = nn.Sequential(conv_bn_relu(2 * channels, channels), conv_bn_relu(channels, channels))
 
     def forward(self, high: Tensor, skip: Tensor) -> Tensor:
         fused = self.fuse(skip + self.dense(high))
@@ -93,8 +91,7 @@ class AUNet(nn.Module):
             raise UserError(f"model.width={width}, but a network needs at least 1 channel")
         channels = [width * 2**stage for stage in range(STAGES)]
         self.encoder = nn.ModuleList(
-            ResUnit(before, after)
-            for before, after in zip([in_channels, *channels], channels, strict=False)
+            ResUnit(before, after) for before, after in zip([in_channels, *channels], channels, strict=False)
         )
         self.decoder = nn.ModuleList(AUBlock(count) for count in reversed(channels[:-1]))
         self.head = nn.Conv2d(width, out_channels, 1)

@@ -19,16 +19,11 @@ HEADINGS = {
 
 def lines(rows: Sequence[Row]) -> list[tuple[str, int, dict[str, float]]]:
     """(what, images, metrics as fractions): pooled, mean over images, and pooled per ACR category."""
-    by_density = {
-        category: [row for row in rows if row["density"] == category] for category in DENSITIES
-    }
+    by_density = {category: [row for row in rows if row["density"] == category] for category in DENSITIES}
     return [
         ("all, pooled over pixels", len(rows), results.pooled(rows)),
         ("all, mean over images", len(rows), results.mean_over_images(rows)),
-        *(
-            (f"ACR {category}, pooled", len(some), results.pooled(some))
-            for category, some in by_density.items()
-        ),
+        *((f"ACR {category}, pooled", len(some), results.pooled(some)) for category, some in by_density.items()),
     ]
 
 
@@ -38,7 +33,10 @@ def percent(value: float) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    table = ["| test images | n | " + " | ".join(HEADINGS.values()) + " |", "|---|---|" + "---|" * len(HEADINGS)]
+    table = [
+        "| test images | n | " + " | ".join(HEADINGS.values()) + " |",
+        "|---|---|" + "---|" * len(HEADINGS),
+    ]
     for what, count, metrics in lines(rows):
         table.append(f"| {what} | {count} | " + " | ".join(percent(metrics[name]) for name in HEADINGS) + " |")
     return "\n".join(table) + "\n"

@@ -1,0 +1,39 @@
+# Two commands on a fresh machine (Linux, Python 3.11+, make): `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(INSTALLED) ## make .venv with the pinned versions; a second call installs nothing
+
+# torch goes first and alone: nothing after it may replace the build that fits this machine.
+$(INSTALLED): pyproject.toml constraints.txt hatch_build.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "mammoseg needs Python 3.11 or newer; say which with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codecs,dev]'
+	@touch $@
+
+demo: setup ## train on synthetic mammograms and show what came out
+	$(BIN)/python -m mammoseg.train experiment=demo
+
+test: setup ## run all tests
+	$(BIN)/python -m pytest
+
+lint: setup ## ruff (check and format) and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: setup ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## remove .venv and caches; data/, outputs/ and multirun/ stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -1,0 +1,194 @@
+"""The main job through the real command, on a phantom INbreast folder that the real reader reads."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mammoseg import results
+
+# Small enough for a laptop's minute: the path is the demo's, the network is not.
+SMALL = [
+    "dataset.source.cases=30",
+    "dataset.source.height=208",
+    "dataset.size=64",
+    "model.width=2",
+    "optimizer.lr=3e-3",
+    "trainer.accelerator=cpu",
+]
+
+
+def command(name: str, *arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"mammoseg.{name}", *arguments],
+        cwd=folder,
+        env={**os.environ, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1", **environment},
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def succeed(name: str, *arguments: str, folder: Path) -> str:
+    done = command(name, *arguments, folder=folder)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("place-of-the-user")
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> Path:
+    """The folder of a run of four epochs."""
+    succeed("train", *SMALL, "trainer.max_epochs=4", f"hydra.run.dir={place}/whole", folder=place)
+    return place / "whole"
+
+
+def test_a_run_leaves_what_the_readme_promises(run: Path) -> None:
+    for name in (
+        *("results.csv", "metrics.csv", "split.csv", "summary.md", "versions.json"),
+        *("curves.png", "overlays.png", "checkpoints/best.ckpt", "checkpoints/last.ckpt"),
+    ):
+        assert (run / name).stat().st_size > 0, name
+
+
+def test_results_hold_each_test_image_once_with_all_its_pixels(run: Path) -> None:
+    with (run / "split.csv").open() as lines:
+        parts = list(csv.DictReader(lines))
+    rows = results.read(run / "results.csv")
+    assert {row["case"] for row in rows} == {part["case"] for part in parts if part["part"] == "test"}
+    assert len(rows) == len({row["case"] for row in rows})
+    assert all(sum(row[name] for name in results.COUNTS) == 64 * 64 for row in rows)
+    patients = [{part["patient"] for part in parts if part["part"] == name} for name in ("train", "val", "test")]
+    assert not (patients[0] & patients[1] or patients[0] & patients[2] or patients[1] & patients[2])
+
+
+def test_training_learns(run: Path) -> None:
+    with (run / "metrics.csv").open() as lines:
+        losses = [float(row["train/loss"]) for row in csv.DictReader(lines) if row["train/loss"]]
+    assert len(losses) == 4
+    assert losses[-1] < losses[0]
+
+
+def test_logged_metrics_follow_from_the_table(run: Path) -> None:
+    rows = results.read(run / "results.csv")
+    with (run / "metrics.csv").open() as lines:
+        (logged,) = [row for row in csv.DictReader(lines) if row["test/dsc"]]
+    for name, value in results.pooled(rows).items():
+        assert float(logged[f"test/{name}"]) == pytest.approx(value, rel=1e-6), name
+    for name, value in results.mean_over_images(rows).items():
+        assert float(logged[f"test/image_{name}"]) == pytest.approx(value, rel=1e-6, nan_ok=True), name
+    for category in {row["density"] for row in rows}:
+        value = results.pooled([row for row in rows if row["density"] == category])["dsc"]
+        assert float(logged[f"test/dsc_density{category}"]) == pytest.approx(value, rel=1e-6, nan_ok=True)
+
+
+def test_evaluate_repeats_the_run_to_the_last_digit(run: Path, place: Path) -> None:
+    said = succeed("evaluate", f"ckpt={run}/checkpoints/best.ckpt", f"hydra.run.dir={place}/again", folder=place)
+    assert "identical to the results of the training run" in said
+    assert (place / "again" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
+
+
+def test_the_same_seed_gives_the_same_results(run: Path, place: Path) -> None:
+    succeed("train", *SMALL, "trainer.max_epochs=4", f"hydra.run.dir={place}/twin", folder=place)
+    assert (place / "twin" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(run: Path, place: Path) -> None:
+    succeed("train", *SMALL, "trainer.max_epochs=2", f"hydra.run.dir={place}/half", folder=place)
+    succeed(
+        *("train", *SMALL, "trainer.max_epochs=4", f"hydra.run.dir={place}/rest"),
+        f"ckpt_path={place}/half/checkpoints/last.ckpt",
+        folder=place,
+    )
+    whole, rest = (
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (run, place / "rest")
+    )
+    assert rest["epoch"] == whole["epoch"]
+    for name, weights in whole["state_dict"].items():
+        assert torch.equal(weights, rest["state_dict"][name]), name
+    assert (place / "rest" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
+
+
+def inspect(run: Path, *arguments: str) -> str:
+    (offline,) = (run / "wandb").glob("offline-run-*")
+    leet = Path(sys.executable).with_name("wandb")
+    done = subprocess.run(
+        [leet, "leet", "inspect", *arguments, "--json", offline], text=True, capture_output=True, check=True
+    )
+    return done.stdout
+
+
+def test_the_offline_wandb_run_reads_back(run: Path) -> None:
+    summary = json.loads(inspect(run, "--summary"))
+    text = json.dumps(summary)
+    pooled = results.pooled(results.read(run / "results.csv"))
+    assert re.search(rf'"test/dsc": "?{str(pooled["dsc"])[:6]}', text) or "test/dsc" in text
+    for part in ("phantom", "au_net", "density_asp", "test/overlays", "train/rmi", "theta"):
+        assert part in text, part
+    layers = list((run / "wandb").rglob("media/images/mask/**/*.png"))
+    pictures = [path for path in (run / "wandb").rglob("media/images/**/*.png") if "mask" not in path.parts]
+    assert len(layers) == 2 * len(pictures) > 0
+
+
+def test_nothing_of_the_machine_reaches_wandb_checkpoints_or_reports(run: Path, place: Path) -> None:
+    secrets = [str(place).encode(), str(Path.home()).encode() + b"/", sys.executable.encode()]
+    if len(socket.gethostname()) > 4:  # a shorter name would be found by chance
+        secrets.append(socket.gethostname().encode())
+    searched = [path for path in run.rglob("*") if path.is_file() and ".hydra" not in path.parts]
+    assert any(path.suffix == ".wandb" for path in searched)
+    for path in searched:
+        content = path.read_bytes()
+        for secret in secrets:
+            assert secret not in content, f"{secret!r} in {path}"
+
+
+def test_pictures_are_not_blank(run: Path) -> None:
+    import cv2
+
+    for name in ("overlays.png", "curves.png"):
+        picture = cv2.imread(str(run / name))
+        assert picture is not None
+        assert min(picture.shape[:2]) > 300
+        assert np.asarray(picture).std() > 10
+
+
+def test_a_sweep_runs_every_combination(place: Path) -> None:
+    succeed(
+        *("train", "-m", *SMALL, "trainer.max_epochs=1", "loss=hybrid_pixel,density_asp", "loss.alpha=1,2"),
+        f"hydra.sweep.dir={place}/sweep",
+        folder=place,
+    )
+    tables = sorted((place / "sweep").glob("*/results.csv"))
+    assert len(tables) == 4
+    assert [results.read(table)[0]["loss"] for table in tables] == ["hybrid_pixel"] * 2 + ["density_asp"] * 2
+    # Each job has a W&B run of its own.
+    assert len(list((place / "sweep").glob("*/wandb/offline-run-*"))) == 4
+
+
+def test_a_sweep_over_theta_passes_lists(place: Path) -> None:
+    succeed(
+        *("train", "-m", *SMALL, "trainer.max_epochs=1", "logger=none"),
+        "loss.theta=[0.5,0.5,0.85,0.95],[0.25,0.25,0.85,0.95]",
+        f"hydra.sweep.dir={place}/thetas",
+        folder=place,
+    )
+    thetas = [
+        torch.load(path, weights_only=True)["state_dict"]["criterion.priority.theta"].tolist()
+        for path in sorted((place / "thetas").glob("*/checkpoints/best.ckpt"))
+    ]
+    assert thetas == [pytest.approx([0.5, 0.5, 0.85, 0.95]), pytest.approx([0.25, 0.25, 0.85, 0.95])]

@@ -1,0 +1,96 @@
+"""A user's mistake is one sentence and exit status 2; a bug keeps its traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.errors import InstantiationException
+
+from mammoseg.cli import conf_dir, mistake
+from mammoseg.errors import UserError
+
+
+def raised_from(outer: Exception, inner: Exception) -> Exception:
+    try:
+        raise outer from inner
+    except type(outer) as error:
+        return error
+
+
+def test_a_user_error_is_told_however_deep_it_lies() -> None:
+    buried = raised_from(InstantiationException("wrapped"), raised_from(ValueError("x"), UserError("mend it")))
+    assert mistake(buried) == "mend it"
+
+
+@pytest.mark.parametrize("bug", [ValueError("a bug"), InstantiationException("a bug"), KeyError("a bug")])
+def test_a_bug_is_no_mistake_of_the_user(bug: Exception) -> None:
+    assert mistake(bug) is None
+
+
+def test_conf_is_found_in_a_checkout() -> None:
+    assert conf_dir() == Path(__file__).resolve().parents[1] / "conf"
+
+
+def train(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mammoseg.train", *arguments],
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["dataset=inbreast", "dataset.root=nowhere"], ["nowhere", "AllDICOMs", "INbreast.csv"]),
+        (["dataset=folder", "dataset.root=nowhere"], ["nowhere", "cases.csv", "dataset.root"]),
+        (["loss=typo"], ["loss/typo", "density_asp"]),
+        (["lossy=1"], ["lossy"]),
+        (["loss.theta=[0.5,0.5,0.85]"], ["loss.theta", "four numbers"]),
+        (["split.fold=5"], ["split.fold=5", "0 to 4"]),
+        (["ckpt_path=nothing.ckpt"], ["nothing.ckpt", "no such checkpoint"]),
+        (["dataset.missing_density=5"], ["dataset.missing_density=5", "drop"]),
+        (["dataset.size=100"], ["dataset.size=100", "16"]),
+        (["logger.mode=sometimes"], ["logger.mode=sometimes", "offline"]),
+        (["batch_size=0"], ["batch_size=0"]),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence_and_status_2(arguments: list[str], said: list[str], tmp_path: Path) -> None:
+    done = train(*arguments, "model.width=1", folder=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    for part in said:
+        assert part in done.stderr
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_help_lists_the_groups_without_importing_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['train', '--help']\n"
+        "import atexit; atexit.register(lambda: print('torch imported:', 'torch' in sys.modules))\n"
+        "import runpy; runpy.run_module('mammoseg.train', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, timeout=60, check=False
+    )
+    assert "torch imported: False" in done.stdout, done.stderr
+    groups = (
+        "dataset",
+        "model",
+        "loss",
+        "theta",
+        "split",
+        "optimizer",
+        "scheduler",
+        "trainer",
+        "logger",
+        "augment",
+    )
+    for group in (*groups, "experiment"):
+        assert f"\n{group}: " in done.stdout, group
