@@ -8,7 +8,7 @@ class UserError(Exception):
     """
 
 
-class UnreadableImage(Exception):
+class UnreadableImage(Exception):  # noqa: N818 - it says what is wrong, as the standard StopIteration does
     """One image cannot be used. The message says why in a few words, without path and without header text.
 
     `prepare` collects these into one table; `dataset.on_bad` decides whether it goes on.

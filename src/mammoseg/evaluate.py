@@ -1,4 +1,4 @@
-"""`python -m mammoseg.evaluate ckpt=...`: test results again from a checkpoint, equal to its run's to the last digit."""
+"""`python -m mammoseg.evaluate ckpt=...`: a checkpoint's test results again, equal to its run's to the last digit."""
 
 from __future__ import annotations
 

@@ -114,7 +114,8 @@ class PatientKFold(KFold):
         patients = np.array([cases[row].patient for row in rows])
         if len(set(patients)) < folds:
             raise UserError(
-                f"{len(set(patients))} patients cannot be dealt into {folds} parts; use more cases or a smaller split.folds"
+                f"{len(set(patients))} patients cannot be dealt into {folds} parts; "
+                "use more cases or a smaller split.folds"
             )
         dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=self.seed)
         return dealt(dealer, cases, rows, patients)

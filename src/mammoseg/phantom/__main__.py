@@ -1,0 +1,35 @@
+"""`python -m mammoseg.phantom layout=inbreast root=... cases=...`: synthetic mammograms in a real dataset's layout."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from mammoseg.cli import command
+from mammoseg.errors import UserError
+
+
+@command("phantom")
+def main(cfg: DictConfig) -> None:
+    from mammoseg.phantom.write import write_inbreast
+
+    layouts = {"inbreast": write_inbreast}
+    if cfg.layout not in layouts:
+        raise UserError(f"layout={cfg.layout}, but the choices are {', '.join(layouts)}")
+    if cfg.root is None:
+        raise UserError("root is not set: say where to write the mammograms, such as root=data/my-phantom")
+    root = Path(cfg.root).expanduser()
+    plans = layouts[cfg.layout](root, cases=cfg.cases, seed=cfg.seed, height=cfg.height)
+    with_mass = [plan for plan in plans if plan.masses]
+    counts = Counter(plan.density for plan in with_mass)
+    print(
+        f"{root}: {len(plans)} images, {len(with_mass)} of them with {sum(plan.masses for plan in plans)} masses, "
+        f"{len({plan.patient for plan in plans})} patients, density "
+        + " ".join(f"{category}:{counts[category]}" for category in sorted(counts))
+    )
+
+
+if __name__ == "__main__":
+    main()

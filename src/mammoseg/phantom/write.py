@@ -1,0 +1,207 @@
+"""Writes phantoms in the layout of a real dataset, so that the real reader reads them."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import plistlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mammoseg.data.mammogram import DENSITIES
+from mammoseg.data.store import appears_whole
+from mammoseg.errors import UserError
+from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw
+
+# Shares of patients by ACR category. Nearer to even than INbreast's 39:34:20:7 %, so that small sets have all four.
+DENSITY_SHARES = (0.30, 0.30, 0.25, 0.15)
+NORMAL_SHARE = 0.1  # images without a mass beside those with one, which a reader has to leave out
+TWO_MASSES = 0.08  # of the images, as in INbreast: 116 masses in 107 images
+ASPECT = 2560 / 3328
+COLUMNS = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads"
+DIGITAL_MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"  # Digital Mammography X-Ray Image Storage - For Presentation
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One image to be drawn."""
+
+    number: str  # INbreast's file name: 8 digits
+    patient: str  # 16 hexadecimal digits
+    side: str
+    view: str
+    density: int
+    masses: int
+    seed: tuple[int, int]
+
+
+def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 832) -> list[Plan]:
+    """`cases` images with a mass, and a tenth as many normal ones, as an INbreast release below `root`.
+
+    `height` in pixels; the pixel size follows, so that the breast keeps its millimetres (3328 is the real one).
+    The folder appears whole or not at all, and the same arguments give the same bytes.
+    Raises UserError if `root` holds something already, or for fewer than 8 cases or 128 pixels.
+    """
+    if cases < 8:
+        raise UserError(f"cases={cases}, but it takes at least 8 to have each density and a split")
+    if height < 128:
+        raise UserError(f"height={height}, but a mammogram of fewer than 128 pixels shows nothing")
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(f"{root}: something is there already; choose another root or remove it first")
+    plans = plan(cases, seed)
+    with appears_whole(root) as scratch:
+        for folder in ("AllDICOMs", "AllXML"):
+            (scratch / folder).mkdir()
+        for _ in every(partial(write_one, scratch, height), plans):
+            pass
+        write_table(scratch / "INbreast.csv", plans)
+    return plans
+
+
+def plan(cases: int, seed: int) -> list[Plan]:
+    """Patients of one to four images each; a patient's breasts are of one density."""
+    rng = np.random.default_rng(seed)
+    views = [(side, view) for side in "LR" for view in ("CC", "MLO")]
+    patients: list[list[tuple[str, str]]] = []
+    normals = max(round(NORMAL_SHARE * cases), 1)
+    while (left := cases + normals - sum(map(len, patients))) > 0:
+        count = min(int(rng.integers(1, 5)), left)
+        patients.append([views[chosen] for chosen in sorted(rng.permutation(4)[:count])])
+    density = densities(rng, len(patients))
+    images = [(who, *view) for who, chosen in enumerate(patients) for view in chosen]
+    normal = set(rng.permutation(len(images))[:normals].tolist())
+    numbers = rng.choice(np.arange(20_000_000, 54_000_000, 7), len(images), replace=False)
+    hashes = [rng.bytes(8).hex() for _ in patients]
+    return [
+        Plan(
+            number=str(numbers[place]),
+            patient=hashes[who],
+            side=side,
+            view=view,
+            density=density[who],
+            masses=0 if place in normal else 1 + int(rng.random() < TWO_MASSES),
+            seed=(seed, place),
+        )
+        for place, (who, side, view) in enumerate(images)
+    ]
+
+
+def densities(rng: np.random.Generator, patients: int) -> list[int]:
+    """Shuffled categories in the shares above, each at least once where there are four patients."""
+    at_least = list(DENSITIES[:patients])
+    rest = rng.choice(DENSITIES, patients - len(at_least), p=DENSITY_SHARES).tolist()
+    return [int(category) for category in rng.permutation(at_least + rest)]
+
+
+def every(one: Callable[[Plan], None], plans: list[Plan]) -> Iterator[None]:
+    from rich.progress import track
+
+    watched = partial(track, description="drawing mammograms", total=len(plans), transient=True)
+    workers = min(os.cpu_count() or 1, max(len(plans) // 12, 1))
+    if workers == 1:
+        yield from watched(map(one, plans))
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield from watched(pool.map(one, plans, chunksize=2))
+
+
+def write_one(folder: Path, height: int, image: Plan) -> None:
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng(image.seed)
+    phantom = draw(
+        rng,
+        density=image.density,
+        view=image.view,
+        side=image.side,
+        height=height,
+        width=round(height * ASPECT),
+        masses=image.masses,
+    )
+    spacing = HEIGHT_MM / height
+    view = {"MLO": "ML"}.get(image.view, image.view)  # as the release's file names abbreviate it
+    name = f"{image.number}_{image.patient}_MG_{image.side}_{view}_ANON.dcm"
+    write_dicom(folder / "AllDICOMs" / name, phantom.pixels, image, spacing)
+    if image.masses:
+        regions = [region("Mass", outline, phantom, spacing) for outline in phantom.outlines]
+        if rng.random() < 0.3:  # what else OsiriX marks, and a reader of masses must pass over
+            centre = phantom.outlines[0].mean(axis=0, keepdims=True)
+            regions.append(region("Calcification", centre + rng.uniform(-9, 9, (1, 2)), phantom, spacing))
+        content = {"Images": [{"ImageIndex": 0, "NumberOfROIs": len(regions), "ROIs": regions}]}
+        (folder / "AllXML" / f"{image.number}.xml").write_bytes(plistlib.dumps(content))
+
+
+def write_dicom(path: Path, pixels: NDArray[np.uint16], image: Plan, spacing: float) -> None:
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    def uid(kind: str) -> str:
+        return str(generate_uid(entropy_srcs=["mammoseg phantom", kind, image.patient, image.number]))
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = DIGITAL_MAMMOGRAPHY
+    meta.MediaStorageSOPInstanceUID = uid("instance")
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = uid("implementation")
+    dicom = FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
+    dicom.SOPClassUID, dicom.SOPInstanceUID = DIGITAL_MAMMOGRAPHY, meta.MediaStorageSOPInstanceUID
+    dicom.StudyInstanceUID, dicom.SeriesInstanceUID = uid("study"), uid("series")
+    dicom.PatientID = dicom.PatientName = dicom.PatientBirthDate = dicom.PatientSex = ""
+    dicom.StudyDate = dicom.StudyTime = dicom.StudyID = dicom.AccessionNumber = dicom.ReferringPhysicianName = ""
+    dicom.SeriesNumber = dicom.InstanceNumber = 1
+    dicom.Modality = "MG"
+    dicom.Manufacturer = "mammoseg phantom"
+    dicom.PresentationIntentType = "FOR PRESENTATION"
+    dicom.ImageType = ["DERIVED", "PRIMARY"]
+    dicom.ImageLaterality, dicom.ViewPosition = image.side, image.view
+    dicom.PatientOrientation = ["A" if image.side == "L" else "P", "L" if image.view == "CC" else "FL"]
+    dicom.ImagerPixelSpacing = [f"{spacing:.6f}"] * 2
+    dicom.SamplesPerPixel, dicom.PhotometricInterpretation = 1, "MONOCHROME2"
+    dicom.Rows, dicom.Columns = pixels.shape
+    dicom.BitsAllocated, dicom.BitsStored, dicom.HighBit, dicom.PixelRepresentation = 16, 12, 11, 0
+    dicom.WindowCenter, dicom.WindowWidth = 2048, 4096
+    dicom.PixelData = pixels.astype("<u2").tobytes()
+    dicom.save_as(path, enforce_file_format=True)
+
+
+def region(name: str, outline: NDArray[np.float64], phantom: Phantom, spacing: float) -> dict[str, Any]:
+    """One region of interest as OsiriX exports it; areas in cm2, points in pixels and mm."""
+    layer = np.zeros(phantom.pixels.shape, np.uint8)
+    cv2.fillPoly(layer, [np.rint(outline).astype(np.int32)], 1)
+    inside = phantom.pixels[layer > 0].astype(float)
+    centre = outline.mean(axis=0)
+    return {
+        "Area": float(layer.sum() * spacing**2 / 100),
+        "Center": f"({centre[0]:f}, {centre[1]:f}, 0.000000)",
+        "Dev": float(inside.std()),
+        "IndexInImage": 0,
+        "Max": float(inside.max()),
+        "Mean": float(inside.mean()),
+        "Min": float(inside.min()),
+        "Name": name,
+        "NumberOfPoints": len(outline),
+        "Point_mm": [f"({x * spacing:f}, {y * spacing:f}, 0.000000)" for x, y in outline],
+        "Point_px": [f"({x:f}, {y:f})" for x, y in outline],
+        "Total": float(inside.sum()),
+        "Type": 15 if len(outline) > 1 else 19,
+    }
+
+
+def write_table(path: Path, plans: list[Plan]) -> None:
+    with path.open("w", newline="", encoding="ascii") as lines:
+        table = csv.writer(lines, delimiter=";", lineterminator="\r\n")
+        table.writerow(COLUMNS.split(";"))
+        for image in sorted(plans, key=lambda image: image.number):
+            assessment = ("4a", "4c", "5")[int(image.number) % 3] if image.masses else "1"
+            date = f"20{8 + int(image.number) % 3:02d}{1 + int(image.number) % 12:02d}"
+            table.writerow(
+                ["removed", "removed", image.side, image.view, date, image.number, image.density, assessment]
+            )
