@@ -1,0 +1,199 @@
+"""DICOM files -> arrays. The only room that sees a DICOM header, and no text of one leaves it.
+
+pydicom is imported with this module; `pixels.py` imports the module when the first DICOM is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import FileDataset
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    UID_dictionary,
+)
+
+from mammoseg.errors import UnreadableImage
+
+# Nothing else is parsed: what describes the patient stays on the disk.
+TAGS = [
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "PixelData",
+]
+NEEDED = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
+MOST_PIXELS = 200_000_000  # the largest digitised films have about 40 million; more is a damaged header
+CODECS = "pip install 'mammoseg[codecs]'"
+CODEC_MODULES = ("gdcm", "pylibjpeg", "openjpeg")  # what the extra installs
+
+
+def read_pixels(path: Path) -> NDArray:
+    """(H, W) grey values at full size, brighter is denser: uint16, or int32 where that is too narrow.
+
+    The values are the stored ones. A rescale slope and intercept other than 1 and 0 are applied and give
+    float32. A MONOCHROME1 image is inverted: the top of its range minus the value. Windows, lookup tables
+    and padding values are left alone.
+
+    Raises UnreadableImage with a short reason for what is no single grey image or cannot be decoded.
+    """
+    with quiet():
+        header = read_header(path)
+        try:
+            check(header)
+            return brighter_is_denser(decode(header), header)
+        except UnreadableImage:
+            raise
+        except Exception:
+            # pydicom raises a dozen types for damaged files. `from None`: their texts quote the header.
+            raise UnreadableImage("the header or the pixel data are damaged; copy the file again") from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """pydicom's warnings and log lines quote header values, which may be names: none gets out."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def read_header(path: Path) -> FileDataset:
+    """The elements in TAGS and the transfer syntax, guessed where the file names none."""
+    try:
+        if path.stat().st_size == 0:
+            raise UnreadableImage("the file is empty; copy it again")
+        # force: some exports lack the 128 bytes and "DICM" in front.
+        header = pydicom.dcmread(path, force=True, specific_tags=list(TAGS))
+    except OSError as error:
+        raise UnreadableImage(
+            f"cannot be read ({error.strerror or 'the file ends early'}); check it or copy it again"
+        ) from None
+    except UnreadableImage:
+        raise
+    except Exception:
+        raise UnreadableImage("not a DICOM file, or one cut off in its header; copy it again") from None
+    if header.preamble is None and not any(name in header for name in NEEDED):
+        raise UnreadableImage("not a DICOM file; replace it by the original")
+    if "TransferSyntaxUID" not in header.file_meta:
+        implicit, little = header.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return header
+
+
+def check(header: FileDataset) -> None:
+    """Raises UnreadableImage unless this is one grey frame of a sane size, all there, with a decoder for it."""
+    if "PixelData" not in header or not header.PixelData:
+        raise UnreadableImage("no pixel data: cut off, or not an image; copy the file again")
+    if missing := [name for name in NEEDED if header.get(name) in (None, "")]:
+        raise UnreadableImage(f"the header lacks {', '.join(missing)}; replace the file by the original")
+    if header.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2") or samples(header) != 1:
+        raise UnreadableImage("a colour image; a mammogram is grey (MONOCHROME1 or MONOCHROME2)")
+    if (frames := int(header.get("NumberOfFrames") or 1)) != 1:
+        raise UnreadableImage(f"{frames} frames; give one two-dimensional mammogram per file")
+    height, width = int(header.Rows), int(header.Columns)
+    if not 0 < height * width <= MOST_PIXELS:
+        raise UnreadableImage(f"a size of {width}x{height} pixels cannot be; replace the file by the original")
+    syntax = header.file_meta.TransferSyntaxUID
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise UnreadableImage(
+            f"{syntax_name(syntax)} is not supported; convert the file to uncompressed DICOM"
+        ) from None
+    if not decoder.is_available:
+        raise UnreadableImage(f"{syntax_name(syntax)} needs a decoder: {CODECS}")
+    if decoder.is_encapsulated:
+        return
+    if header["PixelData"].is_undefined_length:
+        raise UnreadableImage("compressed, but the header does not say how; replace the file by the original")
+    present, needed = len(header.PixelData), (height * width * int(header.BitsAllocated) + 7) // 8
+    if present < needed:
+        raise UnreadableImage(f"cut off: {present} of {needed} bytes of pixel data; copy the file again")
+
+
+def samples(header: FileDataset) -> int:
+    if header.get("SamplesPerPixel") is None:
+        header.SamplesPerPixel = 1  # required, yet left out by some exports of grey images
+    return int(header.SamplesPerPixel)
+
+
+def syntax_name(syntax: UID) -> str:
+    """From the standard's list only: an unknown UID is text from the header."""
+    return f"transfer syntax {syntax.name}" if syntax in UID_dictionary else "an unknown transfer syntax"
+
+
+def decode(header: FileDataset) -> NDArray:
+    """(H, W) stored values, of the file's own integer type."""
+    syntax = header.file_meta.TransferSyntaxUID
+    try:
+        pixels = pixel_array(header, allow_excess_frames=False)
+    except Exception:
+        if not syntax.is_encapsulated:
+            raise
+        # A decoder may be there that cannot do this file: Pillow's knows JPEG of 8 bits only.
+        lacking = [module for module in CODEC_MODULES if find_spec(module) is None]
+        advice = f"copy the file again, or install more decoders: {CODECS}" if lacking else "copy it again"
+        raise UnreadableImage(f"pixel data in {syntax_name(syntax)} cannot be decoded; {advice}") from None
+    if pixels.shape != (header.Rows, header.Columns):
+        raise UnreadableImage("the pixel data have another size than the header says; copy the file again")
+    return pixels
+
+
+def brighter_is_denser(stored: NDArray, header: FileDataset) -> NDArray:
+    """(H, W) stored values -> what `read_pixels` promises."""
+    values, (low, high) = stored, stored_range(stored, header)
+    slope, intercept = number(header, "RescaleSlope", 1.0), number(header, "RescaleIntercept", 0.0)
+    if slope == 0 or not np.isfinite([slope, intercept]).all():
+        raise UnreadableImage("the rescale slope or intercept cannot be; replace the file by the original")
+    rescaled = (slope, intercept) != (1.0, 0.0)
+    if rescaled:
+        values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+        low, high = sorted((low * slope + intercept, high * slope + intercept))
+    if header.PhotometricInterpretation == "MONOCHROME1":
+        values = high - (values if rescaled else values.astype(np.int64))
+        low, high = 0, high - low
+    if rescaled or high > np.iinfo(np.int32).max:
+        return values.astype(np.float32)
+    return values.astype(np.uint16 if low >= 0 and high <= np.iinfo(np.uint16).max else np.int32)
+
+
+def stored_range(stored: NDArray, header: FileDataset) -> tuple[float, float]:
+    """The least and the greatest value that the header allows, widened to what is there."""
+    bits = int(header.get("BitsStored") or header.BitsAllocated)
+    signed = bool(int(header.get("PixelRepresentation") or 0))
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    return min(low, int(stored.min())), max(high, int(stored.max()))
+
+
+def number(header: FileDataset, name: str, otherwise: float) -> float:
+    """The header's number, or `otherwise` where it is absent or blank."""
+    value = header.get(name)
+    return otherwise if value in (None, "") else float(value)
