@@ -74,14 +74,10 @@ class Run:
             folder=folder, about=about, settings=checkpoint.portable(cfg)
         )
         self.metrics_log: CSVLogger | None = None
-        self.best = ModelCheckpoint(
-            dirpath=folder / "checkpoints",
-            filename="best",
-            monitor="val/dsc",
-            mode="max",
-            save_last=True,
-            enable_version_counter=False,
-        )
+        always = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
+        self.best = ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", **always)
+        # Not save_last: that writes only when a new best one is written.
+        self.last = ModelCheckpoint(filename="last", **always)
 
     def train(self) -> Run:
         resumed = self.resume_from()
@@ -120,6 +116,7 @@ class Run:
     def trainer(self) -> lightning.Trainer:
         callbacks: list[Callback] = [
             self.best,
+            self.last,
             checkpoint.Carry(self.folder, checkpoint.portable(self.cfg), self.about),
             results.ResultsWriter(self.folder / "results.csv", self.about),
             EpochLines(),

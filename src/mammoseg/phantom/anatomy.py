@@ -92,7 +92,9 @@ def profile(rng: np.random.Generator, frame: Frame, view: str) -> tuple[tuple[fl
         power_above, power_below = rng.uniform(1.5, 1.9), rng.uniform(2.0, 2.6)
     rows = frame.y[:, 0]
     up, down = np.clip((middle - rows) / above, 0, 1), np.clip((rows - middle) / below, 0, 1)
-    shape = np.where(rows < middle, (1 - up**power_above) ** (1 / power_above), (1 - down**power_below) ** (1 / power_below))
+    shape = np.where(
+        rows < middle, (1 - up**power_above) ** (1 / power_above), (1 - down**power_below) ** (1 / power_below)
+    )
     wobble = ndimage.gaussian_filter1d(rng.normal(size=len(rows)), 15 / frame.mm)
     wobble *= 0.015 / max(wobble.std(), 1e-9)
     bump = rng.uniform(3, 7) * np.exp(-(((rows - middle) / 4.0) ** 2))
@@ -164,7 +166,9 @@ def mass(
     layer = np.zeros(frame.shape, np.uint8)
     cv2.fillPoly(layer, [np.rint(points * 16).astype(np.int32)], 255, shift=4)
     soft = ndimage.gaussian_filter(layer.astype(np.float32) / 255, 1.0 / frame.mm)
-    added = CONTRAST[density] * rng.uniform(0.85, 1.15) * soft * (0.85 + 0.15 * ndimage.gaussian_filter(soft, 4 / frame.mm))
+    added = (
+        CONTRAST[density] * rng.uniform(0.85, 1.15) * soft * (0.85 + 0.15 * ndimage.gaussian_filter(soft, 4 / frame.mm))
+    )
     if kind == "spiculated":
         added += 0.5 * CONTRAST[density] * spicules(rng, frame, (column, row), radius) * (1 - soft)
     return points, added.astype(np.float32)
@@ -173,7 +177,9 @@ def mass(
 def contour(rng: np.random.Generator, kind: str, radius: float) -> NDArray[np.float64]:
     """The mass's border around its centre, (96, 2) in mm."""
     angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
-    waves, strength = {"round": ((2, 3), 0.04), "lobulated": ((2, 3, 4, 5), 0.09), "spiculated": ((3, 5, 7, 9), 0.035)}[kind]
+    waves, strength = {"round": ((2, 3), 0.04), "lobulated": ((2, 3, 4, 5), 0.09), "spiculated": ((3, 5, 7, 9), 0.035)}[
+        kind
+    ]
     bend = sum(rng.normal(0, strength) * np.cos(wave * angle + rng.uniform(0, 2 * np.pi)) for wave in waves)
     distance = radius * np.clip(1 + bend, 0.6, 1.5)
     squeeze = rng.uniform(0.8, 1.25)
