@@ -59,6 +59,8 @@ def train(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         (["dataset.size=100"], ["dataset.size=100", "16"]),
         (["logger.mode=sometimes"], ["logger.mode=sometimes", "offline"]),
         (["batch_size=0"], ["batch_size=0"]),
+        (["loss.alpha=0", "loss.beta=0", "loss.eta=0", "loss.gamma=0"], ["weight", "nothing to minimise"]),
+        (["loss.rmi.pool=median"], ["loss.rmi.pool", "max"]),
     ],
 )
 def test_a_mistake_ends_in_one_sentence_and_status_2(arguments: list[str], said: list[str], tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class Run:
             folder=folder, about=about, settings=checkpoint.portable(cfg)
         )
         self.metrics_log: CSVLogger | None = None
-        always = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
+        always: dict[str, Any] = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
         self.best = ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", **always)
         # Not save_last: that writes only when a new best one is written.
         self.last = ModelCheckpoint(filename="last", **always)
@@ -85,9 +85,14 @@ class Run:
         self.datamodule.setup()
         self.write_beginnings()
         trainer = self.trainer()
-        trainer.fit(self.segmenter, datamodule=self.datamodule, ckpt_path=resumed, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+        try:
+            trainer.fit(self.segmenter, datamodule=self.datamodule, ckpt_path=resumed, weights_only=True)
+        except SystemExit as ended:
+            # Lightning turns Ctrl-C into exit(1).
+            if isinstance(ended.__context__, KeyboardInterrupt):
+                log.warning("go on with ckpt_path=%s/checkpoints/last.ckpt", self.folder)
+                raise KeyboardInterrupt from ended
+            raise
         return self
 
     def test(self) -> Run:

@@ -23,7 +23,6 @@ SMALL = [
     "dataset.source.height=208",
     "dataset.size=64",
     "model.width=2",
-    "optimizer.lr=3e-3",
     "trainer.accelerator=cpu",
 ]
 

@@ -48,13 +48,14 @@ class MammogramDataModule(lightning.LightningDataModule):
         self.seed = seed
         self.store: Store
         self.split: Split
-
-    def prepare_data(self) -> None:
-        self.dataset.prepared()
+        self.ready = False
 
     def setup(self, stage: str | None = None) -> None:
-        self.store = self.dataset.prepared()
-        self.split = self.splitter(self.store.cases)
+        """Prepares the dataset if it is not yet; the trainer calls this before every stage."""
+        if not self.ready:
+            self.store = self.dataset.prepared()
+            self.split = self.splitter(self.store.cases)
+            self.ready = True
 
     def train_dataloader(self) -> DataLoader:
         return self.loader(self.split.train, shuffle=True)

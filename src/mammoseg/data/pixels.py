@@ -22,9 +22,9 @@ def read_pixels(path: Path) -> NDArray:
     if suffix in PICTURE_SUFFIXES:
         return read_picture(path)
     if suffix in DICOM_SUFFIXES:
-        from mammoseg.data import dicom  # pydicom only where a DICOM is read
+        from mammoseg.data.dicom import read_pixels as read_dicom  # pydicom only where a DICOM is read
 
-        return dicom.read_pixels(path)
+        return read_dicom(path)
     supported = " ".join(suffix for suffix in (*PICTURE_SUFFIXES, *DICOM_SUFFIXES) if suffix)
     raise UnreadableImage(f"format {suffix} is not supported; convert it to one of {supported}")
 

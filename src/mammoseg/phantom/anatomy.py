@@ -64,7 +64,7 @@ def draw(
     tissue, gland_share = parenchyma(rng, frame, breast, nipple, density)
     muscle = pectoral(rng, frame) if view == "MLO" else np.zeros(frame.shape, np.float32)
     tissue = tissue * (1 - muscle) + (MUSCLE + 0.3 * (tissue - tissue.mean())) * muscle
-    outlines = []
+    outlines: list[NDArray[np.float64]] = []
     for _ in range(masses):
         outline, added = mass(rng, frame, inside_mm, muscle, density, outlines)
         outlines.append(outline)

@@ -141,13 +141,13 @@ def write_one(folder: Path, height: int, image: Plan) -> None:
 
 def write_dicom(path: Path, pixels: NDArray[np.uint16], image: Plan, spacing: float) -> None:
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-    def uid(kind: str) -> str:
-        return str(generate_uid(entropy_srcs=["mammoseg phantom", kind, image.patient, image.number]))
+    def uid(kind: str) -> UID:
+        return generate_uid(entropy_srcs=["mammoseg phantom", kind, image.patient, image.number])
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = DIGITAL_MAMMOGRAPHY
+    meta.MediaStorageSOPClassUID = UID(DIGITAL_MAMMOGRAPHY)
     meta.MediaStorageSOPInstanceUID = uid("instance")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = uid("implementation")
