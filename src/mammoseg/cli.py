@@ -56,6 +56,9 @@ def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
             except KeyboardInterrupt:
                 print(f"mammoseg {name}: stopped by you; what was finished is kept", file=sys.stderr)
                 sys.exit(130)
+            except BrokenPipeError:
+                # `--help | head` reads no further; nothing is wrong, and the interpreter must not complain at exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             except Exception as error:
                 end(name, error)
                 raise

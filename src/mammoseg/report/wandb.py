@@ -26,7 +26,7 @@ class WandbReport:
     `mode`: offline unless the user says online, here or in WANDB_MODE; disabled writes nothing.
     `about`: run, dataset, model, loss, fold, seed; the run's name, group and tags follow from it.
     Of the user's machine nothing is recorded: no paths, host name, command line, code or console.
-    Raises UserError for an unknown mode.
+    Raises UserError for an unknown mode, and where W&B cannot be reached online.
     """
 
     def __init__(
@@ -63,18 +63,25 @@ class WandbReport:
         # The environment wins over the argument inside wandb, so both must say the same.
         os.environ["WANDB_MODE"] = self.mode
         about = self.about
-        run = wandb.init(
-            dir=str(self.folder),
-            project=self.project,
-            entity=self.entity,
-            mode=self.mode,  # type: ignore[arg-type]
-            name=about["run"],
-            group="-".join(str(about[name]) for name in ("dataset", "model", "loss")),
-            tags=[str(about[name]) for name in ("dataset", "model", "loss")],
-            config={**self.settings, "about": about},
-            settings=private_settings(),
-            reinit="finish_previous",
-        )
+        kinds = [str(about[name]) for name in ("dataset", "model", "loss")]
+        try:
+            run = wandb.init(
+                dir=str(self.folder),
+                project=self.project,
+                entity=self.entity,
+                mode=self.mode,  # type: ignore[arg-type]
+                name=about["run"],
+                group="-".join(kinds),
+                tags=kinds,
+                config={**self.settings, "about": about},
+                settings=private_settings(),
+                reinit="finish_previous",
+            )
+        except (wandb.errors.UsageError, wandb.errors.CommError) as error:
+            raise UserError(
+                f"logger.mode={self.mode}: W&B refuses ({error}); log in with `wandb login`, or stay offline "
+                "with logger.mode=offline and send the run later with `wandb sync`"
+            ) from error
         return WandbLogger(experiment=run, save_dir=str(self.folder))
 
     def images(self, shown: Sequence[Example]) -> None:
