@@ -60,6 +60,7 @@ def train(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         (["logger.mode=sometimes"], ["logger.mode=sometimes", "offline"]),
         (["batch_size=0"], ["batch_size=0"]),
         (["loss.alpha=0", "loss.beta=0", "loss.eta=0", "loss.gamma=0"], ["weight", "nothing to minimise"]),
+        (["trainer.precision=17"], ["trainer", "17", "bf16-mixed"]),
         (["loss.rmi.pool=median"], ["loss.rmi.pool", "max"]),
     ],
 )

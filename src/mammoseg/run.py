@@ -15,9 +15,11 @@ from typing import Any
 
 import lightning
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from mammoseg import checkpoint, results
@@ -96,6 +98,8 @@ class Run:
         return self
 
     def test(self) -> Run:
+        if not self.best.best_model_path:
+            raise UserError("no epoch was finished, so there is nothing to test; raise trainer.max_epochs")
         self.trainer().test(
             self.segmenter,
             datamodule=self.datamodule,
@@ -130,9 +134,14 @@ class Run:
         if self.cfg.patience is not None:
             callbacks.append(EarlyStopping("val/dsc", mode="max", patience=self.cfg.patience))
         bar = self.cfg.trainer.enable_progress_bar and sys.stdout.isatty()
-        trainer: lightning.Trainer = instantiate(
-            self.cfg.trainer, callbacks=callbacks, logger=self.loggers(), enable_progress_bar=bar
-        )
+        try:
+            trainer: lightning.Trainer = instantiate(
+                self.cfg.trainer, callbacks=callbacks, logger=self.loggers(), enable_progress_bar=bar
+            )
+        except InstantiationException as error:
+            if isinstance(error.__cause__, ValueError | TypeError | MisconfigurationException):
+                raise UserError(f"trainer: {error.__cause__}; mend the trainer.* settings") from error
+            raise
         if trainer.world_size > 1:
             raise UserError(
                 f"trainer.devices={self.cfg.trainer.devices}: one run trains on one device for now; "

@@ -100,7 +100,10 @@ class Segmenter(lightning.LightningModule):
         self.test_means.reset()
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.net.parameters())
+        try:
+            optimizer = self.optimizer(self.net.parameters())
+        except (ValueError, TypeError) as error:
+            raise UserError(f"optimizer: {error}; mend the optimizer.* settings, such as lr") from error
         # A criterion may learn its own weights.
         if learned := list(self.criterion.parameters()):
             optimizer.add_param_group({"params": learned})

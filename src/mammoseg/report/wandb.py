@@ -93,7 +93,7 @@ class WandbReport:
         names = {0: "background", 1: "mass"}
         pictures = [
             wandb.Image(
-                np.uint8(np.clip(item.image, 0, 1) * 255),
+                np.uint8(255 * (item.image - item.image.min()) / max(np.ptp(item.image), 1e-6)),
                 caption=f"ACR {item.row['density']}, {item.row['case']}, DSC {item.row['dsc']:.3f}",
                 masks={
                     "truth": {"mask_data": item.mask, "class_labels": names},
