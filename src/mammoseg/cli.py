@@ -53,8 +53,8 @@ def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
             os.environ["HYDRA_FULL_ERROR"] = "1"
             try:
                 hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
-            except KeyboardInterrupt:
-                print(f"mammoseg {name}: stopped by you; what was finished is kept", file=sys.stderr)
+            except KeyboardInterrupt as stop:
+                print(f"mammoseg {name}: stopped by you; what was finished is kept{stop}", file=sys.stderr)
                 sys.exit(130)
             except BrokenPipeError:
                 # `--help | head` reads no further; nothing is wrong, and the interpreter must not complain at exit.

@@ -92,9 +92,11 @@ class Run:
         except SystemExit as ended:
             # Lightning turns Ctrl-C into exit(1).
             if isinstance(ended.__context__, KeyboardInterrupt):
-                log.warning("go on with ckpt_path=%s/checkpoints/last.ckpt", self.folder)
-                raise KeyboardInterrupt from ended
+                last = self.folder / "checkpoints" / "last.ckpt"
+                raise KeyboardInterrupt(f"; go on with ckpt_path={last}" if last.is_file() else "") from ended
             raise
+        except MisconfigurationException as error:
+            raise UserError(f"trainer: {error}") from error
         return self
 
     def test(self) -> Run:
@@ -129,8 +131,8 @@ class Run:
             checkpoint.Carry(self.folder, checkpoint.portable(self.cfg), self.about),
             results.ResultsWriter(self.folder / "results.csv", self.about),
             EpochLines(),
+            LearningRateMonitor(),
         ]
-        callbacks.append(LearningRateMonitor())
         if self.cfg.patience is not None:
             callbacks.append(EarlyStopping("val/dsc", mode="max", patience=self.cfg.patience))
         bar = self.cfg.trainer.enable_progress_bar and sys.stdout.isatty()
@@ -153,21 +155,33 @@ class Run:
         """Made once: a second CSVLogger would delete what training wrote when the test begins."""
         if self.metrics_log is None:
             with warnings.catch_warnings():
-                # It warns of a folder that is not empty; ours holds the composed config already.
+                # It warns of a folder that is not empty, ours holds the composed config already, and deletes
+                # the metrics of a run that goes on in its own folder.
                 warnings.filterwarnings("ignore", message="Experiment logs directory")
+                before = self.folder / "metrics.csv"
+                if before.is_file():
+                    before.replace(self.folder / "metrics.before.csv")
                 self.metrics_log = CSVLogger(self.folder, name="", version="")
                 assert self.metrics_log.experiment
         return [self.metrics_log, *self.report.loggers()]
 
     def resume_from(self) -> str | None:
-        """The checkpoint to go on from; the best one so far, beside it, comes along."""
+        """The checkpoint to go on from; the best one so far, which must lie beside it, comes along."""
         if self.cfg.ckpt_path is None:
             return None
         path = Path(self.cfg.ckpt_path).expanduser()
-        checkpoint.read(path)  # told in one sentence if it is none
+        before, now = checkpoint.read(path)[checkpoint.KEY]["config"], checkpoint.portable(self.cfg)
+        for section in ("model", "loss", "dataset", "split"):
+            if before[section] != now[section]:
+                raise UserError(
+                    f"{path}: it was trained with other {section} settings than this run has; go on with the same "
+                    f"ones, which stand in .hydra/overrides.yaml of its run folder"
+                )
         best = path.with_name("best.ckpt")
+        if not best.is_file():
+            raise UserError(f"{best}: not there, but the best checkpoint so far must lie beside the last one")
         mine = self.folder / "checkpoints" / "best.ckpt"
-        if best.is_file() and best.resolve() != mine.resolve():
+        if best.resolve() != mine.resolve():
             mine.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(best, mine)
         return str(path)

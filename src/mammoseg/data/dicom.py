@@ -21,7 +21,6 @@ from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
     UID_dictionary,
 )
 
@@ -85,7 +84,7 @@ def quiet() -> Iterator[None]:
 
 
 def read_header(path: Path) -> FileDataset:
-    """The elements in TAGS and the transfer syntax, guessed where the file names none."""
+    """The elements in TAGS, and the transfer syntax: the byte order found where the file names none."""
     try:
         if path.stat().st_size == 0:
             raise UnreadableImage("the file is empty; copy it again")
@@ -102,9 +101,8 @@ def read_header(path: Path) -> FileDataset:
     if header.preamble is None and not any(name in header for name in NEEDED):
         raise UnreadableImage("not a DICOM file; replace it by the original")
     if "TransferSyntaxUID" not in header.file_meta:
-        implicit, little = header.original_encoding
-        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+        little = header.original_encoding[1]
+        header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     return header
 
 
@@ -154,7 +152,7 @@ def decode(header: FileDataset) -> NDArray:
     """(H, W) stored values, of the file's own integer type."""
     syntax = header.file_meta.TransferSyntaxUID
     try:
-        pixels = pixel_array(header, allow_excess_frames=False)
+        pixels = pixel_array(header)
     except Exception:
         if not syntax.is_encapsulated:
             raise

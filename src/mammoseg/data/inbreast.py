@@ -148,18 +148,17 @@ def walk(root: Path) -> Iterator[Path]:
 
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
-        place = os.path.realpath(folder)
-        depth = len(Path(folder).relative_to(root).parts)
-        if place in seen or depth >= DEPTH:
+        if (place := os.path.realpath(folder)) in seen:
             folders.clear()
+            continue
+        seen.add(place)
+        deep = len(Path(folder).relative_to(root).parts) >= DEPTH
         # The pectoral muscle's XMLs may be named like those of the lesions.
         folders[:] = sorted(
-            name for name in folders if not name.startswith((".", "__")) and "pectoral" not in name.lower()
+            name for name in folders if not deep and not name.startswith((".", "__")) and "pectoral" not in name.lower()
         )
-        if place not in seen:
-            # ._*: what macOS adds to archives; ~$*: an open spreadsheet's lock.
-            yield from (Path(folder, name) for name in sorted(names) if not name.startswith((".", "~$")))
-        seen.add(place)
+        # ._*: what macOS adds to archives; ~$*: an open spreadsheet's lock.
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith((".", "~$")))
 
 
 def by_case(files: Sequence[Path], root: Path, bad: BadCases) -> dict[str, Path]:
