@@ -1,0 +1,19 @@
+"""Builds every choice of a config group, so that a new yaml is tested without editing a test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from mammoseg.cli import conf_dir
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+def build(group: str, name: str, *overrides: str) -> Any:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return instantiate(compose("train", [f"{group}={name}", *overrides])[group])

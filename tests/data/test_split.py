@@ -1,0 +1,157 @@
+"""No patient leaks, every case counts once, and the paper's shares."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mammoseg.data.split import ImageKFold, Official, PatientKFold, Split, Splitter
+from mammoseg.data.store import Case
+from mammoseg.errors import UserError
+
+
+def case(number: int, patient: str, density: int, split: str = "") -> Case:
+    pixels = {"mass_pixels": 9, "height": 9, "width": 9, "top": 0, "bottom": 9, "left": 0, "right": 9, "whole": 0}
+    return Case(f"c{number}", patient, density, "L", "CC", split, 1, **pixels)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[Case]:
+    """12 to 40 patients of one to four images, of one density each, in any order."""
+    sizes = draw(st.lists(st.integers(1, 4), min_size=12, max_size=40))
+    densities = draw(st.lists(st.integers(1, 4), min_size=len(sizes), max_size=len(sizes)))
+    patients = [f"p{who}" for who, size in enumerate(sizes) for _ in range(size)]
+    order = draw(st.permutations(range(len(patients))))
+    return [case(n, patients[place], densities[int(patients[place][1:])]) for n, place in enumerate(order)]
+
+
+def people(cases: list[Case], rows: np.ndarray) -> set[str]:
+    return {cases[row].patient for row in rows.tolist()}
+
+
+@settings(max_examples=30, deadline=None)
+@given(tables(), st.integers(0, 4), st.integers(0, 99))
+def test_no_patient_stands_in_two_parts(cases: list[Case], fold: int, seed: int) -> None:
+    split = PatientKFold(fold=fold, seed=seed)(cases)
+    train, val, test = (people(cases, rows) for rows in split.parts().values())
+    assert not train & val
+    assert not train & test
+    assert not val & test
+
+
+@settings(max_examples=15, deadline=None)
+@given(tables(), st.integers(0, 99), st.sampled_from([PatientKFold, ImageKFold]))
+def test_the_folds_hold_each_case_out_once(cases: list[Case], seed: int, kind: type[PatientKFold]) -> None:
+    held_out = []
+    for fold in range(5):
+        split = kind(fold=fold, seed=seed)(cases)
+        every = np.concatenate(list(split.parts().values()))
+        assert sorted(every.tolist()) == list(range(len(cases)))
+        held_out += split.val.tolist() + split.test.tolist()
+    assert sorted(held_out) == list(range(len(cases)))
+
+
+def large(patients: int = 200) -> list[Case]:
+    rng = np.random.default_rng(0)
+    who = np.repeat(np.arange(patients), rng.integers(1, 5, patients))
+    density = rng.choice([1, 2, 3, 4], patients, p=[0.4, 0.3, 0.2, 0.1])
+    return [case(n, f"p{p}", int(density[p])) for n, p in enumerate(who)]
+
+
+def test_80_10_10_and_densities_in_proportion() -> None:
+    cases = large()
+    split = PatientKFold()(cases)
+    shares = [len(rows) / len(cases) for rows in split.parts().values()]
+    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
+    density = np.array([c.density for c in cases])
+    for category in (1, 2, 3, 4):
+        whole = (density == category).mean()
+        assert (density[split.train] == category).mean() == pytest.approx(whole, abs=0.03)
+        assert (density[split.test] == category).mean() == pytest.approx(whole, abs=0.08)
+
+
+def test_the_seed_decides() -> None:
+    cases = large(60)
+    assert np.array_equal(PatientKFold(seed=1)(cases).test, PatientKFold(seed=1)(cases).test)
+    assert not np.array_equal(PatientKFold(seed=1)(cases).test, PatientKFold(seed=2)(cases).test)
+
+
+def test_image_folds_warn_that_patients_leak(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        ImageKFold()(large(60))
+    assert "patients have images in more than one part" in caplog.text
+    caplog.clear()
+    ImageKFold()([case(n, f"p{n}", n % 4 + 1) for n in range(60)])
+    assert not caplog.text
+
+
+def official(shared: bool = False, val: bool = False) -> list[Case]:
+    parts = ["train"] * 40 + (["val"] * 5 if val else []) + ["test"] * 10
+    return [
+        case(n, "p0" if shared and part == "test" else f"p{n // 2 * 2}{part}" if not shared else f"p{n}", 1, part)
+        for n, part in enumerate(parts)
+    ]
+
+
+def test_official_parts_are_kept_and_a_tenth_of_the_patients_validates() -> None:
+    cases = official()
+    split = Official()(cases)
+    assert split.test.tolist() == list(range(40, 50))
+    assert sorted([*split.train.tolist(), *split.val.tolist()]) == list(range(40))
+    assert len(people(cases, split.val)) == 2, "of 20 training patients"
+    assert not people(cases, split.train) & people(cases, split.val)
+
+
+def test_an_official_validation_part_is_kept() -> None:
+    assert Official()(official(val=True)).val.tolist() == list(range(40, 45))
+
+
+def test_an_official_split_that_shares_a_patient_is_refused() -> None:
+    with pytest.raises(UserError, match="more than one part"):
+        Official()(official(shared=True))
+
+
+@pytest.mark.parametrize(
+    ("splitter", "cases", "said"),
+    [
+        (lambda: PatientKFold(fold=5), large(9), "split.fold=5"),
+        (lambda: PatientKFold(fold=-1), large(9), "0 to 4"),
+        (lambda: PatientKFold(folds=1), large(9), "split.folds=1"),
+        (lambda: PatientKFold(), large(4), "4 patients"),
+        (lambda: ImageKFold(), [case(n, f"p{n}", 1) for n in range(3)], "3 images"),
+        (lambda: Official(), large(9), "split=official"),
+        (lambda: Official(val_share=1.5), large(9), "val_share=1.5"),
+    ],
+)
+def test_what_cannot_be_split_is_told(splitter: type[Splitter], cases: list[Case], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        splitter()(cases)
+
+
+def test_the_written_split_reads_back(tmp_path: Path) -> None:
+    cases = large(20)
+    split = PatientKFold()(cases)
+    split.write(tmp_path / "split.csv", cases)
+    with (tmp_path / "split.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    for part, numbers in split.parts().items():
+        assert [row["case"] for row in rows if row["part"] == part] == [cases[n].case for n in numbers.tolist()]
+
+
+def test_the_real_cbis_table() -> None:
+    table = Path(__file__).resolve().parents[3] / "shared" / "data" / "cbis_ddsm_256" / "cases.csv"
+    if not table.is_file():
+        pytest.skip("the real CBIS-DDSM images are not beside this checkout")
+    with table.open() as lines:
+        rows = list(csv.DictReader(lines))
+    cases = [case(n, row["patient"], int(row["density"]), row["split"]) for n, row in enumerate(rows)]
+    split: Split = Official()(cases)
+    assert len(split.train) + len(split.val) == 1231
+    assert len(split.test) == 361
+    assert len(people(cases, split.val)) == 69, "a tenth of 691 patients"
