@@ -78,7 +78,7 @@ def published_rmi(logits: Tensor, mask: Tensor, pool: str | None, stride: int) -
     """Zhao et al.'s computation, step by step: pool, unfold, centre, explicit inverse, log-determinant."""
     maps = [mask, torch.sigmoid(logits) + 1e-6]
     if pool is not None:
-        pooling = {"max": functional.max_pool2d, "avg": functional.avg_pool2d}[pool]
+        pooling = functional.max_pool2d if pool == "max" else functional.avg_pool2d
         maps = [pooling(m, stride, stride, padding=stride // 2) for m in maps]
     y, p = (functional.unfold(m, 3).double().numpy() for m in maps)
     values = []

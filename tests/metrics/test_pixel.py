@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def images(seed: int, number: int) -> tuple[Tensor, Tensor, Tensor]:
 def test_pooled_values_equal_scikit_learns(seed: int, number: int) -> None:
     mask_pred, mask, density = images(seed, number)
     true, pred = mask.flatten().int().numpy(), mask_pred.flatten().int().numpy()
-    expected = {
+    expected: dict[Any, float] = {
         DSC: f1_score(true, pred),
         Sensitivity: recall_score(true, pred),
         Accuracy: accuracy_score(true, pred),

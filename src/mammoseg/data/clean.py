@@ -201,8 +201,8 @@ def rasterise(outlines: Sequence[NDArray], height: int, width: int) -> Mask:
     mask = np.zeros((height, width), np.uint8)
     for number, outline in enumerate(outlines, start=1):
         alone = np.zeros_like(mask)
-        # 1/16 pixel: fillPoly takes fixed-point coordinates.
-        cv2.fillPoly(alone, [np.rint(outline * 16).astype(np.int32)], 1, shift=4)
+        # 1/16 pixel: fillPoly takes fixed-point coordinates. The bound, far outside, keeps them from overflowing.
+        cv2.fillPoly(alone, [np.rint(np.clip(outline, -1e5, 1e5) * 16).astype(np.int32)], 1, shift=4)
         if not alone.any():
             raise ValueError(f"outline {number} lies outside the image of {width}x{height} pixels")
         mask |= alone

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,6 +81,9 @@ class Splitter(ABC):
 class KFold(Splitter):
     """k folds; in each the held-out part is halved into validation and test (the paper's 80/10/10 of §4.1).
 
+    Folds hold whole groups, stratified by density: groups are shuffled, ranked by density and then by their number
+    of images, and dealt like cards, back and forth. So folds differ by at most one group, however few there are
+    (scikit-learn's StratifiedGroupKFold leaves folds empty on small sets).
     `fold`: 0 to folds - 1, the one that is held out. `seed`: of the shuffle; folds of one seed partition the cases.
     """
 
@@ -94,55 +96,53 @@ class KFold(Splitter):
         self.fold = fold
         self.seed = seed
 
+    @staticmethod
+    @abstractmethod
+    def group(case: Case) -> str:
+        """Cases of one group stay together."""
+
     def divide(self, cases: Sequence[Case]) -> Split:
         rows = np.arange(len(cases))
-        train, held_out = self.deal(cases, rows, self.folds)[self.fold]
-        val, test = self.deal(cases, held_out, 2)[0]
-        return Split(train=train, val=val, test=test)
+        fold = self.deal(cases, rows, self.folds)
+        held_out = rows[fold == self.fold]
+        half = self.deal(cases, held_out, 2)
+        return Split(train=rows[fold != self.fold], val=held_out[half == 0], test=held_out[half == 1])
 
-    @abstractmethod
-    def deal(self, cases: Sequence[Case], rows: Rows, folds: int) -> list[tuple[Rows, Rows]]:
-        """`rows` dealt into folds, each given as (the others, the fold), ascending."""
+    def deal(self, cases: Sequence[Case], rows: Rows, folds: int) -> Rows:
+        """The fold of each of `rows`."""
+        groups: dict[str, list[Case]] = {}
+        for row in rows.tolist():
+            groups.setdefault(self.group(cases[row]), []).append(cases[row])
+        if len(groups) < folds:
+            what = "image" if self.shares_patients else "patient"
+            raise UserError(
+                f"{len(groups)} {what}(s) cannot be dealt into {folds} parts; use more cases or a smaller split.folds"
+            )
+        rng = np.random.default_rng(self.seed)
+        shuffled = rng.permutation(sorted(groups)).tolist()
+        ranked = sorted(shuffled, key=lambda name: (max(case.density for case in groups[name]), -len(groups[name])))
+        back_and_forth = [*range(folds), *reversed(range(folds))]
+        label = rng.permutation(folds)  # or fold 0 would always begin
+        fold_of = {name: label[back_and_forth[place % (2 * folds)]] for place, name in enumerate(ranked)}
+        return np.array([fold_of[self.group(cases[row])] for row in rows.tolist()])
 
 
 class PatientKFold(KFold):
-    """Folds of whole patients, stratified by density as far as groups allow."""
+    """Folds of whole patients."""
 
-    def deal(self, cases: Sequence[Case], rows: Rows, folds: int) -> list[tuple[Rows, Rows]]:
-        from sklearn.model_selection import StratifiedGroupKFold
-
-        patients = np.array([cases[row].patient for row in rows])
-        if len(set(patients)) < folds:
-            raise UserError(
-                f"{len(set(patients))} patients cannot be dealt into {folds} parts; "
-                "use more cases or a smaller split.folds"
-            )
-        dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=self.seed)
-        return dealt(dealer, cases, rows, patients)
+    @staticmethod
+    def group(case: Case) -> str:
+        return case.patient
 
 
 class ImageKFold(KFold):
-    """Folds of single images, stratified by density: the paper's apparent way. Patients leak, with a warning."""
+    """Folds of single images: the paper's apparent way. Patients leak, with a warning."""
 
     shares_patients = True
 
-    def deal(self, cases: Sequence[Case], rows: Rows, folds: int) -> list[tuple[Rows, Rows]]:
-        from sklearn.model_selection import StratifiedKFold
-
-        if len(rows) < folds:
-            raise UserError(
-                f"{len(rows)} images cannot be dealt into {folds} parts; use more cases or a smaller split.folds"
-            )
-        dealer = StratifiedKFold(folds, shuffle=True, random_state=self.seed)
-        return dealt(dealer, cases, rows, None)
-
-
-def dealt(dealer, cases: Sequence[Case], rows: Rows, groups: NDArray | None) -> list[tuple[Rows, Rows]]:  # type: ignore[no-untyped-def]
-    density = np.array([cases[row].density for row in rows])
-    with warnings.catch_warnings():
-        # A category with fewer cases than folds cannot be in each of them; that is nobody's mistake.
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        return [(rows[rest], rows[fold]) for rest, fold in dealer.split(rows, density, groups)]
+    @staticmethod
+    def group(case: Case) -> str:
+        return case.case
 
 
 class Official(Splitter):
