@@ -1,0 +1,215 @@
+"""Folder -> store -> batches: nothing stale, nothing half-written, an order that depends on seed and epoch alone."""
+
+from __future__ import annotations
+
+import csv
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mammoseg.data import dataset as dataset_module
+from mammoseg.data.datamodule import EpochSampler, MammogramDataModule
+from mammoseg.data.dataset import Dataset
+from mammoseg.data.folder import read
+from mammoseg.data.split import PatientKFold
+from mammoseg.data.store import TEMPORARY, Store, remove_leftovers
+from mammoseg.errors import UserError
+
+
+def write_folder(root: Path, number: int = 20) -> Path:
+    """Images of a bright half-disc with a brighter square mass; image n has grey values that tell n."""
+    (root / "images").mkdir(parents=True)
+    rows = [["case", "image", "mask", "patient", "density", "side"]]
+    y, x = np.mgrid[:60, :40]
+    for n in range(number):
+        image = np.where((y - 30) ** 2 + x**2 < 26**2, 9000 + 100 * n, 0).astype(np.uint16)
+        mask = np.zeros((60, 40), np.uint8)
+        mask[25:33, 5:13] = 255
+        image[mask > 0] += 9000
+        cv2.imwrite(str(root / "images" / f"{n}.png"), image)
+        cv2.imwrite(str(root / "images" / f"{n}-mask.png"), mask)
+        rows.append([f"case{n}", f"images/{n}.png", f"images/{n}-mask.png", f"p{n // 2}", str(n // 2 % 4 + 1), "LEFT"])
+    with (root / "cases.csv").open("w", newline="") as lines:
+        csv.writer(lines).writerows(rows)
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "data")
+
+
+def dataset(root: Path, **settings: Any) -> Dataset:
+    settings = {"size": 32, "workers": 1, "store": str(root.parent / "store"), **settings}
+    return Dataset(name="test", root=str(root), reader=read, **settings)
+
+
+def stores(root: Path) -> list[str]:
+    return sorted(path.name for path in (root.parent / "store").glob("*"))
+
+
+def test_the_store_holds_every_case_in_order(root: Path) -> None:
+    store = dataset(root).prepared()
+    assert [case.case for case in store.cases] == [f"case{n}" for n in range(20)]
+    assert store.density.tolist() == [n // 2 % 4 for n in range(20)]
+    assert store.images.shape == store.masks.shape == (20, 32, 32)
+    assert store.images.min() == 0
+    assert store.images.max() == 1
+    assert set(np.unique(store.masks)) == {0, 1}
+    for case, mask, image in zip(store.cases, store.masks, store.images, strict=True):
+        assert case.mass_pixels == mask.sum() > 0
+        assert (image[mask > 0] > 0.5).all(), "the mass is the brightest part, also after the crop"
+        assert (case.height, case.width, case.whole) == (60, 40, 0)
+        assert case.right < 40, "cropped to the breast"
+
+
+def test_a_second_call_opens_what_is_there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = dataset(root).prepared()
+    monkeypatch.setattr(dataset_module, "prepare_one", None)  # nothing may be decoded again
+    second = dataset(root).prepared()
+    assert first.folder == second.folder
+    assert np.array_equal(first.images, second.images)
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 48}, {"crop": False}, {"aspect": "pad"}, {"normalise": "zscore"}, {"on_bad": "skip"}]
+)
+def test_a_changed_setting_never_reuses_arrays(root: Path, change: dict[str, Any]) -> None:
+    assert dataset(root).prepared().folder != dataset(root, **change).prepared().folder
+
+
+def test_a_changed_input_never_reuses_arrays(root: Path) -> None:
+    folders = {dataset(root).prepared().folder}
+    table = (root / "cases.csv").read_text()
+    (root / "cases.csv").write_text(table.replace("p0,1", "p0,4"))
+    folders.add(dataset(root).prepared().folder)
+    image = root / "images" / "3.png"
+    os.utime(image, ns=(0, 0))
+    folders.add(dataset(root).prepared().folder)
+    assert len(folders) == 3
+
+
+def damage(root: Path) -> None:
+    (root / "images" / "4.png").write_bytes((root / "images" / "4.png").read_bytes()[:60])
+    (root / "images" / "7-mask.png").unlink()
+    cv2.imwrite(str(root / "images" / "9-mask.png"), np.zeros((10, 10), np.uint8))
+
+
+def test_every_bad_case_is_told_at_once_and_nothing_is_left(root: Path) -> None:
+    damage(root)
+    with pytest.raises(UserError) as told:
+        dataset(root).prepared()
+    for part in ("3 cases", "images/4.png", "images/7.png", "no such file", "images/9.png", "10x10"):
+        assert part in str(told.value)
+    assert stores(root) == []
+
+
+def test_bad_cases_are_left_out_when_asked(root: Path) -> None:
+    damage(root)
+    store = dataset(root, on_bad="skip").prepared()
+    assert [case.case for case in store.cases] == [f"case{n}" for n in range(20) if n not in (4, 7, 9)]
+    assert len(store.images) == len(store.masks) == 17
+    assert [file for file, _ in store.skipped] == ["images/4.png", "images/7.png", "images/9.png"]
+    again = Store.open(store.folder)
+    assert again.skipped == store.skipped
+    assert again.cases == store.cases
+
+
+def test_a_blank_density_is_named_dropped_or_assumed(root: Path) -> None:
+    table = (root / "cases.csv").read_text()
+    (root / "cases.csv").write_text(table.replace("p3,4", "p3,"))
+    with pytest.raises(UserError, match="case6"):
+        dataset(root).prepared()
+    assert len(dataset(root, missing_density="drop").prepared().cases) == 18
+    assert dataset(root, missing_density=2).prepared().cases[6].density == 2
+
+
+def test_several_processes_give_the_same_bytes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = dataset(root).prepared()
+    monkeypatch.setattr(dataset_module, "FEW", 4)
+    several = dataset(root, workers=2, store=str(root.parent / "several")).prepared()
+    assert (alone.folder / "images.npy").read_bytes() == (several.folder / "images.npy").read_bytes()
+    assert (alone.folder / "masks.npy").read_bytes() == (several.folder / "masks.npy").read_bytes()
+
+
+def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    dead, alive = tmp_path / f"{TEMPORARY}{2**22 + 5}-x", tmp_path / f"{TEMPORARY}{os.getpid()}-x"
+    dead.mkdir()
+    alive.mkdir()
+    remove_leftovers(tmp_path)
+    assert not dead.exists()
+    assert alive.exists()
+
+
+def datamodule(root: Path, **settings: Any) -> MammogramDataModule:
+    module = MammogramDataModule(dataset(root), PatientKFold(folds=4), **settings)
+    module.setup()
+    return module
+
+
+def test_batches_keep_the_contract(root: Path) -> None:
+    module = datamodule(root, batch_size=3)
+    batch = next(iter(module.train_dataloader()))
+    assert set(batch) == {"image", "mask", "density", "case"}
+    assert batch["image"].shape == batch["mask"].shape == (3, 1, 32, 32)
+    assert batch["image"].dtype == batch["mask"].dtype == torch.float32
+    assert set(batch["mask"].unique().tolist()) == {0.0, 1.0}
+    for place, row in enumerate(batch["case"].tolist()):
+        assert batch["density"][place] == module.store.cases[row].density - 1
+        np.testing.assert_array_equal(batch["image"][place, 0].numpy(), module.store.images[row])
+
+
+def test_every_case_of_a_part_comes_once(root: Path) -> None:
+    module = datamodule(root, batch_size=3)
+    for loader, rows in (
+        (module.train_dataloader(), module.split.train),
+        (module.val_dataloader(), module.split.val),
+        (module.test_dataloader(), module.split.test),
+    ):
+        seen = [row for batch in loader for row in batch["case"].tolist()]
+        assert sorted(seen) == rows.tolist()
+    assert [row for batch in module.test_dataloader() for row in batch["case"].tolist()] == module.split.test.tolist()
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[tuple[int, int]]:
+        sampler = EpochSampler(np.arange(50), shuffle=True, seed=seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(1, 3) == order(1, 3)
+    assert sorted(row for _, row in order(1, 3)) == list(range(50))
+    assert order(1, 3) != order(1, 4)
+    assert [row for _, row in order(1, 3)] != [row for _, row in order(2, 3)]
+
+
+def test_image_and_mask_are_augmented_together(root: Path) -> None:
+    import albumentations
+
+    from mammoseg.data.augment import Augmentation
+
+    flip = Augmentation([albumentations.HorizontalFlip(p=0.5), albumentations.VerticalFlip(p=0.5)])
+    module = datamodule(root, batch_size=3, augment=flip)
+    loader = module.train_dataloader()
+    first, again = list(loader), list(loader)
+    flipped = 0
+    for batch, twin in zip(first, again, strict=True):
+        assert torch.equal(batch["image"], twin["image"]), "one seed and epoch give one augmentation"
+        for image, mask, row in zip(batch["image"], batch["mask"], batch["case"].tolist(), strict=True):
+            assert (image[mask > 0] > 0.5).all()
+            flipped += not np.array_equal(image[0].numpy(), module.store.images[row])
+    assert flipped > 0
+    for batch in module.test_dataloader():
+        np.testing.assert_array_equal(batch["image"][:, 0].numpy(), module.store.images[batch["case"].numpy()])
+
+
+def test_worker_processes_change_nothing(root: Path) -> None:
+    make = partial(datamodule, root, batch_size=3)
+    for alone, with_workers in zip(make().train_dataloader(), make(num_workers=2).train_dataloader(), strict=True):
+        assert all(torch.equal(alone[name], with_workers[name]) for name in alone)
