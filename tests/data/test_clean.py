@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.draw import polygon2mask
 
-from mammoseg.data.clean import clean, find_breast, rasterise
+from mammoseg.data.breast import find_breast
+from mammoseg.data.clean import clean, rasterise
 from mammoseg.errors import UserError
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from mammoseg.data import dataset as dataset_module
+from mammoseg.data import preparation
 from mammoseg.data.datamodule import EpochSampler, MammogramDataModule
-from mammoseg.data.dataset import Dataset
+from mammoseg.data.dataset import WORKSHOP, Dataset
 from mammoseg.data.folder import read
+from mammoseg.data.mammogram import Mammogram
 from mammoseg.data.split import PatientKFold
 from mammoseg.data.store import TEMPORARY, Store, remove_leftovers
 from mammoseg.errors import UserError
@@ -71,14 +72,14 @@ def test_the_store_holds_every_case_in_order(root: Path) -> None:
 
 def test_a_second_call_opens_what_is_there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = dataset(root).prepared()
-    monkeypatch.setattr(dataset_module, "prepare_one", None)  # nothing may be decoded again
+    monkeypatch.setattr(preparation, "prepare", None)  # nothing may be decoded again
     second = dataset(root).prepared()
     assert first.folder == second.folder
     assert np.array_equal(first.images, second.images)
 
 
 @pytest.mark.parametrize(
-    "change", [{"size": 48}, {"crop": False}, {"aspect": "pad"}, {"normalise": "zscore"}, {"on_bad": "skip"}]
+    "change", [{"size": 48}, {"crop": False}, {"aspect": "pad"}, {"normalise": "zscore"}, {"flip": "right"}]
 )
 def test_a_changed_setting_never_reuses_arrays(root: Path, change: dict[str, Any]) -> None:
     assert dataset(root).prepared().folder != dataset(root, **change).prepared().folder
@@ -101,13 +102,60 @@ def damage(root: Path) -> None:
     cv2.imwrite(str(root / "images" / "9-mask.png"), np.zeros((10, 10), np.uint8))
 
 
-def test_every_bad_case_is_told_at_once_and_nothing_is_left(root: Path) -> None:
+def test_every_bad_case_is_told_at_once_and_no_store_is_left(root: Path) -> None:
     damage(root)
     with pytest.raises(UserError) as told:
         dataset(root).prepared()
     for part in ("3 cases", "images/4.png", "images/7.png", "no such file", "images/9.png", "10x10"):
         assert part in str(told.value)
-    assert stores(root) == []
+    assert not [name for name in stores(root) if not name.startswith(WORKSHOP)]
+
+
+def test_what_is_finished_is_never_decoded_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = dataset(root, store=str(root.parent / "reference")).prepared()
+    picture = (root / "images" / "4.png").read_bytes()
+    when = (root / "images" / "4.png").stat().st_mtime_ns
+    damage(root)
+    decoded: list[str] = []
+    prepare = preparation.prepare
+
+    def counted(mammogram: Mammogram, settings: preparation.Settings) -> preparation.Prepared:
+        decoded.append(mammogram.case)
+        return prepare(mammogram, settings)
+
+    monkeypatch.setattr(preparation, "prepare", counted)
+    with pytest.raises(UserError, match="3 cases"):
+        dataset(root).prepared()
+    assert len(decoded) == 20
+    decoded.clear()
+    (root / "images" / "4.png").write_bytes(picture)
+    os.utime(root / "images" / "4.png", ns=(when, when))
+    store = dataset(root, on_bad="skip").prepared()
+    assert decoded == ["case4", "case7", "case9"], "the mended one, and those still to be tried"
+    kept = [n for n in range(20) if n not in (7, 9)]
+    assert np.array_equal(store.images, reference.images[kept])
+    assert not [name for name in stores(root) if name.startswith(WORKSHOP)]
+    with pytest.raises(UserError, match="2 cases"):
+        dataset(root).prepared()
+
+
+def test_a_file_that_a_power_failure_broke_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = dataset(root, store=str(root.parent / "reference")).prepared()
+    damage = root / "images" / "9-mask.png"
+    good, when = damage.read_bytes(), damage.stat().st_mtime_ns
+    damage.unlink()
+    with pytest.raises(UserError):
+        dataset(root).prepared()
+    files = sorted((root.parent / "store").glob(f"{WORKSHOP}*/*.npz"))
+    assert len(files) == 19
+    files[0].write_bytes(b"")
+    files[1].write_bytes(files[1].read_bytes()[:-500])
+    flipped = bytearray(files[2].read_bytes())
+    flipped[len(flipped) // 3] ^= 255
+    files[2].write_bytes(flipped)
+    damage.write_bytes(good)
+    os.utime(damage, ns=(when, when))
+    assert np.array_equal(dataset(root).prepared().images, reference.images)
 
 
 def test_bad_cases_are_left_out_when_asked(root: Path) -> None:
@@ -132,7 +180,7 @@ def test_a_blank_density_is_named_dropped_or_assumed(root: Path) -> None:
 
 def test_several_processes_give_the_same_bytes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = dataset(root).prepared()
-    monkeypatch.setattr(dataset_module, "FEW", 4)
+    monkeypatch.setattr(preparation, "FEW", 4)
     several = dataset(root, workers=2, store=str(root.parent / "several")).prepared()
     assert (alone.folder / "images.npy").read_bytes() == (several.folder / "images.npy").read_bytes()
     assert (alone.folder / "masks.npy").read_bytes() == (several.folder / "masks.npy").read_bytes()

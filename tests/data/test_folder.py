@@ -10,7 +10,7 @@ import pytest
 
 from mammoseg.data.folder import read
 from mammoseg.data.mammogram import BadCases
-from mammoseg.data.pixels import read_mask, read_pixels
+from mammoseg.data.pixels import read_masks, read_pixels
 from mammoseg.errors import UnreadableImage, UserError
 
 HEADING = "case,image,mask,patient,density,side,view,split,masses"
@@ -27,7 +27,7 @@ def test_rows_become_mammograms(tmp_path: Path) -> None:
     assert not bad.rows
     assert (only.case, only.patient, only.density, only.side, only.view) == ("a", "p1", 3, "L", "MLO")
     assert (only.split, only.masses) == ("train", 2)
-    assert (only.image_file, only.mask_file) == (tmp_path / "i" / "a.png", tmp_path / "m" / "a.png")
+    assert (only.image_file, only.mask_files) == (tmp_path / "i" / "a.png", ((tmp_path / "m" / "a.png",),))
 
 
 def test_a_byte_order_mark_and_the_required_columns_alone_are_enough(tmp_path: Path) -> None:
@@ -111,10 +111,10 @@ def test_masks_of_any_coding(tmp_path: Path) -> None:
     }
     for name, values in codings.items():
         cv2.imwrite(str(tmp_path / name), values)
-        np.testing.assert_array_equal(read_mask(tmp_path / name, (40, 40)), truth, err_msg=name)
+        np.testing.assert_array_equal(read_masks([[tmp_path / name]], (40, 40))[0], truth, err_msg=name)
     cv2.imwrite(str(tmp_path / "grey.jpg"), truth * 255)  # edges turn grey
-    assert (read_mask(tmp_path / "grey.jpg", (40, 40)) != truth).sum() <= 4
+    assert (read_masks([[tmp_path / "grey.jpg"]], (40, 40))[0] != truth).sum() <= 4
     cv2.imwrite(str(tmp_path / "empty.png"), truth * 0)
-    assert read_mask(tmp_path / "empty.png", (40, 40)).sum() == 0
+    assert read_masks([[tmp_path / "empty.png"]], (40, 40))[0].sum() == 0
     with pytest.raises(UnreadableImage, match="the mask is 40x40 pixels, its image 30x20"):
-        read_mask(tmp_path / "01.png", (20, 30))
+        read_masks([[tmp_path / "01.png"]], (20, 30))

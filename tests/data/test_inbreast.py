@@ -55,7 +55,7 @@ def test_one_image(release: Release) -> None:
     assert mammogram.image_file == release.dicoms / f"22678622_{PATIENT}_MG_R_ML_ANON.dcm"
     assert (mammogram.case, mammogram.patient, mammogram.density) == ("22678622", PATIENT, 3)
     assert (mammogram.side, mammogram.view) == ("R", "MLO")  # ML in the name
-    assert (mammogram.masses, mammogram.mask_file, mammogram.split) == (1, None, "")
+    assert (mammogram.masses, mammogram.mask_files, mammogram.split) == (1, (), "")
 
 
 def test_sorted_by_case_with_patients_from_the_names(release: Release) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import logging
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +19,9 @@ from mammoseg.errors import UserError
 
 
 def case(number: int, patient: str, density: int, split: str = "") -> Case:
-    pixels = {"mass_pixels": 9, "height": 9, "width": 9, "top": 0, "bottom": 9, "left": 0, "right": 9, "whole": 0}
-    return Case(f"c{number}", patient, density, "L", "CC", split, 1, **pixels)
+    measured: dict[str, Any] = {field.name: 9 for field in fields(Case)}
+    known: dict[str, Any] = {"case": f"c{number}", "patient": patient, "density": density, "side": "L", "view": "CC"}
+    return Case(**(measured | known | {"split": split, "masses": 1}))
 
 
 @st.composite
@@ -31,18 +34,42 @@ def tables(draw: st.DrawFn) -> list[Case]:
     return [case(n, patients[place], densities[int(patients[place][1:])]) for n, place in enumerate(order)]
 
 
+@st.composite
+def groupings(draw: st.DrawFn) -> list[Case]:
+    """1 to 60 images of any patients, any densities within one patient; each patient in one official part."""
+    patients = draw(st.lists(st.integers(0, 30), min_size=1, max_size=60))
+    densities = draw(st.lists(st.integers(1, 4), min_size=len(patients), max_size=len(patients)))
+    return [
+        case(n, f"p{patient}", density, "test" if patient % 3 == 0 else "train")
+        for n, (patient, density) in enumerate(zip(patients, densities, strict=True))
+    ]
+
+
 def people(cases: list[Case], rows: np.ndarray) -> set[str]:
     return {cases[row].patient for row in rows.tolist()}
 
 
+@settings(max_examples=60, deadline=None)
+@given(groupings(), st.integers(2, 10), st.integers(0, 9), st.integers(0, 2**31))
+def test_no_patient_stands_in_two_parts(cases: list[Case], folds: int, fold: int, seed: int) -> None:
+    """For any seed, any number of folds and any grouping of images into patients, or it is refused."""
+    for splitter in (PatientKFold(folds=folds, fold=fold % folds, seed=seed), Official(seed=seed)):
+        try:
+            split = splitter(cases)
+        except UserError:
+            continue
+        parts = [people(cases, rows) for rows in split.parts().values()]
+        assert all(parts)
+        assert sum(map(len, parts)) == len(people(cases, np.arange(len(cases))))
+        assert sorted(np.concatenate(list(split.parts().values())).tolist()) == list(range(len(cases)))
+
+
 @settings(max_examples=30, deadline=None)
-@given(tables(), st.integers(0, 4), st.integers(0, 99))
-def test_no_patient_stands_in_two_parts(cases: list[Case], fold: int, seed: int) -> None:
-    split = PatientKFold(fold=fold, seed=seed)(cases)
-    train, val, test = (people(cases, rows) for rows in split.parts().values())
-    assert not train & val
-    assert not train & test
-    assert not val & test
+@given(groupings(), st.integers(2, 10), st.integers(0, 2**31))
+def test_enough_patients_are_never_refused(cases: list[Case], folds: int, seed: int) -> None:
+    if len(people(cases, np.arange(len(cases)))) >= 2 * folds:
+        for fold in range(folds):
+            PatientKFold(folds=folds, fold=fold, seed=seed)(cases)
 
 
 @settings(max_examples=15, deadline=None)

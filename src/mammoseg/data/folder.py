@@ -56,7 +56,7 @@ def from_row(root: Path, row: dict[str, str]) -> Mammogram:
     return Mammogram(
         case=row["case"],
         image_file=root / row["image"],
-        mask_file=root / row["mask"],
+        mask_files=((root / row["mask"],),),
         patient=row["patient"],
         density=int(row["density"]) if row["density"] else None,
         side=row.get("side", "")[:1].upper(),

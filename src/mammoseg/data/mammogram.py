@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 DENSITIES = (1, 2, 3, 4)
+MOST_SHOWN = 30  # bad cases in the terminal; data_report.json has all of them
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Mammogram:
     """One image with its masses, as found in a dataset folder.
 
     The masses are either `outlines`, polygons of shape (N, 2) with (x, y) in pixels of the full-size
-    image (x = column, y = row, origin at the centre of the top left pixel), or a `mask_file` that has
-    mass pixels brighter than half its range.
+    image (x = column, y = row, origin at the centre of the top left pixel), or `mask_files`, pictures that
+    have mass pixels brighter than half their range; all of them are joined into one mask.
     """
 
     case: str  # unique within the dataset, usable as a file name
@@ -27,7 +28,11 @@ class Mammogram:
     side: str = ""  # L or R
     view: str = ""  # CC, MLO, ...
     outlines: tuple[np.ndarray, ...] = ()
-    mask_file: Path | None = None
+    # One tuple for each mass: the files among which its mask is.
+    mask_files: tuple[tuple[Path, ...], ...] = ()
+    # False where a file may be something else than a mask, or a mask of another size than the image: then the
+    # pixels decide, and sizes are matched.
+    trusted_masks: bool = True
     split: str = ""  # the dataset's own part: train, val or test; empty if it has none
     masses: int = 1
 
@@ -43,8 +48,12 @@ class BadCases:
         self.rows.append((str(file), str(reason)))
 
     def table(self) -> str:
-        width = max((len(file) for file, _ in self.rows), default=0)
-        return "\n".join(f"  {file:<{width}}  {reason}" for file, reason in self.rows)
+        shown = self.rows[:MOST_SHOWN]
+        width = max((len(file) for file, _ in shown), default=0)
+        lines = [f"  {file:<{width}}  {reason}" for file, reason in shown]
+        if more := len(self.rows) - len(shown):
+            lines.append(f"  ... and {more} more")
+        return "\n".join(lines)
 
 
 # A dataset's reader: (root, bad) -> the usable images. A root that is not this dataset is a UserError;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,12 @@ from mammoseg.errors import UnreadableImage
 
 DICOM_SUFFIXES = (".dcm", ".dicom", "")
 PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+JPEG_END, JPEG_TAIL = b"\xff\xd9", 1024  # what a whole JPEG ends with, and how much may stand behind it
+STRIDE = 4  # every 4th pixel each way tells a mask from a picture
+
+cv2.utils.logging.setLogLevel(
+    cv2.utils.logging.LOG_LEVEL_ERROR
+)  # what is wrong with a file stands in our table of bad cases
 
 
 def read_pixels(path: Path) -> NDArray:
@@ -30,8 +37,16 @@ def read_pixels(path: Path) -> NDArray:
 
 
 def read_picture(path: Path) -> NDArray:
-    encoded = np.fromfile(path, np.uint8)
-    picture = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+    try:
+        encoded = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise UnreadableImage(f"cannot be read ({error.strerror}); check it or copy it again") from None
+    if path.suffix.lower() in (".jpg", ".jpeg") and JPEG_END not in encoded[-JPEG_TAIL:].tobytes():
+        raise UnreadableImage("the JPEG is cut off; copy it again")  # OpenCV would fill in grey
+    try:
+        picture = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+    except cv2.error:  # a header that claims more pixels than can be
+        picture = None
     if picture is None:
         raise UnreadableImage("the picture is empty, truncated or of another format; copy it again")
     if picture.ndim == 3:
@@ -42,18 +57,71 @@ def read_picture(path: Path) -> NDArray:
     return picture
 
 
-def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """(H, W) in {0, 1} of the given shape. Raises UnreadableImage, also for another size.
+def read_masks(
+    groups: Sequence[Sequence[Path]], shape: tuple[int, int], trusted: bool = True
+) -> tuple[NDArray[np.uint8], bool]:
+    """One (H, W) mask in {0, 1} of the given shape that joins the masses, and whether one had another size.
 
-    A file of two values (0 and 1, or 0 and 255) is mass where it is not 0. One with more, as JPEG leaves
-    behind at edges, is mass above half its maximum.
+    `groups`: for each mass the files among which its mask is. Untrusted ones are looked at: the mask is the
+    largest picture of two values, and it is stretched onto the image where its size differs.
+    Raises UnreadableImage with the reason.
     """
-    grey = read_pixels(path)
-    if grey.shape != shape:
-        raise UnreadableImage(
-            f"the mask is {grey.shape[1]}x{grey.shape[0]} pixels, its image {shape[1]}x{shape[0]}; "
-            "export both at one size"
-        )
+    joined, differed = np.zeros(shape, np.uint8), False
+    for number, files in enumerate(groups, start=1):
+        grey = read_trusted(files[0]) if trusted else find_mask(files)
+        if grey.shape != shape:
+            if trusted:
+                raise UnreadableImage(
+                    f"the mask is {grey.shape[1]}x{grey.shape[0]} pixels, its image {shape[1]}x{shape[0]}; "
+                    "export both at one size"
+                )
+            differed = True
+        mask = binary(grey)
+        if differed and mask.shape != shape:
+            mask = np.asarray(cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+        if not trusted and not mask.any():
+            which = f"mask {number} of {len(groups)}" if len(groups) > 1 else "the mask"
+            raise UnreadableImage(f"{which} is empty; copy it again, or remove the case")
+        joined = mask if number == 1 else joined | mask
+    return joined, differed
+
+
+def read_trusted(path: Path) -> NDArray:
+    try:
+        return read_pixels(path)
+    except UnreadableImage as error:
+        raise UnreadableImage(f"its mask {path.name}: {error}") from None
+
+
+def find_mask(files: Sequence[Path]) -> NDArray:
+    """The largest of the pictures that is a mask; the others are crops of the image."""
+    masks, reasons = [], []
+    for file in files:
+        try:
+            grey = read_pixels(file)
+        except UnreadableImage as error:
+            reasons.append(f"{file.name}: {error}")
+            continue
+        if has_two_levels(grey):
+            masks.append(grey)
+    if masks:
+        return max(masks, key=lambda grey: grey.size)
+    if reasons:
+        raise UnreadableImage(f"no readable mask ({'; '.join(reasons)})")
+    raise UnreadableImage(f"no mask among its {len(files)} file(s), only crops; download the ROI mask series")
+
+
+def has_two_levels(grey: NDArray) -> bool:
+    """Whether nearly all pixels lie at either end of the range: JPEG blurs a mask's edges, no more."""
+    sample = grey[::STRIDE, ::STRIDE] if min(grey.shape) > 32 * STRIDE else grey
+    low, high = float(sample.min()), float(sample.max())
+    near = 0.12 * (high - low)
+    return bool(((sample <= low + near) | (sample >= high - near)).mean() > 0.97)
+
+
+def binary(grey: NDArray) -> NDArray[np.uint8]:
+    """A picture of two values (0 and 1, or 0 and 255) is mass where it is not 0; one with more, as JPEG leaves
+    behind at edges, is mass above half its maximum."""
     top = grey.max(initial=0)
-    two_valued = bool(((grey == 0) | (grey == top)).all())
+    two_valued = np.count_nonzero(grey) == np.count_nonzero(grey == top)
     return (grey > (0 if two_valued else top / 2)).astype(np.uint8)

@@ -25,12 +25,17 @@ class Case:
 
     case: str
     patient: str
-    density: int  # ACR category 1-4
+    density: int  # ACR category 1-4 that training uses
+    given_density: int  # the dataset's, or what was assumed for it; 0 if there is none
+    percent_density: float  # estimated: share of the breast that is dense, 0 to 1
+    estimated_density: int  # ACR category 1-4 that follows from it
     side: str
     view: str
     split: str  # the dataset's own part, or empty
     masses: int
+    mass_area: int  # pixels of the masses in the full-size image
     mass_pixels: int  # of the prepared mask
+    breast_share: float  # of the full-size image
     height: int  # of the image before cropping, in pixels
     width: int
     top: int  # the box that was kept: rows [top, bottom), columns [left, right)
@@ -38,6 +43,8 @@ class Case:
     left: int
     right: int
     whole: int  # 1 if the crop would have cut a mass, so that the whole image was kept
+    flipped: int  # 1 if the box was mirrored after cropping
+    rescaled: int  # 1 if a mask had another size than the image and was stretched onto it
 
 
 @dataclass(frozen=True)
@@ -45,14 +52,16 @@ class Store:
     """Prepared images.
 
     Shapes: images (N, size, size) float32, masks (N, size, size) uint8 in {0, 1}, both memory-mapped;
-    cases: N rows in the same order. `skipped`: (file, reason) of what was left out.
+    previews (N, 160, 160) uint8, the uncropped images padded to a square; cases: N rows in the same order.
+    `about`: the settings, and under `skipped` what was left out.
     """
 
     folder: Path
     images: NDArray[np.float32]
     masks: NDArray[np.uint8]
+    previews: NDArray[np.uint8]
     cases: list[Case]
-    skipped: list[tuple[str, str]]
+    about: dict[str, Any]
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -63,9 +72,15 @@ class Store:
             folder=folder,
             images=np.load(folder / "images.npy", mmap_mode="r"),
             masks=np.load(folder / "masks.npy", mmap_mode="r"),
+            previews=np.load(folder / "previews.npy", mmap_mode="r"),
             cases=cases,
-            skipped=[(file, reason) for file, reason in about["skipped"]],
+            about=about,
         )
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """(file, reason) of what was left out."""
+        return [(file, reason) for file, reason in self.about["skipped"]]
 
     @property
     def density(self) -> NDArray[np.int64]:
@@ -74,7 +89,8 @@ class Store:
 
 
 def from_text(row: dict[str, str]) -> Case:
-    values: dict[str, Any] = {f.name: int(row[f.name]) if f.type == "int" else row[f.name] for f in fields(Case)}
+    read = {"int": int, "float": float, "str": str}
+    values: dict[str, Any] = {field.name: read[str(field.type)](row[field.name]) for field in fields(Case)}
     return Case(**values)
 
 
