@@ -210,7 +210,7 @@ def prepare(mammogram: Mammogram, settings: Settings) -> Prepared:
 
 
 def read(file: Path) -> Prepared:
-    with np.load(file) as arrays:
+    with file.open("rb") as lines, np.load(lines) as arrays:
         facts = json.loads(arrays["facts"].tobytes())
         return Prepared(arrays["image"], arrays["mask"], arrays["preview"], facts)
 

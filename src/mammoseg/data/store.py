@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -109,7 +109,8 @@ def appears_whole(folder: Path) -> Iterator[Path]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder.parent)
-    scratch = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-", dir=folder.parent))
+    scratch = folder.parent / f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}"
+    scratch.mkdir()  # with the permissions the user wants, which mkdtemp would narrow
     try:
         yield scratch
         try:

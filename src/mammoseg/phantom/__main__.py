@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -13,9 +16,14 @@ from mammoseg.errors import UserError
 
 @command("phantom")
 def main(cfg: DictConfig) -> None:
+    from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm
     from mammoseg.phantom.write import write_inbreast
 
-    layouts = {"inbreast": write_inbreast}
+    layouts: dict[str, Callable[..., Sequence[Any]]] = {
+        "inbreast": write_inbreast,
+        "cbis_ddsm": write_cbis_ddsm,
+        **{f"cbis_ddsm_{kind}": partial(write_cbis_ddsm, layout=kind) for kind in ("tcia_old", "kaggle", "png")},
+    }
     if cfg.layout not in layouts:
         raise UserError(f"layout={cfg.layout}, but the choices are {', '.join(layouts)}")
     if cfg.root is None:

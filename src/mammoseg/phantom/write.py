@@ -6,12 +6,12 @@ import csv
 import multiprocessing
 import os
 import plistlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -21,14 +21,17 @@ from mammoseg.data.mammogram import DENSITIES
 from mammoseg.data.store import appears_whole
 from mammoseg.errors import UserError
 from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw
+from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_grey
+from mammoseg.progress import Progress
 
 # Shares of patients by ACR category. Nearer to even than INbreast's 39:34:20:7 %, so that small sets have all four.
 DENSITY_SHARES = (0.30, 0.30, 0.25, 0.15)
 NORMAL_SHARE = 0.1  # images without a mass beside those with one, which a reader has to leave out
 TWO_MASSES = 0.08  # of the images, as in INbreast: 116 masses in 107 images
 ASPECT = 2560 / 3328
+Task = TypeVar("Task")
+Done = TypeVar("Done")
 COLUMNS = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads"
-DIGITAL_MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"  # Digital Mammography X-Ray Image Storage - For Presentation
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,7 @@ def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 
     The folder appears whole or not at all, and the same arguments give the same bytes.
     Raises UserError if `root` holds something already, or for fewer than 8 cases or 128 pixels.
     """
-    if cases < 8:
-        raise UserError(f"cases={cases}, but it takes at least 8 to have each density and a split")
-    if height < 128:
-        raise UserError(f"height={height}, but a mammogram of fewer than 128 pixels shows nothing")
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UserError(f"{root}: something is there already; choose another root or remove it first")
+    check(root, cases, height)
     plans = plan(cases, seed)
     with appears_whole(root) as scratch:
         for folder in ("AllDICOMs", "AllXML"):
@@ -65,6 +63,15 @@ def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 
             pass
         write_table(scratch / "INbreast.csv", plans)
     return plans
+
+
+def check(root: Path, cases: int, height: int) -> None:
+    if cases < 8:
+        raise UserError(f"cases={cases}, but it takes at least 8 to have each density and a split")
+    if height < 128:
+        raise UserError(f"height={height}, but a mammogram of fewer than 128 pixels shows nothing")
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(f"{root}: something is there already; choose another root or remove it first")
 
 
 def plan(cases: int, seed: int) -> list[Plan]:
@@ -102,16 +109,19 @@ def densities(rng: np.random.Generator, patients: int) -> list[int]:
     return [int(category) for category in rng.permutation(at_least + rest)]
 
 
-def every(one: Callable[[Plan], None], plans: list[Plan]) -> Iterator[None]:
-    from rich.progress import track
-
-    watched = partial(track, description="drawing mammograms", total=len(plans), transient=True)
+def every(one: Callable[[Task], Done], plans: Sequence[Task]) -> Iterator[Done]:
+    """`one` of each plan, in order, over processes."""
     workers = min(os.cpu_count() or 1, max(len(plans) // 12, 1))
-    if workers == 1:
-        yield from watched(map(one, plans))
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield from watched(pool.map(one, plans, chunksize=2))
+    with Progress("drawing mammograms", len(plans)) as progress:
+        if workers == 1:
+            for plan in plans:
+                yield one(plan)
+                progress.advance()
+            return
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            for done in pool.map(one, plans, chunksize=2):
+                yield done
+                progress.advance()
 
 
 def write_one(folder: Path, height: int, image: Plan) -> None:
@@ -140,36 +150,21 @@ def write_one(folder: Path, height: int, image: Plan) -> None:
 
 
 def write_dicom(path: Path, pixels: NDArray[np.uint16], image: Plan, spacing: float) -> None:
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
-
-    def uid(kind: str) -> UID:
-        return generate_uid(entropy_srcs=["mammoseg phantom", kind, image.patient, image.number])
-
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(DIGITAL_MAMMOGRAPHY)
-    meta.MediaStorageSOPInstanceUID = uid("instance")
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = uid("implementation")
-    dicom = FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
-    dicom.SOPClassUID, dicom.SOPInstanceUID = DIGITAL_MAMMOGRAPHY, meta.MediaStorageSOPInstanceUID
-    dicom.StudyInstanceUID, dicom.SeriesInstanceUID = uid("study"), uid("series")
-    dicom.PatientID = dicom.PatientName = dicom.PatientBirthDate = dicom.PatientSex = ""
-    dicom.StudyDate = dicom.StudyTime = dicom.StudyID = dicom.AccessionNumber = dicom.ReferringPhysicianName = ""
-    dicom.SeriesNumber = dicom.InstanceNumber = 1
-    dicom.Modality = "MG"
-    dicom.Manufacturer = "mammoseg phantom"
-    dicom.PresentationIntentType = "FOR PRESENTATION"
-    dicom.ImageType = ["DERIVED", "PRIMARY"]
-    dicom.ImageLaterality, dicom.ViewPosition = image.side, image.view
-    dicom.PatientOrientation = ["A" if image.side == "L" else "P", "L" if image.view == "CC" else "FL"]
-    dicom.ImagerPixelSpacing = [f"{spacing:.6f}"] * 2
-    dicom.SamplesPerPixel, dicom.PhotometricInterpretation = 1, "MONOCHROME2"
-    dicom.Rows, dicom.Columns = pixels.shape
-    dicom.BitsAllocated, dicom.BitsStored, dicom.HighBit, dicom.PixelRepresentation = 16, 12, 11, 0
-    dicom.WindowCenter, dicom.WindowWidth = 2048, 4096
-    dicom.PixelData = pixels.astype("<u2").tobytes()
-    dicom.save_as(path, enforce_file_format=True)
+    write_grey(
+        path,
+        pixels,
+        bits=12,
+        uids=("image", image.patient, image.number),
+        SOPClassUID=DIGITAL_MAMMOGRAPHY,
+        PresentationIntentType="FOR PRESENTATION",
+        ImageType=["DERIVED", "PRIMARY"],
+        ImageLaterality=image.side,
+        ViewPosition=image.view,
+        PatientOrientation=["A" if image.side == "L" else "P", "L" if image.view == "CC" else "FL"],
+        ImagerPixelSpacing=[f"{spacing:.6f}"] * 2,
+        WindowCenter=2048,
+        WindowWidth=4096,
+    )
 
 
 def region(name: str, outline: NDArray[np.float64], phantom: Phantom, spacing: float) -> dict[str, Any]:

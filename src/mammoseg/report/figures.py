@@ -10,16 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.mammogram import DENSITIES
+from mammoseg.report.drawing import PREDICTION, TRUTH, contour, save
 from mammoseg.results import Row
 from mammoseg.segmenter import Segmenter
-
-TRUTH, PREDICTION = "#2ca02c", "#1f5fff"  # the paper's Figure 2: green and blue
 
 
 @dataclass(frozen=True)
@@ -73,12 +71,6 @@ def overlays(shown: Sequence[Example], path: Path) -> None:
     save(figure, path)
 
 
-def contour(axis: Axes, values: NDArray, level: float, colour: str) -> None:
-    """Nothing is drawn, and no warning given, where no pixel lies above the level."""
-    if values.min() < level < values.max():
-        axis.contour(values, levels=[level], colors=[colour], linewidths=1.4)
-
-
 def curves(metrics_file: Path, path: Path) -> None:
     """Loss and its terms, and validation DSC and sensitivity, against the epoch."""
     with metrics_file.open(newline="") as lines:
@@ -102,9 +94,3 @@ def draw_curve(axis: Axes, rows: Sequence[dict[str, str]], name: str, style: str
     points = [(int(row["epoch"]) + 1, float(row[name])) for row in rows if row.get(name)]
     if points:
         axis.plot(*zip(*points, strict=True), style, marker=".", label=name)
-
-
-def save(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure)
-    # matplotlib would note its own version and the date; the same run should give the same file.
-    figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -1,0 +1,50 @@
+"""Grey pixels -> a DICOM file with nobody's data in it; the same arguments give the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+DIGITAL_MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"  # Digital Mammography X-Ray Image Storage - For Presentation
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # what digitised films are stored as
+
+
+def uid(*sources: str) -> str:
+    """The same for the same sources."""
+    from pydicom.uid import generate_uid
+
+    return str(generate_uid(entropy_srcs=["mammoseg phantom", *sources]))
+
+
+def write_grey(path: Path, pixels: NDArray, *, bits: int, uids: tuple[str, ...], **attributes: Any) -> None:
+    """pixels (H, W) uint8 or uint16, of which `bits` are used. `uids`: what tells this image from others.
+
+    `attributes`: DICOM keywords, which may replace those set here; SOPClassUID must be among them.
+    """
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID(attributes["SOPClassUID"])
+    meta.MediaStorageSOPInstanceUID = UID(uid("instance", *uids))
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(uid("implementation"))
+    dicom = FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
+    dicom.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    dicom.StudyInstanceUID, dicom.SeriesInstanceUID = uid("study", *uids), uid("series", *uids)
+    dicom.PatientID = dicom.PatientName = dicom.PatientBirthDate = dicom.PatientSex = ""
+    dicom.StudyDate = dicom.StudyTime = dicom.StudyID = dicom.AccessionNumber = dicom.ReferringPhysicianName = ""
+    dicom.SeriesNumber = dicom.InstanceNumber = 1
+    dicom.Modality = "MG"
+    dicom.Manufacturer = "mammoseg phantom"
+    dicom.SamplesPerPixel, dicom.PhotometricInterpretation = 1, "MONOCHROME2"
+    dicom.Rows, dicom.Columns = pixels.shape
+    dicom.BitsAllocated = 8 * pixels.dtype.itemsize
+    dicom.BitsStored, dicom.HighBit, dicom.PixelRepresentation = bits, bits - 1, 0
+    for keyword, value in attributes.items():
+        setattr(dicom, keyword, value)
+    dicom.PixelData = pixels.astype(np.uint8 if pixels.dtype == np.uint8 else "<u2").tobytes()
+    dicom.save_as(path, enforce_file_format=True)
