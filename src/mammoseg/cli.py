@@ -5,6 +5,7 @@ Imports no torch, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -19,6 +20,17 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from mammoseg.errors import UserError
+
+ANOTHER = "or choose another folder (hydra.run.dir, dataset.store)"
+DISK = {
+    errno.ENOSPC: f"free some space, {ANOTHER}",
+    errno.EDQUOT: f"free some space, {ANOTHER}",
+    errno.EFBIG: f"raise the limit on the size of files, {ANOTHER}",
+    errno.ENOTDIR: "choose a folder (hydra.run.dir, dataset.store)",
+    errno.EACCES: f"check the permissions, {ANOTHER}",
+    errno.EPERM: f"check the permissions, {ANOTHER}",
+    errno.EROFS: f"make it writable, {ANOTHER}",
+}
 
 
 def conf_dir() -> Path:
@@ -81,6 +93,9 @@ def mistake(error: BaseException) -> str | None:
     for cause in causes(error):
         if isinstance(cause, UserError):
             return str(cause)
+        if isinstance(cause, OSError) and cause.errno in DISK:
+            where = f"{cause.filename}: " if cause.filename else ""
+            return f"{where}{cause.strerror}; {DISK[cause.errno]}; what was finished is kept"
     if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
         return str(error)
     return None

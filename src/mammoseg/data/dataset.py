@@ -6,16 +6,15 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mammoseg.data.density import category
 from mammoseg.data.mammogram import DENSITIES, BadCases, Mammogram, Reader
 from mammoseg.data.preparation import Settings, Workshop, digest, key_of, relative
-from mammoseg.data.store import Case, Store, appears_whole, write_cases
+from mammoseg.data.store import ArrayFile, Case, Store, appears_whole, write_cases
 from mammoseg.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -152,19 +151,13 @@ class Dataset:
 
     def assemble(self, workshop: Workshop, keys: Mapping[str, Mammogram], bad: BadCases, folder: Path) -> None:
         """The single images -> the store, in the reader's order."""
-        with appears_whole(folder) as scratch:
-
-            def array(name: str, kind: type, side: int) -> np.memmap:
-                return np.lib.format.open_memmap(scratch / f"{name}.npy", "w+", kind, (len(keys), side, side))
-
-            images, masks = array("images", np.float32, self.size), array("masks", np.uint8, self.size)
-            previews: np.memmap | None = None
+        with appears_whole(folder) as scratch, ExitStack() as files:
+            arrays = {name: files.enter_context(ArrayFile(scratch / f"{name}.npy", len(keys))) for name in Store.ARRAYS}
             cases = []
-            for row, (key, mammogram) in enumerate(keys.items()):
+            for key, mammogram in keys.items():
                 prepared = workshop.take(key, mammogram)
-                if previews is None:
-                    previews = array("previews", np.uint8, prepared.preview.shape[0])
-                images[row], masks[row], previews[row] = prepared.image, prepared.mask, prepared.preview
+                for name, array in arrays.items():
+                    array.append(getattr(prepared, name))
                 cases.append(self.case(mammogram, prepared.facts))
             if cut := [case.case for case in cases if case.whole]:
                 log.warning("%d images kept whole, since the crop would have cut a mass: %s", len(cut), ", ".join(cut))

@@ -12,10 +12,10 @@ import signal
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import wait
@@ -29,6 +29,7 @@ from mammoseg.data.clean import clean, rasterise
 from mammoseg.data.density import percent_density
 from mammoseg.data.mammogram import Mammogram
 from mammoseg.data.pixels import read_masks, read_pixels
+from mammoseg.data.store import Store
 from mammoseg.errors import UnreadableImage, UserError
 from mammoseg.progress import Progress
 
@@ -55,11 +56,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Prepared:
-    """image (size, size) float32, mask (size, size) uint8, preview (160, 160) uint8, and what was measured."""
+    """One row of each of the store's arrays, and what was measured."""
 
-    image: NDArray[np.float32]
-    mask: NDArray[np.uint8]
-    preview: NDArray[np.uint8]
+    images: NDArray[np.float32]
+    masks: NDArray[np.uint8]
+    previews: NDArray[np.uint8]
     facts: dict[str, Any]
 
 
@@ -121,8 +122,9 @@ class Workshop:
             log.info("%s: going on; %d of %d images were prepared before", name, before, len(mammograms))
         reasons: dict[str, str] = {}
         started = time.monotonic()
-        with Progress(f"preparing {name}", len(missing)) as progress:
-            for done, reason in self.work(missing):
+        # Closed here, so that Ctrl-C ends the processes wherever it strikes.
+        with Progress(f"preparing {name}", len(missing)) as progress, closing(self.work(missing)) as results:
+            for done, reason in results:
                 if reason is not None:
                     reasons[done] = reason
                 progress.advance()
@@ -133,7 +135,7 @@ class Workshop:
             )
         return reasons
 
-    def work(self, mammograms: dict[str, Mammogram]) -> Iterator[tuple[str, str | None]]:
+    def work(self, mammograms: dict[str, Mammogram]) -> Generator[tuple[str, str | None]]:
         """(key, reason or None) as they are finished."""
         one = partial(prepare_file, folder=self.folder, settings=self.settings)
         workers = min(self.workers, max(len(mammograms) // FEW, 1))
@@ -142,8 +144,9 @@ class Workshop:
             return
         # Spawned, not forked: torch and OpenCV threads do not survive a fork.
         pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin_worker)
+        futures: list[Future[tuple[str, str | None]]] = []
         try:
-            futures: list[Future[tuple[str, str | None]]] = [pool.submit(one, item) for item in mammograms.items()]
+            futures += [pool.submit(one, item) for item in mammograms.items()]
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:
@@ -152,7 +155,10 @@ class Workshop:
                 "and start again: what is prepared is kept"
             ) from error
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # One by one: shutdown's own cancelling is lost where the pool is collected before its thread looks.
+            for future in futures:
+                future.cancel()
+            pool.shutdown(wait=False)
 
     def file(self, key: str) -> Path:
         return self.folder / f"{key}.npz"
@@ -179,7 +185,7 @@ def prepare_file(item: tuple[str, Mammogram], folder: Path, settings: Settings) 
     beside = folder / f"{key}.unfinished"
     with beside.open("wb") as file:
         facts = np.frombuffer(json.dumps(prepared.facts).encode(), np.uint8)
-        np.savez(file, image=prepared.image, mask=prepared.mask, preview=prepared.preview, facts=facts)
+        np.savez(file, facts=facts, **{name: getattr(prepared, name) for name in Store.ARRAYS})
     os.replace(beside, folder / f"{key}.npz")
     return key, None
 
@@ -212,7 +218,7 @@ def prepare(mammogram: Mammogram, settings: Settings) -> Prepared:
 def read(file: Path) -> Prepared:
     with file.open("rb") as lines, np.load(lines) as arrays:
         facts = json.loads(arrays["facts"].tobytes())
-        return Prepared(arrays["image"], arrays["mask"], arrays["preview"], facts)
+        return Prepared(**{name: arrays[name] for name in Store.ARRAYS}, facts=facts)
 
 
 def begin_worker() -> None:

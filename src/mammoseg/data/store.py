@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,8 @@ class Store:
     `about`: the settings, and under `skipped` what was left out.
     """
 
+    ARRAYS: ClassVar = ("images", "masks", "previews")
+
     folder: Path
     images: NDArray[np.float32]
     masks: NDArray[np.uint8]
@@ -70,9 +72,7 @@ class Store:
             cases = [from_text(row) for row in csv.DictReader(lines)]
         return cls(
             folder=folder,
-            images=np.load(folder / "images.npy", mmap_mode="r"),
-            masks=np.load(folder / "masks.npy", mmap_mode="r"),
-            previews=np.load(folder / "previews.npy", mmap_mode="r"),
+            **{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in cls.ARRAYS},
             cases=cases,
             about=about,
         )
@@ -86,6 +86,32 @@ class Store:
     def density(self) -> NDArray[np.int64]:
         """(N,) in 0..3, the form in which batches and criteria take it."""
         return np.array([case.density - 1 for case in self.cases], dtype=np.int64)
+
+
+class ArrayFile:
+    """A .npy file of `number` rows, written one by one.
+
+    Not memory-mapped: on a full disk a write ends in OSError, a mapped page would end the process.
+    """
+
+    def __init__(self, path: Path, number: int) -> None:
+        self.number = number
+        self.written = 0
+        self.file = path.open("wb")
+
+    def __enter__(self) -> ArrayFile:
+        return self
+
+    def append(self, row: NDArray) -> None:
+        if self.written == 0:
+            described = {"descr": row.dtype.str, "fortran_order": False, "shape": (self.number, *row.shape)}
+            np.lib.format.write_array_header_1_0(self.file, described)
+        self.file.write(np.ascontiguousarray(row).tobytes())
+        self.written += 1
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.file.close()
+        assert kind is not None or self.written == self.number, "the header promises that many"
 
 
 def from_text(row: dict[str, str]) -> Case:
