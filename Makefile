@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test fuzz bench lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -25,6 +25,12 @@ demo: setup ## train on synthetic mammograms and show what came out
 
 test: setup ## run all tests
 	$(BIN)/python -m pytest
+
+fuzz: setup ## 2000 damaged files instead of the 200 of `make test`
+	MUTANTS=2000 $(BIN)/python -m pytest tests/fuzz
+
+bench: setup ## measure, and write benchmarks/results.md
+	$(BIN)/python benchmarks/run.py
 
 lint: setup ## ruff (check and format) and mypy
 	$(BIN)/ruff check

@@ -57,7 +57,7 @@ def test_integer_types(path: Path, kind: Any, top: int) -> None:
     if kind == np.int16:
         pixels -= 1000
     read = read_pixels(save(dicom(pixels), path))
-    assert read.dtype == {np.uint8: np.uint16, np.uint16: np.uint16, np.int16: np.int32}.get(kind, np.float32)
+    assert read.dtype == {np.uint8: np.uint8, np.uint16: np.uint16, np.int16: np.int32}.get(kind, np.float32)
     np.testing.assert_array_equal(read, pixels)
 
 

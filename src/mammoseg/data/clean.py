@@ -17,6 +17,7 @@ from mammoseg.data.breast import outline, reduced
 from mammoseg.errors import UserError
 
 MARGIN = 0.015  # of the breast box, kept around it so that neither the skin line nor the chest wall is cut
+SAMPLED = 16  # every 16th pixel each way tells how much of its type an image uses
 PREVIEW = 160  # side in pixels of the thumbnail of the film as it was
 
 Pixels = NDArray[np.float32]
@@ -35,12 +36,17 @@ class Box:
     def of(self, array: NDArray) -> NDArray:
         return array[self.top : self.bottom, self.left : self.right]
 
-    def holds(self, mask: Mask) -> bool:
-        """Whether all of a mask's pixels are inside."""
-        left, top, width, height = cv2.boundingRect(mask)
-        if not width:
-            return True
-        return self.left <= left and self.top <= top and left + width <= self.right and top + height <= self.bottom
+    def holds(self, other: Box) -> bool:
+        return (
+            self.left <= other.left
+            and self.top <= other.top
+            and other.right <= self.right
+            and other.bottom <= self.bottom
+        )
+
+    def within(self, outer: Box) -> Box:
+        """This box in the rows and columns of what `outer` cuts out."""
+        return Box(self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left)
 
 
 @dataclass(frozen=True)
@@ -85,20 +91,29 @@ def clean(
     flipped = wants_flip(breast, flip)
     share = float(breast.mean())
     box, whole = Box(0, height, 0, width), False
+    masses = extent(mask)
     if crop:
         found = bounding_box(breast, height, width)
-        whole = not found.holds(mask)
+        whole = masses is not None and not found.holds(masses)
         box = box if whole else found
     if whole or not crop:
         breast = np.ones(grey.shape, bool)
-    image = resized(box.of(pixels), size, aspect)
-    small_mask = resized_mask(box.of(mask), size, aspect)
+    image = resized(precise(box.of(pixels)), size, aspect)
+    small_mask = np.zeros((size, size), np.uint8)
+    if masses is not None:
+        small_mask = resized_mask(box.of(mask), masses.within(box), size, aspect)
     # Half a pixel of the finder is all that the outline can be wrong by.
     kept = resized(scaled(box, breast.shape, (height, width)).of(breast.astype(np.float32)), size, aspect) >= 0.5
     # Pixels of a mass outside the breast's outline (a nipple, a skin fold) stay as they are.
     image = normalised(image, kept | (small_mask > 0), normalise)
     turn = (lambda array: np.ascontiguousarray(array[:, ::-1])) if flipped else (lambda array: array)
     return Cleaned(turn(image), turn(small_mask), turn(kept), preview(grey), box, whole, flipped, share)
+
+
+def extent(mask: Mask) -> Box | None:
+    """The box around all mass pixels; None if there are none."""
+    left, top, width, height = cv2.boundingRect(mask)
+    return Box(top, top + height, left, left + width) if width else None
 
 
 def wants_flip(breast: NDArray[np.bool_], flip: str) -> bool:
@@ -151,7 +166,7 @@ def normalised(pixels: Pixels, kept: NDArray[np.bool_], how: str) -> Pixels:
 
 
 def resized(image: NDArray, size: int, aspect: str) -> Pixels:
-    """(H, W) -> (size, size): areas averaged where it shrinks, bilinear where it grows."""
+    """(H, W) -> (size, size): areas averaged where it shrinks, bilinear where it grows; rounded to the type given."""
     if aspect not in ("stretch", "pad"):
         raise UserError(f"dataset.aspect={aspect}, but the choices are stretch and pad")
     height, width = image.shape
@@ -160,7 +175,7 @@ def resized(image: NDArray, size: int, aspect: str) -> Pixels:
         longer = max(height, width)
         tall, wide = max(round(size * height / longer), 1), max(round(size * width / longer), 1)
     how = cv2.INTER_AREA if height >= tall and width >= wide else cv2.INTER_LINEAR
-    small = np.asarray(cv2.resize(image.astype(np.float32), (wide, tall), interpolation=how), np.float32)
+    small = np.asarray(cv2.resize(image, (wide, tall), interpolation=how), np.float32)
     if small.shape == (size, size):
         return small
     top, left = (size - tall) // 2, (size - wide) // 2
@@ -168,28 +183,31 @@ def resized(image: NDArray, size: int, aspect: str) -> Pixels:
     return np.pad(small, around, constant_values=float(small.min()))
 
 
-def resized_mask(mask: Mask, size: int, aspect: str) -> Mask:
-    """(H, W) in {0, 1} -> (size, size) in {0, 1}: a pixel is mass if at least half of it was."""
-    small = (shares(mask, size, aspect) >= 0.5).astype(np.uint8)
+def precise(image: NDArray) -> NDArray:
+    """A type in which OpenCV's rounding does not matter: 16 bits that are used may stay, the rest becomes float32."""
+    if image.dtype == np.uint16 and image[::SAMPLED, ::SAMPLED].max() >= 2**14:
+        return image
+    return image.astype(np.float32)
+
+
+def resized_mask(mask: Mask, masses: Box, size: int, aspect: str) -> Mask:
+    """(H, W) in {0, 1} -> (size, size) in {0, 1}: a pixel is mass if at least half of it was.
+
+    `masses`: the box around all mass pixels.
+    """
+    # 255, for OpenCV rounds to whole numbers; not floats, which take twice as long.
+    small = (resized(mask * np.uint8(255), size, aspect) >= 127.5).astype(np.uint8)
     # A mass narrower than a pixel would vanish: each blob that left no trace keeps its fullest pixel.
-    left, top, width, height = cv2.boundingRect(mask)
-    if not width:
-        return small
-    blobs, labels = cv2.connectedComponents(mask[top : top + height, left : left + width])
+    blobs, labels = cv2.connectedComponents(masses.of(mask))
     if blobs == 2 and small.any():
         return small
     for blob in range(1, blobs):
-        alone = np.zeros_like(mask)
-        alone[top : top + height, left : left + width] = labels == blob
-        trace = shares(alone, size, aspect)
+        alone = np.zeros(mask.shape, np.float32)
+        masses.of(alone)[:] = labels == blob
+        trace = resized(alone, size, aspect)
         if not small[trace > 0].any():
             small[np.unravel_index(trace.argmax(), trace.shape)] = 1
     return small
-
-
-def shares(mask: Mask, size: int, aspect: str) -> Pixels:
-    """The share of mass in each pixel of the new size."""
-    return resized(mask, size, aspect)
 
 
 def preview(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

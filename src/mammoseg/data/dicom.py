@@ -49,7 +49,7 @@ CODEC_MODULES = ("gdcm", "pylibjpeg", "openjpeg")  # what the extra installs
 
 
 def read_pixels(path: Path) -> NDArray:
-    """(H, W) grey values at full size, brighter is denser: uint16, or int32 where that is too narrow.
+    """(H, W) grey values at full size, brighter is denser: uint8 or uint16, or int32 where they are too narrow.
 
     The values are the stored ones. A rescale slope and intercept other than 1 and 0 are applied and give
     float32. A MONOCHROME1 image is inverted: the top of its range minus the value. Windows, lookup tables
@@ -167,11 +167,13 @@ def decode(header: FileDataset) -> NDArray:
 
 def brighter_is_denser(stored: NDArray, header: FileDataset) -> NDArray:
     """(H, W) stored values -> what `read_pixels` promises."""
-    values, (low, high) = stored, stored_range(stored, header)
     slope, intercept = number(header, "RescaleSlope", 1.0), number(header, "RescaleIntercept", 0.0)
     if slope == 0 or not np.isfinite([slope, intercept]).all():
         raise UnreadableImage("the rescale slope or intercept cannot be; replace the file by the original")
     rescaled = (slope, intercept) != (1.0, 0.0)
+    if not rescaled and header.PhotometricInterpretation == "MONOCHROME2" and stored.dtype in (np.uint8, np.uint16):
+        return stored  # as most are; a film of 20 million pixels is not copied for nothing
+    values, (low, high) = stored, stored_range(stored, header)
     if rescaled:
         values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
         low, high = sorted((low * slope + intercept, high * slope + intercept))

@@ -120,8 +120,7 @@ def has_two_levels(grey: NDArray) -> bool:
 
 
 def binary(grey: NDArray) -> NDArray[np.uint8]:
-    """A picture of two values (0 and 1, or 0 and 255) is mass where it is not 0; one with more, as JPEG leaves
-    behind at edges, is mass above half its maximum."""
-    top = grey.max(initial=0)
-    two_valued = np.count_nonzero(grey) == np.count_nonzero(grey == top)
-    return (grey > (0 if two_valued else top / 2)).astype(np.uint8)
+    """Mass is what is brighter than half the maximum: of 0 and 1, of 0 and 255, and of edges that JPEG blurred."""
+    if grey.dtype != np.uint8:
+        return (grey > grey.max(initial=0) / 2).astype(np.uint8)
+    return np.asarray(cv2.threshold(grey, int(grey.max(initial=0)) // 2, 1, cv2.THRESH_BINARY)[1], np.uint8)
