@@ -32,7 +32,7 @@ def write_store(folder: Path, number: int) -> None:
     images = rng.random((16, SIZE, SIZE), np.float32)
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[100:120, 90:110] = 1
-    rows = {"images": images, "masks": [mask] * 16, "previews": np.zeros((16, 160, 160), np.uint8)}
+    rows: dict[str, Any] = {"images": images, "masks": [mask] * 16, "previews": np.zeros((16, 160, 160), np.uint8)}
     for name in Store.ARRAYS:
         with ArrayFile(folder / f"{name}.npy", number) as array:
             for row in range(number):

@@ -13,8 +13,6 @@ file and folder names. Nothing is decoded here.
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 import re
@@ -25,6 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from mammoseg.data.mammogram import DENSITIES, BadCases, Mammogram
 from mammoseg.data.pixels import DICOM_SUFFIXES, PICTURE_SUFFIXES
+from mammoseg.data.tables import read_csv
 from mammoseg.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -205,7 +204,7 @@ LISTINGS = {"metadata.csv": ("Series UID", "File Location"), "dicom_info.csv": (
 def add_listed(listing: Path, root: Path, files: Files) -> None:
     """Series whose folder name does not tell their UID: NBIA's metadata.csv and Kaggle's dicom_info.csv do."""
     uid_column, place_column = LISTINGS[listing.name.lower()]
-    for _, row in records(listing):
+    for _, row in read_csv(listing)[1]:
         uid, place = row.get(uid_column, ""), row.get(place_column, "").replace("\\", "/")
         if not uid or not place or uid in files.by_series:
             continue
@@ -226,7 +225,7 @@ def read_tables(tables: Sequence[Path], root: Path, bad: BadCases) -> list[Row]:
     rows: dict[tuple[str, str], Row] = {}
     for table in sorted(tables):
         place = table.relative_to(root).as_posix() if table.is_relative_to(root) else table.name
-        for line, values in records(table):
+        for line, values in read_csv(table)[1]:
             known = named(values)
             if not {"image", "mask", "density"} <= known.keys():
                 break  # not a description table
@@ -241,20 +240,6 @@ def read_tables(tables: Sequence[Path], root: Path, bad: BadCases) -> list[Row]:
             if (before.density, before.image_path) != (row.density, row.image_path):
                 bad.add(row.place, f"contradicts {before.place} on {row.image}, abnormality {row.number}; keep one")
     return list(rows.values())
-
-
-def records(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, record) of a CSV file; cells without blanks and line ends around them. Raises UserError."""
-    try:
-        text = table.read_bytes().decode("utf-8-sig", errors="replace")
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        for values in reader:
-            yield (
-                reader.line_num,
-                {(k or "").strip(): (v or "").strip() for k, v in values.items() if isinstance(v, str)},
-            )
-    except (OSError, csv.Error) as error:
-        raise UserError(f"{table}: broken or not readable ({error}); download it again") from None
 
 
 def named(values: Mapping[str, str]) -> dict[str, str]:

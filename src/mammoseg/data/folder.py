@@ -7,10 +7,10 @@ read where they are there. `image` and `mask` are paths relative to the folder (
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from mammoseg.data.mammogram import DENSITIES, BadCases, Mammogram
+from mammoseg.data.tables import read_csv
 from mammoseg.errors import UserError
 
 REQUIRED = ("case", "image", "mask", "patient", "density")
@@ -25,22 +25,21 @@ def read(root: Path, bad: BadCases) -> list[Mammogram]:
         raise UserError(
             f"{root}: no cases.csv there; dataset=folder expects {LAYOUT}, so set dataset.root to such a folder"
         )
-    with table.open(newline="", encoding="utf-8-sig") as lines:
-        rows = csv.DictReader(lines)
-        if missing := [name for name in REQUIRED if name not in (rows.fieldnames or [])]:
-            raise UserError(f"{table}: the columns {', '.join(missing)} are missing; expected is {LAYOUT}")
-        mammograms: dict[str, Mammogram] = {}
-        for row in rows:
-            place = f"cases.csv line {rows.line_num}"
-            try:
-                mammogram = from_row(root, {key: (value or "").strip() for key, value in row.items() if key})
-            except ValueError as error:
-                bad.add(place, error)
-                continue
-            if mammogram.case in mammograms:
-                bad.add(place, f"case {mammogram.case} stands in an earlier line already")
-            else:
-                mammograms[mammogram.case] = mammogram
+    columns, records = read_csv(table)
+    if missing := [name for name in REQUIRED if name not in columns]:
+        raise UserError(f"{table}: the columns {', '.join(missing)} are missing; expected is {LAYOUT}")
+    mammograms: dict[str, Mammogram] = {}
+    for line, row in records:
+        place = f"cases.csv line {line}"
+        try:
+            mammogram = from_row(root, {name: row.get(name, "") for name in columns})
+        except ValueError as error:
+            bad.add(place, error)
+            continue
+        if mammogram.case in mammograms:
+            bad.add(place, f"case {mammogram.case} stands in an earlier line already")
+        else:
+            mammograms[mammogram.case] = mammogram
     return list(mammograms.values())
 
 
@@ -62,5 +61,11 @@ def from_row(root: Path, row: dict[str, str]) -> Mammogram:
         side=row.get("side", "")[:1].upper(),
         view=row.get("view", "").upper(),
         split=row.get("split", ""),
-        masses=int(row.get("masses") or 1),
+        masses=whole_number(row.get("masses") or "1", "masses"),
     )
+
+
+def whole_number(text: str, column: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"{column} {text} is no whole number")
+    return int(text)

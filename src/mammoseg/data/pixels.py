@@ -23,7 +23,7 @@ cv2.utils.logging.setLogLevel(
 
 def read_pixels(path: Path) -> NDArray:
     """(H, W) grey values, brighter is denser. Raises UnreadableImage with the reason."""
-    if not path.is_file():
+    if not exists(path):
         raise UnreadableImage("no such file")
     suffix = path.suffix.lower()
     if suffix in PICTURE_SUFFIXES:
@@ -34,6 +34,13 @@ def read_pixels(path: Path) -> NDArray:
         return read_dicom(path)
     supported = " ".join(suffix for suffix in (*PICTURE_SUFFIXES, *DICOM_SUFFIXES) if suffix)
     raise UnreadableImage(f"format {suffix} is not supported; convert it to one of {supported}")
+
+
+def exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def read_picture(path: Path) -> NDArray:

@@ -78,7 +78,7 @@ def key_of(mammogram: Mammogram, root: Path) -> str:
 def stamp(file: Path, root: Path) -> tuple[str, int, int]:
     try:
         status = file.stat()
-    except OSError:
+    except (OSError, ValueError):  # not there, or no name that a file can have
         return relative(file, root), -1, -1
     return relative(file, root), status.st_size, status.st_mtime_ns
 
