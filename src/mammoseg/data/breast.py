@@ -14,7 +14,8 @@ FINDER_SIDE = 512  # the breast is found on a copy of at most this many pixels a
 OPENING = 0.04  # of the longer side: cuts frames, and the bands by which labels and tape hang on to the breast
 FRAME = 0.06  # of a side: white edges of a scan are at most this thick; what is thicker may be muscle
 WHITE = 0.85  # of the grey range: a scan's frame is brighter
-STEP = 0.10  # of the grey range: by which a frame ends; muscle fades instead
+STEP = 0.15  # of the grey range: by which a frame ends, within three pixels; muscle fades instead
+RUN = 0.2  # of a side: a shorter stretch is no frame but something bright in the breast
 SPECK = 0.02  # of the background's peak: where its histogram has fallen to this, the background ends
 
 Grey = NDArray[np.uint8]
@@ -92,6 +93,7 @@ def find_frame(grey: Grey) -> Region:
             continue
         thick = line_frames(np.asarray(lines[:, : 2 * deep] / 255, np.float32), deep)
         thick = ndimage.median_filter(thick, 2 * (count // 24) + 1, mode="nearest")
+        thick = np.where(in_long_runs(thick > 0, RUN * count), thick, 0)
         thick = np.where(thick > 0, thick + 2, 0)  # the blur of its edge
         found |= np.arange(length)[None, :] < thick[:, None]
     return frame
@@ -103,15 +105,18 @@ def line_frames(lines: NDArray[np.float32], deep: int) -> NDArray[np.int64]:
     strip = white[:, :deep]
     thick = np.where(strip.any(axis=1), deep - strip[:, ::-1].argmax(axis=1), 0)
     thick[white[:, deep - 1] | white[:, deep]] = 0  # no end in sight
-    place = np.arange(lines.shape[1])[None, :]
-    outside = white & (place < thick[:, None])
-    inside = (place >= thick[:, None] + 2) & (place < thick[:, None] + 6)
-    step = mean(lines, outside) - mean(lines, inside)
-    return np.where(step >= STEP, thick, 0)
+    each = np.arange(len(lines))
+    step = lines[each, np.maximum(thick - 2, 0)] - lines[each, np.minimum(thick + 2, lines.shape[1] - 1)]
+    return np.where((thick > 0) & (step >= STEP), thick, 0)
 
 
-def mean(values: NDArray[np.float32], where: Region) -> NDArray[np.float32]:
-    return (values * where).sum(axis=1) / np.maximum(where.sum(axis=1), 1)
+def in_long_runs(found: Region, length: float) -> Region:
+    """(N,) -> (N,), true only where at least `length` in a row are."""
+    runs, number = ndimage.label(found)
+    if number == 0:
+        return found
+    lengths = np.bincount(runs)
+    return found & (lengths[runs] >= length)
 
 
 def background_level(grey: Grey) -> float:

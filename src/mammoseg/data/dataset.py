@@ -48,7 +48,7 @@ class Dataset:
     flip: str = "none"
     density: str = "given"
     missing_density: str | int = "error"
-    density_cuts: Sequence[float] = (0.193, 0.351, 0.454)
+    density_cuts: Sequence[float] = (0.169, 0.390, 0.567)
     on_bad: str = "error"
     store: str = "data/prepared"
     workers: int | None = None

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 BIN = 1 / 128  # of the image's side: width of a ring of equal distance to the skin
 PLATEAU = 0.25  # of the side: deeper than this, the compressed breast is of even thickness
-FAT = 30  # percentile of a ring's grey values that stands for fat
+FAT = 10  # percentile of a ring's grey values that stands for fat: there is some fat at every depth
 FEWEST = 20  # pixels in a ring; emptier ones take their neighbours' value
 RANGE = (0.1, 99.9)  # percentiles of the breast that stand for its darkest and brightest
-DENSE = 0.10  # of the breast's grey range above fat counts as fibroglandular
+DENSE = 0.15  # of the breast's grey range above fat counts as fibroglandular
 MUSCLE = (0.5, 0.6)  # of the width and the height: the triangle left out for the pectoral muscle in oblique views
 OBLIQUE = ("MLO", "ML", "LMO")
 
