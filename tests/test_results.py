@@ -14,7 +14,16 @@ from mammoseg.report import tables
 
 def row(case: str, density: int, counts: list[int]) -> dict[str, Any]:
     named = dict(zip(results.COUNTS, counts, strict=True))
-    about = {"run": "r", "dataset": "d", "model": "m", "loss": "l", "fold": 0, "seed": 0}
+    about = {
+        "run": "r",
+        "experiment": "",
+        "dataset": "d",
+        "method": "m",
+        "model": "m",
+        "loss": "l",
+        "fold": 0,
+        "seed": 0,
+    }
     place = {"case": case, "patient": "p", "side": "L", "view": "CC", "density": density}
     return {**about, **place, **named, **results.metrics([counts])}
 

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mammoseg.data.store import Case
-from mammoseg.metrics import FORMULAS
+from mammoseg.metrics import BINS, FORMULAS
 
+PREDICTIONS = "predictions.npz"
+CALIBRATION = "calibration.csv"
 COUNTS = ("tp", "fp", "fn", "tn")
 COLUMNS = (
-    *("run", "dataset", "model", "loss", "fold", "seed"),
+    *("run", "experiment", "dataset", "method", "model", "loss", "fold", "seed"),
     *("case", "patient", "side", "view", "density"),
     *COUNTS,
     *FORMULAS,
@@ -28,16 +32,22 @@ Row = dict[str, Any]
 class ResultsWriter(lightning.Callback):
     """Collects what `test_step` returns and writes results.csv when the test ends, whole or not at all.
 
-    `about`: run, dataset, model, loss, fold and seed, the same for each row. Rows stand in the store's order.
+    Beside it: predictions.npz, the predicted masks, and calibration.csv, what probabilities were worth.
+    `about`: run, dataset, method, fold, seed and so on, the same for each row. Rows stand in the store's order.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         self.path = path
         self.about = dict(about)
+        self.start()
+
+    def start(self) -> None:
         self.counts: dict[int, Tensor] = {}
+        self.masks: dict[int, NDArray[np.uint8]] = {}
+        self.reliability = torch.zeros(BINS, 3, dtype=torch.float64)
 
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.counts = {}
+        self.start()
 
     def on_test_batch_end(  # type: ignore[override]
         self,
@@ -46,13 +56,20 @@ class ResultsWriter(lightning.Callback):
         outputs: Mapping[str, Tensor],
         *_: Any,
     ) -> None:
-        for case, counts in zip(outputs["case"].tolist(), outputs["counts"].cpu(), strict=True):
-            self.counts[case] = counts
+        cases = outputs["case"].tolist()
+        self.counts.update(zip(cases, outputs["counts"].cpu(), strict=True))
+        packed = np.packbits(outputs["mask"][:, 0].cpu().numpy(), axis=2)
+        self.masks.update(zip(cases, packed, strict=True))
+        self.reliability += outputs["reliability"].cpu()
 
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         cases: Sequence[Case] = trainer.datamodule.store.cases  # type: ignore[attr-defined]
-        rows = [self.row(cases[number], self.counts[number]) for number in sorted(self.counts)]
-        write(self.path, rows)
+        numbers = sorted(self.counts)
+        write_predictions(
+            self.path.with_name(PREDICTIONS), [cases[n].case for n in numbers], [self.masks[n] for n in numbers]
+        )
+        write_calibration(self.path.with_name(CALIBRATION), self.reliability)
+        write(self.path, [self.row(cases[number], self.counts[number]) for number in numbers])
 
     def row(self, case: Case, counts: Tensor) -> Row:
         return {
@@ -65,6 +82,35 @@ class ResultsWriter(lightning.Callback):
             **dict(zip(COUNTS, counts.tolist(), strict=True)),
             **metrics([counts.tolist()]),
         }
+
+
+def write_predictions(path: Path, cases: Sequence[str], packed: Sequence[NDArray[np.uint8]]) -> None:
+    """cases (N,) and masks (N, H, W / 8), eight pixels a byte."""
+    beside = path.with_suffix(".unfinished.npz")
+    np.savez_compressed(beside, cases=np.array(cases), masks=np.stack(packed))
+    os.replace(beside, path)
+
+
+def read_predictions(path: Path) -> dict[str, NDArray[np.bool_]]:
+    """Predicted mask (H, W) by case."""
+    with np.load(path) as stored:
+        masks = np.unpackbits(stored["masks"], axis=2).astype(bool)
+        return dict(zip(stored["cases"].tolist(), masks, strict=True))
+
+
+def write_calibration(path: Path, reliability: Tensor) -> None:
+    """One row per tenth of the probability: pixels, sum of their probabilities, mass pixels."""
+    beside = path.with_suffix(".unfinished")
+    with beside.open("w", newline="") as lines:
+        table = csv.writer(lines, lineterminator="\n")
+        table.writerow(("pixels", "probability", "mass"))
+        table.writerows([int(pixels), total, int(mass)] for pixels, total, mass in reliability.tolist())
+    os.replace(beside, path)
+
+
+def read_calibration(path: Path) -> Tensor:
+    """(10, 3) as `metrics.reliability` gives."""
+    return torch.from_numpy(np.loadtxt(path, delimiter=",", skiprows=1))
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import platform
 import shutil
 import sys
+import time
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from mammoseg import checkpoint, results
+from mammoseg import checkpoint, record, results
+from mammoseg.cli import conf_dir
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
 from mammoseg.report import figures, tables
@@ -31,8 +30,6 @@ from mammoseg.report.wandb import WandbReport
 from mammoseg.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
-
-PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydicom", "mammoseg")
 
 
 def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
@@ -60,14 +57,18 @@ def build_segmenter(cfg: DictConfig) -> Segmenter:
 class Run:
     """Train, test and report one composed config in `folder`.
 
-    Written there: checkpoints/best.ckpt (by validation DSC) and last.ckpt, split.csv, metrics.csv,
-    results.csv, summary.md, curves.png, overlays.png, versions.json, and the W&B run.
+    Written there: run.json, checkpoints/best.ckpt (by validation DSC) and last.ckpt, split.csv, metrics.csv,
+    results.csv, predictions.npz, calibration.csv, summary.md, curves.png, overlays.png, and the W&B run.
+    A folder that holds the same run already, begun but not finished, is gone on with.
     """
 
     def __init__(self, cfg: DictConfig, folder: Path, about: dict[str, Any]) -> None:
         self.cfg = cfg
         self.folder = folder
         self.about = about
+        self.record = record.describe(cfg, about)
+        self.earlier = record.earlier(folder, self.record)
+        self.began = time.monotonic()
         quiet()
         lightning.seed_everything(cfg.seed, workers=True, verbose=False)
         self.datamodule = build_datamodule(cfg)
@@ -85,6 +86,7 @@ class Run:
         resumed = self.resume_from()
         # Before any output: a wrong folder, split or theta ends here, with nothing half-written.
         self.datamodule.setup()
+        self.segmenter.criterion.fit(self.datamodule.train_ratios())
         self.write_beginnings()
         trainer = self.trainer()
         try:
@@ -116,11 +118,25 @@ class Run:
         figures.overlays(shown, self.folder / "overlays.png")
         self.report.images(shown)
         tables.show(rows, self.folder)
+        # The minutes of a run that was stopped in between are not known.
+        minutes = None if self.earlier else (time.monotonic() - self.began) / 60
+        parameters = sum(value.numel() for value in self.segmenter.net.parameters())
+        record.write(self.folder, {**self.record, "score": self.score, "parameters": parameters, "minutes": minutes})
         return self
+
+    @property
+    def finished(self) -> bool:
+        """Whether the folder holds the results of this very run already, so that it need not run again."""
+        done = self.earlier is not None and "score" in self.earlier
+        if done:
+            log.info("%s: finished before, nothing to do; its results are in %s", self.about["run"], self.folder)
+        return done
 
     @property
     def score(self) -> float:
         """The validation DSC of the kept checkpoint: what a sweep maximises."""
+        if self.earlier is not None and "score" in self.earlier:
+            return float(self.earlier["score"])
         assert self.best.best_model_score is not None
         return float(self.best.best_model_score)
 
@@ -167,9 +183,13 @@ class Run:
 
     def resume_from(self) -> str | None:
         """The checkpoint to go on from; the best one so far, which must lie beside it, comes along."""
-        if self.cfg.ckpt_path is None:
+        path = self.folder / "checkpoints" / "last.ckpt"
+        if self.cfg.ckpt_path is not None:
+            path = Path(self.cfg.ckpt_path).expanduser()
+        elif self.earlier is None or not path.is_file():
             return None
-        path = Path(self.cfg.ckpt_path).expanduser()
+        else:
+            log.info("%s: goes on where it stopped", self.about["run"])
         before, now = checkpoint.read(path)[checkpoint.KEY]["config"], checkpoint.portable(self.cfg)
         for section in ("model", "loss", "dataset", "split"):
             if before[section] != now[section]:
@@ -189,8 +209,7 @@ class Run:
     def write_beginnings(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.datamodule.split.write(self.folder / "split.csv", self.datamodule.store.cases)
-        versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-        (self.folder / "versions.json").write_text(json.dumps(versions, indent=1) + "\n")
+        record.write(self.folder, self.record)
 
     def finish(self) -> None:
         """W&B must be closed between the jobs of a sweep, or the next job lands in this one's run."""
@@ -210,6 +229,24 @@ def quiet() -> None:
 def about(cfg: DictConfig, choices: Any) -> dict[str, Any]:
     """What tells one run from another, as it stands in results.csv and on W&B."""
     fold = OmegaConf.select(cfg, "split.fold", default="")
-    named = {"dataset": cfg.dataset.name, "model": choices.model, "loss": choices.loss}
-    run = "-".join([*named.values(), *([f"fold{fold}"] if fold != "" else []), f"seed{cfg.seed}"])
-    return {"run": run, **named, "fold": fold, "seed": cfg.seed}
+    method = method_of(choices.model, choices.loss)
+    run = "-".join([cfg.dataset.name, method, *([f"fold{fold}"] if fold != "" else []), f"seed{cfg.seed}"])
+    return {
+        "run": run,
+        "experiment": choices.get("experiment") or "",
+        "dataset": cfg.dataset.name,
+        "method": method,
+        "model": choices.model,
+        "loss": choices.loss,
+        "fold": fold,
+        "seed": cfg.seed,
+    }
+
+
+def method_of(model: str, loss: str) -> str:
+    """The name in conf/method of a network with a loss, which is its row's in the paper's tables."""
+    for path in sorted((conf_dir() / "method").glob("*.yaml")):
+        chosen = {key: value for entry in OmegaConf.load(path).defaults for key, value in entry.items()}
+        if chosen == {"override /model": model, "override /loss": loss}:
+            return path.stem
+    return f"{model}-{loss}"

@@ -15,7 +15,7 @@ from torchmetrics import MetricCollection
 
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
-from mammoseg.metrics import FORMULAS, MeanOverImages, Pooled, count
+from mammoseg.metrics import FORMULAS, MeanOverImages, Pooled, count, reliability
 
 Batch = dict[str, Tensor]
 
@@ -61,6 +61,16 @@ class Segmenter(lightning.LightningModule):
     def mask_of(self, logits: Tensor) -> Tensor:
         return logits > self.cut
 
+    def finite(self, image: Tensor) -> Tensor:
+        """Logits; a network that has diverged would otherwise be scored as one that finds nothing."""
+        logits = self(image)
+        if not logits.isfinite().all():
+            raise UserError(
+                "the network's output is not a number: training has diverged; lower lr, "
+                "or keep trainer.gradient_clip_val and trainer.precision=32-true"
+            )
+        return logits
+
     def training_step(self, batch: Batch, step: int) -> Tensor:
         parts = self.criterion.parts(self(batch["image"]), batch["mask"], batch["density"])
         means = {f"train/{name}": part.mean() for name, part in parts.items()}
@@ -74,7 +84,7 @@ class Segmenter(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, step: int) -> None:
-        logits = self(batch["image"])
+        logits = self.finite(batch["image"])
         loss = self.criterion(logits, batch["mask"], batch["density"]).mean()
         self.log("val/loss", loss, batch_size=len(batch["image"]))
         self.val_metrics.update(self.mask_of(logits), batch["mask"], batch["density"])
@@ -84,11 +94,17 @@ class Segmenter(lightning.LightningModule):
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The rows of the store and their counts (B, 4), for the results table."""
-        mask_pred = self.mask_of(self(batch["image"]))
+        """The rows of the store, their counts (B, 4), predicted masks (B, 1, H, W), and the batch's reliability."""
+        logits = self.finite(batch["image"])
+        mask_pred = self.mask_of(logits)
         self.test_metrics.update(mask_pred, batch["mask"], batch["density"])
         self.test_means.update(mask_pred, batch["mask"], batch["density"])
-        return {"case": batch["case"], "counts": count(mask_pred, batch["mask"])}
+        return {
+            "case": batch["case"],
+            "counts": count(mask_pred, batch["mask"]),
+            "mask": mask_pred,
+            "reliability": reliability(torch.sigmoid(logits.float()), batch["mask"]),
+        }
 
     def on_test_epoch_end(self) -> None:
         self.log_dict({**self.test_metrics.compute(), **self.test_means.compute()})

@@ -17,7 +17,7 @@ def main(cfg: DictConfig) -> float:
     hydra = HydraConfig.get()
     run = Run(cfg, Path(hydra.runtime.output_dir), about(cfg, hydra.runtime.choices))
     try:
-        return run.train().test().score
+        return run.score if run.finished else run.train().test().score
     finally:
         run.finish()
 

@@ -8,6 +8,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
@@ -56,6 +57,12 @@ class MammogramDataModule(lightning.LightningDataModule):
             self.store = self.dataset.prepared()
             self.split = self.splitter(self.store.cases)
             self.ready = True
+
+    def train_ratios(self) -> Tensor:
+        """(N,) share of each training image that is mass: what ratio-based losses are fitted to."""
+        size = self.store.masks.shape[1]
+        cases = [self.store.cases[row] for row in self.split.train]
+        return torch.tensor([case.mass_pixels for case in cases], dtype=torch.float64) / size**2
 
     def train_dataloader(self) -> DataLoader:
         return self.loader(self.split.train, shuffle=True)

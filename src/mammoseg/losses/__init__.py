@@ -1,22 +1,29 @@
 """Losses: terms (logits, mask) -> (B,), and criteria (logits, mask, density) -> (B,) made of them."""
 
+from mammoseg.losses.asp import ASP
 from mammoseg.losses.criterion import Criterion
 from mammoseg.losses.hybrid import DensityASP, HybridPixel, HybridRegion
+from mammoseg.losses.per_sample import PerSample
 from mammoseg.losses.pixel import BCE, Dice
-from mammoseg.losses.priority import ByDensity, Priority
-from mammoseg.losses.region import RMI, SSIM
+from mammoseg.losses.priority import ByDensity, ByRatio, LearnedByRatio, Priority
+from mammoseg.losses.region import RMI, SSIM, SSL
 from mammoseg.losses.term import Term
 
 __all__ = [
+    "ASP",
     "BCE",
     "RMI",
     "SSIM",
+    "SSL",
     "ByDensity",
+    "ByRatio",
     "Criterion",
     "DensityASP",
     "Dice",
     "HybridPixel",
     "HybridRegion",
+    "LearnedByRatio",
+    "PerSample",
     "Priority",
     "Term",
 ]

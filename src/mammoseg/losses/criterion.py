@@ -35,6 +35,11 @@ class Criterion(nn.Module):
             raise UserError("every weight of the loss is 0, so there is nothing to minimise; set one of them")
         self.priority = priority
 
+    def fit(self, ratios: Tensor) -> None:
+        """Adapt the priority to the mass ratios (N,) of the training images; losses without one ignore them."""
+        if self.priority is not None:
+            self.priority.fit(ratios)
+
     def parts(self, logits: Tensor, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
         """The weighed terms by name, each (B,); their sum is the criterion."""
         priority = {} if self.priority is None else self.priority(mask, density)

@@ -13,11 +13,20 @@ class BCE(Term):
     """Binary cross entropy, the mean over the sample's pixels (eq. 1), computed from logits.
 
     Value: [0, inf). The paper writes eq. 1 for a pixel; the mean keeps it on the scale of Dice, where
-    a sum would be 65,536 times larger.
+    a sum would be 65,536 times larger. `positive`, `negative`: weights of the pixels inside and outside
+    of masses, 1 and 1 in the paper.
     """
 
+    def __init__(self, positive: float = 1.0, negative: float = 1.0) -> None:
+        super().__init__()
+        self.positive = positive
+        self.negative = negative
+
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(logits, mask, reduction="none").mean(dim=(1, 2, 3))
+        entropy = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+        if self.positive != 1 or self.negative != 1:
+            entropy = entropy * (self.negative + (self.positive - self.negative) * mask)
+        return entropy.mean(dim=(1, 2, 3))
 
 
 class Dice(Term):

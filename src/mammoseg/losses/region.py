@@ -33,8 +33,7 @@ class SSIM(Term):
         padding: str = "valid",
     ) -> None:
         super().__init__()
-        if window_size < 1 or window_size % 2 == 0:
-            raise UserError(f"loss.ssim.window_size={window_size}, but a window needs an odd number of pixels")
+        check_window("ssim", window_size)
         if padding not in ("valid", "same"):
             raise UserError(f"loss.ssim.padding={padding!r}, but the choices are valid and same")
         self.window_size = window_size
@@ -56,14 +55,56 @@ class SSIM(Term):
         return 1 - similarity.mean(dim=(1, 2, 3))
 
     def blur(self, maps: Tensor) -> Tensor:
-        """Gaussian means of (..., H, W): a separable filter as two banded matrix products, which run
-        several times faster than a depth-wise convolution."""
-        height, width = maps.shape[-2:]
-        down, across = (
-            gaussian_band(size, self.window_size, self.sigma, self.padding, maps.dtype, maps.device)
-            for size in (height, width)
-        )
-        return down @ maps @ across.mT
+        return blur(maps, self.window_size, self.sigma, self.padding)
+
+
+class SSL(Term):
+    """Structural similarity loss: BCE over the pixels whose surroundings differ most, weighed by how much.
+
+    With means m and deviations s in a Gaussian window, e = |(y - m_y + c)/(s_y + c) - (p - m_p + c)/(s_p + c)|;
+    pixels with e > share max(e) are kept, and the value is the mean of e BCE over them. e is a weight, and
+    has no gradient. The paper adds the plain BCE: sum the two in yaml, as conf/loss/ssl.yaml does.
+
+    Value: [0, inf); 0 where no pixel differs. `window_size`, `sigma`: the window in pixels; `c`: keeps flat
+    windows finite; `share`: of the image's largest e, below which a pixel is left out.
+    Source: Zhao et al., "Correlation maximized structural similarity loss", arXiv 1910.08711.
+    """
+
+    def __init__(self, window_size: int = 3, sigma: float = 1.5, c: float = 0.01, share: float = 0.1) -> None:
+        super().__init__()
+        check_window("ssl", window_size)
+        self.window_size = window_size
+        self.sigma = sigma
+        self.c = c
+        self.share = share
+
+    def value(self, logits: Tensor, mask: Tensor) -> Tensor:
+        with torch.no_grad():
+            error = (self.standardised(mask) - self.standardised(torch.sigmoid(logits))).abs()
+            weight = torch.where(error > self.share * error.amax(dim=(1, 2, 3), keepdim=True), error, 0)
+            kept = (weight > 0).sum(dim=(1, 2, 3))
+        entropy = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+        return (weight * entropy).sum(dim=(1, 2, 3)) / kept.clamp(min=1)
+
+    def standardised(self, maps: Tensor) -> Tensor:
+        mean, square = blur(torch.stack([maps, maps * maps]), self.window_size, self.sigma, "same").unbind()
+        deviation = (square - mean**2).clamp(min=0).sqrt()
+        return (maps - mean + self.c) / (deviation + self.c)
+
+
+def check_window(name: str, window_size: int) -> None:
+    if window_size < 1 or window_size % 2 == 0:
+        raise UserError(f"loss.{name}.window_size={window_size}, but a window needs an odd number of pixels")
+
+
+def blur(maps: Tensor, window_size: int, sigma: float, padding: str) -> Tensor:
+    """Gaussian means of (..., H, W): a separable filter as two banded matrix products, which run several
+    times faster than a depth-wise convolution."""
+    height, width = maps.shape[-2:]
+    down, across = (
+        gaussian_band(size, window_size, sigma, padding, maps.dtype, maps.device) for size in (height, width)
+    )
+    return down @ maps @ across.mT
 
 
 @lru_cache(maxsize=32)

@@ -1,5 +1,6 @@
 """Metrics: what the paper's tables report, with torchmetrics' Metric interface."""
 
+from mammoseg.metrics.calibration import BINS, expected_calibration_error, reliability
 from mammoseg.metrics.pixel import (
     DSC,
     FORMULAS,
@@ -12,6 +13,7 @@ from mammoseg.metrics.pixel import (
 )
 
 __all__ = [
+    "BINS",
     "DSC",
     "FORMULAS",
     "Accuracy",
@@ -20,4 +22,6 @@ __all__ = [
     "RelativeAreaDifference",
     "Sensitivity",
     "count",
+    "expected_calibration_error",
+    "reliability",
 ]

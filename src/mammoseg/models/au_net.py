@@ -5,18 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mammoseg.errors import UserError
+from mammoseg.models.blocks import conv_bn_relu, stages
 
-STAGES = 5  # four poolings: height and width must be multiples of 16
 REDUCTION = 16  # of the channel attention
-
-
-def conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, padding=1),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )
 
 
 class ResUnit(nn.Module):
@@ -87,9 +78,7 @@ class AUNet(nn.Module):
 
     def __init__(self, width: int = 64, in_channels: int = 1, out_channels: int = 1) -> None:
         super().__init__()
-        if width < 1:
-            raise UserError(f"model.width={width}, but a network needs at least 1 channel")
-        channels = [width * 2**stage for stage in range(STAGES)]
+        channels = stages(width)
         self.encoder = nn.ModuleList(
             ResUnit(before, after) for before, after in zip([in_channels, *channels], channels, strict=False)
         )
