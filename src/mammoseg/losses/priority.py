@@ -160,7 +160,7 @@ def quantile_edges(ratios: np.ndarray, groups: int) -> np.ndarray:
 
 
 def cluster_edges(ratios: np.ndarray, groups: int) -> np.ndarray:
-    """(N,) sorted -> (groups - 1,): midpoints between k-means centroids. Started at quantiles, so no chance is in it."""
+    """(N,) sorted -> (groups - 1,): midpoints between k-means centroids, without chance: it starts at quantiles."""
     starts = np.quantile(np.unique(ratios), (np.arange(groups) + 0.5) / groups)
     try:
         centroids, _ = kmeans2(ratios[:, None], starts[:, None], iter=100, minit="matrix", missing="raise")
