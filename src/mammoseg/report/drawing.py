@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,4 +22,6 @@ def contour(axis: Axes, values: NDArray, level: float, colour: str) -> None:
 def save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
     # matplotlib would note its own version and the date; the same run should give the same file.
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+    with rc_context({"svg.hashsalt": "mammoseg"}):
+        figure.savefig(path, dpi=110, metadata=metadata)

@@ -1,0 +1,194 @@
+"""A comparison as pictures. Each function makes one figure; `None` where the runs have nothing to show in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mammoseg.metrics import BINS
+from mammoseg.report.comparison import METRICS, Comparison
+from mammoseg.report.tables import HEADINGS
+
+Names = Mapping[str, str]
+
+
+def colours(methods: list[str]) -> dict[str, tuple[float, ...]]:
+    """The last method, which in the paper's order is its proposal, stands out; the same colour in every figure."""
+    palette = colormaps["tab10"]
+    return {method: palette(place % 10) for place, method in enumerate(methods)}
+
+
+def forest(comparison: Comparison, names: Names) -> Figure:
+    """Each metric's value with its interval, and a dot for every fold and seed."""
+    methods = comparison.methods
+    figure = Figure(figsize=(11, 1.1 + 0.42 * len(methods)), layout="constrained")
+    for axis, (column, metric) in zip(figure.subplots(1, 4, sharey=True), enumerate(METRICS), strict=True):
+        for place, (method, colour) in enumerate(colours(methods).items()):
+            estimate = comparison.overall[method][metric]
+            dots = 100 * comparison.all_drawn[method][0][:, column]
+            axis.plot([100 * estimate.low, 100 * estimate.high], [place, place], color=colour, linewidth=2)
+            axis.plot(dots, np.full(len(dots), place), "o", color=colour, markersize=3, alpha=0.5)
+            axis.plot(100 * estimate.value, place, "D", color=colour, markersize=6)
+        axis.set_title(HEADINGS[metric] + ", %", fontsize=10)
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_yticks(range(len(methods)), [names.get(method, method) for method in methods])
+    axis.invert_yaxis()
+    figure.suptitle(
+        f"pooled value (diamond), {100 * comparison.level:.0f} % interval over patients, folds and seeds (dots)",
+        fontsize=9,
+    )
+    return figure
+
+
+def by_density(comparison: Comparison, names: Names) -> Figure | None:
+    """DSC and sensitivity by ACR category, with intervals."""
+    found = comparison.by_density
+    if not found:
+        return None
+    methods = comparison.methods
+    figure = Figure(figsize=(11, 3.9), layout="constrained")
+    width = 0.8 / len(methods)
+    for axis, metric in zip(figure.subplots(1, 2), ("dsc", "sensitivity"), strict=True):
+        for place, (method, colour) in enumerate(colours(methods).items()):
+            estimates = [found[category][method][metric] for category in found]
+            x = np.arange(len(found)) + (place - (len(methods) - 1) / 2) * width
+            values = 100 * np.array([e.value for e in estimates])
+            ends = 100 * np.array([[e.low, e.high] for e in estimates]).T
+            axis.bar(x, values, width, color=colour, label=names.get(method, method))
+            axis.vlines(x, *ends, color="black", linewidth=0.8)
+        numbers = [int((comparison.density == category).sum()) for category in found]
+        axis.set_xticks(range(len(found)), [f"ACR {c}\n{n} images" for c, n in zip(found, numbers, strict=True)])
+        axis.set_ylabel(HEADINGS[metric] + ", %")
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(methods), 6), fontsize=8)
+    return figure
+
+
+def by_mass_size(comparison: Comparison, names: Names) -> Figure:
+    """Mean DSC of the images against the size of their masses."""
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axis = figure.subplots()
+    groups = comparison.size_groups
+    for method, colour in colours(comparison.methods).items():
+        values = [100 * comparison.by_image[method][chosen, 0].mean() for _, chosen in groups]
+        axis.plot(range(len(groups)), values, "o-", color=colour, label=names.get(method, method))
+    axis.set_xticks(
+        range(len(groups)), [f"{label}\n{int(chosen.sum())} images" for label, chosen in groups], fontsize=8
+    )
+    axis.set_xlabel("mass pixels in the prepared image")
+    axis.set_ylabel("DSC, mean over images, %")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return figure
+
+
+def calibration(comparison: Comparison, names: Names) -> Figure | None:
+    """What share of the pixels with a given probability is mass; on the diagonal, the heat-map tells the truth."""
+    if not comparison.reliability:
+        return None
+    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+    curve, number = figure.subplots(1, 2)
+    curve.plot([0, 1], [0, 1], color="grey", linestyle=":")
+    for method, colour in colours(comparison.methods).items():
+        if method not in comparison.reliability:
+            continue
+        pixels, probabilities, masses = comparison.reliability[method].numpy().T
+        seen = pixels > 0
+        curve.plot(
+            (probabilities / np.maximum(pixels, 1))[seen], (masses / np.maximum(pixels, 1))[seen], "o-", color=colour
+        )
+        number.plot(
+            (np.arange(BINS) + 0.5) / BINS, pixels / pixels.sum(), "o-", color=colour, label=names.get(method, method)
+        )
+    curve.set_xlabel("predicted probability of mass")
+    curve.set_ylabel("share of these pixels that is mass")
+    number.set_yscale("log")
+    number.set_xlabel("predicted probability of mass")
+    number.set_ylabel("share of all pixels")
+    number.legend(fontsize=8)
+    return figure
+
+
+def ranking(comparison: Comparison, names: Names) -> Figure | None:
+    """Pooled DSC of each method in each fold and seed that all of them have, one line each."""
+    parts, scores = comparison.blocks
+    if len(parts) < 2:
+        return None
+    methods = comparison.methods
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axis = figure.subplots()
+    for (fold, seed), line in zip(parts, scores, strict=True):
+        told = ", ".join(part for part in (f"fold {fold}" if fold else "", f"seed {seed}") if part)
+        axis.plot(range(len(methods)), 100 * line, "o-", label=told, alpha=0.7)
+    axis.set_xticks(range(len(methods)), [names.get(method, method) for method in methods], fontsize=8, rotation=15)
+    axis.set_ylabel("pooled DSC, %")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return figure
+
+
+def sweep(comparison: Comparison, names: Names) -> Figure | None:
+    """Where runs differ in theta or alpha: parallel coordinates, and a heat-map where both vary."""
+    points = sweep_points(comparison)
+    if points is None:
+        return None
+    labels, values, scores = points
+    thetas = sorted({tuple(row[:4]) for row in values.tolist()})
+    alphas = sorted(set(values[:, 4].tolist()))
+    both = len(thetas) > 1 and len(alphas) > 1
+    figure = Figure(figsize=(11 if both else 7.5, 4.2), layout="constrained")
+    axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
+    parallel(axes[0], labels, values, scores)
+    if both:
+        grid = np.full((len(alphas), len(thetas)), np.nan)
+        for row, score in zip(values.tolist(), scores, strict=True):
+            grid[alphas.index(row[4]), thetas.index(tuple(row[:4]))] = score
+        shown = axes[1].imshow(grid, cmap="viridis", aspect="auto")
+        axes[1].set_xticks(range(len(thetas)), [" ".join(f"{v:g}" for v in theta) for theta in thetas], rotation=20)
+        axes[1].set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+        axes[1].set_xlabel("θ by ACR category")
+        axes[1].set_ylabel("α")
+        for (row, column), score in np.ndenumerate(grid):
+            if score == score:
+                axes[1].text(column, row, f"{score:.1f}", ha="center", va="center", color="white")
+        figure.colorbar(shown, ax=axes[1], label="pooled DSC, %")
+    return figure
+
+
+def sweep_points(comparison: Comparison) -> tuple[list[str], np.ndarray, np.ndarray] | None:
+    """Labels, theta 1-4 and alpha (N, 5), pooled DSC in % (N,) of the methods whose loss has them, if they differ."""
+    found = []
+    for method in comparison.methods:
+        settings = next(iter(comparison.data.runs[method].values())).settings
+        theta, alpha = settings.get("loss.theta"), settings.get("loss.alpha")
+        if theta is not None and alpha is not None:
+            found.append((method, [*theta, alpha], 100 * comparison.overall[method]["dsc"].value))
+    if len({tuple(values) for _, values, _ in found}) < 2:
+        return None
+    labels, values, scores = zip(*found, strict=True)
+    return list(labels), np.array(values, dtype=float), np.array(scores)
+
+
+def parallel(axis: Axes, labels: list[str], values: np.ndarray, scores: np.ndarray) -> None:
+    """One line per run through its theta, alpha and score, each axis on a scale of its own."""
+    table = np.column_stack([values, scores])
+    low, high = table.min(axis=0), table.max(axis=0)
+    flat = high == low
+    heights = np.where(flat, 0.5, (table - low) / np.where(flat, 1, high - low))
+    colour = colormaps["viridis"](heights[:, -1])
+    for line, tint in zip(heights, colour, strict=True):
+        axis.plot(range(table.shape[1]), line, color=tint, linewidth=2)
+    names = ["θ ACR 1", "θ ACR 2", "θ ACR 3", "θ ACR 4", "α", "DSC, %"]
+    axis.set_xticks(range(table.shape[1]), names)
+    axis.set_yticks([])
+    for place, (bottom, top) in enumerate(zip(low, high, strict=True)):
+        axis.axvline(place, color="grey", linewidth=0.8)
+        axis.text(place, -0.06, f"{bottom:.4g}", ha="center", va="top", fontsize=8)
+        axis.text(place, 1.03, f"{top:.4g}", ha="center", va="bottom", fontsize=8)
+    axis.set_ylim(-0.15, 1.15)
+    for side in ("top", "right", "bottom", "left"):
+        axis.spines[side].set_visible(False)
+    axis.tick_params(axis="x", length=0)
