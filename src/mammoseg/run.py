@@ -26,6 +26,7 @@ from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
 from mammoseg.report import figures, tables
 from mammoseg.report.console import EpochLines
+from mammoseg.report.tensorboard import TensorBoardReport
 from mammoseg.report.wandb import WandbReport
 from mammoseg.segmenter import Segmenter
 
@@ -73,7 +74,7 @@ class Run:
         lightning.seed_everything(cfg.seed, workers=True, verbose=False)
         self.datamodule = build_datamodule(cfg)
         self.segmenter = build_segmenter(cfg)
-        self.report: WandbReport = instantiate(cfg.logger)(
+        self.report: WandbReport | TensorBoardReport = instantiate(cfg.logger)(
             folder=folder, about=about, settings=checkpoint.portable(cfg)
         )
         self.metrics_log: CSVLogger | None = None

@@ -132,7 +132,9 @@ def test_the_offline_wandb_run_reads_back(run: Path, tmp_path: Path) -> None:
         check=True,
     )
     logged = json.loads(done.stdout)
-    assert logged["tags"] == ["phantom", "au_net", "density_asp"]
+    assert set(logged["tags"]) == {"phantom", "au_net", "density_asp"}
+    assert logged["config"]["method"] == "density_asp"
+    assert [logged["config"][f"theta_acr{category}"] for category in (1, 2, 3, 4)] == [0.5, 0.5, 0.85, 0.95]
     assert logged["name"] == "phantom-density_asp-fold0-seed0"
     assert logged["config"]["loss"]["theta"] == [0.5, 0.5, 0.85, 0.95]
     assert logged["config"]["dataset"]["root"] is None
@@ -186,7 +188,7 @@ def test_a_sweep_runs_every_combination(place: Path) -> None:
 
 def test_a_sweep_over_theta_passes_lists(place: Path) -> None:
     succeed(
-        *("train", "-m", *SMALL, "trainer.max_epochs=1", "logger=none"),
+        *("train", "-m", *SMALL, "trainer.max_epochs=1", "logger=csv"),
         "loss.theta=[0.5,0.5,0.85,0.95],[0.25,0.25,0.85,0.95]",
         f"hydra.sweep.dir={place}/thetas",
         folder=place,

@@ -38,7 +38,7 @@ def figure2(comparison: Comparison, names: Mapping[str, str], place: Path | None
         )
         return None
     predicted = {method: read_predictions(run.folder / PREDICTIONS) for method, run in runs.items()}
-    return draw(comparison, names, choose(comparison, fold, per_density), store, predicted, fold)
+    return draw(comparison, names, choose(comparison, fold, per_density), store, predicted, runs)
 
 
 def first_of(parts: Mapping[tuple[str, str], TestedRun], fold: str) -> TestedRun:
@@ -96,14 +96,14 @@ def draw(
     columns: Sequence[int],
     store: Store,
     predicted: Mapping[str, Mapping[str, np.ndarray]],
-    fold: str,
+    runs: Mapping[str, TestedRun],
 ) -> Figure:
-    rows = comparison.data.cases[fold]
+    rows = next(iter(comparison.data.cases.values()))
     number = {case.case: place for place, case in enumerate(store.cases)}
     methods = comparison.methods
-    figure = Figure(figsize=(1.9 * len(columns) + 0.5, 2.0 * len(methods) + 0.4), layout="constrained")
+    figure = Figure(figsize=(max(1.9 * len(columns) + 0.5, 5), 2.0 * len(methods) + 0.4), layout="constrained")
     axes = figure.subplots(len(methods), len(columns), squeeze=False)
-    scores = {method: values[comparison.places(fold), 0] for method, values in comparison.by_image.items()}
+    scores = {method: {row["case"]: row["dsc"] for row in run.rows} for method, run in runs.items()}
     for line, method in enumerate(methods):
         for column, place in enumerate(columns):
             axis, case = axes[line, column], rows[place]["case"]
@@ -112,11 +112,10 @@ def draw(
             contour(axis, predicted[method][case].astype(float), 0.5, PREDICTION)
             axis.set_xticks([])
             axis.set_yticks([])
-            axis.text(
-                0.02, 0.02, f"{100 * scores[method][place]:.0f}", color="white", fontsize=8, transform=axis.transAxes
-            )
+            told = f"{100 * scores[method][case]:.0f}"
+            axis.text(0.02, 0.02, told, color="white", fontsize=8, transform=axis.transAxes)
             if line == 0:
                 axis.set_title(f"ACR {rows[place]['density']}", fontsize=10)
         axes[line, 0].set_ylabel(names.get(method, method), fontsize=9)
-    figure.suptitle("truth green, prediction blue; DSC in %, the mean over seeds, in the corner", fontsize=9)
+    figure.suptitle("truth green, prediction blue; DSC in % in the corner", fontsize=9)
     return figure

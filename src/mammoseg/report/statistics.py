@@ -25,7 +25,12 @@ def formulas(counts: NDArray) -> Floats:
 
 
 def draw_patients(patients: int, resamples: int, generator: np.random.Generator) -> Floats:
-    """How often each patient is drawn in each resample, with replacement: (resamples, patients)."""
+    """How often each patient is drawn in each resample, with replacement: (resamples, patients).
+
+    NaN for a single patient: drawing one again and again would pass for certainty.
+    """
+    if patients < 2:
+        return np.full((resamples, patients), np.nan)
     return generator.multinomial(patients, np.full(patients, 1 / patients), size=resamples).astype(np.float64)
 
 

@@ -64,6 +64,7 @@ class WandbReport:
         os.environ["WANDB_MODE"] = self.mode
         about = self.about
         kinds = [str(about[name]) for name in ("dataset", "model", "loss")]
+        experiment = [str(about["experiment"]), str(about["dataset"])]
         try:
             run = wandb.init(
                 dir=str(self.folder),
@@ -71,9 +72,10 @@ class WandbReport:
                 entity=self.entity,
                 mode=self.mode,  # type: ignore[arg-type]
                 name=about["run"],
-                group="-".join(kinds),
-                tags=kinds,
-                config={**self.settings, "about": about},
+                group="-".join(experiment if about["experiment"] else kinds),
+                job_type="train",
+                tags=sorted({*kinds, str(about["method"])}),
+                config={**self.settings, **comparable(about, self.settings)},
                 settings=private_settings(),
                 reinit="finish_previous",
             )
@@ -114,6 +116,18 @@ class WandbReport:
             self.logger = None
             # wandb's own debugging notes name folders of this machine, and are of no use after a good end.
             shutil.rmtree(files.parent / "logs", ignore_errors=True)
+
+
+def comparable(about: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What W&B's tables and plots group and compare by, where they take no nested keys and no lists."""
+    loss = settings.get("loss", {})
+    theta = loss.get("theta") or []
+    return {
+        "about": dict(about),
+        **{name: about[name] for name in ("method", "experiment", "fold")},
+        **{f"theta_acr{category}": weight for category, weight in enumerate(theta, start=1)},
+        **({"alpha": loss["alpha"]} if "alpha" in loss else {}),
+    }
 
 
 def private_settings() -> Any:
