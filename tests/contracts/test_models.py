@@ -9,6 +9,7 @@ from conftest import build, options
 
 @pytest.mark.parametrize("name", options("model"))
 def test_logits_of_the_images_size(name: str) -> None:
+    torch.manual_seed(0)
     net = build("model", name, "width=2").eval()
     image = torch.randn(2, 1, 64, 96)
     with torch.inference_mode():

@@ -1,0 +1,142 @@
+"""ASP: weights by the size of the mass, against formulas by hand and other implementations of quantiles and k-means."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from mammoseg.errors import UserError
+from mammoseg.losses import ASP, BCE, ByRatio, Criterion, Dice, LearnedByRatio
+
+TABLE = {"dice": [1.5, 1.2, 0.8, 0.5], "bce": [0.5, 0.8, 1.2, 1.5]}
+SIDES = (3, 6, 10, 20)
+
+
+@pytest.fixture
+def batch() -> tuple[Tensor, Tensor, Tensor]:
+    logits = torch.randn(4, 1, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mask = torch.zeros(4, 1, 32, 32, dtype=torch.float64)
+    for sample, side in enumerate(SIDES):
+        mask[sample, :, :side, :side] = 1
+    return logits, mask, torch.zeros(4, dtype=torch.long)
+
+
+def ratios() -> Tensor:
+    return torch.tensor([side**2 / 32**2 for side in SIDES] * 5, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("grouping", ["quantile", "cluster"])
+def test_each_group_has_its_weights(grouping: str, batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    loss = ASP(ByRatio(TABLE, grouping), alpha=2.0, beta=3.0)
+    loss.fit(ratios())
+    logits, mask, density = batch
+    by_hand = torch.tensor(TABLE["dice"]) * 2 * Dice()(logits, mask) + torch.tensor(TABLE["bce"]) * 3 * BCE()(
+        logits, mask
+    )
+    torch.testing.assert_close(loss(logits, mask, density), by_hand)
+
+
+def test_quantile_groups_have_equal_numbers() -> None:
+    priority = ByRatio(TABLE, "quantile")
+    drawn = torch.rand(1000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    priority.fit(drawn)
+    groups = torch.bucketize(drawn, priority.edges, right=True)
+    assert torch.bincount(groups).tolist() == [250] * 4
+    np.testing.assert_allclose(priority.edges, np.quantile(drawn.numpy(), [0.25, 0.5, 0.75]))
+
+
+def test_clusters_are_those_of_scikit_learn() -> None:
+    drawn = np.random.default_rng(2).lognormal(-5, 1, 400)
+    priority = ByRatio(TABLE, "cluster")
+    priority.fit(torch.from_numpy(drawn))
+    centres = np.sort(KMeans(4, n_init=20, random_state=0).fit(drawn[:, None]).cluster_centers_.ravel())
+    groups = torch.bucketize(torch.from_numpy(drawn), priority.edges, right=True).numpy()
+    nearest = np.abs(drawn[:, None] - centres).argmin(axis=1)
+    assert (groups == nearest).mean() > 0.99  # Lloyd's iterations end in neighbouring optima
+
+
+def test_fewer_sizes_than_groups_is_told() -> None:
+    for grouping in ("quantile", "cluster"):
+        with pytest.raises(UserError, match=r"4 groups.*3 different sizes"):
+            ByRatio(TABLE, grouping).fit(torch.tensor([0.1, 0.2, 0.3, 0.3, 0.1]))
+
+
+def test_unfitted_it_is_the_plain_hybrid_loss_and_says_so(
+    batch: tuple[Tensor, Tensor, Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    logits, mask, density = batch
+    with caplog.at_level(logging.WARNING):
+        value = ASP(ByRatio(TABLE))(logits, mask, density)
+    torch.testing.assert_close(value, 2 * Dice()(logits, mask) + BCE()(logits, mask))
+    assert "not fitted" in caplog.text
+
+
+def test_the_edges_travel_in_the_state(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    fitted, fresh = ASP(ByRatio(TABLE)), ASP(ByRatio(TABLE))
+    fitted.fit(ratios())
+    fresh.load_state_dict(fitted.state_dict())
+    torch.testing.assert_close(fresh(*batch), fitted(*batch))
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"dice": [1.0, 2.0], "bce": [1.0, 2.0, 3.0]}, "as many weights"),
+        ({"dice": [1.0, -2.0]}, "numbers >= 0"),
+        ({"dice": ["a", "b"]}, "numbers >= 0"),
+        ({"dice": [1.0]}, "two or more"),
+    ],
+)
+def test_a_bad_table_is_told(table: dict, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        ByRatio(table)
+
+
+def test_learned_weights_move_against_the_larger_term_and_stay_bounded(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    priority = LearnedByRatio(span=0.5)
+    loss = ASP(priority)
+    loss.fit(ratios())
+    logits, mask, density = batch
+    torch.testing.assert_close(loss(*batch), 2 * Dice()(logits, mask) + BCE()(logits, mask))
+    optimiser = torch.optim.SGD(loss.parameters(), lr=10)
+    for _ in range(50):
+        optimiser.zero_grad()
+        loss(logits, mask, density).mean().backward()
+        optimiser.step()
+    weights = priority(mask, density)
+    assert priority.slope != 0
+    torch.testing.assert_close(weights["dice"] + weights["bce"], torch.full((4,), 2.0))
+    for weight in weights.values():
+        assert ((weight >= 0.5) & (weight <= 1.5)).all()
+    larger = 2 * Dice()(logits, mask) > BCE()(logits, mask)
+    assert (weights["dice"][larger] < 1).all()
+
+
+def test_the_learned_ratio_is_standardised_by_hand() -> None:
+    priority = LearnedByRatio(span=0.5)
+    priority.fit(ratios())
+    with torch.no_grad():
+        priority.slope.fill_(1.0)
+        priority.shift.fill_(0.25)
+    logs = np.log(ratios().numpy())
+    z = (np.log(10**2 / 32**2) - logs.mean()) / logs.std()
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[:, :, :10, :10] = 1
+    assert priority(mask, torch.zeros(1))["dice"].item() == pytest.approx(1 + 0.5 * np.tanh(z + 0.25), rel=1e-6)
+
+
+def test_a_constant_ratio_is_told_and_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    loss = ASP(LearnedByRatio())
+    with caplog.at_level(logging.WARNING):
+        loss.fit(torch.full((5,), 0.1))
+    assert "same size" in caplog.text
+    assert loss(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16), torch.zeros(1)).isfinite().all()
+
+
+def test_losses_without_a_priority_ignore_the_fit() -> None:
+    Criterion({"dice": Dice()}).fit(torch.tensor([0.1]))

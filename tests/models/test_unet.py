@@ -1,0 +1,70 @@
+"""U-Net and ARF-Net: their size by arithmetic, and that the receptive field is selected."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mammoseg.errors import UserError
+from mammoseg.models.arf_net import ARFNet, SelectiveReceptiveField
+from mammoseg.models.monai import swin_unetr
+from mammoseg.models.unet import UNet
+
+
+def size(net: torch.nn.Module) -> int:
+    return sum(value.numel() for value in net.parameters())
+
+
+def conv_bn(before: int, after: int) -> int:
+    return 9 * before * after + after + 2 * after
+
+
+def test_the_published_unet_has_the_size_that_arithmetic_gives() -> None:
+    channels = [64, 128, 256, 512, 1024]
+    encoder = sum(conv_bn(a, b) + conv_bn(b, b) for a, b in zip([1, *channels], channels, strict=False))
+    decoder = sum(4 * 2 * c * c + c + conv_bn(2 * c, c) + conv_bn(c, c) for c in channels[:-1])
+    assert size(UNet(64)) == encoder + decoder + 64 + 1
+
+
+def test_arf_net_adds_one_module_to_each_skip() -> None:
+    added = sum(
+        4 * conv_bn(c, c) + c * max(c // 16, 4) + max(c // 16, 4) + max(c // 16, 4) * 4 * c + 4 * c
+        for c in (64, 128, 256, 512)
+    )
+    assert size(ARFNet(64)) == size(UNet(64)) + added
+
+
+@pytest.mark.parametrize("place", ["encode", "skip", "decode"])
+def test_every_place_takes_the_module(place: str) -> None:
+    torch.manual_seed(0)
+    net = ARFNet(2, places=[place], dilations=[1, 3])
+    net(torch.randn(2, 1, 32, 32)).square().mean().backward()
+    assert all(value.grad is not None for value in net.parameters())
+    assert size(net) > size(UNet(2))
+
+
+def test_the_selection_mixes_branches_with_shares_that_sum_to_one() -> None:
+    torch.manual_seed(0)
+    module = SelectiveReceptiveField(4, (1, 2), 16).eval()
+    features = torch.randn(1, 4, 16, 16)
+    first, second = (branch(features) for branch in module.branches)
+    out = module(features)
+    low, high = torch.minimum(first, second), torch.maximum(first, second)
+    assert ((out >= low - 1e-6) & (out <= high + 1e-6)).all()
+    with torch.no_grad():
+        module.select.weight.zero_()
+        module.select.bias.copy_(torch.tensor([50.0] * 4 + [-50.0] * 4))
+    torch.testing.assert_close(module(features), first)
+
+
+def test_wrong_settings_are_told() -> None:
+    with pytest.raises(UserError, match="encode, skip, decode"):
+        ARFNet(2, places=["bottom"])
+    with pytest.raises(UserError, match="two or more"):
+        ARFNet(2, dilations=[1])
+    with pytest.raises(UserError, match="at least 1 channel"):
+        UNet(0)
+
+
+def test_the_transformers_width_is_rounded_up_to_what_it_takes() -> None:
+    assert size(swin_unetr(1)) == size(swin_unetr(12)) < size(swin_unetr(13)) == size(swin_unetr(24))
