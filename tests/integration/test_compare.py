@@ -1,0 +1,197 @@
+"""Methods trained by one command, compared by one command; finished runs stay; the dashboard and the notebooks."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from nbclient import NotebookClient
+from test_train import SMALL, command, succeed
+
+from mammoseg import results
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+METHODS = ["au_net", "arf_net", "asp_quantile", "asp_learned", "asp_cluster", "density_asp"]
+TABLE1 = ["experiment=table1", "dataset=phantom", *SMALL, "trainer.max_epochs=2", "logger=csv", "split.fold=0,1"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("place-of-the-user")
+
+
+@pytest.fixture(scope="module")
+def runs(place: Path) -> Path:
+    """All six methods on two folds."""
+    succeed("train", *TABLE1, folder=place)
+    return place / "multirun" / "table1-phantom"
+
+
+@pytest.fixture(scope="module")
+def report(runs: Path, place: Path) -> Path:
+    said = succeed("compare", f"runs={runs}", "resamples=500", folder=place)
+    assert "Density-ASP against AU-Net" in said
+    return runs / "comparison"
+
+
+def test_every_method_is_tested_on_the_same_images_of_its_fold(runs: Path) -> None:
+    for fold in (0, 1):
+        tables = [results.read(runs / f"{method}-fold{fold}-seed0" / "results.csv") for method in METHODS]
+        assert [table[0]["method"] for table in tables] == METHODS
+        assert len({tuple(row["case"] for row in table) for table in tables}) == 1
+
+
+def test_what_was_fitted_to_the_training_part_is_in_the_checkpoint(runs: Path) -> None:
+    folder = runs / "asp_quantile-fold0-seed0"
+    state = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    with (folder / "split.csv").open() as lines:
+        training = {row["case"] for row in csv.DictReader(lines) if row["part"] == "train"}
+    (cases,) = (runs.parents[1] / "data" / "prepared").glob("phantom-*/cases.csv")
+    with cases.open() as lines:
+        ratios = [int(row["mass_pixels"]) / 64**2 for row in csv.DictReader(lines) if row["case"] in training]
+    np.testing.assert_allclose(state["criterion.priority.edges"], np.quantile(ratios, [0.25, 0.5, 0.75]))
+    learned = torch.load(runs / "asp_learned-fold0-seed0" / "checkpoints" / "last.ckpt", weights_only=True)[
+        "state_dict"
+    ]
+    assert learned["criterion.priority.shift"] != 0
+    np.testing.assert_allclose(learned["criterion.priority.mean"], np.log(ratios).mean())
+
+
+def test_predictions_and_calibration_agree_with_the_counts(runs: Path) -> None:
+    folder = runs / "density_asp-fold0-seed0"
+    rows = results.read(folder / "results.csv")
+    masks = results.read_predictions(folder / "predictions.npz")
+    assert {case: int(mask.sum()) for case, mask in masks.items()} == {
+        row["case"]: row["tp"] + row["fp"] for row in rows
+    }
+    pixels, probability, mass = results.read_calibration(folder / "calibration.csv").sum(dim=0).tolist()
+    assert pixels == len(rows) * 64**2
+    assert mass == sum(row["tp"] + row["fn"] for row in rows)
+    assert 0 < probability < pixels
+
+
+def test_the_report_is_complete(report: Path) -> None:
+    for name in ("report.html", "report.md", "table1.tex", "table1.csv", "images.csv", "figure2.png", "figure2.svg"):
+        assert (report / name).stat().st_size > 0, name
+    with (report / "table1.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["paper DSC"] for row in rows] == ["65.32", "70.05", "68.03", "71.92", "74.18", "74.59"]
+
+
+def test_a_finished_run_is_not_run_again(runs: Path, place: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.ckpt")}
+    said = succeed("train", *TABLE1, "method=au_net,density_asp", folder=place)
+    assert said.count("finished before") == 4
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.ckpt")} == before
+
+
+def test_a_run_that_was_stopped_goes_on(runs: Path, place: Path) -> None:
+    folder = runs / "au_net-fold0-seed0"
+    whole = (folder / "results.csv").read_bytes()
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({key: record[key] for key in record if key != "score"}))
+    (folder / "results.csv").unlink()
+    said = succeed("train", *TABLE1, "method=au_net", "split.fold=0", folder=place)
+    assert "goes on where it stopped" in said
+    assert (folder / "results.csv").read_bytes() == whole
+
+
+def test_other_settings_in_the_same_folder_are_refused(runs: Path, place: Path) -> None:
+    done = command("train", *TABLE1, "method=au_net", "split.fold=0", "lr=0.5", folder=place)
+    assert done.returncode == 2
+    assert "optimizer.lr=0.001, not 0.5" in done.stderr
+    assert (runs / "au_net-fold0-seed0" / "results.csv").is_file()
+
+
+def test_runs_that_cannot_be_compared_end_in_one_sentence(place: Path) -> None:
+    done = command("compare", f"runs={place}/data", folder=place)
+    assert done.returncode == 2
+    assert "no results.csv" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (place / "data" / "comparison").exists()
+
+
+def test_a_network_that_diverged_is_told(place: Path) -> None:
+    done = command(
+        "train", *SMALL, "trainer.max_epochs=1", "lr=1e30", "trainer.gradient_clip_val=null", "logger=csv", folder=place
+    )
+    assert done.returncode == 2
+    assert "training has diverged" in done.stderr
+
+
+def test_tensorboard_gets_curves_and_overlays(place: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = place / "with-tensorboard"
+    succeed("train", *SMALL, "trainer.max_epochs=1", "logger=tensorboard", f"hydra.run.dir={folder}", folder=place)
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    assert {"train/loss", "val/dsc", "test/dsc"} <= set(events.Tags()["scalars"])
+    assert events.Tags()["images"] == ["test/overlays"]
+
+
+def test_the_dashboard_is_specified_offline(place: Path) -> None:
+    succeed("dashboard", "project=breasts", folder=place)
+    told = json.loads((place / "outputs" / "dashboard.json").read_text())
+    assert told["project"] == "breasts"
+    text = json.dumps(told)
+    for metric in ("test/dsc", "test/area_difference", "test/sensitivity", "test/accuracy", "test/dsc_density4"):
+        assert metric in text
+    sections = [section["name"] for section in told["spec"]["section"]["panelBankConfig"]["sections"]]
+    assert sections[:5] == ["Methods", "By density", "Curves", "θ and α", "Overlays"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_opens_in_a_browser_and_its_tables_sort(report: Path, tmp_path: Path, width: int) -> None:
+    """The page's own script is driven by a second one, whose findings come back in the document."""
+    probe = """<script>
+      const table = document.querySelector("#the-paper-s-table table");
+      table.tHead.rows[0].cells[2].querySelector("button").click();
+      const first = table.tBodies[0].rows[0].cells[2].textContent;
+      table.tHead.rows[0].cells[2].querySelector("button").click();
+      const last = table.tBodies[0].rows[0].cells[2].textContent;
+      const loaded = [...document.images].every((image) => image.naturalWidth > 0);
+      const fits = document.documentElement.scrollWidth <= window.innerWidth;
+      document.title = JSON.stringify({ first, last, loaded, fits });
+    </script></body>"""
+    page = tmp_path / "probe.html"
+    page.write_text((report / "report.html").read_text().replace("</body>", probe))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            *flags,
+            f"--user-data-dir={tmp_path}/profile",
+            f"--window-size={width},900",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = json.loads(done.stdout.split("<title>")[1].split("</title>")[0])
+    assert found == {"first": "65.32", "last": "74.59", "loaded": True, "fits": True}
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_notebooks_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    notebook = nbformat.read(path, as_version=4)
+    assert path.stat().st_size < 200_000
+    assert os.path.expanduser("~") not in path.read_text()
+    assert any(cell.get("outputs") for cell in notebook.cells)
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
