@@ -126,8 +126,8 @@ def test_figures_are_png_and_svg(report: Path) -> None:
 
 def test_a_difference_is_claimed_only_where_the_interval_excludes_0(report: Path) -> None:
     text = (report / "report.md").read_text()
-    assert re.search(r"Density-ASP against AU-Net: pooled DSC \+\d.*\], higher;", text)
-    assert re.search(r"ASP, learned against AU-Net: pooled DSC .*\], not told apart;", text)
+    assert re.search(r"Density-ASP against AU-Net: pooled DSC \+\d.*\], higher\.", text)
+    assert re.search(r"ASP, learned against AU-Net: pooled DSC .*\], not told apart,", text)
     assert "Standard deviation of the pooled DSC" in text
 
 

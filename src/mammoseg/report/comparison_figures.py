@@ -36,7 +36,7 @@ def forest(comparison: Comparison, names: Names) -> Figure:
         axis.set_title(HEADINGS[metric] + ", %", fontsize=10)
         axis.grid(axis="x", alpha=0.3)
         axis.set_yticks(range(len(methods)), [names.get(method, method) for method in methods])
-    axis.invert_yaxis()
+    axis.set_ylim(len(methods) - 0.5, -0.5)
     figure.suptitle(
         f"pooled value (diamond), {100 * comparison.level:.0f} % interval over patients, folds and seeds (dots)",
         fontsize=9,

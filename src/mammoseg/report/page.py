@@ -52,7 +52,8 @@ def table(one: Table) -> str:
         lines.append(f"<tr>{''.join(cells)}</tr>")
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in one.notes)
     rows = "\n".join(lines)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{notes}'
+    title = f"<h3>{escape(one.title)}</h3>"
+    return f'{title}<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{notes}'
 
 
 def picture(path: Path, text: str) -> str:

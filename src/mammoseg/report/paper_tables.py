@@ -83,8 +83,12 @@ def signed(value: float) -> str:
     return "–" if value != value else f"{100 * value:+.2f}".replace("-", "−")
 
 
-def p_text(value: float) -> str:
-    return "–" if value != value else "<0.001" if value < 0.001 else f"{value:.3f}"
+def p_text(value: float, equals: str = "") -> str:
+    return "–" if value != value else "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
+
+
+def effect_text(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def main_table(comparison: Comparison, names: Mapping[str, str], paper: Mapping[str, Any] | None) -> Table:
@@ -184,7 +188,7 @@ def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Seque
             signed(d.mean),
             f"[{signed(d.low)}, {signed(d.high)}]",
             signed(d.test.median),
-            f"{d.test.effect:+.2f}".replace("-", "−"),
+            effect_text(d.test.effect),
             p_text(d.test.p),
             p_text(d.p_holm),
         ]
@@ -255,7 +259,7 @@ def ranking_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     rows = [[name, "–" if rank != rank else f"{rank:.2f}", wins, share] for rank, name, wins, share in lines]
     p = statistics.friedman(scores)
     note = (
-        f"By pooled DSC, over the {len(parts)} folds and seeds all methods have; Friedman's test: p = {p_text(p)}. "
+        f"By pooled DSC, over the {len(parts)} folds and seeds all methods have; Friedman's test: p {p_text(p, '= ')}. "
         "Last column: share of the bootstrap resamples of patients in which the method is the best."
     )
     return Table("ranking", "Ranking", ["Method", "mean rank", "first", "best in resamples"], rows, notes=[note])

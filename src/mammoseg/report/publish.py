@@ -177,11 +177,12 @@ def findings(comparison: Comparison, names: Mapping[str, str], baseline: str) ->
         turn = 1 if difference.second == baseline else -1
         other = difference.first if turn == 1 else difference.second
         ends = sorted((turn * difference.low, turn * difference.high))
-        verdict = "higher" if ends[0] > 0 else "lower" if ends[1] < 0 else "not told apart"
+        verdict = "higher" if ends[0] > 0 else "lower" if ends[1] < 0 else "not told apart, since the interval holds 0"
         texts.append(
             f"{names[other]} against {names[baseline]}: pooled DSC {tables.signed(turn * difference.mean)} points "
-            f"[{tables.signed(ends[0])}, {tables.signed(ends[1])}], {verdict}; "
-            f"Wilcoxon over {comparison.unit}s, Holm-corrected: p = {tables.p_text(difference.p_holm)}."
+            f"[{tables.signed(ends[0])}, {tables.signed(ends[1])}], {verdict}. {comparison.unit.capitalize()} by "
+            f"{comparison.unit}: effect {tables.effect_text(turn * difference.test.effect)}, p "
+            f"{tables.p_text(difference.p_holm, '= ')} (Wilcoxon, Holm)."
         )
     return texts
 
