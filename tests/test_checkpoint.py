@@ -28,12 +28,16 @@ def test_portable_resolves_and_drops_folders() -> None:
     cfg.dataset = {
         "root": "/home/somebody/INbreast",
         "store": "/scratch",
-        "reader": {"root": "/x", "lesions": ["mass"]},
+        "reader": {"root": "/x", "tables": "/y", "lesions": ["mass"]},
     }
     cfg.loss = {"alpha": "${theta.alpha}"}
     plain = checkpoint.portable(cfg)
     assert plain["loss"] == {"alpha": 2.5}
-    assert plain["dataset"] == {"root": None, "store": None, "reader": {"root": None, "lesions": ["mass"]}}
+    assert plain["dataset"] == {
+        "root": None,
+        "store": None,
+        "reader": {"root": None, "tables": None, "lesions": ["mass"]},
+    }
     assert type(plain["dataset"]["reader"]["lesions"]) is list, "an OmegaConf object would need unsafe loading"
 
 

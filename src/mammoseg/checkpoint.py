@@ -21,6 +21,7 @@ SECTIONS = (
 PLACES = (
     "root",
     "store",
+    "tables",
     "default_root_dir",
 )  # settings of the dataset and trainer that name the user's folders
 # A stored _target_ is code that somebody else may have written. All of monai would include its downloaders.

@@ -51,6 +51,8 @@ def place(cfg: DictConfig, run_folder: Path, root: str | None, store: str | None
     known: Any = OmegaConf.load(composed) if composed.is_file() else OmegaConf.create()
     cfg.dataset.root = root or OmegaConf.select(known, "dataset.root")
     cfg.dataset.store = store or OmegaConf.select(known, "dataset.store") or "data/prepared"
+    if "tables" in cfg.dataset.reader:
+        cfg.dataset.reader.tables = OmegaConf.select(known, "dataset.reader.tables")
     cfg.augment = None
     if cfg.dataset.root is None:
         raise UserError(
