@@ -37,8 +37,15 @@ def describe(cfg: DictConfig, about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
+    """None where there is none. Raises UserError for a damaged one."""
     path = folder / NAME
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text())
+        return {"settings": {}, **record}
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error}); remove it, or the whole run folder, and run again") from error
 
 
 def write(folder: Path, record: Mapping[str, Any]) -> None:
@@ -57,7 +64,7 @@ def earlier(folder: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
     if before is None:
         return None
     was, now = (
-        dict(flat({"root": one["root"], **one["settings"]})) for one in (before, json.loads(json.dumps(record)))
+        dict(flat({"root": one.get("root"), **one["settings"]})) for one in (before, json.loads(json.dumps(record)))
     )
     for key in sorted(was.keys() | now.keys()):
         if was.get(key) != now.get(key) and not key.startswith(INDIFFERENT):

@@ -135,6 +135,7 @@ def test_folders_without_results_are_told(tmp_path: Path) -> None:
         (lambda text: text.splitlines()[0] + "\n", "has no row"),
         (lambda text: text.replace(",LEFT", "").replace(",CC,1,", ",CC,x,", 1), "invalid literal"),
         (lambda text: text.replace(",CC,1,", ",CC,1,-", 1), "negative number"),
+        (lambda text: text.replace(",CC,1,", ",CC,1,1", 1), "do not follow from its counts"),
         (lambda text: text + text.splitlines()[1] + "\n", "an image twice"),
         (lambda text: text.rsplit(",", 8)[0] + "\n", "test the run again"),
     ],
@@ -150,3 +151,13 @@ def test_ties_to_two_decimals_are_all_the_best() -> None:
     assert best([0.50001, 0.50002, 0.4], "dsc") == {0, 1}
     assert best([0.5, 0.2, float("nan")], "area_difference") == {1}
     assert best([float("nan")], "dsc") == set()
+
+
+def test_a_damaged_record_and_a_table_of_bytes_are_told(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", rows_of("a", quality=0.7))
+    (folder / "run.json").write_text('{"settings":')
+    with pytest.raises(UserError, match=r"run.json: damaged"):
+        find([tmp_path])
+    (folder / "results.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"results.csv: .*test the run again"):
+        find([tmp_path])

@@ -153,8 +153,11 @@ def test_datasets_are_reported_one_by_one(tmp_path: Path) -> None:
     ("override", "told"),
     [
         ("level=95", "between 0 and 1"),
+        ("level=high", "between 0 and 1"),
+        ("names=null", "from methods to names"),
+        ("seed=-1", "at least 0"),
         ("resamples=5", "at least 100"),
-        ("unit=pixel", "image and patient"),
+        ("unit=pixel", "image or patient"),
         ("paper=table3", "table1"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -95,8 +95,7 @@ class Comparison:
 
     def draws(self, fold: str, patients: int) -> Floats:
         """(resamples, patients), the same for each call with the same arguments."""
-        generator = np.random.default_rng([self.seed, list(self.data.cases).index(fold), patients])
-        return statistics.draw_patients(patients, self.resamples, generator)
+        return draws(self.seed, list(self.data.cases).index(fold), patients, self.resamples)
 
     def places(self, fold: str) -> slice:
         """Where the images of a fold stand among all."""
@@ -213,6 +212,11 @@ class Comparison:
             if all(path.is_file() for path in files):
                 tables[method] = sum((read_calibration(path) for path in files), torch.zeros(BINS, 3))
         return tables
+
+
+@lru_cache(maxsize=16)  # the folds of one part of the images, for all methods
+def draws(seed: int, fold: int, patients: int, resamples: int) -> Floats:
+    return statistics.draw_patients(patients, resamples, np.random.default_rng([seed, fold, patients]))
 
 
 def best(values: Sequence[float], metric: str) -> set[int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from omegaconf import DictConfig
 
 from mammoseg.errors import UserError
 from mammoseg.report import comparison_figures as figures
@@ -45,16 +46,19 @@ def publish(folders: Sequence[Path], out: Path, cfg: Any) -> list[Path]:
 
 
 def check(cfg: Any) -> None:
-    if not 0 < cfg.level < 1:
-        raise UserError(f"level={cfg.level}, but a level of confidence lies between 0 and 1, such as 0.95")
-    if cfg.resamples < 100:
-        raise UserError(f"resamples={cfg.resamples}, but an interval takes at least 100")
-    if cfg.unit not in ("image", "patient"):
-        raise UserError(f"unit={cfg.unit}, but the choices are image and patient")
-    if cfg.per_density < 1:
-        raise UserError(f"per_density={cfg.per_density}, but Figure 2 takes at least 1 image of each density")
-    if cfg.paper not in (choices := [*PAPERS, *cfg.published]):
-        raise UserError(f"paper={cfg.paper}, but the choices are {', '.join(choices)}")
+    rules: dict[str, tuple[type | tuple[type, ...], Callable[[Any], bool], str]] = {
+        "level": (float, lambda value: 0 < value < 1, "a level of confidence between 0 and 1, such as 0.95"),
+        "resamples": (int, lambda value: value >= 100, "a whole number of at least 100"),
+        "seed": (int, lambda value: value >= 0, "a whole number of at least 0"),
+        "per_density": (int, lambda value: value >= 1, "a whole number of at least 1"),
+        "unit": (str, lambda value: value in ("image", "patient"), "image or patient"),
+        "paper": (str, lambda value: value in (*PAPERS, *cfg.published), " or ".join((*PAPERS, *cfg.published))),
+        "baseline": (str, lambda value: True, "the name of a method"),
+        "names": (DictConfig, lambda value: True, "a table from methods to names, such as {au_net: AU-Net}"),
+    }
+    for name, (kind, holds, rule) in rules.items():
+        if not isinstance(cfg[name], kind) or not holds(cfg[name]):
+            raise UserError(f"{name}={cfg[name]}, but it takes {rule}")
 
 
 def compared_runs(runs: Sequence[TestedRun], cfg: Any) -> Comparison:
@@ -172,7 +176,7 @@ def findings(comparison: Comparison, names: Mapping[str, str], baseline: str) ->
     else:
         texts.append("One run for each method: how much another seed would change is not known.")
     if baseline not in comparison.methods:
-        return texts
+        return [*texts, f"There is no run of the baseline, {names.get(baseline, baseline)}, to compare the others to."]
     for difference in (d for d in comparison.differences if d.metric == "dsc" and baseline in (d.first, d.second)):
         turn = 1 if difference.second == baseline else -1
         other = difference.first if turn == 1 else difference.second

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,7 +73,7 @@ def find(folders: Sequence[Path]) -> list[TestedRun]:
         for unfinished in sorted({path.parent for path in folder.rglob(record.NAME)}):
             if not (unfinished / "results.csv").is_file():
                 log.warning("%s left out: not finished, it has no results.csv", unfinished)
-        runs += [read_run(path.parent) for path in sorted(folder.rglob("results.csv"))]
+        runs += [read_run(path.parent) for path in sorted(folder.rglob("results.csv")) if path.is_file()]
     if not runs:
         raise UserError(
             f"runs={', '.join(map(str, folders))}: no results.csv in it or below; train first, for instance "
@@ -90,21 +91,27 @@ def read_run(folder: Path) -> TestedRun:
 
 def read_rows(path: Path) -> list[Row]:
     """Raises UserError for a table without rows, without a column, or with anything that is no number."""
-    with path.open(newline="") as lines:
-        columns = csv.DictReader(lines).fieldnames or []
-    if missing := [name for name in results.COLUMNS if name not in columns]:
-        raise UserError(
-            f"{path}: has no column {', '.join(missing)}; it is no results table of this version, test again"
-        )
     try:
+        with path.open(newline="") as lines:
+            columns = csv.DictReader(lines).fieldnames or []
+        if missing := [name for name in results.COLUMNS if name not in columns]:
+            raise UserError(
+                f"{path}: has no column {', '.join(missing)}; it is no results table of this version, test again"
+            )
         rows = results.read(path)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, csv.Error) as error:
         raise UserError(f"{path}: {error}; test the run again with mammoseg.evaluate") from error
     if not rows:
         raise UserError(f"{path}: has no row, so its test part was empty; check the run's split")
     for row in rows:
-        if min(row[name] for name in COUNTS) < 0 or len({*rows[0]} - {*row}):
+        counts = [row[name] for name in COUNTS]
+        if min(counts) < 0:
             raise UserError(f"{path}: case {row['case']} has a negative number of pixels; test the run again")
+        follows = results.metrics([counts])
+        if any(not math.isclose(row[name], value, abs_tol=1e-6) and value == value for name, value in follows.items()):
+            raise UserError(
+                f"{path}: the metrics of case {row['case']} do not follow from its counts; test the run again"
+            )
     if len({row["case"] for row in rows}) < len(rows):
         raise UserError(f"{path}: holds an image twice; test the run again")
     return rows
