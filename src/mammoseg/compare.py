@@ -11,7 +11,7 @@ from mammoseg.cli import command
 
 @command("compare")
 def main(cfg: DictConfig) -> None:
-    from mammoseg.report.publish import publish  # heavy imports here: --help must not wait for torch
+    from mammoseg.comparison.publish import publish  # heavy imports here: --help must not wait for torch
 
     named = cfg.runs if isinstance(cfg.runs, ListConfig) else [cfg.runs]
     folders = [Path(str(folder)).expanduser() for folder in named]

@@ -60,9 +60,7 @@ class MammogramDataModule(lightning.LightningDataModule):
 
     def train_ratios(self) -> Tensor:
         """(N,) share of each training image that is mass: what ratio-based losses are fitted to."""
-        size = self.store.masks.shape[1]
-        cases = [self.store.cases[row] for row in self.split.train]
-        return torch.tensor([case.mass_pixels for case in cases], dtype=torch.float64) / size**2
+        return torch.from_numpy(self.store.mass_share[np.asarray(self.split.train)])
 
     def train_dataloader(self) -> DataLoader:
         return self.loader(self.split.train, shuffle=True)

@@ -87,6 +87,11 @@ class Store:
         """(N,) in 0..3, the form in which batches and criteria take it."""
         return np.array([case.density - 1 for case in self.cases], dtype=np.int64)
 
+    @property
+    def mass_share(self) -> NDArray[np.float64]:
+        """(N,) share of each prepared image that is mass."""
+        return np.array([case.mass_pixels for case in self.cases]) / self.masks.shape[1] ** 2
+
 
 class ArrayFile:
     """A .npy file of `number` rows, written one by one.

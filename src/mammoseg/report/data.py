@@ -51,7 +51,7 @@ def summary(store: Store) -> Report:
         "views": tally(case.view or "unknown" for case in cases),
         "sides": tally(case.side or "unknown" for case in cases),
         "masses_per_image": tally(str(case.masses) for case in cases),
-        "mass_percent_of_prepared_image": quantiles(100 * share for share in mass_shares(store)),
+        "mass_percent_of_prepared_image": quantiles(100 * share for share in store.mass_share),
         "mass_percent_of_full_image": quantiles(100 * case.mass_area / (case.height * case.width) for case in cases),
         "breast_percent_of_full_image": quantiles(100 * case.breast_share for case in cases),
         "kept_whole": [case.case for case in cases if case.whole],
@@ -64,11 +64,6 @@ def summary(store: Store) -> Report:
 
 def tally(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
-
-
-def mass_shares(store: Store) -> NDArray[np.float64]:
-    """(N,) share of each prepared image that is mass."""
-    return np.array([case.mass_pixels for case in store.cases]) / store.masks[0].size
 
 
 def quantiles(values: Iterable[float]) -> dict[str, float]:

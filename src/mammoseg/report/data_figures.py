@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from mammoseg.data.mammogram import DENSITIES
 from mammoseg.data.store import Case, Store
-from mammoseg.report.data import mass_shares
 from mammoseg.report.drawing import TRUTH, contour, save
 
 SAMPLE, WORST = 12, 6  # images of each kind on the contact sheet
@@ -103,7 +102,7 @@ def densities(store: Store, path: Path) -> None:
 
 def mass_sizes(store: Store, path: Path) -> None:
     """Share of the prepared image that is mass, by density: each image a point, quartiles as a box."""
-    shares = 100 * mass_shares(store)
+    shares = 100 * store.mass_share
     density = np.array([case.density for case in store.cases])
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axis = figure.subplots()
@@ -123,7 +122,7 @@ def mass_sizes(store: Store, path: Path) -> None:
 
 def examples(store: Store, path: Path) -> None:
     """For each density the image whose mass is of median size."""
-    shares = mass_shares(store)
+    shares = store.mass_share
     figure = Figure(figsize=(3 * len(DENSITIES), 3.4), layout="constrained")
     for axis, category in zip(figure.subplots(1, len(DENSITIES)), DENSITIES, strict=True):
         axis.set_axis_off()

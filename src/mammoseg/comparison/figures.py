@@ -9,8 +9,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mammoseg.comparison.comparison import METRICS, Comparison
 from mammoseg.metrics import BINS
-from mammoseg.report.comparison import METRICS, Comparison
 from mammoseg.report.tables import HEADINGS
 
 Names = Mapping[str, str]

@@ -10,9 +10,9 @@ import pytest
 from results_files import rows_of, write_run
 
 from mammoseg import results
+from mammoseg.comparison.comparison import Comparison, best
+from mammoseg.comparison.runs import comparable, find
 from mammoseg.errors import UserError
-from mammoseg.report.comparison import Comparison, best
-from mammoseg.report.runs import comparable, find
 
 
 def compared(folder: Path, unit: str = "image") -> Comparison:

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mammoseg.comparison import statistics
+from mammoseg.comparison.runs import Comparable, Part
+from mammoseg.comparison.statistics import Floats, PairedTest
 from mammoseg.data.mammogram import DENSITIES
 from mammoseg.metrics import BINS, FORMULAS
-from mammoseg.report import statistics
-from mammoseg.report.runs import Comparable, Part
-from mammoseg.report.statistics import Floats, PairedTest
 from mammoseg.results import CALIBRATION, Row, read_calibration
 
 METRICS = tuple(FORMULAS)

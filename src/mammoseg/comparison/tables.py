@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mammoseg.comparison import statistics
+from mammoseg.comparison.comparison import METRICS, Comparison, best
 from mammoseg.metrics import expected_calibration_error
-from mammoseg.report import statistics
-from mammoseg.report.comparison import METRICS, Comparison, best
 from mammoseg.report.tables import HEADINGS, percent
 
 SHORT = {"dsc": "DSC", "area_difference": "ΔA", "sensitivity": "Sens.", "accuracy": "Acc."}

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from mammoseg.report.paper_tables import Table
+from mammoseg.comparison.tables import Table
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
+from mammoseg.comparison.comparison import Comparison
+from mammoseg.comparison.runs import Comparable, TestedRun
 from mammoseg.data.mammogram import DENSITIES
 from mammoseg.data.store import Store
-from mammoseg.report.comparison import Comparison
 from mammoseg.report.drawing import PREDICTION, TRUTH, contour
-from mammoseg.report.runs import Comparable, TestedRun
 from mammoseg.results import PREDICTIONS, Row, read_predictions
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from hydra import compose, initialize_config_dir
 from results_files import rows_of, write_run
 
 from mammoseg.cli import conf_dir
+from mammoseg.comparison import tables as paper_tables
+from mammoseg.comparison.publish import publish
 from mammoseg.errors import UserError
-from mammoseg.report import paper_tables
-from mammoseg.report.publish import publish
 
 QUALITY = {
     "au_net": 0.6,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from mammoseg.report import statistics
+from mammoseg.comparison import statistics
 
 counts = st.integers(0, 10**7)
 

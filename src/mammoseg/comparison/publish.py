@@ -12,14 +12,13 @@ from typing import Any
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
+from mammoseg.comparison import figures, tables
+from mammoseg.comparison.comparison import Comparison
+from mammoseg.comparison.figure2 import figure2
+from mammoseg.comparison.page import Section, page
+from mammoseg.comparison.runs import Comparable, TestedRun, comparable, find
 from mammoseg.errors import UserError
-from mammoseg.report import comparison_figures as figures
-from mammoseg.report import paper_tables as tables
-from mammoseg.report.comparison import Comparison
 from mammoseg.report.drawing import save
-from mammoseg.report.figure2 import figure2
-from mammoseg.report.page import Section, page
-from mammoseg.report.runs import Comparable, TestedRun, comparable, find
 
 log = logging.getLogger(__name__)
 
