@@ -153,7 +153,10 @@ def sweep(comparison: Comparison, names: Names) -> Figure | None:
         axes[1].set_ylabel("α")
         for (row, column), score in np.ndenumerate(grid):
             if score == score:
-                axes[1].text(column, row, f"{score:.1f}", ha="center", va="center", color="white")
+                bright = score > (scores.min() + scores.max()) / 2
+                axes[1].text(
+                    column, row, f"{score:.1f}", ha="center", va="center", color="black" if bright else "white"
+                )
         figure.colorbar(shown, ax=axes[1], label="pooled DSC, %")
     return figure
 
