@@ -172,8 +172,11 @@ def findings(comparison: Comparison, names: Mapping[str, str], baseline: str) ->
     told = ", ".join(f"{names[m]} {100 * spread:.2f}" for m, spread in spreads.items() if spread == spread)
     if told:
         texts.append(f"Standard deviation of the pooled DSC over folds and seeds, in points: {told}.")
-    else:
-        texts.append("One run for each method: how much another seed would change is not known.")
+    if once := [names[method] for method, parts in comparison.data.runs.items() if len(parts) == 1]:
+        texts.append(
+            f"One run only of {', '.join(once)}: what another seed would change is not known, and the intervals "
+            "below, which are over patients, do not hold it."
+        )
     if baseline not in comparison.methods:
         return [*texts, f"There is no run of the baseline, {names.get(baseline, baseline)}, to compare the others to."]
     for difference in (d for d in comparison.differences if d.metric == "dsc" and baseline in (d.first, d.second)):

@@ -259,7 +259,7 @@ def ranking_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     rows = [[name, "–" if rank != rank else f"{rank:.2f}", wins, share] for rank, name, wins, share in lines]
     p = statistics.friedman(scores)
     note = (
-        f"By pooled DSC, over the {len(parts)} folds and seeds all methods have; Friedman's test: p {p_text(p, '= ')}. "
+        f"By pooled DSC, over the folds and seeds that all methods have ({len(parts)}). Friedman's test: p {p_text(p, '= ')}. "
         "Last column: share of the bootstrap resamples of patients in which the method is the best."
     )
     return Table("ranking", "Ranking", ["Method", "mean rank", "first", "best in resamples"], rows, notes=[note])
