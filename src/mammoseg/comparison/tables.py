@@ -259,8 +259,8 @@ def ranking_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     rows = [[name, "–" if rank != rank else f"{rank:.2f}", wins, share] for rank, name, wins, share in lines]
     p = statistics.friedman(scores)
     note = (
-        f"By pooled DSC, over the folds and seeds that all methods have ({len(parts)}). Friedman's test: p {p_text(p, '= ')}. "
-        "Last column: share of the bootstrap resamples of patients in which the method is the best."
+        f"By pooled DSC, over the folds and seeds that all methods have ({len(parts)}). Friedman's test: "
+        f"p {p_text(p, '= ')}. Last column: share of the bootstrap resamples of patients in which a method is the best."
     )
     return Table("ranking", "Ranking", ["Method", "mean rank", "first", "best in resamples"], rows, notes=[note])
 
