@@ -19,6 +19,7 @@ from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
+from mammoseg import sweep
 from mammoseg.errors import UserError
 
 ANOTHER = "or choose another folder (hydra.run.dir, dataset.store)"
@@ -45,18 +46,19 @@ def conf_dir() -> Path:
 def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
     """Make `main(cfg)` a command with the config `conf/<name>.yaml`.
 
-    Exit status: 0 done; 2 the user's mistake, told in one sentence; a bug keeps its traceback.
+    Exit status: 0 done; 2 the user's mistake, told in one sentence; a bug keeps its traceback. A sweep runs all its
+    jobs, whatever becomes of some, and ends with a table of them and 1 if any failed.
     """
 
     def wrap(main: Callable[[Any], Any]) -> Callable[[], None]:
         @functools.wraps(main)
         def job(cfg: Any) -> Any:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                return sweep.run_job(main, cfg, mistake)
             try:
                 return main(cfg)
             except Exception as error:
-                # In a sweep the exception must reach Hydra, so that the other jobs still run.
-                if HydraConfig.get().mode == RunMode.RUN:
-                    end(name, error)
+                end(name, error)
                 raise
 
         @functools.wraps(main)

@@ -1,0 +1,138 @@
+"""What became of each job of a sweep. Hydra's launchers start the jobs; nothing here schedules.
+
+Each job leaves job.json in its folder, whichever process ran it: finished, or failed and why. The sweep ends with a
+table of all of them, best first.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+NAME = "job.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """`score`: what the job returned, such as its validation DSC; None if it failed. `error`: why, in one line."""
+
+    folder: Path
+    number: int
+    overrides: list[str]
+    seconds: float
+    score: float | None
+    error: str | None
+
+
+def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[BaseException], str | None]) -> Any:
+    """`main(cfg)` as one job of a sweep: a failure is written down and does not stop the others.
+
+    `sentence` tells a user's mistake in one; None for a bug, whose traceback goes to the job's log.
+    Returns what main returns, NaN for a failed job. Ctrl-C stops the whole sweep.
+    """
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    job = {"number": hydra.job.num, "overrides": list(hydra.overrides.task)}
+    began = time.monotonic()
+    (folder / NAME).unlink(missing_ok=True)  # of an earlier call of the same sweep
+    try:
+        score = main(cfg)
+    except Exception as error:
+        told = sentence(error)
+        if told is None:
+            log.exception("job %s failed", hydra.job.num)
+            told = f"{type(error).__name__}: {error}"
+        else:
+            log.error("job %s failed: %s", hydra.job.num, told)
+        write(folder, {**job, "seconds": time.monotonic() - began, "score": None, "error": told.splitlines()[0]})
+        return float("nan")
+    write(folder, {**job, "seconds": time.monotonic() - began, "score": score, "error": None})
+    return score
+
+
+def write(folder: Path, job: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f"{NAME}.unfinished"
+    beside.write_text(json.dumps(job, indent=1) + "\n")
+    os.replace(beside, folder / NAME)
+
+
+def read(folder: Path) -> Job:
+    return Job(folder, **json.loads((folder / NAME).read_text()))
+
+
+class JobTable(Callback):
+    """Ends a sweep with a table of its jobs, best first, also as jobs.csv, and exit status 1 if any failed."""
+
+    def __init__(self) -> None:
+        self.began = 0.0
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        self.began = time.time()
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        here = [path.parent for path in folder.glob(f"**/{NAME}") if path.stat().st_mtime >= self.began]
+        jobs = sorted(map(read, here), key=rank)
+        if jobs:
+            show(jobs, folder)
+            write_table(jobs, folder / "jobs.csv")
+        if any(job.error for job in jobs):
+            sys.exit(1)
+
+
+def rank(job: Job) -> tuple[bool, float, int]:
+    """Best first, failures last, otherwise in the order of the sweep."""
+    return job.error is not None, -(job.score or 0.0), job.number
+
+
+def swept(jobs: Sequence[Job]) -> list[dict[str, str]]:
+    """The overrides in which the jobs differ, one dict for each job."""
+    given = [dict(override.partition("=")[::2] for override in job.overrides) for job in jobs]
+    names = [name for name in given[0] if len({one.get(name) for one in given}) > 1]
+    return [{name: one.get(name, "") for name in names} for one in given]
+
+
+def show(jobs: Sequence[Job], folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    settings = swept(jobs)
+    table = Table(title=f"{len(jobs)} jobs, {sum(job.error is not None for job in jobs)} failed")
+    for heading in ("job", *settings[0]):
+        table.add_column(heading)
+    for heading in ("validation DSC", "seconds"):
+        table.add_column(heading, justify="right")
+    table.add_column("failure")
+    for job, setting in zip(jobs, settings, strict=True):
+        score = "–" if job.score is None else f"{job.score:.4f}"
+        table.add_row(str(job.number), *setting.values(), score, f"{job.seconds:.0f}", job.error or "")
+    console = Console()
+    console.print(table)
+    console.print(f"written to {folder}; a failed job's log lies in its folder", soft_wrap=True)
+
+
+def write_table(jobs: Sequence[Job], path: Path) -> None:
+    beside = path.with_suffix(".unfinished")
+    with beside.open("w", newline="") as lines:
+        settings = swept(jobs)
+        table = csv.writer(lines, lineterminator="\n")
+        table.writerow(("job", "folder", *settings[0], "score", "seconds", "error"))
+        for job, setting in zip(jobs, settings, strict=True):
+            place = job.folder.relative_to(path.parent)
+            table.writerow((job.number, place, *setting.values(), job.score, round(job.seconds, 1), job.error))
+    os.replace(beside, path)

@@ -1,0 +1,84 @@
+"""Sweeps through the real command: failures stop nothing, what is finished stays, kill -9 loses nothing."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_train import SMALL, command, succeed
+
+from mammoseg import results
+
+TINY = [*SMALL, "trainer.max_epochs=1", "logger=csv"]
+JOBLIB = importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is not None
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("place-of-the-user")
+    succeed("prepare", *SMALL[:3], folder=folder)
+    return folder
+
+
+def test_a_failed_job_stops_no_other_and_is_told(place: Path) -> None:
+    done = command(
+        *("train", "-m", *TINY, "hydra.sweep.dir=multirun/failing", "split.fold=0,9,1", "loss.alpha=1.0"), folder=place
+    )
+    assert done.returncode == 1, done.stderr
+    assert "3 jobs, 1 failed" in done.stdout
+    assert "split.fold=9" in done.stdout
+    folder = place / "multirun" / "failing"
+    with (folder / "jobs.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["split.fold"] for row in rows[2:]] == ["9"], "failures come last"
+    assert float(rows[0]["score"]) >= float(rows[1]["score"]), "best first"
+    assert "split.folds=5 gives 0 to 4" in rows[2]["error"]
+    assert [(folder / job / "results.csv").is_file() for job in "012"] == [True, False, True]
+    assert str(place) not in (folder / "jobs.csv").read_text()
+
+
+def test_a_sweep_over_theta_names_its_folders_by_what_it_sweeps(place: Path) -> None:
+    grid = ["loss.theta=[0.0,0.0,1.0,1.0],[1.0,1.0,1.0,1.0]", "loss.alpha=1.0,2.0"]
+    assert "4 jobs, 0 failed" in succeed("train", *TINY, "sweep=theta", *grid, folder=place)
+    folder = place / "multirun" / "theta-phantom"
+    names = sorted(path.parent.name for path in folder.glob("*/results.csv"))
+    thetas = ("0.0-0.0-1.0-1.0", "1.0-1.0-1.0-1.0")
+    assert names == [f"theta-{theta}-alpha-{alpha}-fold0-seed0" for theta in thetas for alpha in ("1.0", "2.0")]
+    succeed("compare", f"runs={folder}", "resamples=200", folder=place)
+    assert (folder / "comparison" / "sweep.png").is_file()
+
+
+@pytest.mark.skipif(not JOBLIB, reason="hydra-joblib-launcher is not installed")
+def test_parallel_jobs_survive_kill_9_of_their_parent(place: Path) -> None:
+    arguments = ["-m", *TINY, "launcher=joblib", "hydra.sweep.dir=multirun/parallel", "seed=0,1,2,3", "loss.alpha=1.0"]
+    folder = place / "multirun" / "parallel"
+    started = subprocess.Popen(
+        [sys.executable, "-m", "mammoseg.train", *arguments],
+        cwd=place,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("*/results.csv")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    finished = {path: path.read_bytes() for path in folder.glob("*/results.csv")}
+    assert finished
+    said = succeed("train", *arguments, folder=place)
+    assert "4 jobs, 0 failed" in said
+    tables = [results.read(folder / str(job) / "results.csv") for job in range(4)]
+    assert [{row["seed"] for row in table} for table in tables] == [{"0"}, {"1"}, {"2"}, {"3"}]
+    assert all("score" in json.loads((folder / str(job) / "run.json").read_text()) for job in range(4))
+    for path, before in finished.items():
+        assert path.read_bytes() == before
