@@ -19,6 +19,7 @@ from mammoseg import results
 
 TINY = [*SMALL, "trainer.max_epochs=1", "logger=csv"]
 JOBLIB = importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is not None
+needs_joblib = pytest.mark.skipif(not JOBLIB, reason="hydra-joblib-launcher is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,15 @@ def test_a_sweep_over_theta_names_its_folders_by_what_it_sweeps(place: Path) -> 
     assert (folder / "comparison" / "sweep.png").is_file()
 
 
-@pytest.mark.skipif(not JOBLIB, reason="hydra-joblib-launcher is not installed")
+@needs_joblib
+def test_parallel_jobs_prepare_their_data_themselves(place: Path) -> None:
+    """Two processes start on one store that is not there yet, each with processes of its own."""
+    folder = place / "multirun" / "unprepared"
+    arguments = [*TINY, "launcher=joblib", f"hydra.sweep.dir={folder}", "dataset.source.cases=40", "dataset.workers=2"]
+    assert "2 jobs, 0 failed" in succeed("train", "-m", *arguments, "split.fold=0,1", folder=place)
+
+
+@needs_joblib
 def test_parallel_jobs_survive_kill_9_of_their_parent(place: Path) -> None:
     arguments = ["-m", *TINY, "launcher=joblib", "hydra.sweep.dir=multirun/parallel", "seed=0,1,2,3", "loss.alpha=1.0"]
     folder = place / "multirun" / "parallel"

@@ -13,7 +13,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg import processes
 from mammoseg.data.clean import clean, rasterise
 from mammoseg.data.density import percent_density
 from mammoseg.data.mammogram import Mammogram
@@ -142,8 +143,7 @@ class Workshop:
         if workers == 1:
             yield from (one(item) for item in mammograms.items())
             return
-        # Spawned, not forked: torch and OpenCV threads do not survive a fork.
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin_worker)
+        pool = processes.pool(workers, begin_worker)
         futures: list[Future[tuple[str, str | None]]] = []
         try:
             futures += [pool.submit(one, item) for item in mammograms.items()]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import multiprocessing
 import os
 import plistlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg import processes
 from mammoseg.data.mammogram import DENSITIES
 from mammoseg.data.store import appears_whole
 from mammoseg.errors import UserError
@@ -118,7 +117,7 @@ def every(one: Callable[[Task], Done], plans: Sequence[Task]) -> Iterator[Done]:
                 yield one(plan)
                 progress.advance()
             return
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        with processes.pool(workers) as pool:
             for done in pool.map(one, plans, chunksize=2):
                 yield done
                 progress.advance()
