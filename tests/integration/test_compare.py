@@ -110,7 +110,7 @@ def test_a_run_that_was_stopped_goes_on(runs: Path, place: Path) -> None:
 def test_other_settings_in_the_same_folder_are_refused(runs: Path, place: Path) -> None:
     done = command("train", *TABLE1, "method=au_net", "split.fold=0", "lr=0.5", folder=place)
     assert done.returncode == 1
-    assert "optimizer.lr=0.001, not 0.5" in done.stdout + done.stderr
+    assert "optimizer.lr=0.003, not 0.5" in done.stdout + done.stderr
     assert (runs / "au_net-fold0-seed0" / "results.csv").is_file()
 
 
