@@ -19,7 +19,7 @@ from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from mammoseg import sweep
+from mammoseg import distributed, sweep
 from mammoseg.errors import UserError
 
 ANOTHER = "or choose another folder (hydra.run.dir, dataset.store)"
@@ -55,9 +55,13 @@ def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
         def job(cfg: Any) -> Any:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 return sweep.run_job(main, cfg, mistake)
+            if distributed.launched():
+                distributed.begin_rank()
             try:
                 return main(cfg)
             except Exception as error:
+                if distributed.launched():
+                    distributed.end_rank(error, mistake(error))
                 end(name, error)
                 raise
 
@@ -68,6 +72,8 @@ def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
             try:
                 hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
             except KeyboardInterrupt as stop:
+                if distributed.launched():
+                    sys.exit(130)  # the launcher has been told as well
                 print(f"mammoseg {name}: stopped by you; what was finished is kept{stop}", file=sys.stderr)
                 sys.exit(130)
             except BrokenPipeError:

@@ -54,6 +54,7 @@ def place(cfg: DictConfig, run_folder: Path, root: str | None, store: str | None
     if "tables" in cfg.dataset.reader:
         cfg.dataset.reader.tables = OmegaConf.select(known, "dataset.reader.tables")
     cfg.augment = None
+    cfg.trainer.devices, cfg.trainer.strategy = 1, "auto"  # the results do not depend on their number
     if cfg.dataset.root is None:
         raise UserError(
             f"a checkpoint does not say where its dataset ({cfg.dataset.name}) lies, and {composed} is not there; "

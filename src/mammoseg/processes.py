@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def alone(file: Path, waiting: str) -> Iterator[None]:
+    """Hold the lock `file`, made if need be; while another process holds it, say `waiting` and wait.
+
+    The system frees it when its holder ends, however that happens.
+    """
+    import fcntl
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info(waiting)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            log.warning("%s: this file system knows no locks; let no two processes work here at once", file.parent)
+        yield
 
 
 def pool(workers: int, begin: Callable[[], object] | None = None) -> ProcessPoolExecutor:

@@ -22,7 +22,8 @@ from mammoseg.errors import UserError
 NAME = "run.json"
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydicom", "mammoseg")
 # What may differ between two runs of the same thing: it changes where and how fast, not what comes out.
-INDIFFERENT = ("dataset.workers", "num_workers", "trainer.accelerator", "trainer.enable_progress_bar")
+DEVICES = ("trainer.devices", "trainer.strategy", "trainer.sync_batchnorm", "trainer.use_distributed_sampler")
+INDIFFERENT = ("dataset.workers", "num_workers", "trainer.accelerator", "trainer.enable_progress_bar", *DEVICES)
 
 
 def describe(cfg: DictConfig, about: Mapping[str, Any]) -> dict[str, Any]:

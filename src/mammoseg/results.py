@@ -11,11 +11,12 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mammoseg.data.store import Case
-from mammoseg.metrics import BINS, FORMULAS
+from mammoseg.metrics import FORMULAS
 
 PREDICTIONS = "predictions.npz"
 CALIBRATION = "calibration.csv"
@@ -44,7 +45,7 @@ class ResultsWriter(lightning.Callback):
     def start(self) -> None:
         self.counts: dict[int, Tensor] = {}
         self.masks: dict[int, NDArray[np.uint8]] = {}
-        self.reliability = torch.zeros(BINS, 3, dtype=torch.float64)
+        self.reliability: dict[int, Tensor] = {}
 
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.start()
@@ -53,22 +54,36 @@ class ResultsWriter(lightning.Callback):
         self,
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
-        outputs: Mapping[str, Tensor],
+        outputs: Mapping[str, Tensor] | None,
         *_: Any,
     ) -> None:
+        if outputs is None:  # this process had no image
+            return
         cases = outputs["case"].tolist()
         self.counts.update(zip(cases, outputs["counts"].cpu(), strict=True))
         packed = np.packbits(outputs["mask"][:, 0].cpu().numpy(), axis=2)
         self.masks.update(zip(cases, packed, strict=True))
-        self.reliability += outputs["reliability"].cpu()
+        self.reliability[cases[0]] = outputs["reliability"].cpu()
 
+    def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Each process has tested its own batches."""
+        if trainer.world_size > 1:
+            parts: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, (self.counts, self.masks, self.reliability))
+            for whole, *others in zip((self.counts, self.masks, self.reliability), *parts, strict=True):
+                for other in others:
+                    whole.update(other)
+
+    @rank_zero_only
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         cases: Sequence[Case] = trainer.datamodule.store.cases  # type: ignore[attr-defined]
         numbers = sorted(self.counts)
         write_predictions(
             self.path.with_name(PREDICTIONS), [cases[n].case for n in numbers], [self.masks[n] for n in numbers]
         )
-        write_calibration(self.path.with_name(CALIBRATION), self.reliability)
+        # Summed in one order, whichever process had which batch: not a digit depends on it.
+        reliability = torch.stack([self.reliability[n] for n in sorted(self.reliability)]).sum(dim=0)
+        write_calibration(self.path.with_name(CALIBRATION), reliability)
         write(self.path, [self.row(cases[number], self.counts[number]) for number in numbers])
 
     def row(self, case: Case, counts: Tensor) -> Row:

@@ -8,6 +8,9 @@ import shutil
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +20,18 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from mammoseg import checkpoint, record, results
+from mammoseg import checkpoint, distributed, processes, record, results
 from mammoseg.cli import conf_dir
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
+from mammoseg.preemption import Preemption
 from mammoseg.report import figures, tables
 from mammoseg.report.console import EpochLines
+from mammoseg.report.history import history
 from mammoseg.report.tensorboard import TensorBoardReport
 from mammoseg.report.wandb import WandbReport
 from mammoseg.segmenter import Segmenter
@@ -68,22 +74,46 @@ class Run:
         self.folder = folder
         self.about = about
         self.record = record.describe(cfg, about)
-        self.earlier = record.earlier(folder, self.record)
+        self.earlier: dict[str, Any] | None = None
         self.began = time.monotonic()
         quiet()
-        lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-        self.datamodule = build_datamodule(cfg)
-        self.segmenter = build_segmenter(cfg)
         self.report: WandbReport | TensorBoardReport = instantiate(cfg.logger)(
             folder=folder, about=about, settings=checkpoint.portable(cfg)
         )
-        self.metrics_log: CSVLogger | None = None
+        self.begins_at = 0  # the training step
+        self.history: CSVLogger | None = None
         always: dict[str, Any] = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
         self.best = ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", **always)
         # Not save_last: that writes only when a new best one is written.
         self.last = ModelCheckpoint(filename="last", **always)
 
+    @cached_property
+    def datamodule(self) -> MammogramDataModule:
+        return build_datamodule(self.cfg)
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        return build_segmenter(self.cfg)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Work in the folder while no other process does, and close what is open at the end.
+
+        A job whose sweep was killed may still be at work when the sweep is started again.
+        """
+        said = f"{self.about['run']}: another process is at work on this run; waiting for it"
+        # Of several ranks it is the launcher, or the first, that holds the lock.
+        free = distributed.launched() or distributed.rank() > 0
+        with nullcontext() if free else processes.alone(self.folder / ".lock", said):
+            self.earlier = record.earlier(self.folder, self.record)
+            try:
+                yield
+            finally:
+                # W&B must be closed between the jobs of a sweep, or the next job lands in this one's run.
+                self.report.finish()
+
     def train(self) -> Run:
+        lightning.seed_everything(self.cfg.seed, workers=True, verbose=False)
         resumed = self.resume_from()
         # Before any output: a wrong folder, split or theta ends here, with nothing half-written.
         self.datamodule.setup()
@@ -103,15 +133,23 @@ class Run:
         return self
 
     def test(self) -> Run:
+        """Test the best checkpoint; the rest is for the process that writes."""
         if not self.best.best_model_path:
             raise UserError("no epoch was finished, so there is nothing to test; raise trainer.max_epochs")
-        self.trainer().test(
+        trainer = self.trainer()
+        trainer.test(
             self.segmenter,
             datamodule=self.datamodule,
             ckpt_path=self.best.best_model_path,
             weights_only=True,
             verbose=False,
         )
+        if trainer.is_global_zero:
+            self.publish()
+        return self
+
+    def publish(self) -> None:
+        """Tables and pictures of what results.csv holds; with the score in run.json the run is finished."""
         rows = results.read(self.folder / "results.csv")
         (self.folder / "summary.md").write_text(tables.markdown(rows))
         figures.curves(self.folder / "metrics.csv", self.folder / "curves.png")
@@ -123,7 +161,6 @@ class Run:
         minutes = None if self.earlier else (time.monotonic() - self.began) / 60
         parameters = sum(value.numel() for value in self.segmenter.net.parameters())
         record.write(self.folder, {**self.record, "score": self.score, "parameters": parameters, "minutes": minutes})
-        return self
 
     @property
     def finished(self) -> bool:
@@ -136,15 +173,17 @@ class Run:
     @property
     def score(self) -> float:
         """The validation DSC of the kept checkpoint: what a sweep maximises."""
-        if self.earlier is not None and "score" in self.earlier:
-            return float(self.earlier["score"])
-        assert self.best.best_model_score is not None
-        return float(self.best.best_model_score)
+        if self.best.best_model_score is not None:
+            return float(self.best.best_model_score)
+        finished = record.read(self.folder)  # earlier, or by the ranks of this run
+        assert finished is not None
+        return float(finished["score"])
 
     def trainer(self) -> lightning.Trainer:
         callbacks: list[Callback] = [
             self.best,
             self.last,
+            Preemption(self.folder / "checkpoints" / "last.ckpt"),
             checkpoint.Carry(self.folder, checkpoint.portable(self.cfg), self.about),
             results.ResultsWriter(self.folder / "results.csv", self.about),
             EpochLines(),
@@ -152,35 +191,34 @@ class Run:
         ]
         if self.cfg.patience is not None:
             callbacks.append(EarlyStopping("val/dsc", mode="max", patience=self.cfg.patience))
+        several: dict[str, Any] = {}
+        if distributed.together():
+            several["sync_batchnorm"] = self.cfg.trainer.get("sync_batchnorm", True) and torch.cuda.is_available()
+            several["use_distributed_sampler"] = False
         bar = self.cfg.trainer.enable_progress_bar and sys.stdout.isatty()
         try:
-            trainer: lightning.Trainer = instantiate(
-                self.cfg.trainer, callbacks=callbacks, logger=self.loggers(), enable_progress_bar=bar
+            # Partial: OmegaConf would look into every argument, and Lightning's empty logger cannot be looked into.
+            return instantiate(self.cfg.trainer, _partial_=True)(
+                callbacks=callbacks,
+                plugins=[checkpoint.WholeFiles(), distributed.environment()],
+                logger=self.loggers(),
+                enable_progress_bar=bar,
+                **several,
             )
         except InstantiationException as error:
-            if isinstance(error.__cause__, ValueError | TypeError | MisconfigurationException):
-                raise UserError(f"trainer: {error.__cause__}; mend the trainer.* settings") from error
-            raise
-        if trainer.world_size > 1:
-            raise UserError(
-                f"trainer.devices={self.cfg.trainer.devices}: one run trains on one device for now; "
-                "set trainer.devices=1 and sweep over several runs instead"
-            )
-        return trainer
+            if not isinstance(error.__cause__, ValueError | TypeError | MisconfigurationException):
+                raise
+            raise UserError(f"trainer: {error.__cause__}; mend the trainer.* settings") from error
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            raise UserError(f"trainer: {error}; mend the trainer.* settings") from error
 
     def loggers(self) -> list[Logger]:
-        """Made once: a second CSVLogger would delete what training wrote when the test begins."""
-        if self.metrics_log is None:
-            with warnings.catch_warnings():
-                # It warns of a folder that is not empty, ours holds the composed config already, and deletes
-                # the metrics of a run that goes on in its own folder.
-                warnings.filterwarnings("ignore", message="Experiment logs directory")
-                before = self.folder / "metrics.csv"
-                if before.is_file():
-                    before.replace(self.folder / "metrics.before.csv")
-                self.metrics_log = CSVLogger(self.folder, name="", version="")
-                assert self.metrics_log.experiment
-        return [self.metrics_log, *self.report.loggers()]
+        """Made once, since training and testing share them; only the process that writes has any."""
+        if distributed.rank() > 0:
+            return [DummyLogger()]
+        if self.history is None:
+            self.history = history(self.folder, self.begins_at)
+        return [self.history, *self.report.loggers()]
 
     def resume_from(self) -> str | None:
         """The checkpoint to go on from; the best one so far, which must lie beside it, comes along."""
@@ -191,30 +229,32 @@ class Run:
             return None
         else:
             log.info("%s: goes on where it stopped", self.about["run"])
-        before, now = checkpoint.read(path)[checkpoint.KEY]["config"], checkpoint.portable(self.cfg)
+        loaded = checkpoint.read(path)
+        self.begins_at = loaded["global_step"]
+        before, now = loaded[checkpoint.KEY]["config"], checkpoint.portable(self.cfg)
         for section in ("model", "loss", "dataset", "split"):
             if before[section] != now[section]:
                 raise UserError(
                     f"{path}: it was trained with other {section} settings than this run has; go on with the same "
                     f"ones, which stand in .hydra/overrides.yaml of its run folder"
                 )
+        if not any(callback.get("best_model_score") for callback in loaded["callbacks"].values()):
+            return str(path)  # stopped in its first epoch
         best = path.with_name("best.ckpt")
         if not best.is_file():
             raise UserError(f"{best}: not there, but the best checkpoint so far must lie beside the last one")
         mine = self.folder / "checkpoints" / "best.ckpt"
-        if best.resolve() != mine.resolve():
+        if distributed.rank() == 0 and best.resolve() != mine.resolve():
             mine.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(best, mine)
         return str(path)
 
     def write_beginnings(self) -> None:
+        if distributed.rank() > 0:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         self.datamodule.split.write(self.folder / "split.csv", self.datamodule.store.cases)
         record.write(self.folder, self.record)
-
-    def finish(self) -> None:
-        """W&B must be closed between the jobs of a sweep, or the next job lands in this one's run."""
-        self.report.finish()
 
 
 def quiet() -> None:
@@ -224,6 +264,8 @@ def quiet() -> None:
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     # Lightning 2.6 calls a name that torch 2.13 has renamed.
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+    # What several processes log at the end of an epoch comes out of metrics that are the same in all of them.
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*when logging on epoch level in distributed setting")
     torch.set_float32_matmul_precision("high")
 
 

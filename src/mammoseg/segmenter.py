@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
@@ -23,7 +23,9 @@ Batch = dict[str, Tensor]
 class Segmenter(lightning.LightningModule):
     """Trains `net` with `criterion` and reports the paper's four metrics.
 
-    Batches are dicts: image (B, 1, H, W), mask (B, 1, H, W) in {0, 1}, density (B,) in 0..3, case (B,).
+    Batches are dicts: image (B, 1, H, W), mask (B, 1, H, W) in {0, 1}, density (B,) in 0..3, case (B,), and
+    weight (B,) where several processes share a batch: times the mean over these B, it makes the mean over the
+    processes that of the whole batch.
     `optimizer`: parameters -> Optimizer; `scheduler`: Optimizer -> LRScheduler, stepped once an epoch.
     `threshold`: a pixel is mass above this probability. `channels_last`: memory layout, a speed matter.
 
@@ -51,6 +53,7 @@ class Segmenter(lightning.LightningModule):
         self.cut = math.log(threshold / (1 - threshold))  # on logits: no sigmoid to compute or to round
         pooled = MetricCollection({name: metric() for name, metric in FORMULAS.items()})
         means = {f"image_{name}": MeanOverImages(metric) for name, metric in FORMULAS.items()}
+        self.val_loss = MeanMetric()
         self.val_metrics = pooled.clone(prefix="val/")
         self.test_metrics = pooled.clone(prefix="test/")
         self.test_means = MetricCollection(dict(means), prefix="test/")
@@ -75,26 +78,38 @@ class Segmenter(lightning.LightningModule):
         parts = self.criterion.parts(self(batch["image"]), batch["mask"], batch["density"])
         means = {f"train/{name}": part.mean() for name, part in parts.items()}
         loss = torch.stack(list(means.values())).sum()  # the mean over the batch is taken here, only here
+        weights = batch.get("weight")
         self.log_dict(
             {"train/loss": loss.detach(), **{name: mean.detach() for name, mean in means.items()}},
             on_step=False,
             on_epoch=True,
-            batch_size=len(batch["image"]),
+            batch_size=len(batch["image"]) if weights is None else int(weights.count_nonzero()),
+            sync_dist=weights is not None,
         )
-        return loss
+        return loss if weights is None else loss * weights.mean()
 
     def validation_step(self, batch: Batch, step: int) -> None:
+        if idle(batch):
+            return
         logits = self.finite(batch["image"])
-        loss = self.criterion(logits, batch["mask"], batch["density"]).mean()
-        self.log("val/loss", loss, batch_size=len(batch["image"]))
+        self.val_loss.update(self.criterion(logits, batch["mask"], batch["density"]))
         self.val_metrics.update(self.mask_of(logits), batch["mask"], batch["density"])
 
+    def on_validation_start(self) -> None:
+        # Where batch normalisation cannot see the other processes' images, each has its own running statistics.
+        if torch.distributed.is_initialized():
+            for buffer in self.net.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
     def on_validation_epoch_end(self) -> None:
-        self.log_dict(self.val_metrics.compute())
+        self.log_dict({"val/loss": self.val_loss.compute(), **self.val_metrics.compute()})
+        self.val_loss.reset()
         self.val_metrics.reset()
 
-    def test_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def test_step(self, batch: Batch, step: int) -> dict[str, Tensor] | None:
         """The rows of the store, their counts (B, 4), predicted masks (B, 1, H, W), and the batch's reliability."""
+        if idle(batch):
+            return None
         logits = self.finite(batch["image"])
         mask_pred = self.mask_of(logits)
         self.test_metrics.update(mask_pred, batch["mask"], batch["density"])
@@ -126,3 +141,8 @@ class Segmenter(lightning.LightningModule):
         if self.scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+
+
+def idle(batch: Batch) -> bool:
+    """Whether the batch only keeps a process busy for which there is no image."""
+    return "weight" in batch and not batch["weight"].any()

@@ -1,7 +1,7 @@
 """What became of each job of a sweep. Hydra's launchers start the jobs; nothing here schedules.
 
-Each job leaves job.json in its folder, whichever process ran it: finished, or failed and why. The sweep ends with a
-table of all of them, best first.
+Each job leaves job.json in its folder, whichever process ran it: finished, or failed and why, or begun and never ended,
+since something killed it. The sweep ends with a table of all of them, best first.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import multiprocessing
 import os
 import sys
 import time
@@ -21,9 +22,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from mammoseg import distributed
+
 log = logging.getLogger(__name__)
 
 NAME = "job.json"
+KILLED = "did not end: killed, out of memory or time, or still at work"
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,10 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[Bas
     folder = Path(hydra.runtime.output_dir)
     job = {"number": hydra.job.num, "overrides": list(hydra.overrides.task)}
     began = time.monotonic()
-    (folder / NAME).unlink(missing_ok=True)  # of an earlier call of the same sweep
+    if distributed.rank() > 0:
+        return main(cfg)  # the first rank keeps the book
+    write(folder, {**job, "seconds": 0.0, "score": None, "error": KILLED})
+    take_device(cfg)
     try:
         score = main(cfg)
     except Exception as error:
@@ -62,6 +69,28 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[Bas
         return float("nan")
     write(folder, {**job, "seconds": time.monotonic() - began, "score": score, "error": None})
     return score
+
+
+def take_device(cfg: DictConfig) -> None:
+    """Give each of joblib's processes GPUs of its own, in turn; with more processes than GPUs some share one."""
+    name = multiprocessing.current_process().name
+    if not name.startswith("LokyProcess-") or cfg.get("trainer") is None or cfg.trainer.accelerator == "cpu":
+        return
+    if "MAMMOSEG_DEVICES" not in os.environ:  # what this process may see, before it is narrowed to its own
+        every = ",".join(map(str, range(gpus())))
+        os.environ["MAMMOSEG_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES") or every
+    if visible := [device for device in os.environ["MAMMOSEG_DEVICES"].split(",") if device]:
+        count = cfg.trainer.devices if isinstance(cfg.trainer.devices, int) else 1
+        first = (int(name.rpartition("-")[2]) - 1) * count
+        mine = [visible[(first + place) % len(visible)] for place in range(min(count, len(visible)))]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+        log.info("on GPU %s", ", ".join(mine))
+
+
+def gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def write(folder: Path, job: dict[str, Any]) -> None:

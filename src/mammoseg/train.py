@@ -7,6 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from mammoseg import distributed
 from mammoseg.cli import command
 
 
@@ -16,10 +17,14 @@ def main(cfg: DictConfig) -> float:
 
     hydra = HydraConfig.get()
     run = Run(cfg, Path(hydra.runtime.output_dir), about(cfg, hydra.runtime.choices))
-    try:
-        return run.score if run.finished else run.train().test().score
-    finally:
-        run.finish()
+    with run.alone():
+        if not run.finished:
+            count = distributed.processes(cfg.trainer)
+            if count > 1 and not distributed.together():
+                distributed.launch(count, hydra, run.folder)
+            else:
+                run.train().test()
+        return run.score
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ import signal
 import threading
 import time
 import zipfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import wait
@@ -100,19 +100,9 @@ class Workshop:
         self.settings = settings
         self.workers = workers or os.cpu_count() or 1
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Wait until no other process works here."""
-        import fcntl
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("another process prepares the same images; waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        return processes.alone(self.folder / "lock", "another process prepares the same images; waiting for it")
 
     def make(self, mammograms: dict[str, Mammogram], name: str) -> dict[str, str]:
         """Prepare those keys that are not there yet; returns key -> reason for what cannot be prepared."""
