@@ -4,10 +4,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz bench lint format clean
+.PHONY: help setup demo test test-slurm fuzz bench lint format clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(INSTALLED) ## make .venv with the pinned versions; a second call installs nothing
 
@@ -17,7 +17,7 @@ $(INSTALLED): pyproject.toml constraints.txt hatch_build.py
 	  { echo "mammoseg needs Python 3.11 or newer; say which with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codecs,tensorboard,joblib,dashboard,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codecs,tensorboard,joblib,slurm,hpo,dashboard,dev]'
 	@touch $@
 
 demo: setup ## train on synthetic mammograms and show what came out
@@ -25,6 +25,9 @@ demo: setup ## train on synthetic mammograms and show what came out
 
 test: setup ## run all tests
 	$(BIN)/python -m pytest
+
+test-slurm: setup ## sweeps through a real Slurm, which it installs and starts (Debian, root)
+	tests/slurm/cluster.sh $(BIN)/python -m pytest tests/slurm
 
 fuzz: setup ## 2000 damaged files instead of the 200 of `make test`
 	MUTANTS=2000 $(BIN)/python -m pytest tests/fuzz

@@ -81,6 +81,7 @@ def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             except Exception as error:
                 end(name, error)
+                sweep.given_up(error)
                 raise
 
         return run

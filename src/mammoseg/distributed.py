@@ -113,6 +113,7 @@ def arguments(hydra: HydraConf, folder: Path) -> list[str]:
         *("--config-name", str(hydra.job.config_name)),
         *(part for path in folders for part in ("--config-dir", path)),
         *hydra.overrides.task,
+        *hydra.overrides.hydra,  # such as where a search keeps its study; the later ones below win
         *("hydra.mode=RUN", f'hydra.run.dir="{place}"', "hydra.output_subdir=null"),
     ]
 

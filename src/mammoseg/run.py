@@ -8,11 +8,11 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
@@ -35,6 +35,9 @@ from mammoseg.report.history import history
 from mammoseg.report.tensorboard import TensorBoardReport
 from mammoseg.report.wandb import WandbReport
 from mammoseg.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from mammoseg.search import Pruning
 
 log = logging.getLogger(__name__)
 
@@ -112,14 +115,15 @@ class Run:
                 # W&B must be closed between the jobs of a sweep, or the next job lands in this one's run.
                 self.report.finish()
 
-    def train(self) -> Run:
+    def train(self, pruning: Pruning | None = None) -> Run:
+        """`pruning`: stops a trial of a search that lags behind the others."""
         lightning.seed_everything(self.cfg.seed, workers=True, verbose=False)
         resumed = self.resume_from()
         # Before any output: a wrong folder, split or theta ends here, with nothing half-written.
         self.datamodule.setup()
         self.segmenter.criterion.fit(self.datamodule.train_ratios())
         self.write_beginnings()
-        trainer = self.trainer()
+        trainer = self.trainer([pruning] if pruning else [])
         try:
             trainer.fit(self.segmenter, datamodule=self.datamodule, ckpt_path=resumed, weights_only=True)
         except SystemExit as ended:
@@ -130,10 +134,16 @@ class Run:
             raise
         except MisconfigurationException as error:
             raise UserError(f"trainer: {error}") from error
+        if pruning and pruning.epoch is not None:
+            self.record.update(pruned=pruning.epoch, score=self.score)
+            if trainer.is_global_zero:
+                record.write(self.folder, self.record)
         return self
 
     def test(self) -> Run:
-        """Test the best checkpoint; the rest is for the process that writes."""
+        """Test the best checkpoint, unless training was pruned; the rest is for the process that writes."""
+        if "pruned" in self.record:
+            return self
         if not self.best.best_model_path:
             raise UserError("no epoch was finished, so there is nothing to test; raise trainer.max_epochs")
         trainer = self.trainer()
@@ -179,8 +189,9 @@ class Run:
         assert finished is not None
         return float(finished["score"])
 
-    def trainer(self) -> lightning.Trainer:
+    def trainer(self, more: Sequence[Callback] = ()) -> lightning.Trainer:
         callbacks: list[Callback] = [
+            *more,
             self.best,
             self.last,
             Preemption(self.folder / "checkpoints" / "last.ckpt"),
@@ -264,6 +275,8 @@ def quiet() -> None:
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     # Lightning 2.6 calls a name that torch 2.13 has renamed.
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+    # Where Slurm is installed, Lightning would rather be started by srun, and says so with the user's paths.
+    warnings.filterwarnings("ignore", message="The `srun` command is available on your system but is not used")
     # What several processes log at the end of an epoch comes out of metrics that are the same in all of them.
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*when logging on epoch level in distributed setting")
     torch.set_float32_matmul_precision("high")

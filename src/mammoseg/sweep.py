@@ -27,12 +27,16 @@ from mammoseg import distributed
 log = logging.getLogger(__name__)
 
 NAME = "job.json"
+LAUNCHERS = ("joblib", "submitit", "ray")  # whose errors tell of a lost process
 KILLED = "did not end: killed, out of memory or time, or still at work"
 
 
 @dataclass(frozen=True)
 class Job:
-    """`score`: what the job returned, such as its validation DSC; None if it failed. `error`: why, in one line."""
+    """`score`: what the job returned, such as its validation DSC; None if it failed. `error`: why, in one line.
+
+    `pruned`: the epoch after which a search stopped it, since others were better.
+    """
 
     folder: Path
     number: int
@@ -40,6 +44,7 @@ class Job:
     seconds: float
     score: float | None
     error: str | None
+    pruned: int | None = None
 
 
 def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[BaseException], str | None]) -> Any:
@@ -52,12 +57,15 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[Bas
     folder = Path(hydra.runtime.output_dir)
     job = {"number": hydra.job.num, "overrides": list(hydra.overrides.task)}
     began = time.monotonic()
+    from mammoseg import record  # brings torch
+
     if distributed.rank() > 0:
         return main(cfg)  # the first rank keeps the book
     write(folder, {**job, "seconds": 0.0, "score": None, "error": KILLED})
     take_device(cfg)
     try:
         score = main(cfg)
+        pruned = (record.read(folder) or {}).get("pruned")
     except Exception as error:
         told = sentence(error)
         if told is None:
@@ -67,7 +75,8 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[Bas
             log.error("job %s failed: %s", hydra.job.num, told)
         write(folder, {**job, "seconds": time.monotonic() - began, "score": None, "error": told.splitlines()[0]})
         return float("nan")
-    write(folder, {**job, "seconds": time.monotonic() - began, "score": score, "error": None})
+    ended = {"seconds": time.monotonic() - began, "score": score, "error": None, "pruned": pruned}
+    write(folder, {**job, **ended})
     return score
 
 
@@ -100,28 +109,44 @@ def write(folder: Path, job: dict[str, Any]) -> None:
     os.replace(beside, folder / NAME)
 
 
-def read(folder: Path) -> Job:
-    return Job(folder, **json.loads((folder / NAME).read_text()))
+def jobs(folder: Path, since: float = 0.0) -> list[Job]:
+    """The jobs below `folder`, best first, whose record is not older than `since`, in seconds of time.time()."""
+    records = [path for path in folder.glob(f"**/{NAME}") if path.stat().st_mtime >= since]
+    return sorted((Job(path.parent, **json.loads(path.read_text())) for path in records), key=rank)
 
 
 class JobTable(Callback):
     """Ends a sweep with a table of its jobs, best first, also as jobs.csv, and exit status 1 if any failed."""
 
-    def __init__(self) -> None:
-        self.began = 0.0
+    at_work: JobTable | None = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        self.began = time.time()
+        self.folder = Path(config.hydra.sweep.dir)
+        # The jobs that an earlier call of a search has finished are not run again, but belong to it.
+        self.since = 0.0 if "trials" in config.hydra.sweeper else time.time()
+        JobTable.at_work = self
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        folder = Path(config.hydra.sweep.dir)
-        here = [path.parent for path in folder.glob(f"**/{NAME}") if path.stat().st_mtime >= self.began]
-        jobs = sorted(map(read, here), key=rank)
-        if jobs:
-            show(jobs, folder)
-            write_table(jobs, folder / "jobs.csv")
-        if any(job.error for job in jobs):
+        ended = jobs(self.folder, self.since)
+        if ended:
+            show(ended, self.folder)
+            write_table(ended, self.folder / "jobs.csv")
+        if any(job.error for job in ended):
             sys.exit(1)
+
+
+def given_up(error: Exception) -> None:
+    """A launcher that loses the process of one job gives up all of them: tell what became of each, exit with 1."""
+    table = JobTable.at_work
+    if table is None or type(error).__module__.partition(".")[0] not in LAUNCHERS:
+        return
+    log.error(
+        "the launcher gave up (%s: %s); start the same line again, and what is missing is run",
+        type(error).__name__,
+        str(error).strip().partition("\n")[0],
+    )
+    table.on_multirun_end(DictConfig({}))
+    sys.exit(1)
 
 
 def rank(job: Job) -> tuple[bool, float, int]:
@@ -132,24 +157,25 @@ def rank(job: Job) -> tuple[bool, float, int]:
 def swept(jobs: Sequence[Job]) -> list[dict[str, str]]:
     """The overrides in which the jobs differ, one dict for each job."""
     given = [dict(override.partition("=")[::2] for override in job.overrides) for job in jobs]
-    names = [name for name in given[0] if len({one.get(name) for one in given}) > 1]
-    return [{name: one.get(name, "") for name in names} for one in given]
+    names = dict.fromkeys(name for one in given for name in one if name != "trial")  # that is the job's number
+    differing = [name for name in names if len({one.get(name) for one in given}) > 1]
+    return [{name: one.get(name, "") for name in differing} for one in given]
 
 
 def show(jobs: Sequence[Job], folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    settings = swept(jobs)
     table = Table(title=f"{len(jobs)} jobs, {sum(job.error is not None for job in jobs)} failed")
-    for heading in ("job", *settings[0]):
-        table.add_column(heading)
-    for heading in ("validation DSC", "seconds"):
-        table.add_column(heading, justify="right")
-    table.add_column("failure")
-    for job, setting in zip(jobs, settings, strict=True):
+    for heading in ("job", "validation DSC", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("settings", ratio=3)
+    table.add_column("note", ratio=2)
+    for job, setting in zip(jobs, swept(jobs), strict=True):
         score = "–" if job.score is None else f"{job.score:.4f}"
-        table.add_row(str(job.number), *setting.values(), score, f"{job.seconds:.0f}", job.error or "")
+        settings = " ".join(f"{name}={value}" for name, value in setting.items())
+        note = job.error or (f"pruned after epoch {job.pruned}" if job.pruned else "")
+        table.add_row(str(job.number), score, f"{job.seconds:.0f}", settings, note)
     console = Console()
     console.print(table)
     console.print(f"written to {folder}; a failed job's log lies in its folder", soft_wrap=True)
@@ -160,8 +186,9 @@ def write_table(jobs: Sequence[Job], path: Path) -> None:
     with beside.open("w", newline="") as lines:
         settings = swept(jobs)
         table = csv.writer(lines, lineterminator="\n")
-        table.writerow(("job", "folder", *settings[0], "score", "seconds", "error"))
+        table.writerow(("job", "folder", *settings[0], "score", "seconds", "pruned", "error"))
         for job, setting in zip(jobs, settings, strict=True):
             place = job.folder.relative_to(path.parent)
-            table.writerow((job.number, place, *setting.values(), job.score, round(job.seconds, 1), job.error))
+            ended = (job.score, round(job.seconds, 1), job.pruned, job.error)
+            table.writerow((job.number, place, *setting.values(), *ended))
     os.replace(beside, path)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mammoseg import distributed
 from mammoseg.cli import command
+
+if TYPE_CHECKING:
+    from mammoseg.search import Pruning
 
 
 @command("train")
@@ -23,8 +28,17 @@ def main(cfg: DictConfig) -> float:
             if count > 1 and not distributed.together():
                 distributed.launch(count, hydra, run.folder)
             else:
-                run.train().test()
+                run.train(pruning(hydra, cfg.trial)).test()
         return run.score
+
+
+def pruning(hydra: HydraConf, trial: int | None) -> Pruning | None:
+    """Of a job of sweep=optuna; Optuna need not be installed for others."""
+    if trial is None:
+        return None
+    from mammoseg import search
+
+    return search.pruning(hydra, trial)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mammoseg.comparison.comparison import METRICS, Comparison
+from mammoseg.comparison.sweep_figures import heat, parallel
 from mammoseg.metrics import BINS
 from mammoseg.report.tables import HEADINGS
 
@@ -135,63 +135,26 @@ def sweep(comparison: Comparison, names: Names) -> Figure | None:
     points = sweep_points(comparison)
     if points is None:
         return None
-    labels, values, scores = points
-    thetas = sorted({tuple(row[:4]) for row in values.tolist()})
-    alphas = sorted(set(values[:, 4].tolist()))
-    both = len(thetas) > 1 and len(alphas) > 1
+    values, scores = points
+    thetas, alphas = [tuple(row[:4]) for row in values.tolist()], values[:, 4].tolist()
+    both = len(set(thetas)) > 1 and len(set(alphas)) > 1
     figure = Figure(figsize=(11 if both else 7.5, 4.2), layout="constrained")
     axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
-    parallel(axes[0], labels, values, scores)
+    parallel(axes[0], values, scores)
     if both:
-        grid = np.full((len(alphas), len(thetas)), np.nan)
-        for row, score in zip(values.tolist(), scores, strict=True):
-            grid[alphas.index(row[4]), thetas.index(tuple(row[:4]))] = score
-        shown = axes[1].imshow(grid, cmap="viridis", aspect="auto")
-        axes[1].set_xticks(range(len(thetas)), [" ".join(f"{v:g}" for v in theta) for theta in thetas], rotation=20)
-        axes[1].set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
-        axes[1].set_xlabel("θ by ACR category")
-        axes[1].set_ylabel("α")
-        for (row, column), score in np.ndenumerate(grid):
-            if score == score:
-                bright = score > (scores.min() + scores.max()) / 2
-                axes[1].text(
-                    column, row, f"{score:.1f}", ha="center", va="center", color="black" if bright else "white"
-                )
-        figure.colorbar(shown, ax=axes[1], label="pooled DSC, %")
+        heat(axes[1], thetas, alphas, scores.tolist(), "pooled DSC, %")
     return figure
 
 
-def sweep_points(comparison: Comparison) -> tuple[list[str], np.ndarray, np.ndarray] | None:
-    """Labels, theta 1-4 and alpha (N, 5), pooled DSC in % (N,) of the methods whose loss has them, if they differ."""
+def sweep_points(comparison: Comparison) -> tuple[np.ndarray, np.ndarray] | None:
+    """Theta 1-4 and alpha (N, 5), and pooled DSC in % (N,), of the methods whose loss has them, if they differ."""
     found = []
     for method in comparison.methods:
         settings = next(iter(comparison.data.runs[method].values())).settings
         theta, alpha = settings.get("loss.theta"), settings.get("loss.alpha")
         if theta is not None and alpha is not None:
-            found.append((method, [*theta, alpha], 100 * comparison.overall[method]["dsc"].value))
-    if len({tuple(values) for _, values, _ in found}) < 2:
+            found.append(([*theta, alpha], 100 * comparison.overall[method]["dsc"].value))
+    if len({tuple(values) for values, _ in found}) < 2:
         return None
-    labels, values, scores = zip(*found, strict=True)
-    return list(labels), np.array(values, dtype=float), np.array(scores)
-
-
-def parallel(axis: Axes, labels: list[str], values: np.ndarray, scores: np.ndarray) -> None:
-    """One line per run through its theta, alpha and score, each axis on a scale of its own."""
-    table = np.column_stack([values, scores])
-    low, high = table.min(axis=0), table.max(axis=0)
-    flat = high == low
-    heights = np.where(flat, 0.5, (table - low) / np.where(flat, 1, high - low))
-    colour = colormaps["viridis"](heights[:, -1])
-    for line, tint in zip(heights, colour, strict=True):
-        axis.plot(range(table.shape[1]), line, color=tint, linewidth=2)
-    names = ["θ ACR 1", "θ ACR 2", "θ ACR 3", "θ ACR 4", "α", "DSC, %"]
-    axis.set_xticks(range(table.shape[1]), names)
-    axis.set_yticks([])
-    for place, (bottom, top) in enumerate(zip(low, high, strict=True)):
-        axis.axvline(place, color="grey", linewidth=0.8)
-        axis.text(place, -0.06, f"{bottom:.4g}", ha="center", va="top", fontsize=8)
-        axis.text(place, 1.03, f"{top:.4g}", ha="center", va="bottom", fontsize=8)
-    axis.set_ylim(-0.15, 1.15)
-    for side in ("top", "right", "bottom", "left"):
-        axis.spines[side].set_visible(False)
-    axis.tick_params(axis="x", length=0)
+    values, scores = zip(*found, strict=True)
+    return np.array(values, dtype=float), np.array(scores)

@@ -17,6 +17,9 @@ class EpochLines(Callback):
     def __init__(self) -> None:
         self.started = 0.0
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.started = time.monotonic()  # of a run that goes on in the midst of an epoch
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.started = time.monotonic()
 

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# tests/slurm/cluster.sh COMMAND...: run COMMAND beside a Slurm of one node, this machine; ends with COMMAND's exit status.
+# Needs root, and Debian's packages, which it installs if they are not there; exits with 75 where that is not possible.
+# Everything that waits has a limit.
+set -euo pipefail
+
+if ! command -v slurmctld >/dev/null || ! command -v munged >/dev/null; then
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "Slurm is not installed; that takes root and Debian" >&2; exit 75; }
+  export DEBIAN_FRONTEND=noninteractive
+  timeout 120 apt-get -qq update && timeout 180 apt-get -qq install -y --no-install-recommends \
+    slurmctld slurmd slurm-client munge >/dev/null || { echo "Slurm's packages cannot be installed" >&2; exit 75; }
+fi
+
+place=$(mktemp -d)
+node=$(hostname -s)
+grep -qw "$node" /etc/hosts || echo "127.0.0.1 $node" >>/etc/hosts
+mkdir -p "$place"/{state,spool,log} /run/munge /var/log/munge /var/lib/munge
+[ -s /etc/munge/munge.key ] || dd if=/dev/urandom of=/etc/munge/munge.key bs=1 count=1024 status=none
+chown -R munge: /run/munge /var/log/munge /var/lib/munge /etc/munge/munge.key
+chmod 400 /etc/munge/munge.key
+pgrep -x munged >/dev/null || runuser -u munge -- munged
+
+cat >"$place/slurm.conf" <<END
+ClusterName=mammoseg
+SlurmctldHost=$node(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+CredType=cred/munge
+SlurmctldPort=16817
+SlurmdPort=16818
+StateSaveLocation=$place/state
+SlurmdSpoolDir=$place/spool
+SlurmctldPidFile=$place/slurmctld.pid
+SlurmdPidFile=$place/slurmd.pid
+SlurmctldLogFile=$place/log/slurmctld.log
+SlurmdLogFile=$place/log/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerType=sched/backfill
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+ReturnToService=2
+KillWait=10
+MinJobAge=600
+InactiveLimit=0
+NodeName=$node NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=1000 State=UNKNOWN
+PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+END
+export SLURM_CONF=$place/slurm.conf
+
+end() {
+  timeout 20 scancel --user=root 2>/dev/null || true
+  for _ in $(seq 20); do [ -n "$(timeout 5 squeue -h 2>/dev/null)" ] || break; sleep 0.5; done
+  for daemon in slurmd slurmctld; do [ ! -f "$place/$daemon.pid" ] || kill "$(cat "$place/$daemon.pid")" 2>/dev/null || true; done
+  for _ in $(seq 20); do pgrep -x slurmctld >/dev/null || break; sleep 0.5; done  # it writes its state at the end
+  pkill -x munged || true
+  rm -rf "$place"
+}
+trap end EXIT
+
+slurmctld -c
+slurmd -c
+for _ in $(seq 60); do timeout 5 sinfo -h -o %T 2>/dev/null | grep -q idle && break; sleep 0.5; done
+timeout 5 sinfo -h -o %T | grep -q idle || { echo "Slurm does not start:" >&2; tail "$place"/log/*.log >&2; exit 1; }
+timeout 600 "$@"
