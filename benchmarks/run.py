@@ -14,6 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BENCHMARKS = {
+    "startup": "Start-up",
     "prepare": "Preparing an image, against decoding it",
     "store": "Opening a store and reading batches",
 }

@@ -18,6 +18,7 @@ from hydra.conf import HydraConf
 from omegaconf import DictConfig
 
 from mammoseg.errors import UserError
+from mammoseg.processes import die_with_parent
 
 if TYPE_CHECKING:
     from lightning.fabric.plugins.environments import ClusterEnvironment
@@ -120,11 +121,7 @@ def arguments(hydra: HydraConf, folder: Path) -> list[str]:
 
 def begin_rank() -> None:
     """What a rank does first: it dies with its launcher, and only rank 0 talks."""
-    if sys.platform == "linux":
-        import ctypes
-
-        parent_death_signal = 1  # PR_SET_PDEATHSIG; else kill -9 of the launcher would leave ranks writing
-        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+    die_with_parent()  # else kill -9 of the launcher would leave ranks writing
     if rank() > 0:
         logging.disable(logging.WARNING)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import multiprocessing
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -41,3 +43,12 @@ def pool(workers: int, begin: Callable[[], object] | None = None) -> ProcessPool
         # Inside a job of joblib; a spawned process would look for a start method of that name, and die.
         multiprocessing.set_start_method("spawn", force=True)
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin)
+
+
+def die_with_parent() -> None:
+    """Have the system kill this process when its parent ends, however that happens. Linux only."""
+    if sys.platform == "linux":
+        import ctypes
+
+        parent_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)

@@ -28,6 +28,7 @@ from mammoseg import checkpoint, distributed, processes, record, results
 from mammoseg.cli import conf_dir
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
+from mammoseg.losses.priority import four_numbers
 from mammoseg.preemption import Preemption
 from mammoseg.report import figures, tables
 from mammoseg.report.console import EpochLines
@@ -54,6 +55,8 @@ def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
 
 
 def build_segmenter(cfg: DictConfig) -> Segmenter:
+    if "theta" in cfg:
+        four_numbers(cfg.theta["values"])  # the loss takes them one by one, and would not see a fifth
     return Segmenter(
         net=instantiate(cfg.model),
         criterion=instantiate(cfg.loss),

@@ -22,12 +22,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from mammoseg import distributed
+from mammoseg import distributed, processes
 
 log = logging.getLogger(__name__)
 
 NAME = "job.json"
 LAUNCHERS = ("joblib", "submitit", "ray")  # whose errors tell of a lost process
+JOBLIB = "LokyProcess-"  # how its processes are named, numbered from 1
 KILLED = "did not end: killed, out of memory or time, or still at work"
 
 
@@ -62,7 +63,9 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[Bas
     if distributed.rank() > 0:
         return main(cfg)  # the first rank keeps the book
     write(folder, {**job, "seconds": 0.0, "score": None, "error": KILLED})
-    take_device(cfg)
+    if multiprocessing.current_process().name.startswith(JOBLIB):
+        processes.die_with_parent()  # else kill -9 of the sweep would leave them waiting for more jobs
+        take_device(cfg)
     try:
         score = main(cfg)
         pruned = (record.read(folder) or {}).get("pruned")
@@ -82,15 +85,15 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[Bas
 
 def take_device(cfg: DictConfig) -> None:
     """Give each of joblib's processes GPUs of its own, in turn; with more processes than GPUs some share one."""
-    name = multiprocessing.current_process().name
-    if not name.startswith("LokyProcess-") or cfg.get("trainer") is None or cfg.trainer.accelerator == "cpu":
+    if cfg.get("trainer") is None or cfg.trainer.accelerator == "cpu":
         return
+    number = int(multiprocessing.current_process().name.removeprefix(JOBLIB))
     if "MAMMOSEG_DEVICES" not in os.environ:  # what this process may see, before it is narrowed to its own
         every = ",".join(map(str, range(gpus())))
         os.environ["MAMMOSEG_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES") or every
     if visible := [device for device in os.environ["MAMMOSEG_DEVICES"].split(",") if device]:
         count = cfg.trainer.devices if isinstance(cfg.trainer.devices, int) else 1
-        first = (int(name.rpartition("-")[2]) - 1) * count
+        first = (number - 1) * count
         mine = [visible[(first + place) % len(visible)] for place in range(min(count, len(visible)))]
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
         log.info("on GPU %s", ", ".join(mine))
@@ -125,6 +128,8 @@ class JobTable(Callback):
         # The jobs that an earlier call of a search has finished are not run again, but belong to it.
         self.since = 0.0 if "trials" in config.hydra.sweeper else time.time()
         JobTable.at_work = self
+        if "ray" in config.hydra.launcher:
+            prepare_ray(config.hydra.launcher.ray)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         ended = jobs(self.folder, self.since)
@@ -135,17 +140,29 @@ class JobTable(Callback):
             sys.exit(1)
 
 
+def prepare_ray(settings: Any) -> None:
+    """Ends the command where Ray would wait for ever for GPUs that this machine has not."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would send statistics home
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # and leave out lines that two jobs have in common
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # and write a token into the home folder
+    wanted = settings.remote.get("num_gpus") or 0
+    if settings.init.get("address") is None and "RAY_ADDRESS" not in os.environ and wanted > (there := gpus()):
+        print(
+            f"hydra.launcher.ray.remote.num_gpus={wanted}, but this machine has {there}; set it to 0 to train on the "
+            "CPU, or hydra.launcher.ray.init.address to a cluster's",
+            file=sys.stderr,
+        )
+        sys.exit(2)  # Hydra swallows what else a callback raises
+
+
 def given_up(error: Exception) -> None:
     """A launcher that loses the process of one job gives up all of them: tell what became of each, exit with 1."""
     table = JobTable.at_work
     if table is None or type(error).__module__.partition(".")[0] not in LAUNCHERS:
         return
-    log.error(
-        "the launcher gave up (%s: %s); start the same line again, and what is missing is run",
-        type(error).__name__,
-        str(error).strip().partition("\n")[0],
-    )
-    table.on_multirun_end(DictConfig({}))
+    told = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    print(f"the launcher gave up ({told}); start the same line again, and what is missing is run", file=sys.stderr)
+    table.on_multirun_end(DictConfig({}))  # exits where a job has not ended well
     sys.exit(1)
 
 

@@ -57,6 +57,20 @@ def test_a_sweep_over_theta_names_its_folders_by_what_it_sweeps(place: Path) -> 
     assert (folder / "comparison" / "sweep.png").is_file()
 
 
+def children(parent: subprocess.Popen) -> list[int]:
+    """Joblib's processes that work for it."""
+    found = subprocess.run(
+        ["pgrep", "-f", "LokyProcess", "-P", str(parent.pid)], capture_output=True, text=True, check=False
+    )
+    return [int(number) for number in found.stdout.split()]
+
+
+def alive(process: int) -> bool:
+    """A process that has ended and was not yet waited for has no command line any more."""
+    command_line = Path(f"/proc/{process}/cmdline")
+    return command_line.exists() and command_line.read_bytes() != b""
+
+
 @needs_joblib
 def test_parallel_jobs_prepare_their_data_themselves(place: Path) -> None:
     """Two processes start on one store that is not there yet, each with processes of its own."""
@@ -66,28 +80,63 @@ def test_parallel_jobs_prepare_their_data_themselves(place: Path) -> None:
 
 
 @needs_joblib
-def test_parallel_jobs_survive_kill_9_of_their_parent(place: Path) -> None:
-    arguments = ["-m", *TINY, "launcher=joblib", "hydra.sweep.dir=multirun/parallel", "seed=0,1,2,3", "loss.alpha=1.0"]
+def test_parallel_jobs_survive_two_kill_9_of_their_parent(place: Path) -> None:
+    """JOBS=50 for a sweep of some size. The parent alone is killed, and its processes find out by themselves."""
+    number = int(os.environ.get("JOBS", 4))
+    swept = f"seed=range({number})"
+    arguments = ["-m", *TINY, "launcher=joblib", "hydra.sweep.dir=multirun/parallel", swept, "loss.alpha=1.0"]
     folder = place / "multirun" / "parallel"
-    started = subprocess.Popen(
-        [sys.executable, "-m", "mammoseg.train", *arguments],
-        cwd=place,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while not list(folder.glob("*/results.csv")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
-    finished = {path: path.read_bytes() for path in folder.glob("*/results.csv")}
-    assert finished
-    said = succeed("train", *arguments, folder=place)
-    assert "4 jobs, 0 failed" in said
-    tables = [results.read(folder / str(job) / "results.csv") for job in range(4)]
-    assert [{row["seed"] for row in table} for table in tables] == [{"0"}, {"1"}, {"2"}, {"3"}]
-    assert all("score" in json.loads((folder / str(job) / "run.json").read_text()) for job in range(4))
+    finished: dict[Path, bytes] = {}
+    for share in (1, 2):
+        started = subprocess.Popen(
+            [sys.executable, "-m", "mammoseg.train", *arguments],
+            cwd=place,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 120 + 5 * number
+        while len(list(folder.glob("*/results.csv"))) < share * number // 4 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        workers = children(started)
+        started.send_signal(signal.SIGKILL)
+        started.wait()
+        time.sleep(0.5)
+        assert not any(map(alive, workers)), "they end with it"
+        for path, before in finished.items():
+            assert path.read_bytes() == before
+        finished = {path: path.read_bytes() for path in folder.glob("*/results.csv")}
+        assert len(finished) >= share * number // 4
+    assert f"{number} jobs, 0 failed" in succeed("train", *arguments, folder=place)
+    tables = [results.read(folder / str(job) / "results.csv") for job in range(number)]
+    assert [{row["seed"] for row in table} for table in tables] == [{str(job)} for job in range(number)]
+    assert len({tuple(row["case"] for row in table) for table in tables}) == 1, "seeds share the split"
+    runs = [json.loads((folder / str(job) / "run.json").read_text()) for job in range(number)]
+    assert [run["settings"]["seed"] for run in runs] == list(range(number))
+    assert all("score" in run for run in runs)
     for path, before in finished.items():
         assert path.read_bytes() == before
+
+
+@needs_joblib
+def test_a_lost_process_ends_in_the_table_and_the_next_call_goes_on(place: Path) -> None:
+    arguments = [*TINY, "launcher=joblib", "hydra.sweep.dir=multirun/lost", "trainer.max_epochs=200", "seed=0,1"]
+    folder = place / "multirun" / "lost"
+    started = subprocess.Popen(
+        [sys.executable, "-m", "mammoseg.train", "-m", *arguments],
+        cwd=place,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = folder / "0" / "train.log"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and "epoch 2/" in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(children(started)[0], signal.SIGKILL)  # as a machine without memory does
+    out, error = started.communicate(timeout=60)
+    assert started.returncode == 1
+    assert "the launcher gave up" in error
+    assert "Traceback" not in error
+    assert "2 jobs, 2 failed" in out

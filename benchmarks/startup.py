@@ -1,0 +1,64 @@
+"""How long a command takes to begin, against the imports that nobody can avoid; each a process of its own.
+
+python benchmarks/startup.py
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPEATS = 5
+BARE = "import torch, lightning"
+# The first training step ends the process, and the clock stops.
+FIRST_STEP = """
+import os, sys
+from mammoseg import train
+from mammoseg.segmenter import Segmenter
+step = Segmenter.training_step
+def first(self, batch, number):
+    step(self, batch, number)
+    os._exit(0)
+Segmenter.training_step = first
+train.main()
+"""
+SMALL = ["dataset.source.cases=30", "dataset.source.height=208", "dataset.size=64", "model.width=4"]
+
+
+def seconds(arguments: list[str], folder: Path) -> float:
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    os.environ["WANDB_MODE"] = "offline"
+    commands = {
+        "`import torch, lightning` and nothing else": ["-c", BARE],
+        "`mammoseg.train --help`": ["-m", "mammoseg.train", "--help"],
+        "process start to first training step, warm store, logger=csv": ["-c", FIRST_STEP, *SMALL, "logger=csv"],
+        "the same with the default logger, W&B offline": ["-c", FIRST_STEP, *SMALL],
+    }
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        seconds(["-m", "mammoseg.prepare", *SMALL[:3]], folder)
+        taken: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(REPEATS + 1):  # the first round warms the disk's cache
+            for name, arguments in commands.items():
+                taken[name].append(seconds(arguments, folder))
+    medians = {name: statistics.median(times[1:]) for name, times in taken.items()}
+    bare = next(iter(medians.values()))
+    print(f"Median of {REPEATS}, taken in turn.\n")
+    print("| what | seconds | times the bare imports |\n|---|---|---|")
+    for name, median in medians.items():
+        print(f"| {name} | {median:.2f} | {median / bare:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
