@@ -15,6 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 BENCHMARKS = {
     "startup": "Start-up",
+    "overhead": "What the suite adds to a training step",
     "prepare": "Preparing an image, against decoding it",
     "store": "Opening a store and reading batches",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,11 @@ def replaced(node: Any, old: str, new: str) -> Any:
     return node
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The checkpoint at `path`, loaded with weights_only=True. Raises UserError if it is no checkpoint of ours."""
+def read(path: Path, trust: Sequence[str] | None = ()) -> dict[str, Any]:
+    """The checkpoint at `path`, loaded with weights_only=True. Raises UserError if it is no checkpoint of ours.
+
+    `trust`: modules that may be called to rebuild it besides ours, torch's and MONAI's; None where it is not rebuilt.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; give the path of a checkpoints/best.ckpt or last.ckpt")
     try:
@@ -107,12 +110,14 @@ def read(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(checkpoint, dict) or KEY not in checkpoint:
         raise UserError(f"{path}: not a checkpoint of mammoseg; train one with mammoseg.train")
-    for target in targets([checkpoint[KEY]["config"][section] for section in REBUILT]):
-        if not target.startswith(TRUSTED):
-            raise UserError(
-                f"{path}: its config wants to call {target}, which is not on the list of trusted parts; "
-                "rebuild the network in Python and load the weights yourself"
-            )
+    if trust is not None:
+        trusted = (*TRUSTED, *(f"{module}." for module in trust))
+        for target in targets([checkpoint[KEY]["config"][section] for section in REBUILT]):
+            if not target.startswith(trusted):
+                raise UserError(
+                    f"{path}: its config wants to call {target}, which is not on the list of trusted parts; if you "
+                    f"know that code, say trust=[{target.partition('.')[0]}]"
+                )
     return checkpoint
 
 

@@ -243,7 +243,7 @@ class Run:
             return None
         else:
             log.info("%s: goes on where it stopped", self.about["run"])
-        loaded = checkpoint.read(path)
+        loaded = checkpoint.read(path, trust=None)  # rebuilt from what the user said now
         self.begins_at = loaded["global_step"]
         before, now = loaded[checkpoint.KEY]["config"], checkpoint.portable(self.cfg)
         for section in ("model", "loss", "dataset", "split"):
