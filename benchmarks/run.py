@@ -1,10 +1,11 @@
 """All benchmarks, each in a process of its own -> results.md beside this file, with the machine named.
 
-python benchmarks/run.py
+python benchmarks/run.py [name ...]     with names: those alone, shown and not written
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import subprocess
@@ -16,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 BENCHMARKS = {
     "startup": "Start-up",
     "overhead": "What the suite adds to a training step",
+    "criterion": "The criterion, against its naive composition and other SSIM losses",
     "prepare": "Preparing an image, against decoding it",
     "store": "Opening a store and reading batches",
 }
@@ -29,17 +31,24 @@ def processor() -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}")
+    names = parser.parse_args().names
+    if unknown := set(names) - set(BENCHMARKS):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "opencv-python-headless", "pydicom"))
     parts = [
         "# Benchmarks",
         f"`make bench` on {len(os.sched_getaffinity(0))} cores of {processor()}; Python {platform.python_version()}, "
         f"{versions}. Both sides of a ratio were measured in one run.",
     ]
-    for name, title in BENCHMARKS.items():
+    for name in names or BENCHMARKS:
         print(f"{name} ...", flush=True)
         done = subprocess.run([sys.executable, HERE / f"{name}.py"], text=True, stdout=subprocess.PIPE, check=True)
         print(done.stdout, flush=True)
-        parts += [f"## {title}", f"`python benchmarks/{name}.py`", done.stdout.strip()]
+        parts += [f"## {BENCHMARKS[name]}", f"`python benchmarks/{name}.py`", done.stdout.strip()]
+    if names:
+        return
     (HERE / "results.md").write_text("\n\n".join(parts) + "\n")
     print(f"written to {HERE / 'results.md'}")
 

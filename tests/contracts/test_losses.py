@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from conftest import build, options
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from mammoseg.losses import PerSample
+from mammoseg.losses.blur import kept_band
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -70,3 +76,28 @@ def test_autocast_changes_nothing_but_the_rounding_of_its_input(name: str, batch
     torch.testing.assert_close(under, loss(logits, mask, density))
     assert of_half.dtype == torch.float32
     torch.testing.assert_close(of_half, loss(logits.bfloat16().float(), mask, density))
+
+
+@pytest.fixture
+def no_bands() -> Iterator[None]:
+    """No band is kept from before the test or for after it."""
+    kept_band.cache_clear()
+    yield
+    kept_band.cache_clear()
+
+
+@pytest.mark.usefixtures("no_bands")
+@pytest.mark.parametrize("name", options("loss"))
+def test_nothing_waits_for_the_device(name: str, batch: Batch) -> None:
+    # Fake tensors have no values: whoever asks for one, or decides by one, fails.
+    loss = build("loss", name)
+    if any(isinstance(term, PerSample) for term in loss.terms.values()):
+        pytest.skip("another library's loss may look at values, as MONAI's do to check them")
+    if loss.priority is not None:
+        loss.fit(torch.linspace(0.001, 0.1, 50))
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        logits, mask, density = (mode.from_tensor(value) for value in batch)
+        value = loss(logits.requires_grad_(), mask, density)
+        value.sum().backward()
+    assert logits.grad is not None
+    assert value.shape == (4,)

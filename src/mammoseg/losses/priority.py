@@ -78,9 +78,15 @@ class ByRatio(Priority):
         self.groups = self.table.shape[1]
         self.warned = False
         self.register_buffer("edges", torch.full((self.groups - 1,), math.nan, dtype=torch.float64))
+        # Asked for in every step: to look into the edges there would make it wait for the GPU.
+        self.fitted = False
+        self.register_load_state_dict_post_hook(ByRatio.find_fitted)
+
+    def find_fitted(self, *_: object) -> None:
+        self.fitted = not bool(self.edges.isnan().any())
 
     def forward(self, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
-        if self.edges.isnan().any():
+        if not self.fitted:
             self.warn_once()
             return {}
         group = torch.bucketize(mass_ratio(mask), self.edges, right=True)
@@ -95,6 +101,7 @@ class ByRatio(Priority):
             )
         edges = quantile_edges if self.grouping == "quantile" else cluster_edges
         self.edges.copy_(torch.from_numpy(edges(np.sort(ratios.double().numpy()), self.groups)))
+        self.find_fitted()
 
     def warn_once(self) -> None:
         if not self.warned:
