@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
+import measure
+from mammoseg.data.batches import Batches, Gathered, ResumableLoader, Samples
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.split import Official
 from mammoseg.data.store import ArrayFile, Case, Store, write_cases
@@ -50,16 +52,50 @@ def write_store(folder: Path, number: int) -> None:
     (folder / "about.json").write_text(json.dumps({"skipped": []}))
 
 
-def training_step(width: int) -> float:
+def training_step(width: int, where: torch.device) -> float:
     """Seconds of one step in float32: forward, backward, optimiser."""
-    net = AUNet(width=width)
-    criterion = DensityASP(theta=[0.5, 0.5, 0.85, 0.95])
+    net = AUNet(width=width).to(where)
+    criterion = DensityASP(theta=measure.THETA).to(where)
     optimizer = torch.optim.Adam(net.parameters())
-    image, mask = torch.rand(BATCH, 1, SIZE, SIZE), (torch.rand(BATCH, 1, SIZE, SIZE) > 0.98).float()
-    started = time.perf_counter()
-    criterion(net(image), mask, torch.arange(BATCH) % 4).mean().backward()
-    optimizer.step()
-    return time.perf_counter() - started
+    image = torch.rand(BATCH, 1, SIZE, SIZE, device=where)
+    _, mask, density = measure.batch(BATCH, SIZE, where)
+
+    def step() -> None:
+        criterion(net(image), mask, density).mean().backward()
+        optimizer.step()
+
+    if where.type == "cuda":
+        return measure.interleaved({"step": step}, 10)["step"]
+    return measure.seconds(step)  # a second one takes as long, half a minute
+
+
+def epoch(loader: DataLoader, where: torch.device) -> float:
+    """Seconds of a batch, until it is on the device."""
+
+    def all_of_it() -> None:
+        for batch in loader:
+            for value in batch.values():
+                value.to(where, non_blocking=True)
+
+    return measure.interleaved({"epoch": all_of_it}, 3, warm=1)["epoch"] / len(loader)
+
+
+def loaders(store: Store, where: torch.device) -> dict[str, DataLoader]:
+    """Ways to the batches of the training part."""
+    module = MammogramDataModule(
+        SimpleNamespace(prepared=lambda: store, on_device=False),  # type: ignore[arg-type]
+        Official(),
+        batch_size=BATCH,
+    )
+    module.setup()
+    batches = Batches(module.split.train, BATCH, seed=0, train=True)
+    return {
+        "sample by sample, as augmentation needs it": ResumableLoader(
+            Samples(store, lambda *pair: pair[:2], 0), batches
+        ),
+        "gathered at once, the default": module.train_dataloader(),
+        "dataset.on_device=true": ResumableLoader(Gathered(store, where), batches),
+    }
 
 
 def main() -> None:
@@ -67,28 +103,19 @@ def main() -> None:
     arguments.add_argument("--images", type=int, default=1592)
     arguments.add_argument("--width", type=int, default=64, help="of the AU-Net that the loader is compared with")
     options = arguments.parse_args()
+    where = measure.device()
     with tempfile.TemporaryDirectory() as folder:
         write_store(Path(folder), options.images)
-        started = time.perf_counter()
-        store = Store.open(Path(folder))
-        opened = time.perf_counter() - started
-        datamodule = MammogramDataModule(
-            SimpleNamespace(prepared=lambda: store),  # type: ignore[arg-type]
-            Official(),
-            batch_size=BATCH,
-        )
-        datamodule.setup()
-        loader = datamodule.train_dataloader()
-        started = time.perf_counter()
-        batches = sum(1 for _ in loader)
-        loaded = (time.perf_counter() - started) / batches
-    step = training_step(options.width)
-    print("| what | measured |")
-    print("|---|---|")
-    print(f"| open a store of {options.images} images at {SIZE}x{SIZE} | {1000 * opened:.0f} ms |")
-    print(f"| one random batch of {BATCH} from it | {1000 * loaded:.2f} ms |")
-    print(f"| one training step of AU-Net, width {options.width}, batch {BATCH}, float32 | {step:.2f} s |")
-    print(f"| loader / step | {100 * loaded / step:.3f} % |")
+        opened = measure.interleaved({"open": lambda: Store.open(Path(folder))}, 5)["open"]
+        times = {name: epoch(loader, where) for name, loader in loaders(Store.open(Path(folder)), where).items()}
+    step = training_step(options.width, where)
+    print(f"On {measure.device_name()}; one process, no workers.\n")
+    print("| what | measured | of a training step |")
+    print("|---|---|---|")
+    print(f"| open a store of {options.images} images at {SIZE}x{SIZE} | {1000 * opened:.0f} ms | |")
+    print(f"| one training step of AU-Net, width {options.width}, batch {BATCH}, float32 | {step:.2f} s | |")
+    for name, spent in times.items():
+        print(f"| a random batch of {BATCH}: {name} | {1000 * spent:.2f} ms | {100 * spent / step:.4f} % |")
 
 
 if __name__ == "__main__":

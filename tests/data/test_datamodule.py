@@ -6,15 +6,17 @@ import csv
 import os
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 from mammoseg.data import preparation
-from mammoseg.data.batches import EpochSampler
+from mammoseg.data.batches import Batches, EpochSampler, Gathered
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.dataset import WORKSHOP, Dataset
 from mammoseg.data.folder import read
@@ -262,3 +264,94 @@ def test_worker_processes_change_nothing(root: Path) -> None:
     make = partial(datamodule, root, batch_size=3)
     for alone, with_workers in zip(make().train_dataloader(), make(num_workers=2).train_dataloader(), strict=True):
         assert all(torch.equal(alone[name], with_workers[name]) for name in alone)
+
+
+def one_by_one(module: MammogramDataModule, batches: Batches) -> list[dict[str, torch.Tensor]]:
+    """Sample after sample, put together by torch."""
+    return [
+        default_collate(
+            [
+                {
+                    "image": torch.from_numpy(np.array(module.store.images[row]))[None],
+                    "mask": torch.from_numpy(np.array(module.store.masks[row]))[None].float(),
+                    "density": int(module.store.density[row]),
+                    "case": row,
+                    **({} if weight is None else {"weight": weight}),
+                }
+                for _, row, weight in keys
+            ]
+        )
+        for keys in batches
+    ]
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize(("rank", "ranks"), [(0, 1), (0, 2), (1, 2)])
+@pytest.mark.parametrize("train", [True, False])
+def test_batches_gathered_at_once_are_those_of_single_samples(
+    root: Path, on_device: bool, rank: int, ranks: int, train: bool
+) -> None:
+    module = MammogramDataModule(dataset(root, on_device=on_device), PatientKFold(folds=4), batch_size=3, seed=5)
+    module.trainer = SimpleNamespace(  # type: ignore[assignment]
+        global_rank=rank, world_size=ranks, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+    )
+    module.setup()
+    rows = module.split.train if train else module.split.test
+    loader = module.loader(rows, train=train)
+    alike = Batches(rows, 3, 5, train=train, rank=rank, ranks=ranks)
+    for epoch in (0, 1):
+        loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        alike.sampler.set_epoch(epoch)
+        expected = one_by_one(module, alike)
+        found = list(loader)
+        assert len(found) == len(expected) == len(loader)
+        for batch, other in zip(found, expected, strict=True):
+            assert batch.keys() == other.keys()
+            for name in batch:
+                assert batch[name].dtype == other[name].dtype
+                assert torch.equal(batch[name], other[name])
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_an_epoch_goes_on_where_it_stopped(root: Path, on_device: bool) -> None:
+    module = MammogramDataModule(dataset(root, on_device=on_device), PatientKFold(folds=4), batch_size=3)
+    module.setup()
+    whole = list(module.train_dataloader())
+    stopped = module.train_dataloader()
+    for number, _ in enumerate(stopped):
+        if number == 1:
+            break
+    resumed = module.train_dataloader()
+    resumed.load_state_dict(stopped.state_dict())  # type: ignore[attr-defined]
+    for batch, other in zip(resumed, whole[2:], strict=True):
+        assert all(torch.equal(batch[name], other[name]) for name in batch)
+
+
+def test_a_batch_is_no_window_on_the_store(root: Path) -> None:
+    module = datamodule(root, batch_size=3)
+    before = np.array(module.store.images)
+    for batch in module.train_dataloader():
+        batch["image"].zero_()
+        batch["mask"].zero_()
+    assert np.array_equal(module.store.images, before)
+    module.store.images[:] = 0  # copied on writing: the file keeps what it has
+    assert np.array_equal(Store.open(module.store.folder).images, before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"), [({"num_workers": 2}, "num_workers=2"), ({"augment": lambda *pair: pair}, "an augmentation")]
+)
+def test_what_cannot_be_done_on_the_device_is_told(root: Path, settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        MammogramDataModule(dataset(root, on_device=True), PatientKFold(folds=4), **settings)
+
+
+def test_a_store_larger_than_the_device_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = dataset(root).prepared()
+
+    def full(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(torch.Tensor, "to", full)
+    with pytest.raises(UserError, match=r"0\.0 GiB of images and masks do not fit on cpu"):
+        Gathered(store, torch.device("cpu"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
@@ -93,20 +94,20 @@ def keys(epoch: int, rows: list[int], weight: float | None = None) -> list[Key]:
 
 
 class Samples(TorchDataset):
-    """A key -> one sample of the store, augmented if asked."""
+    """A key -> one sample of the store, augmented."""
 
-    def __init__(self, store: Store, augment: Augment | None, seed: int) -> None:
+    def __init__(self, store: Store, augment: Augment, seed: int) -> None:
         self.store = store
         self.density = store.density
         self.augment = augment
         self.seed = seed
+        self.device = torch.device("cpu")
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, row, weight = key
         image, mask = np.array(self.store.images[row]), np.array(self.store.masks[row])
-        if self.augment is not None:
-            draw = np.random.SeedSequence([self.seed, epoch, row]).generate_state(1)[0]
-            image, mask = self.augment(image, mask, int(draw))
+        draw = np.random.SeedSequence([self.seed, epoch, row]).generate_state(1)[0]
+        image, mask = self.augment(image, mask, int(draw))
         return {
             "image": torch.from_numpy(image)[None],
             "mask": torch.from_numpy(mask)[None].float(),
@@ -116,11 +117,50 @@ class Samples(TorchDataset):
         }
 
 
+class Gathered(TorchDataset):
+    """A batch's keys -> the batch, taken out of the store at once: what `Samples` gives where nothing is augmented.
+
+    `device`: where the images are kept and the batches made. On the CPU they stay memory-mapped: the system holds
+    what is read in memory, once for all processes. Raises UserError where they do not fit on the device.
+    """
+
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self.device = device
+        try:
+            self.images, self.masks, self.density = (
+                torch.from_numpy(array).to(device) for array in (store.images, store.masks, store.density)
+            )
+        except torch.OutOfMemoryError as error:
+            needed = (store.images.nbytes + store.masks.nbytes) / 2**30
+            raise UserError(
+                f"dataset.on_device=true, but the {needed:.1f} GiB of images and masks do not fit on {device}; "
+                "set dataset.on_device=false"
+            ) from error
+
+    def __getitems__(self, keys: list[Key]) -> dict[str, Tensor]:
+        _, rows, weights = zip(*keys, strict=True)
+        case = torch.tensor(rows, device=self.device)
+        return {
+            "image": self.images[case, None],
+            "mask": self.masks[case, None].float(),
+            "density": self.density[case],
+            "case": case,
+            **({} if weights[0] is None else {"weight": torch.tensor(weights, dtype=torch.float64)}),
+        }
+
+
 class ResumableLoader(DataLoader):
     """A DataLoader that goes on in the midst of an epoch; the trainer keeps its state in each checkpoint."""
 
-    def __init__(self, samples: Samples, batches: Batches, num_workers: int) -> None:
-        super().__init__(samples, batch_sampler=batches, num_workers=num_workers, pin_memory=torch.cuda.is_available())
+    def __init__(self, samples: Samples | Gathered, batches: Batches, num_workers: int = 0) -> None:
+        collate: Any = as_it_is if isinstance(samples, Gathered) else None
+        super().__init__(
+            samples,
+            batch_sampler=batches,
+            num_workers=num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available() and samples.device.type == "cpu",
+        )
         self.batches = batches
         self.given = 0  # batches of this epoch
 
@@ -135,3 +175,7 @@ class ResumableLoader(DataLoader):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.batches.skip = state["given"]
+
+
+def as_it_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return batch

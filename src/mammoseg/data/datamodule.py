@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import lightning
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mammoseg.data.batches import Augment, Batches, ResumableLoader, Samples
+from mammoseg.data.batches import Augment, Batches, Gathered, ResumableLoader, Samples
 from mammoseg.data.dataset import Dataset
 from mammoseg.data.split import Rows, Split, Splitter
 from mammoseg.data.store import Store
@@ -20,7 +22,8 @@ class MammogramDataModule(lightning.LightningDataModule):
 
     `batch_size`: of all processes together. `case` is the row of the store. The order of training cases and their
     augmentation depend on `seed`, the epoch and the row alone, so that a resumed run goes on as if it had not
-    stopped.
+    stopped. Where the dataset is to lie on the device, batches are made there, of images that were brought once.
+    Raises UserError for a batch of none, and for augmentation or processes where the images lie on the device.
     """
 
     def __init__(
@@ -35,6 +38,12 @@ class MammogramDataModule(lightning.LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size}, but it takes at least 1")
+        if dataset.on_device and (augment is not None or num_workers):
+            wrong = f"num_workers={num_workers}" if num_workers else "an augmentation"
+            raise UserError(
+                f"dataset.on_device=true makes batches where the images lie, which leaves nothing to {wrong}; "
+                "set augment=none and num_workers=0, or dataset.on_device=false"
+            )
         self.dataset = dataset
         self.splitter = splitter
         self.batch_size = batch_size
@@ -68,8 +77,14 @@ class MammogramDataModule(lightning.LightningDataModule):
     def loader(self, rows: Rows, train: bool = False) -> DataLoader:
         trainer = self.trainer
         rank, ranks = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        return ResumableLoader(
-            Samples(self.store, self.augment if train else None, self.seed),
-            Batches(rows, self.batch_size, self.seed, train=train, rank=rank, ranks=ranks),
-            num_workers=self.num_workers,
-        )
+        batches = Batches(rows, self.batch_size, self.seed, train=train, rank=rank, ranks=ranks)
+        if train and self.augment is not None:
+            return ResumableLoader(Samples(self.store, self.augment, self.seed), batches, self.num_workers)
+        return ResumableLoader(self.gathered, batches, self.num_workers)
+
+    @cached_property
+    def gathered(self) -> Gathered:
+        """Shared by all loaders, so that the images are brought to the device once."""
+        if self.dataset.on_device and self.trainer is not None:
+            return Gathered(self.store, self.trainer.strategy.root_device)
+        return Gathered(self.store, torch.device("cpu"))

@@ -32,7 +32,8 @@ class Dataset:
     `missing_density`: where it is not given: "error", "drop", "estimate", or the ACR category 1-4 to assume.
     `density_cuts`: percent densities, 0 to 1, between the four estimated categories.
     `on_bad`: "error" or "skip" for cases that cannot be read. `store`: where prepared arrays are kept.
-    `workers`: processes that prepare; None takes one per core.
+    `workers`: processes that prepare; None takes one per core. `on_device`: training keeps the prepared images on its
+    device, and needs no processes that load them.
     `source`: called with `root` if that does not exist, to fill it (synthetic data).
     `published`: counts of the complete dataset, which the data report compares; `remark`: stands below them.
     Raises UserError for settings outside these.
@@ -52,6 +53,7 @@ class Dataset:
     on_bad: str = "error"
     store: str = "data/prepared"
     workers: int | None = None
+    on_device: bool = False
     source: Callable[[Path], object] | None = None
     published: Mapping[str, int] | None = None
     remark: str = ""

@@ -51,7 +51,8 @@ class Case:
 class Store:
     """Prepared images.
 
-    Shapes: images (N, size, size) float32, masks (N, size, size) uint8 in {0, 1}, both memory-mapped;
+    Shapes: images (N, size, size) float32, masks (N, size, size) uint8 in {0, 1}, both memory-mapped,
+    copied on writing, so that tensors may share them: no change reaches the file;
     previews (N, 160, 160) uint8, the uncropped images padded to a square; cases: N rows in the same order.
     `about`: the settings, and under `skipped` what was left out.
     """
@@ -72,7 +73,7 @@ class Store:
             cases = [from_text(row) for row in csv.DictReader(lines)]
         return cls(
             folder=folder,
-            **{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in cls.ARRAYS},
+            **{name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in cls.ARRAYS},
             cases=cases,
             about=about,
         )
