@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slurm fuzz bench lint format clean
+.PHONY: help setup demo test test-slurm fuzz bench docs lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ fuzz: setup ## 2000 damaged files instead of the 200 of `make test`
 
 bench: setup ## measure, and write benchmarks/results.md
 	$(BIN)/python benchmarks/run.py
+
+docs: setup ## build the pages below docs/ as a site: docs/_build/html/index.html
+	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
 
 lint: setup ## ruff (check and format) and mypy
 	$(BIN)/ruff check

@@ -8,8 +8,8 @@ COMMANDS = "Commands"
 INTRODUCTION = """# Configuration
 
 Every value lies in a yaml below `conf/`, and each is overridden on the command line: `key=value` for a value,
-`group=choice` for a file, `+key=value` for a key that is not there yet. `python -m mammoseg.train --cfg job` shows what a
-command line comes to, `--help` the choices. Folders of your own are added by `--config-dir` ([example](extend.md)).
+`group=choice` for a file, `+key=value` for a key that is not there yet. `python -m mammoseg.train --cfg job` shows what
+a command line comes to, `--help` the choices. Folders of your own are added by `--config-dir` ([example](extend.md)).
 
 This page is made of the files themselves.
 """
