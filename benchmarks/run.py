@@ -18,6 +18,7 @@ BENCHMARKS = {
     "startup": "Start-up",
     "overhead": "What the suite adds to a training step",
     "criterion": "The criterion, against its naive composition and other SSIM losses",
+    "step": "A training step and its accelerations",
     "prepare": "Preparing an image, against decoding it",
     "store": "Opening a store and reading batches",
 }

@@ -44,7 +44,7 @@ def write_store(folder: Path, number: int) -> None:
         Case(**zeros | {"case": f"c{n}", "patient": f"p{n // 2}", "density": n % 4 + 1, "side": "L", "view": "CC"})
         for n in range(number)
     ]
-    split = ["train" if n < 0.77 * number else "test" for n in range(number)]
+    split = ["train" if n // 2 < 0.77 * number / 2 else "test" for n in range(number)]
     write_cases(
         folder / "cases.csv",
         [Case(**case.__dict__ | {"split": part}) for case, part in zip(cases, split, strict=True)],

@@ -18,7 +18,7 @@ from mammoseg.errors import UserError
 KEY = "mammoseg"
 SECTIONS = (
     *("dataset", "split", "augment", "model", "loss", "optimizer", "scheduler", "trainer"),
-    *("batch_size", "num_workers", "seed", "threshold", "channels_last"),
+    *("batch_size", "num_workers", "seed", "threshold", "channels_last", "compile"),
 )
 PLACES = (
     "root",

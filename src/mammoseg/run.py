@@ -64,6 +64,7 @@ def build_segmenter(cfg: DictConfig) -> Segmenter:
         scheduler=instantiate(cfg.scheduler),
         threshold=cfg.threshold,
         channels_last=cfg.channels_last,
+        compile=OmegaConf.select(cfg, "compile"),  # which older checkpoints do not have
     )
 
 

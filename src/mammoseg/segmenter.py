@@ -18,6 +18,7 @@ from mammoseg.losses import Criterion
 from mammoseg.metrics import FORMULAS, MeanOverImages, Pooled, count, reliability
 
 Batch = dict[str, Tensor]
+COMPILERS = ("default", "reduce-overhead", "max-autotune")
 
 
 class Segmenter(lightning.LightningModule):
@@ -28,6 +29,7 @@ class Segmenter(lightning.LightningModule):
     processes that of the whole batch.
     `optimizer`: parameters -> Optimizer; `scheduler`: Optimizer -> LRScheduler, stepped once an epoch.
     `threshold`: a pixel is mass above this probability. `channels_last`: memory layout, a speed matter.
+    `compile`: the mode in which torch compiles the network, or None; the names of its weights stay.
 
     Logs train/loss and train/<term>; val/<metric> and test/<metric>, pooled over pixels;
     test/image_<metric>, the mean over images; test/<metric>_density<1-4>, pooled per ACR category.
@@ -41,12 +43,17 @@ class Segmenter(lightning.LightningModule):
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         threshold: float = 0.5,
         channels_last: bool = False,
+        compile: str | None = None,
     ) -> None:
         super().__init__()
         if not 0 < threshold < 1:
             raise UserError(f"threshold={threshold}, but a probability lies between 0 and 1")
+        if compile is not None and compile not in COMPILERS:
+            raise UserError(f"compile={compile}, but the choices are null, {', '.join(COMPILERS)}")
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.net = net.to(memory_format=self.layout)  # type: ignore[call-overload]
+        if compile is not None:
+            self.net.compile(mode=compile)
         self.criterion = criterion
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -138,6 +145,9 @@ class Segmenter(lightning.LightningModule):
         # A criterion may learn its own weights.
         if learned := list(self.criterion.parameters()):
             optimizer.add_param_group({"params": learned})
+        # A fused optimiser could divide by the loss scale of 16 bits itself, and Lightning does not clip the gradients
+        # of one that might; told that it does not, Lightning divides, clips and steps as with any other.
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self.scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}

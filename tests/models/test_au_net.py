@@ -46,3 +46,68 @@ def test_the_shortcut_starts_after_the_first_convolution() -> None:
     nn.init.zeros_(last.bias)
     image = torch.randn(1, 3, 8, 8)
     torch.testing.assert_close(unit(image), unit.enter(image))
+
+
+def two_steps(net: AUNet, compiled: bool = False, sizes: tuple[int, ...] = (2, 2)) -> dict[str, torch.Tensor]:
+    """The state after steps on batches of these sizes, the network's use in between included."""
+    torch.manual_seed(1)
+    if compiled:
+        net.compile(backend="aot_eager")
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    for size in sizes:
+        net.train()
+        optimizer.zero_grad()
+        net(torch.rand(size, 1, 64, 64, dtype=net.head.weight.dtype)).square().mean().backward()
+        optimizer.step()
+        with torch.no_grad():
+            net.eval()(torch.rand(size, 1, 64, 64, dtype=net.head.weight.dtype))
+    return net.state_dict()
+
+
+def pair(width: int = 2) -> tuple[AUNet, AUNet]:
+    plain, checkpointed = AUNet(width), AUNet(width, checkpointing=True)
+    checkpointed.load_state_dict(plain.state_dict())
+    return plain, checkpointed
+
+
+def test_checkpointing_changes_no_bit_of_weights_and_running_statistics() -> None:
+    plain, checkpointed = map(two_steps, pair())
+    assert plain.keys() == checkpointed.keys()
+    for name, value in plain.items():
+        assert torch.equal(value, checkpointed[name]), name
+    counted = [value for name, value in checkpointed.items() if name.endswith("num_batches_tracked")]
+    assert counted
+    assert all(value == 2 for value in counted)
+
+
+def test_checkpointing_keeps_less() -> None:
+    def kept(net: AUNet) -> int:
+        sizes = []
+
+        def pack(value: torch.Tensor) -> torch.Tensor:
+            sizes.append(value.nbytes)
+            return value
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+            net(torch.rand(1, 1, 64, 64))
+        return sum(sizes)
+
+    plain, checkpointed = map(kept, pair(4))
+    assert checkpointed < plain / 4
+
+
+def test_checkpointing_does_not_reach_a_network_in_use() -> None:
+    plain, checkpointed = pair()
+    image = torch.rand(1, 1, 32, 32)
+    assert torch.equal(plain.eval()(image), checkpointed.eval()(image))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_compiled_network_learns_the_same_under_the_same_names(checkpointing: bool) -> None:
+    torch.compiler.reset()
+    plain, other = pair(1)
+    other.checkpointing = checkpointing
+    wanted, found = two_steps(plain.double()), two_steps(other.double(), compiled=True)
+    assert wanted.keys() == found.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mammoseg.models.blocks import conv_bn_relu, stages
+from mammoseg.models.blocks import conv_bn_relu, recomputed, stages
 
 REDUCTION = 16  # of the channel attention
 
@@ -72,12 +72,17 @@ class AUNet(nn.Module):
     Shapes: image (B, in_channels, H, W) -> logits (B, out_channels, H, W); H and W multiples of 16.
     `width`: channels of the first stage, doubled in each of the next four; 64 is the published size
     (75,493,945 parameters with one input channel and one logit).
+    `checkpointing`: in training, keeps only what passes between stages, and computes the rest again for the gradient:
+    the same results with a fraction of the memory, and a third more time.
     Raises UserError for a width below 1.
     Source: Sun et al. 2020; structure as in the authors' published model, written from its description.
     """
 
-    def __init__(self, width: int = 64, in_channels: int = 1, out_channels: int = 1) -> None:
+    def __init__(
+        self, width: int = 64, in_channels: int = 1, out_channels: int = 1, checkpointing: bool = False
+    ) -> None:
         super().__init__()
+        self.checkpointing = checkpointing
         channels = stages(width)
         self.encoder = nn.ModuleList(
             ResUnit(before, after) for before, after in zip([in_channels, *channels], channels, strict=False)
@@ -86,10 +91,15 @@ class AUNet(nn.Module):
         self.head = nn.Conv2d(width, out_channels, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        skips = [self.encoder[0](image)]
+        skips = [self.stage(self.encoder[0], image)]
         for stage in self.encoder[1:]:
-            skips.append(stage(nn.functional.max_pool2d(skips[-1], 2)))
+            skips.append(self.stage(stage, nn.functional.max_pool2d(skips[-1], 2)))
         features = skips.pop()
         for block in self.decoder:
-            features = block(features, skips.pop())
+            features = self.stage(block, features, skips.pop())
         return self.head(features)
+
+    def stage(self, module: nn.Module, *features: Tensor) -> Tensor:
+        if self.checkpointing and self.training:
+            return recomputed(module, *features)
+        return module(*features)
