@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -57,17 +58,19 @@ def find(given: Path, output: Path) -> list[Input]:
 def names(files: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
     """What the output calls each file: its relative path without a known suffix.
 
-    The suffix stays where two files would share a name. `given`: names of earlier calls by file, which stay, also
-    those of files that are gone.
+    The suffix stays where two files would share a name, even in other letters' case. `given`: names of earlier calls
+    by file, which stay, also those of files that are gone.
     """
     short = {file: unsuffixed(file) for file in files}
-    wanted = Counter(name.casefold() for name in short.values())
-    taken = {name.casefold(): file for file, name in given.items()} | {file.casefold(): file for file in files}
-    return {
-        file: given.get(file)
-        or (name if wanted[name.casefold()] == 1 and taken.get(name.casefold(), file) == file else file)
-        for file, name in short.items()
-    }
+    wanted = Counter(name.casefold() for name in [*short.values(), *files])
+    used = {name.casefold() for name in given.values()}
+    named = {}
+    for file, name in short.items():
+        unshared = [name] if wanted[name.casefold()] == 1 or name == file else []
+        candidates = chain(unshared, [file], (f"{file}-{number}" for number in count(2)))
+        named[file] = given.get(file) or next(one for one in candidates if one.casefold() not in used)
+        used.add(named[file].casefold())
+    return named
 
 
 def walk(top: Path, without: Path) -> Iterator[Path]:

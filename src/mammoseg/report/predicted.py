@@ -67,5 +67,5 @@ def heatmap(grey: Grey, prob: NDArray[np.float32]) -> Grey:
     """The image (h, w) under the probability (H, W) in magma's colours, the more so the higher it is: (h, w, 3)."""
     reduced = np.asarray(cv2.resize(prob, grey.shape[::-1], interpolation=cv2.INTER_AREA), np.float32)
     colours = cv2.applyColorMap(probability(reduced), cv2.COLORMAP_MAGMA)
-    veil = (VEIL * np.sqrt(np.clip(reduced, 0, 1)))[..., None]
+    veil = (VEIL * np.clip(reduced, 0, 1))[..., None]
     return np.rint(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR) * (1 - veil) + colours * veil).astype(np.uint8)
