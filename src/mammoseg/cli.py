@@ -28,6 +28,7 @@ DISK = {
     errno.EDQUOT: f"free some space, {ANOTHER}",
     errno.EFBIG: f"raise the limit on the size of files, {ANOTHER}",
     errno.ENOTDIR: "choose a folder (hydra.run.dir, dataset.store, output)",
+    errno.EEXIST: "choose a folder (hydra.run.dir, dataset.store, output)",
     errno.EACCES: f"check the permissions, {ANOTHER}",
     errno.EPERM: f"check the permissions, {ANOTHER}",
     errno.EROFS: f"make it writable, {ANOTHER}",

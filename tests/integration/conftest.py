@@ -11,8 +11,8 @@ import pytest
 import torch
 
 SMALL = (
-    *("dataset.source.cases=30", "dataset.source.height=208", "dataset.size=64", "model.width=2"),
-    *("trainer.accelerator=cpu", "trainer.max_epochs=4", "logger=csv"),
+    *("dataset.source.cases=30", "dataset.source.height=208", "dataset.size=64", "model.width=4", "loss=dice"),
+    *("trainer.accelerator=cpu", "trainer.max_epochs=20", "logger=csv"),
 )
 
 
@@ -30,7 +30,7 @@ def call(name: str, *arguments: str | Path, folder: Path, **more: str) -> subpro
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of four epochs, which has learned to find some masses."""
+    """The folder of a run of twenty epochs, half a second each, which has learned to find masses."""
     folder = tmp_path_factory.mktemp("trained")
     done = call("train", *SMALL, f"hydra.run.dir={folder}/run", folder=folder)
     assert done.returncode == 0, done.stderr
