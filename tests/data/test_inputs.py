@@ -111,6 +111,16 @@ def test_a_dicom_brings_its_facts(tmp_path: Path) -> None:
     assert facts.spacing.across == planted.SPACING
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_of_which_white_is_zero_is_inverted(tmp_path: Path, kind: type, order: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    path = tmp_path / "a.tif"
+    for photometric, expected in (("minisblack", noise(kind)), ("miniswhite", np.iinfo(kind).max - noise(kind))):
+        tifffile.imwrite(path, noise(kind), photometric=photometric, byteorder=order)
+        np.testing.assert_array_equal(inputs.read(Input(path, "a.tif"))[0], expected)
+
+
 @pytest.mark.parametrize(
     ("pixels", "expected"),
     [

@@ -7,6 +7,7 @@ source image: its SOP, series and study instance UIDs, by which a viewer puts th
 from __future__ import annotations
 
 import io
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID, generate_uid
 from pydicom.valuerep import DSfloat
@@ -30,6 +32,7 @@ ASKED = (
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
 )
 IDENTITY = (*ASKED, "SpecificCharacterSet", "IssuerOfPatientID", "StudyDescription", "PatientAge")
+DIRECTION = re.compile("[APRLHF]{1,3}")  # of rows and columns: anterior, posterior, ...
 SERIES = 9001  # far from the numbers that scanners give
 
 
@@ -118,7 +121,7 @@ def reference(path: Path, shape: tuple[int, ...], spacing: Spacing | None, ident
             if name not in PLACE and header.get(name) is not None:
                 image.add(header[name])
         # Known for the patient only if all of it is.
-        placed = all(header.get(name) for name in PLACE)
+        placed = all(header.get(name) for name in PLACE) and is_uid(header.FrameOfReferenceUID)
         image.FrameOfReferenceUID = header.FrameOfReferenceUID if placed else generate_uid()
         image.ImageOrientationPatient = header.ImageOrientationPatient if placed else [1, 0, 0, 0, 1, 0]
         image.ImagePositionPatient = header.ImagePositionPatient if placed else [0, 0, 0]
@@ -129,11 +132,16 @@ def reference(path: Path, shape: tuple[int, ...], spacing: Spacing | None, ident
         raise UnreadableImage("its header is damaged, so no DICOM Segmentation can refer to it") from None
     image.Modality = "MG"
     image.Rows, image.Columns = shape
-    if "PatientOrientation" not in image:
+    if not all(DIRECTION.fullmatch(part) for part in texts(image.get("PatientOrientation"))):
         image.PatientOrientation = ""
     image.PixelSpacing = [DSfloat(value, auto_format=True) for value in (spacing.stored if spacing else (1, 1))]
     image.SliceThickness = 1  # of a picture; readers of volumes ask for one
     return image
+
+
+def texts(value: object) -> list[str]:
+    """The parts of an attribute of one, several or no values; [""] for none."""
+    return [str(part) for part in value] if isinstance(value, MultiValue) else [str(value or "")]
 
 
 def is_uid(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mammoseg.errors import UnreadableImage
 DICOM_SUFFIXES = (".dcm", ".dicom", "")
 PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 JPEG_END, JPEG_TAIL = b"\xff\xd9", 1024  # what a whole JPEG ends with, and how much may stand behind it
+PHOTOMETRIC = 262  # TIFF's tag; 0 means that white is zero
 STRIDE = 4  # every 4th pixel each way tells a mask from a picture
 
 cv2.utils.logging.setLogLevel(
@@ -61,7 +63,23 @@ def read_picture(path: Path) -> NDArray:
         if not (colours == colours[..., :1]).all():
             raise UnreadableImage("a colour picture; a mammogram is grey")
         picture = np.ascontiguousarray(colours[..., 0])
+    if picture.dtype == np.uint16 and white_is_zero(encoded):
+        picture = np.iinfo(np.uint16).max - picture  # OpenCV does so itself for 8 bits only
     return picture
+
+
+def white_is_zero(encoded: NDArray[np.uint8]) -> bool:
+    """Whether this is a TIFF whose PhotometricInterpretation says that its lowest value is white, as films' may be."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(encoded[:4].tobytes())
+    if order is None:
+        return False
+    try:
+        (start,) = struct.unpack_from(f"{order}I", encoded, 4)
+        (entries,) = struct.unpack_from(f"{order}H", encoded, start)
+        tags = (struct.unpack_from(f"{order}HHIH", encoded, start + 2 + 12 * number) for number in range(entries))
+        return any(tag == PHOTOMETRIC and value == 0 for tag, _, _, value in tags)
+    except struct.error:  # a directory beyond the end: OpenCV has found its own way through it
+        return False
 
 
 def read_masks(

@@ -36,7 +36,7 @@ from mammoseg.progress import Progress
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of the preparation: raise it when the same settings give other arrays
+VERSION = 3  # of the preparation: raise it when the same settings give other arrays
 FEW = 24  # below this many images, starting processes costs more than it saves
 
 
