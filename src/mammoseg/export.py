@@ -13,7 +13,7 @@ from mammoseg.cli import command
 def main(cfg: DictConfig) -> None:
     from mammoseg.exporting import export  # heavy imports here: --help must not wait for torch
 
-    files = export(Path(cfg.ckpt).expanduser(), Path(cfg.output).expanduser(), cfg.onnx)
+    files = export(Path(cfg.ckpt).expanduser(), Path(cfg.output).expanduser(), cfg.onnx, cfg.trust)
     print(f"{cfg.output}: {', '.join(files)}")
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +15,13 @@ from torch import nn
 from mammoseg import checkpoint, inference
 from mammoseg.errors import UserError
 from mammoseg.report import card
+from mammoseg.silence import silenced
 
 CARD, ONNX = "README.md", "model.onnx"
 EXTRA = "pip install 'mammoseg[export]'"
 
 
-def export(path: Path, output: Path, onnx: bool) -> list[str]:
+def export(path: Path, output: Path, onnx: bool, trust: Sequence[str] = ()) -> list[str]:
     """Write the checkpoint's network into the folder `output`; returns the names of the files.
 
     model.safetensors and config.yaml, which `ckpt=` of the other commands takes as well; model.onnx where `onnx`; and
@@ -32,7 +30,7 @@ def export(path: Path, output: Path, onnx: bool) -> list[str]:
     Raises UserError for what is no checkpoint, for an extra that is not installed, and for a network that ONNX cannot
     express.
     """
-    loaded = checkpoint.read(path)
+    loaded = checkpoint.read(path, trust)
     carried = {name: loaded[checkpoint.KEY][name] for name in ("config", "about")}
     network = inference.network(loaded, path)
     contents = {
@@ -64,7 +62,8 @@ def as_onnx(network: nn.Module, size: int) -> bytes:
     onnx = needed("onnx")
     image = torch.zeros(2, 1, size, size)
     try:
-        with quiet():
+        # What it is made of, and what is not installed for it: nothing that a user can mend.
+        with silenced("torch.onnx", "onnxscript", "onnx_ir"):
             program = torch.onnx.export(
                 network,
                 (image,),
@@ -93,22 +92,6 @@ def forget(graph: Any) -> None:
     for node in (*graph.node, *getattr(graph, "value_info", ())):
         del node.metadata_props[:]
         node.doc_string = ""
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """The exporter warns about what it is made of, and what is not installed for it: nothing that a user can mend."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def needed(module: str) -> Any:

@@ -81,12 +81,14 @@ class Ensemble:
         return torch.sigmoid(logits.float())[:, 0]
 
 
-def load(paths: Sequence[Path], *, flips: bool, threshold: float | None, accelerator: str) -> Ensemble:
-    """The ensemble of these checkpoints. `threshold=None` takes theirs.
+def load(
+    paths: Sequence[Path], *, flips: bool, threshold: float | None, accelerator: str, trust: Sequence[str] = ()
+) -> Ensemble:
+    """The ensemble of these checkpoints. `threshold=None` takes theirs. `trust`: as `checkpoint.read` takes it.
 
     Raises UserError for what is no checkpoint, and for checkpoints that prepare images in different ways.
     """
-    loaded = [checkpoint.read(path) for path in paths]
+    loaded = [checkpoint.read(path, trust) for path in paths]
     configs = [each[checkpoint.KEY]["config"] for each in loaded]
     settings = [preparation(config) for config in configs]
     for path, other in zip(paths, settings, strict=True):

@@ -38,8 +38,8 @@ MOST_WORKERS = 4  # each may hold half a GiB for the largest films
 
 @dataclass(frozen=True)
 class Options:
-    """`flips`, `threshold`, `accelerator`: as `inference.load` takes them. `segmentation`: anonymous, identified or
-    none. `batch_size` and `workers` are a matter of speed and memory."""
+    """`flips`, `threshold`, `accelerator`, `trust`: as `inference.load` takes them. `segmentation`: anonymous,
+    identified or none. `batch_size` and `workers` are a matter of speed and memory."""
 
     flips: bool
     threshold: float | None
@@ -47,6 +47,7 @@ class Options:
     accelerator: str
     batch_size: int
     workers: int | None
+    trust: Sequence[str] = ()
 
     def check(self) -> None:
         if self.segmentation not in SEGMENTATIONS:
@@ -90,7 +91,11 @@ def predict(checkpoints: Sequence[Path], given: Path, output: Path, options: Opt
 
         dicom_seg.available()
     ensemble = inference.load(
-        checkpoints, flips=options.flips, threshold=options.threshold, accelerator=options.accelerator
+        checkpoints,
+        flips=options.flips,
+        threshold=options.threshold,
+        accelerator=options.accelerator,
+        trust=options.trust,
     )
     folder = Folder(output, made_of(checkpoints, given, ensemble, options))
     with folder.at_work():

@@ -5,10 +5,7 @@ pydicom is imported with this module; `pixels.py` imports the module when the fi
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,6 +23,7 @@ from pydicom.uid import (
 
 from mammoseg.data.facts import Facts, Spacing
 from mammoseg.errors import UnreadableImage
+from mammoseg.silence import silenced
 
 # Nothing else is parsed: what describes the patient stays on the disk.
 PIXEL_TAGS = [
@@ -97,23 +95,9 @@ def read(path: Path) -> tuple[NDArray, Facts]:
             raise UnreadableImage("the header or the pixel data are damaged; copy the file again") from None
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """What these libraries warn and log quotes header values, which may be names: none gets out.
-
-    Not by itself safe in threads; inside a `quiet()` that lasts as long as they do, it is.
-    """
-    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def quiet() -> AbstractContextManager[None]:
+    """What these libraries warn and log quotes header values, which may be names: none gets out."""
+    return silenced("pydicom", "highdicom")
 
 
 def read_header(path: Path) -> FileDataset:

@@ -70,13 +70,14 @@ def read_picture(path: Path) -> NDArray:
 
 def white_is_zero(encoded: NDArray[np.uint8]) -> bool:
     """Whether this is a TIFF whose PhotometricInterpretation says that its lowest value is white, as films' may be."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(encoded[:4].tobytes())
+    file = encoded.data
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(file[:4]))
     if order is None:
         return False
     try:
-        (start,) = struct.unpack_from(f"{order}I", encoded, 4)
-        (entries,) = struct.unpack_from(f"{order}H", encoded, start)
-        tags = (struct.unpack_from(f"{order}HHIH", encoded, start + 2 + 12 * number) for number in range(entries))
+        (start,) = struct.unpack_from(f"{order}I", file, 4)
+        (entries,) = struct.unpack_from(f"{order}H", file, start)
+        tags = (struct.unpack_from(f"{order}HHIH", file, start + 2 + 12 * number) for number in range(entries))
         return any(tag == PHOTOMETRIC and value == 0 for tag, _, _, value in tags)
     except struct.error:  # a directory beyond the end: OpenCV has found its own way through it
         return False
