@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric, MetricCollection
 
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
-from mammoseg.metrics import FORMULAS, MeanOverImages, Pooled, count, reliability
+from mammoseg.metrics import FORMULAS, MeanOverImages, Pooled, count, levels, reliability
 
 Batch = dict[str, Tensor]
 
@@ -50,6 +50,7 @@ class Segmenter(lightning.LightningModule):
         self.criterion = criterion
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.threshold = threshold
         self.cut = math.log(threshold / (1 - threshold))  # on logits: no sigmoid to compute or to round
         pooled = MetricCollection({name: metric() for name, metric in FORMULAS.items()})
         means = {f"image_{name}": MeanOverImages(metric) for name, metric in FORMULAS.items()}
@@ -107,7 +108,10 @@ class Segmenter(lightning.LightningModule):
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, step: int) -> dict[str, Tensor] | None:
-        """The rows of the store, their counts (B, 4), predicted masks (B, 1, H, W), and the batch's reliability."""
+        """The rows of the store, their counts (B, 4), predicted masks (B, 1, H, W), and the batch's reliability.
+
+        `level` (B, 1, H, W): the probabilities in 256 steps, small enough to keep.
+        """
         if idle(batch):
             return None
         logits = self.finite(batch["image"])
@@ -118,6 +122,7 @@ class Segmenter(lightning.LightningModule):
             "case": batch["case"],
             "counts": count(mask_pred, batch["mask"]),
             "mask": mask_pred,
+            "level": levels(logits),
             "reliability": reliability(torch.sigmoid(logits.float()), batch["mask"]),
         }
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import nbformat
@@ -16,12 +14,10 @@ import torch
 from nbclient import NotebookClient
 from test_train import SMALL, command, succeed
 
+from browser import CHROMIUM, title
 from mammoseg import results
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 METHODS = ["au_net", "arf_net", "asp_quantile", "asp_learned", "asp_cluster", "density_asp"]
 TABLE1 = ["experiment=table1", "dataset=phantom", *SMALL, "trainer.max_epochs=2", "logger=csv", "split.fold=0,1"]
 
@@ -71,7 +67,7 @@ def test_what_was_fitted_to_the_training_part_is_in_the_checkpoint(runs: Path) -
 def test_predictions_and_calibration_agree_with_the_counts(runs: Path) -> None:
     folder = runs / "density_asp-fold0-seed0"
     rows = results.read(folder / "results.csv")
-    masks = results.read_predictions(folder / "predictions.npz")
+    masks = results.read_predictions(folder / "predictions.npz").by_case
     assert {case: int(mask.sum()) for case, mask in masks.items()} == {
         row["case"]: row["tp"] + row["fp"] for row in rows
     }
@@ -167,22 +163,7 @@ def test_the_page_opens_in_a_browser_and_its_tables_sort(report: Path, tmp_path:
     </script></body>"""
     page = tmp_path / "probe.html"
     page.write_text((report / "report.html").read_text().replace("</body>", probe))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    done = subprocess.run(
-        [
-            str(CHROMIUM),
-            *flags,
-            f"--user-data-dir={tmp_path}/profile",
-            f"--window-size={width},900",
-            "--dump-dom",
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found = json.loads(done.stdout.split("<title>")[1].split("</title>")[0])
+    found = title(page, tmp_path / "profile", width)
     assert found == {"first": "65.32", "last": "74.59", "loaded": True, "fits": True}
 
 
