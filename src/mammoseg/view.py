@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, ListConfig
 
 from mammoseg.cli import command
 from mammoseg.errors import UserError
+
+if TYPE_CHECKING:
+    from mammoseg.viewer.views import View
 
 
 @command("view")
@@ -22,12 +27,12 @@ def main(cfg: DictConfig) -> None:
 
         named = cfg.runs if isinstance(cfg.runs, ListConfig) else [cfg.runs]
         folders = [Path(str(folder)).expanduser() for folder in named]
-        views = look(folders, None if cfg.store is None else Path(cfg.store).expanduser())
+        views: Sequence[View] = look(folders, None if cfg.store is None else Path(cfg.store).expanduser())
     else:
-        from mammoseg.viewer.predicted import look_at_predictions
+        from mammoseg.viewer.predicted import PredictedView
 
         folders = [Path(cfg.predictions).expanduser()]
-        views = look_at_predictions(folders[0], None if cfg.input is None else Path(cfg.input).expanduser(), cfg.side)
+        views = [PredictedView(folders[0], None if cfg.input is None else Path(cfg.input).expanduser())]
     from mammoseg.viewer.write import write
 
     page = write(views, folders[0] / "viewer" if cfg.out is None else Path(cfg.out).expanduser())

@@ -41,12 +41,24 @@ def test_a_run_and_its_evaluation_are_found_with_their_images(run: Path, place: 
     assert first.threshold == 0.5
 
 
+def test_predictions_for_files_are_shown_with_their_mammograms(run: Path, place: Path) -> None:
+    films = next(path for path in (place / "data").rglob("AllDICOMs"))
+    succeed("predict", f"ckpt={run}/checkpoints/best.ckpt", f"input={films}", "output=found", folder=place)
+    succeed("view", "predictions=found", f"input={films}", folder=place)
+    page = (place / "found" / "viewer" / "index.html").read_text()
+    told = json.loads(page.split('id="catalogue">')[1].split("</script>")[0])
+    assert [image["name"] for image in told["images"]] == sorted(path.name for path in films.glob("*.dcm"))
+    assert "place-of-the-user" not in page
+    assert not told["truth"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ([], "either runs="),
         (["runs=outputs", "predictions=outputs"], "either runs="),
         (["runs=nowhere"], "no such folder"),
+        (["predictions=outputs/first"], "has no predictions.json; give the output folder of mammoseg.predict"),
         (["runs=outputs/first", "store=outputs"], "say where they are with store=<folder>"),
     ],
 )

@@ -252,6 +252,7 @@ async function choose(number) {
   if (fixed && note) state.heat = $("heat").checked = false;
   state.step = step ?? STEPS / 2;
   const densities = [...new Set(state.run.rows.map((row) => catalogue.images[row.image].density))].filter(Boolean).sort();
+  $("density").parentElement.hidden = !densities.length;
   options($("density"), [[NONE, "all"], ...densities.map((density) => [density, `ACR ${density}`])], NONE);
   fillList(keep);
   setStep(state.step);
