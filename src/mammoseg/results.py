@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mammoseg.data.store import Case
 from mammoseg.errors import UserError
-from mammoseg.metrics import FORMULAS
+from mammoseg.metrics import FORMULAS, levels
 
 PREDICTIONS = "predictions.npz"
 CALIBRATION = "calibration.csv"
@@ -68,7 +68,7 @@ class ResultsWriter(lightning.Callback):
         self.counts.update(zip(cases, outputs["counts"].cpu(), strict=True))
         packed = np.packbits(outputs["mask"][:, 0].cpu().numpy(), axis=2)
         self.masks.update(zip(cases, packed, strict=True))
-        self.levels.update(zip(cases, outputs["level"][:, 0].cpu().numpy(), strict=True))
+        self.levels.update(zip(cases, levels(outputs["logits"])[:, 0].cpu().numpy(), strict=True))
         self.reliability[cases[0]] = outputs["reliability"].cpu()
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -95,19 +95,21 @@ class ResultsWriter(lightning.Callback):
         # Summed in one order, whichever process had which batch: not a digit depends on it.
         reliability = torch.stack([self.reliability[n] for n in sorted(self.reliability)]).sum(dim=0)
         write_calibration(self.path.with_name(CALIBRATION), reliability)
-        write(self.path, [self.row(cases[number], self.counts[number]) for number in numbers])
+        write(self.path, [row(self.about, cases[number], self.counts[number].tolist()) for number in numbers])
 
-    def row(self, case: Case, counts: Tensor) -> Row:
-        return {
-            **self.about,
-            "case": case.case,
-            "patient": case.patient,
-            "side": case.side,
-            "view": case.view,
-            "density": case.density,
-            **dict(zip(COUNTS, counts.tolist(), strict=True)),
-            **metrics([counts.tolist()]),
-        }
+
+def row(about: Mapping[str, Any], case: Case, counts: Sequence[int]) -> Row:
+    """`about`: run, dataset, method and so on. `counts`: tp, fp, fn, tn."""
+    return {
+        **about,
+        "case": case.case,
+        "patient": case.patient,
+        "side": case.side,
+        "view": case.view,
+        "density": case.density,
+        **dict(zip(COUNTS, counts, strict=True)),
+        **metrics([counts]),
+    }
 
 
 @dataclass(frozen=True)

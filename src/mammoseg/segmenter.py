@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric, MetricCollection
 
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
-from mammoseg.metrics import FORMULAS, MeanOverImages, Pooled, count, levels, reliability
+from mammoseg.metrics import FORMULAS, MeanOverImages, Pooled, count, reliability
 
 Batch = dict[str, Tensor]
 
@@ -110,7 +110,7 @@ class Segmenter(lightning.LightningModule):
     def test_step(self, batch: Batch, step: int) -> dict[str, Tensor] | None:
         """The rows of the store, their counts (B, 4), predicted masks (B, 1, H, W), and the batch's reliability.
 
-        `level` (B, 1, H, W): the probabilities in 256 steps, small enough to keep.
+        `logits` (B, 1, H, W): for whoever wants probabilities.
         """
         if idle(batch):
             return None
@@ -122,7 +122,7 @@ class Segmenter(lightning.LightningModule):
             "case": batch["case"],
             "counts": count(mask_pred, batch["mask"]),
             "mask": mask_pred,
-            "level": levels(logits),
+            "logits": logits,
             "reliability": reliability(torch.sigmoid(logits.float()), batch["mask"]),
         }
 

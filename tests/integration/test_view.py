@@ -1,15 +1,18 @@
-"""A trained run, tested again, and both looked at by the real command."""
+"""A trained run, tested again, at native resolution too, and looked at, by the real commands."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_train import SMALL, command, succeed
 
-from mammoseg import results
+from mammoseg import native, results
+from mammoseg.data.pixels import read_pixels
+from mammoseg.data.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +44,35 @@ def test_a_run_and_its_evaluation_are_found_with_their_images(run: Path, place: 
     assert first.threshold == 0.5
 
 
+def test_native_results_are_those_of_the_predicted_masks_and_the_whole_outlines(run: Path, place: Path) -> None:
+    folder, films = place / "outputs" / "native", next((place / "data").rglob("AllDICOMs"))
+    checkpoint = f"ckpt={run}/checkpoints/best.ckpt"
+    succeed("evaluate", checkpoint, "native=true", f"hydra.run.dir={folder}", folder=place)
+    succeed("predict", checkpoint, f"input={films}", "output=masks", "segmentation=none", folder=place)
+    rows, candidates = native.read(folder)
+    store = Store.open(next((place / "data" / "prepared").glob("phantom-*")))
+    cases = {case.case: case for case in store.cases}
+    assert [row["case"] for row in rows] == [row["case"] for row in results.read(run / "results.csv")]
+    for row in rows:
+        case = cases[row["case"]]
+        (file,) = (place / "masks" / "masks").glob(f"{row['case']}_*.png")
+        mask_pred = read_pixels(file) > 0
+        assert mask_pred.shape == (int(row["height"]), int(row["width"])) == (case.height, case.width)
+        assert row["tp"] + row["fp"] == mask_pred.sum()
+        assert row["tp"] + row["fn"] == case.mass_area
+        assert row["tn"] + row["fp"] == case.height * case.width - case.mass_area
+        assert sum(one.area for one in candidates[row["case"]]) == mask_pred.sum()
+        assert (row["unit"], row["masses"] >= 1) == ("mm", True)
+        assert math.isnan(row["hd95"]) == (not mask_pred.any())
+    summary = (folder / "summary.md").read_text()
+    assert "At native resolution" in summary
+    assert "Distances between outlines, in mm" in summary
+    assert (folder / "froc.png").is_file()
+    assert "place-of-the-user" not in "".join(path.read_text() for path in folder.glob("*.csv")) + summary
+
+
 def test_predictions_for_files_are_shown_with_their_mammograms(run: Path, place: Path) -> None:
-    films = next(path for path in (place / "data").rglob("AllDICOMs"))
+    films = next((place / "data").rglob("AllDICOMs"))
     succeed("predict", f"ckpt={run}/checkpoints/best.ckpt", f"input={films}", "output=found", folder=place)
     succeed("view", "predictions=found", f"input={films}", folder=place)
     page = (place / "found" / "viewer" / "index.html").read_text()

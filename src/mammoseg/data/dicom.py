@@ -95,6 +95,12 @@ def read(path: Path) -> tuple[NDArray, Facts]:
             raise UnreadableImage("the header or the pixel data are damaged; copy the file again") from None
 
 
+def read_facts(path: Path) -> Facts:
+    """What the header says about view, side and pixel spacing; the pixels are not decoded."""
+    with quiet():
+        return facts(read_header(path))
+
+
 def quiet() -> AbstractContextManager[None]:
     """What these libraries warn and log quotes header values, which may be names: none gets out."""
     return silenced("pydicom", "highdicom")

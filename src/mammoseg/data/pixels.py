@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.data.facts import Facts
 from mammoseg.errors import UnreadableImage
 
 DICOM_SUFFIXES = (".dcm", ".dicom", "")
@@ -36,6 +37,15 @@ def read_pixels(path: Path) -> NDArray:
         return read_dicom(path)
     supported = " ".join(suffix for suffix in (*PICTURE_SUFFIXES, *DICOM_SUFFIXES) if suffix)
     raise UnreadableImage(f"format {suffix} is not supported; convert it to one of {supported}")
+
+
+def read_facts(path: Path) -> Facts:
+    """What the file says of its image beside the pixels; only DICOM says anything. Raises UnreadableImage."""
+    if path.suffix.lower() not in DICOM_SUFFIXES:
+        return Facts()
+    from mammoseg.data.dicom import read_facts as read_dicom_facts
+
+    return read_dicom_facts(path)
 
 
 def exists(path: Path) -> bool:
