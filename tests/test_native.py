@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mammoseg import native
+from mammoseg import native, results
 from mammoseg.data.mammogram import Mammogram
 from mammoseg.errors import UserError
 from mammoseg.metrics.detection import Candidate, Criterion
@@ -33,8 +33,8 @@ CANDIDATES = {
 def folder(tmp_path: Path) -> Path:
     place = {"height": 10, "width": 10, "spacing_from": ""}
     rows = [{**row, **place, **more} for row, more in zip(ROWS, MORE, strict=True)]
-    native.write(tmp_path / native.NATIVE, native.COLUMNS, rows)
-    native.write(tmp_path / native.CANDIDATES, native.OF_CANDIDATE, list(native.candidate_rows(CANDIDATES)))
+    results.write(tmp_path / native.NATIVE, rows, native.COLUMNS)
+    results.write(tmp_path / native.CANDIDATES, native.candidate_rows(CANDIDATES), native.OF_CANDIDATE)
     return tmp_path
 
 

@@ -6,8 +6,7 @@ Lies beside results.csv, whose numbers are those of the network's square.
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -102,8 +101,8 @@ class NativeWriter(lightning.Callback):
         self.progress.__exit__(None, None, None)
         numbers = sorted(self.rows)
         candidates = {self.rows[number]["case"]: self.candidates[number] for number in numbers}
-        write(self.folder / CANDIDATES, OF_CANDIDATE, candidate_rows(candidates))
-        write(self.folder / NATIVE, COLUMNS, [self.rows[number] for number in numbers])
+        results.write(self.folder / CANDIDATES, candidate_rows(candidates), OF_CANDIDATE)
+        results.write(self.folder / NATIVE, [self.rows[number] for number in numbers], COLUMNS)
 
 
 def original_mask(case: str, mammogram: Mammogram, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -125,15 +124,6 @@ def candidate_rows(candidates: Mapping[str, Sequence[Candidate]]) -> Iterator[di
     for case, found in candidates.items():
         for one in found:
             yield {"case": case, **asdict(one), "hits": " ".join(map(str, one.hits))}
-
-
-def write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    beside = path.with_suffix(".unfinished")
-    with beside.open("w", newline="") as lines:
-        table = csv.DictWriter(lines, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    os.replace(beside, path)
 
 
 def read(folder: Path) -> tuple[list[Row], dict[str, list[Candidate]]]:

@@ -6,7 +6,7 @@ import csv
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,10 +177,10 @@ def read_calibration(path: Path) -> Tensor:
     return torch.from_numpy(np.loadtxt(path, delimiter=",", skiprows=1))
 
 
-def write(path: Path, rows: Sequence[Row]) -> None:
+def write(path: Path, rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> None:
     beside = path.with_suffix(".unfinished")
     with beside.open("w", newline="") as lines:
-        table = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
+        table = csv.DictWriter(lines, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
     os.replace(beside, path)

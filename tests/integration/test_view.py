@@ -74,7 +74,12 @@ def test_native_results_are_those_of_the_predicted_masks_and_the_whole_outlines(
 def test_predictions_for_files_are_shown_with_their_mammograms(run: Path, place: Path) -> None:
     films = next((place / "data").rglob("AllDICOMs"))
     succeed("predict", f"ckpt={run}/checkpoints/best.ckpt", f"input={films}", "output=found", folder=place)
-    succeed("view", "predictions=found", f"input={films}", folder=place)
+    browser = place / "browser.sh"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {place}/opened\n')
+    browser.chmod(0o755)
+    done = command("view", "predictions=found", f"input={films}", "open=true", folder=place, BROWSER=str(browser))
+    assert done.returncode == 0, done.stderr
+    assert (place / "opened").read_text().strip() == (place / "found" / "viewer" / "index.html").as_uri()
     page = (place / "found" / "viewer" / "index.html").read_text()
     told = json.loads(page.split('id="catalogue">')[1].split("</script>")[0])
     assert [image["name"] for image in told["images"]] == sorted(path.name for path in films.glob("*.dcm"))
@@ -85,8 +90,8 @@ def test_predictions_for_files_are_shown_with_their_mammograms(run: Path, place:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "either runs="),
-        (["runs=outputs", "predictions=outputs"], "either runs="),
+        ([], "say what to look at: either runs="),
+        (["runs=outputs", "predictions=outputs"], "say what to look at: either runs="),
         (["runs=nowhere"], "no such folder"),
         (["predictions=outputs/first"], "has no predictions.json; give the output folder of mammoseg.predict"),
         (["runs=outputs/first", "store=outputs"], "say where they are with store=<folder>"),

@@ -57,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_masks_and_probabilities_fit_the_reduced_image(folder: Path, films: Path) -> None:
     view = PredictedView(folder, films)
-    assert (view.label, view.threshold, len(view)) == ("found", 0.3, 2)
+    assert (view.label, view.threshold, len(view)) == ("predictions", 0.3, 2)
     first, second = view.items()
     for array in (first.image, first.mask, first.levels):
         assert array is not None

@@ -30,7 +30,8 @@ def publish(folder: Path, criterion: Criterion) -> str:
     return "\n".join(
         [
             "\n## At native resolution\n",
-            "Predictions put back onto the original pixels, and compared there with the original outlines.\n",
+            "Predictions put back onto the original pixels, and compared there with the original outlines. "
+            "Pooled numbers weigh an image by its pixels.\n",
             tables.markdown(rows),
             *(distances(rows, unit) for unit in sorted({row["unit"] for row in rows})),
             detections(curves, criterion),
@@ -86,11 +87,12 @@ def draw(curves: dict[str, Froc]) -> Figure:
         if not len(froc.best):
             continue
         false, found = froc.curve()
-        # No interpolation: until the next false positive is afforded, nothing more is found.
-        beyond = max(reach, float(false[-1]))
-        steps = np.append(false, beyond), np.append(found, found[-1])
         width, style = (2.2, "-") if what == "all" else (1.0, "--")
-        axis.step(*steps, style, where="post", linewidth=width, label=f"{what} ({len(froc.best)} masses)")
+        # No interpolation: until the next false positive is afforded, nothing more is found. A dot ends the curve.
+        (line,) = axis.step(
+            false, found, style, where="post", linewidth=width, label=f"{what} ({len(froc.best)} masses)"
+        )
+        axis.plot(false[-1], found[-1], "o", color=line.get_color(), markersize=2 + 2 * width)
     axis.set(xlabel="false positives per image", ylabel="sensitivity: share of the masses that is hit")
     axis.set(xlim=(0, reach), ylim=(0, 1))
     axis.set_xticks([0, *RATES])

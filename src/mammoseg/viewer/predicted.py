@@ -37,7 +37,7 @@ class PredictedView:
             raise UserError(f"input={given}: no such file or folder; give what the predictions were made from")
         self.folder = folder
         self.given = given
-        self.label = folder.resolve().name
+        self.label = "predictions"  # not the folder's name, which may be anything
         self.note = REDUCED if given is not None else OVERLAYS + REDUCED
         try:
             self.threshold: float | None = float(json.loads((folder / NAME).read_text())["made_of"]["threshold"])
