@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_train import SMALL, command, succeed
+from test_train import command, succeed
 
 from mammoseg import native, results
 from mammoseg.data.pixels import read_pixels
@@ -16,27 +16,22 @@ from mammoseg.data.store import Store
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("place-of-the-user")
+def place(trained: Path) -> Path:
+    return trained.parent
 
 
-@pytest.fixture(scope="module")
-def run(place: Path) -> Path:
-    succeed("train", *SMALL, "trainer.max_epochs=2", "logger=csv", "hydra.run.dir=outputs/first", folder=place)
-    return place / "outputs" / "first"
-
-
-def test_a_run_and_its_evaluation_are_found_with_their_images(run: Path, place: Path) -> None:
-    again = "outputs/evaluate/again"
-    succeed("evaluate", "ckpt=outputs/first/checkpoints/best.ckpt", f"hydra.run.dir={again}", folder=place)
-    said = succeed("view", "runs=outputs", folder=place)
-    assert "written to outputs/viewer/index.html" in said
-    page = (place / "outputs" / "viewer" / "index.html").read_text()
+def test_a_run_and_its_evaluation_are_found_with_their_images(trained: Path, place: Path) -> None:
+    succeed("evaluate", "ckpt=run/checkpoints/best.ckpt", "hydra.run.dir=evaluate/again", folder=place)
+    said = succeed("view", "runs=[evaluate,run]", folder=place)
+    assert "written to evaluate/viewer/index.html" in said
+    page = (place / "evaluate" / "viewer" / "index.html").read_text()
     told = json.loads(page.split('id="catalogue">')[1].split("</script>")[0])
-    assert [one["label"].split(" ")[1] for one in told["runs"]] == ["(evaluate/again)", "(first)"]
-    assert len(told["images"]) == len(results.read(run / "results.csv"))
-    assert "place-of-the-user" not in page
-    first, second = (results.read_predictions(folder / "predictions.npz") for folder in (run, place / again))
+    assert [one["label"].split(" ")[1] for one in told["runs"]] == ["(again)", "(run)"]
+    assert len(told["images"]) == len(results.read(trained / "results.csv"))
+    assert str(place) not in page
+    first, second = (
+        results.read_predictions(folder / "predictions.npz") for folder in (trained, place / "evaluate" / "again")
+    )
     assert first.levels is not None
     assert second.levels is not None
     np.testing.assert_array_equal(first.levels, second.levels)
@@ -44,15 +39,15 @@ def test_a_run_and_its_evaluation_are_found_with_their_images(run: Path, place: 
     assert first.threshold == 0.5
 
 
-def test_native_results_are_those_of_the_predicted_masks_and_the_whole_outlines(run: Path, place: Path) -> None:
-    folder, films = place / "outputs" / "native", next((place / "data").rglob("AllDICOMs"))
-    checkpoint = f"ckpt={run}/checkpoints/best.ckpt"
+def test_native_results_are_those_of_the_predicted_masks_and_the_whole_outlines(trained: Path, place: Path) -> None:
+    folder, films = place / "native", next((place / "data").rglob("AllDICOMs"))
+    checkpoint = "ckpt=run/checkpoints/best.ckpt"
     succeed("evaluate", checkpoint, "native=true", f"hydra.run.dir={folder}", folder=place)
     succeed("predict", checkpoint, f"input={films}", "output=masks", "segmentation=none", folder=place)
     rows, candidates = native.read(folder)
     store = Store.open(next((place / "data" / "prepared").glob("phantom-*")))
     cases = {case.case: case for case in store.cases}
-    assert [row["case"] for row in rows] == [row["case"] for row in results.read(run / "results.csv")]
+    assert [row["case"] for row in rows] == [row["case"] for row in results.read(trained / "results.csv")]
     for row in rows:
         case = cases[row["case"]]
         (file,) = (place / "masks" / "masks").glob(f"{row['case']}_*.png")
@@ -68,12 +63,12 @@ def test_native_results_are_those_of_the_predicted_masks_and_the_whole_outlines(
     assert "At native resolution" in summary
     assert "Distances between outlines, in mm" in summary
     assert (folder / "froc.png").is_file()
-    assert "place-of-the-user" not in "".join(path.read_text() for path in folder.glob("*.csv")) + summary
+    assert str(place) not in "".join(path.read_text() for path in folder.glob("*.csv")) + summary
 
 
-def test_predictions_for_files_are_shown_with_their_mammograms(run: Path, place: Path) -> None:
+def test_predictions_for_files_are_shown_with_their_mammograms(trained: Path, place: Path) -> None:
     films = next((place / "data").rglob("AllDICOMs"))
-    succeed("predict", f"ckpt={run}/checkpoints/best.ckpt", f"input={films}", "output=found", folder=place)
+    succeed("predict", "ckpt=run/checkpoints/best.ckpt", f"input={films}", "output=found", folder=place)
     browser = place / "browser.sh"
     browser.write_text(f'#!/bin/sh\necho "$1" > {place}/opened\n')
     browser.chmod(0o755)
@@ -83,7 +78,7 @@ def test_predictions_for_files_are_shown_with_their_mammograms(run: Path, place:
     page = (place / "found" / "viewer" / "index.html").read_text()
     told = json.loads(page.split('id="catalogue">')[1].split("</script>")[0])
     assert [image["name"] for image in told["images"]] == sorted(path.name for path in films.glob("*.dcm"))
-    assert "place-of-the-user" not in page
+    assert str(place) not in page
     assert not told["truth"]
 
 
@@ -91,15 +86,15 @@ def test_predictions_for_files_are_shown_with_their_mammograms(run: Path, place:
     ("arguments", "said"),
     [
         ([], "say what to look at: either runs="),
-        (["runs=outputs", "predictions=outputs"], "say what to look at: either runs="),
+        (["runs=run", "predictions=run"], "say what to look at: either runs="),
         (["runs=nowhere"], "no such folder"),
-        (["predictions=outputs/first"], "has no predictions.json; give the output folder of mammoseg.predict"),
-        (["runs=outputs/first", "store=outputs"], "say where they are with store=<folder>"),
+        (["predictions=run"], "has no predictions.json; give the output folder of mammoseg.predict"),
+        (["runs=run", "store=native"], "say where they are with store=<folder>"),
     ],
 )
-def test_mistakes_end_in_one_sentence(run: Path, place: Path, arguments: list[str], said: str) -> None:
+def test_mistakes_end_in_one_sentence(trained: Path, place: Path, arguments: list[str], said: str) -> None:
     done = command("view", *arguments, folder=place)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (run / "viewer").exists()
+    assert not (trained / "viewer").exists()
