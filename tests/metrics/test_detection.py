@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,7 +113,9 @@ def test_nothing_to_find_and_nothing_found() -> None:
     assert [list(each) for each in Froc.of([([], 2)]).curve()] == [[0], [0]]
 
 
-@pytest.mark.parametrize("wrong", [{"hit": "center"}, {"above": 0.0}, {"above": 1}, {"iou": 0}, {"iou": 1.1}])
-def test_settings_outside_the_choices_are_refused(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"hit": "center"}, {"above": 0.0}, {"above": 1}, {"above": "low"}, {"iou": 0}, {"iou": 1.1}]
+)
+def test_settings_outside_the_choices_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=f"detection.{next(iter(wrong))}="):
-        Criterion(**wrong)  # type: ignore[arg-type]
+        Criterion(**wrong)

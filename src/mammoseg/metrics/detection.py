@@ -35,9 +35,9 @@ class Criterion:
     def __post_init__(self) -> None:
         if self.hit not in ("centre", "iou"):
             raise UserError(f"detection.hit={self.hit}, but the choices are centre and iou")
-        if self.above is not None and not 0 < self.above < 1:
+        if self.above is not None and not (isinstance(self.above, int | float) and 0 < self.above < 1):
             raise UserError(f"detection.above={self.above}, but a probability lies between 0 and 1")
-        if not 0 < self.iou <= 1:
+        if not (isinstance(self.iou, int | float) and 0 < self.iou <= 1):
             raise UserError(f"detection.iou={self.iou}, but it lies above 0 and is 1 at most")
 
     @property
