@@ -14,7 +14,7 @@ import torch
 from nbclient import NotebookClient
 from test_train import SMALL, command, succeed
 
-from browser import CHROMIUM, title
+from browser import CHROMIUM, Browser
 from mammoseg import results
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -150,8 +150,7 @@ def test_the_dashboard_is_specified_offline(place: Path) -> None:
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_opens_in_a_browser_and_its_tables_sort(report: Path, tmp_path: Path, width: int) -> None:
-    """The page's own script is driven by a second one, whose findings come back in the document."""
-    probe = """<script>
+    probe = """
       const table = document.querySelector("#the-paper-s-table table");
       table.tHead.rows[0].cells[2].querySelector("button").click();
       const first = table.tBodies[0].rows[0].cells[2].textContent;
@@ -159,11 +158,10 @@ def test_the_page_opens_in_a_browser_and_its_tables_sort(report: Path, tmp_path:
       const last = table.tBodies[0].rows[0].cells[2].textContent;
       const loaded = [...document.images].every((image) => image.naturalWidth > 0);
       const fits = document.documentElement.scrollWidth <= window.innerWidth;
-      document.title = JSON.stringify({ first, last, loaded, fits });
-    </script></body>"""
-    page = tmp_path / "probe.html"
-    page.write_text((report / "report.html").read_text().replace("</body>", probe))
-    found = title(page, tmp_path / "profile", width)
+      return { first, last, loaded, fits };
+    """
+    with Browser(tmp_path / "profile") as browser:
+        found = browser.run(report / "report.html", probe, width)
     assert found == {"first": "65.32", "last": "74.59", "loaded": True, "fits": True}
 
 

@@ -10,23 +10,20 @@ import pytest
 from numpy.typing import NDArray
 from viewer_files import draw_run, draw_store
 
-from browser import CHROMIUM, title
+from browser import CHROMIUM, Browser
 from mammoseg.viewer.runs import look
 from mammoseg.viewer.write import write
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 CASES = ["a", "b", "c", "d", "e", "f"]
-# `steps`: statements of the page's user; `see` notes down what the page shows.
-PROBE = """<script>
+# `see` notes down what the page shows; `until` waits for it.
+PROBE = """
 const seen = {};
-// The browser's clock is a virtual one that runs ahead of other threads' work; a picture to decode keeps it back.
-const speck = document.createElement("canvas").toDataURL();
-const wait = async () => { await decoded(speck); await new Promise((go) => setTimeout(go, 5)); };
 const until = async (holds) => {
   for (let n = 0; !holds(); n += 1) {
-    if (n === 4000) throw new Error(`waited in vain: ${holds}`);
-    await wait();
+    if (n === 1200) throw new Error(`waited in vain: ${holds}`);
+    await new Promise((go) => setTimeout(go, 25));
   }
 };
 const settled = (place) => until(() => $("told").textContent.startsWith(`${place} of `) && $("panels").children.length);
@@ -59,20 +56,14 @@ const colours = (canvas) => {
   }
   return found;
 };
-(async () => {
-  await settled(1);
-  %s
-  document.title = JSON.stringify(seen);
-})().catch((error) => { document.title = JSON.stringify({ error: String(error) }); });
-</script></body>"""
+await settled(1);
+"""
 
 
 def drive(viewer: Path, steps: str, profile: Path, width: int = 1280) -> dict[str, Any]:
-    page = viewer / "probe.html"
-    page.write_text((viewer / "index.html").read_text().replace("</body>", PROBE.replace("%s", steps)))
-    found = title(page, profile, width, "--virtual-time-budget=600000")
-    assert "error" not in found, found
-    return found
+    """What the page showed during `steps`, statements of its user."""
+    with Browser(profile) as browser:
+        return browser.run(viewer / "index.html", f"{PROBE} {steps} return seen;", width)
 
 
 def values(pred: NDArray[np.bool_], true: NDArray[np.bool_]) -> list[str]:
