@@ -44,15 +44,22 @@ const see = (name, more = {}) => {
     ...more,
   };
 };
-// Whether any pixel is distinctly green, blue, or of the heat-map's red.
+// The box around the pixels that are distinctly green, blue, or of the heat-map's red, in pixels of the image.
 const colours = (canvas) => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  const found = { green: false, blue: false, red: false };
+  const found = { green: null, blue: null, red: null };
+  const add = (name, x, y) => {
+    const [left, top, right, bottom] = found[name] || [x, y, x, y];
+    const [toX, toY] = [x + 1 / SCALE, y + 1 / SCALE];
+    found[name] = [Math.min(left, x), Math.min(top, y), Math.max(right, toX), Math.max(bottom, toY)];
+  };
+  const SCALE = canvas.width / 48;
   for (let at = 0; at < data.length; at += 4) {
     const [r, g, b] = [data[at], data[at + 1], data[at + 2]];
-    found.green ||= g > r + 80 && g > b + 80;
-    found.blue ||= b > r + 80 && b > g + 80;
-    found.red ||= r > g + 40 && r > b + 10;
+    const [x, y] = [((at / 4) % canvas.width) / SCALE, Math.floor(at / 4 / canvas.width) / SCALE];
+    if (g > r + 80 && g > b + 80) add("green", x, y);
+    if (b > r + 80 && b > g + 80) add("blue", x, y);
+    if (r > g + 40 && r > b + 10) add("red", x, y);
   }
   return found;
 };
@@ -64,6 +71,12 @@ def drive(viewer: Path, steps: str, profile: Path, width: int = 1280) -> dict[st
     """What the page showed during `steps`, statements of its user."""
     with Browser(profile) as browser:
         return browser.run(viewer / "index.html", f"{PROBE} {steps} return seen;", width)
+
+
+def box(mask: NDArray[np.bool_]) -> list[int]:
+    """Left, top, right and bottom of the pixels' outer edges."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
 
 
 def values(pred: NDArray[np.bool_], true: NDArray[np.bool_]) -> list[str]:
@@ -84,7 +97,8 @@ def test_numbers_pictures_and_keys(tmp_path: Path, width: int) -> None:
       press("j"); await settled(2); press("ArrowDown"); await settled(3); press("k"); await settled(2);
       put("threshold", 64, "input"); see("quarter");
       press("]"); see("above"); press("["); press("r"); see("back");
-      press("p"); see("truth only"); press("g"); press("p"); see("prediction only"); press("p");
+      press("p"); see("truth only"); press("g"); press("p"); see("prediction only");
+      put("threshold", 200, "input"); see("high"); press("r"); press("p");
       see("neither"); press("h"); see("heat"); press("h"); press("g"); press("p");
       put("density", "2", "change"); await settled(1); see("density 2");
       put("density", "", "change"); put("order", "low", "change"); see("lowest first");
@@ -105,7 +119,7 @@ def test_numbers_pictures_and_keys(tmp_path: Path, width: int) -> None:
         *values(one.levels >= 128, truths),
     ]
     assert seen["start"]["scores"] == [values(one.levels[n] >= 128, truths[n])[0] for n in range(len(CASES))]
-    for name, step in (("quarter", 64), ("above", 66), ("back", 128)):
+    for name, step in (("quarter", 64), ("above", 66), ("back", 128), ("high", 200)):
         expected = [*values(one.levels[1] >= step, truths[1]), *values(one.levels >= step, truths)]
         assert seen[name]["panels"][0]["values"] == expected, name
     assert [seen[name]["threshold"] for name in ("quarter", "back")] == ["0.25", "0.5"]
@@ -116,7 +130,18 @@ def test_numbers_pictures_and_keys(tmp_path: Path, width: int) -> None:
         ("neither", False, False, False),
         ("heat", False, False, True),
     ):
-        assert seen[name]["panels"][0]["colours"] == {"green": green, "blue": blue, "red": red}, name
+        found = seen[name]["panels"][0]["colours"]
+        assert {colour: place is not None for colour, place in found.items()} == {
+            "green": green,
+            "blue": blue,
+            "red": red,
+        }, name
+    for name, colour, mask in (
+        ("truth only", "green", truths[1]),
+        ("prediction only", "blue", one.levels[1] >= 128),
+        ("high", "blue", one.levels[1] >= 200),
+    ):
+        np.testing.assert_allclose(seen[name]["panels"][0]["colours"][colour], box(mask), atol=0.15, err_msg=name)
     assert seen["density 2"]["list"] == ["b", "f"]
     assert seen["density 2"]["panels"][0]["values"][3:] == values(one.levels[[1, 5]] >= 128, truths[[1, 5]])
     assert [float(score) for score in seen["lowest first"]["scores"]] == sorted(map(float, seen["start"]["scores"]))
@@ -140,7 +165,7 @@ def test_a_run_of_an_earlier_version_says_what_to_do(tmp_path: Path) -> None:
     assert seen["fixed"]
     assert "python -m mammoseg.evaluate" in seen["panels"][0]["note"]
     assert seen["panels"][0]["values"][3:] == values(old.levels >= 128, truths)
-    assert seen["panels"][0]["colours"] == {"green": True, "blue": True, "red": False}
+    assert [name for name, place in seen["panels"][0]["colours"].items() if place is not None] == ["green", "blue"]
 
 
 def test_a_missing_data_file_is_told(tmp_path: Path) -> None:

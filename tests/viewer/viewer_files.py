@@ -77,8 +77,8 @@ def draw_run(
 ) -> Drawn:
     """`old`: predictions.npz as earlier versions wrote it."""
     random = np.random.default_rng(seed)
-    noise = random.integers(-30, 30, truths.shape)
-    levels = (np.where(np.roll(truths, seed, axis=1), 200, 30) + noise).astype(np.uint8)
+    noise = random.integers(-60, 60, truths.shape)  # so that every step of the threshold changes something
+    levels = (np.where(np.roll(truths, seed, axis=1), 180, 65) + noise).astype(np.uint8)
     masks = levels >= round(256 * threshold)
     folder.mkdir(parents=True)
     packed = np.packbits(masks, axis=2)
