@@ -17,7 +17,7 @@ $(INSTALLED): pyproject.toml constraints.txt hatch_build.py
 	  { echo "mammoseg needs Python 3.11 or newer; say which with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codecs,tensorboard,joblib,slurm,hpo,dashboard,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codecs,dicom,export,tensorboard,joblib,slurm,hpo,dashboard,dev]'
 	@touch $@
 
 demo: setup ## train on synthetic mammograms and show what came out

@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning
 import torch
+import yaml
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from mammoseg.errors import UserError
 
 KEY = "mammoseg"
+WEIGHTS, CONFIG = "model.safetensors", "config.yaml"  # of an exported one
 SECTIONS = (
     *("dataset", "split", "augment", "model", "loss", "optimizer", "scheduler", "trainer"),
     *("batch_size", "num_workers", "seed", "threshold", "channels_last", "compile"),
@@ -96,29 +98,62 @@ def replaced(node: Any, old: str, new: str) -> Any:
 
 
 def read(path: Path, trust: Sequence[str] | None = ()) -> dict[str, Any]:
-    """The checkpoint at `path`, loaded with weights_only=True. Raises UserError if it is no checkpoint of ours.
+    """The checkpoint at `path`, loaded with weights_only=True, or what `mammoseg.export` made of one.
 
     `trust`: modules that may be called to rebuild it besides ours, torch's and MONAI's; None where it is not rebuilt.
+    Raises UserError if it is no checkpoint of ours.
     """
+    path = file_of(path)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; give the path of a checkpoints/best.ckpt or last.ckpt")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler meets: the file is no checkpoint
-        raise UserError(
-            f"{path}: not a checkpoint that can be loaded safely (weights only); train one with mammoseg.train"
-        ) from error
+    checkpoint = read_exported(path) if path.suffix == Path(WEIGHTS).suffix else read_pickled(path)
     if not isinstance(checkpoint, dict) or KEY not in checkpoint:
         raise UserError(f"{path}: not a checkpoint of mammoseg; train one with mammoseg.train")
+    try:
+        called = list(targets([checkpoint[KEY]["config"][section] for section in REBUILT]))
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: its config is not that of a run of mammoseg; train one with mammoseg.train"
+        ) from error
     if trust is not None:
         trusted = (*TRUSTED, *(f"{module}." for module in trust))
-        for target in targets([checkpoint[KEY]["config"][section] for section in REBUILT]):
+        for target in called:
             if not target.startswith(trusted):
                 raise UserError(
                     f"{path}: its config wants to call {target}, which is not on the list of trusted parts; if you "
                     f"know that code, say trust=[{target.partition('.')[0]}]"
                 )
     return checkpoint
+
+
+def file_of(path: Path) -> Path:
+    """Of an exported checkpoint its folder may be given."""
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def read_pickled(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler meets: the file is no checkpoint
+        raise UserError(
+            f"{path}: not a checkpoint that can be loaded safely (weights only); train one with mammoseg.train"
+        ) from error
+
+
+def read_exported(path: Path) -> dict[str, Any]:
+    """Weights without a training's state, with the config in a file beside them."""
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise UserError(f"{path}: reading it needs safetensors: pip install 'mammoseg[export]'") from error
+    beside = path.with_name(CONFIG)
+    if not beside.is_file():
+        raise UserError(f"{path}: {CONFIG} is not beside it; keep the files that mammoseg.export wrote together")
+    try:
+        weights, carried = load_file(path), yaml.safe_load(beside.read_bytes())
+    except Exception as error:  # safetensors and yaml have many types for a damaged file
+        raise UserError(f"{path}, or {CONFIG} beside it, is damaged; export the checkpoint again") from error
+    return {KEY: carried, "state_dict": {f"net.{name}": value for name, value in weights.items()}}
 
 
 def targets(node: Any) -> Iterator[str]:

@@ -22,12 +22,13 @@ from omegaconf.errors import OmegaConfBaseException
 from mammoseg import distributed, sweep
 from mammoseg.errors import UserError
 
-ANOTHER = "or choose another folder (hydra.run.dir, dataset.store)"
+ANOTHER = "or choose another folder (hydra.run.dir, dataset.store, output)"
 DISK = {
     errno.ENOSPC: f"free some space, {ANOTHER}",
     errno.EDQUOT: f"free some space, {ANOTHER}",
     errno.EFBIG: f"raise the limit on the size of files, {ANOTHER}",
-    errno.ENOTDIR: "choose a folder (hydra.run.dir, dataset.store)",
+    errno.ENOTDIR: "choose a folder (hydra.run.dir, dataset.store, output)",
+    errno.EEXIST: "choose a folder (hydra.run.dir, dataset.store, output)",
     errno.EACCES: f"check the permissions, {ANOTHER}",
     errno.EPERM: f"check the permissions, {ANOTHER}",
     errno.EROFS: f"make it writable, {ANOTHER}",

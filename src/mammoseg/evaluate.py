@@ -14,7 +14,12 @@ from mammoseg.cli import command
 def main(cfg: DictConfig) -> None:
     from mammoseg.evaluation import evaluate  # heavy imports here: --help must not wait for torch
 
-    evaluate(Path(cfg.ckpt).expanduser(), cfg.root, cfg.store, Path(HydraConfig.get().runtime.output_dir))
+    criterion = None
+    if cfg.native:
+        from mammoseg.metrics.detection import Criterion
+
+        criterion = Criterion(**cfg.detection)
+    evaluate(Path(cfg.ckpt).expanduser(), cfg.root, cfg.store, Path(HydraConfig.get().runtime.output_dir), criterion)
 
 
 if __name__ == "__main__":

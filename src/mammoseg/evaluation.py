@@ -8,19 +8,25 @@ from typing import Any
 
 import lightning
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from mammoseg import checkpoint, results
+from mammoseg import checkpoint, native, results
 from mammoseg.errors import UserError
+from mammoseg.metrics.detection import Criterion
+from mammoseg.report import native as report
 from mammoseg.report import tables
 from mammoseg.run import build_datamodule, build_segmenter, quiet
 
 log = logging.getLogger(__name__)
 
 
-def evaluate(path: Path, root: str | None, store: str | None, folder: Path) -> list[results.Row]:
+def evaluate(
+    path: Path, root: str | None, store: str | None, folder: Path, criterion: Criterion | None = None
+) -> list[results.Row]:
     """Test the checkpoint at `path` on its own test part; writes results.csv and summary.md into `folder`.
 
+    With `criterion`, what counts as a detection, also at native resolution: native.csv, candidates.csv, froc.png.
     Where the run's results.csv stands beside the checkpoint, the two are compared and the outcome is told.
     Raises UserError for a file that is no checkpoint, or where the dataset is not known.
     """
@@ -33,14 +39,24 @@ def evaluate(path: Path, root: str | None, store: str | None, folder: Path) -> l
     datamodule = build_datamodule(cfg)
     segmenter = build_segmenter(cfg)
     segmenter.load_state_dict(loaded["state_dict"])
-    writer = results.ResultsWriter(folder / "results.csv", loaded[checkpoint.KEY]["about"])
+    about = loaded[checkpoint.KEY]["about"]
+    writers: list[Callback] = [results.ResultsWriter(folder / "results.csv", about)]
+    if criterion is not None:
+        datamodule.setup()  # a wrong folder ends here
+        writers.append(native.NativeWriter(folder, about, datamodule.dataset, criterion))
     trainer: lightning.Trainer = instantiate(
-        cfg.trainer, callbacks=[writer], logger=False, enable_progress_bar=False, enable_checkpointing=False
+        cfg.trainer, callbacks=writers, logger=False, enable_progress_bar=False, enable_checkpointing=False
     )
     trainer.test(segmenter, datamodule=datamodule, verbose=False)
     rows = results.read(folder / "results.csv")
-    (folder / "summary.md").write_text(tables.markdown(rows))
+    summary = tables.markdown(rows)
+    if criterion is not None:
+        summary += report.publish(folder, criterion)
+    (folder / "summary.md").write_text(summary)
     tables.show(rows, folder)
+    if criterion is not None:
+        tables.show(native.read(folder)[0], folder, "at native resolution, in %")
+        print(summary[summary.index("\nDistances") :])
     compare(rows, run_folder / "results.csv")
     return rows
 

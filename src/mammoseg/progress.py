@@ -42,11 +42,11 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.bar.stop()
 
-    def advance(self) -> None:
-        self.done += 1
+    def advance(self, by: int = 1) -> None:
+        self.done += by
         now = time.monotonic()
         rate = self.done / max(now - self.started, 1e-9)
-        self.bar.update(self.task, advance=1, rate=f"{rate:.1f} {self.unit}/s")
+        self.bar.update(self.task, advance=by, rate=f"{rate:.1f} {self.unit}/s")
         if self.bar.disable and now - self.line > LINE_EVERY:
             self.line = now
             left = (self.total - self.done) / rate

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mammoseg.data.store import Case
-from mammoseg.metrics import FORMULAS
+from mammoseg.errors import UserError
+from mammoseg.metrics import FORMULAS, levels
 
 PREDICTIONS = "predictions.npz"
 CALIBRATION = "calibration.csv"
@@ -33,7 +37,7 @@ Row = dict[str, Any]
 class ResultsWriter(lightning.Callback):
     """Collects what `test_step` returns and writes results.csv when the test ends, whole or not at all.
 
-    Beside it: predictions.npz, the predicted masks, and calibration.csv, what probabilities were worth.
+    Beside it: predictions.npz, the predicted masks and probabilities, and calibration.csv, what the latter were worth.
     `about`: run, dataset, method, fold, seed and so on, the same for each row. Rows stand in the store's order.
     """
 
@@ -45,6 +49,7 @@ class ResultsWriter(lightning.Callback):
     def start(self) -> None:
         self.counts: dict[int, Tensor] = {}
         self.masks: dict[int, NDArray[np.uint8]] = {}
+        self.levels: dict[int, NDArray[np.uint8]] = {}
         self.reliability: dict[int, Tensor] = {}
 
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -63,14 +68,16 @@ class ResultsWriter(lightning.Callback):
         self.counts.update(zip(cases, outputs["counts"].cpu(), strict=True))
         packed = np.packbits(outputs["mask"][:, 0].cpu().numpy(), axis=2)
         self.masks.update(zip(cases, packed, strict=True))
+        self.levels.update(zip(cases, levels(outputs["logits"])[:, 0].cpu().numpy(), strict=True))
         self.reliability[cases[0]] = outputs["reliability"].cpu()
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Each process has tested its own batches."""
         if trainer.world_size > 1:
             parts: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(parts, (self.counts, self.masks, self.reliability))
-            for whole, *others in zip((self.counts, self.masks, self.reliability), *parts, strict=True):
+            collected: tuple[dict[int, Any], ...] = (self.counts, self.masks, self.levels, self.reliability)
+            torch.distributed.all_gather_object(parts, collected)
+            for whole, *others in zip(collected, *parts, strict=True):
                 for other in others:
                     whole.update(other)
 
@@ -79,38 +86,80 @@ class ResultsWriter(lightning.Callback):
         cases: Sequence[Case] = trainer.datamodule.store.cases  # type: ignore[attr-defined]
         numbers = sorted(self.counts)
         write_predictions(
-            self.path.with_name(PREDICTIONS), [cases[n].case for n in numbers], [self.masks[n] for n in numbers]
+            self.path.with_name(PREDICTIONS),
+            [cases[n].case for n in numbers],
+            [self.masks[n] for n in numbers],
+            [self.levels[n] for n in numbers],
+            pl_module.threshold,  # type: ignore[arg-type]
         )
         # Summed in one order, whichever process had which batch: not a digit depends on it.
         reliability = torch.stack([self.reliability[n] for n in sorted(self.reliability)]).sum(dim=0)
         write_calibration(self.path.with_name(CALIBRATION), reliability)
-        write(self.path, [self.row(cases[number], self.counts[number]) for number in numbers])
-
-    def row(self, case: Case, counts: Tensor) -> Row:
-        return {
-            **self.about,
-            "case": case.case,
-            "patient": case.patient,
-            "side": case.side,
-            "view": case.view,
-            "density": case.density,
-            **dict(zip(COUNTS, counts.tolist(), strict=True)),
-            **metrics([counts.tolist()]),
-        }
+        write(self.path, [row(self.about, cases[number], self.counts[number].tolist()) for number in numbers])
 
 
-def write_predictions(path: Path, cases: Sequence[str], packed: Sequence[NDArray[np.uint8]]) -> None:
-    """cases (N,) and masks (N, H, W / 8), eight pixels a byte."""
+def row(about: Mapping[str, Any], case: Case, counts: Sequence[int]) -> Row:
+    """`about`: run, dataset, method and so on. `counts`: tp, fp, fn, tn."""
+    return {
+        **about,
+        "case": case.case,
+        "patient": case.patient,
+        "side": case.side,
+        "view": case.view,
+        "density": case.density,
+        **dict(zip(COUNTS, counts, strict=True)),
+        **metrics([counts]),
+    }
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run predicted for its test images, in the order of `cases`.
+
+    `masks` (N, H, W) bool: probability above `threshold`, exactly. `levels` (N, H, W) uint8: probabilities as
+    `metrics.levels` gives them; None, as `threshold` is, in files of earlier versions, which kept masks only.
+    """
+
+    cases: list[str]
+    masks: NDArray[np.bool_]
+    levels: NDArray[np.uint8] | None
+    threshold: float | None
+
+    @property
+    def by_case(self) -> dict[str, NDArray[np.bool_]]:
+        """Predicted mask (H, W) by case."""
+        return dict(zip(self.cases, self.masks, strict=True))
+
+
+def write_predictions(
+    path: Path,
+    cases: Sequence[str],
+    packed: Sequence[NDArray[np.uint8]],
+    levels: Sequence[NDArray[np.uint8]],
+    threshold: float,
+) -> None:
+    """cases (N,), masks (N, H, W / 8), eight pixels a byte, levels (N, H, W) and the threshold of the masks."""
     beside = path.with_suffix(".unfinished.npz")
-    np.savez_compressed(beside, cases=np.array(cases), masks=np.stack(packed))
+    np.savez_compressed(
+        beside, cases=np.array(cases), masks=np.stack(packed), levels=np.stack(levels), threshold=threshold
+    )
     os.replace(beside, path)
 
 
-def read_predictions(path: Path) -> dict[str, NDArray[np.bool_]]:
-    """Predicted mask (H, W) by case."""
-    with np.load(path) as stored:
-        masks = np.unpackbits(stored["masks"], axis=2).astype(bool)
-        return dict(zip(stored["cases"].tolist(), masks, strict=True))
+def read_predictions(path: Path) -> Predictions:
+    """Raises UserError for a damaged file."""
+    try:
+        with path.open("rb") as file, np.load(file) as stored:  # numpy would leave a damaged file open
+            masks = np.unpackbits(stored["masks"], axis=2).astype(bool)
+            kept = "levels" in stored
+            return Predictions(
+                stored["cases"].tolist(),
+                masks,
+                stored["levels"] if kept else None,
+                float(stored["threshold"]) if kept else None,
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: damaged ({error}); test the run again with mammoseg.evaluate") from error
 
 
 def write_calibration(path: Path, reliability: Tensor) -> None:
@@ -128,10 +177,10 @@ def read_calibration(path: Path) -> Tensor:
     return torch.from_numpy(np.loadtxt(path, delimiter=",", skiprows=1))
 
 
-def write(path: Path, rows: Sequence[Row]) -> None:
+def write(path: Path, rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> None:
     beside = path.with_suffix(".unfinished")
     with beside.open("w", newline="") as lines:
-        table = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
+        table = csv.DictWriter(lines, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
     os.replace(beside, path)

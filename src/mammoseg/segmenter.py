@@ -57,6 +57,7 @@ class Segmenter(lightning.LightningModule):
         self.criterion = criterion
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.threshold = threshold
         self.cut = math.log(threshold / (1 - threshold))  # on logits: no sigmoid to compute or to round
         pooled = MetricCollection({name: metric() for name, metric in FORMULAS.items()})
         means = {f"image_{name}": MeanOverImages(metric) for name, metric in FORMULAS.items()}
@@ -114,7 +115,10 @@ class Segmenter(lightning.LightningModule):
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, step: int) -> dict[str, Tensor] | None:
-        """The rows of the store, their counts (B, 4), predicted masks (B, 1, H, W), and the batch's reliability."""
+        """The rows of the store, their counts (B, 4), predicted masks (B, 1, H, W), and the batch's reliability.
+
+        `logits` (B, 1, H, W): for whoever wants probabilities.
+        """
         if idle(batch):
             return None
         logits = self.finite(batch["image"])
@@ -125,6 +129,7 @@ class Segmenter(lightning.LightningModule):
             "case": batch["case"],
             "counts": count(mask_pred, batch["mask"]),
             "mask": mask_pred,
+            "logits": logits,
             "reliability": reliability(torch.sigmoid(logits.float()), batch["mask"]),
         }
 

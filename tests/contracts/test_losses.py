@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from conftest import build, options
+from choices import build, options
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 

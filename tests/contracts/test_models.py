@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import build, options
+from choices import build, options
 
 
 @pytest.mark.parametrize("name", options("model"))

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from inbreast_files import HEIGHT, PLANTED, WIDTH, dicom, grey, save
 from pydicom.pixels import get_decoder
+from pydicom.sr.codedict import codes
 from pydicom.uid import (
     MPEG2MPML,
     UID,
@@ -24,7 +25,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from mammoseg.data.dicom import read_header, read_pixels
+from mammoseg.data.dicom import read, read_header, read_pixels
 from mammoseg.errors import UnreadableImage
 
 
@@ -253,3 +254,82 @@ def test_pydicom_prints_no_header(
     assert not caplog.records
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("pydicom").level == level
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({}, None),
+        ({"ImagerPixelSpacing": [0.07, 0.08]}, (0.07, 0.08, "ImagerPixelSpacing")),
+        ({"ImagerPixelSpacing": [0.1, 0.1], "EstimatedRadiographicMagnificationFactor": 1.25}, (0.08, 0.08, "Imager")),
+        # PS3.3, 10.7.1.1: equal values mean that nothing was corrected, other values that something was.
+        (
+            {
+                "ImagerPixelSpacing": [0.1, 0.1],
+                "PixelSpacing": [0.1, 0.1],
+                "EstimatedRadiographicMagnificationFactor": 2,
+            },
+            (0.05, 0.05, "EstimatedRadiographicMagnificationFactor"),
+        ),
+        (
+            {"ImagerPixelSpacing": [0.1, 0.1], "PixelSpacing": [0.09, 0.09]},
+            (0.09, 0.09, "PixelSpacing, calibrated"),
+        ),
+        (
+            {"ImagerPixelSpacing": [0.1] * 2, "PixelSpacing": [0.1] * 2, "PixelSpacingCalibrationType": "GEOMETRY"},
+            (0.1, 0.1, "PixelSpacing, calibrated"),
+        ),
+        ({"PixelSpacing": [0.05, 0.05]}, (0.05, 0.05, "PixelSpacing")),
+        ({"NominalScannedPixelSpacing": [0.042, 0.042]}, (0.042, 0.042, "NominalScannedPixelSpacing")),
+        ({"ImagerPixelSpacing": [0, 0.1]}, None),
+        ({"ImagerPixelSpacing": [0.1, 0.1], "EstimatedRadiographicMagnificationFactor": 0}, (0.1, 0.1, "Imager")),
+        ({"PixelSpacing": ["70", "70"]}, None),
+    ],
+)
+def test_pixel_spacing(path: Path, elements: dict[str, Any], expected: tuple[float, float, str] | None) -> None:
+    facts = read(save(dicom(grey(), **elements), path))[1]
+    if expected is None:
+        assert facts.spacing is None
+        return
+    assert facts.spacing is not None
+    down, across, source = expected
+    assert (facts.spacing.down, facts.spacing.across) == pytest.approx((down, across))
+    assert source in facts.spacing.source
+    assert facts.spacing.pixel_area == pytest.approx(down * across)
+
+
+def view(code: Any) -> pydicom.Sequence:
+    item = pydicom.Dataset()
+    item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme_designator
+    return pydicom.Sequence([item])
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({}, ("", "")),
+        ({"ViewPosition": "MLO", "ImageLaterality": "R"}, ("MLO", "R")),
+        ({"ViewPosition": "XCCL", "Laterality": "L"}, ("XCCL", "L")),
+        ({"ViewCodeSequence": view(codes.cid4014.CranioCaudal), "ImageLaterality": "L"}, ("CC", "L")),
+        ({"ViewCodeSequence": view(codes.cid4014.MedioLateralObliqueProjection)}, ("MLO", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.MedioLateralProjection), "ViewPosition": "CC"}, ("ML", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.LateroMedial)}, ("LM", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.LateroMedialOblique)}, ("LMO", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.CaudoCranial)}, ("FB", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.CranioCaudalExaggeratedLaterally)}, ("XCCL", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.CranioCaudalExaggeratedMedially)}, ("XCCM", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.SuperolateralToInferomedialOblique)}, ("SIO", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.InferomedialToSuperolateralOblique)}, ("ISO", "")),
+        ({"ImageLaterality": "B"}, ("", "")),
+    ],
+)
+def test_view_and_side(path: Path, elements: dict[str, Any], expected: tuple[str, str]) -> None:
+    facts = read(save(dicom(grey(), **elements), path))[1]
+    assert (facts.view, facts.side) == expected
+
+
+def test_text_in_the_place_of_a_view_stays_in_the_header(path: Path) -> None:
+    whole = save(dicom(grey(), ViewPosition="MLO_PLANTED", ImageLaterality="L"), path).read_bytes()
+    path.write_bytes(whole.replace(b"MLO_PLANTED ", b"Planted^Jane"))
+    facts = read(path)[1]
+    assert (facts.view, facts.side) == ("", "L")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 
 from mammoseg.comparison.comparison import Comparison
-from mammoseg.comparison.runs import Comparable, TestedRun
+from mammoseg.comparison.runs import TestedRun
+from mammoseg.comparison.stores import find_store, said_by
 from mammoseg.data.mammogram import DENSITIES
 from mammoseg.data.store import Store
 from mammoseg.report.drawing import PREDICTION, TRUTH, contour
-from mammoseg.results import PREDICTIONS, Row, read_predictions
+from mammoseg.results import PREDICTIONS, read_predictions
 
 log = logging.getLogger(__name__)
 
@@ -31,44 +31,19 @@ def figure2(comparison: Comparison, names: Mapping[str, str], place: Path | None
     if missing := [method for method, run in runs.items() if not (run.folder / PREDICTIONS).is_file()]:
         log.warning("no Figure 2: %s kept no %s", ", ".join(missing), PREDICTIONS)
         return None
-    store = find_store(place, runs, data, fold)
+    places = [place] if place is not None else sorted({said for run in runs.values() if (said := said_by(run.folder))})
+    store = find_store(places, data.dataset, data.cases[fold])
     if store is None:
         log.warning(
             "no Figure 2: the prepared images of these runs are not there; say where they are with store=<folder>"
         )
         return None
-    predicted = {method: read_predictions(run.folder / PREDICTIONS) for method, run in runs.items()}
+    predicted = {method: read_predictions(run.folder / PREDICTIONS).by_case for method, run in runs.items()}
     return draw(comparison, names, choose(comparison, fold, per_density), store, predicted, runs)
 
 
 def first_of(parts: Mapping[tuple[str, str], TestedRun], fold: str) -> TestedRun:
     return next(run for (of, _), run in parts.items() if of == fold)
-
-
-def find_store(place: Path | None, runs: Mapping[str, TestedRun], data: Comparable, fold: str) -> Store | None:
-    """The store whose masks are those that the runs were tested on."""
-    rows = data.cases[fold]
-    places = [place] if place is not None else sorted({said for run in runs.values() if (said := said_by(run))})
-    for folder in (path for here in places for path in sorted(here.glob(f"{data.dataset}-*/"))):
-        store = Store.open(folder)
-        pixels = store.masks.shape[1] ** 2
-        masses = {case.case: case.mass_pixels for case in store.cases}
-        if all(masses.get(row["case"]) == row["tp"] + row["fn"] for row in rows) and pixels == total(rows[0]):
-            return store
-    return None
-
-
-def total(row: Row) -> int:
-    return int(row["tp"] + row["fp"] + row["fn"] + row["tn"])
-
-
-def said_by(run: TestedRun) -> Path | None:
-    """Where the run's own config, which stays on this machine, keeps prepared images."""
-    composed, hydra = (run.folder / ".hydra" / name for name in ("config.yaml", "hydra.yaml"))
-    if not composed.is_file() or not hydra.is_file():
-        return None
-    began_in = Path(OmegaConf.select(OmegaConf.load(hydra), "hydra.runtime.cwd"))
-    return began_in / Path(OmegaConf.select(OmegaConf.load(composed), "dataset.store")).expanduser()
 
 
 def choose(comparison: Comparison, fold: str, per_density: int) -> list[int]:

@@ -165,21 +165,28 @@ def normalised(pixels: Pixels, kept: NDArray[np.bool_], how: str) -> Pixels:
     return np.where(kept, scaled, lowest).astype(np.float32)
 
 
-def resized(image: NDArray, size: int, aspect: str) -> Pixels:
-    """(H, W) -> (size, size): areas averaged where it shrinks, bilinear where it grows; rounded to the type given."""
+def fitted(height: int, width: int, size: int, aspect: str) -> Box:
+    """Where in a square of `size` an image of (height, width) lies: all of it, or with its shape kept in the middle."""
     if aspect not in ("stretch", "pad"):
         raise UserError(f"dataset.aspect={aspect}, but the choices are stretch and pad")
-    height, width = image.shape
     tall = wide = size
     if aspect == "pad":
         longer = max(height, width)
         tall, wide = max(round(size * height / longer), 1), max(round(size * width / longer), 1)
+    top, left = (size - tall) // 2, (size - wide) // 2
+    return Box(top, top + tall, left, left + wide)
+
+
+def resized(image: NDArray, size: int, aspect: str) -> Pixels:
+    """(H, W) -> (size, size): areas averaged where it shrinks, bilinear where it grows; rounded to the type given."""
+    height, width = image.shape
+    inside = fitted(height, width, size, aspect)
+    tall, wide = inside.bottom - inside.top, inside.right - inside.left
     how = cv2.INTER_AREA if height >= tall and width >= wide else cv2.INTER_LINEAR
     small = np.asarray(cv2.resize(image, (wide, tall), interpolation=how), np.float32)
     if small.shape == (size, size):
         return small
-    top, left = (size - tall) // 2, (size - wide) // 2
-    around = ((top, size - tall - top), (left, size - wide - left))
+    around = ((inside.top, size - inside.bottom), (inside.left, size - inside.right))
     return np.pad(small, around, constant_values=float(small.min()))
 
 

@@ -99,6 +99,10 @@ class Dataset:
             log.warning("%s left out: %s", file, reason)
         return store
 
+    def mammograms(self) -> dict[str, Mammogram]:
+        """What lies at `root`, by case, as the reader finds it; cases that it cannot use are not among it."""
+        return {mammogram.case: mammogram for mammogram in self.reader(Path(self.root).expanduser(), BadCases())}
+
     def with_density(self, mammograms: Sequence[Mammogram], bad: BadCases) -> list[Mammogram]:
         """Those that have a density or will get one."""
         if self.density == "estimated":

@@ -5,10 +5,7 @@ pydicom is imported with this module; `pixels.py` imports the module when the fi
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,10 +21,12 @@ from pydicom.uid import (
     UID_dictionary,
 )
 
+from mammoseg.data.facts import Facts, Spacing
 from mammoseg.errors import UnreadableImage
+from mammoseg.silence import silenced
 
 # Nothing else is parsed: what describes the patient stays on the disk.
-TAGS = [
+PIXEL_TAGS = [
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "PlanarConfiguration",
@@ -42,7 +41,29 @@ TAGS = [
     "RescaleSlope",
     "PixelData",
 ]
+FACT_TAGS = [
+    *("ViewCodeSequence", "ViewPosition", "ImageLaterality", "Laterality"),
+    *("PixelSpacing", "PixelSpacingCalibrationType", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
+    "EstimatedRadiographicMagnificationFactor",
+]
+TAGS = [*PIXEL_TAGS, *FACT_TAGS]
+# Codes of DICOM's views of the breast, SNOMED's and the older ones. A closed list: free text stays in the header.
+VIEW_CODES = {
+    **dict.fromkeys(("399162004", "R-10242"), "CC"),
+    **dict.fromkeys(("399368009", "R-10226"), "MLO"),
+    **dict.fromkeys(("399260004", "R-10224"), "ML"),
+    **dict.fromkeys(("399352003", "R-10228"), "LM"),
+    **dict.fromkeys(("399099002", "R-10230"), "LMO"),
+    **dict.fromkeys(("399196006", "R-10244"), "FB"),
+    **dict.fromkeys(("399188001", "R-102D0"), "SIO"),
+    **dict.fromkeys(("441555000", "R-40AAA"), "ISO"),
+    **dict.fromkeys(("399192008", "R-1024A"), "XCCL"),
+    **dict.fromkeys(("399101009", "R-1024B"), "XCCM"),
+}
+VIEWS = {*VIEW_CODES.values(), "XCC"}
 NEEDED = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
+LEAST_MM, MOST_MM = 0.001, 5.0  # between pixels; mammograms have 0.025 to 0.2
+MOST_MAGNIFIED = 5.0  # spot views go to 2
 MOST_PIXELS = 200_000_000  # the largest digitised films have about 40 million; more is a damaged header
 CODECS = "pip install 'mammoseg[codecs]'"
 CODEC_MODULES = ("gdcm", "pylibjpeg", "openjpeg")  # what the extra installs
@@ -57,11 +78,16 @@ def read_pixels(path: Path) -> NDArray:
 
     Raises UnreadableImage with a short reason for what is no single grey image or cannot be decoded.
     """
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[NDArray, Facts]:
+    """The pixels as `read_pixels` gives them, and what the header says about view, side and pixel spacing."""
     with quiet():
         header = read_header(path)
         try:
             check(header)
-            return brighter_is_denser(decode(header), header)
+            return brighter_is_denser(decode(header), header), facts(header)
         except UnreadableImage:
             raise
         except Exception:
@@ -69,18 +95,15 @@ def read_pixels(path: Path) -> NDArray:
             raise UnreadableImage("the header or the pixel data are damaged; copy the file again") from None
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """pydicom's warnings and log lines quote header values, which may be names: none gets out."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+def read_facts(path: Path) -> Facts:
+    """What the header says about view, side and pixel spacing; the pixels are not decoded."""
+    with quiet():
+        return facts(read_header(path))
+
+
+def quiet() -> AbstractContextManager[None]:
+    """What these libraries warn and log quotes header values, which may be names: none gets out."""
+    return silenced("pydicom", "highdicom")
 
 
 def read_header(path: Path) -> FileDataset:
@@ -197,3 +220,47 @@ def number(header: FileDataset, name: str, otherwise: float) -> float:
     """The header's number, or `otherwise` where it is absent or blank."""
     value = header.get(name)
     return otherwise if value in (None, "") else float(value)
+
+
+def facts(header: FileDataset) -> Facts:
+    """View, side and spacing; what is absent, unknown or damaged is left blank."""
+    view = next(iter(header.get("ViewCodeSequence") or []), None)
+    code = VIEW_CODES.get(str(view.get("CodeValue", "")), "") if view is not None else ""
+    named = str(header.get("ViewPosition") or "").upper()
+    side = str(header.get("ImageLaterality") or header.get("Laterality") or "")
+    return Facts(code or (named if named in VIEWS else ""), side if side in ("L", "R") else "", spacing(header))
+
+
+def spacing(header: FileDataset) -> Spacing | None:
+    """Distances in the breast as far as the header knows them (PS3.3, section 10.7.1).
+
+    Pixel Spacing counts where it says that it was calibrated, or differs from the spacing of the detector or scanner,
+    which means the same. Otherwise that of the detector, divided by the estimated radiographic magnification factor
+    where there is one: without, it holds at the detector, and masses come out a little large. Then that of the
+    scanner of a film, and a Pixel Spacing of which nothing more is known.
+    """
+    calibrated, imager, scanned = (
+        distances(header, name) for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+    )
+    plain = imager or scanned
+    if calibrated and plain and (header.get("PixelSpacingCalibrationType") or calibrated != plain):
+        return Spacing(*calibrated, "PixelSpacing, calibrated", plain)
+    if imager:
+        factor = number(header, "EstimatedRadiographicMagnificationFactor", 1.0)
+        if np.isfinite(factor) and 1 < factor < MOST_MAGNIFIED:
+            corrected = (imager[0] / factor, imager[1] / factor)
+            return Spacing(*corrected, "ImagerPixelSpacing / EstimatedRadiographicMagnificationFactor", imager)
+        return Spacing(*imager, "ImagerPixelSpacing", imager)
+    if scanned:
+        return Spacing(*scanned, "NominalScannedPixelSpacing", scanned)
+    return Spacing(*calibrated, "PixelSpacing", calibrated) if calibrated else None
+
+
+def distances(header: FileDataset, name: str) -> tuple[float, float] | None:
+    """(down, across) in mm; None where absent or impossible."""
+    try:
+        down, across = (float(value) for value in header.get(name) or ())
+    except (TypeError, ValueError):
+        return None
+    possible = all(LEAST_MM < value < MOST_MM for value in (down, across))
+    return (down, across) if possible else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.data.facts import Facts
 from mammoseg.errors import UnreadableImage
 
 DICOM_SUFFIXES = (".dcm", ".dicom", "")
 PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 JPEG_END, JPEG_TAIL = b"\xff\xd9", 1024  # what a whole JPEG ends with, and how much may stand behind it
+PHOTOMETRIC = 262  # TIFF's tag; 0 means that white is zero
 STRIDE = 4  # every 4th pixel each way tells a mask from a picture
 
 cv2.utils.logging.setLogLevel(
@@ -34,6 +37,15 @@ def read_pixels(path: Path) -> NDArray:
         return read_dicom(path)
     supported = " ".join(suffix for suffix in (*PICTURE_SUFFIXES, *DICOM_SUFFIXES) if suffix)
     raise UnreadableImage(f"format {suffix} is not supported; convert it to one of {supported}")
+
+
+def read_facts(path: Path) -> Facts:
+    """What the file says of its image beside the pixels; only DICOM says anything. Raises UnreadableImage."""
+    if path.suffix.lower() not in DICOM_SUFFIXES:
+        return Facts()
+    from mammoseg.data.dicom import read_facts as read_dicom_facts
+
+    return read_dicom_facts(path)
 
 
 def exists(path: Path) -> bool:
@@ -61,7 +73,24 @@ def read_picture(path: Path) -> NDArray:
         if not (colours == colours[..., :1]).all():
             raise UnreadableImage("a colour picture; a mammogram is grey")
         picture = np.ascontiguousarray(colours[..., 0])
+    if picture.dtype == np.uint16 and white_is_zero(encoded):
+        picture = np.iinfo(np.uint16).max - picture  # OpenCV does so itself for 8 bits only
     return picture
+
+
+def white_is_zero(encoded: NDArray[np.uint8]) -> bool:
+    """Whether this is a TIFF whose PhotometricInterpretation says that its lowest value is white, as films' may be."""
+    file = encoded.data
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(file[:4]))
+    if order is None:
+        return False
+    try:
+        (start,) = struct.unpack_from(f"{order}I", file, 4)
+        (entries,) = struct.unpack_from(f"{order}H", file, start)
+        tags = (struct.unpack_from(f"{order}HHIH", file, start + 2 + 12 * number) for number in range(entries))
+        return any(tag == PHOTOMETRIC and value == 0 for tag, _, _, value in tags)
+    except struct.error:  # a directory beyond the end: OpenCV has found its own way through it
+        return False
 
 
 def read_masks(

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import processes
-from mammoseg.data.clean import clean, rasterise
+from mammoseg.data.clean import Mask, clean, rasterise
 from mammoseg.data.density import percent_density
 from mammoseg.data.mammogram import Mammogram
 from mammoseg.data.pixels import read_masks, read_pixels
@@ -36,7 +36,7 @@ from mammoseg.progress import Progress
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of the preparation: raise it when the same settings give other arrays
+VERSION = 3  # of the preparation: raise it when the same settings give other arrays
 FEW = 24  # below this many images, starting processes costs more than it saves
 
 
@@ -184,11 +184,7 @@ def prepare(mammogram: Mammogram, settings: Settings) -> Prepared:
     """Raises UnreadableImage or ValueError with the reason."""
     pixels = read_pixels(mammogram.image_file)
     height, width = pixels.shape
-    rescaled = False
-    if mammogram.mask_files:
-        mask, rescaled = read_masks(mammogram.mask_files, (height, width), mammogram.trusted_masks)
-    else:
-        mask = rasterise(mammogram.outlines, height, width)
+    mask, rescaled = true_mask(mammogram, (height, width))
     cleaned = clean(pixels, mask, **asdict(settings))
     facts = {
         **asdict(cleaned.box),
@@ -203,6 +199,16 @@ def prepare(mammogram: Mammogram, settings: Settings) -> Prepared:
         "rescaled": int(rescaled),
     }
     return Prepared(cleaned.image, cleaned.mask, cleaned.preview, facts)
+
+
+def true_mask(mammogram: Mammogram, shape: tuple[int, int]) -> tuple[Mask, bool]:
+    """All masses of an image of `shape` (H, W), in {0, 1}, and whether a mask had another size and was stretched.
+
+    Raises UnreadableImage or ValueError with the reason.
+    """
+    if mammogram.mask_files:
+        return read_masks(mammogram.mask_files, shape, mammogram.trusted_masks)
+    return rasterise(mammogram.outlines, *shape), False
 
 
 def read(file: Path) -> Prepared:

@@ -11,11 +11,13 @@ from mammoseg.metrics.pixel import (
     Sensitivity,
     count,
 )
+from mammoseg.metrics.threshold import LEVELS, levels
 
 __all__ = [
     "BINS",
     "DSC",
     "FORMULAS",
+    "LEVELS",
     "Accuracy",
     "MeanOverImages",
     "Pooled",
@@ -23,5 +25,6 @@ __all__ = [
     "Sensitivity",
     "count",
     "expected_calibration_error",
+    "levels",
     "reliability",
 ]

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from numpy.typing import NDArray
 
+from mammoseg.data.geometry import Geometry
 from mammoseg.data.mammogram import DENSITIES
-from mammoseg.data.store import Case, Store
+from mammoseg.data.store import Store
 from mammoseg.report.drawing import TRUTH, contour, save
 
 SAMPLE, WORST = 12, 6  # images of each kind on the contact sheet
@@ -63,22 +63,10 @@ def draw_before(axis: Axes, store: Store, number: int) -> None:
     box = Rectangle((case.left, case.top), case.right - case.left, case.bottom - case.top, fill=False)
     box.set(edgecolor=KEPT, linewidth=1)
     axis.add_patch(box)
-    x, y = on_film(case, store)
     mask = store.masks[number]
+    x, y = Geometry.of_case(case, store.about["aspect"]).axes(len(mask))
     if 0 < mask.min() + mask.max() < 2:
         axis.contour(x, y, mask, levels=[0.5], colors=[TRUTH], linewidths=1)
-
-
-def on_film(case: Case, store: Store) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where the prepared columns and rows lie on the film, in its pixels."""
-    size = store.masks.shape[1]
-    height, width = case.bottom - case.top, case.right - case.left
-    wide = tall = max(height, width)
-    if store.about["aspect"] == "stretch":
-        wide, tall = width, height
-    steps = (np.arange(size) + 0.5) / size
-    x, y = case.left + steps * wide - (wide - width) / 2, case.top + steps * tall - (tall - height) / 2
-    return (x[::-1] if case.flipped else x), y
 
 
 def densities(store: Store, path: Path) -> None:

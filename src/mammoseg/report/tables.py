@@ -42,12 +42,12 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(table) + "\n"
 
 
-def show(rows: Sequence[Row], folder: Path) -> None:
+def show(rows: Sequence[Row], folder: Path, what: str = "test results, in %") -> None:
     """The table in the terminal, and where the files lie."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{rows[0]['run']}: test results, in %")
+    table = Table(title=f"{rows[0]['run']}: {what}")
     table.add_column("test images")
     for name in ("n", *HEADINGS.values()):
         table.add_column(name, justify="right")

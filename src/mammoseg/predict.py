@@ -1,0 +1,24 @@
+"""`python -m mammoseg.predict ckpt=... input=... output=...`: a checkpoint, or several, on anybody's mammograms."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from omegaconf import DictConfig, ListConfig
+
+from mammoseg.cli import command
+
+
+@command("predict")
+def main(cfg: DictConfig) -> None:
+    from mammoseg.prediction import Options, predict  # heavy imports here: --help must not wait for torch
+
+    options = Options(**{field.name: cfg[field.name] for field in fields(Options)})
+    given = cfg.ckpt if isinstance(cfg.ckpt, ListConfig) else [cfg.ckpt]
+    checkpoints = [Path(path).expanduser() for path in given]
+    predict(checkpoints, Path(cfg.input).expanduser(), Path(cfg.output).expanduser(), options)
+
+
+if __name__ == "__main__":
+    main()

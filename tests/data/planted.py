@@ -1,0 +1,112 @@
+"""Mammograms in DICOM whose headers are full of what must not get out, in any transfer syntax."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGLosslessSV1
+
+from mammoseg.phantom.anatomy import Phantom, draw
+from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_grey
+
+# All that a Segmentation may take over where the user says so.
+IDENTITY = {
+    "PatientName": "Planted^Jane",
+    "PatientID": "PLANTED-ID-4711",
+    "PatientBirthDate": "19010203",
+    "PatientSex": "F",
+    "StudyDate": "19870605",
+    "StudyTime": "040506",
+    "StudyID": "PLANTED-STUDY",
+    "AccessionNumber": "PLANTED-ACC",
+    "ReferringPhysicianName": "Plantedreferrer^Joe",
+    "StudyDescription": "Planted study description",
+}
+ELSEWHERE = {
+    "InstitutionName": "Planted Hospital",
+    "InstitutionAddress": "Planted Street 1",
+    "InstitutionalDepartmentName": "Planted Department",
+    "StationName": "PLANTEDSTATION",
+    "OperatorsName": "Plantedoperator^Kim",
+    "PerformingPhysicianName": "Plantedperformer^Lee",
+    "PatientComments": "Planted comment",
+    "OtherPatientIDs": "PLANTED-OTHER",
+    "PatientAddress": "Planted Lane 2",
+    "SeriesDescription": "Planted series description",
+    "ProtocolName": "Planted protocol",
+    "AcquisitionDate": "19870606",
+    "ContentDate": "19870607",
+    "DeviceSerialNumber": "PLANTED-DEVICE",
+    "ManufacturerModelName": "Planted model",
+    "ImageComments": "Planted image comment",
+}
+PLANTED = {**IDENTITY, **ELSEWHERE}
+# "F" and the like would be found by chance.
+SECRETS = [value.encode() for value in PLANTED.values() if len(value) > 4]
+SPACING = 0.35  # mm
+
+
+@lru_cache
+def phantom(side: str = "L", view: str = "CC", seed: int = 3, height: int = 512) -> Phantom:
+    width = round(height * 0.77)
+    return draw(np.random.default_rng(seed), density=2, view=view, side=side, height=height, width=width, masses=1)
+
+
+def write(path: Path, pixels: np.ndarray | None = None, syntax: str | None = None, **attributes: Any) -> np.ndarray:
+    """The stored values, (H, W). `attributes` replace those planted or usual; None removes one.
+
+    `syntax`: None, or what to compress with.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = phantom().pixels if pixels is None else pixels
+    usual: dict[str, Any] = {
+        "SOPClassUID": DIGITAL_MAMMOGRAPHY,
+        "ImageLaterality": "L",
+        "ViewPosition": "CC",
+        "PatientOrientation": ["A", "L"],
+        "ImagerPixelSpacing": [SPACING, SPACING],
+    }
+    given = {**PLANTED, **usual, **attributes}
+    there = {name: value for name, value in given.items() if value is not None}
+    write_grey(path, pixels, bits=12, uids=(path.name,), **there)
+    if syntax is not None:
+        compress(path, UID(syntax))
+    return pixels
+
+
+def compress(path: Path, syntax: UID) -> None:
+    if syntax == JPEGLosslessSV1:
+        import gdcm  # pydicom does not write it
+
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFileName(str(path))
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        assert writer.Write()
+        return
+    image = pydicom.dcmread(path)
+    assert image.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    image.compress(syntax, generate_instance_uid=False)
+    image.save_as(path)
+
+
+def leaks(folder: Path) -> list[str]:
+    """Which planted values are in which files below `folder`, or in their names."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return [
+        f"{secret.decode()} in {path}"
+        for path in files
+        for content in [path.read_bytes() + str(path.relative_to(folder)).encode()]
+        for secret in SECRETS
+        if secret in content
+    ]

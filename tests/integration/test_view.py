@@ -1,0 +1,108 @@
+"""A trained run, tested again, at native resolution too, and looked at, by the real commands."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_train import command, succeed
+
+from mammoseg import native, results
+from mammoseg.data.pixels import read_pixels
+from mammoseg.data.store import Store
+
+
+@pytest.fixture(scope="module")
+def place(trained: Path) -> Path:
+    return trained.parent
+
+
+def test_a_run_and_its_evaluation_are_found_with_their_images(trained: Path, place: Path) -> None:
+    succeed("evaluate", "ckpt=run/checkpoints/best.ckpt", "hydra.run.dir=evaluate/again", folder=place)
+    said = succeed("view", "runs=[evaluate,run]", folder=place)
+    assert "written to evaluate/viewer/index.html" in said
+    page = (place / "evaluate" / "viewer" / "index.html").read_text()
+    told = json.loads(page.split('id="catalogue">')[1].split("</script>")[0])
+    assert [one["label"].split(" ")[1] for one in told["runs"]] == ["(again)", "(run)"]
+    assert len(told["images"]) == len(results.read(trained / "results.csv"))
+    assert str(place) not in page
+    first, second = (
+        results.read_predictions(folder / "predictions.npz") for folder in (trained, place / "evaluate" / "again")
+    )
+    assert first.levels is not None
+    assert second.levels is not None
+    np.testing.assert_array_equal(first.levels, second.levels)
+    np.testing.assert_array_equal(first.masks, first.levels > 127)
+    assert first.threshold == 0.5
+
+
+def test_native_results_are_those_of_the_predicted_masks_and_the_whole_outlines(trained: Path, place: Path) -> None:
+    folder, films = place / "native", next((place / "data").rglob("AllDICOMs"))
+    checkpoint = "ckpt=run/checkpoints/best.ckpt"
+    succeed("evaluate", checkpoint, "native=true", f"hydra.run.dir={folder}", folder=place)
+    succeed("predict", checkpoint, f"input={films}", "output=masks", "segmentation=none", folder=place)
+    rows, candidates = native.read(folder)
+    store = Store.open(next((place / "data" / "prepared").glob("phantom-*")))
+    cases = {case.case: case for case in store.cases}
+    assert [row["case"] for row in rows] == [row["case"] for row in results.read(trained / "results.csv")]
+    for row in rows:
+        case = cases[row["case"]]
+        (file,) = (place / "masks" / "masks").glob(f"{row['case']}_*.png")
+        mask_pred = read_pixels(file) > 0
+        assert mask_pred.shape == (int(row["height"]), int(row["width"])) == (case.height, case.width)
+        assert row["tp"] + row["fp"] == mask_pred.sum()
+        assert row["tp"] + row["fn"] == case.mass_area
+        assert row["tn"] + row["fp"] == case.height * case.width - case.mass_area
+        assert sum(one.area for one in candidates[row["case"]]) == mask_pred.sum()
+        assert (row["unit"], row["masses"] >= 1) == ("mm", True)
+        assert math.isnan(row["hd95"]) == (not mask_pred.any())
+    summary = (folder / "summary.md").read_text()
+    assert "At native resolution" in summary
+    assert "Distances between outlines, in mm" in summary
+    assert (folder / "froc.png").is_file()
+    assert str(place) not in "".join(path.read_text() for path in folder.glob("*.csv")) + summary
+
+
+def test_predictions_for_files_are_shown_with_their_mammograms(trained: Path, place: Path) -> None:
+    films = next((place / "data").rglob("AllDICOMs"))
+    succeed("predict", "ckpt=run/checkpoints/best.ckpt", f"input={films}", "output=found", folder=place)
+    browser = place / "browser.sh"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {place}/opened\n')
+    browser.chmod(0o755)
+    done = command("view", "predictions=found", f"input={films}", "open=true", folder=place, BROWSER=str(browser))
+    assert done.returncode == 0, done.stderr
+    assert (place / "opened").read_text().strip() == (place / "found" / "viewer" / "index.html").as_uri()
+    page = (place / "found" / "viewer" / "index.html").read_text()
+    told = json.loads(page.split('id="catalogue">')[1].split("</script>")[0])
+    assert [image["name"] for image in told["images"]] == sorted(path.name for path in films.glob("*.dcm"))
+    assert str(place) not in page
+    assert not told["truth"]
+
+
+def test_a_wrong_criterion_ends_before_any_work(trained: Path, place: Path) -> None:
+    settings = ["ckpt=run/checkpoints/best.ckpt", "native=true", "detection.hit=center", "hydra.run.dir=wrong"]
+    done = command("evaluate", *settings, folder=place)
+    assert done.returncode == 2
+    assert "detection.hit=center, but the choices are centre and iou" in done.stderr
+    assert not (place / "wrong" / "results.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "say what to look at: either runs="),
+        (["runs=run", "predictions=run"], "say what to look at: either runs="),
+        (["runs=nowhere"], "no such folder"),
+        (["predictions=run"], "has no predictions.json; give the output folder of mammoseg.predict"),
+        (["runs=run", "store=native"], "say where they are with store=<folder>"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(trained: Path, place: Path, arguments: list[str], said: str) -> None:
+    done = command("view", *arguments, folder=place)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (trained / "viewer").exists()
