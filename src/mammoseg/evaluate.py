@@ -19,7 +19,8 @@ def main(cfg: DictConfig) -> None:
         from mammoseg.metrics.detection import Criterion
 
         criterion = Criterion(**cfg.detection)
-    evaluate(Path(cfg.ckpt).expanduser(), cfg.root, cfg.store, Path(HydraConfig.get().runtime.output_dir), criterion)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    evaluate(Path(cfg.ckpt).expanduser(), cfg.root, cfg.store, folder, criterion, cfg.trust)
 
 
 if __name__ == "__main__":

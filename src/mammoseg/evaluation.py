@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,21 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(
-    path: Path, root: str | None, store: str | None, folder: Path, criterion: Criterion | None = None
+    path: Path,
+    root: str | None,
+    store: str | None,
+    folder: Path,
+    criterion: Criterion | None = None,
+    trust: Sequence[str] = (),
 ) -> list[results.Row]:
     """Test the checkpoint at `path` on its own test part; writes results.csv and summary.md into `folder`.
 
     With `criterion`, what counts as a detection, also at native resolution: native.csv, candidates.csv, froc.png.
-    Where the run's results.csv stands beside the checkpoint, the two are compared and the outcome is told.
+    `trust`: as `checkpoint.read` takes it. Where the run's results.csv stands beside the checkpoint, the two are compared and the outcome is told.
     Raises UserError for a file that is no checkpoint, or where the dataset is not known.
     """
     quiet()
-    loaded = checkpoint.read(path)
+    loaded = checkpoint.read(path, trust)
     run_folder = path.resolve().parents[1]
     cfg = OmegaConf.create(loaded[checkpoint.KEY]["config"])
     assert isinstance(cfg, DictConfig)
