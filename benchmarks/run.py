@@ -17,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 BENCHMARKS = {
     "startup": "Start-up",
     "overhead": "What the suite adds to a training step",
+    "table": "Table 1, jobs packed onto one device",
     "criterion": "The criterion, against its naive composition and other SSIM losses",
     "step": "A training step and its accelerations",
     "prepare": "Preparing an image, against decoding it",
