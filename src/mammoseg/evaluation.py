@@ -33,7 +33,8 @@ def evaluate(
     """Test the checkpoint at `path` on its own test part; writes results.csv and summary.md into `folder`.
 
     With `criterion`, what counts as a detection, also at native resolution: native.csv, candidates.csv, froc.png.
-    `trust`: as `checkpoint.read` takes it. Where the run's results.csv stands beside the checkpoint, the two are compared and the outcome is told.
+    Where the run's results.csv stands beside the checkpoint, the two are compared and the outcome is told.
+    `trust`: as `checkpoint.read` takes it.
     Raises UserError for a file that is no checkpoint, or where the dataset is not known.
     """
     quiet()
