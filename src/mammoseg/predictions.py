@@ -61,8 +61,10 @@ class Folder:
                 try:
                     yield
                 finally:
-                    self.write_tables()
-                    shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
+                    try:
+                        self.write_tables()
+                    finally:  # on a full disk it holds halves of files
+                        shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
 
     def check(self) -> None:
         path = self.root / NAME

@@ -302,6 +302,7 @@ def test_a_full_disk_ends_in_one_sentence(best: Path, mammograms: Path, tmp_path
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "output" in done.stderr
+    assert not (tmp_path / "out" / ".unfinished").exists(), "halves of files"
     for path in (tmp_path / "out").rglob("*"):
         if path.suffix == ".dcm":
             pydicom.dcmread(path)
