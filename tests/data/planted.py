@@ -19,6 +19,8 @@ IDENTITY = {
     "PatientID": "PLANTED-ID-4711",
     "PatientBirthDate": "19010203",
     "PatientSex": "F",
+    "PatientAge": "077Y",
+    "IssuerOfPatientID": "PLANTED-ISSUER",
     "StudyDate": "19870605",
     "StudyTime": "040506",
     "StudyID": "PLANTED-STUDY",
