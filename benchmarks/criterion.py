@@ -1,6 +1,6 @@
 """Forward and backward of the Density-ASP criterion, against the naive composition of its parts and against peers.
 
-python benchmarks/criterion.py [--size 256] [--rounds 25]
+python benchmarks/criterion.py [--size 256] [--rounds 15]
 
 The naive side is benchmarks/reference.py, written from the publications; both sides in turn, medians.
 """
@@ -109,11 +109,12 @@ def step_of_the_network(batch: tuple[Tensor, Tensor, Tensor], where: torch.devic
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--size", type=int, default=256)
-    arguments.add_argument("--rounds", type=int, default=25)
+    arguments.add_argument("--rounds", type=int, default=15)
     arguments.add_argument("--threads", type=int, default=measure.THREADS)
     options = arguments.parse_args()
     warnings.filterwarnings("ignore", category=DeprecationWarning)  # of the peers
     torch.set_num_threads(options.threads)
+    torch.backends.cudnn.allow_tf32 = False  # nor may the convolutions of the others round
     where = measure.device()
     batch = measure.batch(BATCH, options.size, where)
     print(f"Logits ({BATCH}, 1, {options.size}, {options.size}) on {measure.device_name()}; forward and backward.\n")

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "table": "Table 1, jobs packed onto one device",
     "criterion": "The criterion, against its naive composition and other SSIM losses",
     "step": "A training step and its accelerations",
+    "scaling": "Time and memory against size",
     "prepare": "Preparing an image, against decoding it",
     "store": "Opening a store and reading batches",
 }

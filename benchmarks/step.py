@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +52,9 @@ WAYS = {
 class Training:
     """A network from one seed and all that a step needs."""
 
-    def __init__(self, way: Way, width: int, batch: int = BATCH, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, way: Way, width: int, batch: int = BATCH, dtype: torch.dtype = torch.float32, size: int = SIZE
+    ) -> None:
         self.where = measure.device()
         torch.manual_seed(0)
         layout = torch.channels_last if way.channels_last else torch.contiguous_format
@@ -64,7 +65,7 @@ class Training:
         self.bf16 = way.bf16
         self.criterion = DensityASP(measure.THETA).to(self.where, dtype)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-4, fused=way.fused)
-        noise, self.mask, self.density = measure.batch(batch, SIZE, self.where)
+        noise, self.mask, self.density = measure.batch(batch, size, self.where)
         self.image = (self.mask + 0.3 * noise).to(dtype).contiguous(memory_format=layout)
 
     def gradients(self) -> Tensor:
@@ -104,31 +105,24 @@ class Course:
         return [abs(self.loss / exact.loss - 1), apart.item(), abs(self.later / exact.later - 1)]
 
 
-def peak_memory(way: Way, width: int, batch: int) -> float:
-    """MiB that a step needs at most beyond what lay there before it: in a process of its own on a CPU."""
+def peak_memory(way: Way, width: int) -> list[float]:
+    """MiB that a step of each of BATCHES needs at most beyond a tiny one; for a process that never had more."""
     torch.set_num_threads(1)
-    if torch.cuda.is_available():
-        training = Training(way, width, batch)
-        training.step()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        training.step()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    Training(way, width, 1, size=64).step()
+    cuda = torch.cuda.is_available()
 
     def most() -> float:  # not getrusage, which remembers the parent's from before the start of this program
+        if cuda:
+            return torch.cuda.max_memory_allocated() / 2**20
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
-    Training(way, width, 1).gradients()  # libraries
-    training = Training(way, width, batch)
     lowest = most()
-    training.gradients()
-    return most() - lowest
-
-
-def in_a_process(work: Callable[..., float], *arguments: object) -> float:
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
+    needed = []
+    for batch in BATCHES:
+        Training(way, width, batch).step()
+        needed.append(most() - lowest)
+    return needed
 
 
 def main() -> None:
@@ -168,11 +162,14 @@ def memory(width: int) -> None:
         "bf16": Way(channels_last=True, fused=True, bf16=True),
         "bf16 and checkpointing": Way(channels_last=True, fused=True, bf16=True, checkpointing=True),
     }
-    print(f"Memory that a step takes at most beyond weights and images, MiB, width {width}:\n")
+    print(f"Memory that a step takes at most, beyond that of one 64x64 image, MiB, width {width}:\n")
     print(f"| batch | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|")
-    for batch in BATCHES:
-        needed = [in_a_process(peak_memory, way, width, batch) for way in columns.values()]
-        print(f"| {batch} | {' | '.join(f'{value:.0f}' for value in needed)} |", flush=True)
+    needed = []
+    for way in columns.values():
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            needed.append(pool.submit(peak_memory, way, width).result())
+    for batch, row in zip(BATCHES, zip(*needed, strict=True), strict=True):
+        print(f"| {batch} | {' | '.join(f'{value:.0f}' for value in row)} |")
 
 
 if __name__ == "__main__":

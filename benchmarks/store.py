@@ -28,12 +28,12 @@ from mammoseg.models.au_net import AUNet
 SIZE, BATCH = 256, 4
 
 
-def write_store(folder: Path, number: int) -> None:
+def write_store(folder: Path, number: int, size: int = SIZE) -> None:
     """Noise with square masses: the loader does not look at what is in an image."""
     rng = np.random.default_rng(0)
-    images = rng.random((16, SIZE, SIZE), np.float32)
-    mask = np.zeros((SIZE, SIZE), np.uint8)
-    mask[100:120, 90:110] = 1
+    images = rng.random((16, size, size), np.float32)
+    mask = np.zeros((size, size), np.uint8)
+    mask[size // 3 : size // 2, size // 3 : size // 2] = 1
     rows: dict[str, Any] = {"images": images, "masks": [mask] * 16, "previews": np.zeros((16, 160, 160), np.uint8)}
     for name in Store.ARRAYS:
         with ArrayFile(folder / f"{name}.npy", number) as array:

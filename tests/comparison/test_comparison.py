@@ -76,6 +76,13 @@ def test_runs_of_one_method_are_named_by_the_settings_in_which_they_differ(tmp_p
     assert compared(tmp_path).methods == ["a (loss.alpha=1.0)", "a (loss.alpha=2.5)"]
 
 
+def test_how_a_run_was_computed_makes_no_other_method_of_it(tmp_path: Path) -> None:
+    ways = ({"on_device": False, "workers": 2}, {"on_device": True, "workers": None})
+    for seed, way in enumerate(ways):
+        write_run(tmp_path / str(seed), rows_of("a", quality=0.7, seed=seed), {"dataset": way})
+    assert compared(tmp_path).methods == ["a"]
+
+
 def test_a_fold_run_twice_is_refused_naming_both(tmp_path: Path) -> None:
     for name in ("first", "second"):
         write_run(tmp_path / name, rows_of("a", quality=0.7, fold=3))

@@ -153,11 +153,9 @@ class Comparison:
         """`by_image`, or its mean over each patient's images."""
         if self.unit == "image":
             return self.by_image
-        names, place = np.unique([row["patient"] for row in self.rows], return_inverse=True)
-        return {
-            method: np.stack([values[place == patient].mean(axis=0) for patient in range(len(names))])
-            for method, values in self.by_image.items()
-        }
+        patients = [row["patient"] for row in self.rows]
+        images = statistics.by_patient(np.ones((len(patients), 1)), patients)
+        return {method: statistics.by_patient(values, patients) / images for method, values in self.by_image.items()}
 
     @cached_property
     def differences(self) -> list[Difference]:

@@ -30,6 +30,8 @@ DISTINGUISHING = (
     "trainer.max_epochs",
     "dataset.",
 )
+# But these say how it is computed, not what.
+INDIFFERENT = ("dataset.workers", "dataset.on_device", "model.checkpointing", "optimizer.fused")
 Part = tuple[str, str]  # (fold, seed)
 
 
@@ -125,7 +127,9 @@ def named_apart(runs: Sequence[TestedRun]) -> list[TestedRun]:
         differing = [
             key
             for key in sorted({key for settings in same for key in settings})
-            if key.startswith(DISTINGUISHING) and len({str(settings.get(key)) for settings in same}) > 1
+            if key.startswith(DISTINGUISHING)
+            and key not in INDIFFERENT
+            and len({str(settings.get(key)) for settings in same}) > 1
         ]
         label = ", ".join(f"{key}={short(run.settings.get(key))}" for key in differing)
         named.append(replace(run, method=f"{run.method} ({label})" if label else run.method))

@@ -35,7 +35,7 @@ def draw_patients(patients: int, resamples: int, generator: np.random.Generator)
 
 
 def by_patient(counts: NDArray, patients: Sequence[str] | NDArray) -> Floats:
-    """Counts (images, 4) summed over each patient's images, patients in alphabetical order: (patients, 4)."""
+    """Numbers (images, N) summed over each patient's images, patients in alphabetical order: (patients, N)."""
     names, place = np.unique(np.asarray(patients), return_inverse=True)
     summed = np.zeros((len(names), counts.shape[1]))
     np.add.at(summed, place, counts)

@@ -43,6 +43,10 @@ class Blur(torch.autograd.Function):
 
 def filtered(maps: Tensor, window_size: int, sigma: float, pad: int) -> Tensor:
     """(..., H, W), zero-padded by `pad` on all sides -> (..., H + 2 pad - window_size + 1, W + ...)."""
+    dtype = maps.dtype
+    if maps.is_cuda:
+        # A GPU may multiply 32-bit numbers with 11 bits of precision, which is too little for variances.
+        maps = maps.double()
     height, width = (side + 2 * pad - window_size + 1 for side in maps.shape[-2:])
     down, across = tile(height), tile(width)
     filler = pad + -width % across, pad + -height % down  # up to whole tiles
@@ -53,7 +57,7 @@ def filtered(maps: Tensor, window_size: int, sigma: float, pad: int) -> Tensor:
     lines = (tiles.flatten(0, -2) @ band(across, *kind).mT).view(*maps.shape[:-1], -1)
     tiles = lines.unfold(-2, down + window_size - 1, down).mT  # (..., tiles, down + window_size - 1, W)
     columns = torch.matmul(band(down, *kind), tiles).flatten(-3, -2)
-    return columns[..., :height, :width]
+    return columns[..., :height, :width].to(dtype)
 
 
 def tile(side: int) -> int:
