@@ -19,8 +19,8 @@ from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from mammoseg import distributed, sweep
 from mammoseg.errors import UserError
+from mammoseg.jobs import distributed, sweep
 
 ANOTHER = "or choose another folder (hydra.run.dir, dataset.store, output)"
 DISK = {

@@ -12,8 +12,9 @@ import torch
 import yaml
 from torch import nn
 
-from mammoseg import checkpoint, inference
+from mammoseg import checkpoint
 from mammoseg.errors import UserError
+from mammoseg.prediction import inference
 from mammoseg.report import card
 from mammoseg.silence import silenced
 

@@ -12,7 +12,7 @@ from mammoseg.cli import command
 
 @command("predict")
 def main(cfg: DictConfig) -> None:
-    from mammoseg.prediction import Options, predict  # heavy imports here: --help must not wait for torch
+    from mammoseg.prediction.work import Options, predict  # heavy imports here: --help must not wait for torch
 
     options = Options(**{field.name: cfg[field.name] for field in fields(Options)})
     given = cfg.ckpt if isinstance(cfg.ckpt, ListConfig) else [cfg.ckpt]

@@ -24,12 +24,13 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from mammoseg import checkpoint, distributed, processes, record, results
+from mammoseg import checkpoint, processes, record, results
 from mammoseg.cli import conf_dir
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
+from mammoseg.jobs import distributed
+from mammoseg.jobs.preemption import Preemption
 from mammoseg.losses.priority import four_numbers
-from mammoseg.preemption import Preemption
 from mammoseg.report import figures, tables
 from mammoseg.report.console import EpochLines
 from mammoseg.report.history import history
@@ -38,7 +39,7 @@ from mammoseg.report.wandb import WandbReport
 from mammoseg.segmenter import Segmenter
 
 if TYPE_CHECKING:
-    from mammoseg.search import Pruning
+    from mammoseg.jobs.search import Pruning
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mammoseg import distributed
 from mammoseg.cli import command
+from mammoseg.jobs import distributed
 
 if TYPE_CHECKING:
-    from mammoseg.search import Pruning
+    from mammoseg.jobs.search import Pruning
 
 
 @command("train")
@@ -36,7 +36,7 @@ def pruning(hydra: HydraConf, trial: int | None) -> Pruning | None:
     """Of a job of sweep=optuna; Optuna need not be installed for others."""
     if trial is None:
         return None
-    from mammoseg import search
+    from mammoseg.jobs import search
 
     return search.pruning(hydra, trial)
 

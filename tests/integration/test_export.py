@@ -14,11 +14,12 @@ import torch
 import yaml
 from conftest import call
 
-from mammoseg import checkpoint, exporting, inference, results
+from mammoseg import checkpoint, exporting, results
 from mammoseg.comparison.comparison import Comparison
 from mammoseg.comparison.runs import comparable, read_run
 from mammoseg.errors import UserError
-from mammoseg.prediction import Options, predict
+from mammoseg.prediction import inference
+from mammoseg.prediction.work import Options, predict
 
 pytest.importorskip("safetensors")
 

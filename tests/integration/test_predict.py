@@ -25,7 +25,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from mammoseg import results
 from mammoseg.errors import UserError
-from mammoseg.prediction import Options, predict
+from mammoseg.prediction.work import Options, predict
 
 HEIGHT = planted.phantom().pixels.shape[0]
 IMAGES = 40

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mammoseg import masses
+from mammoseg.prediction import masses
 from mammoseg.report import predicted
 
 

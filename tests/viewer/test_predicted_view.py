@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mammoseg.errors import UserError
-from mammoseg.predictions import OF_IMAGE, OF_MASS
+from mammoseg.prediction.folder import OF_IMAGE, OF_MASS
 from mammoseg.report import predicted
 from mammoseg.viewer.predicted import PredictedView
 

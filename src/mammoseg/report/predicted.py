@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from mammoseg.masses import Mass
+from mammoseg.prediction.masses import Mass
 from mammoseg.report.drawing import PREDICTION
 
 Grey = NDArray[np.uint8]

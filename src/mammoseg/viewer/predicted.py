@@ -16,7 +16,7 @@ from mammoseg.data import inputs
 from mammoseg.data.inputs import Input
 from mammoseg.data.pixels import read_pixels
 from mammoseg.errors import UnreadableImage, UserError
-from mammoseg.predictions import NAME
+from mammoseg.prediction.folder import NAME
 from mammoseg.report.predicted import LONGEST, small
 from mammoseg.viewer.views import Item
 

@@ -20,8 +20,9 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from omegaconf import OmegaConf
 
-from mammoseg import record, sweep
+from mammoseg import record
 from mammoseg.errors import UserError
+from mammoseg.jobs import sweep
 
 try:
     import optuna

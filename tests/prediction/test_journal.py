@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mammoseg.journal import Journal
+from mammoseg.prediction.journal import Journal
 
 
 def entries(path: Path) -> dict[str, object]:

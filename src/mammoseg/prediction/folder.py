@@ -18,7 +18,7 @@ from mammoseg import processes
 from mammoseg.data.inputs import Input, names
 from mammoseg.data.preparation import digest, stamp
 from mammoseg.errors import UserError
-from mammoseg.journal import Journal
+from mammoseg.prediction.journal import Journal
 
 NAME = "predictions.json"
 SCRATCH = ".unfinished"

@@ -11,7 +11,7 @@ import pytest
 
 from mammoseg.data.inputs import Input
 from mammoseg.errors import UserError
-from mammoseg.predictions import Folder
+from mammoseg.prediction.folder import Folder
 
 MADE_OF = {"checkpoints": ["abc"], "threshold": 0.5}
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg import inference, masses
 from mammoseg.data import inputs
 from mammoseg.data.clean import Pixels
 from mammoseg.data.dicom import quiet
@@ -24,9 +23,10 @@ from mammoseg.data.geometry import Geometry
 from mammoseg.data.inputs import Input
 from mammoseg.data.mammogram import BadCases
 from mammoseg.errors import UnreadableImage, UserError
-from mammoseg.inference import Ensemble, Maps
-from mammoseg.masses import Mass
-from mammoseg.predictions import Folder, Row
+from mammoseg.prediction import inference, masses
+from mammoseg.prediction.folder import Folder, Row
+from mammoseg.prediction.inference import Ensemble, Maps
+from mammoseg.prediction.masses import Mass
 from mammoseg.progress import Progress
 from mammoseg.report import predicted
 

@@ -22,7 +22,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from mammoseg import distributed, processes
+from mammoseg import processes
+from mammoseg.jobs import distributed
 
 log = logging.getLogger(__name__)
 

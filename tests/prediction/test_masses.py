@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mammoseg import masses
+from mammoseg.prediction import masses
 
 
 def test_against_scipy() -> None:

@@ -10,7 +10,7 @@ from scipy import stats
 from mammoseg.errors import UserError
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
-from mammoseg.search import Space  # noqa: E402 - needs optuna
+from mammoseg.jobs.search import Space  # noqa: E402 - needs optuna
 
 NAMES = ["a", "b", "c", "d"]
 

@@ -75,7 +75,7 @@ def launch(count: int, hydra: HydraConf, folder: Path) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    from mammoseg.preemption import Stopped
+    from mammoseg.jobs.preemption import Stopped
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what happened is told below
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // count, 1)))

@@ -19,7 +19,7 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from mammoseg import distributed
+from mammoseg.jobs import distributed
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""From checkpoints and mammograms to a folder of predictions."""
