@@ -23,8 +23,8 @@ $(INSTALLED): pyproject.toml constraints.txt hatch_build.py
 demo: setup ## train on synthetic mammograms and show what came out
 	$(BIN)/python -m mammoseg.train experiment=demo
 
-test: setup ## run all tests
-	$(BIN)/python -m pytest
+test: setup ## run all tests, a process for each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 
 test-slurm: setup ## sweeps through a real Slurm, which it installs and starts (Debian, root)
 	tests/slurm/cluster.sh $(BIN)/python -m pytest tests/slurm
