@@ -16,9 +16,9 @@ class Search(Sweeper):
     The arguments are conf/hydra/sweeper/search.yaml's, where they are explained.
     """
 
-    def __init__(self, params: Mapping[str, Any], ordered: Sequence[str], **settings: Any) -> None:
-        self.params = params
-        self.ordered = ordered
+    def __init__(self, params: Mapping[str, Any] | None, ordered: Sequence[str] | None, **settings: Any) -> None:
+        self.params = params or {}
+        self.ordered = ordered or []
         self.settings = settings
 
     hydra_context: HydraContext

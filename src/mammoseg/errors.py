@@ -8,6 +8,10 @@ class UserError(Exception):
     """
 
 
+class OccupiedError(UserError):
+    """A folder holds the run of something else, which must stay as it is."""
+
+
 class UnreadableImage(Exception):  # noqa: N818 - it says what is wrong, as the standard StopIteration does
     """One image cannot be used. The message says why in a few words, without path and without header text.
 

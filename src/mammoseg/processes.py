@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -45,10 +46,15 @@ def pool(workers: int, begin: Callable[[], object] | None = None) -> ProcessPool
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin)
 
 
-def die_with_parent() -> None:
-    """Have the system kill this process when its parent ends, however that happens. Linux only."""
+def die_with_parent(number: signal.Signals, parent: int | None = None) -> None:
+    """Have the system send this process the signal when its parent ends, however that happens. Linux only.
+
+    `parent`: its number, if it may have ended already.
+    """
     if sys.platform == "linux":
         import ctypes
 
         parent_death_signal = 1  # PR_SET_PDEATHSIG
-        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(parent_death_signal, number)
+        if parent is not None and os.getppid() != parent:
+            os.kill(os.getpid(), number)

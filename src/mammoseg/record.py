@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from mammoseg import checkpoint
-from mammoseg.errors import UserError
+from mammoseg.errors import OccupiedError, UserError
 
 NAME = "run.json"
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydicom", "mammoseg")
@@ -70,7 +70,7 @@ def earlier(folder: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
     for key in sorted(was.keys() | now.keys()):
         if was.get(key) != now.get(key) and not key.startswith(INDIFFERENT):
             difference = "another dataset.root" if key == "root" else f"{key}={was.get(key)}, not {now.get(key)}"
-            raise UserError(
+            raise OccupiedError(
                 f"{folder}: holds a run with {difference}; choose another folder "
                 "(hydra.sweep.dir=..., or hydra.run.dir=... for a single run), or remove this one"
             )

@@ -239,12 +239,12 @@ class Run:
     def resume_from(self) -> str | None:
         """The checkpoint to go on from; the best one so far, which must lie beside it, comes along."""
         path = self.folder / "checkpoints" / "last.ckpt"
-        if self.cfg.ckpt_path is not None:
-            path = Path(self.cfg.ckpt_path).expanduser()
-        elif self.earlier is None or not path.is_file():
-            return None
-        else:
+        if self.earlier is not None and path.is_file():
             log.info("%s: goes on where it stopped", self.about["run"])
+        elif self.cfg.ckpt_path is not None:
+            path = Path(self.cfg.ckpt_path).expanduser()
+        else:
+            return None
         loaded = checkpoint.read(path, trust=None)  # rebuilt from what the user said now
         self.begins_at = loaded["global_step"]
         before, now = loaded[checkpoint.KEY]["config"], checkpoint.portable(self.cfg)
@@ -282,6 +282,8 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
     # Where Slurm is installed, Lightning would rather be started by srun, and says so with the user's paths.
     warnings.filterwarnings("ignore", message="The `srun` command is available on your system but is not used")
+    # A run that goes on finds its own checkpoints; the warning names the user's folders.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     # What several processes log at the end of an epoch comes out of metrics that are the same in all of them.
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*when logging on epoch level in distributed setting")
     torch.set_float32_matmul_precision("high")

@@ -15,7 +15,7 @@ def main(cfg: DictConfig) -> None:
 
     named = cfg.runs if isinstance(cfg.runs, ListConfig) else [cfg.runs]
     folders = [Path(str(folder)).expanduser() for folder in named]
-    out = folders[0] / "sweep_report" if cfg.out is None else Path(cfg.out).expanduser()
+    out = (folders or [Path()])[0] / "sweep_report" if cfg.out is None else Path(cfg.out).expanduser()
     report = publish(folders, out, cfg.top)
     print(report.with_name("report.md").read_text().rstrip())
     print(f"\nwritten to {out}: report.html, tables (md, tex, csv) and figures (png, svg)")

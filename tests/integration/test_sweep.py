@@ -71,6 +71,20 @@ def alive(process: int) -> bool:
     return command_line.exists() and command_line.read_bytes() != b""
 
 
+def test_two_jobs_of_one_folder_keep_the_record_of_the_first(place: Path) -> None:
+    """A named sweep's folders carry theta, alpha, fold and seed, so that eta makes two of one."""
+    secret = place / "multirun" / "one"
+    grid = ["loss.alpha=1.0", "loss.eta=1.0,2.0", f"hydra.sweep.dir={secret}"]
+    done = command("train", *TINY, "sweep=alpha", *grid, folder=place)
+    assert done.returncode == 1
+    assert "2 jobs, 1 failed" in done.stdout
+    with (secret / "jobs.csv").open() as lines:
+        first, second = csv.DictReader(lines)
+    assert float(first["score"]) >= 0
+    assert "holds a run with loss.eta=1.0, not 2.0" in second["error"]
+    assert not [path for path in secret.rglob("job*") if path.is_file() and str(place) in path.read_text()]
+
+
 @needs_joblib
 def test_parallel_jobs_prepare_their_data_themselves(place: Path) -> None:
     """Two processes start on one store that is not there yet, each with processes of its own."""
@@ -101,8 +115,10 @@ def test_parallel_jobs_survive_two_kill_9_of_their_parent(place: Path) -> None:
         workers = children(started)
         started.send_signal(signal.SIGKILL)
         started.wait()
-        time.sleep(0.5)
-        assert not any(map(alive, workers)), "they end with it"
+        ends = time.monotonic() + 20
+        while any(map(alive, workers)) and time.monotonic() < ends:
+            time.sleep(0.05)
+        assert not any(map(alive, workers)), "they end with it, after the step in hand"
         for path, before in finished.items():
             assert path.read_bytes() == before
         finished = {path: path.read_bytes() for path in folder.glob("*/results.csv")}

@@ -20,12 +20,15 @@ def space(*overrides: str, ordered: list[str] | None = None) -> Space:
 
 
 def test_each_way_of_asking_becomes_a_distribution() -> None:
-    asked = space("a=interval(0,1)", "b=tag(log,interval(0.25,4))", "c=x,y", "d=range(1,4)", "e=7").asked
+    asked = space(
+        "a=interval(0,1)", "b=tag(log,interval(0.25,4))", "c=x,y", "d=range(1,4)", "e=7", "f=int(interval(2,4))"
+    ).asked
     assert asked == {
         "a": optuna.distributions.FloatDistribution(0, 1),
         "b": optuna.distributions.FloatDistribution(0.25, 4, log=True),
         "c": optuna.distributions.CategoricalDistribution(["x", "y"]),
         "d": optuna.distributions.CategoricalDistribution(["1", "2", "3"]),
+        "f": optuna.distributions.IntDistribution(2, 4),
     }
 
 
@@ -39,6 +42,12 @@ def test_ordered_settings_are_uniform_over_ordered_vectors() -> None:
     assert (np.diff(values, axis=1) >= 0).all()
     for place in range(4):
         assert stats.kstest((values[:, place] - 2) / 2, stats.beta(place + 1, 4 - place).cdf).pvalue > 1e-3
+
+
+def test_a_whole_list_takes_the_place_of_its_entries() -> None:
+    searched = space("loss.theta.0=interval(0,1)", "loss.alpha=interval(1,2)", "loss.theta=[1,2,3,4]")
+    assert searched.asked.keys() == {"loss.alpha"}
+    assert searched.overrides({"loss.alpha": 1.5}, 0) == ["loss.theta=[1,2,3,4]", "loss.alpha=1.5", "trial=0"]
 
 
 def test_a_later_override_takes_the_place_of_an_earlier_one() -> None:

@@ -121,7 +121,9 @@ def group_means(values: np.ndarray, scores: np.ndarray) -> list[tuple[float, flo
 
 def find(folders: Sequence[Path]) -> list[Sweep]:
     """Raises UserError where there is no finished run, or where runs of one method and dataset differ in nothing."""
-    groups: dict[tuple[str, str], list[tuple[dict[str, float], float, float, bool]]] = {}
+    if not folders:
+        raise UserError("runs=[]: no folder; give one of a sweep, such as multirun/theta-phantom")
+    runs: dict[Path, tuple[str, str, dict[str, str], tuple[dict[str, float], float, float, bool]]] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
@@ -132,9 +134,15 @@ def find(folders: Sequence[Path]) -> list[Sweep]:
             if "score" not in known:
                 log.warning("%s left out: not finished", path.parent)
                 continue
-            about = known["about"]
-            one = (numbers(known["settings"]), float(known["score"]), test_score(path.parent), "pruned" in known)
-            groups.setdefault((about["dataset"], about["method"]), []).append(one)
+            try:
+                dataset, method, score = known["about"]["dataset"], known["about"]["method"], float(known["score"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"{path}: damaged ({error!r}); remove it, or the whole run folder, and run again"
+                ) from error
+            one = (numbers(known["settings"]), score, test_score(path.parent), "pruned" in known)
+            runs[path.resolve()] = dataset, method, texts(known["settings"]), one
+    groups = grouped(list(runs.values()))
     if not groups:
         told = ", ".join(map(str, folders))
         raise UserError(f"runs={told}: no finished run in it or below; sweep first, with mammoseg.train sweep=theta")
@@ -145,6 +153,27 @@ def find(folders: Sequence[Path]) -> list[Sweep]:
             "none was trained to the end; sweep over a setting first, or compare methods with mammoseg.compare"
         )
     return whole
+
+
+def grouped(
+    runs: Sequence[tuple[str, str, dict[str, str], tuple[dict[str, float], float, float, bool]]],
+) -> dict[tuple[str, str], list[tuple[dict[str, float], float, float, bool]]]:
+    """By dataset and method; a method is told apart by the settings that are text, such as trainer.precision."""
+    groups: dict[tuple[str, str], list[tuple[dict[str, float], float, float, bool]]] = {}
+    for dataset, method, text, one in runs:
+        same = [other for its, name, other, _ in runs if (its, name) == (dataset, method)]
+        differing = [name for name in sorted(text) if len({other.get(name) for other in same}) > 1]
+        label = ", ".join(f"{name}={text[name]}" for name in differing)
+        groups.setdefault((dataset, f"{method} ({label})" if label else method), []).append(one)
+    return groups
+
+
+def texts(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in record.flat(settings)
+        if isinstance(value, str) and not name.startswith(record.INDIFFERENT)
+    }
 
 
 def test_score(folder: Path) -> float:

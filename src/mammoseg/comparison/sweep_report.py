@@ -27,9 +27,9 @@ def publish(folders: Sequence[Path], out: Path, top: int) -> Path:
     sweeps = find(folders)
     sections = []
     out.mkdir(parents=True, exist_ok=True)
-    for sweep in sweeps:
+    for number, sweep in enumerate(sweeps, start=1):
         several = f"{sweep.name}: " if len(sweeps) > 1 else ""
-        prefix = f"{sweep.dataset}_{sweep.method}_" if len(sweeps) > 1 else ""
+        prefix = f"{number}_" if len(sweeps) > 1 else ""
         drawn = write_figures(sweep, out, prefix)
         sections += [
             Section(f"{several}Best settings", [found(sweep)], [best_table(sweep, top, prefix)]),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LAUNCHER = "MAMMOSEG_LAUNCHER"  # the number of the process that started the ranks
 MISTAKE = "UserError: "  # how a rank begins what it says of the user's mistakes
 
 
@@ -59,6 +60,8 @@ def processes(trainer: DictConfig) -> int:
     devices = trainer.devices
     if isinstance(devices, str) and devices.lstrip("-").isdigit():
         devices = int(devices)
+    elif isinstance(devices, str) and "," in devices:
+        devices = devices.split(",")
     if devices in ("auto", -1):
         import torch
 
@@ -75,7 +78,7 @@ def launch(count: int, hydra: HydraConf, folder: Path) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    from mammoseg.jobs.preemption import Stopped
+    from mammoseg.jobs.preemption import SIGNALS, Stopped, hand_on
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what happened is told below
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // count, 1)))
@@ -87,14 +90,17 @@ def launch(count: int, hydra: HydraConf, folder: Path) -> None:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
-        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
+        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2",
     )
     log.info("%d processes, one for each device", count)
+    os.environ[LAUNCHER] = str(os.getpid())
+    theirs = {number: signal.getsignal(number) for number in SIGNALS}  # which torch's engine replaces for good
     try:
         elastic_launch(config, sys.executable)("-m", "mammoseg.train", *arguments(hydra, folder))
     except SignalException as stop:
         if stop.sigval == signal.SIGINT:
             raise KeyboardInterrupt from stop
+        hand_on(stop.sigval, theirs.get(stop.sigval))
         raise Stopped(stop.sigval) from stop
     except ChildFailedError as failed:
         number, failure = failed.get_first_failure()
@@ -104,6 +110,9 @@ def launch(count: int, hydra: HydraConf, folder: Path) -> None:
         if said.startswith(MISTAKE):
             raise UserError(said.splitlines()[0].removeprefix(MISTAKE)) from None
         raise RuntimeError(f"process {number} of {count} failed: {said}") from None
+    finally:
+        for which, handler in theirs.items():
+            signal.signal(which, handler)
 
 
 def arguments(hydra: HydraConf, folder: Path) -> list[str]:
@@ -121,7 +130,7 @@ def arguments(hydra: HydraConf, folder: Path) -> list[str]:
 
 def begin_rank() -> None:
     """What a rank does first: it dies with its launcher, and only rank 0 talks."""
-    die_with_parent()  # else kill -9 of the launcher would leave ranks writing
+    die_with_parent(signal.SIGKILL, int(os.environ[LAUNCHER]))  # else kill -9 of the launcher would leave ranks writing
     if rank() > 0:
         logging.disable(logging.WARNING)
 

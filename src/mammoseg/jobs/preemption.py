@@ -45,10 +45,15 @@ class Preemption(Callback):
     def __init__(self, last: Path) -> None:
         self.last = last
         self.told: int | None = None
-        self.others: dict[int, Any] = {}
+        self.others: dict[int, Any] = {}  # handlers to put back
+        self.theirs: dict[int, Any] = {}  # of submitit, say
 
     def note(self, number: int, frame: FrameType | None) -> None:
         self.told = number
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        # Before Lightning puts a handler of its own in front, which only makes a note.
+        self.theirs = {number: signal.getsignal(number) for number in SIGNALS}
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -78,14 +83,18 @@ class Preemption(Callback):
     def stop(self, epoch: int) -> None:
         number = self.told or signal.SIGTERM  # on this rank it may not have arrived
         log.warning("%s: stopped in epoch %d, to be gone on with", signal.Signals(number).name, epoch)
-        other = self.others.get(number)
         self.restore()
         if not distributed.launched() and distributed.rank() == 0:
-            if callable(other):
-                other(number, None)
-            else:
-                requeue(number)
+            hand_on(number, self.theirs.get(number))
         raise Stopped(number)
+
+
+def hand_on(number: int, other: Any) -> None:
+    """Once the checkpoint is written: to the handler that was there before, else to Slurm."""
+    if callable(other):
+        other(number, None)
+    else:
+        requeue(number)
 
 
 def requeue(number: int) -> None:
@@ -99,7 +108,7 @@ def requeue(number: int) -> None:
         return
     asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60)
     if asked.returncode == 0:
-        log.warning("Slurm job %s queued again", job)
+        log.warning("Slurm job %s queued again; it finds its folder where the line names it (hydra.run.dir)", job)
     else:
         log.error("Slurm does not queue job %s again: %s", job, asked.stderr.strip())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any, Literal
 import lightning
 from hydra.conf import HydraConf
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from mammoseg import record
 from mammoseg.errors import UserError
@@ -34,7 +36,7 @@ except ImportError as error:
 log = logging.getLogger(__name__)
 
 STUDY = "mammoseg"
-INDIFFERENT = ("launcher", "sweep", *record.INDIFFERENT)  # what may differ between two calls of one search
+INDIFFERENT = ("launcher", "sweep", "logger", *record.INDIFFERENT)  # what may differ between two calls of one search
 
 Launch = Callable[[Sequence[Sequence[str]], int], None]  # (overrides of each job, number of the first job)
 
@@ -55,7 +57,12 @@ class Space:
     @classmethod
     def of(cls, overrides: Iterable[Override], ordered: Sequence[str]) -> Space:
         """A later override takes the place of an earlier one of the same setting."""
-        found = {override.get_key_element(): override for override in overrides}
+        found: dict[str, Override] = {}
+        for override in overrides:
+            name = override.get_key_element()
+            for below in [one for one in found if one == name or one.startswith(f"{name}.")]:
+                del found[below]  # a whole theta takes the place of its entries
+            found[name] = override
         searched = {name: distribution(one) for name, one in found.items() if one.is_sweep_override()}
         fixed = [f"{name}={one.get_value_element_as_str()}" for name, one in found.items() if name not in searched]
         if not searched:
@@ -102,8 +109,8 @@ def distribution(override: Override) -> BaseDistribution:
             raise UserError(f"{name}=interval({low},{high}): the first number must be the smaller one")
         if "log" in value.tags and low <= 0:
             raise UserError(f"{name}: a logarithmic interval must begin above 0, not at {low}")
-        if isinstance(low, int) and isinstance(high, int) and "int" in value.tags:
-            return IntDistribution(low, high, log="log" in value.tags)
+        if "int" in value.tags or (isinstance(low, int) and isinstance(high, int)):
+            return IntDistribution(int(low), int(high), log="log" in value.tags)
         return FloatDistribution(float(low), float(high), log="log" in value.tags)
     if isinstance(value, ChoiceSweep | RangeSweep):
         return CategoricalDistribution(list(override.sweep_string_iterator()))
@@ -120,22 +127,25 @@ def search(
     direction: Literal["maximize", "minimize"],
     storage: str | None,
     seed: int,
-    sampler: Callable[..., optuna.samplers.BaseSampler],
-    pruner: optuna.pruners.BasePruner | None,
+    sampler: DictConfig,
+    pruner: DictConfig | None,
 ) -> None:
-    """Run trials until the study has `trials`, first those that an earlier call left open."""
-    if trials < 1 or at_once < 1:
-        raise UserError(f"hydra.sweeper.trials={trials} and at_once={at_once}, but both must be at least 1")
+    """Run trials until the study has `trials`, first those that an earlier call left open.
+
+    `sampler`, `pruner`: which of Optuna's. Raises UserError for settings outside what each takes.
+    """
+    for name, value in (("trials", trials), ("at_once", at_once)):
+        if not isinstance(value, int) or (value < 1 and not (name == "at_once" and value == -1)):
+            raise UserError(f"hydra.sweeper.{name}={value}, but it takes a whole number of at least 1")
+    at_once = at_once if at_once > 0 else os.cpu_count() or 1  # -1 is joblib's word for all cores
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = Path(hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        study_name=STUDY, storage=storage_of(hydra), direction=direction, pruner=pruner, load_if_exists=True
-    )
+    study = open_study(hydra, direction, built(pruner, "pruner"))
     check_same(study, space, folder)
     before = study.get_trials(deepcopy=False)
     # A sampler that began with the same seed again would propose the same trials again.
-    study.sampler = sampler(seed=seed + len(before))
+    study.sampler = built(sampler, "sampler", seed=seed + len(before))
     unfinished = [trial for trial in before if not trial.state.is_finished()]
     if before:
         log.info("a search of %d trials goes on, %d of them open", len(before), len(unfinished))
@@ -145,6 +155,31 @@ def search(
         numbers = {study.ask(space.asked).number for _ in range(min(left, at_once))}
         run(study, space, launch, [one for one in study.get_trials(deepcopy=False) if one.number in numbers], folder)
     report(study, space)
+
+
+def built(config: DictConfig | None, name: str, **more: Any) -> Any:
+    """Raises UserError for what Optuna does not know, or not take."""
+    try:
+        return None if config is None else instantiate(config, **more)
+    except InstantiationException as error:
+        raise UserError(f"hydra.sweeper.{name}: {error.__cause__ or error}; mend hydra.sweeper.{name}.*") from error
+
+
+def open_study(
+    hydra: HydraConf, direction: Literal["maximize", "minimize"], pruner: optuna.pruners.BasePruner | None
+) -> optuna.Study:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return optuna.create_study(
+            study_name=STUDY, storage=storage_of(hydra), direction=direction, pruner=pruner, load_if_exists=True
+        )
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, ImportError) as error:
+        told = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"the study cannot be opened ({told}); mend hydra.sweeper.storage and .direction, or move a damaged "
+            "study.db out of the sweep's folder"
+        ) from error
 
 
 def storage_of(hydra: HydraConf) -> str:
@@ -165,16 +200,18 @@ def in_batches(trials: Sequence[FrozenTrial], size: int) -> Iterable[list[Frozen
 
 def run(study: optuna.Study, space: Space, launch: Launch, trials: Sequence[FrozenTrial], folder: Path) -> None:
     """Run some trials as jobs, and tell the study how they ended."""
-    launch([space.overrides(trial.params, trial.number) for trial in trials], trials[0].number)
-    jobs = {job.number: job for job in sweep.jobs(folder)}
-    for trial in trials:
-        job = jobs.get(trial.number)
+    told = [space.overrides(trial.params, trial.number) for trial in trials]
+    launch(told, trials[0].number)
+    ended = sweep.jobs(folder)  # also of other sweeps, where one lies below another
+    for trial, overrides in zip(trials, told, strict=True):
+        mine = (job for job in ended if job.number == trial.number and job.overrides == sweep.shared(overrides))
+        job = next(mine, None)
         if job is None or job.error is not None:
             continue  # open until it ends well
         if job.pruned:
-            study.tell(trial.number, state=TrialState.PRUNED)
+            study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
         else:
-            study.tell(trial.number, job.score)
+            study.tell(trial.number, job.score, skip_if_finished=True)
 
 
 def check_same(study: optuna.Study, space: Space, folder: Path) -> None:
@@ -186,7 +223,7 @@ def check_same(study: optuna.Study, space: Space, folder: Path) -> None:
         **{
             name: hashlib.sha256(value.encode()).hexdigest()[:16]
             for name, _, value in (one.partition("=") for one in space.fixed)
-            if not name.startswith(INDIFFERENT)
+            if not name.startswith(INDIFFERENT) and name != "trainer"
         },
     }
     was = study.user_attrs.get("settings")
@@ -222,6 +259,8 @@ class Pruning(Callback):
         self.reported = set(study.get_trials(deepcopy=False)[number].intermediate_values)  # before it was stopped
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1):
+            return  # an epoch without validation
         score = float(trainer.callback_metrics["val/dsc"])  # on every rank: they may have to be summed up for it
         stop = False
         if trainer.is_global_zero:
@@ -239,4 +278,4 @@ def pruning(hydra: HydraConf, number: int) -> Pruning | None:
     """Of the job that is trial `number` of a search; None where nothing is pruned."""
     if OmegaConf.select(hydra.sweeper, "pruner") is None:
         return None
-    return Pruning(storage_of(hydra), number, instantiate(hydra.sweeper.pruner))
+    return Pruning(storage_of(hydra), number, built(hydra.sweeper.pruner, "pruner"))

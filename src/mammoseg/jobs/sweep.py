@@ -11,6 +11,7 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from mammoseg import processes
+from mammoseg.errors import OccupiedError
 from mammoseg.jobs import distributed
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 NAME = "job.json"
 LAUNCHERS = ("joblib", "submitit", "ray")  # whose errors tell of a lost process
 JOBLIB = "LokyProcess-"  # how its processes are named, numbered from 1
+PLACES = ("root", "store", "tables", "dir", "storage", "ckpt_path", "default_root_dir")
 KILLED = "did not end: killed, out of memory or time, or still at work"
 
 
@@ -57,19 +60,27 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[Bas
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    job = {"number": hydra.job.num, "overrides": list(hydra.overrides.task)}
+    job = {"number": hydra.job.num, "overrides": shared(hydra.overrides.task)}
     began = time.monotonic()
     from mammoseg import record  # brings torch
+    from mammoseg.jobs.preemption import Stopped
 
     if distributed.rank() > 0:
         return main(cfg)  # the first rank keeps the book
+    before = folder / NAME
+    kept = before.read_bytes() if before.is_file() else None
     write(folder, {**job, "seconds": 0.0, "score": None, "error": KILLED})
-    if multiprocessing.current_process().name.startswith(JOBLIB):
-        processes.die_with_parent()  # else kill -9 of the sweep would leave them waiting for more jobs
+    at_joblib = multiprocessing.current_process().name.startswith(JOBLIB)
+    if at_joblib:
+        processes.die_with_parent(signal.SIGTERM)  # after the step in hand; else they would wait for more jobs
         take_device(cfg)
     try:
         score = main(cfg)
         pruned = (record.read(folder) or {}).get("pruned")
+    except Stopped as stopped:
+        if at_joblib:
+            os._exit(int(str(stopped.code)))  # joblib would go on waiting for a parent that has ended
+        raise
     except Exception as error:
         told = sentence(error)
         if told is None:
@@ -77,11 +88,34 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[Bas
             told = f"{type(error).__name__}: {error}"
         else:
             log.error("job %s failed: %s", hydra.job.num, told)
-        write(folder, {**job, "seconds": time.monotonic() - began, "score": None, "error": told.splitlines()[0]})
+        place = folder
+        if isinstance(error, OccupiedError) and kept is not None:  # another job's record stays its own
+            before.write_bytes(kept)
+            place = folder.with_name(f"{folder.name}-job{hydra.job.num}")
+        error_line = without_places(told.splitlines()[0], folder, cfg)
+        write(place, {**job, "seconds": time.monotonic() - began, "score": None, "error": error_line})
         return float("nan")
     ended = {"seconds": time.monotonic() - began, "score": score, "error": None, "pruned": pruned}
     write(folder, {**job, **ended})
     return score
+
+
+def shared(overrides: Sequence[str]) -> list[str]:
+    """Without those that name the user's folders: job.json and jobs.csv may be shown to others."""
+    return [one for one in overrides if one.partition("=")[0].lstrip("+~").rpartition(".")[2] not in PLACES]
+
+
+def without_places(text: str, folder: Path, cfg: DictConfig) -> str:
+    root = str(cfg.get("dataset", {}).get("root") or "")
+    for place, name in (
+        (str(folder), folder.name),
+        (root, "dataset.root"),
+        (os.getcwd(), "."),
+        (str(Path.home()), "~"),
+    ):
+        if len(place) > 1:
+            text = text.replace(place, name)
+    return text
 
 
 def take_device(cfg: DictConfig) -> None:

@@ -29,6 +29,6 @@ class EpochLines(Callback):
             "epoch %d/%s  train loss %.4f  val loss %.4f  val DSC %.4f  val sensitivity %.4f  %.0f s",
             trainer.current_epoch + 1,
             trainer.max_epochs,
-            *(seen[name] for name in ("train/loss", "val/loss", "val/dsc", "val/sensitivity")),
+            *(seen.get(name, float("nan")) for name in ("train/loss", "val/loss", "val/dsc", "val/sensitivity")),
             time.monotonic() - self.started,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import warnings
 from pathlib import Path
 
@@ -13,14 +14,21 @@ NAME = "metrics.csv"
 
 def history(folder: Path, step: int) -> CSVLogger:
     """The logger that writes `folder`/metrics.csv, after what stands there from before training step `step`."""
-    path = folder / NAME
+    path, kept = folder / NAME, folder / f"{NAME}.kept"
+    before = path if path.is_file() else kept  # if it was killed while the lines below were at work
     header: list[str] = []
     rows: list[dict[str, str]] = []
-    if path.is_file():
-        with path.open(newline="") as lines:
+    if before.is_file():
+        with before.open(newline="") as lines:
             table = csv.DictReader(lines)
-            rows = [row for row in table if int(row["step"]) < step]
+            # A line that was cut short lacks values.
+            rows = [row for row in table if None not in row.values() and int(row["step"]) < step]
             header = list(table.fieldnames or ())
+    if rows:
+        with kept.open("w", newline="") as lines:
+            writer = csv.DictWriter(lines, header)
+            writer.writeheader()
+            writer.writerows(rows)
     with warnings.catch_warnings():
         # It warns of a folder that is not empty, ours holds the composed config already, and removes metrics.csv.
         warnings.filterwarnings("ignore", message="Experiment logs directory")
@@ -28,8 +36,5 @@ def history(folder: Path, step: int) -> CSVLogger:
         experiment = logger.experiment
     if rows:
         experiment.metrics_keys = header
-        with path.open("w", newline="") as lines:
-            writer = csv.DictWriter(lines, header)
-            writer.writeheader()
-            writer.writerows(rows)
+        os.replace(kept, path)
     return logger
