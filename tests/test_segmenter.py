@@ -7,11 +7,14 @@ from functools import partial
 import lightning
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
+from mammoseg.cli import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.losses import DensityASP
 from mammoseg.models.au_net import AUNet
+from mammoseg.run import build_segmenter
 from mammoseg.segmenter import Batch, Segmenter
 
 THETA = (0.5, 0.5, 0.85, 0.95)
@@ -92,3 +95,13 @@ def test_a_compiled_network_keeps_the_names_of_its_weights() -> None:
 def test_an_unknown_way_to_compile_is_told() -> None:
     with pytest.raises(UserError, match=r"compile=fast.*reduce-overhead"):
         Segmenter(AUNet(2), DensityASP(THETA), compile="fast")
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_what_the_compiler_gets_wrong_is_refused(precision: str) -> None:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", ["compile=default", f"trainer.precision={precision}", "trainer.accelerator=cpu"])
+    with pytest.raises(UserError, match="wrong gradients on a CPU"):
+        build_segmenter(cfg)
+    cfg.trainer.precision = "32-true"
+    assert build_segmenter(cfg).net._compiled_call_impl is not None

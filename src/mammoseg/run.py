@@ -65,8 +65,21 @@ def build_segmenter(cfg: DictConfig) -> Segmenter:
         scheduler=instantiate(cfg.scheduler),
         threshold=cfg.threshold,
         channels_last=cfg.channels_last,
-        compile=OmegaConf.select(cfg, "compile"),  # which older checkpoints do not have
+        compile=compiler(cfg),
     )
+
+
+def compiler(cfg: DictConfig) -> str | None:
+    """The mode of torch.compile, which older checkpoints do not have."""
+    mode: str | None = OmegaConf.select(cfg, "compile")
+    on_cpu = cfg.trainer.accelerator == "cpu" or not torch.accelerator.is_available()
+    if mode is not None and on_cpu and "16" in str(cfg.trainer.precision):
+        # Seen with torch 2.13: the compiled AU-Net's gradients are NaN, and at times its logits; benchmarks/step.py.
+        raise UserError(
+            f"compile={mode} with trainer.precision={cfg.trainer.precision} gives wrong gradients on a CPU; "
+            "leave one of the two out"
+        )
+    return mode
 
 
 class Run:
