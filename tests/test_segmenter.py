@@ -10,11 +10,11 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
+from mammoseg.build import build_segmenter
 from mammoseg.cli import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.losses import DensityASP
 from mammoseg.models.au_net import AUNet
-from mammoseg.run import build_segmenter
 from mammoseg.segmenter import Batch, Segmenter
 
 THETA = (0.5, 0.5, 0.85, 0.95)

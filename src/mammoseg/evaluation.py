@@ -13,11 +13,12 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from mammoseg import checkpoint, native, results
+from mammoseg.build import build_datamodule, build_segmenter
 from mammoseg.errors import UserError
 from mammoseg.metrics.detection import Criterion
 from mammoseg.report import native as report
 from mammoseg.report import tables
-from mammoseg.run import build_datamodule, build_segmenter, quiet
+from mammoseg.run import quiet
 
 log = logging.getLogger(__name__)
 

@@ -25,12 +25,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from mammoseg import checkpoint, processes, record, results
+from mammoseg.build import build_datamodule, build_segmenter
 from mammoseg.cli import conf_dir
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
 from mammoseg.jobs import distributed
 from mammoseg.jobs.preemption import Preemption
-from mammoseg.losses.priority import four_numbers
 from mammoseg.report import figures, tables
 from mammoseg.report.console import EpochLines
 from mammoseg.report.history import history
@@ -42,44 +42,6 @@ if TYPE_CHECKING:
     from mammoseg.jobs.search import Pruning
 
 log = logging.getLogger(__name__)
-
-
-def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
-    return MammogramDataModule(
-        dataset=instantiate(cfg.dataset),
-        splitter=instantiate(cfg.split),
-        batch_size=cfg.batch_size,
-        num_workers=cfg.num_workers,
-        augment=instantiate(cfg.augment),
-        seed=cfg.seed,
-    )
-
-
-def build_segmenter(cfg: DictConfig) -> Segmenter:
-    if "theta" in cfg:
-        four_numbers(cfg.theta["values"])  # the loss takes them one by one, and would not see a fifth
-    return Segmenter(
-        net=instantiate(cfg.model),
-        criterion=instantiate(cfg.loss),
-        optimizer=instantiate(cfg.optimizer),
-        scheduler=instantiate(cfg.scheduler),
-        threshold=cfg.threshold,
-        channels_last=cfg.channels_last,
-        compile=compiler(cfg),
-    )
-
-
-def compiler(cfg: DictConfig) -> str | None:
-    """The mode of torch.compile, which older checkpoints do not have."""
-    mode: str | None = OmegaConf.select(cfg, "compile")
-    on_cpu = cfg.trainer.accelerator == "cpu" or not torch.accelerator.is_available()
-    if mode is not None and on_cpu and "16" in str(cfg.trainer.precision):
-        # Seen with torch 2.13: the compiled AU-Net's gradients are NaN, and at times its logits; benchmarks/step.py.
-        raise UserError(
-            f"compile={mode} with trainer.precision={cfg.trainer.precision} gives wrong gradients on a CPU; "
-            "leave one of the two out"
-        )
-    return mode
 
 
 class Run:

@@ -12,12 +12,12 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
 from mammoseg import checkpoint
+from mammoseg.build import build_segmenter
 from mammoseg.cli import conf_dir
 from mammoseg.data.preparation import Settings
 from mammoseg.errors import UserError
 from mammoseg.prediction import inference
 from mammoseg.prediction.inference import Ensemble
-from mammoseg.run import build_segmenter
 
 SETTINGS = Settings(size=32, crop=True, aspect="stretch", normalise="minmax", flip="none")
 CPU = torch.device("cpu")
