@@ -18,6 +18,7 @@ from hydra.conf import HydraConf
 from omegaconf import DictConfig
 
 from mammoseg.errors import UserError
+from mammoseg.jobs.signals import SIGNALS, Stopped, hand_on
 from mammoseg.processes import die_with_parent
 
 if TYPE_CHECKING:
@@ -77,8 +78,6 @@ def launch(count: int, hydra: HydraConf, folder: Path) -> None:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    from mammoseg.jobs.preemption import SIGNALS, Stopped, hand_on
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what happened is told below
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // count, 1)))

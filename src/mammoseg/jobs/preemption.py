@@ -1,16 +1,9 @@
-"""A cluster takes its machine back: checkpoint after the step in hand, stop, and, under Slurm, queue again.
-
-SIGTERM comes before preemption and at the end of the time limit; SIGUSR1 and SIGUSR2 are what clusters are asked to
-send some time before (`sbatch --signal=USR1@120`, submitit's signal_delay_s).
-"""
+"""Stops a run after the step in hand when a signal says so, with a checkpoint to go on from."""
 
 from __future__ import annotations
 
 import logging
-import os
-import re
 import signal
-import subprocess
 import threading
 from pathlib import Path
 from types import FrameType
@@ -20,19 +13,9 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 
 from mammoseg.jobs import distributed
+from mammoseg.jobs.signals import SIGNALS, Stopped, hand_on
 
 log = logging.getLogger(__name__)
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-ENDED_BY_SLURM = ("PREEMPTED", "TIMEOUT")  # not CANCELLED: who calls scancel does not want the job again
-
-
-class Stopped(SystemExit):
-    """The run was told to stop by a signal, and can be gone on with. The shell's status for it: 128 + the number."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
-        self.number = signal.Signals(number)
 
 
 class Preemption(Callback):
@@ -87,33 +70,3 @@ class Preemption(Callback):
         if not distributed.launched() and distributed.rank() == 0:
             hand_on(number, self.theirs.get(number))
         raise Stopped(number)
-
-
-def hand_on(number: int, other: Any) -> None:
-    """Once the checkpoint is written: to the handler that was there before, else to Slurm."""
-    if callable(other):
-        other(number, None)
-    else:
-        requeue(number)
-
-
-def requeue(number: int) -> None:
-    """Queue this Slurm job again, unless it was cancelled; nothing to do outside Slurm."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None:
-        return
-    if "SLURM_ARRAY_JOB_ID" in os.environ:
-        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    if number == signal.SIGTERM and state(job) not in ENDED_BY_SLURM:
-        return
-    asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60)
-    if asked.returncode == 0:
-        log.warning("Slurm job %s queued again; it finds its folder where the line names it (hydra.run.dir)", job)
-    else:
-        log.error("Slurm does not queue job %s again: %s", job, asked.stderr.strip())
-
-
-def state(job: str) -> str:
-    shown = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True, timeout=60)
-    found = re.search(r"JobState=(\w+)", shown.stdout)
-    return found.group(1) if found else ""

@@ -26,6 +26,7 @@ from omegaconf import DictConfig
 from mammoseg import processes
 from mammoseg.errors import OccupiedError
 from mammoseg.jobs import distributed
+from mammoseg.jobs.signals import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,6 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[Bas
     job = {"number": hydra.job.num, "overrides": shared(hydra.overrides.task)}
     began = time.monotonic()
     from mammoseg import record  # brings torch
-    from mammoseg.jobs.preemption import Stopped
 
     if distributed.rank() > 0:
         return main(cfg)  # the first rank keeps the book
