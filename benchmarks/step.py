@@ -44,7 +44,6 @@ WAYS = {
     "compile": Way(compile=True),
     "channels_last, fused: the default": Way(channels_last=True, fused=True),
     "the default and bf16": Way(channels_last=True, fused=True, bf16=True),
-    "the default and compile": Way(channels_last=True, fused=True, compile=True),
     "the default, bf16 and compile": Way(channels_last=True, fused=True, bf16=True, compile=True),
     "the default and checkpointing": Way(channels_last=True, fused=True, checkpointing=True),
 }
