@@ -1,5 +1,6 @@
-"""What the suite adds to a training step: criterion, logging, metrics, Lightning and the loading of batches, against
-the bare network's forward, backward and optimiser. On the demo's network; on a GPU also on the full AU-Net, batch 4.
+"""What the suite adds to a training step: criterion, logging, Lightning and the loading of batches, against the bare
+network's forward, backward and optimiser; epoch ends, validation and checkpoints are not in it. On the demo's network;
+on a GPU also on the full AU-Net, batch 4, each step waited for, so that the host does not run ahead.
 
 python benchmarks/overhead.py
 """

@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -45,15 +46,23 @@ def main() -> None:
         f"`make bench` on {len(os.sched_getaffinity(0))} cores of {processor()}; Python {platform.python_version()}, "
         f"{versions}. Both sides of a ratio were measured in one run.",
     ]
+    began, failed = time.monotonic(), []
     for name in names or BENCHMARKS:
         print(f"{name} ...", flush=True)
-        done = subprocess.run([sys.executable, HERE / f"{name}.py"], text=True, stdout=subprocess.PIPE, check=True)
+        done = subprocess.run([sys.executable, HERE / f"{name}.py"], text=True, stdout=subprocess.PIPE, check=False)
+        if done.returncode:
+            failed.append(name)
+            continue
         print(done.stdout, flush=True)
         parts += [f"## {BENCHMARKS[name]}", f"`python benchmarks/{name}.py`", done.stdout.strip()]
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
     if names:
-        return
+        sys.exit(bool(failed))
+    parts[1] += f" All of it took {(time.monotonic() - began) / 60:.0f} minutes."
     (HERE / "results.md").write_text("\n\n".join(parts) + "\n")
     print(f"written to {HERE / 'results.md'}")
+    sys.exit(bool(failed))
 
 
 if __name__ == "__main__":

@@ -219,12 +219,12 @@ def main() -> None:
                 "prepare, one process": curve(preparing, 2, PREPARED, folder),
             },
             "side of an image, pixels": {
-                "criterion, batch 4": curve(criterion, 64, SIDES, folder),
-                f"step, width {WIDTH}, batch 1": curve(network, 64, SIDES, folder),
+                "criterion and its inputs, batch 4": curve(criterion, 64, SIDES, folder),
+                f"network and step, width {WIDTH}, batch 1": curve(network, 64, SIDES, folder),
             },
             "batch size": {
-                "criterion, 256x256": curve(criterion_of, 1, BATCHES, folder),
-                f"step, width {WIDTH}, 256x256": curve(network_of, 1, BATCHES, folder),
+                "criterion and its inputs, 256x256": curve(criterion_of, 1, BATCHES, folder),
+                f"network and step, width {WIDTH}, 256x256": curve(network_of, 1, BATCHES, folder),
             },
         }
     print(

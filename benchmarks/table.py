@@ -39,10 +39,12 @@ def utilisation() -> Iterator[list[float]]:
     thread = threading.Thread(target=sample) if shutil.which("nvidia-smi") else None
     if thread is not None:
         thread.start()
-    yield samples
-    over.set()
-    if thread is not None:
-        thread.join()
+    try:
+        yield samples
+    finally:
+        over.set()
+        if thread is not None:
+            thread.join()
 
 
 def table(settings: list[str], name: str, place: Path, **environment: str) -> tuple[float, float]:

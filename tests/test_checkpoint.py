@@ -53,7 +53,18 @@ def test_reads_what_is_ours(tmp_path: Path) -> None:
     assert checkpoint.read(path)[checkpoint.KEY]["config"]["dataset"]["name"] == "folder"
 
 
-@pytest.mark.parametrize("target", ["os.system", "monai.apps.download_url", "mammosegx.evil", "subprocess.run"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("os.system", "monai.apps.download_url", "mammosegx.evil", "subprocess.run"),
+        # Through a module of ours that imports them.
+        *(
+            "mammoseg.prediction.folder.shutil.rmtree",
+            "mammoseg.processes.ProcessPoolExecutor",
+            "mammoseg.run.instantiate",
+        ),
+    ],
+)
 def test_refuses_to_call_what_is_not_trusted(tmp_path: Path, target: str) -> None:
     with pytest.raises(UserError, match=target):
         checkpoint.read(save(tmp_path / "best.ckpt", target))

@@ -24,6 +24,11 @@ def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
 
 
 def build_segmenter(cfg: DictConfig) -> Segmenter:
+    if str(cfg.trainer.precision) in ("bf16-true", "16-true"):
+        raise UserError(
+            f"trainer.precision={cfg.trainer.precision} would round theta and the loss's other numbers to 16 bits; "
+            "take bf16-mixed"
+        )
     if "theta" in cfg:
         four_numbers(cfg.theta["values"])  # the loss takes them one by one, and would not see a fifth
     return Segmenter(

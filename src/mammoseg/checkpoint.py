@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -118,12 +120,26 @@ def read(path: Path, trust: Sequence[str] | None = ()) -> dict[str, Any]:
     if trust is not None:
         trusted = (*TRUSTED, *(f"{module}." for module in trust))
         for target in called:
-            if not target.startswith(trusted):
+            if not target.startswith(trusted) or not is_part(target):
                 raise UserError(
                     f"{path}: its config wants to call {target}, which is not on the list of trusted parts; if you "
                     f"know that code, say trust=[{target.partition('.')[0]}]"
                 )
     return checkpoint
+
+
+def is_part(target: str) -> bool:
+    """Whether the target is defined where its name says, and not another library's function that a module imports.
+
+    One whose package Python does not find is left to be told when it is built.
+    """
+    module, _, name = target.rpartition(".")
+    package = target.partition(".")[0]
+    try:
+        found = importlib.import_module(module)
+    except ImportError:
+        return importlib.util.find_spec(package) is None
+    return str(getattr(getattr(found, name, None), "__module__", package)).partition(".")[0] == package
 
 
 def file_of(path: Path) -> Path:

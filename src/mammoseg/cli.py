@@ -17,6 +17,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mammoseg.errors import UserError
@@ -29,6 +30,8 @@ DISK = {
     errno.EFBIG: f"raise the limit on the size of files, {ANOTHER}",
     errno.ENOTDIR: "choose a folder (hydra.run.dir, dataset.store, output)",
     errno.EEXIST: "choose a folder (hydra.run.dir, dataset.store, output)",
+    errno.EISDIR: f"a folder stands where a file goes; move it, {ANOTHER}",
+    errno.ENAMETOOLONG: "shorten its name",
     errno.EACCES: f"check the permissions, {ANOTHER}",
     errno.EPERM: f"check the permissions, {ANOTHER}",
     errno.EROFS: f"make it writable, {ANOTHER}",
@@ -88,6 +91,20 @@ def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
         return run
 
     return wrap
+
+
+def place(value: Any, name: str) -> Path:
+    """The file or folder that the setting `name` names; a folder may be called 2024."""
+    if value is None or isinstance(value, ListConfig | DictConfig):
+        raise UserError(f"{name}={value}, but it takes one path")
+    return Path(str(value)).expanduser()
+
+
+def choice(value: Any, name: str) -> bool:
+    """Hydra takes `no` and `off` for words, which Python would take for true."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name}={value}, but the choices are true and false")
+    return value
 
 
 def end(name: str, error: Exception) -> None:

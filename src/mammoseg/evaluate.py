@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mammoseg.cli import command
+from mammoseg.cli import choice, command, place
 
 
 @command("evaluate")
@@ -15,12 +15,12 @@ def main(cfg: DictConfig) -> None:
     from mammoseg.evaluation import evaluate  # heavy imports here: --help must not wait for torch
 
     criterion = None
-    if cfg.native:
+    if choice(cfg.native, "native"):
         from mammoseg.metrics.detection import Criterion
 
         criterion = Criterion(**cfg.detection)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    evaluate(Path(cfg.ckpt).expanduser(), cfg.root, cfg.store, folder, criterion, cfg.trust)
+    evaluate(place(cfg.ckpt, "ckpt"), cfg.root, cfg.store, folder, criterion, cfg.trust or ())
 
 
 if __name__ == "__main__":

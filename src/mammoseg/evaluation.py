@@ -19,6 +19,7 @@ from mammoseg.metrics.detection import Criterion
 from mammoseg.report import native as report
 from mammoseg.report import tables
 from mammoseg.run import quiet
+from mammoseg.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +41,13 @@ def evaluate(
     """
     quiet()
     loaded = checkpoint.read(path, trust)
-    run_folder = path.resolve().parents[1]
+    run_folder = path.resolve().parent.parent
     cfg = OmegaConf.create(loaded[checkpoint.KEY]["config"])
     assert isinstance(cfg, DictConfig)
     place(cfg, run_folder, root, store)
     datamodule = build_datamodule(cfg)
     segmenter = build_segmenter(cfg)
-    segmenter.load_state_dict(loaded["state_dict"])
+    load_weights(segmenter, loaded["state_dict"], path)
     about = loaded[checkpoint.KEY]["about"]
     writers: list[Callback] = [results.ResultsWriter(folder / "results.csv", about)]
     if criterion is not None:
@@ -69,6 +70,19 @@ def evaluate(
     return rows
 
 
+def load_weights(segmenter: Segmenter, weights: dict[str, Any], path: Path) -> None:
+    """Raises UserError for those of another network; an exported checkpoint has none of the loss."""
+    try:
+        missing, unexpected = segmenter.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        missing, unexpected = [str(error)], []
+    if unexpected or not all(name.startswith("criterion.") for name in missing):
+        raise UserError(
+            f"{path}: its weights are not those of the network that its config describes; give the checkpoint as "
+            "training wrote it"
+        )
+
+
 def place(cfg: DictConfig, run_folder: Path, root: str | None, store: str | None) -> None:
     """Fill in the user's folders, which a checkpoint does not carry; augmentation is for training only."""
     composed = run_folder / ".hydra" / "config.yaml"
@@ -78,6 +92,7 @@ def place(cfg: DictConfig, run_folder: Path, root: str | None, store: str | None
     if "tables" in cfg.dataset.reader:
         cfg.dataset.reader.tables = OmegaConf.select(known, "dataset.reader.tables")
     cfg.augment = None
+    OmegaConf.update(cfg, "compile", None, force_add=True)  # testing once does not pay for it
     cfg.trainer.devices, cfg.trainer.strategy = 1, "auto"  # the results do not depend on their number
     if cfg.dataset.root is None:
         raise UserError(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
-from mammoseg.cli import command
+from mammoseg.cli import choice, command, place
 
 
 @command("export")
 def main(cfg: DictConfig) -> None:
     from mammoseg.exporting import export  # heavy imports here: --help must not wait for torch
 
-    files = export(Path(cfg.ckpt).expanduser(), Path(cfg.output).expanduser(), cfg.onnx, cfg.trust)
+    files = export(place(cfg.ckpt, "ckpt"), place(cfg.output, "output"), choice(cfg.onnx, "onnx"), cfg.trust or ())
     print(f"{cfg.output}: {', '.join(files)}")
 
 

@@ -44,10 +44,15 @@ def export(path: Path, output: Path, onnx: bool, trust: Sequence[str] = ()) -> l
     contents[CARD] = card.markdown(carried, parameters, path, onnx).encode()
     # All of them are made before any is written.
     output.mkdir(parents=True, exist_ok=True)
+    if not onnx:
+        (output / ONNX).unlink(missing_ok=True)  # an earlier export's, of another network
     for name, content in contents.items():
         beside = output / f"{name}.unfinished"
-        beside.write_bytes(content)
-        os.replace(beside, output / name)
+        try:
+            beside.write_bytes(content)
+            os.replace(beside, output / name)
+        finally:
+            beside.unlink(missing_ok=True)
     return list(contents)
 
 

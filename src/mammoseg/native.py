@@ -79,7 +79,10 @@ class NativeWriter(lightning.Callback):
         mask = original_mask(case.case, mammogram, (case.height, case.width))
         prob = Geometry.of_case(case, self.store.about["aspect"]).restored(square)
         mask_pred = prob > np.float32(threshold)
-        spacing = read_facts(mammogram.image_file).spacing
+        try:
+            spacing = read_facts(mammogram.image_file).spacing
+        except UnreadableImage as error:
+            raise UserError(f"{case.case}: its image cannot be read again: {error}") from error
         steps = (spacing.down, spacing.across) if spacing else (1.0, 1.0)
         self.candidates[number], masses = detect(prob, mask, self.criterion, threshold)
         self.rows[number] = {

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
-from mammoseg.cli import command
+from mammoseg.cli import command, place
 
 
 @command("predict")
@@ -16,8 +15,8 @@ def main(cfg: DictConfig) -> None:
 
     options = Options(**{field.name: cfg[field.name] for field in fields(Options)})
     given = cfg.ckpt if isinstance(cfg.ckpt, ListConfig) else [cfg.ckpt]
-    checkpoints = [Path(path).expanduser() for path in given]
-    predict(checkpoints, Path(cfg.input).expanduser(), Path(cfg.output).expanduser(), options)
+    checkpoints = [place(path, "ckpt") for path in given]
+    predict(checkpoints, place(cfg.input, "input"), place(cfg.output, "output"), options)
 
 
 if __name__ == "__main__":

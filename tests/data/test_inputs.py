@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mammoseg.data import inputs
-from mammoseg.data.inputs import Input, find, names
+from mammoseg.data.inputs import PREDICTED, Input, find, names
 from mammoseg.errors import UnreadableImage, UserError
 
 
@@ -173,3 +173,11 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.png"))
     path.write_bytes(picture(tmp_path / "a.png", noise()).path.read_bytes())
     assert len(find(tmp_path, tmp_path / "output")) == 2
+
+
+def test_what_an_earlier_call_predicted_is_no_mammogram(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", noise())
+    before = tmp_path / "predicted"
+    picture(before / "probabilities" / "a.png", noise())
+    (before / PREDICTED).write_text("")
+    assert files(tmp_path) == ["a.png"]

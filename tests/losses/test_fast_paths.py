@@ -16,7 +16,7 @@ from mammoseg.losses.term import Term
 from measure import THETA, batch
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-SURENESS = (0.0, 3.0, 12.0)  # of the network: undecided, half sure, nearly perfect
+SURENESS = (0.0, 3.0, 12.0, 16.0)  # of the network: undecided, half sure, nearly perfect
 
 PAIRS: list[tuple[Term, Loss]] = [
     (BCE(), reference.bce),

@@ -129,3 +129,17 @@ def test_ten_thousand_images_take_seconds(image: Input, tmp_path: Path) -> None:
         assert all(folder.is_done(each) for each in images)
     assert len(table(tmp_path / "out")) == 10_000
     assert time.process_time() - started < 30
+
+
+def test_an_image_that_changed_for_the_worse_leaves_nothing_behind(image: Input, tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "out", MADE_OF)
+    with folder.at_work():
+        folder.put("masks/a.png", b"mask")
+        folder.put("segmentations/a.dcm", b"segmentation")
+        folder.done(image, "a", ["masks/a.png", "segmentations/a.dcm"], [{"file": image.file}])
+        folder.done(image, "a", ["masks/a.png"], [{"file": image.file}])
+        assert not (tmp_path / "out" / "segmentations" / "a.dcm").exists()
+        folder.skip(image, "cut off")
+    assert not (tmp_path / "out" / "masks" / "a.png").exists()
+    assert table(tmp_path / "out") == []
+    assert [row["reason"] for row in table(tmp_path / "out", "skipped")] == ["cut off"]

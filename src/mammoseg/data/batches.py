@@ -139,7 +139,10 @@ class Gathered(TorchDataset):
 
     def __getitems__(self, keys: list[Key]) -> dict[str, Tensor]:
         _, rows, weights = zip(*keys, strict=True)
-        case = torch.tensor(rows, device=self.device)
+        case = torch.tensor(rows)
+        if self.device.type == "cuda":  # pinned, so that the host does not wait for the step before
+            case = case.pin_memory()
+        case = case.to(self.device, non_blocking=True)
         return {
             "image": self.images[case, None],
             "mask": self.masks[case, None].float(),

@@ -98,7 +98,11 @@ def read(path: Path) -> tuple[NDArray, Facts]:
 def read_facts(path: Path) -> Facts:
     """What the header says about view, side and pixel spacing; the pixels are not decoded."""
     with quiet():
-        return facts(read_header(path))
+        header = read_header(path)
+        try:
+            return facts(header)
+        except Exception:
+            raise UnreadableImage("the header is damaged; copy the file again") from None
 
 
 def quiet() -> AbstractContextManager[None]:
@@ -246,7 +250,10 @@ def spacing(header: FileDataset) -> Spacing | None:
     if calibrated and plain and (header.get("PixelSpacingCalibrationType") or calibrated != plain):
         return Spacing(*calibrated, "PixelSpacing, calibrated", plain)
     if imager:
-        factor = number(header, "EstimatedRadiographicMagnificationFactor", 1.0)
+        try:
+            factor = number(header, "EstimatedRadiographicMagnificationFactor", 1.0)
+        except (TypeError, ValueError):
+            factor = 1.0
         if np.isfinite(factor) and 1 < factor < MOST_MAGNIFIED:
             corrected = (imager[0] / factor, imager[1] / factor)
             return Spacing(*corrected, "ImagerPixelSpacing / EstimatedRadiographicMagnificationFactor", imager)

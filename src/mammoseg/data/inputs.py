@@ -20,6 +20,7 @@ from mammoseg.errors import UnreadableImage, UserError
 SUFFIXES = (*pixels.PICTURE_SUFFIXES, *(suffix for suffix in pixels.DICOM_SUFFIXES if suffix))
 LEAST_SIDE = 64  # pixels; thumbnails are smaller
 LEAST_LEVELS = 16  # grey values; masks and drawings have fewer
+PREDICTED = ".journal.jsonl"  # lies in each folder of predictions
 SAMPLED = 64  # pixels along the shorter side that are looked at for them
 
 
@@ -74,11 +75,11 @@ def names(files: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
 
 
 def walk(top: Path, without: Path) -> Iterator[Path]:
-    """Every file below `top`; linked folders too, but none twice, and not the folder `without`."""
+    """Every file below `top`; linked folders too, but none twice, and neither `without` nor other predictions."""
     seen = {without.resolve()}
     for folder, folders, files in os.walk(top, followlinks=True):
         real = Path(folder).resolve()
-        if real in seen:
+        if real in seen or PREDICTED in files:  # `without`, a loop of links, or what an earlier call predicted
             folders.clear()
             continue
         seen.add(real)
@@ -109,6 +110,10 @@ def read(image: Input) -> tuple[NDArray, Facts]:
 
     Raises UnreadableImage with the reason for what cannot be read or cannot be a mammogram.
     """
+    try:
+        str(image.path).encode()
+    except UnicodeEncodeError:  # OpenCV crashes on it, and no table can name it
+        raise UnreadableImage("its name is not UTF-8; rename it") from None
     if image.is_dicom:
         from mammoseg.data.dicom import read as read_dicom  # pydicom only where a DICOM is read
 

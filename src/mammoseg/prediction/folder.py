@@ -8,14 +8,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from mammoseg import processes
-from mammoseg.data.inputs import Input, names
+from mammoseg.data.inputs import PREDICTED, Input, names
 from mammoseg.data.preparation import digest, stamp
 from mammoseg.errors import UserError
 from mammoseg.prediction.journal import Journal
@@ -40,7 +40,7 @@ class Folder:
     def __init__(self, root: Path, made_of: Mapping[str, Any]) -> None:
         self.root = root
         self.made_of: dict[str, Any] = json.loads(json.dumps(made_of))
-        self.journal = Journal(root / ".journal.jsonl")
+        self.journal = Journal(root / PREDICTED)
         self.skipped: dict[str, str] = {}
         self.tables_at = time.monotonic()
 
@@ -103,14 +103,23 @@ class Folder:
 
     def done(self, image: Input, name: str, files: Sequence[str], rows: Sequence[Row], note: str = "") -> None:
         """All `files` of an image are there; `rows`: what the table says of it. `note`: what could not be done."""
+        before = self.journal.entries.get(image.file, {}).get("files", [])
         self.journal.add(
             image.file, {"key": key_of(image), "name": name, "files": [*files], "rows": [*rows], "note": note}
         )
+        self.remove(set(before) - set(files))
         if time.monotonic() - self.tables_at > TABLES_EVERY:
             self.write_tables()
 
     def skip(self, image: Input, reason: str) -> None:
         self.skipped[image.file] = reason
+        if (entry := self.journal.entries.get(image.file)) and entry["files"]:  # of the file as it was before
+            self.journal.add(image.file, {**entry, "key": "", "files": [], "rows": [], "note": ""})
+            self.remove(entry["files"])
+
+    def remove(self, files: Iterable[str]) -> None:
+        for file in files:
+            (self.root / file).unlink(missing_ok=True)
 
     @property
     def rows(self) -> list[Row]:

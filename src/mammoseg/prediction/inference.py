@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -124,7 +125,13 @@ def network(loaded: dict[str, Any], path: Path) -> nn.Module:
 
     `path` is for the message: UserError where the weights are not those of the network that the config describes.
     """
-    net: nn.Module = instantiate(loaded[checkpoint.KEY]["config"]["model"])
+    try:
+        net: nn.Module = instantiate(loaded[checkpoint.KEY]["config"]["model"])
+    except InstantiationException as error:
+        raise UserError(
+            f"{path}: its network cannot be built here, for it is of another version of mammoseg, or of a module that "
+            "Python does not find; use the version that trained it, in the folder of your modules"
+        ) from error
     weights = {
         name.removeprefix("net."): value for name, value in loaded["state_dict"].items() if name.startswith("net.")
     }

@@ -52,10 +52,13 @@ class Options:
     def check(self) -> None:
         if self.segmentation not in SEGMENTATIONS:
             raise UserError(f"segmentation={self.segmentation}, but the choices are {', '.join(SEGMENTATIONS)}")
+        if not isinstance(self.flips, bool):
+            raise UserError(f"flips={self.flips}, but the choices are true and false")
         for name in ("batch_size", "workers"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise UserError(f"{name}={value}, but it takes at least 1")
-        if self.threshold is not None and not 0 < self.threshold < 1:
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1) and not (name == "workers" and value is None):
+                raise UserError(f"{name}={value}, but it takes a whole number of at least 1")
+        if self.threshold is not None and not (isinstance(self.threshold, float) and 0 < self.threshold < 1):
             raise UserError(f"threshold={self.threshold}, but a probability lies between 0 and 1")
 
 
@@ -85,6 +88,8 @@ def predict(checkpoints: Sequence[Path], given: Path, output: Path, options: Opt
     Raises UserError where there is none, where none can be predicted, and where `output` holds something else.
     """
     options.check()
+    if not checkpoints:
+        raise UserError("ckpt=[]: give at least one checkpoint")
     images = inputs.find(given, output)
     if options.segmentation != "none" and any(image.is_dicom for image in images):
         from mammoseg.data import dicom_seg
@@ -95,7 +100,7 @@ def predict(checkpoints: Sequence[Path], given: Path, output: Path, options: Opt
         flips=options.flips,
         threshold=options.threshold,
         accelerator=options.accelerator,
-        trust=options.trust,
+        trust=options.trust or (),
     )
     folder = Folder(output, made_of(checkpoints, given, ensemble, options))
     with folder.at_work():

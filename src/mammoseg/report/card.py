@@ -23,7 +23,7 @@ UNTOLD = ("enable_progress_bar", "default_root_dir", "accelerator", "devices", "
 def markdown(carried: Mapping[str, Any], parameters: int, path: Path, onnx: bool) -> str:
     """`carried`: the checkpoint's config and about. `path`: of the checkpoint, around which its run may lie."""
     about, config = carried["about"], carried["config"]
-    folder = path.resolve().parents[1]
+    folder = path.resolve().parent.parent
     parts = [
         f"# {about['run']}",
         f"A network ({about['model']}, {parameters:,} parameters) that outlines breast masses in whole mammograms, "

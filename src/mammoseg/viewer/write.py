@@ -55,7 +55,7 @@ def write(views: Sequence[View], folder: Path) -> Path:
 
 def is_viewer(folder: Path) -> bool:
     page = folder / "index.html"
-    return page.is_file() and MARK in page.read_text(encoding="utf-8")
+    return page.is_file() and MARK.encode() in page.read_bytes()
 
 
 class Writer:
