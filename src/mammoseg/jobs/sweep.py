@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 NAME = "job.json"
 LAUNCHERS = ("joblib", "submitit", "ray")  # whose errors tell of a lost process
+SWEEP = "MAMMOSEG_SWEEP"  # the number of the process that began the sweep
 JOBLIB = "LokyProcess-"  # how its processes are named, numbered from 1
 PLACES = ("root", "store", "tables", "dir", "storage", "ckpt_path", "default_root_dir")
 KILLED = "did not end: killed, out of memory or time, or still at work"
@@ -72,7 +73,7 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[Bas
     write(folder, {**job, "seconds": 0.0, "score": None, "error": KILLED})
     at_joblib = multiprocessing.current_process().name.startswith(JOBLIB)
     if at_joblib:
-        processes.die_with_parent(signal.SIGTERM)  # after the step in hand; else they would wait for more jobs
+        processes.die_with_parent(signal.SIGTERM, int(os.environ[SWEEP]))  # after the step in hand
         take_device(cfg)
     try:
         score = main(cfg)
@@ -97,6 +98,8 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[Bas
         return float("nan")
     ended = {"seconds": time.monotonic() - began, "score": score, "error": None, "pruned": pruned}
     write(folder, {**job, **ended})
+    if at_joblib and os.getppid() != int(os.environ[SWEEP]):
+        os._exit(0)  # nobody is left to take the result, and handing it over would wait for ever
     return score
 
 
@@ -163,6 +166,7 @@ class JobTable(Callback):
         # The jobs that an earlier call of a search has finished are not run again, but belong to it.
         self.since = 0.0 if "trials" in config.hydra.sweeper else time.time()
         JobTable.at_work = self
+        os.environ[SWEEP] = str(os.getpid())
         if "ray" in config.hydra.launcher:
             prepare_ray(config.hydra.launcher.ray)
 
