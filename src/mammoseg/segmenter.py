@@ -16,6 +16,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
 from mammoseg.metrics import FORMULAS, MeanOverImages, Pooled, count, reliability
+from mammoseg.metrics.terms import TermMeans
 
 Batch = dict[str, Tensor]
 COMPILERS = ("default", "reduce-overhead", "max-autotune")
@@ -61,6 +62,7 @@ class Segmenter(lightning.LightningModule):
         self.cut = math.log(threshold / (1 - threshold))  # on logits: no sigmoid to compute or to round
         pooled = MetricCollection({name: metric() for name, metric in FORMULAS.items()})
         means = {f"image_{name}": MeanOverImages(metric) for name, metric in FORMULAS.items()}
+        self.train_terms = TermMeans([*criterion.terms])
         self.val_loss = MeanMetric()
         self.val_metrics = pooled.clone(prefix="val/")
         self.test_metrics = pooled.clone(prefix="test/")
@@ -83,17 +85,17 @@ class Segmenter(lightning.LightningModule):
         return logits
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
-        parts = self.criterion.parts(self(batch["image"]), batch["mask"], batch["density"])
-        means = {f"train/{name}": part.mean() for name, part in parts.items()}
-        loss = torch.stack(list(means.values())).sum()  # the mean over the batch is taken here, only here
+        parts = torch.stack([*self.criterion.parts(self(batch["image"]), batch["mask"], batch["density"]).values()])
         weights = batch.get("weight")
-        self.log_dict(
-            {"train/loss": loss.detach(), **{name: mean.detach() for name, mean in means.items()}},
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch["image"]) if weights is None else int(weights.count_nonzero()),
-            sync_dist=weights is not None,
-        )
+        self.train_terms.update(parts.detach(), parts.shape[1] if weights is None else weights.count_nonzero())
+        if self.trainer.is_last_batch:
+            self.log_dict(
+                {f"train/{name}": value for name, value in self.train_terms.compute().items()},
+                on_step=False,
+                on_epoch=True,
+            )
+            self.train_terms.reset()
+        loss = parts.mean(dim=1).sum()  # the mean over the batch is taken here, only here
         return loss if weights is None else loss * weights.mean()
 
     def validation_step(self, batch: Batch, step: int) -> None:

@@ -42,7 +42,13 @@ class Preemption(Callback):
         if threading.current_thread() is threading.main_thread():
             self.others = {number: signal.signal(number, self.note) for number in SIGNALS}
 
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.strategy.reduce_boolean_decision(self.told is not None, all=False):
+            self.stop(trainer.current_epoch)  # it came in the last step or after it, so last.ckpt is written already
+
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if trainer.is_last_batch:  # who goes on from here would go on without this epoch's validation
+            return
         told = self.told is not None
         if trainer.strategy.reduce_boolean_decision(told, all=False):  # all ranks stop after the same step
             trainer.save_checkpoint(self.last)

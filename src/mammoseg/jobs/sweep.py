@@ -95,9 +95,13 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, sentence: Callable[[Bas
             place = folder.with_name(f"{folder.name}-job{hydra.job.num}")
         error_line = without_places(told.splitlines()[0], folder, cfg)
         write(place, {**job, "seconds": time.monotonic() - began, "score": None, "error": error_line})
-        return float("nan")
+        return handed_over(float("nan"), at_joblib)
     ended = {"seconds": time.monotonic() - began, "score": score, "error": None, "pruned": pruned}
     write(folder, {**job, **ended})
+    return handed_over(score, at_joblib)
+
+
+def handed_over(score: Any, at_joblib: bool) -> Any:
     if at_joblib and os.getppid() != int(os.environ[SWEEP]):
         os._exit(0)  # nobody is left to take the result, and handing it over would wait for ever
     return score
