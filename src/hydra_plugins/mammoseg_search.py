@@ -16,13 +16,13 @@ class Search(Sweeper):
     The arguments are conf/hydra/sweeper/search.yaml's, where they are explained.
     """
 
+    hydra_context: HydraContext
+    config: DictConfig
+
     def __init__(self, params: Mapping[str, Any] | None, ordered: Sequence[str] | None, **settings: Any) -> None:
         self.params = params or {}
         self.ordered = ordered or []
         self.settings = settings
-
-    hydra_context: HydraContext
-    config: DictConfig
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from hydra.core.plugins import Plugins

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mammoseg import results
+from mammoseg.data import facts
 from mammoseg.data.dataset import Dataset
 from mammoseg.data.geometry import Geometry
 from mammoseg.data.mammogram import Mammogram
@@ -89,9 +90,7 @@ class NativeWriter(lightning.Callback):
             **results.row(self.about, case, counts_of(mask_pred, mask)),
             "height": case.height,
             "width": case.width,
-            "spacing_down_mm": f"{spacing.down:.6g}" if spacing else "",
-            "spacing_across_mm": f"{spacing.across:.6g}" if spacing else "",
-            "spacing_from": spacing.source if spacing else "",
+            **facts.columns(spacing),
             "unit": "mm" if spacing else "pixels",
             **dict(zip(DISTANCES, surface_distances(mask_pred, mask, steps), strict=True)),
             "masses": masses,

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands import SMALL, succeed
 
-SMALL = (
-    *("dataset.source.cases=30", "dataset.source.height=208", "dataset.size=64", "model.width=4", "loss=dice"),
-    *("trainer.accelerator=cpu", "trainer.max_epochs=20", "logger=csv"),
-)
+LEARNS = ("loss=dice", "model.width=4", "trainer.max_epochs=20", "logger=csv")
 
 
-def call(name: str, *arguments: str | Path, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"mammoseg.{name}", *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **more},
-        text=True,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder in which the small dataset is prepared."""
+    folder = tmp_path_factory.mktemp("place-of-the-user")
+    succeed("prepare", *SMALL[:3], folder=folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of twenty epochs, half a second each, which has learned to find masses."""
     folder = tmp_path_factory.mktemp("trained")
-    done = call("train", *SMALL, f"hydra.run.dir={folder}/run", folder=folder)
-    assert done.returncode == 0, done.stderr
+    succeed("train", *SMALL, *LEARNS, f"hydra.run.dir={folder}/run", folder=folder)
     return folder / "run"
 
 

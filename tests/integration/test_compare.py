@@ -11,8 +11,8 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from commands import SMALL, command, succeed
 from nbclient import NotebookClient
-from test_train import SMALL, command, succeed
 
 from browser import CHROMIUM, Browser
 from mammoseg import results

@@ -9,19 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_train import SMALL, command, succeed
+from commands import SMALL, command, succeed
 
 from mammoseg import results
 from mammoseg.data.batches import Batches
 
 TWO = [*SMALL, "trainer=ddp", "trainer.devices=2", "trainer.max_epochs=2", "logger=csv"]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("place-of-the-user")
-    succeed("prepare", *SMALL[:3], folder=folder)
-    return folder
 
 
 def test_two_processes_test_as_one_does_to_the_last_pixel(place: Path) -> None:

@@ -12,7 +12,7 @@ import planted
 import pytest
 import torch
 import yaml
-from conftest import call
+from commands import command
 
 from mammoseg import checkpoint, exporting, results
 from mammoseg.comparison.comparison import Comparison
@@ -27,7 +27,7 @@ pytest.importorskip("safetensors")
 @pytest.fixture(scope="module")
 def exported(best: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("export")
-    done = call("export", f"ckpt={best}", "output=model", "onnx=true", folder=place)
+    done = command("export", f"ckpt={best}", "output=model", "onnx=true", folder=place)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout == "model: model.safetensors, config.yaml, model.onnx, README.md\n"
@@ -118,7 +118,7 @@ def test_mistakes_are_told_in_a_sentence(best: Path, exported: Path, tmp_path: P
         (("ckpt=junk.ckpt", "output=out"), "not a checkpoint"),
         ((f"ckpt={best}", "output=file"), "choose a folder"),
     ):
-        done = call("export", *arguments, folder=tmp_path)
+        done = command("export", *arguments, folder=tmp_path)
         assert done.returncode == 2, done.stderr
         assert done.stderr.count("\n") == 1
         assert expected in done.stderr

@@ -20,7 +20,7 @@ import planted
 import pydicom
 import pytest
 import torch
-from conftest import call
+from commands import command
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from mammoseg import results
@@ -97,7 +97,7 @@ def mammograms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def output(mammograms: Path, best: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of one call, with a threshold that is not the checkpoint's."""
     place = tmp_path_factory.mktemp("place")
-    done = call("predict", f"ckpt={best}", f"input={mammograms}", "output=out", "threshold=0.3", folder=place)
+    done = command("predict", f"ckpt={best}", f"input={mammograms}", "output=out", "threshold=0.3", folder=place)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "7 of 16 files were skipped" in done.stdout
     assert "9 images predicted" in done.stdout
@@ -268,8 +268,8 @@ def test_killed_it_goes_on_and_ends_with_the_same_files(best: Path, tmp_path: Pa
     arguments = (f"ckpt={best}", "input=given", "threshold=0.3", "batch_size=1", "accelerator=cpu")
     run(best, tmp_path / "given", tmp_path / "whole", threshold=0.3, batch_size=1)
     for ending, status in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
-        command = [sys.executable, "-m", "mammoseg.predict", *arguments, "output=killed"]
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        line = [sys.executable, "-m", "mammoseg.predict", *arguments, "output=killed"]
+        process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         journal, enough = tmp_path / "killed" / ".journal.jsonl", lines(tmp_path / "killed" / ".journal.jsonl") + 5
         while process.poll() is None and lines(journal) < enough:
             time.sleep(0.01)
@@ -280,7 +280,7 @@ def test_killed_it_goes_on_and_ends_with_the_same_files(best: Path, tmp_path: Pa
         assert enough <= lines(journal) < IMAGES
         for path in (tmp_path / "killed").rglob("*.png"):
             read(path)
-    done = call("predict", *arguments, "output=killed", folder=tmp_path)
+    done = command("predict", *arguments, "output=killed", folder=tmp_path)
     assert "images were predicted before" in done.stdout, done.stderr
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.suffix in (".png", ".csv"))
@@ -333,7 +333,7 @@ def test_mistakes_are_told_in_a_sentence(best: Path, mammograms: Path, tmp_path:
 
 
 def test_nothing_but_bad_files_ends_with_status_2(best: Path, mammograms: Path, tmp_path: Path) -> None:
-    done = call("predict", f"ckpt={best}", f"input={mammograms}/bad", "output=none", folder=tmp_path)
+    done = command("predict", f"ckpt={best}", f"input={mammograms}/bad", "output=none", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr == ("mammoseg predict: none of the 7 files could be predicted; none/skipped.csv says why\n")
     assert len(table(tmp_path / "none", "skipped.csv")) == 7
@@ -342,7 +342,7 @@ def test_nothing_but_bad_files_ends_with_status_2(best: Path, mammograms: Path, 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
 def test_a_folder_without_permission(best: Path, mammograms: Path, tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
-    done = call("predict", f"ckpt={best}", f"input={mammograms}", "output=closed/out", folder=tmp_path)
+    done = command("predict", f"ckpt={best}", f"input={mammograms}", "output=closed/out", folder=tmp_path)
     assert done.returncode == 2
     assert "check the permissions" in done.stderr
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_train import SMALL, command, succeed
+from commands import SMALL, command, succeed
 
 EPOCHS = 8
 SETTINGS = [*SMALL, f"trainer.max_epochs={EPOCHS}", "batch_size=2", "augment=flip_affine", "logger=csv"]

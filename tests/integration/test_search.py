@@ -14,17 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_train import SMALL, command, succeed
+from commands import SMALL, command, succeed
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 TINY = [*SMALL, "trainer.max_epochs=2", "logger=csv", "sweep=optuna", "hydra.sweep.dir=search"]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("place-of-the-user")
-    succeed("prepare", *SMALL[:3], folder=folder)
-    return folder
 
 
 def trials(place: Path) -> list[Any]:

@@ -13,20 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
-from test_train import SMALL, command, succeed
+from commands import SMALL, command, succeed
 
 from mammoseg import results
 
 TINY = [*SMALL, "trainer.max_epochs=1", "logger=csv"]
 JOBLIB = importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is not None
 needs_joblib = pytest.mark.skipif(not JOBLIB, reason="hydra-joblib-launcher is not installed")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("place-of-the-user")
-    succeed("prepare", *SMALL[:3], folder=folder)
-    return folder
 
 
 def test_a_failed_job_stops_no_other_and_is_told(place: Path) -> None:

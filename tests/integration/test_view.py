@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_train import command, succeed
+from commands import command, succeed
 
 from mammoseg import native, results
 from mammoseg.data.pixels import read_pixels

@@ -38,6 +38,6 @@ def said_by(folder: Path) -> Path | None:
     config = OmegaConf.load(composed)
     store = OmegaConf.select(config, "dataset.store") or OmegaConf.select(config, "store")
     if store is None and (ckpt := OmegaConf.select(config, "ckpt")) is not None:
-        trained = (began_in / Path(ckpt).expanduser()).parents[1] / ".hydra" / "config.yaml"
+        trained = (began_in / Path(ckpt).expanduser()).parent.parent / ".hydra" / "config.yaml"
         store = OmegaConf.select(OmegaConf.load(trained), "dataset.store") if trained.is_file() else None
     return began_in / Path(store or "data/prepared").expanduser()

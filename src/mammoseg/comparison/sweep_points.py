@@ -24,6 +24,8 @@ SHORT = {"loss.alpha": ALPHA, "loss.beta": "β", "loss.eta": "η", "loss.gamma":
 REPEATS = {"seed": "seed", "split.fold": "fold"}  # settings that repeat a run; the rest make it another one
 FEW = 8  # values of a setting up to which each stands for itself
 NAN = float("nan")  # one object, which equals itself as part of a key
+Outcome = tuple[dict[str, float], float, float, bool]  # settings that are numbers, validation and test DSC, pruned
+Found = tuple[str, str, dict[str, str], Outcome]  # dataset, method, settings that are text
 GROUPS = 5  # of equal size, where there are more
 
 
@@ -123,7 +125,7 @@ def find(folders: Sequence[Path]) -> list[Sweep]:
     """Raises UserError where there is no finished run, or where runs of one method and dataset differ in nothing."""
     if not folders:
         raise UserError("runs=[]: no folder; give one of a sweep, such as multirun/theta-phantom")
-    runs: dict[Path, tuple[str, str, dict[str, str], tuple[dict[str, float], float, float, bool]]] = {}
+    runs: dict[Path, Found] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
@@ -156,10 +158,10 @@ def find(folders: Sequence[Path]) -> list[Sweep]:
 
 
 def grouped(
-    runs: Sequence[tuple[str, str, dict[str, str], tuple[dict[str, float], float, float, bool]]],
-) -> dict[tuple[str, str], list[tuple[dict[str, float], float, float, bool]]]:
+    runs: Sequence[Found],
+) -> dict[tuple[str, str], list[Outcome]]:
     """By dataset and method; a method is told apart by the settings that are text, such as trainer.precision."""
-    groups: dict[tuple[str, str], list[tuple[dict[str, float], float, float, bool]]] = {}
+    groups: dict[tuple[str, str], list[Outcome]] = {}
     for dataset, method, text, one in runs:
         same = [other for its, name, other, _ in runs if (its, name) == (dataset, method)]
         differing = [name for name in sorted(text) if len({other.get(name) for other in same}) > 1]
@@ -195,7 +197,7 @@ def each_number(settings: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
                 yield f"θ{place}" if name == "loss.theta" else f"{name}.{place}", float(one)
 
 
-def swept(dataset: str, method: str, runs: Sequence[tuple[dict[str, float], float, float, bool]]) -> Sweep:
+def swept(dataset: str, method: str, runs: Sequence[Outcome]) -> Sweep:
     every = sorted({name for settings, *_ in runs for name in settings})
     varying = [name for name in every if len({settings.get(name) for settings, *_ in runs}) > 1]
     again = [word for name, word in REPEATS.items() if name in varying]

@@ -23,6 +23,15 @@ class Spacing:
         return self.down * self.across
 
 
+def columns(spacing: Spacing | None) -> dict[str, str]:
+    """Spacing as tables have it; blank where it is not known."""
+    return {
+        "spacing_down_mm": f"{spacing.down:.6g}" if spacing else "",
+        "spacing_across_mm": f"{spacing.across:.6g}" if spacing else "",
+        "spacing_from": spacing.source if spacing else "",
+    }
+
+
 @dataclass(frozen=True)
 class Facts:
     """`view`: CC, MLO, ... `side`: L or R. Blank, or None, where the file does not say."""

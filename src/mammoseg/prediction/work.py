@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.cli import choice
 from mammoseg.data import inputs
 from mammoseg.data.clean import Pixels
 from mammoseg.data.dicom import quiet
-from mammoseg.data.facts import Facts
+from mammoseg.data.facts import Facts, columns
 from mammoseg.data.geometry import Geometry
 from mammoseg.data.inputs import Input
 from mammoseg.data.mammogram import BadCases
@@ -52,8 +53,7 @@ class Options:
     def check(self) -> None:
         if self.segmentation not in SEGMENTATIONS:
             raise UserError(f"segmentation={self.segmentation}, but the choices are {', '.join(SEGMENTATIONS)}")
-        if not isinstance(self.flips, bool):
-            raise UserError(f"flips={self.flips}, but the choices are true and false")
+        choice(self.flips, "flips")
         for name in ("batch_size", "workers"):
             value = getattr(self, name)
             if not (isinstance(value, int) and value >= 1) and not (name == "workers" and value is None):
@@ -224,9 +224,7 @@ def rows(read: Read, name: str, found: Sequence[Mass], highest: float) -> list[R
         "side": read.facts.side,
         "width": read.geometry.width,
         "height": read.geometry.height,
-        "spacing_down_mm": f"{spacing.down:.6g}" if spacing else "",
-        "spacing_across_mm": f"{spacing.across:.6g}" if spacing else "",
-        "spacing_from": spacing.source if spacing else "",
+        **columns(spacing),
         "highest_probability": f"{highest:.4f}",
         "masses": len(found),
     }
