@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.breast import WHITE, find_breast
-from mammoseg.data.clean import Box, bounding_box
+from mammoseg.data.preprocessing.breast import WHITE, find_breast
+from mammoseg.data.preprocessing.preprocess import Box, bounding_box
 
 EDGE = 0.02  # of a side: where frames are
 TILE, ACROSS, DOWN = 200, 5, 6

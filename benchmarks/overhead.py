@@ -22,8 +22,8 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
 from mammoseg.cli import conf_dir
-from mammoseg.run import Run
 from mammoseg.segmenter import Segmenter
+from mammoseg.train.run import Run
 
 EPOCHS = 8
 DEMO = ["dataset.source.cases=120"]

@@ -18,9 +18,9 @@ import numpy as np
 import pydicom
 from pydicom.uid import RLELossless
 
-from mammoseg.data.cbis_ddsm import read
-from mammoseg.data.mammogram import BadCases, Mammogram
-from mammoseg.data.preparation import Settings, prepare
+from mammoseg.data.preprocessing.cache import Settings, prepare
+from mammoseg.data.readers.cbis_ddsm import read
+from mammoseg.data.readers.mammogram import BadCases, Mammogram
 from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm
 
 SIZE = 256

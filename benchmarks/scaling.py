@@ -26,15 +26,15 @@ import torch
 from matplotlib.figure import Figure
 
 import measure
-from mammoseg import results
-from mammoseg.comparison.comparison import Comparison
-from mammoseg.comparison.runs import comparable, find
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.dataset import Dataset
-from mammoseg.data.folder import read
+from mammoseg.data.readers.folder import read
 from mammoseg.data.split import Official
 from mammoseg.data.store import Store
 from mammoseg.losses import DensityASP
+from mammoseg.runs import results
+from mammoseg.runs.discovery import comparable, find
+from mammoseg.statistics.comparison import Comparison
 from step import Training, Way
 from store import write_store
 

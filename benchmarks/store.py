@@ -18,8 +18,8 @@ import torch
 from torch.utils.data import DataLoader
 
 import measure
-from mammoseg.data.batches import Batches, Gathered, ResumableLoader, Samples
 from mammoseg.data.datamodule import MammogramDataModule
+from mammoseg.data.sampling import Batches, Gathered, ResumableLoader, Samples
 from mammoseg.data.split import Official
 from mammoseg.data.store import ArrayFile, Case, Store, write_cases
 

@@ -1,4 +1,4 @@
-"""Where Hydra looks for plugins: hydra/sweeper=search. The search is mammoseg.jobs.search, imported when needed."""
+"""Hydra plugin for hydra/sweeper=search; mammoseg.launch.optuna_sweeper does the work and is imported lazily."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Search(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        from mammoseg.jobs.search import Space, search
+        from mammoseg.launch.optuna_sweeper import Space, search
 
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         given = parser.parse_overrides([f"{name}={value}" for name, value in self.params.items()])

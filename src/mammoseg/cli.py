@@ -21,7 +21,7 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mammoseg.errors import UserError
-from mammoseg.jobs import distributed, sweep
+from mammoseg.launch import distributed, sweep
 
 ANOTHER = "or choose another folder (hydra.run.dir, dataset.store, output)"
 DISK = {

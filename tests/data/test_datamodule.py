@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from mammoseg.data import preparation
-from mammoseg.data.batches import Batches, EpochSampler, Gathered
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.dataset import WORKSHOP, Dataset
-from mammoseg.data.folder import read
-from mammoseg.data.mammogram import Mammogram
+from mammoseg.data.preprocessing import cache as preparation
+from mammoseg.data.readers.folder import read
+from mammoseg.data.readers.mammogram import Mammogram
+from mammoseg.data.sampling import Batches, EpochSampler, Gathered
 from mammoseg.data.split import PatientKFold
 from mammoseg.data.store import TEMPORARY, Store, remove_leftovers
 from mammoseg.errors import UserError

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mammoseg.data import cbis_ddsm, folder, inbreast
 from mammoseg.data.dataset import Dataset
-from mammoseg.data.mammogram import Reader
+from mammoseg.data.readers import cbis_ddsm, folder, inbreast
+from mammoseg.data.readers.mammogram import Reader
 from mammoseg.data.store import Store
 from mammoseg.errors import UserError
 from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm

@@ -15,7 +15,7 @@ from commands import SMALL, command, succeed
 from nbclient import NotebookClient
 
 from browser import CHROMIUM, Browser
-from mammoseg import results
+from mammoseg.runs import results
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 METHODS = ["au_net", "arf_net", "asp_quantile", "asp_learned", "asp_cluster", "density_asp"]

@@ -11,8 +11,8 @@ import pytest
 import torch
 from commands import SMALL, command, succeed
 
-from mammoseg import results
-from mammoseg.data.batches import Batches
+from mammoseg.data.sampling import Batches
+from mammoseg.runs import results
 
 TWO = [*SMALL, "trainer=ddp", "trainer.devices=2", "trainer.max_epochs=2", "logger=csv"]
 

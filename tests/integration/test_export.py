@@ -14,12 +14,13 @@ import torch
 import yaml
 from commands import command
 
-from mammoseg import checkpoint, exporting, results
-from mammoseg.comparison.comparison import Comparison
-from mammoseg.comparison.runs import comparable, read_run
+from mammoseg import ensemble as inference
 from mammoseg.errors import UserError
-from mammoseg.prediction import inference
-from mammoseg.prediction.work import Options, predict
+from mammoseg.export import export as exporting
+from mammoseg.predict.pipeline import Options, predict
+from mammoseg.runs import checkpoint, results
+from mammoseg.runs.discovery import comparable, read_run
+from mammoseg.statistics.comparison import Comparison
 
 pytest.importorskip("safetensors")
 

@@ -23,9 +23,9 @@ import torch
 from commands import command
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
-from mammoseg import results
 from mammoseg.errors import UserError
-from mammoseg.prediction.work import Options, predict
+from mammoseg.predict.pipeline import Options, predict
+from mammoseg.runs import results
 
 HEIGHT = planted.phantom().pixels.shape[0]
 IMAGES = 40

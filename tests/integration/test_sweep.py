@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from commands import SMALL, command, succeed
 
-from mammoseg import results
+from mammoseg.runs import results
 
 TINY = [*SMALL, "trainer.max_epochs=1", "logger=csv"]
 JOBLIB = importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is not None

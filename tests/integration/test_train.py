@@ -14,7 +14,7 @@ import pytest
 import torch
 from commands import SMALL, succeed
 
-from mammoseg import results
+from mammoseg.runs import results
 
 
 @pytest.fixture(scope="module")

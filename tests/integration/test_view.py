@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from commands import command, succeed
 
-from mammoseg import native, results
-from mammoseg.data.pixels import read_pixels
+from mammoseg.data.images.read import read_pixels
 from mammoseg.data.store import Store
+from mammoseg.evaluate import native_resolution as native
+from mammoseg.runs import results
 
 
 @pytest.fixture(scope="module")

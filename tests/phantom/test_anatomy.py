@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mammoseg.data.breast import find_breast
-from mammoseg.data.clean import rasterise
+from mammoseg.data.preprocessing.breast import find_breast
+from mammoseg.data.preprocessing.preprocess import rasterise
 from mammoseg.phantom.anatomy import GLANDULAR, Phantom, draw, power_law
 
 HEIGHT, WIDTH = 416, 320

@@ -13,8 +13,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from mammoseg.data.inbreast import read
-from mammoseg.data.mammogram import BadCases
+from mammoseg.data.readers.inbreast import read
+from mammoseg.data.readers.mammogram import BadCases
 from mammoseg.errors import UserError
 from mammoseg.phantom.write import plan, write_inbreast
 

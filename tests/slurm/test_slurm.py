@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mammoseg import results
+from mammoseg.runs import results
 
 TINY = [
     *("dataset.source.cases=30", "dataset.source.height=208", "dataset.size=64", "model.width=2"),

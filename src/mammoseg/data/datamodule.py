@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mammoseg.data.batches import Augment, Batches, Gathered, ResumableLoader, Samples
 from mammoseg.data.dataset import Dataset
+from mammoseg.data.sampling import Augment, Batches, Gathered, ResumableLoader, Samples
 from mammoseg.data.split import Rows, Split, Splitter
 from mammoseg.data.store import Store
 from mammoseg.errors import UserError

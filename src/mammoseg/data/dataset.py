@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mammoseg.data.density import category
-from mammoseg.data.mammogram import DENSITIES, BadCases, Mammogram, Reader
-from mammoseg.data.preparation import Settings, Workshop, digest, key_of, relative
+from mammoseg.data.preprocessing.cache import Settings, Workshop, digest, key_of, relative
+from mammoseg.data.preprocessing.density_estimate import category
+from mammoseg.data.readers.mammogram import DENSITIES, BadCases, Mammogram, Reader
 from mammoseg.data.store import ArrayFile, Case, Store, appears_whole, write_cases
 from mammoseg.errors import UserError
 

@@ -13,7 +13,7 @@ import torch
 from scipy.cluster.vq import ClusterError, kmeans2
 from torch import Tensor, nn
 
-from mammoseg.data.mammogram import DENSITIES
+from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mammoseg.data.mammogram import DENSITIES
+from mammoseg.data.readers.mammogram import DENSITIES
 
 
 def count(mask_pred: Tensor, mask: Tensor) -> Tensor:

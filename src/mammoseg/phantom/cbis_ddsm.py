@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.clean import rasterise
+from mammoseg.data.preprocessing.preprocess import rasterise
 from mammoseg.data.store import appears_whole
 from mammoseg.errors import UserError
 from mammoseg.phantom.anatomy import draw

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import processes
-from mammoseg.data.mammogram import DENSITIES
+from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.data.store import appears_whole
 from mammoseg.errors import UserError
 from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw

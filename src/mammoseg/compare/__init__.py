@@ -1,0 +1,1 @@
+"""Compare methods: tables, figures and statistical tests."""

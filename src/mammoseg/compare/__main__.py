@@ -1,0 +1,25 @@
+"""`python -m mammoseg.compare runs=...`: the paper's tables and figures, with uncertainty, from any set of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig, ListConfig
+
+from mammoseg.cli import command
+
+
+@command("compare")
+def main(cfg: DictConfig) -> None:
+    from mammoseg.compare.report import publish  # heavy imports here: --help must not wait for torch
+
+    named = cfg.runs if isinstance(cfg.runs, ListConfig) else [cfg.runs]
+    folders = [Path(str(folder)).expanduser() for folder in named]
+    out = folders[0] / "comparison" if cfg.out is None else Path(cfg.out).expanduser()
+    for report in publish(folders, out, cfg):
+        print((report.with_name("report.md")).read_text().split("## Uncertainty")[0].rstrip())
+        print(f"\nwritten to {report.parent}: report.html, tables (md, tex, csv) and figures (png, svg)")
+
+
+if __name__ == "__main__":
+    main()

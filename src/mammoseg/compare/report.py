@@ -1,0 +1,226 @@
+"""From folders of runs to a folder with report.html, tables and figures."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+
+from mammoseg.compare import figures, tables
+from mammoseg.compare.qualitative_figure import figure2
+from mammoseg.errors import UserError
+from mammoseg.reports.page import Section, page
+from mammoseg.reports.plotting import save
+from mammoseg.runs.discovery import Comparable, TestedRun, comparable, find
+from mammoseg.statistics.comparison import Comparison
+
+log = logging.getLogger(__name__)
+
+PAPERS = ("auto", "none")
+BY_DATASET = {"inbreast": "table1", "cbis_ddsm": "table2"}
+
+
+def publish(folders: Sequence[Path], out: Path, cfg: Any) -> list[Path]:
+    """Compare the runs in `folders` and write into `out`; one folder below it for each dataset if there are several.
+
+    `cfg`: conf/compare.yaml. Returns the reports written. Raises UserError for runs that cannot be compared.
+    """
+    check(cfg)
+    runs = find(folders)
+    datasets = sorted({run.dataset for run in runs})
+    if len(datasets) > 1:
+        log.warning("the runs are of %d datasets, %s: each is reported by itself", len(datasets), ", ".join(datasets))
+    chosen = [[run for run in runs if run.dataset == dataset] for dataset in datasets]
+    compared = [compared_runs(some, cfg) for some in chosen]  # before anything is written: one may be refused
+    return [
+        write(one, out / one.data.dataset if len(datasets) > 1 else out, paper_of(some, cfg), cfg)
+        for one, some in zip(compared, chosen, strict=True)
+    ]
+
+
+def check(cfg: Any) -> None:
+    rules: dict[str, tuple[type | tuple[type, ...], Callable[[Any], bool], str]] = {
+        "level": (float, lambda value: 0 < value < 1, "a level of confidence between 0 and 1, such as 0.95"),
+        "resamples": (int, lambda value: value >= 100, "a whole number of at least 100"),
+        "seed": (int, lambda value: value >= 0, "a whole number of at least 0"),
+        "per_density": (int, lambda value: value >= 1, "a whole number of at least 1"),
+        "unit": (str, lambda value: value in ("image", "patient"), "image or patient"),
+        "paper": (str, lambda value: value in (*PAPERS, *cfg.published), " or ".join((*PAPERS, *cfg.published))),
+        "baseline": (str, lambda value: True, "the name of a method"),
+        "names": (DictConfig, lambda value: True, "a table from methods to names, such as {au_net: AU-Net}"),
+    }
+    for name, (kind, holds, rule) in rules.items():
+        if not isinstance(cfg[name], kind) or not holds(cfg[name]):
+            raise UserError(f"{name}={cfg[name]}, but it takes {rule}")
+
+
+def compared_runs(runs: Sequence[TestedRun], cfg: Any) -> Comparison:
+    data = comparable(runs)
+    order = list(cfg.names)
+    ranked = sorted(data.runs, key=lambda method: (order.index(method) if method in order else len(order), method))
+    data = replace(data, runs={method: data.runs[method] for method in ranked})
+    return Comparison(data, cfg.resamples, cfg.level, cfg.seed, cfg.unit)
+
+
+def paper_of(runs: Sequence[TestedRun], cfg: Any) -> Mapping[str, Any] | None:
+    """The paper's table that these runs repeat, if any."""
+    name = cfg.paper
+    if name == "auto":
+        experiments = {run.rows[0]["experiment"] for run in runs}
+        (experiment,) = experiments if len(experiments) == 1 else ("",)
+        name = experiment if experiment in cfg.published else BY_DATASET.get(runs[0].dataset, "none")
+    return None if name == "none" else cfg.published[name]
+
+
+def write(comparison: Comparison, out: Path, paper: Mapping[str, Any] | None, cfg: Any) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    names = {**{method: method for method in comparison.methods}, **cfg.names}
+    drawn = write_figures(comparison, out, names, cfg)
+    sections = sections_of(comparison, names, paper, cfg, drawn)
+    for table in (table for section in sections for table in section.tables):
+        write_table(table, out)
+    write_table(tables.pairs_table(comparison, names), out)
+    title = tables.title_of(comparison, paper)
+    report = out / "report.html"
+    report.write_text(page(title, sections), encoding="utf-8")
+    (out / "report.md").write_text(markdown(title, sections), encoding="utf-8")
+    write_images(comparison, out / "images.csv")
+    return report
+
+
+def write_table(table: tables.Table, out: Path) -> None:
+    for suffix, text in (("md", table.markdown()), ("tex", table.latex()), ("csv", table.csv())):
+        (out / f"{table.name}.{suffix}").write_text(text, encoding="utf-8")
+
+
+def write_figures(comparison: Comparison, out: Path, names: Mapping[str, str], cfg: Any) -> dict[str, Path]:
+    place = None if cfg.store is None else Path(cfg.store).expanduser()
+    made: dict[str, Figure | None] = {
+        "figure2": figure2(comparison, names, place, cfg.per_density),
+        "metrics": figures.forest(comparison, names),
+        "density": figures.by_density(comparison, names),
+        "mass_size": figures.by_mass_size(comparison, names),
+        "calibration": figures.calibration(comparison, names),
+        "ranking": figures.ranking(comparison, names),
+        "sweep": figures.sweep(comparison, names),
+    }
+    paths = {}
+    for name, figure in made.items():
+        if figure is not None:
+            save(figure, out / f"{name}.svg")
+            save(figure, out / f"{name}.png")
+            paths[name] = out / f"{name}.png"
+    return paths
+
+
+def sections_of(
+    comparison: Comparison,
+    names: Mapping[str, str],
+    paper: Mapping[str, Any] | None,
+    cfg: Any,
+    drawn: Mapping[str, Path],
+) -> list[Section]:
+    def shown(name: str, text: str) -> list[tuple[Path, str]]:
+        return [(drawn[name], text)] if name in drawn else []
+
+    found = [
+        Section("Summary", [*findings(comparison, names, cfg.baseline), *comparison.data.notes]),
+        Section("The paper's table" if paper else "Results", tables=[tables.main_table(comparison, names, paper)]),
+        Section(
+            "Uncertainty",
+            tables=[tables.uncertainty_table(comparison, names)],
+            figures=shown("metrics", "Each metric by method with its interval"),
+        ),
+        Section("Images", figures=shown("figure2", "The same images by method, truth green and prediction blue")),
+        Section("Paired tests", tables=[replace(tables.pairs_table(comparison, names, ["dsc"]), name="pairs_dsc")]),
+        Section(
+            "By density",
+            tables=[tables.density_table(comparison, names, metric) for metric in tables.METRICS],
+            figures=shown("density", "DSC and sensitivity by ACR category"),
+        ),
+        Section(
+            "By mass size",
+            tables=[tables.size_table(comparison, names)],
+            figures=shown("mass_size", "DSC against mass size"),
+        ),
+        Section(
+            "Calibration",
+            tables=[tables.calibration_table(comparison, names)] if comparison.reliability else [],
+            figures=shown("calibration", "Share of mass against predicted probability"),
+        ),
+        Section(
+            "Ranking",
+            tables=[tables.ranking_table(comparison, names)],
+            figures=shown("ranking", "Pooled DSC by fold and seed"),
+        ),
+        Section("θ and α", figures=shown("sweep", "Pooled DSC against theta and alpha")),
+        Section("Runs", tables=[runs_table(comparison.data, names)]),
+    ]
+    return [section for section in found if section.texts or section.tables or section.figures]
+
+
+def findings(comparison: Comparison, names: Mapping[str, str], baseline: str) -> list[str]:
+    """The seeds' spread first, then each method against the baseline, claimed only where the interval excludes 0."""
+    texts = [tables.how(comparison)]
+    spreads = {m: comparison.overall[m]["dsc"].deviation for m in comparison.methods}
+    told = ", ".join(f"{names[m]} {100 * spread:.2f}" for m, spread in spreads.items() if spread == spread)
+    if told:
+        texts.append(f"Standard deviation of the pooled DSC over folds and seeds, in points: {told}.")
+    if once := [names[method] for method, parts in comparison.data.runs.items() if len(parts) == 1]:
+        texts.append(
+            f"One run only of {', '.join(once)}: what another seed would change is not known, and the intervals "
+            "below, which are over patients, do not hold it."
+        )
+    if baseline not in comparison.methods:
+        return [*texts, f"There is no run of the baseline, {names.get(baseline, baseline)}, to compare the others to."]
+    for difference in (d for d in comparison.differences if d.metric == "dsc" and baseline in (d.first, d.second)):
+        turn = 1 if difference.second == baseline else -1
+        other = difference.first if turn == 1 else difference.second
+        ends = sorted((turn * difference.low, turn * difference.high))
+        verdict = "higher" if ends[0] > 0 else "lower" if ends[1] < 0 else "not told apart, since the interval holds 0"
+        texts.append(
+            f"{names[other]} against {names[baseline]}: pooled DSC {tables.signed(turn * difference.mean)} points "
+            f"[{tables.signed(ends[0])}, {tables.signed(ends[1])}], {verdict}. {comparison.unit.capitalize()} by "
+            f"{comparison.unit}: effect {tables.effect_text(turn * difference.test.effect)}, p "
+            f"{tables.p_text(difference.p_holm, '= ')} (Wilcoxon, Holm)."
+        )
+    return texts
+
+
+def runs_table(data: Comparable, names: Mapping[str, str]) -> tables.Table:
+    rows = []
+    for method, parts in data.runs.items():
+        for (fold, seed), run in parts.items():
+            settings = [run.settings.get(key, "–") for key in ("model.width", "trainer.max_epochs", "optimizer.lr")]
+            minutes = "–" if run.minutes is None else f"{run.minutes:.1f}"
+            rows.append([names[method], fold or "–", seed, str(len(run.rows)), *map(str, settings), minutes])
+    columns = ["Method", "fold", "seed", "test images", "width", "epochs", "lr", "minutes"]
+    return tables.Table("runs", "Runs", columns, rows)
+
+
+def write_images(comparison: Comparison, path: Path) -> None:
+    """Each test image's metrics by method, the mean over seeds: what the paired tests saw."""
+    with path.open("w", newline="") as lines:
+        table = csv.writer(lines, lineterminator="\n")
+        table.writerow(("case", "patient", "density", "mass_pixels", "method", *tables.METRICS))
+        for method, values in comparison.by_image.items():
+            for row, pixels, line in zip(comparison.rows, comparison.mass_size.tolist(), values.tolist(), strict=True):
+                table.writerow((row["case"], row["patient"], row["density"], pixels, method, *line))
+
+
+def markdown(title: str, sections: Sequence[Section]) -> str:
+    """The report for a repository or a wiki, its pictures beside it."""
+    parts = [f"# {title}"]
+    for section in sections:
+        parts.append(f"## {section.title}")
+        parts += [f"- {text}" if len(section.texts) > 1 else text for text in section.texts]
+        for table in section.tables:
+            parts.append(f"**{table.title}**\n\n{table.markdown().rstrip()}")
+        parts += [f"![{text}]({path.name})" for path, text in section.figures]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,32 @@
+"""`python -m mammoseg.dashboard project=...`: a W&B workspace that compares the methods, saved or as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from mammoseg.cli import command
+from mammoseg.errors import UserError
+
+
+@command("dashboard")
+def main(cfg: DictConfig) -> None:
+    from mammoseg.dashboard import workspace  # heavy imports here: --help must not wait for wandb
+
+    if cfg.mode not in ("offline", "online"):
+        raise UserError(f"mode={cfg.mode}, but the choices are offline and online")
+    if cfg.mode == "online" and cfg.entity is None:
+        raise UserError("mode=online saves in somebody's account; say whose with entity=<user or team>")
+    built = workspace.workspace(cfg.entity or "", cfg.project, cfg.name)
+    if cfg.mode == "online":
+        print(workspace.save(built))
+        return
+    out = Path(cfg.out).expanduser()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(workspace.specification(built) + "\n")
+    print(f"written to {out}; mode=online entity=<user or team> saves the workspace on W&B")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From full-size pixels to the network's input, and back."""

@@ -1,0 +1,1 @@
+"""Export a trained network: safetensors, ONNX and a model card."""

@@ -1,0 +1,107 @@
+"""A checkpoint -> files that others can use without this package's training: safetensors, config, model card, ONNX."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from mammoseg import ensemble as inference
+from mammoseg.errors import UserError
+from mammoseg.export import model_card as card
+from mammoseg.runs import checkpoint
+from mammoseg.terminal import silenced
+
+CARD, ONNX = "README.md", "model.onnx"
+EXTRA = "pip install 'mammoseg[export]'"
+
+
+def export(path: Path, output: Path, onnx: bool, trust: Sequence[str] = ()) -> list[str]:
+    """Write the checkpoint's network into the folder `output`; returns the names of the files.
+
+    model.safetensors and config.yaml, which `ckpt=` of the other commands takes as well; model.onnx where `onnx`; and
+    README.md, a model card whose metrics come from the results.csv of the run around the checkpoint, if there is one.
+    Each appears whole, the card last.
+    Raises UserError for what is no checkpoint, for an extra that is not installed, and for a network that ONNX cannot
+    express.
+    """
+    loaded = checkpoint.read(path, trust)
+    carried = {name: loaded[checkpoint.KEY][name] for name in ("config", "about")}
+    network = inference.network(loaded, path)
+    contents = {
+        checkpoint.WEIGHTS: safetensors(network),
+        checkpoint.CONFIG: yaml.safe_dump(carried, sort_keys=False, allow_unicode=True).encode(),
+    }
+    if onnx:
+        contents[ONNX] = as_onnx(network, int(carried["config"]["dataset"]["size"]))
+    parameters = sum(value.numel() for value in network.parameters())
+    contents[CARD] = card.markdown(carried, parameters, path, onnx).encode()
+    # All of them are made before any is written.
+    output.mkdir(parents=True, exist_ok=True)
+    if not onnx:
+        (output / ONNX).unlink(missing_ok=True)  # an earlier export's, of another network
+    for name, content in contents.items():
+        beside = output / f"{name}.unfinished"
+        try:
+            beside.write_bytes(content)
+            os.replace(beside, output / name)
+        finally:
+            beside.unlink(missing_ok=True)
+    return list(contents)
+
+
+def safetensors(network: nn.Module) -> bytes:
+    """The weights by the names that the network's state_dict has."""
+    library = needed("safetensors.torch")
+    return library.save({name: value.contiguous() for name, value in network.state_dict().items()}, {"format": "pt"})
+
+
+def as_onnx(network: nn.Module, size: int) -> bytes:
+    """image (batch, 1, size, size) -> logits of the same shape, for any batch; no path or text of the code in it."""
+    needed("onnxscript")
+    onnx = needed("onnx")
+    image = torch.zeros(2, 1, size, size)
+    try:
+        # What it is made of, and what is not installed for it: nothing that a user can mend.
+        with silenced("torch.onnx", "onnxscript", "onnx_ir"):
+            program = torch.onnx.export(
+                network,
+                (image,),
+                dynamo=True,
+                verbose=False,
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise UserError(
+            f"{type(network).__name__} cannot be expressed in ONNX by this torch ({torch.__version__}); set onnx=false"
+        ) from error
+    assert program is not None
+    model = program.model_proto
+    forget(model.graph)
+    for function in model.functions:
+        forget(function)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def forget(graph: Any) -> None:
+    """Torch notes at each node on which line of which file it was called, with the folders of this machine."""
+    del graph.metadata_props[:]
+    for node in (*graph.node, *getattr(graph, "value_info", ())):
+        del node.metadata_props[:]
+        node.doc_string = ""
+
+
+def needed(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"exporting needs {module.partition('.')[0]}: {EXTRA}") from error

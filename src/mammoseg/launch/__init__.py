@@ -1,0 +1,1 @@
+"""Launching and supervising runs: signals, sweeps, several processes."""

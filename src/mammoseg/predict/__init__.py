@@ -1,0 +1,1 @@
+"""Inference on new mammograms: ensemble, post-processing and output files."""

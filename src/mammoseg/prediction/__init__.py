@@ -1,1 +1,0 @@
-"""From checkpoints and mammograms to a folder of predictions."""

@@ -1,0 +1,1 @@
+"""Preprocess a dataset and report on it."""

@@ -1,0 +1,23 @@
+"""`python -m mammoseg.prepare`: read a dataset, write the store that train then opens at once, and report on it."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from mammoseg.cli import command
+
+
+@command("prepare")
+def main(cfg: DictConfig) -> None:
+    from hydra.utils import instantiate
+
+    from mammoseg.prepare import report as data_report
+
+    dataset = instantiate(cfg.dataset)
+    store = dataset.prepared()
+    print(f"{dataset.name}: {len(store.cases)} images, {len(store.skipped)} left out")
+    data_report.show(data_report.write(store), store.folder)
+
+
+if __name__ == "__main__":
+    main()

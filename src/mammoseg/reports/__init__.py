@@ -1,0 +1,1 @@
+"""What several reports share: tables, the HTML page, figures."""

@@ -1,0 +1,1 @@
+"""Report on a hyper-parameter sweep."""

@@ -1,0 +1,25 @@
+"""`python -m mammoseg.sweep_report runs=...`: what a sweep or a search found, by validation DSC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig, ListConfig
+
+from mammoseg.cli import command
+
+
+@command("sweep_report")
+def main(cfg: DictConfig) -> None:
+    from mammoseg.sweep_report.report import publish  # heavy imports here: --help must not wait for torch
+
+    named = cfg.runs if isinstance(cfg.runs, ListConfig) else [cfg.runs]
+    folders = [Path(str(folder)).expanduser() for folder in named]
+    out = (folders or [Path()])[0] / "sweep_report" if cfg.out is None else Path(cfg.out).expanduser()
+    report = publish(folders, out, cfg.top)
+    print(report.with_name("report.md").read_text().rstrip())
+    print(f"\nwritten to {out}: report.html, tables (md, tex, csv) and figures (png, svg)")
+
+
+if __name__ == "__main__":
+    main()

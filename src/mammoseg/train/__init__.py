@@ -1,0 +1,1 @@
+"""Train a network, test it and report."""

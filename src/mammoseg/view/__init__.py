@@ -1,0 +1,1 @@
+"""A static page to browse predictions image by image."""

@@ -1,0 +1,23 @@
+"""`python -m mammoseg.view runs=...`: a page to go through a model's predictions, image by image."""
+
+from __future__ import annotations
+
+import webbrowser
+
+from omegaconf import DictConfig
+
+from mammoseg.cli import command
+
+
+@command("view")
+def main(cfg: DictConfig) -> None:
+    from mammoseg.view.view import publish  # heavy imports here: --help must not wait for torch
+
+    page = publish(cfg)
+    print(f"written to {page}; open it in a browser, no server is needed")
+    if cfg.open:
+        webbrowser.open(page.resolve().as_uri())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""The report's files: the paper's tables, the page, and what they say."""
+
+from __future__ import annotations
+
+import csv
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from results_files import rows_of, write_run
+
+from mammoseg.cli import conf_dir
+from mammoseg.compare import tables as paper_tables
+from mammoseg.compare.report import publish
+from mammoseg.errors import UserError
+
+QUALITY = {
+    "au_net": 0.6,
+    "arf_net": 0.62,
+    "asp_quantile": 0.64,
+    "asp_learned": 0.6,
+    "asp_cluster": 0.7,
+    "density_asp": 0.8,
+}
+
+
+def config(*overrides: str) -> Any:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("compare", ["runs=here", "resamples=200", *overrides])
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for method, quality in QUALITY.items():
+        for seed in (0, 1):
+            rows = rows_of(method, quality=quality, seed=seed, dataset="cbis_ddsm", experiment="table2")
+            write_run(folder / f"{method}{seed}", rows)
+    (path,) = publish([folder], folder / "out", config())
+    return path.parent
+
+
+def test_the_papers_numbers_stand_beside_ours_with_the_difference(report: Path) -> None:
+    with (report / "table2.csv").open() as lines:
+        rows = {row["Method"]: row for row in csv.DictReader(lines)}
+    assert list(rows) == [
+        "AU-Net",
+        "ARF-Net (reconstructed)",
+        "ASP, quantile",
+        "ASP, learned",
+        "ASP, cluster",
+        "Density-ASP",
+    ]
+    row = rows["ASP, cluster"]
+    assert (row["paper DSC"], row["paper ΔA"], row["paper Sens."], row["paper Acc."]) == (
+        "51.04",
+        "4.47",
+        "49.90",
+        "99.45",
+    )
+    assert float(row["DSC ↑"]) - 51.04 == pytest.approx(float(row["diff. DSC"]), abs=0.011)
+
+
+def test_only_arf_nets_row_contradicts_itself(report: Path) -> None:
+    notes = paper_tables.contradictions(config().published.table2, {"arf_net": "ARF-Net"})
+    assert len(notes) == 1
+    assert "ARF-Net" in notes[0]
+    assert "6.35" in notes[0]
+    assert "11.47" in notes[0]
+    assert "contradicts itself" in (report / "table2.md").read_text()
+
+
+def test_the_best_is_bold_in_every_form(report: Path) -> None:
+    line = next(line for line in (report / "table2.md").read_text().splitlines() if line.startswith("| Density-ASP"))
+    assert line.split("|")[2].strip().startswith("**")
+    assert "**50.64**" not in line  # the paper's best DSC is the quantile form's
+    assert "**51.48**" in (report / "table2.md").read_text()
+    assert r"\textbf{51.48}" in (report / "table2.tex").read_text()
+    assert "<strong>51.48</strong>" in (report / "report.html").read_text()
+
+
+def test_latex_has_as_many_cells_in_each_line_and_no_bare_signs(report: Path) -> None:
+    for path in report.glob("*.tex"):
+        text = path.read_text()
+        lines = [line for line in text.splitlines() if line.endswith(r"\\")]
+        assert len({line.count(" & ") for line in lines}) == 1, path
+        assert not re.search(r"(?<!\\)[%_#]|[Δ↑↓±−θα]", text), path
+
+
+class Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.tables = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.tables += tag == "table"
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_no_other_file(report: Path) -> None:
+    page = Page()
+    text = (report / "report.html").read_text()
+    page.feed(text)
+    assert not page.open
+    assert page.tables >= 10
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in page.addresses)
+    assert not re.search(r"https?://", text)
+    assert str(report.parent) not in text
+
+
+def test_figures_are_png_and_svg(report: Path) -> None:
+    for name in ("metrics", "density", "mass_size", "ranking"):
+        assert (report / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (report / f"{name}.svg").read_text()
+
+
+def test_a_difference_is_claimed_only_where_the_interval_excludes_0(report: Path) -> None:
+    text = (report / "report.md").read_text()
+    assert re.search(r"Density-ASP against AU-Net: pooled DSC \+\d.*\], higher\.", text)
+    assert re.search(r"ASP, learned against AU-Net: pooled DSC .*\], not told apart,", text)
+    assert "Standard deviation of the pooled DSC" in text
+
+
+def test_a_sweep_over_theta_and_alpha_is_drawn(tmp_path: Path) -> None:
+    for theta in ([1.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.85, 0.95]):
+        for alpha in (1.0, 2.0):
+            rows = rows_of("density_asp", quality=0.5 + 0.1 * alpha)
+            write_run(tmp_path / f"{theta[0]}{alpha}", rows, {"loss": {"theta": theta, "alpha": alpha}})
+    (path,) = publish([tmp_path], tmp_path / "out", config())
+    assert (path.parent / "sweep.png").is_file()
+    assert "density_asp (loss.alpha=1.0, loss.theta=[1.0,1.0,1.0,1.0])" in path.read_text()
+
+
+def test_datasets_are_reported_one_by_one(tmp_path: Path) -> None:
+    for dataset in ("inbreast", "cbis_ddsm"):
+        write_run(tmp_path / dataset, rows_of("au_net", quality=0.6, dataset=dataset))
+    paths = publish([tmp_path], tmp_path / "out", config())
+    assert [path.parent.name for path in paths] == ["cbis_ddsm", "inbreast"]
+    assert "Table 1" in paths[1].read_text()
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("level=95", "between 0 and 1"),
+        ("level=high", "between 0 and 1"),
+        ("names=null", "from methods to names"),
+        ("seed=-1", "at least 0"),
+        ("resamples=5", "at least 100"),
+        ("unit=pixel", "image or patient"),
+        ("paper=table3", "table1"),
+    ],
+)
+def test_wrong_settings_are_told_and_nothing_is_written(tmp_path: Path, override: str, told: str) -> None:
+    write_run(tmp_path / "a", rows_of("au_net", quality=0.6))
+    with pytest.raises(UserError, match=told):
+        publish([tmp_path], tmp_path / "out", config(override))
+    assert not (tmp_path / "out").exists()

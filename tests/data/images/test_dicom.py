@@ -1,0 +1,335 @@
+"""Pixels out of DICOM files: values, and nothing but UnreadableImage for what is broken."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from inbreast_files import HEIGHT, PLANTED, WIDTH, dicom, grey, save
+from pydicom.pixels import get_decoder
+from pydicom.sr.codedict import codes
+from pydicom.uid import (
+    MPEG2MPML,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
+)
+
+from mammoseg.data.images.dicom import read, read_header, read_pixels
+from mammoseg.errors import UnreadableImage
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "22678622.dcm"
+
+
+def reason(path: Path) -> str:
+    """Why the file cannot be read; never with a path or a name out of the header."""
+    with pytest.raises(UnreadableImage) as caught:
+        read_pixels(path)
+    message = str(caught.value)
+    assert "Planted" not in message
+    assert str(path.parent) not in message
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    return message
+
+
+def test_stored_values_come_out(path: Path) -> None:
+    pixels = read_pixels(save(dicom(grey(), BitsStored=12), path))
+    assert pixels.dtype == np.uint16
+    np.testing.assert_array_equal(pixels, grey())
+
+
+@pytest.mark.parametrize(("kind", "top"), [(np.uint8, 256), (np.uint16, 65536), (np.int16, 32768), (np.uint32, 65536)])
+def test_integer_types(path: Path, kind: Any, top: int) -> None:
+    pixels = grey(top=top).astype(kind)
+    if kind == np.int16:
+        pixels -= 1000
+    read = read_pixels(save(dicom(pixels), path))
+    assert read.dtype == {np.uint8: np.uint8, np.uint16: np.uint16, np.int16: np.int32}.get(kind, np.float32)
+    np.testing.assert_array_equal(read, pixels)
+
+
+def test_monochrome1_is_inverted_within_the_stored_range(path: Path) -> None:
+    header = dicom(grey(), BitsStored=12, PhotometricInterpretation="MONOCHROME1")
+    read = read_pixels(save(header, path))
+    assert read.dtype == np.uint16
+    np.testing.assert_array_equal(read, 4095 - grey())
+
+
+def test_monochrome1_signed(path: Path) -> None:
+    signed = grey().astype(np.int16) - 2048
+    header = dicom(signed, BitsStored=12, PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_array_equal(read_pixels(save(header, path)), 2047 - signed.astype(int))
+
+
+def test_rescale_slope_and_intercept(path: Path) -> None:
+    read = read_pixels(save(dicom(grey(), BitsStored=12, RescaleSlope="0.5", RescaleIntercept="-10"), path))
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, grey() * 0.5 - 10)
+
+
+def test_two_inversions_are_none(path: Path) -> None:
+    """Modality value = -stored, shown with its least value white: dense stays bright."""
+    header = dicom(grey(), BitsStored=12, RescaleSlope="-1", RescaleIntercept="0")
+    header.PhotometricInterpretation = "MONOCHROME1"
+    np.testing.assert_array_equal(read_pixels(save(header, path)), grey())
+
+
+@pytest.mark.parametrize("slope", ["0", "nan"])
+def test_an_impossible_slope(path: Path, slope: str) -> None:
+    whole = save(dicom(grey(), RescaleSlope="7.5", RescaleIntercept="0"), path).read_bytes()
+    path.write_bytes(whole.replace(b"7.5 ", slope.ljust(4).encode()))
+    assert "rescale slope" in reason(path)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
+def test_other_uncompressed_syntaxes(path: Path, syntax: UID) -> None:
+    pixels = grey().astype(">u2") if syntax == ExplicitVRBigEndian else grey()
+    read = read_pixels(save(dicom(pixels, syntax=syntax, BitsStored=12), path))
+    assert read.dtype.isnative
+    np.testing.assert_array_equal(read, grey())
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+def test_lossless_compression(path: Path, syntax: UID) -> None:
+    if syntax == JPEG2000Lossless:
+        pytest.importorskip("openjpeg")
+    header = dicom(grey(), BitsStored=12)
+    header.compress(syntax, generate_instance_uid=False)
+    np.testing.assert_array_equal(read_pixels(save(header, path)), grey())
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_without_preamble_and_file_meta(path: Path, implicit: bool) -> None:
+    header = pydicom.Dataset(dicom(grey(), BitsStored=12))
+    header.save_as(path, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
+    assert path.read_bytes()[128:132] != b"DICM"
+    np.testing.assert_array_equal(read_pixels(path), grey())
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({"PixelData": None}, "no pixel data"),
+        ({"Rows": None}, "lacks Rows"),
+        ({"PhotometricInterpretation": None}, "lacks PhotometricInterpretation"),
+        ({"PhotometricInterpretation": "RGB"}, "a colour image"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "a colour image"),
+        ({"NumberOfFrames": 2}, "2 frames"),
+        ({"Rows": 65535, "Columns": 65535}, "65535x65535"),
+        ({"Rows": 0}, "48x0"),
+        ({"Rows": HEIGHT + 1}, f"cut off: {2 * HEIGHT * WIDTH} of {2 * (HEIGHT + 1) * WIDTH} bytes"),
+        ({"Rows": HEIGHT // 2}, "another size than the header says"),
+        ({"BitsAllocated": 13}, "damaged"),
+    ],
+)
+def test_what_is_no_mammogram(path: Path, elements: dict[str, Any], expected: str) -> None:
+    save(dicom(grey(), **elements), path)
+    assert expected in reason(path)
+
+
+def test_a_colour_image(path: Path) -> None:
+    save(dicom(np.zeros((8, 8, 3), np.uint8), PhotometricInterpretation="RGB", PlanarConfiguration=0), path)
+    assert "a colour image" in reason(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(b"", "the file is empty"), (b"PK\3\4 a zip archive", "not a DICOM"), (b"\0" * 4096, "not a DICOM")],
+)
+def test_not_a_dicom(path: Path, content: bytes, expected: str) -> None:
+    path.write_bytes(content)
+    assert expected in reason(path)
+
+
+def test_no_such_file(path: Path) -> None:
+    assert "No such file" in reason(path)
+
+
+def test_syntaxes_that_nobody_decodes(path: Path) -> None:
+    compressed = dicom(grey(), BitsStored=12)
+    compressed.compress(RLELossless, generate_instance_uid=False)
+    whole = save(compressed, path).read_bytes()
+    assert len(MPEG2MPML) > len(RLELossless)  # so the padding below is right
+    for uid in ("1.2.3.99.Planted", str(MPEG2MPML)):
+        compressed.file_meta.TransferSyntaxUID = RLELossless
+        path.write_bytes(with_syntax(whole, RLELossless, uid))
+        assert "is not supported; convert" in reason(path)
+
+
+def with_syntax(whole: bytes, old: str, new: str) -> bytes:
+    """`whole` with another transfer syntax UID, and the lengths of it and of its group put right."""
+    before, after = (uid.encode() + b"\0" * (len(uid) % 2) for uid in (old, new))
+    start = whole.index(b"\x02\x00\x10\x00UI")
+    length = int.from_bytes(whole[140:144], "little") + len(after) - len(before)
+    value = b"\x02\x00\x10\x00UI" + len(after).to_bytes(2, "little") + after
+    rest = whole[start + 8 + len(before) :]
+    return whole[:140] + length.to_bytes(4, "little") + whole[144:start] + value + rest
+
+
+def test_a_missing_decoder_names_the_extra(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compressed = dicom(grey(), BitsStored=12)
+    compressed.compress(RLELossless, generate_instance_uid=False)
+    path.write_bytes(with_syntax(save(compressed, path).read_bytes(), RLELossless, JPEG2000Lossless))
+    monkeypatch.setattr(get_decoder(JPEG2000Lossless), "_available", {})
+    assert "JPEG 2000" in reason(path)
+    assert "pip install 'mammoseg[codecs]'" in reason(path)
+
+
+def test_a_decoder_that_cannot_do_it_names_the_extra(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compressed = dicom(grey(), BitsStored=12)
+    compressed.compress(RLELossless, generate_instance_uid=False)
+    path.write_bytes(with_syntax(save(compressed, path).read_bytes(), RLELossless, JPEG2000Lossless))
+    monkeypatch.setattr("mammoseg.data.images.dicom.find_spec", lambda module: None)
+    assert "pip install 'mammoseg[codecs]'" in reason(path)
+    monkeypatch.setattr("mammoseg.data.images.dicom.find_spec", lambda module: module)
+    assert "mammoseg[codecs]" not in reason(path)
+
+
+@pytest.mark.parametrize("syntax", [None, RLELossless])
+def test_cut_anywhere(path: Path, syntax: UID | None) -> None:
+    header = dicom(grey(), BitsStored=12)
+    if syntax:
+        header.compress(syntax, generate_instance_uid=False)
+    whole = save(header, path).read_bytes()
+    for length in [*range(0, 700, 3), *range(700, len(whole) - 12, 131), *range(len(whole) - 12, len(whole))]:
+        path.write_bytes(whole[:length])
+        if syntax and length > len(whole) - 8:  # in the delimiter behind the pixels
+            with suppress(UnreadableImage):
+                np.testing.assert_array_equal(read_pixels(path), grey())
+        else:
+            reason(path)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+)
+@given(changes=st.lists(st.tuples(st.integers(0, 639), st.integers(0, 255)), min_size=1, max_size=5))
+def test_a_damaged_header(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
+    """Bytes of the header changed at will: an image or UnreadableImage, and the name stays inside."""
+    path = tmp_path / "damaged.dcm"
+    content = bytearray(save(dicom(grey(), BitsStored=12), path).read_bytes())
+    for place, value in changes:
+        content[place] = value
+    path.write_bytes(content)
+    try:
+        outcome: object = read_pixels(path).ndim
+    except UnreadableImage as error:
+        outcome = str(error)
+    assert outcome == 2 or "Planted" not in str(outcome)
+
+
+def test_nothing_about_the_patient_is_parsed(path: Path) -> None:
+    header = read_header(save(dicom(grey()), path))
+    assert "PixelData" in header
+    assert "PatientName" not in header
+    assert "StudyDescription" not in header
+
+
+def test_pydicom_prints_no_header(
+    path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = save(dicom(grey(), BitsStored=12, RescaleSlope="1.5", RescaleIntercept="0"), path).read_bytes()
+    # An invalid decimal string, an excess of pixel data, a text of an unknown encoding: pydicom warns.
+    path.write_bytes(whole.replace(b"1.5 ", PLANTED[:4].encode()))
+    level = logging.getLogger("pydicom").level
+    with caplog.at_level(logging.DEBUG):
+        reason(path)
+        save(dicom(grey(), BitsStored=12, Rows=HEIGHT - 1, SpecificCharacterSet="ISO_IR 100"), path)
+        path.write_bytes(path.read_bytes().replace(b"ISO_IR 100", b"ISO_IR_Pla"))
+        np.testing.assert_array_equal(read_pixels(path), grey()[:-1])
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+    assert logging.getLogger("pydicom").level == level
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({}, None),
+        ({"ImagerPixelSpacing": [0.07, 0.08]}, (0.07, 0.08, "ImagerPixelSpacing")),
+        ({"ImagerPixelSpacing": [0.1, 0.1], "EstimatedRadiographicMagnificationFactor": 1.25}, (0.08, 0.08, "Imager")),
+        # PS3.3, 10.7.1.1: equal values mean that nothing was corrected, other values that something was.
+        (
+            {
+                "ImagerPixelSpacing": [0.1, 0.1],
+                "PixelSpacing": [0.1, 0.1],
+                "EstimatedRadiographicMagnificationFactor": 2,
+            },
+            (0.05, 0.05, "EstimatedRadiographicMagnificationFactor"),
+        ),
+        (
+            {"ImagerPixelSpacing": [0.1, 0.1], "PixelSpacing": [0.09, 0.09]},
+            (0.09, 0.09, "PixelSpacing, calibrated"),
+        ),
+        (
+            {"ImagerPixelSpacing": [0.1] * 2, "PixelSpacing": [0.1] * 2, "PixelSpacingCalibrationType": "GEOMETRY"},
+            (0.1, 0.1, "PixelSpacing, calibrated"),
+        ),
+        ({"PixelSpacing": [0.05, 0.05]}, (0.05, 0.05, "PixelSpacing")),
+        ({"NominalScannedPixelSpacing": [0.042, 0.042]}, (0.042, 0.042, "NominalScannedPixelSpacing")),
+        ({"ImagerPixelSpacing": [0, 0.1]}, None),
+        ({"ImagerPixelSpacing": [0.1, 0.1], "EstimatedRadiographicMagnificationFactor": 0}, (0.1, 0.1, "Imager")),
+        ({"PixelSpacing": ["70", "70"]}, None),
+    ],
+)
+def test_pixel_spacing(path: Path, elements: dict[str, Any], expected: tuple[float, float, str] | None) -> None:
+    facts = read(save(dicom(grey(), **elements), path))[1]
+    if expected is None:
+        assert facts.spacing is None
+        return
+    assert facts.spacing is not None
+    down, across, source = expected
+    assert (facts.spacing.down, facts.spacing.across) == pytest.approx((down, across))
+    assert source in facts.spacing.source
+    assert facts.spacing.pixel_area == pytest.approx(down * across)
+
+
+def view(code: Any) -> pydicom.Sequence:
+    item = pydicom.Dataset()
+    item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme_designator
+    return pydicom.Sequence([item])
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({}, ("", "")),
+        ({"ViewPosition": "MLO", "ImageLaterality": "R"}, ("MLO", "R")),
+        ({"ViewPosition": "XCCL", "Laterality": "L"}, ("XCCL", "L")),
+        ({"ViewCodeSequence": view(codes.cid4014.CranioCaudal), "ImageLaterality": "L"}, ("CC", "L")),
+        ({"ViewCodeSequence": view(codes.cid4014.MedioLateralObliqueProjection)}, ("MLO", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.MedioLateralProjection), "ViewPosition": "CC"}, ("ML", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.LateroMedial)}, ("LM", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.LateroMedialOblique)}, ("LMO", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.CaudoCranial)}, ("FB", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.CranioCaudalExaggeratedLaterally)}, ("XCCL", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.CranioCaudalExaggeratedMedially)}, ("XCCM", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.SuperolateralToInferomedialOblique)}, ("SIO", "")),
+        ({"ViewCodeSequence": view(codes.cid4014.InferomedialToSuperolateralOblique)}, ("ISO", "")),
+        ({"ImageLaterality": "B"}, ("", "")),
+    ],
+)
+def test_view_and_side(path: Path, elements: dict[str, Any], expected: tuple[str, str]) -> None:
+    facts = read(save(dicom(grey(), **elements), path))[1]
+    assert (facts.view, facts.side) == expected
+
+
+def test_text_in_the_place_of_a_view_stays_in_the_header(path: Path) -> None:
+    whole = save(dicom(grey(), ViewPosition="MLO_PLANTED", ImageLaterality="L"), path).read_bytes()
+    path.write_bytes(whole.replace(b"MLO_PLANTED ", b"Planted^Jane"))
+    facts = read(path)[1]
+    assert (facts.view, facts.side) == ("", "L")

@@ -1,0 +1,168 @@
+"""The breast is found, labels go, and no mass is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from skimage.draw import polygon2mask
+
+from mammoseg.data.preprocessing.breast import find_breast
+from mammoseg.data.preprocessing.preprocess import clean, rasterise
+from mammoseg.errors import UserError
+
+
+def film(rng: np.random.Generator, height: int = 300, width: int = 220) -> tuple[np.ndarray, np.ndarray]:
+    """A half-disc of noisy tissue at the left edge and a label at the upper right; pixels and where the breast is."""
+    y, x = np.mgrid[:height, :width]
+    breast = ((y - height / 2) / (0.42 * height)) ** 2 + (x / (0.6 * width)) ** 2 < 1
+    pixels = np.where(
+        breast, 1500 + 200 * rng.standard_normal(breast.shape), 40 + 5 * rng.standard_normal(breast.shape)
+    )
+    pixels[12:30, width - 60 : width - 20] = 4000
+    return np.clip(pixels, 0, 4095).astype(np.uint16), breast
+
+
+def square(shape: tuple[int, int], top: int, left: int, side: int) -> np.ndarray:
+    mask = np.zeros(shape, np.uint8)
+    mask[top : top + side, left : left + side] = 1
+    return mask
+
+
+def test_the_breast_is_found_and_the_label_is_not() -> None:
+    pixels, breast = film(np.random.default_rng(0))
+    found = find_breast(pixels)
+    overlap = 2 * (found & breast).sum() / (found.sum() + breast.sum())
+    assert overlap > 0.97
+    assert not found[12:30, -60:-20].any()
+
+
+def test_the_label_is_gone_from_the_prepared_image() -> None:
+    pixels, _ = film(np.random.default_rng(0))
+    mask = square(pixels.shape, 140, 40, 20)
+    cleaned = clean(pixels, mask, size=64)
+    assert cleaned.box.right < 220 - 60
+    assert not cleaned.whole
+    kept_whole = clean(pixels, mask, size=64, crop=False)
+    assert kept_whole.image[3:6, 50:58].max() == pytest.approx(1), (
+        "without the crop the label is the brightest there is"
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 999), st.integers(0, 290), st.integers(0, 210), st.integers(1, 60), st.sampled_from([16, 48, 128])
+)
+def test_no_mass_is_lost_wherever_it_lies(seed: int, top: int, left: int, side: int, size: int) -> None:
+    pixels, _ = film(np.random.default_rng(seed))
+    mask = square(pixels.shape, top, left, side)
+    cleaned = clean(pixels, mask, size=size)
+    assert cleaned.box.of(mask).sum() == mask.sum(), "the box holds every pixel of it"
+    assert cleaned.mask.sum() >= 1
+    expected = mask.sum() / ((cleaned.box.bottom - cleaned.box.top) * (cleaned.box.right - cleaned.box.left))
+    assert cleaned.mask.mean() == pytest.approx(expected, rel=0.35, abs=3 / size**2 + 2.2 * np.sqrt(expected) / size)
+
+
+def test_two_masses_stay_two() -> None:
+    pixels, _ = film(np.random.default_rng(0))
+    mask = square(pixels.shape, 100, 30, 3) | square(pixels.shape, 180, 60, 40)
+    small = clean(pixels, mask, size=32).mask
+    assert ndimage.label(small)[1] == 2
+
+
+def test_a_mass_outside_the_breast_brings_the_whole_image_back() -> None:
+    pixels, _ = film(np.random.default_rng(0))
+    cleaned = clean(pixels, square(pixels.shape, 250, 200, 10), size=64)
+    assert cleaned.whole
+    assert (cleaned.box.bottom, cleaned.box.right) == pixels.shape
+
+
+def test_a_mirrored_film_gives_a_mirrored_image() -> None:
+    pixels, _ = film(np.random.default_rng(0))
+    mask = square(pixels.shape, 140, 40, 20)
+    plain, mirrored = clean(pixels, mask, size=64), clean(pixels[:, ::-1], mask[:, ::-1], size=64)
+    assert np.abs(plain.image - mirrored.image[:, ::-1]).mean() < 0.02
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int16, np.float32, np.float64])
+def test_brightness_and_type_do_not_matter(kind: type) -> None:
+    pixels, _ = film(np.random.default_rng(0))
+    mask = square(pixels.shape, 140, 40, 20)
+    plain, other = clean(pixels, mask, size=64), clean((pixels * 3 + 500).astype(kind), mask, size=64)
+    np.testing.assert_allclose(plain.image, other.image, atol=1e-4)
+
+
+def test_pad_keeps_shapes_and_stretch_fills() -> None:
+    pixels = np.full((100, 40), 9.0)
+    mask = rasterise(
+        [np.array([[20 + 12 * np.cos(a), 50 + 12 * np.sin(a)] for a in np.linspace(0, 6.28, 60)])], 100, 40
+    )
+    for aspect, ratio in (("pad", 1.0), ("stretch", 2.5)):
+        small = clean(pixels, mask, size=200, crop=False, aspect=aspect).mask
+        rows, columns = np.flatnonzero(small.any(1)), np.flatnonzero(small.any(0))
+        assert len(columns) / len(rows) == pytest.approx(ratio, rel=0.05), aspect
+
+
+def test_normalisations_by_hand() -> None:
+    values = np.arange(256 * 256, dtype=np.float32).reshape(256, 256)
+    mask = square(values.shape, 5, 5, 9)
+    minmax = clean(values, mask, size=256, crop=False).image
+    np.testing.assert_allclose(minmax, values / values.max(), atol=1e-6)
+    zscore = clean(values, mask, size=256, crop=False, normalise="zscore").image
+    assert zscore.mean() == pytest.approx(0, abs=1e-3)
+    assert zscore.std() == pytest.approx(1, abs=1e-3)
+    percentile = clean(values, mask, size=256, crop=False, normalise="percentile").image
+    low, high = np.percentile(values, [0.5, 99.5])
+    np.testing.assert_allclose(percentile, np.clip((values - low) / (high - low), 0, 1), atol=1e-5)
+    with pytest.raises(UserError, match=r"dataset\.normalise=log"):
+        clean(values, mask, size=64, normalise="log")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64)])
+@pytest.mark.parametrize("value", [0, 7])
+def test_pictures_with_nothing_in_them_do_not_break_it(shape: tuple[int, int], value: int) -> None:
+    cleaned = clean(np.full(shape, value, np.uint8), np.zeros(shape, np.uint8), size=32)
+    assert np.isfinite(cleaned.image).all()
+    assert cleaned.mask.sum() == 0
+
+
+def test_outlines_become_the_area_they_enclose() -> None:
+    angle = np.linspace(0, 2 * np.pi, 80, endpoint=False)
+    outline = np.column_stack([60 + 31.3 * np.cos(angle), 45 + 20.7 * np.sin(angle)])
+    mask = rasterise([outline], 100, 130)
+    reference = polygon2mask((100, 130), outline[:, ::-1])
+    assert 2 * (mask & reference).sum() / (mask.sum() + reference.sum()) > 0.97
+    moved = rasterise([outline, outline + np.array([30, 20])], 100, 130)
+    assert mask.sum() < moved.sum() < 2 * mask.sum(), "overlapping masses are joined"
+
+
+def test_outlines_are_cut_at_the_image_and_told_if_outside() -> None:
+    half_out = np.array([[-10.0, 10], [10, 10], [10, 30], [-10, 30]])
+    mask = rasterise([half_out], 50, 50)
+    assert mask.sum() == pytest.approx(11 * 21, abs=2)
+    with pytest.raises(ValueError, match="outline 2 lies outside the image of 50x50"):
+        rasterise([half_out, half_out - [100, 0]], 50, 50)
+    with pytest.raises(ValueError, match="outside"):
+        rasterise([half_out + 1e12], 50, 50)
+
+
+def test_real_films_lose_their_labels_and_keep_their_breast() -> None:
+    folder = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm_films"
+    films = sorted(folder.glob("*.jpg"))
+    if not films:
+        pytest.skip("the real CBIS-DDSM films are not beside this checkout")
+    whole = []
+    for path in films:
+        pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        assert pixels is not None
+        found = find_breast(pixels)
+        whole += [path.name] if found.all() else []
+        assert found.all() or 0.08 < found.mean() < 0.9, path.name
+        assert ndimage.label(found)[1] == 1, path.name
+    # A white frame that closes around the film counts as breast, and so does all within it: nothing is cut then.
+    assert len(whole) <= 2, whole

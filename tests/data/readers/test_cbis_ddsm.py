@@ -1,0 +1,298 @@
+"""The official description tables give the published counts in every layout, and each trap of the real copies holds."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+import pytest
+
+from mammoseg.data.dataset import Dataset
+from mammoseg.data.readers.cbis_ddsm import read
+from mammoseg.data.readers.mammogram import BadCases, Mammogram
+from mammoseg.errors import UserError
+from mammoseg.phantom.cbis_ddsm import LAYOUTS, plan, write_cbis_ddsm
+from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_grey
+
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm"
+needs_tables = pytest.mark.skipif(not SHARED.is_dir(), reason="the official tables are not beside this checkout")
+TABLES = ("mass_case_description_train_set.csv", "mass_case_description_test_set.csv")
+
+
+def film() -> np.ndarray:
+    y, x = np.mgrid[:48, :40]
+    return np.where((y - 24) ** 2 + x**2 < 20**2, 30000 + 300 * x, 900).astype(np.uint16)
+
+
+def small_mask() -> np.ndarray:
+    mask = np.zeros((48, 40), np.uint8)
+    mask[20:28, 4:12] = 255
+    return mask
+
+
+def stub(folder: Path) -> dict[str, bytes]:
+    """Tiny DICOMs of a film, its mask and a crop of it."""
+    files = {}
+    for name, pixels in (("film", film()), ("mask", small_mask()), ("crop", film()[16:32, :16])):
+        file = folder / f"{name}.dcm"
+        write_grey(file, pixels, bits=8 * pixels.itemsize, uids=(name,), SOPClassUID=SECONDARY_CAPTURE)
+        files[name] = file.read_bytes()
+    return files
+
+
+def official_rows() -> list[dict[str, str]]:
+    rows = []
+    for table in TABLES:
+        with (SHARED / table).open(newline="") as lines:
+            rows += [{key: value.strip() for key, value in row.items()} for row in csv.DictReader(lines)]
+    return rows
+
+
+def put(root: Path, path: str, content: bytes) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_bytes(content)
+
+
+def write_uid_tree(root: Path, files: dict[str, bytes]) -> None:
+    """TCIA's first edition: the paths of the tables. Where both are in one series, the swap rows have them swapped."""
+    for number, row in enumerate(official_rows()):
+        put(root, row["image file path"], files["film"])
+        crop, mask = row["cropped image file path"], row["ROI mask file path"]
+        if number % 3 == 0:  # the tables swap them, and so do we
+            crop, mask = mask, crop
+        put(root, mask, files["mask"])
+        put(root, crop, files["crop"])
+
+
+def write_nbia_tree(root: Path, files: dict[str, bytes]) -> None:
+    """Descriptive folders without UIDs, new file names; 1-1 is the mask for every other mass."""
+    for number, row in enumerate(official_rows()):
+        film_path, mask_path = (PurePosixPath(row[name]) for name in ("image file path", "ROI mask file path"))
+        put(
+            root,
+            f"CBIS-DDSM/{film_path.parts[0]}/10-04-2016-DDSM-30104/1-full mammogram images-14172/1-1.dcm",
+            files["film"],
+        )
+        folder = f"CBIS-DDSM/{mask_path.parts[0]}/07-20-2016-DDSM-NA-74994/1.000000-ROI mask images-24515"
+        names = ("1-1.dcm", "1-2.dcm") if number % 2 else ("1-2.dcm", "1-1.dcm")
+        put(root, f"{folder}/{names[0]}", files["mask"])
+        put(root, f"{folder}/{names[1]}", files["crop"])
+
+
+def with_tables(root: Path) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    for table in TABLES:
+        shutil.copy(SHARED / table, root / table)
+    return root
+
+
+def check_official(mammograms: list[Mammogram], bad: BadCases) -> None:
+    assert bad.rows == []
+    assert len(mammograms) == len({m.case for m in mammograms}) == 1592
+    parts = {part: [m for m in mammograms if m.split == part] for part in ("train", "test")}
+    assert {part: len(some) for part, some in parts.items()} == {"train": 1231, "test": 361}
+    assert {part: sum(m.masses for m in some) for part, some in parts.items()} == {"train": 1318, "test": 378}
+    assert {part: len({m.patient for m in some}) for part, some in parts.items()} == {"train": 691, "test": 201}
+    density = {
+        part: [sum(m.density == category for m in some) for category in (1, 2, 3, 4)] for part, some in parts.items()
+    }
+    assert density == {"train": [245, 551, 328, 107], "test": [45, 165, 107, 44]}
+    assert all(len(m.mask_files) == m.masses for m in mammograms)
+
+
+@needs_tables
+@pytest.mark.parametrize("write", [write_uid_tree, write_nbia_tree])
+def test_the_official_tables_give_the_published_counts(write, tmp_path: Path) -> None:
+    root = with_tables(tmp_path / "CBIS-DDSM")
+    write(root, stub(tmp_path))
+    bad = BadCases()
+    mammograms = read(root, bad)
+    check_official(mammograms, bad)
+    # One image of each sort goes all the way: mask found among the crops, by its pixels.
+    several = next(m for m in mammograms if m.masses > 2)
+    some = [*mammograms[::199], several]
+    dataset = Dataset("cbis", str(root), lambda root, bad: some, size=32, store=str(tmp_path / "store"), workers=1)
+    store = dataset.prepared()
+    assert len(store.cases) == len(some)
+    assert all(case.mass_area == 64 for case in store.cases)
+
+
+@needs_tables
+def test_the_kaggle_edition_gives_them_too(tmp_path: Path) -> None:
+    """By the real rows of its dicom_info.csv; a stub JPEG for each."""
+    root = with_tables(tmp_path / "archive" / "csv").parent
+    listing = SHARED / "kaggle" / "dicom_info_filtered.csv"
+    shutil.copy(listing, root / "csv" / "dicom_info.csv")
+    pictures = {}
+    for name, pixels in (("film", film() >> 8), ("mask", small_mask())):
+        pictures[name] = cv2.imencode(".jpg", pixels.astype(np.uint8))[1].tobytes()
+    with listing.open(newline="") as lines:
+        for row in csv.DictReader(lines):
+            kind = "mask" if row["SeriesDescription"] == "ROI mask images" else "film"
+            put(root, row["image_path"].removeprefix("CBIS-DDSM/"), pictures[kind])
+    bad = BadCases()
+    mammograms = read(tmp_path, bad)
+    check_official(mammograms, bad)
+    some = mammograms[::265]
+    dataset = Dataset("k", str(root), lambda root, bad: some, size=32, store=str(tmp_path / "store"), workers=1)
+    assert all(case.mass_area == pytest.approx(64, abs=20) for case in dataset.prepared().cases)
+
+
+@needs_tables
+def test_other_editions_of_the_tables_say_the_same(tmp_path: Path) -> None:
+    """CRLF, no newline in quotes, back-slashes, the first edition's column names, a byte order mark."""
+    root = with_tables(tmp_path / "a")
+    write_uid_tree(root, stub(tmp_path))
+    reference = read(root, BadCases())
+    renamed = {
+        "left or right breast": "side",
+        "image view": "view",
+        "abnormality id": "abn_num",
+        "abnormality type": "abnormality_type",
+        "image file path": "od_img_path",
+        "cropped image file path": "od_crop_path",
+        "ROI mask file path": "mask_path",
+        "breast_density": "breast density",
+    }
+    for table in TABLES:
+        with (root / table).open(newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        with (root / table).open("w", newline="", encoding="utf-8-sig") as lines:
+            writer = csv.writer(lines, lineterminator="\r\n")
+            writer.writerow([renamed.get(name, name) for name in rows[0]])
+            writer.writerows([value.strip().replace("/", "\\") for value in row.values()] for row in rows)
+    bad = BadCases()
+    again = read(root, bad)
+    check_official(again, bad)
+    assert again == reference
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def phantom(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp(request.param) / "CBIS-DDSM"
+    write_cbis_ddsm(root, cases=12, seed=2, height=208, layout=request.param)
+    return root
+
+
+def test_phantoms_of_every_layout_are_read_whole(phantom: Path, tmp_path: Path) -> None:
+    bad = BadCases()
+    mammograms = {m.case: m for m in read(phantom, bad)}
+    planned = {image.name: image for image in plan(12, 2)}
+    assert bad.rows == []
+    assert mammograms.keys() == planned.keys()
+    for name, image in planned.items():
+        m = mammograms[name]
+        assert (m.patient, m.density, m.side, m.view) == (image.patient, image.density, image.side[0], image.view)
+        assert m.masses == image.masses == len(m.mask_files)
+        assert m.split == {"Training": "train", "Test": "test"}[image.part]
+    store = Dataset("p", str(phantom), read, size=64, store=str(tmp_path / "store"), workers=1).prepared()
+    for case in store.cases:
+        lesions = planned[case.case].lesions
+        assert case.rescaled == any(lesion.scale != 1 for lesion in lesions)
+        assert case.mass_pixels > 0
+        assert case.mass_area < 0.2 * case.height * case.width, "a crop was taken for a mask"
+
+
+def test_all_layouts_hold_the_same_masses(tmp_path: Path) -> None:
+    areas = []
+    for layout in LAYOUTS:
+        root = tmp_path / layout
+        write_cbis_ddsm(root, cases=8, seed=5, height=208, layout=layout)
+        store = Dataset("p", str(root), read, size=64, store=str(tmp_path / "store"), workers=1).prepared()
+        areas.append([case.mass_area for case in store.cases])
+    assert areas[0] == areas[1] == areas[3]
+    assert areas[2] == pytest.approx(areas[0], rel=0.05), "JPEG moves a mask's edge a little"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    root = tmp_path / "CBIS-DDSM"
+    write_cbis_ddsm(root, cases=8, seed=3, height=208, layout="tcia_old")
+    return root
+
+
+def prepared_cases(root: Path, **settings: object) -> list[str]:
+    store = Dataset("p", str(root), read, size=32, store=str(root.parent / "s"), workers=1, **settings)  # type: ignore[arg-type]
+    return [case.case for case in store.prepared().cases]
+
+
+def test_missing_files_are_told_by_image_and_left_out_when_asked(small: Path) -> None:
+    first, second, *_ = sorted({path.name for path in small.iterdir() if path.name[-1] in "CO"})
+    shutil.rmtree(small / first)
+    shutil.rmtree(next(small.glob(f"{second}_*")))
+    bad = BadCases()
+    assert len(read(small, bad)) == 6
+    assert {file for file, _ in bad.rows} == {first, second}
+    assert "full mammogram is missing" in dict(bad.rows)[first]
+    assert "mask of abnormality" in dict(bad.rows)[second]
+    with pytest.raises(UserError, match="2 cases"):
+        prepared_cases(small)
+    assert len(prepared_cases(small, on_bad="skip")) == 6
+
+
+def test_a_mass_with_only_its_crop_is_told(small: Path) -> None:
+    mammogram = read(small, BadCases())[0]
+    for file in mammogram.mask_files[0]:
+        pixels = np.unique(np.frombuffer(file.read_bytes()[-2000:], np.uint8))
+        if len(pixels) == 1:  # the end of a mask is background
+            file.unlink()
+    with pytest.raises(UserError, match="only crops"):
+        prepared_cases(small)
+
+
+def test_a_png_made_from_a_dicom_beside_it_is_the_same_picture(small: Path) -> None:
+    before = read(small, BadCases())
+    for file in list(small.rglob("*.dcm")):
+        shutil.copy(file, file.with_suffix(".png"))
+    assert read(small, BadCases()) == before
+
+
+def test_densities_that_contradict_each_other_are_told(small: Path) -> None:
+    table = small / TABLES[0]
+    lines = table.read_text().splitlines()
+    several = next(number for number, line in enumerate(lines) if line.startswith("P_") and ",2,mass" in line)
+    cells = lines[several].split(",")
+    cells[1] = "1" if cells[1] != "1" else "2"
+    lines[several] = ",".join(cells)
+    table.write_text("\n".join(lines))
+    bad = BadCases()
+    assert len(read(small, bad)) == 7
+    assert "several densities" in bad.rows[0][1]
+
+
+def test_tables_may_lie_elsewhere(small: Path, tmp_path: Path) -> None:
+    for table in TABLES:
+        (tmp_path / "tables").mkdir(exist_ok=True)
+        shutil.move(small / table, tmp_path / "tables" / table)
+    with pytest.raises(UserError, match=r"no description table of masses.*dataset\.reader\.tables=DIR"):
+        read(small, BadCases())
+    assert len(read(small, BadCases(), tables=str(tmp_path / "tables"))) == 8
+
+
+def test_a_wrong_root_ends_in_one_sentence(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        read(tmp_path / "nowhere", BadCases())
+    with pytest.raises(UserError, match="a file, not a folder"):
+        read(small / TABLES[0], BadCases())
+    (tmp_path / "only").mkdir()
+    shutil.copy(small / TABLES[0], tmp_path / "only")
+    with pytest.raises(UserError, match="description tables, but no image files"):
+        read(tmp_path / "only", BadCases())
+
+
+def test_folders_without_uids_are_found_by_the_listing(tmp_path: Path) -> None:
+    """metadata.csv alone ties a series to its folder, with a place from another machine in front."""
+    root = tmp_path / "CBIS-DDSM"
+    write_cbis_ddsm(root, cases=8, seed=3, height=208, layout="tcia")
+    listing = (root / "metadata.csv").read_text()
+    for number, folder in enumerate(sorted(path for path in root.iterdir() if path.is_dir())):
+        folder.rename(root / f"case{number:03d}")
+        listing = listing.replace(f"./{folder.name}/", f"./manifest-1/CBIS-DDSM/case{number:03d}/")
+    lines = [line.replace("/", "\\") if number % 2 else line for number, line in enumerate(listing.splitlines())]
+    (root / "metadata.csv").write_text("\n".join(lines))
+    bad = BadCases()
+    assert len(read(root, bad)) == 8
+    assert bad.rows == []

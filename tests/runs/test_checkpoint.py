@@ -1,0 +1,103 @@
+"""Checkpoints hold plain values, no folder of the user, and call nothing that is not ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from mammoseg.errors import UserError
+from mammoseg.runs import checkpoint
+
+
+def config(target: str = "mammoseg.models.au_net.AUNet") -> dict[str, Any]:
+    sections: dict[str, Any] = dict.fromkeys(checkpoint.SECTIONS)
+    return {**sections, "dataset": {"root": None, "name": "folder"}, "model": {"_target_": target, "parts": []}}
+
+
+def save(path: Path, target: str) -> Path:
+    torch.save({checkpoint.KEY: {"config": config(target), "about": {}}, "state_dict": {}}, path)
+    return path
+
+
+def test_portable_resolves_and_drops_folders() -> None:
+    cfg = OmegaConf.create({**config(), "theta": {"alpha": 2.5}})
+    cfg.dataset = {
+        "root": "/home/somebody/INbreast",
+        "store": "/scratch",
+        "reader": {"root": "/x", "tables": "/y", "lesions": ["mass"]},
+    }
+    cfg.loss = {"alpha": "${theta.alpha}"}
+    plain = checkpoint.portable(cfg)
+    assert plain["loss"] == {"alpha": 2.5}
+    assert plain["dataset"] == {
+        "root": None,
+        "store": None,
+        "reader": {"root": None, "tables": None, "lesions": ["mass"]},
+    }
+    assert type(plain["dataset"]["reader"]["lesions"]) is list, "an OmegaConf object would need unsafe loading"
+
+
+def test_paths_below_the_run_folder_travel() -> None:
+    state = {"ModelCheckpoint": {"best_model_path": "/a/run/checkpoints/best.ckpt", "kth": {"/a/run/b": 1.0}}}
+    stored = checkpoint.replaced(state, "/a/run/", "run:/")
+    assert stored == {"ModelCheckpoint": {"best_model_path": "run:/checkpoints/best.ckpt", "kth": {"run:/b": 1.0}}}
+    assert checkpoint.replaced(stored, "run:/", "/a/run/") == state
+
+
+def test_reads_what_is_ours(tmp_path: Path) -> None:
+    path = save(tmp_path / "best.ckpt", "mammoseg.models.au_net.AUNet")
+    assert checkpoint.read(path)[checkpoint.KEY]["config"]["dataset"]["name"] == "folder"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("os.system", "monai.apps.download_url", "mammosegx.evil", "subprocess.run"),
+        # Through a module of ours that imports them.
+        *(
+            "mammoseg.predict.output_folder.shutil.rmtree",
+            "mammoseg.processes.ProcessPoolExecutor",
+            "mammoseg.run.instantiate",
+        ),
+    ],
+)
+def test_refuses_to_call_what_is_not_trusted(tmp_path: Path, target: str) -> None:
+    with pytest.raises(UserError, match=target):
+        checkpoint.read(save(tmp_path / "best.ckpt", target))
+
+
+def test_finds_targets_however_deep() -> None:
+    assert list(checkpoint.targets({"a": [{"_target_": "x.y"}], "_target_": "z", "b": {"c": {"_target_": "w"}}})) == [
+        "z",
+        "x.y",
+        "w",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x04."])
+def test_a_file_that_is_no_checkpoint_is_told_in_a_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "best.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="not a checkpoint"):
+        checkpoint.read(path)
+
+
+def test_a_pickle_that_would_run_code_is_not_loaded(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "it ran",)
+
+    torch.save({"weights": Evil()}, tmp_path / "evil.ckpt")
+    with pytest.raises(UserError, match="loaded safely"):
+        checkpoint.read(tmp_path / "evil.ckpt")
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_another_programs_checkpoint_is_told(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match="not a checkpoint of mammoseg"):
+        checkpoint.read(tmp_path / "other.ckpt")

@@ -1,0 +1,97 @@
+"""A folder as mammoseg.predict leaves it -> what the page shows."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from mammoseg.errors import UserError
+from mammoseg.predict import pictures as predicted
+from mammoseg.predict.output_folder import OF_IMAGE, OF_MASS
+from mammoseg.view.from_predictions import PredictedView
+
+TALL, WIDE = 2200, 1500  # 1024 and 698 when reduced
+ROWS = [
+    {"file": "sub/b.png", "name": "sub/b", "view": "CC", "side": "L", "masses": 2, "mass": 1, "area_mm2": "143.21"},
+    {"file": "sub/b.png", "name": "sub/b", "view": "CC", "side": "L", "masses": 2, "mass": 2, "area_mm2": "7.9"},
+    {"file": "c.png", "name": "c", "masses": 0},
+]
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    grey = np.add.outer(np.arange(TALL), np.arange(WIDE)) % 251
+    for file in ("sub/b.png", "c.png"):
+        path = tmp_path / "films" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), grey.astype(np.uint8))
+    return tmp_path / "films"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """In `sub/b` the probability falls from the left to the right, from 1 to 0."""
+    folder = tmp_path / "found"
+    prob = np.tile(np.linspace(1, 0, WIDE, dtype=np.float32), (TALL, 1))
+    for name, each in (("sub/b", prob), ("c", 0 * prob)):
+        pictures: dict[str, Any] = {"masks": each > 0.3, "probabilities": predicted.probability(each)}
+        pictures["overlays"] = predicted.overlay(np.full((1024, 698), 77, np.uint8), 1024 / TALL, each > 2, [])
+        for kind, picture in pictures.items():
+            path = folder / kind / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(predicted.png(picture))
+    (folder / "predictions.json").write_text(json.dumps({"made_of": {"threshold": 0.3}}))
+    with (folder / "predictions.csv").open("w", newline="") as lines:
+        table = csv.DictWriter(lines, [*OF_IMAGE, *OF_MASS], restval="")
+        table.writeheader()
+        table.writerows(ROWS)
+    return folder
+
+
+def test_masks_and_probabilities_fit_the_reduced_image(folder: Path, films: Path) -> None:
+    view = PredictedView(folder, films)
+    assert (view.label, view.threshold, len(view)) == ("predictions", 0.3, 2)
+    first, second = view.items()
+    for array in (first.image, first.mask, first.levels):
+        assert array is not None
+        assert array.shape == (1024, 698)
+    assert first.mask.mean() == pytest.approx(0.7, abs=0.002)
+    assert first.levels is not None
+    for threshold in (0.1, 0.5, 0.9):
+        assert (first.levels >= round(256 * threshold)).mean() == pytest.approx(1 - threshold, abs=0.005)
+    assert (first.facts, first.side, first.view) == ("2 masses (143 mm², 8 mm²)", "L", "CC")
+    assert second.facts == "no mass"
+    assert not second.mask.any()
+    assert first.truth is None
+
+
+def test_without_the_mammograms_their_overlays_are_shown(
+    folder: Path, films: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    view = PredictedView(folder, None)
+    assert "give input=<folder>" in view.note
+    assert all(item.image is not None and (item.image == 77).all() for item in view.items())
+    cv2.imwrite(str(films / "c.png"), np.arange(90 * 80).reshape(90, 80) % 200)
+    (films / "sub" / "b.png").write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        assert all((item.image == 77).all() for item in PredictedView(folder, films).items() if item.image is not None)
+    assert "c.png: has another size than its prediction" in caplog.text
+    assert "sub/b.png: the picture is empty" in caplog.text
+
+
+def test_damage_is_told_in_a_sentence(folder: Path) -> None:
+    (folder / "masks" / "c.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"masks/c\.png: the picture is empty.* predict again"):
+        list(PredictedView(folder, None).items())
+    (folder / "predictions.json").write_text('{"made_of": {}}')
+    with pytest.raises(UserError, match=r"its tables are damaged .* predict again"):
+        PredictedView(folder, None)
+    with pytest.raises(UserError, match="no such file or folder"):
+        PredictedView(folder, folder / "nowhere")

@@ -1,0 +1,98 @@
+"""A prepared store, and runs that were tested on it, drawn instead of trained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mammoseg.data.store import Case, write_cases
+from mammoseg.runs import results
+
+SIZE = 48
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """`levels`, `truths` (N, SIZE, SIZE) in the order of `cases`."""
+
+    folder: Path
+    cases: list[str]
+    truths: NDArray[np.bool_]
+    levels: NDArray[np.uint8]
+    threshold: float
+
+
+def disc(row: int, column: int, radius: int) -> NDArray[np.bool_]:
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    return (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+
+
+def draw_store(folder: Path, cases: list[str], seed: int = 0) -> NDArray[np.bool_]:
+    random = np.random.default_rng(seed)
+    places = random.integers((12, 12, 3), (36, 36, 9), (len(cases), 3)).tolist()
+    truths = np.stack([disc(row, column, radius) for row, column, radius in places])
+    folder.mkdir(parents=True)
+    images = random.random((len(cases), SIZE, SIZE), np.float32) * 0.3 + 0.5 * truths
+    np.save(folder / "images.npy", images.astype(np.float32))
+    np.save(folder / "masks.npy", truths.astype(np.uint8))
+    np.save(folder / "previews.npy", np.zeros((len(cases), 160, 160), np.uint8))
+    kept = [
+        Case(
+            case=name,
+            patient=f"SECRET{number}",
+            density=1 + number % 4,
+            given_density=1,
+            percent_density=0.1,
+            estimated_density=1,
+            side="L",
+            view="CC",
+            split="",
+            masses=1,
+            mass_area=9,
+            mass_pixels=int(truths[number].sum()),
+            breast_share=0.4,
+            height=90,
+            width=70,
+            top=0,
+            bottom=90,
+            left=0,
+            right=70,
+            whole=0,
+            flipped=0,
+            rescaled=0,
+        )
+        for number, name in enumerate(cases)
+    ]
+    write_cases(folder / "cases.csv", kept)
+    (folder / "about.json").write_text(json.dumps({"skipped": []}))
+    return truths
+
+
+def draw_run(
+    folder: Path, cases: list[str], truths: NDArray[np.bool_], *, seed: int, threshold: float = 0.5, old: bool = False
+) -> Drawn:
+    """`old`: predictions.npz as earlier versions wrote it."""
+    random = np.random.default_rng(seed)
+    noise = random.integers(-60, 60, truths.shape)  # so that every step of the threshold changes something
+    levels = (np.where(np.roll(truths, seed, axis=1), 180, 65) + noise).astype(np.uint8)
+    masks = levels >= round(256 * threshold)
+    folder.mkdir(parents=True)
+    packed = np.packbits(masks, axis=2)
+    if old:
+        np.savez_compressed(folder / "predictions.npz", cases=np.array(cases), masks=packed)
+    else:
+        results.write_predictions(folder / "predictions.npz", cases, list(packed), list(levels), threshold)
+    about = {"run": f"phantom-m{seed}", "experiment": "", "dataset": "phantom", "method": f"m{seed}", "model": "m"}
+    rows = []
+    for number, case in enumerate(cases):
+        pred, true = masks[number], truths[number]
+        counts = [int(np.sum(part)) for part in (pred & true, pred & ~true, ~pred & true, ~pred & ~true)]
+        image = {"case": case, "patient": f"SECRET{number}", "side": "L", "view": "CC", "density": 1 + number % 4}
+        values = {**dict(zip(results.COUNTS, counts, strict=True)), **results.metrics([counts])}
+        rows.append({**about, "loss": "l", "fold": 0, "seed": seed, **image, **values})
+    results.write(folder / "results.csv", rows)
+    return Drawn(folder, cases, truths, levels, threshold)
