@@ -22,8 +22,9 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
 from mammoseg.cli import conf_dir
+from mammoseg.runs.folder import RunFolder
 from mammoseg.segmenter import Segmenter
-from mammoseg.train.run import Run
+from mammoseg.train.run import TrainingRun
 
 EPOCHS = 8
 DEMO = ["dataset.source.cases=120"]
@@ -77,7 +78,7 @@ def measure(overrides: Sequence[str], folder: Path) -> tuple[float, float]:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg: DictConfig = compose("train", ["logger=csv", f"trainer.max_epochs={EPOCHS}", *overrides])
     clock = Bare()
-    run = Run(cfg, folder, {"run": "overhead", "method": "", "dataset": ""})
+    run = TrainingRun(cfg, RunFolder(folder), {"run": "overhead", "method": "", "dataset": ""})
     run.datamodule.setup()
     run.trainer([clock]).fit(run.segmenter, datamodule=run.datamodule)
     first = len(clock.bare) // EPOCHS  # of the first epoch, which warms up

@@ -33,7 +33,8 @@ from mammoseg.data.split import Official
 from mammoseg.data.store import Store
 from mammoseg.losses import DensityASP
 from mammoseg.runs import results
-from mammoseg.runs.discovery import comparable, find
+from mammoseg.runs.discovery import find_runs
+from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
 from step import Training, Way
 from store import write_store
@@ -89,11 +90,11 @@ def epoch(number: int, folder: Path) -> None:
 
 
 def reading(number: int, folder: Path) -> None:
-    find([folder / f"runs{number}"])
+    find_runs([folder / f"runs{number}"])
 
 
 def comparing(number: int, folder: Path) -> None:
-    comparison = Comparison(comparable(find([folder / f"runs{number}"])), resamples=5000, level=0.95, seed=0)
+    comparison = Comparison(align_runs(find_runs([folder / f"runs{number}"])), resamples=5000, level=0.95, seed=0)
     assert comparison.overall
     assert comparison.differences
     assert comparison.by_density

@@ -71,7 +71,7 @@ def test_the_examples_run_as_they_stand(place: Path) -> None:
     assert len(lines) == 5
     for line in lines:
         if "mammoseg.evaluate" in line:
-            refused = run(line.replace(" trust=[mine]", ""), place)
+            refused = run(line.replace(" trusted_modules=[mine]", ""), place)
             assert refused.returncode == 2
             assert "not on the list of trusted parts" in refused.stderr
         elif "mammoseg.train" in line and (place / "run").exists():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mammoseg import ensemble as inference
@@ -18,6 +19,7 @@ from mammoseg.data.preprocessing.cache import Settings
 from mammoseg.ensemble import Ensemble
 from mammoseg.errors import UserError
 from mammoseg.runs import checkpoint
+from mammoseg.runs.settings import public
 
 SETTINGS = Settings(size=32, crop=True, aspect="stretch", normalise="minmax", flip="none")
 CPU = torch.device("cpu")
@@ -93,12 +95,18 @@ def save(path: Path, *overrides: str, threshold: float = 0.5, spoil: bool = Fals
     state = build_segmenter(cfg).state_dict()
     if spoil:
         del state[next(name for name in state if name.startswith("net."))]
-    torch.save({checkpoint.KEY: {"config": checkpoint.portable(cfg), "about": {}}, "state_dict": state}, path)
+    torch.save(
+        {
+            checkpoint.KEY: {"config": public(OmegaConf.to_container(cfg, resolve=True)), "about": {}},
+            "state_dict": state,
+        },
+        path,
+    )
     return path
 
 
 def load(*paths: Path, **options: Any) -> Ensemble:
-    return inference.load(paths, **{"flips": False, "threshold": None, "accelerator": "cpu", **options})
+    return inference.load(paths, **{"tta": False, "threshold": None, "accelerator": "cpu", **options})
 
 
 def test_preparation_and_threshold_come_from_the_checkpoint(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import errno
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,21 @@ def conf_dir() -> Path:
     raise FileNotFoundError(f"conf/ is neither in {here} nor two folders above it; reinstall mammoseg")
 
 
-def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
+def command(
+    name: str,
+    *,
+    renamed: Mapping[str, str] | None = None,
+    prepare_argv: Callable[[list[str]], list[str]] = list,
+) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
     """Make `main(cfg)` a command with the config `conf/<name>.yaml`.
 
-    Exit status: 0 done; 2 the user's mistake, told in one sentence; a bug keeps its traceback. A sweep runs all its
-    jobs, whatever becomes of some, and ends with a table of them and 1 if any failed.
+    The exit status is 0 on success and 2 for a user's error, which is printed as one sentence; a bug keeps its
+    traceback. A sweep runs all its jobs even if some fail, prints a table of them, and exits with 1 if any failed.
+
+    Args:
+        name: Name of the command.
+        renamed: Settings of earlier versions and their names in this one, for the error message.
+        prepare_argv: Called with the arguments before Hydra parses them; returns those that it shall parse.
     """
 
     def wrap(main: Callable[[Any], Any]) -> Callable[[], None]:
@@ -59,13 +69,13 @@ def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
         def job(cfg: Any) -> Any:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 return sweep.run_job(main, cfg, mistake)
-            if distributed.launched():
-                distributed.begin_rank()
+            if distributed.is_worker():
+                distributed.init_worker()
             try:
                 return main(cfg)
             except Exception as error:
-                if distributed.launched():
-                    distributed.end_rank(error, mistake(error))
+                if distributed.is_worker():
+                    distributed.report_failure(error, mistake(error))
                 end(name, error)
                 raise
 
@@ -74,9 +84,11 @@ def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
             # Hydra would swallow the exception and exit with 1 before it reaches us.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             try:
+                check_renamed(sys.argv[1:], renamed or {})
+                sys.argv[1:] = prepare_argv(sys.argv[1:])
                 hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
             except KeyboardInterrupt as stop:
-                if distributed.launched():
+                if distributed.is_worker():
                     sys.exit(130)  # the launcher has been told as well
                 print(f"mammoseg {name}: stopped by you; what was finished is kept{stop}", file=sys.stderr)
                 sys.exit(130)
@@ -85,7 +97,7 @@ def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             except Exception as error:
                 end(name, error)
-                sweep.given_up(error)
+                sweep.summarise_aborted_sweep(error)
                 raise
 
         return run
@@ -93,14 +105,22 @@ def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
     return wrap
 
 
-def place(value: Any, name: str) -> Path:
+def check_renamed(argv: Sequence[str], renamed: Mapping[str, str]) -> None:
+    """Raise UserError for a setting that an earlier version had under another name."""
+    for arg in argv:
+        key, equals, _ = arg.lstrip("+~").partition("=")
+        if equals and key in renamed:
+            raise UserError(f"{key} is now called {renamed[key]}; write {renamed[key]}=... instead")
+
+
+def parse_path(value: Any, name: str) -> Path:
     """The file or folder that the setting `name` names; a folder may be called 2024."""
     if value is None or isinstance(value, ListConfig | DictConfig):
         raise UserError(f"{name}={value}, but it takes one path")
     return Path(str(value)).expanduser()
 
 
-def choice(value: Any, name: str) -> bool:
+def parse_bool(value: Any, name: str) -> bool:
     """Hydra takes `no` and `off` for words, which Python would take for true."""
     if not isinstance(value, bool):
         raise UserError(f"{name}={value}, but the choices are true and false")

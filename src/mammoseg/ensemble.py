@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -27,21 +26,21 @@ ACCELERATORS = ("auto", "cpu", "gpu")
 class Ensemble:
     """Networks that were trained on images prepared in one way; their opinion is the mean probability.
 
-    `threshold`: a pixel is mass above this probability. `flips`: each network also sees every image mirrored, left to
+    `threshold`: a pixel is mass above this probability. `tta`: each network also sees every image mirrored, left to
     right, upside down and both, and its answers are mirrored back; not left to right where `settings.flip` puts all
     breasts on one side, for then it never saw one on the other.
     """
 
     def __init__(
-        self, networks: Sequence[nn.Module], settings: Settings, threshold: float, flips: bool, device: torch.device
+        self, networks: Sequence[nn.Module], settings: Settings, threshold: float, tta: bool, device: torch.device
     ) -> None:
         self.networks = [network.eval().to(device) for network in networks]
         self.settings = settings
         self.threshold = threshold
-        self.flips = flips
+        self.tta = tta
         self.device = device
-        sideways = [(), (3,)] if flips and settings.flip == "none" else [()]
-        self.mirrors = [across + down for down in ([(), (2,)] if flips else [()]) for across in sideways]
+        sideways = [(), (3,)] if tta and settings.flip == "none" else [()]
+        self.mirrors = [across + down for down in ([(), (2,)] if tta else [()]) for across in sideways]
 
     @property
     def members(self) -> int:
@@ -83,27 +82,27 @@ class Ensemble:
 
 
 def load(
-    paths: Sequence[Path], *, flips: bool, threshold: float | None, accelerator: str, trust: Sequence[str] = ()
+    paths: Sequence[Path], *, tta: bool, threshold: float | None, accelerator: str, trusted_modules: Sequence[str] = ()
 ) -> Ensemble:
-    """The ensemble of these checkpoints. `threshold=None` takes theirs. `trust`: as `checkpoint.read` takes it.
+    """The ensemble of these checkpoints. `threshold=None` takes theirs. `trusted_modules`: see `checkpoint.read`.
 
     Raises UserError for what is no checkpoint, and for checkpoints that prepare images in different ways.
     """
-    loaded = [checkpoint.read(path, trust) for path in paths]
+    loaded = [checkpoint.read(path, trusted_modules) for path in paths]
     configs = [each[checkpoint.KEY]["config"] for each in loaded]
     settings = [preparation(config) for config in configs]
     for path, other in zip(paths, settings, strict=True):
         for name, value in asdict(other).items():
             if value != (first := asdict(settings[0])[name]):
                 raise UserError(
-                    f"ckpt: {path} was trained with dataset.{name}={value}, {paths[0]} with {first}; "
+                    f"ckpt_path: {path} was trained with dataset.{name}={value}, {paths[0]} with {first}; "
                     "an ensemble needs checkpoints of one preparation"
                 )
     return Ensemble(
         [network(each, path) for each, path in zip(loaded, paths, strict=True)],
         settings[0],
         agreed(configs) if threshold is None else threshold,
-        flips,
+        tta,
         device(accelerator),
     )
 
@@ -153,9 +152,3 @@ def device(accelerator: str) -> torch.device:
     if accelerator == "gpu" and not fitting:
         raise UserError("accelerator=gpu, but torch sees none; set accelerator=cpu, or install torch for your GPU")
     return torch.device(fitting[0] if fitting else "cpu")
-
-
-def digest(path: Path) -> str:
-    """Of the checkpoint's content."""
-    with checkpoint.file_of(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,15 +1,31 @@
-"""The one exception that is the user's business."""
+"""The exceptions that are the user's business."""
 
 
 class UserError(Exception):
-    """A mistake the user can mend. The message is one sentence: what is wrong, where, and what to do.
+    """An error that the user can fix. The message is one sentence: what is wrong, where, and what to do.
 
     `mammoseg.cli.command` prints it without a traceback and exits with status 2.
     """
 
 
-class OccupiedError(UserError):
-    """A folder holds the run of something else, which must stay as it is."""
+class RunConflictError(UserError):
+    """A folder holds a run with other settings.
+
+    Args:
+        message: The sentence, without the advice.
+        key: The setting that differs.
+        previous: Its value in the folder.
+        current: Its value in this run.
+    """
+
+    def __init__(self, message: str, key: str, previous: object = None, current: object = None) -> None:
+        super().__init__(
+            f"{message}; choose another folder (hydra.sweep.dir=..., or hydra.run.dir=... for a single run), "
+            "or remove this one"
+        )
+        self.key = key
+        self.previous = previous
+        self.current = current
 
 
 class UnreadableImage(Exception):  # noqa: N818 - it says what is wrong, as the standard StopIteration does

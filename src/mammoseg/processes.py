@@ -38,6 +38,22 @@ def alone(file: Path, waiting: str) -> Iterator[None]:
         yield
 
 
+def is_locked(path: Path) -> bool:
+    """Whether another process holds the lock file `path` right now."""
+    import fcntl
+
+    if not path.is_file():
+        return False
+    with path.open("r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
 def pool(workers: int, begin: Callable[[], object] | None = None) -> ProcessPoolExecutor:
     """Spawned, not forked: torch and OpenCV threads do not survive a fork. `begin` is called first in each."""
     if multiprocessing.get_start_method(allow_none=True) == "loky":

@@ -27,13 +27,13 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_plain_slurm_job_is_queued_again(slurm: Path, number: signal.Signals) -> None:
-    signals.hand_on(number, signal.SIG_DFL)
+    signals.forward_signal(number, signal.SIG_DFL)
     assert "requeue 7" in slurm.read_text()
 
 
 def test_a_cancelled_job_is_not(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE", "CANCELLED")
-    signals.hand_on(signal.SIGTERM, signal.SIG_DFL)
+    signals.forward_signal(signal.SIGTERM, signal.SIG_DFL)
     assert "requeue" not in slurm.read_text()
 
 
@@ -45,7 +45,7 @@ def test_a_handler_that_was_there_is_called_instead(slurm: Path, tmp_path: Path)
         callback.setup(None, None, "fit")  # type: ignore[arg-type]
         signal.signal(signal.SIGTERM, lambda number, frame: None)  # Lightning's own, put in front of it
         callback.told = signal.SIGTERM
-        with pytest.raises(signals.Stopped):
+        with pytest.raises(signals.GracefulExit):
             callback.stop(epoch=1)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -96,10 +96,10 @@ def test_a_run_that_was_stopped_goes_on(runs: Path, place: Path) -> None:
     folder = runs / "au_net-fold0-seed0"
     whole = (folder / "results.csv").read_bytes()
     record = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps({key: record[key] for key in record if key != "score"}))
+    (folder / "run.json").write_text(json.dumps({**record, "status": "running"}))
     (folder / "results.csv").unlink()
     said = succeed("train", *TABLE1, "method=au_net", "split.fold=0", folder=place)
-    assert "goes on where it stopped" in said
+    assert "resumes after step" in said
     assert (folder / "results.csv").read_bytes() == whole
 
 

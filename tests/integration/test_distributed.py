@@ -20,7 +20,7 @@ TWO = [*SMALL, "trainer=ddp", "trainer.devices=2", "trainer.max_epochs=2", "logg
 def test_two_processes_test_as_one_does_to_the_last_pixel(place: Path) -> None:
     # A batch of 3 and 5 folds leave incomplete batches in training, validation and test.
     succeed("train", *TWO, "batch_size=3", "hydra.run.dir=two", folder=place)
-    said = succeed("evaluate", "ckpt=two/checkpoints/best.ckpt", "hydra.run.dir=one", folder=place)
+    said = succeed("evaluate", "ckpt_path=two/checkpoints/best.ckpt", "hydra.run.dir=one", folder=place)
     assert "identical to the results of the training run, to the last pixel" in said
     both, one = (results.read(place / name / "results.csv") for name in ("two", "one"))
     assert [row["case"] for row in both] == sorted({row["case"] for row in both}, key=[r["case"] for r in one].index)

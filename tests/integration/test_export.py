@@ -19,7 +19,9 @@ from mammoseg.errors import UserError
 from mammoseg.export import export as exporting
 from mammoseg.predict.pipeline import Options, predict
 from mammoseg.runs import checkpoint, results
-from mammoseg.runs.discovery import comparable, read_run
+from mammoseg.runs.discovery import read_run
+from mammoseg.runs.folder import RunFolder
+from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
 
 pytest.importorskip("safetensors")
@@ -28,7 +30,7 @@ pytest.importorskip("safetensors")
 @pytest.fixture(scope="module")
 def exported(best: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("export")
-    done = command("export", f"ckpt={best}", "output=model", "onnx=true", folder=place)
+    done = command("export", f"ckpt_path={best}", "output=model", "onnx=true", folder=place)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout == "model: model.safetensors, config.yaml, model.onnx, README.md\n"
@@ -65,7 +67,7 @@ def test_onnx_gives_the_same_numbers_for_any_batch(exported: Path, best: Path) -
 def test_predict_takes_the_folder_as_it_takes_the_checkpoint(exported: Path, best: Path, tmp_path: Path) -> None:
     planted.write(tmp_path / "a.dcm")
     for name, given in (("one", best), ("two", exported)):
-        options = Options(flips=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1)
+        options = Options(tta=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1)
         predict([given], tmp_path / "a.dcm", tmp_path / name, options)
     one, two = ((tmp_path / name / "probabilities" / "a.png").read_bytes() for name in ("one", "two"))
     assert one == two
@@ -85,7 +87,7 @@ def test_the_card_tells_the_data_and_the_metrics_with_their_intervals(exported: 
     assert cells[0] == str(len(rows))
     told = [cell.split(" ")[0] for cell in cells[1:]]
     assert told == [f"{100 * pooled[name]:.2f}" for name in ("dsc", "area_difference", "sensitivity", "accuracy")]
-    estimate = Comparison(comparable([read_run(trained)]), 5000, 0.95, 0).estimates(rows[0]["method"])["dsc"]
+    estimate = Comparison(align_runs([read_run(RunFolder(trained))]), 5000, 0.95, 0).estimates(rows[0]["method"])["dsc"]
     assert f"[{100 * estimate.low:.2f}, {100 * estimate.high:.2f}]" in cells[1] or "[–, –]" in cells[1]
 
 
@@ -116,8 +118,8 @@ def test_mistakes_are_told_in_a_sentence(best: Path, exported: Path, tmp_path: P
     (tmp_path / "junk.ckpt").write_bytes(b"junk")
     (tmp_path / "file").touch()
     for arguments, expected in (
-        (("ckpt=junk.ckpt", "output=out"), "not a checkpoint"),
-        ((f"ckpt={best}", "output=file"), "choose a folder"),
+        (("ckpt_path=junk.ckpt", "output=out"), "not a checkpoint"),
+        ((f"ckpt_path={best}", "output=file"), "choose a folder"),
     ):
         done = command("export", *arguments, folder=tmp_path)
         assert done.returncode == 2, done.stderr

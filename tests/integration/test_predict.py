@@ -45,7 +45,7 @@ def read(path: Path) -> np.ndarray:
 
 def run(ckpt: Path | list[Path], given: Path, output: Path, **options: Any) -> str:
     """What the command does, without the seconds that it takes to start; returns what it logged."""
-    usual = {"flips": False, "threshold": None, "segmentation": "anonymous", "accelerator": "cpu", "batch_size": 4}
+    usual = {"tta": False, "threshold": None, "segmentation": "anonymous", "accelerator": "cpu", "batch_size": 4}
     said = io.StringIO()
     handler, logger = logging.StreamHandler(said), logging.getLogger("mammoseg")
     logger.addHandler(handler)
@@ -97,7 +97,7 @@ def mammograms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def output(mammograms: Path, best: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of one call, with a threshold that is not the checkpoint's."""
     place = tmp_path_factory.mktemp("place")
-    done = command("predict", f"ckpt={best}", f"input={mammograms}", "output=out", "threshold=0.3", folder=place)
+    done = command("predict", f"ckpt_path={best}", f"input={mammograms}", "output=out", "threshold=0.3", folder=place)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "7 of 16 files were skipped" in done.stdout
     assert "9 images predicted" in done.stdout
@@ -222,7 +222,7 @@ def test_it_predicts_what_the_run_itself_predicted(best: Path, trained: Path, tm
 def test_an_ensemble_with_mirrored_images_tells_its_disagreement(
     best: Path, sibling: Path, mammograms: Path, tmp_path: Path
 ) -> None:
-    given, options = mammograms / "plain.dcm", {"threshold": 0.3, "segmentation": "none", "flips": True}
+    given, options = mammograms / "plain.dcm", {"threshold": 0.3, "segmentation": "none", "tta": True}
     run([best, sibling], given, tmp_path / "out", **options)
     mean, uncertainty = (read(tmp_path / "out" / kind / "plain.png") for kind in ("probabilities", "uncertainty"))
     mask = read(tmp_path / "out" / "masks" / "plain.png") > 0
@@ -252,8 +252,8 @@ def test_a_second_call_does_what_is_missing_and_nothing_else(best: Path, mammogr
     assert before.items() < after.items()
     assert list(dict.fromkeys(row["name"] for row in table(given / "out"))) == ["picture", "picture.tif", "plain"]
     assert "3 of 3" in run(best, given, given / "out")
-    with pytest.raises(UserError, match="another flips"):
-        run(best, given, given / "out", flips=True)
+    with pytest.raises(UserError, match="another tta"):
+        run(best, given, given / "out", tta=True)
     with pytest.raises(UserError, match="another input"):
         run(best, mammograms, given / "out")
 
@@ -265,7 +265,7 @@ def test_killed_it_goes_on_and_ends_with_the_same_files(best: Path, tmp_path: Pa
         pixels = np.clip(planted.phantom().pixels + rng.integers(-60, 60, planted.phantom().pixels.shape), 0, 4095)
         assert cv2.imwrite(str(tmp_path / "given" / f"{number:02}.png"), pixels.astype(np.uint16))
     # One at a time: in other company an image's last digits are rounded differently.
-    arguments = (f"ckpt={best}", "input=given", "threshold=0.3", "batch_size=1", "accelerator=cpu")
+    arguments = (f"ckpt_path={best}", "input=given", "threshold=0.3", "batch_size=1", "accelerator=cpu")
     run(best, tmp_path / "given", tmp_path / "whole", threshold=0.3, batch_size=1)
     for ending, status in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
         line = [sys.executable, "-m", "mammoseg.predict", *arguments, "output=killed"]
@@ -296,7 +296,7 @@ def lines(path: Path) -> int:
 
 def test_a_full_disk_ends_in_one_sentence(best: Path, mammograms: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for it: in the middle of a write."""
-    arguments = [sys.executable, "-m", "mammoseg.predict", f"ckpt={best}", f"input={mammograms}", "output=out"]
+    arguments = [sys.executable, "-m", "mammoseg.predict", f"ckpt_path={best}", f"input={mammograms}", "output=out"]
     limited = ["bash", "-c", 'ulimit -f 8; trap "" XFSZ; exec "$@"', "bash", *arguments]
     done = subprocess.run(limited, cwd=tmp_path, text=True, capture_output=True, timeout=120, check=False)
     assert done.returncode == 2, done.stderr
@@ -333,7 +333,7 @@ def test_mistakes_are_told_in_a_sentence(best: Path, mammograms: Path, tmp_path:
 
 
 def test_nothing_but_bad_files_ends_with_status_2(best: Path, mammograms: Path, tmp_path: Path) -> None:
-    done = command("predict", f"ckpt={best}", f"input={mammograms}/bad", "output=none", folder=tmp_path)
+    done = command("predict", f"ckpt_path={best}", f"input={mammograms}/bad", "output=none", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr == ("mammoseg predict: none of the 7 files could be predicted; none/skipped.csv says why\n")
     assert len(table(tmp_path / "none", "skipped.csv")) == 7
@@ -342,7 +342,7 @@ def test_nothing_but_bad_files_ends_with_status_2(best: Path, mammograms: Path, 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
 def test_a_folder_without_permission(best: Path, mammograms: Path, tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
-    done = command("predict", f"ckpt={best}", f"input={mammograms}", "output=closed/out", folder=tmp_path)
+    done = command("predict", f"ckpt_path={best}", f"input={mammograms}", "output=closed/out", folder=tmp_path)
     assert done.returncode == 2
     assert "check the permissions" in done.stderr
 

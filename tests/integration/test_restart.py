@@ -63,7 +63,7 @@ def test_kill_9_at_random_steps_changes_nothing(place: Path) -> None:
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
     assert killed >= 2
-    assert "goes on where it stopped" in succeed("train", *SETTINGS, "hydra.run.dir=killed", folder=place)
+    assert "resumes after step" in succeed("train", *SETTINGS, "hydra.run.dir=killed", folder=place)
     same(place, "killed")
 
 

@@ -146,6 +146,6 @@ def test_a_lost_process_ends_in_the_table_and_the_next_call_goes_on(place: Path)
     os.kill(children(started)[0], signal.SIGKILL)  # as a machine without memory does
     out, error = started.communicate(timeout=60)
     assert started.returncode == 1
-    assert "the launcher gave up" in error
+    assert "the launcher aborted" in error
     assert "Traceback" not in error
     assert "2 jobs, 2 failed" in out

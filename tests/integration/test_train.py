@@ -69,7 +69,7 @@ def test_logged_metrics_follow_from_the_table(run: Path) -> None:
 
 
 def test_evaluate_repeats_the_run_to_the_last_digit(run: Path, place: Path) -> None:
-    said = succeed("evaluate", f"ckpt={run}/checkpoints/best.ckpt", f"hydra.run.dir={place}/again", folder=place)
+    said = succeed("evaluate", f"ckpt_path={run}/checkpoints/best.ckpt", f"hydra.run.dir={place}/again", folder=place)
     assert "identical to the results of the training run" in said
     assert (place / "again" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
 
@@ -80,19 +80,15 @@ def test_the_same_seed_gives_the_same_results(run: Path, place: Path) -> None:
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(run: Path, place: Path) -> None:
-    succeed("train", *SMALL, "trainer.max_epochs=2", f"hydra.run.dir={place}/half", folder=place)
-    succeed(
-        *("train", *SMALL, "trainer.max_epochs=4", f"hydra.run.dir={place}/rest"),
-        f"ckpt_path={place}/half/checkpoints/last.ckpt",
-        folder=place,
-    )
+    succeed("train", *SMALL, "epochs=2", f"hydra.run.dir={place}/half", folder=place)
+    succeed("train", f"resume={place}/half", "epochs=4", folder=place)
     whole, rest = (
-        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (run, place / "rest")
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (run, place / "half")
     )
     assert rest["epoch"] == whole["epoch"]
     for name, weights in whole["state_dict"].items():
         assert torch.equal(weights, rest["state_dict"][name]), name
-    assert (place / "rest" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
+    assert (place / "half" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
 
 
 def test_the_offline_wandb_run_reads_back(run: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def place(trained: Path) -> Path:
 
 
 def test_a_run_and_its_evaluation_are_found_with_their_images(trained: Path, place: Path) -> None:
-    succeed("evaluate", "ckpt=run/checkpoints/best.ckpt", "hydra.run.dir=evaluate/again", folder=place)
+    succeed("evaluate", "ckpt_path=run/checkpoints/best.ckpt", "hydra.run.dir=evaluate/again", folder=place)
     said = succeed("view", "runs=[evaluate,run]", folder=place)
     assert "written to evaluate/viewer/index.html" in said
     page = (place / "evaluate" / "viewer" / "index.html").read_text()
@@ -42,7 +42,7 @@ def test_a_run_and_its_evaluation_are_found_with_their_images(trained: Path, pla
 
 def test_native_results_are_those_of_the_predicted_masks_and_the_whole_outlines(trained: Path, place: Path) -> None:
     folder, films = place / "native", next((place / "data").rglob("AllDICOMs"))
-    checkpoint = "ckpt=run/checkpoints/best.ckpt"
+    checkpoint = "ckpt_path=run/checkpoints/best.ckpt"
     succeed("evaluate", checkpoint, "native=true", f"hydra.run.dir={folder}", folder=place)
     succeed("predict", checkpoint, f"input={films}", "output=masks", "segmentation=none", folder=place)
     rows, candidates = native.read(folder)
@@ -69,7 +69,7 @@ def test_native_results_are_those_of_the_predicted_masks_and_the_whole_outlines(
 
 def test_predictions_for_files_are_shown_with_their_mammograms(trained: Path, place: Path) -> None:
     films = next((place / "data").rglob("AllDICOMs"))
-    succeed("predict", "ckpt=run/checkpoints/best.ckpt", f"input={films}", "output=found", folder=place)
+    succeed("predict", "ckpt_path=run/checkpoints/best.ckpt", f"input={films}", "output=found", folder=place)
     browser = place / "browser.sh"
     browser.write_text(f'#!/bin/sh\necho "$1" > {place}/opened\n')
     browser.chmod(0o755)
@@ -84,7 +84,7 @@ def test_predictions_for_files_are_shown_with_their_mammograms(trained: Path, pl
 
 
 def test_a_wrong_criterion_ends_before_any_work(trained: Path, place: Path) -> None:
-    settings = ["ckpt=run/checkpoints/best.ckpt", "native=true", "detection.hit=center", "hydra.run.dir=wrong"]
+    settings = ["ckpt_path=run/checkpoints/best.ckpt", "native=true", "detection.hit=center", "hydra.run.dir=wrong"]
     done = command("evaluate", *settings, folder=place)
     assert done.returncode == 2
     assert "detection.hit=center, but the choices are centre and iou" in done.stderr
@@ -98,7 +98,7 @@ def test_a_wrong_criterion_ends_before_any_work(trained: Path, place: Path) -> N
         (["runs=run", "predictions=run"], "say what to look at: either runs="),
         (["runs=nowhere"], "no such folder"),
         (["predictions=run"], "has no predictions.json; give the output folder of mammoseg.predict"),
-        (["runs=run", "store=native"], "say where they are with store=<folder>"),
+        (["runs=run", "dataset.store=native"], "say where they are with dataset.store=<folder>"),
     ],
 )
 def test_mistakes_end_in_one_sentence(trained: Path, place: Path, arguments: list[str], said: str) -> None:

@@ -11,12 +11,13 @@ from results_files import rows_of, write_run
 
 from mammoseg.errors import UserError
 from mammoseg.runs import results
-from mammoseg.runs.discovery import comparable, find
+from mammoseg.runs.discovery import find_runs
+from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison, best
 
 
 def compared(folder: Path, unit: str = "image") -> Comparison:
-    return Comparison(comparable(find([folder])), resamples=500, level=0.95, seed=0, unit=unit)
+    return Comparison(align_runs(find_runs([folder])), resamples=500, level=0.95, seed=0, unit=unit)
 
 
 def test_pooled_within_a_fold_then_averaged_over_folds(tmp_path: Path) -> None:
@@ -130,9 +131,9 @@ def test_an_unfinished_run_is_left_out_and_said(tmp_path: Path, caplog: pytest.L
 
 def test_folders_without_results_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no results.csv"):
-        find([tmp_path])
+        find_runs([tmp_path])
     with pytest.raises(UserError, match="no such folder"):
-        find([tmp_path / "missing"])
+        find_runs([tmp_path / "missing"])
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_a_damaged_table_is_told(tmp_path: Path, damage, told: str) -> None:
     path = write_run(tmp_path / "a", rows_of("a", quality=0.7)) / "results.csv"
     path.write_text(damage(path.read_text()))
     with pytest.raises(UserError, match=told):
-        find([tmp_path])
+        find_runs([tmp_path])
 
 
 def test_ties_to_two_decimals_are_all_the_best() -> None:
@@ -164,7 +165,7 @@ def test_a_damaged_record_and_a_table_of_bytes_are_told(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rows_of("a", quality=0.7))
     (folder / "run.json").write_text('{"settings":')
     with pytest.raises(UserError, match=r"run.json: damaged"):
-        find([tmp_path])
+        find_runs([tmp_path])
     (folder / "results.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"results.csv: .*test the run again"):
-        find([tmp_path])
+        find_runs([tmp_path])

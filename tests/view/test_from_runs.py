@@ -103,7 +103,7 @@ def test_runs_of_one_name_are_told_apart_by_their_place_below_the_folder(tmp_pat
 
 
 def test_what_cannot_be_shown_is_said(drawn: list[Drawn], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(UserError, match=r"one: the prepared images .* store=<folder>"):
+    with pytest.raises(UserError, match=r"one: the prepared images .* dataset.store=<folder>"):
         look([tmp_path / "runs"], tmp_path / "elsewhere")
     (drawn[0].folder / "predictions.npz").unlink()
     with caplog.at_level(logging.WARNING):
@@ -152,6 +152,6 @@ def test_a_viewer_is_replaced_whole_or_not_at_all(drawn: list[Drawn], tmp_path: 
 def test_a_folder_of_something_else_is_not_touched(drawn: list[Drawn], tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("my own page")
-    with pytest.raises(UserError, match=r"no viewer; choose another folder with out="):
+    with pytest.raises(UserError, match=r"no viewer; choose another folder with output="):
         write(look([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "mine")
     assert (tmp_path / "mine" / "index.html").read_text() == "my own page"

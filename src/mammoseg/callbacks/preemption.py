@@ -13,7 +13,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 
 from mammoseg.launch import distributed
-from mammoseg.launch.signals import SIGNALS, Stopped, hand_on
+from mammoseg.launch.signals import SIGNALS, GracefulExit, forward_signal
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class Preemption(Callback):
     """Stops training after the step in which a signal arrived, with a checkpoint at `last` to go on from.
 
-    Raises Stopped from the training loop. Where somebody else had a handler, submitit for one, it is called
+    Raises GracefulExit from the training loop. Where somebody else had a handler, submitit for one, it is called
     once the checkpoint is written.
     """
 
@@ -73,6 +73,6 @@ class Preemption(Callback):
         number = self.told or signal.SIGTERM  # on this rank it may not have arrived
         log.warning("%s: stopped in epoch %d, to be gone on with", signal.Signals(number).name, epoch)
         self.restore()
-        if not distributed.launched() and distributed.rank() == 0:
-            hand_on(number, self.theirs.get(number))
-        raise Stopped(number)
+        if not distributed.is_worker() and distributed.rank() == 0:
+            forward_signal(number, self.theirs.get(number))
+        raise GracefulExit(number)

@@ -9,13 +9,14 @@ from omegaconf import DictConfig, ListConfig
 from mammoseg.cli import command
 
 
-@command("compare")
+@command("compare", renamed={"out": "output", "store": "dataset.store"})
 def main(cfg: DictConfig) -> None:
     from mammoseg.compare.report import publish  # heavy imports here: --help must not wait for torch
+    from mammoseg.runs.discovery import expand_latest
 
     named = cfg.runs if isinstance(cfg.runs, ListConfig) else [cfg.runs]
-    folders = [Path(str(folder)).expanduser() for folder in named]
-    out = folders[0] / "comparison" if cfg.out is None else Path(cfg.out).expanduser()
+    folders = expand_latest([Path(str(folder)).expanduser() for folder in named])
+    out = folders[0] / "comparison" if cfg.output is None else Path(cfg.output).expanduser()
     for report in publish(folders, out, cfg):
         print((report.with_name("report.md")).read_text().split("## Uncertainty")[0].rstrip())
         print(f"\nwritten to {report.parent}: report.html, tables (md, tex, csv) and figures (png, svg)")

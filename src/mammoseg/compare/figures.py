@@ -150,8 +150,8 @@ def sweep_points(comparison: Comparison) -> tuple[np.ndarray, np.ndarray] | None
     """Theta 1-4 and alpha (N, 5), and pooled DSC in % (N,), of the methods whose loss has them, if they differ."""
     found = []
     for method in comparison.methods:
-        settings = next(iter(comparison.data.runs[method].values())).settings
-        theta, alpha = settings.get("loss.theta"), settings.get("loss.alpha")
+        run = next(iter(comparison.data.runs[method].values()))
+        theta, alpha = run.setting("loss.theta"), run.setting("loss.alpha")
         if theta is not None and alpha is not None:
             found.append(([*theta, alpha], 100 * comparison.overall[method]["dsc"].value))
     if len({tuple(values) for values, _ in found}) < 2:

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.data.store import Store
 from mammoseg.reports.plotting import PREDICTION, TRUTH, contour
-from mammoseg.runs.discovery import TestedRun
+from mammoseg.runs.discovery import RunResults
 from mammoseg.runs.results import PREDICTIONS, read_predictions
-from mammoseg.runs.stores import find_store, said_by
+from mammoseg.runs.stores import find_store
 from mammoseg.statistics.comparison import Comparison
 
 log = logging.getLogger(__name__)
@@ -28,21 +28,19 @@ def figure2(comparison: Comparison, names: Mapping[str, str], place: Path | None
     data = comparison.data
     fold = next(iter(data.cases))
     runs = {method: first_of(parts, fold) for method, parts in data.runs.items()}
-    if missing := [method for method, run in runs.items() if not (run.folder / PREDICTIONS).is_file()]:
+    if missing := [method for method, run in runs.items() if not run.folder.predictions.is_file()]:
         log.warning("no Figure 2: %s kept no %s", ", ".join(missing), PREDICTIONS)
         return None
-    places = [place] if place is not None else sorted({said for run in runs.values() if (said := said_by(run.folder))})
+    places = [place] if place is not None else sorted({run.folder.data_paths().store for run in runs.values()})
     store = find_store(places, data.dataset, data.cases[fold])
     if store is None:
-        log.warning(
-            "no Figure 2: the prepared images of these runs are not there; say where they are with store=<folder>"
-        )
+        log.warning("no Figure 2: the prepared images of these runs were not found; set dataset.store=<folder>")
         return None
-    predicted = {method: read_predictions(run.folder / PREDICTIONS).by_case for method, run in runs.items()}
+    predicted = {method: read_predictions(run.folder.predictions).by_case for method, run in runs.items()}
     return draw(comparison, names, choose(comparison, fold, per_density), store, predicted, runs)
 
 
-def first_of(parts: Mapping[tuple[str, str], TestedRun], fold: str) -> TestedRun:
+def first_of(parts: Mapping[tuple[str, str], RunResults], fold: str) -> RunResults:
     return next(run for (of, _), run in parts.items() if of == fold)
 
 
@@ -71,7 +69,7 @@ def draw(
     columns: Sequence[int],
     store: Store,
     predicted: Mapping[str, Mapping[str, np.ndarray]],
-    runs: Mapping[str, TestedRun],
+    runs: Mapping[str, RunResults],
 ) -> Figure:
     rows = next(iter(comparison.data.cases.values()))
     number = {case.case: place for place, case in enumerate(store.cases)}

@@ -17,7 +17,9 @@ from mammoseg.compare.qualitative_figure import figure2
 from mammoseg.errors import UserError
 from mammoseg.reports.page import Section, page
 from mammoseg.reports.plotting import save
-from mammoseg.runs.discovery import Comparable, TestedRun, comparable, find
+from mammoseg.runs.discovery import RunResults, find_runs
+from mammoseg.runs.settings import HEADLINE
+from mammoseg.statistics.alignment import AlignedRuns, align_runs
 from mammoseg.statistics.comparison import Comparison
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ def publish(folders: Sequence[Path], out: Path, cfg: Any) -> list[Path]:
     `cfg`: conf/compare.yaml. Returns the reports written. Raises UserError for runs that cannot be compared.
     """
     check(cfg)
-    runs = find(folders)
+    runs = find_runs(folders)
     datasets = sorted({run.dataset for run in runs})
     if len(datasets) > 1:
         log.warning("the runs are of %d datasets, %s: each is reported by itself", len(datasets), ", ".join(datasets))
@@ -60,15 +62,15 @@ def check(cfg: Any) -> None:
             raise UserError(f"{name}={cfg[name]}, but it takes {rule}")
 
 
-def compared_runs(runs: Sequence[TestedRun], cfg: Any) -> Comparison:
-    data = comparable(runs)
+def compared_runs(runs: Sequence[RunResults], cfg: Any) -> Comparison:
+    data = align_runs(runs)
     order = list(cfg.names)
     ranked = sorted(data.runs, key=lambda method: (order.index(method) if method in order else len(order), method))
     data = replace(data, runs={method: data.runs[method] for method in ranked})
     return Comparison(data, cfg.resamples, cfg.level, cfg.seed, cfg.unit)
 
 
-def paper_of(runs: Sequence[TestedRun], cfg: Any) -> Mapping[str, Any] | None:
+def paper_of(runs: Sequence[RunResults], cfg: Any) -> Mapping[str, Any] | None:
     """The paper's table that these runs repeat, if any."""
     name = cfg.paper
     if name == "auto":
@@ -100,7 +102,7 @@ def write_table(table: tables.Table, out: Path) -> None:
 
 
 def write_figures(comparison: Comparison, out: Path, names: Mapping[str, str], cfg: Any) -> dict[str, Path]:
-    place = None if cfg.store is None else Path(cfg.store).expanduser()
+    place = None if cfg.dataset.store is None else Path(cfg.dataset.store).expanduser()
     made: dict[str, Figure | None] = {
         "figure2": figure2(comparison, names, place, cfg.per_density),
         "metrics": figures.forest(comparison, names),
@@ -193,14 +195,14 @@ def findings(comparison: Comparison, names: Mapping[str, str], baseline: str) ->
     return texts
 
 
-def runs_table(data: Comparable, names: Mapping[str, str]) -> tables.Table:
+def runs_table(data: AlignedRuns, names: Mapping[str, str]) -> tables.Table:
     rows = []
     for method, parts in data.runs.items():
         for (fold, seed), run in parts.items():
-            settings = [run.settings.get(key, "–") for key in ("model.width", "trainer.max_epochs", "optimizer.lr")]
+            settings = [run.setting(key, "–") for key in HEADLINE]
             minutes = "–" if run.minutes is None else f"{run.minutes:.1f}"
             rows.append([names[method], fold or "–", seed, str(len(run.rows)), *map(str, settings), minutes])
-    columns = ["Method", "fold", "seed", "test images", "width", "epochs", "lr", "minutes"]
+    columns = ["Method", "fold", "seed", "test images", *HEADLINE, "minutes"]
     return tables.Table("runs", "Runs", columns, rows)
 
 

@@ -10,7 +10,7 @@ from mammoseg.cli import command
 from mammoseg.errors import UserError
 
 
-@command("dashboard")
+@command("dashboard", renamed={"out": "output"})
 def main(cfg: DictConfig) -> None:
     from mammoseg.dashboard import workspace  # heavy imports here: --help must not wait for wandb
 
@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
     if cfg.mode == "online":
         print(workspace.save(built))
         return
-    out = Path(cfg.out).expanduser()
+    out = Path(cfg.output).expanduser()
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(workspace.specification(built) + "\n")
     print(f"written to {out}; mode=online entity=<user or team> saves the workspace on W&B")

@@ -1,4 +1,4 @@
-"""`python -m mammoseg.evaluate ckpt=...`: a checkpoint's test results again, equal to its run's to the last digit."""
+"""`python -m mammoseg.evaluate ckpt_path=...`: compute the test results of a checkpoint again."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mammoseg.cli import choice, command, place
+from mammoseg.cli import command, parse_bool, parse_path
+
+RENAMED = {"ckpt": "ckpt_path", "root": "dataset.root", "store": "dataset.store", "trust": "trusted_modules"}
 
 
-@command("evaluate")
+@command("evaluate", renamed=RENAMED)
 def main(cfg: DictConfig) -> None:
-    from mammoseg.evaluate.evaluate import evaluate  # heavy imports here: --help must not wait for torch
+    from mammoseg.evaluate.evaluate import evaluate  # lazy: --help must not wait for torch
+    from mammoseg.runs.discovery import resolve_checkpoint
 
     criterion = None
-    if choice(cfg.native, "native"):
+    if parse_bool(cfg.native, "native"):
         from mammoseg.metrics.detection import Criterion
 
         criterion = Criterion(**cfg.detection)
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    evaluate(place(cfg.ckpt, "ckpt"), cfg.root, cfg.store, folder, criterion, cfg.trust or ())
+    evaluate(
+        resolve_checkpoint(parse_path(cfg.ckpt_path, "ckpt_path")),
+        cfg.dataset.root,
+        cfg.dataset.store,
+        Path(HydraConfig.get().runtime.output_dir),
+        criterion,
+        cfg.trusted_modules or (),
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mammoseg.evaluate import native_resolution as native
 from mammoseg.metrics.detection import Criterion
 from mammoseg.reports import run_summary as tables
 from mammoseg.runs import checkpoint, results
+from mammoseg.runs.folder import DataPaths, RunFolder
 from mammoseg.segmenter import Segmenter
 from mammoseg.train.run import quiet
 
@@ -31,21 +33,24 @@ def evaluate(
     store: str | None,
     folder: Path,
     criterion: Criterion | None = None,
-    trust: Sequence[str] = (),
+    trusted_modules: Sequence[str] = (),
 ) -> list[results.Row]:
     """Test the checkpoint at `path` on its own test part; writes results.csv and summary.md into `folder`.
 
     With `criterion`, what counts as a detection, also at native resolution: native.csv, candidates.csv, froc.png.
     Where the run's results.csv stands beside the checkpoint, the two are compared and the outcome is told.
-    `trust`: as `checkpoint.read` takes it.
+    `trusted_modules`: as `checkpoint.read` takes it.
     Raises UserError for a file that is no checkpoint, or where the dataset is not known.
     """
     quiet()
-    loaded = checkpoint.read(path, trust)
-    run_folder = path.resolve().parent.parent
+    loaded = checkpoint.read(path, trusted_modules)
+    run = RunFolder.of_checkpoint(path.resolve())
     cfg = OmegaConf.create(loaded[checkpoint.KEY]["config"])
     assert isinstance(cfg, DictConfig)
-    place(cfg, run_folder, root, store)
+    data = resolve_data_paths(run, root, store, cfg.dataset.name)
+    data.apply(cfg.dataset)
+    without_training_settings(cfg)
+    RunFolder(folder).write_data_paths(cfg.dataset)
     datamodule = build_datamodule(cfg)
     segmenter = build_segmenter(cfg)
     load_weights(segmenter, loaded["state_dict"], path)
@@ -67,7 +72,7 @@ def evaluate(
     if criterion is not None:
         tables.show(native.read(folder)[0], folder, "at native resolution, in %")
         print(summary[summary.index("\nDistances") :])
-    compare(rows, run_folder / "results.csv")
+    compare_with_training_run(rows, run.results)
     return rows
 
 
@@ -84,28 +89,35 @@ def load_weights(segmenter: Segmenter, weights: dict[str, Any], path: Path) -> N
         )
 
 
-def place(cfg: DictConfig, run_folder: Path, root: str | None, store: str | None) -> None:
-    """Fill in the user's folders, which a checkpoint does not carry; augmentation is for training only."""
-    composed = run_folder / ".hydra" / "config.yaml"
-    known: Any = OmegaConf.load(composed) if composed.is_file() else OmegaConf.create()
-    cfg.dataset.root = root or OmegaConf.select(known, "dataset.root")
-    cfg.dataset.store = store or OmegaConf.select(known, "dataset.store") or "data/prepared"
-    if "tables" in cfg.dataset.reader:
-        cfg.dataset.reader.tables = OmegaConf.select(known, "dataset.reader.tables")
+def resolve_data_paths(run: RunFolder, root: str | None, store: str | None, dataset: str) -> DataPaths:
+    """Where the data of a checkpoint are: as given, else where they were in training.
+
+    Raises:
+        UserError: If the dataset's folder is not known.
+    """
+    known = run.data_paths()
+    given = {"root": root, "store": store}
+    found = replace(known, **{name: Path(path).expanduser().absolute() for name, path in given.items() if path})
+    if found.root is None:
+        raise UserError(
+            f"dataset.root is not known: a checkpoint does not store it, and {run.path} is not the folder of its run; "
+            f"set dataset.root to the folder of the dataset ({dataset})"
+        )
+    return found
+
+
+def without_training_settings(cfg: DictConfig) -> None:
+    """Turn off what only training needs: augmentation, compilation, several devices."""
     cfg.augment = None
     OmegaConf.update(cfg, "compile", None, force_add=True)  # testing once does not pay for it
     cfg.trainer.devices, cfg.trainer.strategy = 1, "auto"  # the results do not depend on their number
-    if cfg.dataset.root is None:
-        raise UserError(
-            f"a checkpoint does not say where its dataset ({cfg.dataset.name}) lies, and {composed} is not there; "
-            "give it as root=<folder>"
-        )
 
 
-def compare(rows: list[results.Row], beside: Path) -> None:
-    if not beside.is_file():
+def compare_with_training_run(rows: list[results.Row], training_results: Path) -> None:
+    """Report whether `rows` are those of the training run, if its results.csv is there."""
+    if not training_results.is_file():
         return
-    before = {row["case"]: [row[name] for name in results.COUNTS] for row in results.read(beside)}
+    before = {row["case"]: [row[name] for name in results.COUNTS] for row in results.read(training_results)}
     now = {row["case"]: [row[name] for name in results.COUNTS] for row in rows}
     if before == now:
         print("identical to the results of the training run, to the last pixel")

@@ -76,7 +76,9 @@ class NativeWriter(lightning.Callback):
         case = self.store.cases[number]
         mammogram = self.mammograms.get(case.case)
         if mammogram is None:
-            raise UserError(f"{case.case}: prepared, but not in the dataset any more; give root=<its folder> as it was")
+            raise UserError(
+                f"{case.case}: prepared, but not in the dataset any more; set dataset.root to its folder as it was"
+            )
         mask = original_mask(case.case, mammogram, (case.height, case.width))
         prob = Geometry.of_case(case, self.store.about["aspect"]).restored(square)
         mask_pred = prob > np.float32(threshold)

@@ -1,17 +1,22 @@
-"""`python -m mammoseg.export ckpt=... output=...`: a checkpoint as safetensors, with a model card, and as ONNX."""
+"""`python -m mammoseg.export ckpt_path=... output=...`: export a checkpoint to safetensors and ONNX."""
 
 from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from mammoseg.cli import choice, command, place
+from mammoseg.cli import command, parse_bool, parse_path
+
+RENAMED = {"ckpt": "ckpt_path", "trust": "trusted_modules"}
 
 
-@command("export")
+@command("export", renamed=RENAMED)
 def main(cfg: DictConfig) -> None:
-    from mammoseg.export.export import export  # heavy imports here: --help must not wait for torch
+    from mammoseg.export.export import export  # lazy: --help must not wait for torch
+    from mammoseg.runs.discovery import resolve_checkpoint
 
-    files = export(place(cfg.ckpt, "ckpt"), place(cfg.output, "output"), choice(cfg.onnx, "onnx"), cfg.trust or ())
+    checkpoint = resolve_checkpoint(parse_path(cfg.ckpt_path, "ckpt_path"))
+    onnx = parse_bool(cfg.onnx, "onnx")
+    files = export(checkpoint, parse_path(cfg.output, "output"), onnx, cfg.trusted_modules or ())
     print(f"{cfg.output}: {', '.join(files)}")
 
 

@@ -22,16 +22,16 @@ CARD, ONNX = "README.md", "model.onnx"
 EXTRA = "pip install 'mammoseg[export]'"
 
 
-def export(path: Path, output: Path, onnx: bool, trust: Sequence[str] = ()) -> list[str]:
+def export(path: Path, output: Path, onnx: bool, trusted_modules: Sequence[str] = ()) -> list[str]:
     """Write the checkpoint's network into the folder `output`; returns the names of the files.
 
-    model.safetensors and config.yaml, which `ckpt=` of the other commands takes as well; model.onnx where `onnx`; and
-    README.md, a model card whose metrics come from the results.csv of the run around the checkpoint, if there is one.
-    Each appears whole, the card last.
+    model.safetensors and config.yaml, which the other commands accept as `ckpt_path`; model.onnx if `onnx`; and
+    README.md, a model card whose metrics come from the results.csv of the checkpoint's run folder, if there is one.
+    Each file is written atomically, the card last.
     Raises UserError for what is no checkpoint, for an extra that is not installed, and for a network that ONNX cannot
     express.
     """
-    loaded = checkpoint.read(path, trust)
+    loaded = checkpoint.read(path, trusted_modules)
     carried = {name: loaded[checkpoint.KEY][name] for name in ("config", "about")}
     network = inference.network(loaded, path)
     contents = {

@@ -10,20 +10,20 @@ from typing import Any
 
 from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.reports.run_summary import HEADINGS, percent
-from mammoseg.runs.discovery import comparable, read_run
-from mammoseg.runs.record import flat
+from mammoseg.runs.discovery import read_run
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.settings import Role, select
+from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
 
 RESAMPLES, LEVEL, SEED = 5000, 0.95, 0  # as conf/compare.yaml has them
 PARTS = {"train": "training", "val": "validation, by which the checkpoint was chosen", "test": "test"}
-TOLD = ("model", "loss", "optimizer", "scheduler", "trainer", "batch_size", "seed", "augment")
-UNTOLD = ("enable_progress_bar", "default_root_dir", "accelerator", "devices", "strategy")
 
 
 def markdown(carried: Mapping[str, Any], parameters: int, path: Path, onnx: bool) -> str:
     """`carried`: the checkpoint's config and about. `path`: of the checkpoint, around which its run may lie."""
     about, config = carried["about"], carried["config"]
-    folder = path.resolve().parent.parent
+    folder = RunFolder.of_checkpoint(path.resolve())
     parts = [
         f"# {about['run']}",
         f"A network ({about['model']}, {parameters:,} parameters) that outlines breast masses in whole mammograms, "
@@ -41,11 +41,11 @@ def markdown(carried: Mapping[str, Any], parameters: int, path: Path, onnx: bool
     return "\n\n".join(parts) + "\n"
 
 
-def data(about: Mapping[str, Any], config: Mapping[str, Any], folder: Path) -> str:
+def data(about: Mapping[str, Any], config: Mapping[str, Any], folder: RunFolder) -> str:
     split = config["split"]["_target_"].rsplit(".", 1)[-1]
     fold = f", fold {about['fold']}" if about["fold"] != "" else ""
     told = f"{about['dataset']}, split by {split}{fold}."
-    file = folder / "split.csv"
+    file = folder.split
     if not file.is_file():
         return (
             f"{told} How many images there were is not known: the run's split.csv does not lie beside the checkpoint."
@@ -59,14 +59,14 @@ def data(about: Mapping[str, Any], config: Mapping[str, Any], folder: Path) -> s
     return told + "\n\n" + "\n".join(table)
 
 
-def metrics(about: Mapping[str, Any], path: Path, folder: Path) -> str:
+def metrics(about: Mapping[str, Any], path: Path, folder: RunFolder) -> str:
     """A table with intervals, or why there is none."""
-    if not (folder / "results.csv").is_file():
+    if not folder.results.is_file():
         return "Not known: the run's results.csv does not lie beside the checkpoint. `mammoseg.evaluate` makes one."
     run = read_run(folder)
     if run.rows[0]["run"] != about["run"] or path.stem != "best":
         return "Not known: the results.csv of the run is that of its best checkpoint, and this is another."
-    comparison = Comparison(comparable([run]), RESAMPLES, LEVEL, SEED)
+    comparison = Comparison(align_runs([run]), RESAMPLES, LEVEL, SEED)
     (method,) = comparison.methods
     density = comparison.density
     lines = [("all", None), *((f"ACR {category}", density == category) for category in DENSITIES)]
@@ -118,9 +118,11 @@ def use(config: Mapping[str, Any], onnx: bool) -> str:
 
 
 def settings(config: Mapping[str, Any]) -> str:
+    """The settings that define the method and the replicate; the data are described above."""
+    shown = select(config, Role.METHOD, Role.REPLICATE)
     lines = [
         f"| {key} | {value} |"
-        for key, value in flat({name: config[name] for name in TOLD})
-        if value is not None and not key.endswith(UNTOLD)
+        for key, value in shown.items()
+        if value is not None and not key.startswith(("dataset.", "split."))
     ]
     return "\n".join(["| setting | value |", "|---|---|", *lines])

@@ -1,8 +1,8 @@
-"""One run on several devices: a process for each, its rank, all started by the engine of torchrun.
+"""One run on several devices: one process per device, started by the engine of torchrun.
 
-Lightning would start the other processes by calling the command again, which inside a Hydra multirun begins the whole
-sweep anew, in other folders or, under a search, with other parameters. Here each job starts all its ranks itself, as a
-plain single run with the job's own settings and folder.
+Lightning would start the other processes by running the command again, which inside a Hydra multirun begins the whole
+sweep anew, in other folders or, under a search, with other parameters. Here each job starts its own workers, as a plain
+single run with the job's settings and folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from hydra.conf import HydraConf
 from omegaconf import DictConfig
 
 from mammoseg.errors import UserError
-from mammoseg.launch.signals import SIGNALS, Stopped, hand_on
+from mammoseg.launch.overrides import quote
+from mammoseg.launch.signals import SIGNALS, GracefulExit, forward_signal
 from mammoseg.processes import die_with_parent
 
 if TYPE_CHECKING:
@@ -26,38 +27,41 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LAUNCHER = "MAMMOSEG_LAUNCHER"  # the number of the process that started the ranks
-MISTAKE = "UserError: "  # how a rank begins what it says of the user's mistakes
+LAUNCHER_PID = "MAMMOSEG_LAUNCHER_PID"  # environment variable: process id of the process that started the workers
+USER_ERROR_PREFIX = "UserError: "  # marks the message of a worker's UserError
 
 
-def launched() -> bool:
-    """Whether this process is a rank that `launch` started."""
+def is_worker() -> bool:
+    """Whether this process was started by `launch_workers`."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def rank() -> int:
-    """The number of this process in its run: 0 for the only one, and for the one that writes."""
-    if launched():
+    """Global rank; 0 in single-process runs. Rank 0 writes all files."""
+    if is_worker():
         return int(os.environ["RANK"])
-    return int(os.environ["SLURM_PROCID"]) if together() else 0
+    return int(os.environ["SLURM_PROCID"]) if is_distributed() else 0
 
 
-def together() -> bool:
-    """Whether other processes work on this run beside this one, be it `launch` or Slurm that started them."""
-    return launched() or int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+def is_distributed() -> bool:
+    """Whether this run uses several processes, started by `launch_workers` or by srun."""
+    return is_worker() or int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
 
 
-def environment() -> ClusterEnvironment:
-    """Where Lightning shall look for the ranks. Left to itself it takes any shell inside a Slurm job for one."""
+def cluster_environment() -> ClusterEnvironment:
+    """The plugin that tells Lightning the ranks.
+
+    Chosen explicitly, because Lightning takes any shell inside a Slurm allocation for a task of srun.
+    """
     from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 
-    if launched():
+    if is_worker():
         return TorchElasticEnvironment()
-    return SLURMEnvironment(auto_requeue=False) if together() else LightningEnvironment()
+    return SLURMEnvironment(auto_requeue=False) if is_distributed() else LightningEnvironment()
 
 
-def processes(trainer: DictConfig) -> int:
-    """How many processes the trainer's settings ask for."""
+def requested_world_size(trainer: DictConfig) -> int:
+    """The number of processes that the trainer's settings ask for."""
     devices = trainer.devices
     if isinstance(devices, str) and devices.lstrip("-").isdigit():
         devices = int(devices)
@@ -70,75 +74,87 @@ def processes(trainer: DictConfig) -> int:
     return devices if isinstance(devices, int) else len(devices)
 
 
-def launch(count: int, hydra: HydraConf, folder: Path) -> None:
-    """Run this job's settings in `folder` with `count` ranks on this machine; returns when all have ended well.
+def launch_workers(world_size: int, hydra: HydraConf, folder: Path) -> None:
+    """Run this job with `world_size` processes on this machine, and return when all have succeeded.
 
-    Raises UserError for a rank's, RuntimeError for a rank that failed, Stopped where a signal ended them.
+    Args:
+        world_size: Number of processes.
+        hydra: Hydra's configuration of this job.
+        folder: The run folder.
+
+    Raises:
+        UserError: If a worker raised one.
+        RuntimeError: If a worker failed.
+        GracefulExit: If a signal stopped them.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what happened is told below
-    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // count, 1)))
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the errors raised below say it
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // world_size, 1)))
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
-        nproc_per_node=count,
+        nproc_per_node=world_size,
         run_id=f"mammoseg-{os.getpid()}",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
         signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2",
     )
-    log.info("%d processes, one for each device", count)
-    os.environ[LAUNCHER] = str(os.getpid())
-    theirs = {number: signal.getsignal(number) for number in SIGNALS}  # which torch's engine replaces for good
+    log.info("%d processes, one per device", world_size)
+    os.environ[LAUNCHER_PID] = str(os.getpid())
+    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}  # torch's engine replaces them for good
     try:
-        elastic_launch(config, sys.executable)("-m", "mammoseg.train", *arguments(hydra, folder))
+        elastic_launch(config, sys.executable)("-m", "mammoseg.train", *worker_argv(hydra, folder))
     except SignalException as stop:
         if stop.sigval == signal.SIGINT:
             raise KeyboardInterrupt from stop
-        hand_on(stop.sigval, theirs.get(stop.sigval))
-        raise Stopped(stop.sigval) from stop
+        forward_signal(stop.sigval, handlers.get(stop.sigval))
+        raise GracefulExit(stop.sigval) from stop
     except ChildFailedError as failed:
-        number, failure = failed.get_first_failure()
-        said: Any = failure.message  # as the rank recorded it, or torch's words for one that could not
-        if isinstance(said, dict):
-            said = f"{said['message']}\n{said['extraInfo']['py_callstack']}"
-        if said.startswith(MISTAKE):
-            raise UserError(said.splitlines()[0].removeprefix(MISTAKE)) from None
-        raise RuntimeError(f"process {number} of {count} failed: {said}") from None
+        raise worker_error(failed, world_size) from None
     finally:
-        for which, handler in theirs.items():
-            signal.signal(which, handler)
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
 
 
-def arguments(hydra: HydraConf, folder: Path) -> list[str]:
-    """Of the command that runs this job alone. Options must stand before overrides."""
+def worker_error(failed: Any, world_size: int) -> Exception:
+    """The error of the first worker that failed, from torch's ChildFailedError."""
+    failed_rank, failure = failed.get_first_failure()
+    message: Any = failure.message  # as `report_failure` recorded it, or torch's text for a worker that could not
+    if isinstance(message, dict):
+        message = f"{message['message']}\n{message['extraInfo']['py_callstack']}"
+    if message.startswith(USER_ERROR_PREFIX):
+        return UserError(message.splitlines()[0].removeprefix(USER_ERROR_PREFIX))
+    return RuntimeError(f"process {failed_rank} of {world_size} failed: {message}")
+
+
+def worker_argv(hydra: HydraConf, folder: Path) -> list[str]:
+    """The arguments of `train` that run this job as a single run. Options must precede overrides."""
     folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
-    place = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     return [
         *("--config-name", str(hydra.job.config_name)),
         *(part for path in folders for part in ("--config-dir", path)),
         *hydra.overrides.task,
-        *hydra.overrides.hydra,  # such as where a search keeps its study; the later ones below win
-        *("hydra.mode=RUN", f'hydra.run.dir="{place}"', "hydra.output_subdir=null"),
+        *hydra.overrides.hydra,  # such as the storage of a search; the ones below win
+        *("hydra.mode=RUN", f"hydra.run.dir={quote(folder)}", "hydra.output_subdir=null"),
     ]
 
 
-def begin_rank() -> None:
-    """What a rank does first: it dies with its launcher, and only rank 0 talks."""
-    die_with_parent(signal.SIGKILL, int(os.environ[LAUNCHER]))  # else kill -9 of the launcher would leave ranks writing
+def init_worker() -> None:
+    """Make this worker die with its launcher, also after kill -9, and silence the log of ranks above 0."""
+    die_with_parent(signal.SIGKILL, int(os.environ[LAUNCHER_PID]))
     if rank() > 0:
         logging.disable(logging.WARNING)
 
 
-def end_rank(error: Exception, mistake: str | None) -> NoReturn:
-    """Hand `error` to the launcher, which tells it once."""
+def report_failure(error: Exception, user_message: str | None) -> NoReturn:
+    """Pass `error` to the launcher, which reports it once, and exit."""
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
     handler = get_error_handler()
     handler.initialize()
-    handler.record_exception(error if mistake is None else UserError(mistake))
+    handler.record_exception(error if user_message is None else UserError(user_message))
     sys.exit(1)

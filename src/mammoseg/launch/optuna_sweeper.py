@@ -23,8 +23,9 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.errors import UserError
-from mammoseg.launch import sweep
-from mammoseg.runs import record
+from mammoseg.launch.job_table import find_jobs
+from mammoseg.launch.sweep import without_private_overrides
+from mammoseg.runs.settings import Role, role
 
 try:
     import optuna
@@ -36,7 +37,8 @@ except ImportError as error:
 log = logging.getLogger(__name__)
 
 STUDY = "mammoseg"
-INDIFFERENT = ("launcher", "sweep", "logger", *record.INDIFFERENT)  # what may differ between two calls of one search
+# Choices of these groups only set compute and private settings, so they may differ between two calls of one search.
+COMPUTE_GROUPS = ("launcher", "sweep", "logger", "trainer")
 
 Launch = Callable[[Sequence[Sequence[str]], int], None]  # (overrides of each job, number of the first job)
 
@@ -200,18 +202,17 @@ def in_batches(trials: Sequence[FrozenTrial], size: int) -> Iterable[list[Frozen
 
 def run(study: optuna.Study, space: Space, launch: Launch, trials: Sequence[FrozenTrial], folder: Path) -> None:
     """Run some trials as jobs, and tell the study how they ended."""
-    told = [space.overrides(trial.params, trial.number) for trial in trials]
-    launch(told, trials[0].number)
-    ended = sweep.jobs(folder)  # also of other sweeps, where one lies below another
-    for trial, overrides in zip(trials, told, strict=True):
-        mine = (job for job in ended if job.number == trial.number and job.overrides == sweep.shared(overrides))
-        job = next(mine, None)
-        if job is None or job.error is not None:
-            continue  # open until it ends well
-        if job.pruned:
+    overrides_of = [space.overrides(trial.params, trial.number) for trial in trials]
+    launch(overrides_of, trials[0].number)
+    jobs = {(job.number, *job.overrides): job for job in find_jobs(folder)}  # of other sweeps below it too
+    for trial, overrides in zip(trials, overrides_of, strict=True):
+        job = jobs.get((trial.number, *without_private_overrides(overrides)))
+        if job is None or job.failed:
+            continue  # it stays open and is run again
+        if job.record.pruned:
             study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
         else:
-            study.tell(trial.number, job.score, skip_if_finished=True)
+            study.tell(trial.number, job.record.score, skip_if_finished=True)
 
 
 def check_same(study: optuna.Study, space: Space, folder: Path) -> None:
@@ -223,7 +224,7 @@ def check_same(study: optuna.Study, space: Space, folder: Path) -> None:
         **{
             name: hashlib.sha256(value.encode()).hexdigest()[:16]
             for name, _, value in (one.partition("=") for one in space.fixed)
-            if not name.startswith(INDIFFERENT) and name != "trainer"
+            if name not in COMPUTE_GROUPS and role(name) not in (Role.COMPUTE, Role.PRIVATE)
         },
     }
     was = study.user_attrs.get("settings")
@@ -274,7 +275,7 @@ class Pruning(Callback):
             log.info("trial %d stopped after epoch %d: others were better by then", self.trial.number, self.epoch)
 
 
-def pruning(hydra: HydraConf, number: int) -> Pruning | None:
+def pruning_callback(hydra: HydraConf, number: int) -> Pruning | None:
     """Of the job that is trial `number` of a search; None where nothing is pruned."""
     if OmegaConf.select(hydra.sweeper, "pruner") is None:
         return None

@@ -1,7 +1,7 @@
-"""Signals by which a cluster takes its machine back, and the way back into its queue.
+"""Signals by which a cluster announces preemption, and requeueing of Slurm jobs.
 
-SIGTERM comes before preemption and at the end of the time limit; SIGUSR1 and SIGUSR2 are what clusters are asked to
-send some time before (`sbatch --signal=USR1@120`, submitit's signal_delay_s).
+SIGTERM precedes preemption and the end of the time limit; SIGUSR1 and SIGUSR2 are what clusters can be asked to send
+some time before (`sbatch --signal=USR1@120`, submitit's signal_delay_s).
 """
 
 from __future__ import annotations
@@ -16,42 +16,48 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-ENDED_BY_SLURM = ("PREEMPTED", "TIMEOUT")  # not CANCELLED: who calls scancel does not want the job again
+REQUEUE_STATES = ("PREEMPTED", "TIMEOUT")  # not CANCELLED: after scancel the job is not wanted any more
 
 
-class Stopped(SystemExit):
-    """The run was told to stop by a signal, and can be gone on with. The shell's status for it: 128 + the number."""
+class GracefulExit(SystemExit):
+    """Raised after a graceful stop on a signal; the run can be resumed.
 
-    def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
-        self.number = signal.Signals(number)
+    Args:
+        signum: The signal. The exit status is 128 + `signum`, as a shell reports it.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.signum = signal.Signals(signum)
+        self.status = 128 + signum
 
 
-def hand_on(number: int, other: Any) -> None:
-    """Once the checkpoint is written: to the handler that was there before, else to Slurm."""
-    if callable(other):
-        other(number, None)
+def forward_signal(signum: int, previous: Any) -> None:
+    """After the checkpoint is saved, call the previously installed handler (e.g. submitit's), or requeue the job."""
+    if callable(previous):
+        previous(signum, None)
     else:
-        requeue(number)
+        requeue(signum)
 
 
-def requeue(number: int) -> None:
-    """Queue this Slurm job again, unless it was cancelled; nothing to do outside Slurm."""
+def requeue(signum: int) -> None:
+    """Requeue this Slurm job, unless it was cancelled; outside Slurm do nothing."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    if number == signal.SIGTERM and state(job) not in ENDED_BY_SLURM:
+    if signum == signal.SIGTERM and slurm_job_state(job) not in REQUEUE_STATES:
         return
-    asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60)
-    if asked.returncode == 0:
-        log.warning("Slurm job %s queued again; it finds its folder where the line names it (hydra.run.dir)", job)
+    result = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60)
+    if result.returncode == 0:
+        log.warning("requeued Slurm job %s; it resumes if its command names the run folder (hydra.run.dir)", job)
     else:
-        log.error("Slurm does not queue job %s again: %s", job, asked.stderr.strip())
+        log.error("Slurm cannot requeue job %s: %s", job, result.stderr.strip())
 
 
-def state(job: str) -> str:
+def slurm_job_state(job: str) -> str:
+    """The state of a Slurm job, such as PREEMPTED; empty if Slurm does not know it."""
     shown = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True, timeout=60)
     found = re.search(r"JobState=(\w+)", shown.stdout)
     return found.group(1) if found else ""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import ensemble as inference
-from mammoseg.cli import choice
+from mammoseg.cli import parse_bool
 from mammoseg.data.images.dicom import quiet
 from mammoseg.data.images.metadata import Facts, columns
 from mammoseg.data.preprocessing.inverse import Geometry
@@ -31,6 +31,7 @@ from mammoseg.predict import pictures as predicted
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.output_folder import Folder, Row
 from mammoseg.progress import Progress
+from mammoseg.runs import checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -40,21 +41,21 @@ MOST_WORKERS = 4  # each may hold half a GiB for the largest films
 
 @dataclass(frozen=True)
 class Options:
-    """`flips`, `threshold`, `accelerator`, `trust`: as `inference.load` takes them. `segmentation`: anonymous,
+    """`tta`, `threshold`, `accelerator`, `trusted_modules`: as `inference.load` takes them. `segmentation`: anonymous,
     identified or none. `batch_size` and `workers` are a matter of speed and memory."""
 
-    flips: bool
+    tta: bool
     threshold: float | None
     segmentation: str
     accelerator: str
     batch_size: int
     workers: int | None
-    trust: Sequence[str] = ()
+    trusted_modules: Sequence[str] = ()
 
     def check(self) -> None:
         if self.segmentation not in SEGMENTATIONS:
             raise UserError(f"segmentation={self.segmentation}, but the choices are {', '.join(SEGMENTATIONS)}")
-        choice(self.flips, "flips")
+        parse_bool(self.tta, "tta")
         for name in ("batch_size", "workers"):
             value = getattr(self, name)
             if not (isinstance(value, int) and value >= 1) and not (name == "workers" and value is None):
@@ -90,7 +91,7 @@ def predict(checkpoints: Sequence[Path], given: Path, output: Path, options: Opt
     """
     options.check()
     if not checkpoints:
-        raise UserError("ckpt=[]: give at least one checkpoint")
+        raise UserError("ckpt_path=[]: give at least one checkpoint")
     images = inputs.find(given, output)
     if options.segmentation != "none" and any(image.is_dicom for image in images):
         from mammoseg.predict import dicom_seg
@@ -98,10 +99,10 @@ def predict(checkpoints: Sequence[Path], given: Path, output: Path, options: Opt
         dicom_seg.available()
     ensemble = inference.load(
         checkpoints,
-        flips=options.flips,
+        tta=options.tta,
         threshold=options.threshold,
         accelerator=options.accelerator,
-        trust=options.trust or (),
+        trusted_modules=options.trusted_modules or (),
     )
     folder = Folder(output, made_of(checkpoints, given, ensemble, options))
     with folder.at_work():
@@ -116,10 +117,10 @@ def predict(checkpoints: Sequence[Path], given: Path, output: Path, options: Opt
 def made_of(checkpoints: Sequence[Path], given: Path, ensemble: Ensemble, options: Options) -> dict[str, Any]:
     """Everything that decides what the predictions are, without a path of the user's machine."""
     return {
-        "checkpoints": [inference.digest(path) for path in checkpoints],
+        "checkpoints": [checkpoint.file_digest(path) for path in checkpoints],
         "preparation": asdict(ensemble.settings),
         "threshold": ensemble.threshold,
-        "flips": ensemble.flips,
+        "tta": ensemble.tta,
         "segmentation": options.segmentation,
         "input": hashlib.sha256(os.fsencode(given.resolve())).hexdigest()[:16],
     }

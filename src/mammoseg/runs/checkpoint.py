@@ -1,7 +1,8 @@
-"""What a checkpoint carries besides weights, and what it must not: configs as plain values, no path, no code."""
+"""Reading checkpoints: only plain values and weights are loaded, and only trusted classes may be instantiated."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -14,22 +15,12 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from mammoseg.errors import UserError
 
 KEY = "mammoseg"
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"  # of an exported one
-SECTIONS = (
-    *("dataset", "split", "augment", "model", "loss", "optimizer", "scheduler", "trainer"),
-    *("batch_size", "num_workers", "seed", "threshold", "channels_last", "compile"),
-)
-PLACES = (
-    "root",
-    "store",
-    "tables",
-    "default_root_dir",
-)  # settings of the dataset and trainer that name the user's folders
 # A stored _target_ is code that somebody else may have written. All of monai would include its downloaders.
 REBUILT = ("dataset", "split", "model", "loss", "trainer")
 TRUSTED = ("mammoseg.", "torch.nn.", "monai.networks.nets.", "monai.losses.", "lightning.Trainer")
@@ -39,20 +30,6 @@ RENAMED_TARGETS = {
     "mammoseg.data.cbis_ddsm.read": "mammoseg.data.readers.cbis_ddsm.read",
     "mammoseg.data.folder.read": "mammoseg.data.readers.folder.read",
 }
-
-
-def portable(cfg: DictConfig) -> dict[str, Any]:
-    """The part of a run's config that rebuilds it elsewhere: plain values, without the user's folders."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    return without_places({name: plain[name] for name in SECTIONS})
-
-
-def without_places(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: None if key in PLACES else without_places(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [without_places(value) for value in node]
-    return node
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -105,10 +82,11 @@ def replaced(node: Any, old: str, new: str) -> Any:
     return node
 
 
-def read(path: Path, trust: Sequence[str] | None = ()) -> dict[str, Any]:
+def read(path: Path, trusted_modules: Sequence[str] | None = ()) -> dict[str, Any]:
     """The checkpoint at `path`, loaded with weights_only=True, or what `mammoseg.export` made of one.
 
-    `trust`: modules that may be called to rebuild it besides ours, torch's and MONAI's; None where it is not rebuilt.
+    `trusted_modules`: modules whose classes may be instantiated besides those of mammoseg, torch and MONAI; None if
+    nothing is instantiated.
     Raises UserError if it is no checkpoint of ours.
     """
     path = file_of(path)
@@ -124,13 +102,13 @@ def read(path: Path, trust: Sequence[str] | None = ()) -> dict[str, Any]:
         raise UserError(
             f"{path}: its config is not that of a run of mammoseg; train one with mammoseg.train"
         ) from error
-    if trust is not None:
-        trusted = (*TRUSTED, *(f"{module}." for module in trust))
+    if trusted_modules is not None:
+        trusted = (*TRUSTED, *(f"{module}." for module in trusted_modules))
         for target in called:
             if not target.startswith(trusted) or not is_part(target):
                 raise UserError(
                     f"{path}: its config wants to call {target}, which is not on the list of trusted parts; if you "
-                    f"know that code, say trust=[{target.partition('.')[0]}]"
+                    f"know that code, set trusted_modules=[{target.partition('.')[0]}]"
                 )
     return checkpoint
 
@@ -147,6 +125,29 @@ def is_part(target: str) -> bool:
     except ImportError:
         return importlib.util.find_spec(package) is None
     return str(getattr(getattr(found, name, None), "__module__", package)).partition(".")[0] == package
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a checkpoint's content, in hexadecimal."""
+    with file_of(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_weights_into(network: nn.Module, path: Path) -> None:
+    """Load the network's weights from a checkpoint or an exported model; nothing else of it is used.
+
+    Raises:
+        UserError: If they are the weights of another network.
+    """
+    state = read(path, trusted_modules=None)["state_dict"]
+    weights = {name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(
+            f"init_from={path}: its weights do not fit the network of this run; choose the model and the width that "
+            "it was trained with"
+        ) from error
 
 
 def file_of(path: Path) -> Path:

@@ -1,11 +1,12 @@
-"""Folders -> runs that may be compared: found, checked, named."""
+"""Finding runs: all in a folder with their results, the latest one, and the checkpoint that a user names."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,37 +15,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.errors import UserError
-from mammoseg.runs import record, results
+from mammoseg.processes import is_locked
+from mammoseg.runs import results
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.record import RunRecord, Status, read_record
 from mammoseg.runs.results import COUNTS, Row
+from mammoseg.runs.settings import differing, flatten
 
 log = logging.getLogger(__name__)
 
-# Settings that are what a method is. Two runs of one method that differ in them are two methods.
-DISTINGUISHING = (
-    "model.",
-    "loss.",
-    "augment",
-    "optimizer.",
-    "scheduler",
-    "batch_size",
-    "trainer.max_epochs",
-    "dataset.",
-)
-# But these say how it is computed, not what.
-INDIFFERENT = ("dataset.workers", "dataset.on_device", "model.checkpointing", "optimizer.fused")
-Part = tuple[str, str]  # (fold, seed)
+LATEST = "latest"
+EXPORTED_WEIGHTS = "model.safetensors"
+MAX_DEPTH = 6  # of run folders below the working directory; sweeps are three deep
+FoldSeed = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class TestedRun:
-    """One run's results. `method`: its label in tables. `settings`: flat, empty where run.json is not there."""
+class RunResults:
+    """The test results of one run.
 
-    __test__ = False  # pytest would take it for a test
+    Args:
+        folder: The run folder, or one that `evaluate` wrote.
+        rows: The rows of results.csv.
+        method: Label of the method in tables.
+        settings: Nested public settings; empty if there is no record.
+        fold: Label of the fold; it names the split's seed as well where that differs between runs.
+        minutes: Duration of the run.
+    """
 
-    folder: Path
+    folder: RunFolder
     rows: list[Row]
     method: str
     settings: Mapping[str, Any]
+    fold: str
     minutes: float | None = None
 
     @property
@@ -52,43 +55,62 @@ class TestedRun:
         return str(self.rows[0]["dataset"])
 
     @property
-    def part(self) -> Part:
-        return str(self.rows[0]["fold"]), str(self.rows[0]["seed"])
+    def fold_seed(self) -> FoldSeed:
+        return self.fold, str(self.rows[0]["seed"])
+
+    @property
+    def split_seed(self) -> str:
+        return str(self.setting("split.seed", ""))
+
+    def setting(self, key: str, default: object = None) -> Any:
+        """The setting `key`, such as "loss.alpha"."""
+        return dict(flatten(self.settings)).get(key, default)
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """(images, 4)"""
+        """(images, 4): true positive, false positive, false negative and true negative pixels."""
         return np.array([[row[name] for name in COUNTS] for row in self.rows], dtype=np.int64)
 
 
-def find(folders: Sequence[Path]) -> list[TestedRun]:
-    """All finished runs in the folders or below them; what is left out is said in the log.
+def expand_latest(folders: Sequence[Path]) -> list[Path]:
+    """The folders, with `latest` replaced by the newest finished run below the working directory."""
+    return [latest_run(finished=True).path if str(folder) == LATEST else folder for folder in folders]
 
-    Raises UserError where there is none, and for a damaged results.csv.
+
+def find_runs(folders: Sequence[Path]) -> list[RunResults]:
+    """All finished runs in the folders or below them; skipped ones are logged.
+
+    Raises:
+        UserError: If there is none, or a results.csv is damaged.
     """
     runs = []
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
-                f"runs={folder}: no such folder; give one that mammoseg.train wrote, such as multirun/table1-phantom"
+                f"runs={folder}: no such folder; give one that mammoseg.train wrote, such as multirun/table1-phantom, "
+                "or latest"
             )
-        for unfinished in sorted({path.parent for path in folder.rglob(record.NAME)}):
-            if not (unfinished / "results.csv").is_file():
-                log.warning("%s left out: not finished, it has no results.csv", unfinished)
-        runs += [read_run(path.parent) for path in sorted(folder.rglob("results.csv")) if path.is_file()]
+        found = sorted(
+            {path.parent for name in (RunFolder.record.name, RunFolder.results.name) for path in folder.rglob(name)}
+        )
+        for run in map(RunFolder, found):
+            if run.results.is_file():
+                runs.append(read_run(run))
+            else:
+                log.warning("skipped %s: not finished, it has no %s", run.path, RunFolder.results.name)
     if not runs:
         raise UserError(
-            f"runs={', '.join(map(str, folders))}: no results.csv in it or below; train first, for instance "
-            "python -m mammoseg.train experiment=table1 dataset=phantom"
+            f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} in it or below; train first, for "
+            "instance python -m mammoseg.train experiment=table1 dataset=phantom"
         )
     return runs
 
 
-def read_run(folder: Path) -> TestedRun:
-    rows = read_rows(folder / "results.csv")
-    known = record.read(folder) or {}
-    settings = dict(record.flat(known.get("settings", {})))
-    return TestedRun(folder, rows, rows[0]["method"], settings, known.get("minutes"))
+def read_run(folder: RunFolder) -> RunResults:
+    """The results of the run in `folder`."""
+    rows = read_rows(folder.results)
+    record = read_record(folder) or RunRecord()
+    return RunResults(folder, rows, str(rows[0]["method"]), record.settings, str(rows[0]["fold"]), record.minutes)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -119,110 +141,85 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def named_apart(runs: Sequence[TestedRun]) -> list[TestedRun]:
-    """The runs, their method labelled by the settings in which runs of that method differ, such as loss.alpha=1."""
-    named = []
-    for run in runs:
-        same = [other.settings for other in runs if other.method == run.method]
-        differing = [
-            key
-            for key in sorted({key for settings in same for key in settings})
-            if key.startswith(DISTINGUISHING)
-            and key not in INDIFFERENT
-            and len({str(settings.get(key)) for settings in same}) > 1
-        ]
-        label = ", ".join(f"{key}={short(run.settings.get(key))}" for key in differing)
-        named.append(replace(run, method=f"{run.method} ({label})" if label else run.method))
-    return named
+def label_repeated_splits(runs: Sequence[RunResults]) -> list[RunResults]:
+    """The runs, their folds labelled by the split's seed too where it differs: a fold then has other images."""
+    if len({run.split_seed for run in runs}) < 2:
+        return list(runs)
+    return [replace(run, fold=f"{run.fold} of split {run.split_seed}".strip()) for run in runs]
 
 
-def short(value: object) -> str:
-    return str(value).replace(" ", "")
+def run_folders(top: Path) -> Iterator[RunFolder]:
+    """The run folders at or below `top`, at most six folders deep. Hidden folders and environments are skipped."""
+    top = top.absolute()
+    for folder, subfolders, files in os.walk(top):
+        if RunFolder.record.name in files:
+            yield RunFolder(Path(folder))
+            subfolders.clear()
+            continue
+        deep = len(Path(folder).relative_to(top).parts) >= MAX_DEPTH
+        skip = deep or "pyvenv.cfg" in files
+        subfolders[:] = [] if skip else sorted(name for name in subfolders if not name.startswith((".", "__")))
 
 
-@dataclass(frozen=True)
-class Comparable:
-    """Runs of several methods on the same test images.
+def latest_run(*, finished: bool, top: Path | None = None) -> RunFolder:
+    """The newest finished, or the newest unfinished, run at or below `top`, by default the working directory.
 
-    `runs[method][(fold, seed)]`; `cases[fold]`: rows of any run of that fold, for what is true of an image whatever
-    the method. All runs of a fold have these images in this order.
+    Unfinished runs that another process is working on do not count.
+
+    Raises:
+        UserError: If there is none.
     """
+    top = top or Path.cwd()
+    found: list[tuple[str, str, RunFolder]] = []
+    for folder in run_folders(top):
+        record = read_record(folder)
+        if record is None or not record.settings:
+            continue
+        if record.is_complete if not finished else record.status is not Status.FINISHED:
+            continue
+        if finished or not is_locked(folder.lock):
+            found.append((record.started, str(folder.path), folder))
+    if not found:
+        kind = "finished" if finished else "unfinished"
+        raise UserError(f"latest: there is no {kind} run in or below the working directory; give the run's folder")
+    return max(found)[2]
 
-    dataset: str
-    runs: dict[str, dict[Part, TestedRun]]
-    cases: dict[str, list[Row]]
-    notes: list[str]
 
-    @property
-    def methods(self) -> list[str]:
-        return list(self.runs)
+def unfinished_twins(folder: RunFolder, record: RunRecord) -> list[RunFolder]:
+    """Unfinished runs beside `folder` with the settings of `record`, which nobody is working on; the newest first."""
+    twins = []
+    for other in run_folders(folder.path.parent):
+        if other.path == folder.path.absolute():
+            continue
+        stored = read_record(other)
+        if stored is None or stored.is_complete or not stored.settings or stored.root != record.root:
+            continue
+        if not differing(stored.settings, record.settings) and not is_locked(other.lock):
+            twins.append((stored.started, other))
+    return [other for _, other in sorted(twins, key=lambda twin: twin[0], reverse=True)]
 
-    @property
-    def common(self) -> list[Part]:
-        """The folds and seeds that every method has."""
-        first, *others = [set(parts) for parts in self.runs.values()]
-        return sorted(first.intersection(*others))
 
+def resolve_checkpoint(reference: str | Path, name: str = "ckpt_path") -> Path:
+    """The checkpoint file that a user names.
 
-def comparable(runs: Sequence[TestedRun]) -> Comparable:
-    """Runs of one dataset, checked against each other.
+    Args:
+        reference: A checkpoint, an exported model or its folder, a run folder (its best checkpoint), or "latest" (that
+            of the newest finished run below the working directory).
+        name: Name of the setting, for messages.
 
-    Raises UserError for a fold and seed that a method has twice, for differing test images, and for methods
-    without a common fold. Folds that some method lacks are left out, and noted.
+    Raises:
+        UserError: If there is no such checkpoint.
     """
-    table: dict[str, dict[Part, TestedRun]] = {}
-    for run in named_apart(runs):
-        parts = table.setdefault(run.method, {})
-        if run.part in parts:
-            fold, seed = run.part
-            raise UserError(
-                f"{run.method}, {f'fold {fold}, ' if fold else ''}seed {seed} was run twice: {parts[run.part].folder} "
-                f"and {run.folder}; keep one of them"
-            )
-        parts[run.part] = run
-    notes = []
-    everyone = [{fold for fold, _ in parts} for parts in table.values()]
-    folds = set.intersection(*everyone)
-    if not folds:
-        raise UserError(
-            f"the methods {', '.join(table)} have no fold in common, so nothing can be compared; run the missing folds"
-        )
-    if left := sorted(set.union(*everyone) - folds):
-        notes.append(f"Left out: fold {', '.join(left)}, which not every method has finished.")
-    kept = {m: {part: run for part, run in sorted(parts.items()) if part[0] in folds} for m, parts in table.items()}
-    cases: dict[str, list[Row]] = {}
-    for run in (run for parts in kept.values() for run in parts.values()):
-        rows = cases.setdefault(run.part[0], run.rows)
-        check_same_images(rows, run)
-    return Comparable(runs[0].dataset, kept, dict(sorted(cases.items())), [*notes, *uneven(kept)])
-
-
-def check_same_images(rows: Sequence[Row], run: TestedRun) -> None:
-    def truth(row: Row) -> tuple[Any, ...]:
-        return row["case"], row["tp"] + row["fn"], sum(row[name] for name in COUNTS)
-
-    ours, theirs = {truth(row) for row in rows}, {truth(row) for row in run.rows}
-    if ours != theirs:
-        names = {name for name, *_ in ours} ^ {name for name, *_ in theirs}
-        what = f"other test images ({sorted(names)[0]}, for one)" if names else "test images prepared in another way"
-        fold = f" of fold {run.part[0]}" if run.part[0] else ""
-        raise UserError(
-            f"{run.folder}: has {what} than the other runs{fold}; "
-            "compare only runs of one split, dataset.size and preparation"
-        )
-    # Readers keep an order; a table sorted by hand is still the same table.
-    order = {row["case"]: place for place, row in enumerate(rows)}
-    run.rows.sort(key=lambda row: order[row["case"]])
-
-
-def uneven(runs: Mapping[str, Mapping[Part, TestedRun]]) -> Iterable[str]:
-    """What makes a comparison less than like for like."""
-    seeds = {method: len({seed for _, seed in parts}) for method, parts in runs.items()}
-    if len(set(seeds.values())) > 1:
-        told = ", ".join(f"{method} {number}" for method, number in seeds.items())
-        yield f"The methods have different numbers of seeds ({told}); each value is the mean over its own."
-    for key in ("trainer.max_epochs", "batch_size", "optimizer.lr", "model.width", "dataset.size"):
-        values = {m: short(next(iter(parts.values())).settings.get(key, "?")) for m, parts in runs.items()}
-        if len(set(values.values())) > 1:
-            told = ", ".join(f"{method} {value}" for method, value in values.items())
-            yield f"Not like for like: {key} differs ({told})."
+    if str(reference) == LATEST:
+        return latest_run(finished=True).best_checkpoint
+    path = Path(str(reference)).expanduser()
+    if not path.is_dir():
+        return path
+    run = RunFolder(path)
+    for candidate in (run.best_checkpoint, path / EXPORTED_WEIGHTS):
+        if candidate.is_file():
+            return candidate
+    raise UserError(
+        f"{name}={path}: the folder has neither {RunFolder.best_checkpoint.name} nor {EXPORTED_WEIGHTS}; give a run "
+        "folder, an exported model, a checkpoint or latest"
+    )

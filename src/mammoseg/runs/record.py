@@ -1,4 +1,4 @@
-"""run.json: what a run was told to do, with which versions, and whether it is done.
+"""run.json: the settings of a run, the library versions, its status and its score.
 
 No path of the user's machine is in it, so that a run folder may be shared.
 """
@@ -7,80 +7,156 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from mammoseg.errors import OccupiedError, UserError
-from mammoseg.runs import checkpoint
+from mammoseg.errors import RunConflictError, UserError
+from mammoseg.files import atomic_write_text
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.settings import differing, flatten, public
 
-NAME = "run.json"
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydicom", "mammoseg")
-# What may differ between two runs of the same thing: it changes where and how fast, not what comes out.
-DEVICES = ("trainer.devices", "trainer.strategy", "trainer.sync_batchnorm", "trainer.use_distributed_sampler")
-INDIFFERENT = ("dataset.workers", "num_workers", "trainer.accelerator", "trainer.enable_progress_bar", *DEVICES)
 
 
-def describe(cfg: DictConfig, about: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of a run that begins."""
-    root = str(Path(cfg.dataset.root).expanduser().resolve())
-    return {
-        "about": dict(about),
-        "settings": checkpoint.portable(cfg),
-        "root": hashlib.sha256(root.encode()).hexdigest()[:16],  # tells folders apart without naming them
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-    }
+class Status(StrEnum):
+    """How far a run is."""
+
+    RUNNING = "running"  # also after kill -9 or a power failure: nothing was left to write another one
+    STOPPED = "stopped"  # by Ctrl-C or a signal
+    FAILED = "failed"
+    PRUNED = "pruned"  # by a search; not tested
+    FINISHED = "finished"
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """None where there is none. Raises UserError for a damaged one."""
-    path = folder / NAME
+@dataclass(frozen=True)
+class RunRecord:
+    """The content of run.json.
+
+    Args:
+        run_info: Identity of the run as in results.csv: run, experiment, dataset, method, model, loss, fold, seed.
+        settings: Public settings, see `runs.settings.public`.
+        root: Digest of the dataset's folder, to tell folders apart without naming them.
+        versions: Version of Python and of each package that results depend on.
+        status: How far the run is.
+        started: When it was started first, ISO 8601 in UTC.
+        score: Validation DSC of the best checkpoint, once it is finished or pruned.
+        parameters: Number of the network's parameters.
+        minutes: Duration; None for a run that was interrupted.
+        pruned: Epoch after which a search stopped it.
+        error: First line of the error that ended it.
+        job: Number, overrides and seconds of the sweep's job, None for a single run.
+    """
+
+    run_info: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    root: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    status: Status = Status.RUNNING
+    started: str = ""
+    score: float | None = None
+    parameters: int | None = None
+    minutes: float | None = None
+    pruned: int | None = None
+    error: str | None = None
+    job: dict[str, Any] | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run needs no more work: finished or pruned."""
+        return self.status in (Status.FINISHED, Status.PRUNED)
+
+
+def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str | None = None) -> RunRecord:
+    """The record of a run that starts now.
+
+    Args:
+        cfg: The composed configuration of `train`.
+        run_info: Identity of the run.
+        init_digest: Digest of the weights that `init_from` names.
+    """
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    settings = {**public(plain), "init_from": init_digest}
+    return RunRecord(
+        run_info=dict(run_info),
+        settings=json.loads(json.dumps(settings)),  # tuples become lists, as they are when read back
+        root=path_digest(Path(cfg.dataset.root)),
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        started=datetime.now(UTC).isoformat(timespec="microseconds"),
+    )
+
+
+def path_digest(path: Path) -> str:
+    """A short digest of an absolute path."""
+    return hashlib.sha256(str(path.expanduser().resolve()).encode()).hexdigest()[:16]
+
+
+def read_record(folder: RunFolder) -> RunRecord | None:
+    """The record of the run in `folder`, None if it has none.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    path = folder.record
     if not path.is_file():
         return None
     try:
-        record = json.loads(path.read_text())
-        return {"settings": {}, **record}
-    except (ValueError, TypeError) as error:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        known = {name: value for name, value in _upgrade(stored).items() if name in _FIELDS}
+        return RunRecord(**{**known, "status": Status(known["status"])})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: damaged ({error}); remove it, or the whole run folder, and run again") from error
 
 
-def write(folder: Path, record: Mapping[str, Any]) -> None:
-    beside = folder / f"{NAME}.unfinished"
-    beside.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(beside, folder / NAME)
+_FIELDS = {field.name for field in fields(RunRecord)}
 
 
-def earlier(folder: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of the same run, finished or not, if `folder` holds one.
+def _upgrade(stored: dict[str, Any]) -> dict[str, Any]:
+    """The record of version 0.1 had no status, and another name for run_info."""
+    from mammoseg.runs.checkpoint import upgrade_config  # it imports torch, which most readers of a record do not need
 
-    Raises UserError if it holds a run with other settings: the folder of a sweep keeps its name, and results of
-    two settings under one name would be worse than none.
+    if "status" not in stored:
+        complete = Status.PRUNED if stored.get("pruned") else Status.FINISHED
+        stored = {**stored, "status": complete if stored.get("score") is not None else Status.RUNNING}
+        stored = {**stored, "settings": upgrade_config(stored.get("settings", {}))}
+    if "about" in stored:
+        stored = {"run_info": stored["about"], **stored}
+    return stored
+
+
+def write_record(folder: RunFolder, record: RunRecord) -> None:
+    """Write run.json atomically."""
+    atomic_write_text(folder.record, json.dumps(asdict(record), indent=1) + "\n")
+
+
+def load_matching_record(
+    folder: RunFolder, record: RunRecord, allowed: Sequence[str] = (), same_root: bool = True
+) -> RunRecord | None:
+    """The stored record of the same run, finished or not, if `folder` holds one.
+
+    Args:
+        folder: The run folder.
+        record: The run that is about to start there.
+        allowed: Settings that may differ although they are part of the method.
+        same_root: Whether the dataset's folder must be the same.
+
+    Raises:
+        RunConflictError: If the folder holds a run with other settings, whose results must stay as they are.
     """
-    before = read(folder)
-    if before is None:
+    previous = read_record(folder)
+    if previous is None or not previous.settings:  # a sweep's job that failed before its run was created
         return None
-    was, now = (
-        dict(flat({"root": one.get("root"), **one["settings"]})) for one in (before, json.loads(json.dumps(record)))
-    )
-    for key in sorted(was.keys() | now.keys()):
-        if was.get(key) != now.get(key) and not key.startswith(INDIFFERENT):
-            difference = "another dataset.root" if key == "root" else f"{key}={was.get(key)}, not {now.get(key)}"
-            raise OccupiedError(
-                f"{folder}: holds a run with {difference}; choose another folder "
-                "(hydra.sweep.dir=..., or hydra.run.dir=... for a single run), or remove this one"
-            )
-    return before
-
-
-def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """("loss.alpha", 2.0) and so on for every value below `node`; lists are values."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, node
+    for key in differing(previous.settings, record.settings):
+        if key not in allowed:
+            was, now = (dict(flatten(one.settings)).get(key) for one in (previous, record))
+            raise RunConflictError(f"{folder.path}: holds a run with {key}={was}, not {now}", key, was, now)
+    if same_root and previous.root != record.root:
+        raise RunConflictError(f"{folder.path}: holds a run with another dataset.root", "dataset.root")
+    return previous

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.metrics import BINS, FORMULAS
-from mammoseg.runs.discovery import Comparable, Part
-from mammoseg.runs.results import CALIBRATION, Row, read_calibration
+from mammoseg.runs.discovery import FoldSeed
+from mammoseg.runs.results import Row, read_calibration
 from mammoseg.statistics import functions as statistics
+from mammoseg.statistics.alignment import AlignedRuns
 from mammoseg.statistics.functions import Floats, PairedTest
 
 METRICS = tuple(FORMULAS)
@@ -55,7 +56,7 @@ class Comparison:
     The same resamples of patients serve all methods, so that differences are paired.
     """
 
-    data: Comparable
+    data: AlignedRuns
     resamples: int
     level: float
     seed: int
@@ -173,7 +174,7 @@ class Comparison:
         return found
 
     @cached_property
-    def blocks(self) -> tuple[list[Part], Floats]:
+    def blocks(self) -> tuple[list[FoldSeed], Floats]:
         """The folds and seeds that all methods have, and the pooled DSC in them: (blocks, methods)."""
         parts = self.data.common
         scores = [
@@ -206,7 +207,7 @@ class Comparison:
         """Summed calibration tables (10, 3) of the methods all of whose runs have one."""
         tables = {}
         for method, parts in self.data.runs.items():
-            files = [run.folder / CALIBRATION for run in parts.values()]
+            files = [run.folder.calibration for run in parts.values()]
             if all(path.is_file() for path in files):
                 tables[method] = sum((read_calibration(path) for path in files), torch.zeros(BINS, 3))
         return tables

@@ -9,13 +9,14 @@ from omegaconf import DictConfig, ListConfig
 from mammoseg.cli import command
 
 
-@command("sweep_report")
+@command("sweep_report", renamed={"out": "output"})
 def main(cfg: DictConfig) -> None:
+    from mammoseg.runs.discovery import expand_latest
     from mammoseg.sweep_report.report import publish  # heavy imports here: --help must not wait for torch
 
     named = cfg.runs if isinstance(cfg.runs, ListConfig) else [cfg.runs]
-    folders = [Path(str(folder)).expanduser() for folder in named]
-    out = (folders or [Path()])[0] / "sweep_report" if cfg.out is None else Path(cfg.out).expanduser()
+    folders = expand_latest([Path(str(folder)).expanduser() for folder in named])
+    out = (folders or [Path()])[0] / "sweep_report" if cfg.output is None else Path(cfg.output).expanduser()
     report = publish(folders, out, cfg.top)
     print(report.with_name("report.md").read_text().rstrip())
     print(f"\nwritten to {out}: report.html, tables (md, tex, csv) and figures (png, svg)")

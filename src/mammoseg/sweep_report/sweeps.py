@@ -14,14 +14,17 @@ import numpy as np
 from scipy import stats
 
 from mammoseg.errors import UserError
-from mammoseg.runs import record, results
+from mammoseg.runs import results
 from mammoseg.runs.discovery import read_rows
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.record import RunRecord, Status, read_record
+from mammoseg.runs.settings import Role, method_of, role, select
 
 log = logging.getLogger(__name__)
 
 ALPHA = "α"
 SHORT = {"loss.alpha": ALPHA, "loss.beta": "β", "loss.eta": "η", "loss.gamma": "γ"}
-REPEATS = {"seed": "seed", "split.fold": "fold"}  # settings that repeat a run; the rest make it another one
+REPLICATES = {"seed": "seed", "split.fold": "fold", "split.seed": "split seed"}  # their names in sentences
 FEW = 8  # values of a setting up to which each stands for itself
 NAN = float("nan")  # one object, which equals itself as part of a key
 Outcome = tuple[dict[str, float], float, float, bool]  # settings that are numbers, validation and test DSC, pruned
@@ -131,19 +134,20 @@ def find(folders: Sequence[Path]) -> list[Sweep]:
             raise UserError(
                 f"runs={folder}: no such folder; give one that a sweep wrote, such as multirun/theta-phantom"
             )
-        for path in sorted(folder.rglob(record.NAME)):
-            known = record.read(path.parent) or {}
-            if "score" not in known:
-                log.warning("%s left out: not finished", path.parent)
+        for path in sorted(folder.rglob(RunFolder.record.name)):
+            run = RunFolder(path.parent)
+            record = read_record(run) or RunRecord()
+            if not record.is_complete or record.score is None:
+                log.warning("skipped %s: not finished", run.path)
                 continue
             try:
-                dataset, method, score = known["about"]["dataset"], known["about"]["method"], float(known["score"])
-            except (KeyError, TypeError, ValueError) as error:
+                dataset, method = record.run_info["dataset"], record.run_info["method"]
+            except (KeyError, TypeError) as error:
                 raise UserError(
                     f"{path}: damaged ({error!r}); remove it, or the whole run folder, and run again"
                 ) from error
-            one = (numbers(known["settings"]), score, test_score(path.parent), "pruned" in known)
-            runs[path.resolve()] = dataset, method, texts(known["settings"]), one
+            one = (numbers(record.settings), record.score, test_score(run), record.status is Status.PRUNED)
+            runs[path.resolve()] = dataset, method, texts(record.settings), one
     groups = grouped(list(runs.values()))
     if not groups:
         told = ", ".join(map(str, folders))
@@ -171,25 +175,21 @@ def grouped(
 
 
 def texts(settings: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in record.flat(settings)
-        if isinstance(value, str) and not name.startswith(record.INDIFFERENT)
-    }
+    """The method settings that are text: runs that differ in one are different methods."""
+    return {name: value for name, value in method_of(settings).items() if isinstance(value, str)}
 
 
-def test_score(folder: Path) -> float:
-    table = folder / "results.csv"
-    return results.pooled(read_rows(table))["dsc"] if table.is_file() else float("nan")
+def test_score(run: RunFolder) -> float:
+    return results.pooled(read_rows(run.results))["dsc"] if run.results.is_file() else float("nan")
 
 
 def numbers(settings: Mapping[str, Any]) -> dict[str, float]:
-    """All settings that are numbers, lists of them one by one: loss.theta becomes θ1 to θ4."""
-    return dict(each_number(settings))
+    """The method and replicate settings that are numbers, lists of them one by one: loss.theta becomes θ1 to θ4."""
+    return dict(each_number(select(settings, Role.METHOD, Role.REPLICATE)))
 
 
 def each_number(settings: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, value in record.flat(settings):
+    for name, value in settings.items():
         if isinstance(value, int | float):  # also true and false
             yield SHORT.get(name, name), float(value)
         elif isinstance(value, list) and value and all(isinstance(one, int | float) for one in value):
@@ -200,8 +200,8 @@ def each_number(settings: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def swept(dataset: str, method: str, runs: Sequence[Outcome]) -> Sweep:
     every = sorted({name for settings, *_ in runs for name in settings})
     varying = [name for name in every if len({settings.get(name) for settings, *_ in runs}) > 1]
-    again = [word for name, word in REPEATS.items() if name in varying]
-    named = [name for name in varying if name not in REPEATS]
+    again = [word for name, word in REPLICATES.items() if name in varying]
+    named = [name for name in varying if role(name) is not Role.REPLICATE]
     names = sorted(named, key=lambda name: ("θαβηγ".find(name[0]) % 6, name))  # the paper's letters first
     together: dict[tuple[float, ...], list[tuple[float, float, bool]]] = {}
     for settings, validation, test, pruned in runs:

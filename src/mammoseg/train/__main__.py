@@ -13,32 +13,44 @@ from mammoseg.cli import command
 from mammoseg.launch import distributed
 
 if TYPE_CHECKING:
-    from mammoseg.launch.optuna_sweeper import Pruning
+    from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
 
 
-@command("train")
+def prepare_argv(argv: list[str]) -> list[str]:
+    """Expand `resume`, except in the workers of a distributed run, which get it expanded."""
+    if distributed.is_worker() or not any(arg.lstrip("+").startswith("resume=") for arg in argv):
+        return argv
+    from mammoseg.train.resume import expand_resume
+
+    return expand_resume(argv)
+
+
+@command("train", renamed={"ckpt_path": "resume"}, prepare_argv=prepare_argv)
 def main(cfg: DictConfig) -> float:
-    from mammoseg.train.run import Run, about  # heavy imports here: --help must not wait for torch
+    from mammoseg.runs.folder import RunFolder
+    from mammoseg.train.identity import run_info
+    from mammoseg.train.run import TrainingRun  # lazy: --help must not wait for torch
 
     hydra = HydraConfig.get()
-    run = Run(cfg, Path(hydra.runtime.output_dir), about(cfg, hydra.runtime.choices))
-    with run.alone():
+    folder = RunFolder(Path(hydra.runtime.output_dir))
+    run = TrainingRun(cfg, folder, run_info(cfg, hydra.runtime.choices))
+    with run.exclusive():
         if not run.finished:
-            count = distributed.processes(cfg.trainer)
-            if count > 1 and not distributed.together():
-                distributed.launch(count, hydra, run.folder)
+            world_size = distributed.requested_world_size(cfg.trainer)
+            if world_size > 1 and not distributed.is_distributed():
+                distributed.launch_workers(world_size, hydra, folder.path)
             else:
-                run.train(pruning(hydra, cfg.trial)).test()
+                run.train(pruning_callback(hydra, cfg.trial)).test()
         return run.score
 
 
-def pruning(hydra: HydraConf, trial: int | None) -> Pruning | None:
-    """Of a job of sweep=optuna; Optuna need not be installed for others."""
+def pruning_callback(hydra: HydraConf, trial: int | None) -> OptunaPruningCallback | None:
+    """The callback of a job of sweep=optuna; other runs do not need Optuna."""
     if trial is None:
         return None
-    from mammoseg.launch import optuna_sweeper as search
+    from mammoseg.launch import optuna_sweeper
 
-    return search.pruning(hydra, trial)
+    return optuna_sweeper.pruning_callback(hydra, trial)
 
 
 if __name__ == "__main__":

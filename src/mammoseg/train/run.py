@@ -1,17 +1,16 @@
-"""One run and its folder: from a composed config to checkpoints, results.csv, tables and pictures."""
+"""One training run and its folder: from a composed config to checkpoints, results, tables and figures."""
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -22,55 +21,64 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMon
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mammoseg import processes
 from mammoseg.build import build_datamodule, build_segmenter
 from mammoseg.callbacks.epoch_summary import EpochLines
 from mammoseg.callbacks.preemption import Preemption
-from mammoseg.cli import conf_dir
 from mammoseg.data.datamodule import MammogramDataModule
-from mammoseg.errors import UserError
+from mammoseg.errors import RunConflictError, UserError
+from mammoseg.files import atomic_write_text
 from mammoseg.launch import distributed
 from mammoseg.loggers.csv_history import history
 from mammoseg.loggers.tensorboard import TensorBoardReport
 from mammoseg.loggers.wandb import WandbReport
-from mammoseg.reports import run_figures as figures
-from mammoseg.reports import run_summary as tables
-from mammoseg.runs import checkpoint, record, results
+from mammoseg.reports import run_figures, run_summary
+from mammoseg.runs import checkpoint, results
+from mammoseg.runs.discovery import resolve_checkpoint, unfinished_twins
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.record import RunRecord, Status, load_matching_record, make_record, read_record, write_record
+from mammoseg.runs.settings import RESUMABLE
 from mammoseg.segmenter import Segmenter
+from mammoseg.train.resume import remember_overrides, resume_command
 
 if TYPE_CHECKING:
-    from mammoseg.launch.optuna_sweeper import Pruning
+    from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
 
 log = logging.getLogger(__name__)
 
 
-class Run:
-    """Train, test and report one composed config in `folder`.
+class TrainingRun:
+    """Train, test and report one composed config.
 
-    Written there: run.json, checkpoints/best.ckpt (by validation DSC) and last.ckpt, split.csv, metrics.csv,
-    results.csv, predictions.npz, calibration.csv, summary.md, curves.png, overlays.png, and the W&B run.
-    A folder that holds the same run already, begun but not finished, is gone on with.
+    Every file of `RunFolder` is written. If the folder holds the same run, unfinished, training resumes from its last
+    checkpoint.
+
+    Args:
+        cfg: The composed configuration of `train`.
+        folder: The run folder.
+        run_info: Identity of the run, see `train.identity.run_info`.
     """
 
-    def __init__(self, cfg: DictConfig, folder: Path, about: dict[str, Any]) -> None:
+    def __init__(self, cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) -> None:
         self.cfg = cfg
         self.folder = folder
-        self.about = about
-        self.record = record.describe(cfg, about)
-        self.earlier: dict[str, Any] | None = None
-        self.began = time.monotonic()
+        self.run_info = run_info
+        self.init_checkpoint = None if cfg.init_from is None else resolve_checkpoint(cfg.init_from, "init_from")
+        self.record = make_record(cfg, run_info, self._init_digest())
+        self.previous: RunRecord | None = None
+        self.start_time = time.monotonic()
+        self.initial_global_step = 0
         quiet()
         self.report: WandbReport | TensorBoardReport = instantiate(cfg.logger)(
-            folder=folder, about=about, settings=checkpoint.portable(cfg)
+            folder=folder.path, about=run_info, settings=self.record.settings
         )
-        self.begins_at = 0  # the training step
         self.history: CSVLogger | None = None
-        always: dict[str, Any] = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
-        self.best = ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", **always)
-        # Not save_last: that writes only when a new best one is written.
-        self.last = ModelCheckpoint(filename="last", **always)
+        common: dict[str, Any] = {"dirpath": folder.best_checkpoint.parent, "enable_version_counter": False}
+        self.best = ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", **common)
+        # Not save_last: that is written only together with a new best one.
+        self.last = ModelCheckpoint(filename="last", **common)
 
     @cached_property
     def datamodule(self) -> MammogramDataModule:
@@ -80,54 +88,131 @@ class Run:
     def segmenter(self) -> Segmenter:
         return build_segmenter(self.cfg)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Work in the folder while no other process does, and close what is open at the end.
+    def _init_digest(self) -> str | None:
+        """Digest of the weights that training starts from; a resumed run no longer needs the file."""
+        if self.init_checkpoint is None:
+            return None
+        if self.init_checkpoint.is_file():
+            return checkpoint.file_digest(self.init_checkpoint)
+        stored = read_record(self.folder)
+        if stored is None or stored.settings.get("init_from") is None:
+            raise UserError(f"init_from={self.cfg.init_from}: no such checkpoint; give a checkpoint or a run folder")
+        return str(stored.settings["init_from"])
 
-        A job whose sweep was killed may still be at work when the sweep is started again.
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock of the run folder; on exit record the status and close the experiment logger.
+
+        A job whose sweep was killed may still be running when the sweep is started again.
         """
-        said = f"{self.about['run']}: another process is at work on this run; waiting for it"
-        # Of several ranks it is the launcher, or the first, that holds the lock.
-        free = distributed.launched() or distributed.rank() > 0
-        with nullcontext() if free else processes.alone(self.folder / ".lock", said):
-            self.earlier = record.earlier(self.folder, self.record)
+        message = f"{self.run_info['run']}: another process is working on this run; waiting for it"
+        # The launcher, or rank 0, holds the lock for all workers.
+        held = distributed.is_worker() or distributed.rank() > 0
+        with nullcontext() if held else processes.alone(self.folder.lock, message):
+            self._load_previous()
             try:
                 yield
+            except (KeyboardInterrupt, SystemExit):
+                self._update_status(Status.STOPPED)
+                raise
+            except Exception:
+                self._update_status(Status.FAILED)
+                raise
             finally:
-                # W&B must be closed between the jobs of a sweep, or the next job lands in this one's run.
+                # W&B must be closed between the jobs of a sweep, or the next job would log to this one's run.
                 self.report.finish()
 
-    def train(self, pruning: Pruning | None = None) -> Run:
-        """`pruning`: stops a trial of a search that lags behind the others."""
+    def _load_previous(self) -> None:
+        resuming = self.cfg.resume is not None
+        allowed = RESUMABLE if resuming else ()
+        try:
+            self.previous = load_matching_record(self.folder, self.record, allowed, same_root=not resuming)
+        except RunConflictError as error:
+            if not resuming:
+                raise
+            raise UserError(
+                f"resume: {error.key} is {error.previous} in this run, got {error.current}; a resumed run keeps its "
+                "settings, except for compute settings and epochs"
+            ) from error
+        if (stored := read_record(self.folder)) is not None:
+            self.record = replace(self.record, job=stored.job, started=stored.started or self.record.started)
+        if self.previous is None:
+            self._report_unfinished()
+
+    def _report_unfinished(self) -> None:
+        """A run that was killed has a folder of its own date, which this command does not continue by itself."""
+        if distributed.rank() == 0 and not distributed.is_worker():
+            for twin in unfinished_twins(self.folder, self.record)[:1]:
+                log.warning("an unfinished run has the same settings; to resume it: %s", resume_command(twin))
+
+    def _update_status(self, status: Status) -> None:
+        """Record how the run ended, unless it had not begun."""
+        stored = read_record(self.folder)
+        begun = stored is not None and not stored.is_complete and stored.settings == self.record.settings
+        if distributed.rank() == 0 and stored is not None and begun:
+            write_record(self.folder, replace(stored, status=status))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the folder holds the results of this run already, so that it need not run again."""
+        if self.previous is None or not self.previous.is_complete:
+            return False
+        if self.cfg.resume is not None and self.cfg.trainer.max_epochs != self._previous_epochs():
+            return False
+        log.info("%s: finished before, nothing to do; its results are in %s", self.run_info["run"], self.folder.path)
+        return True
+
+    def _previous_epochs(self) -> int | None:
+        assert self.previous is not None
+        epochs = self.previous.settings["trainer"]["max_epochs"]
+        return None if epochs is None else int(epochs)
+
+    @property
+    def score(self) -> float:
+        """The validation DSC of the best checkpoint: what a sweep maximises."""
+        if self.best.best_model_score is not None:
+            return float(self.best.best_model_score)
+        stored = read_record(self.folder)  # of the finished run, or written by the workers of this one
+        assert stored is not None
+        assert stored.score is not None
+        return float(stored.score)
+
+    def train(self, pruning: OptunaPruningCallback | None = None) -> TrainingRun:
+        """Fit the network.
+
+        Args:
+            pruning: Stops a trial of a search whose validation DSC lags behind that of the others.
+        """
         lightning.seed_everything(self.cfg.seed, workers=True, verbose=False)
-        resumed = self.resume_from()
+        ckpt_path = self.resume_checkpoint()
         # Before any output: a wrong folder, split or theta ends here, with nothing half-written.
         self.datamodule.setup()
+        if self.init_checkpoint is not None and ckpt_path is None:
+            checkpoint.load_weights_into(self.segmenter.net, self.init_checkpoint)
         self.segmenter.criterion.fit(self.datamodule.train_ratios())
-        self.write_beginnings()
+        self.write_initial_files()
         trainer = self.trainer([pruning] if pruning else [])
         try:
-            trainer.fit(self.segmenter, datamodule=self.datamodule, ckpt_path=resumed, weights_only=True)
+            trainer.fit(self.segmenter, datamodule=self.datamodule, ckpt_path=ckpt_path, weights_only=True)
         except SystemExit as ended:
             # Lightning turns Ctrl-C into exit(1).
             if isinstance(ended.__context__, KeyboardInterrupt):
-                last = self.folder / "checkpoints" / "last.ckpt"
-                raise KeyboardInterrupt(f"; go on with ckpt_path={last}" if last.is_file() else "") from ended
+                raise KeyboardInterrupt(f"; to resume: {resume_command(self.folder)}") from ended
             raise
         except MisconfigurationException as error:
             raise UserError(f"trainer: {error}") from error
         if pruning and pruning.epoch is not None:
-            self.record.update(pruned=pruning.epoch, score=self.score)
+            self.record = replace(self.record, status=Status.PRUNED, pruned=pruning.epoch, score=self.score)
             if trainer.is_global_zero:
-                record.write(self.folder, self.record)
+                write_record(self.folder, self.record)
         return self
 
-    def test(self) -> Run:
-        """Test the best checkpoint, unless training was pruned; the rest is for the process that writes."""
-        if "pruned" in self.record:
+    def test(self) -> TrainingRun:
+        """Test the best checkpoint, unless training was pruned, and write the reports."""
+        if self.record.status is Status.PRUNED:
             return self
         if not self.best.best_model_path:
-            raise UserError("no epoch was finished, so there is nothing to test; raise trainer.max_epochs")
+            raise UserError("no epoch was finished, so there is nothing to test; increase epochs")
         trainer = self.trainer()
         trainer.test(
             self.segmenter,
@@ -137,55 +222,24 @@ class Run:
             verbose=False,
         )
         if trainer.is_global_zero:
-            self.publish()
+            self.write_reports()
         return self
-
-    def publish(self) -> None:
-        """Tables and pictures of what results.csv holds; with the score in run.json the run is finished."""
-        rows = results.read(self.folder / "results.csv")
-        (self.folder / "summary.md").write_text(tables.markdown(rows))
-        figures.curves(self.folder / "metrics.csv", self.folder / "curves.png")
-        shown = figures.examples(rows, self.datamodule, self.segmenter)
-        figures.overlays(shown, self.folder / "overlays.png")
-        self.report.images(shown)
-        tables.show(rows, self.folder)
-        # The minutes of a run that was stopped in between are not known.
-        minutes = None if self.earlier else (time.monotonic() - self.began) / 60
-        parameters = sum(value.numel() for value in self.segmenter.net.parameters())
-        record.write(self.folder, {**self.record, "score": self.score, "parameters": parameters, "minutes": minutes})
-
-    @property
-    def finished(self) -> bool:
-        """Whether the folder holds the results of this very run already, so that it need not run again."""
-        done = self.earlier is not None and "score" in self.earlier
-        if done:
-            log.info("%s: finished before, nothing to do; its results are in %s", self.about["run"], self.folder)
-        return done
-
-    @property
-    def score(self) -> float:
-        """The validation DSC of the kept checkpoint: what a sweep maximises."""
-        if self.best.best_model_score is not None:
-            return float(self.best.best_model_score)
-        finished = record.read(self.folder)  # earlier, or by the ranks of this run
-        assert finished is not None
-        return float(finished["score"])
 
     def trainer(self, more: Sequence[Callback] = ()) -> lightning.Trainer:
         callbacks: list[Callback] = [
             *more,
             self.best,
             self.last,
-            Preemption(self.folder / "checkpoints" / "last.ckpt"),
-            checkpoint.Carry(self.folder, checkpoint.portable(self.cfg), self.about),
-            results.ResultsWriter(self.folder / "results.csv", self.about),
+            Preemption(self.folder.last_checkpoint),
+            checkpoint.Carry(self.folder.path, self.record.settings, self.run_info),
+            results.ResultsWriter(self.folder.results, self.run_info),
             EpochLines(),
             LearningRateMonitor(),
         ]
         if self.cfg.patience is not None:
             callbacks.append(EarlyStopping("val/dsc", mode="max", patience=self.cfg.patience))
         several: dict[str, Any] = {}
-        if distributed.together():
+        if distributed.is_distributed():
             several["sync_batchnorm"] = self.cfg.trainer.get("sync_batchnorm", True) and torch.cuda.is_available()
             several["use_distributed_sampler"] = False
         bar = self.cfg.trainer.enable_progress_bar and sys.stdout.isatty()
@@ -193,7 +247,7 @@ class Run:
             # Partial: OmegaConf would look into every argument, and Lightning's empty logger cannot be looked into.
             return instantiate(self.cfg.trainer, _partial_=True)(
                 callbacks=callbacks,
-                plugins=[checkpoint.WholeFiles(), distributed.environment()],
+                plugins=[checkpoint.WholeFiles(), distributed.cluster_environment()],
                 logger=self.loggers(),
                 enable_progress_bar=bar,
                 **several,
@@ -201,53 +255,68 @@ class Run:
         except InstantiationException as error:
             if not isinstance(error.__cause__, ValueError | TypeError | MisconfigurationException):
                 raise
-            raise UserError(f"trainer: {error.__cause__}; mend the trainer.* settings") from error
+            raise UserError(f"trainer: {error.__cause__}; check the trainer.* settings") from error
         except (ValueError, TypeError, MisconfigurationException) as error:
-            raise UserError(f"trainer: {error}; mend the trainer.* settings") from error
+            raise UserError(f"trainer: {error}; check the trainer.* settings") from error
 
     def loggers(self) -> list[Logger]:
         """Made once, since training and testing share them; only the process that writes has any."""
         if distributed.rank() > 0:
             return [DummyLogger()]
         if self.history is None:
-            self.history = history(self.folder, self.begins_at)
+            self.history = history(self.folder.path, self.initial_global_step)
         return [self.history, *self.report.loggers()]
 
-    def resume_from(self) -> str | None:
-        """The checkpoint to go on from; the best one so far, which must lie beside it, comes along."""
-        path = self.folder / "checkpoints" / "last.ckpt"
-        if self.earlier is not None and path.is_file():
-            log.info("%s: goes on where it stopped", self.about["run"])
-        elif self.cfg.ckpt_path is not None:
-            path = Path(self.cfg.ckpt_path).expanduser()
-        else:
-            return None
-        loaded = checkpoint.read(path, trust=None)  # rebuilt from what the user said now
-        self.begins_at = loaded["global_step"]
-        before, now = loaded[checkpoint.KEY]["config"], checkpoint.portable(self.cfg)
-        for section in ("model", "loss", "dataset", "split"):
-            if before[section] != now[section]:
-                raise UserError(
-                    f"{path}: it was trained with other {section} settings than this run has; go on with the same "
-                    f"ones, which stand in .hydra/overrides.yaml of its run folder"
-                )
-        if not any(callback.get("best_model_score") for callback in loaded["callbacks"].values()):
-            return str(path)  # stopped in its first epoch
-        best = path.with_name("best.ckpt")
-        if not best.is_file():
-            raise UserError(f"{best}: not there, but the best checkpoint so far must lie beside the last one")
-        mine = self.folder / "checkpoints" / "best.ckpt"
-        if distributed.rank() == 0 and best.resolve() != mine.resolve():
-            mine.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(best, mine)
-        return str(path)
-
-    def write_beginnings(self) -> None:
+    def write_initial_files(self) -> None:
+        """Write the split, the record, and what the next `resume` needs."""
         if distributed.rank() > 0:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.datamodule.split.write(self.folder / "split.csv", self.datamodule.store.cases)
-        record.write(self.folder, self.record)
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        self.datamodule.split.write(self.folder.split, self.datamodule.store.cases)
+        self.folder.write_data_paths(self.cfg.dataset)
+        if self.cfg.resume is not None:
+            remember_overrides(self.folder)
+        write_record(self.folder, self.record)
+
+    def write_reports(self) -> None:
+        """Write tables and figures of results.csv; with the score in run.json the run is finished."""
+        rows = results.read(self.folder.results)
+        atomic_write_text(self.folder.summary, run_summary.markdown(rows))
+        run_figures.curves(self.folder.metrics, self.folder.curves)
+        examples = run_figures.examples(rows, self.datamodule, self.segmenter)
+        run_figures.overlays(examples, self.folder.overlays)
+        self.report.images(examples)
+        run_summary.show(rows, self.folder.path)
+        # How long a run that was interrupted took is not known.
+        minutes = None if self.previous else (time.monotonic() - self.start_time) / 60
+        parameters = sum(value.numel() for value in self.segmenter.net.parameters())
+        done = replace(
+            self.record, status=Status.FINISHED, score=self.score, parameters=parameters, minutes=minutes, error=None
+        )
+        write_record(self.folder, done)
+
+    def resume_checkpoint(self) -> str | None:
+        """Path of the checkpoint to resume from, None to start from the beginning.
+
+        Raises:
+            UserError: If the checkpoint was trained for more epochs than are asked for.
+        """
+        path = self.folder.last_checkpoint
+        if self.previous is None or not path.is_file():
+            return None
+        loaded = checkpoint.read(path, trusted_modules=None)  # nothing is built from its config
+        self.initial_global_step = loaded["global_step"]
+        trained, epochs = _epochs_trained(loaded), self.cfg.trainer.max_epochs
+        if epochs is not None and epochs != -1 and epochs < trained:
+            raise UserError(f"resume: epochs must be at least {trained}, the epochs already trained, got {epochs}")
+        log.info("%s: resumes after step %d", self.run_info["run"], self.initial_global_step)
+        return str(path)
+
+
+def _epochs_trained(loaded: dict[str, Any]) -> int:
+    """The epochs that a checkpoint of Lightning has seen, counting a begun one."""
+    progress = loaded["loops"]["fit_loop"]["epoch_progress"]["current"]
+    return int(progress["ready"])
 
 
 def quiet() -> None:
@@ -264,29 +333,3 @@ def quiet() -> None:
     # What several processes log at the end of an epoch comes out of metrics that are the same in all of them.
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*when logging on epoch level in distributed setting")
     torch.set_float32_matmul_precision("high")
-
-
-def about(cfg: DictConfig, choices: Any) -> dict[str, Any]:
-    """What tells one run from another, as it stands in results.csv and on W&B."""
-    fold = OmegaConf.select(cfg, "split.fold", default="")
-    method = method_of(choices.model, choices.loss)
-    run = "-".join([cfg.dataset.name, method, *([f"fold{fold}"] if fold != "" else []), f"seed{cfg.seed}"])
-    return {
-        "run": run,
-        "experiment": choices.get("experiment") or "",
-        "dataset": cfg.dataset.name,
-        "method": method,
-        "model": choices.model,
-        "loss": choices.loss,
-        "fold": fold,
-        "seed": cfg.seed,
-    }
-
-
-def method_of(model: str, loss: str) -> str:
-    """The name in conf/method of a network with a loss, which is its row's in the paper's tables."""
-    for path in sorted((conf_dir() / "method").glob("*.yaml")):
-        chosen = {key: value for entry in OmegaConf.load(path).defaults for key, value in entry.items()}
-        if chosen == {"override /model": model, "override /loss": loss}:
-            return path.stem
-    return f"{model}-{loss}"

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from mammoseg.cli import command
 
 
-@command("view")
+@command("view", renamed={"out": "output", "store": "dataset.store"})
 def main(cfg: DictConfig) -> None:
     from mammoseg.view.view import publish  # heavy imports here: --help must not wait for torch
 

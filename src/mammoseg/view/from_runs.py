@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from mammoseg.data.store import Store
 from mammoseg.errors import UserError
-from mammoseg.runs.discovery import TestedRun, find
+from mammoseg.runs.discovery import RunResults, find_runs
 from mammoseg.runs.results import PREDICTIONS, read_predictions
-from mammoseg.runs.stores import find_store, said_by
+from mammoseg.runs.stores import find_store
 from mammoseg.view.items import Item
 
 log = logging.getLogger(__name__)
@@ -30,24 +30,24 @@ def look(folders: Sequence[Path], place: Path | None) -> list[RunView]:
     `place`: folder of the prepared images; None looks where the runs say.
     Raises UserError where no run is left, or where the prepared images of one are not found.
     """
-    runs = find(folders)
+    runs = find_runs(folders)
     kept = []
     for run in runs:
-        if (run.folder / PREDICTIONS).is_file():
+        if run.folder.predictions.is_file():
             kept.append(run)
         else:
-            log.warning("%s left out: it has no %s; test it again with mammoseg.evaluate", run.folder, PREDICTIONS)
+            log.warning("%s left out: it has no %s; test it again with mammoseg.evaluate", run.folder.path, PREDICTIONS)
     if not kept:
         raise UserError(f"runs={', '.join(map(str, folders))}: no run there kept its {PREDICTIONS}; test one again")
     labels = labelled(kept, folders)
     return [RunView(run, label, store_of(run, place)) for run, label in zip(kept, labels, strict=True)]
 
 
-def labelled(runs: Sequence[TestedRun], folders: Sequence[Path]) -> list[str]:
+def labelled(runs: Sequence[RunResults], folders: Sequence[Path]) -> list[str]:
     """Each run's name; with its place below `folders` where two share one, and never a path above them."""
     names = [str(run.rows[0]["run"]) for run in runs]
     return [
-        f"{name} ({below(run.folder, folders)})" if names.count(name) > 1 else name
+        f"{name} ({below(run.folder.path, folders)})" if names.count(name) > 1 else name
         for name, run in zip(names, runs, strict=True)
     ]
 
@@ -57,14 +57,13 @@ def below(folder: Path, folders: Sequence[Path]) -> str:
     return folder.relative_to(top).as_posix() if folder != top else folder.resolve().name
 
 
-def store_of(run: TestedRun, place: Path | None) -> Store:
-    said = said_by(run.folder) if place is None else place
-    store = None if said is None else find_store([said], run.dataset, run.rows)
+def store_of(run: RunResults, place: Path | None) -> Store:
+    folder = run.folder.data_paths().store if place is None else place
+    store = find_store([folder], run.dataset, run.rows)
     if store is None:
-        where = "where it was trained from" if said is None else f"below {said}"
         raise UserError(
-            f"{run.folder}: the prepared images it was tested on are not {where}; say where they are with "
-            "store=<folder>, or prepare them again with mammoseg.prepare"
+            f"{run.folder.path}: the prepared images it was tested on are not in {folder}; set dataset.store=<folder>, "
+            "or prepare them again with mammoseg.prepare"
         )
     return store
 
@@ -72,15 +71,15 @@ def store_of(run: TestedRun, place: Path | None) -> Store:
 class RunView:
     """The test images of one run, as the network saw them."""
 
-    def __init__(self, run: TestedRun, label: str, store: Store) -> None:
-        self.folder = run.folder
+    def __init__(self, run: RunResults, label: str, store: Store) -> None:
+        self.folder = run.folder.path
         self.label = label
         self.store = store
         self.rows = run.rows
-        self.predictions = read_predictions(run.folder / PREDICTIONS)
+        self.predictions = read_predictions(run.folder.predictions)
         if missing := {str(row["case"]) for row in run.rows} - set(self.predictions.cases):
             raise UserError(
-                f"{run.folder / PREDICTIONS}: lacks {len(missing)} images of results.csv, such as {min(missing)}; "
+                f"{run.folder.predictions}: lacks {len(missing)} images of results.csv, such as {min(missing)}; "
                 "test the run again with mammoseg.evaluate"
             )
         self.threshold = self.predictions.threshold

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import ListConfig
 
 from mammoseg.errors import UserError
+from mammoseg.runs.discovery import expand_latest
 from mammoseg.view.from_predictions import PredictedView
 from mammoseg.view.from_runs import look
 from mammoseg.view.items import View
@@ -28,12 +29,12 @@ def publish(cfg: Any) -> Path:
     views: Sequence[View]
     if cfg.runs is not None:
         named = cfg.runs if isinstance(cfg.runs, ListConfig) else [cfg.runs]
-        folders = [Path(str(folder)).expanduser() for folder in named]
-        views = look(folders, optional(cfg.store))
+        folders = expand_latest([Path(str(folder)).expanduser() for folder in named])
+        views = look(folders, optional(cfg.dataset.store))
     else:
         folders = [Path(str(cfg.predictions)).expanduser()]
         views = [PredictedView(folders[0], optional(cfg.input))]
-    return write(views, optional(cfg.out) or folders[0] / "viewer")
+    return write(views, optional(cfg.output) or folders[0] / "viewer")
 
 
 def optional(path: str | None) -> Path | None:

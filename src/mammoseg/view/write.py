@@ -36,7 +36,7 @@ def write(views: Sequence[View], folder: Path) -> Path:
     Raises UserError if `folder` holds something else.
     """
     if folder.exists() and not is_viewer(folder):
-        raise UserError(f"{folder}: is there already and no viewer; choose another folder with out=<folder>")
+        raise UserError(f"{folder}: is there already and no viewer; choose another folder with output=<folder>")
     scratch = folder.with_name(f".unfinished-{folder.name}-{os.getpid()}")
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / "data").mkdir(parents=True)

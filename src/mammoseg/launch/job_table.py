@@ -1,0 +1,101 @@
+"""The table of a sweep's jobs, from their records: in the terminal and as jobs.csv."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mammoseg.files import atomic_write
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.record import RunRecord, Status, read_record
+
+NOT_FINISHED = "did not finish: killed, out of memory or time, or still running"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep, as its record describes it."""
+
+    folder: Path
+    record: RunRecord
+
+    @property
+    def number(self) -> int:
+        assert self.record.job is not None
+        return int(self.record.job["number"])
+
+    @property
+    def overrides(self) -> list[str]:
+        assert self.record.job is not None
+        return list(self.record.job["overrides"])
+
+    @property
+    def seconds(self) -> float:
+        assert self.record.job is not None
+        return float(self.record.job["seconds"])
+
+    @property
+    def failed(self) -> bool:
+        return not self.record.is_complete
+
+    @property
+    def error(self) -> str:
+        """Why it failed; empty if it did not."""
+        if not self.failed:
+            return ""
+        return self.record.error or ("stopped" if self.record.status is Status.STOPPED else NOT_FINISHED)
+
+    @property
+    def sort_key(self) -> tuple[bool, float, int]:
+        """Best first, failures last, otherwise in the order of the sweep."""
+        return self.failed, -(self.record.score or 0.0), self.number
+
+
+def find_jobs(folder: Path, since: float = 0.0) -> list[Job]:
+    """The jobs below `folder`, best first, whose records are not older than `since`, in seconds of `time.time()`."""
+    recent = [path for path in folder.rglob(RunFolder.record.name) if path.stat().st_mtime >= since]
+    records = [(path.parent, read_record(RunFolder(path.parent))) for path in recent]
+    jobs = [Job(parent, record) for parent, record in records if record is not None and record.job is not None]
+    return sorted(jobs, key=lambda job: job.sort_key)
+
+
+def varying_overrides(jobs: Sequence[Job]) -> list[dict[str, str]]:
+    """The overrides in which the jobs differ, one dict for each job."""
+    given = [dict(override.partition("=")[::2] for override in job.overrides) for job in jobs]
+    names = dict.fromkeys(name for one in given for name in one if name != "trial")  # that is the job's number
+    varying = [name for name in names if len({one.get(name) for one in given}) > 1]
+    return [{name: one.get(name, "") for name in varying} for one in given]
+
+
+def print_table(jobs: Sequence[Job], folder: Path) -> None:
+    """Print the jobs of the sweep in `folder`."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{len(jobs)} jobs, {sum(job.failed for job in jobs)} failed")
+    for heading in ("job", "validation DSC", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("settings", ratio=3)
+    table.add_column("note", ratio=2)
+    for job, setting in zip(jobs, varying_overrides(jobs), strict=True):
+        score = "–" if job.record.score is None else f"{job.record.score:.4f}"
+        settings = " ".join(f"{name}={value}" for name, value in setting.items())
+        note = job.error or (f"pruned after epoch {job.record.pruned}" if job.record.pruned else "")
+        table.add_row(str(job.number), score, f"{job.seconds:.0f}", settings, note)
+    console = Console()
+    console.print(table)
+    console.print(f"written to {folder}; the log of each job is in its folder", soft_wrap=True)
+
+
+def write_table(jobs: Sequence[Job], path: Path) -> None:
+    """Write the jobs to `path` as CSV, their folders relative to it."""
+    settings = varying_overrides(jobs)
+    with atomic_write(path) as lines:
+        table = csv.writer(lines, lineterminator="\n")
+        table.writerow(("job", "folder", *settings[0], "score", "seconds", "pruned", "error"))
+        for job, setting in zip(jobs, settings, strict=True):
+            folder = job.folder.relative_to(path.parent)
+            ended = (job.record.score, round(job.seconds, 1), job.record.pruned, job.error)
+            table.writerow((job.number, folder, *setting.values(), *ended))

@@ -1,0 +1,155 @@
+"""A run folder: every file of a run, and where the data of the run are.
+
+This module is the only description of the layout; `python -m mammoseg.train` writes it, the other commands read it, and
+the table in the documentation is generated from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+from omegaconf import DictConfig, OmegaConf
+
+from mammoseg.errors import UserError
+from mammoseg.files import atomic_write
+
+DEFAULT_STORE = "data/prepared"
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A file of a run folder: its path relative to the folder, and what it holds."""
+
+    name: str
+    meaning: str
+
+    @overload
+    def __get__(self, run: None, owner: type) -> RunFile: ...
+    @overload
+    def __get__(self, run: RunFolder, owner: type) -> Path: ...
+    def __get__(self, run: RunFolder | None, owner: type) -> RunFile | Path:
+        return self if run is None else run.path / self.name
+
+
+@dataclass(frozen=True)
+class DataPaths:
+    """Where the data of a run are on this machine; all paths are absolute.
+
+    Args:
+        root: The dataset's folder, None if it is not known.
+        store: The folder of the prepared images.
+        tables: The folder of CBIS-DDSM's tables, if it is not below `root`.
+    """
+
+    root: Path | None
+    store: Path
+    tables: Path | None = None
+
+    def apply(self, dataset: DictConfig) -> None:
+        """Set the private settings of the configuration `dataset`, which checkpoints do not carry."""
+        dataset.root = None if self.root is None else str(self.root)
+        dataset.store = str(self.store)
+        if "tables" in dataset.reader:
+            dataset.reader.tables = None if self.tables is None else str(self.tables)
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Each file is an attribute: on an instance its path, on the class a `RunFile` with name and meaning.
+    """
+
+    results = RunFile("results.csv", "one row per test image with its counts of true and false pixels")
+    summary = RunFile("summary.md", "the metrics: pooled, mean over images, and by density")
+    best_checkpoint = RunFile("checkpoints/best.ckpt", "the checkpoint with the highest validation DSC")
+    last_checkpoint = RunFile("checkpoints/last.ckpt", "the state after the last epoch; `resume` starts here")
+    metrics = RunFile("metrics.csv", "the values logged in each epoch")
+    predictions = RunFile("predictions.npz", "predicted masks and probabilities of the test images")
+    calibration = RunFile("calibration.csv", "predicted probabilities and observed frequencies, in ten bins")
+    overlays = RunFile("overlays.png", "an example of each density with ground truth, prediction and heat map")
+    curves = RunFile("curves.png", "loss and validation metrics by epoch")
+    split = RunFile("split.csv", "the part (train, val, test) of each image")
+    record = RunFile("run.json", "status, settings and library versions")
+    log = RunFile("train.log", "the log of the run")
+    hydra = RunFile(".hydra", "the command line and the paths of this machine; not for sharing")
+    lock = RunFile(".lock", "held by the process that works on the run")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @classmethod
+    def files(cls) -> list[RunFile]:
+        """All files of a run folder, in the order of the documentation."""
+        return [value for value in vars(cls).values() if isinstance(value, RunFile)]
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Path) -> RunFolder:
+        """The run folder that contains `checkpoint`, whose folder is checkpoints/."""
+        return cls(checkpoint.absolute().parent.parent)
+
+    @property
+    def launch_dir(self) -> Path | None:
+        """The working directory the run was started in, None if it is not known."""
+        stored = _load(self.hydra / "hydra.yaml")
+        cwd = OmegaConf.select(stored, "hydra.runtime.cwd")
+        return None if cwd is None else Path(cwd)
+
+    def data_paths(self) -> DataPaths:
+        """Where the data of this run are, whatever the current working directory.
+
+        The folder may also be one that `evaluate` wrote.
+        """
+        stored: Mapping[Any, Any] = _load(self.hydra / "data.yaml") or self._data_paths_of_config()
+        root, tables = stored.get("root"), stored.get("tables")
+        return DataPaths(
+            root=None if root is None else Path(root),
+            store=Path(stored.get("store") or Path(DEFAULT_STORE).absolute()),
+            tables=None if tables is None else Path(tables),
+        )
+
+    def write_data_paths(self, dataset: Mapping[str, Any] | DictConfig) -> None:
+        """Remember where the data are: the settings root, store and reader.tables of `dataset`."""
+        reader = dataset.get("reader") or {}
+        found = {"root": dataset.get("root"), "store": dataset.get("store"), "tables": reader.get("tables")}
+        plain = {name: None if value is None else str(_absolute(value)) for name, value in found.items()}
+        with atomic_write(self.hydra / "data.yaml") as file:
+            file.write(OmegaConf.to_yaml(OmegaConf.create(plain)))
+
+    def _data_paths_of_config(self) -> Mapping[str, Any]:
+        """The same for runs of version 0.1, which stored the composed configuration only."""
+        config, start = _load(self.hydra / "config.yaml"), self.launch_dir
+        if start is None:
+            return {}
+        if (checkpoint := OmegaConf.select(config, "ckpt")) is not None:  # written by `evaluate`
+            paths = RunFolder.of_checkpoint(start / Path(str(checkpoint)).expanduser()).data_paths()
+            known = {"root": paths.root, "store": paths.store, "tables": paths.tables}
+            given = {"root": config.get("root"), "store": config.get("store")}
+        else:
+            known = {"store": Path(DEFAULT_STORE)}
+            given = {name: OmegaConf.select(config, f"dataset.{name}") for name in ("root", "store")}
+            given["tables"] = OmegaConf.select(config, "dataset.reader.tables")
+        found = {**known, **{name: value for name, value in given.items() if value is not None}}
+        return {name: None if value is None else _absolute(value, start) for name, value in found.items()}
+
+
+def _absolute(path: Any, start: Path | None = None) -> Path:
+    return (start or Path.cwd()) / Path(str(path)).expanduser()
+
+
+def _load(path: Path) -> DictConfig:
+    """The YAML mapping at `path`, empty if there is no such file."""
+    if not path.is_file():
+        return OmegaConf.create()
+    try:
+        loaded = OmegaConf.load(path)
+    except Exception as error:  # OmegaConf and PyYAML have many types for a damaged file
+        raise UserError(f"{path}: cannot be read ({type(error).__name__}); restore it, or train again") from error
+    if not isinstance(loaded, DictConfig):
+        raise UserError(f"{path}: must hold a mapping, got {type(loaded).__name__}; restore it, or train again")
+    return loaded

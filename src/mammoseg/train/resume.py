@@ -1,0 +1,131 @@
+"""`resume=`: the command line that continues a run with its own settings, in its own folder.
+
+Hydra creates the run folder before the command starts, so `resume` is expanded before Hydra sees the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from mammoseg.errors import UserError
+from mammoseg.files import atomic_write_text
+from mammoseg.launch.overrides import quote
+from mammoseg.runs.discovery import LATEST, latest_run
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.record import read_record
+
+DATA_PATHS = ("dataset.root", "dataset.store", "dataset.reader.tables")
+
+
+def expand_resume(argv: Sequence[str]) -> list[str]:
+    """The arguments of `train` with `resume=<run>` replaced by the settings of that run and its folder.
+
+    Args:
+        argv: The arguments as typed, without the program's name. Settings besides `resume` are kept and win.
+
+    Raises:
+        UserError: If there is no such run, or its settings are not stored with it.
+    """
+    values = [value for arg in argv if (value := _value(arg, "resume")) is not None]
+    if not values or values[-1] in ("", "null"):
+        return list(argv)
+    if any(arg in ("-m", "--multirun") for arg in argv):
+        raise UserError("resume continues a single run and cannot be swept; run the command of the sweep again instead")
+    run = find_run(values[-1])
+    stored = _load(run.hydra / "hydra.yaml")
+    options = [arg for arg in argv if arg.startswith("-")]
+    given = [arg for arg in argv if not arg.startswith("-") and _value(arg, "resume") is None]
+    return [
+        *options,
+        *("--config-name", str(stored.hydra.job.config_name)),
+        *(part for path in _config_dirs(stored) for part in ("--config-dir", path)),
+        *stored_overrides(run),
+        *_data_overrides(run),
+        *given,
+        *stored.hydra.overrides.hydra,
+        *("hydra.mode=RUN", f"hydra.run.dir={quote(run.path)}", "hydra.output_subdir=null"),
+        f"resume={quote(run.path)}",
+    ]
+
+
+def _value(arg: str, key: str) -> str | None:
+    """The value of the override `arg` if it sets `key`, without quotes."""
+    name, equals, value = arg.lstrip("+").partition("=")
+    return value.strip("'\"") if equals and name == key else None
+
+
+def find_run(reference: str) -> RunFolder:
+    """The run that `resume` names: a run folder, its last checkpoint, or "latest".
+
+    Raises:
+        UserError: If it is none of these.
+    """
+    if reference == LATEST:
+        return latest_run(finished=False)
+    path = Path(reference).expanduser().absolute()
+    if not path.exists():
+        raise UserError(f"resume={reference}: no such run folder or checkpoint; give the folder of a run, or latest")
+    run = RunFolder(path) if path.is_dir() else RunFolder.of_checkpoint(path)
+    if path.is_file() and path != run.last_checkpoint:
+        raise UserError(
+            f"resume={reference}: a run is resumed from its {RunFolder.last_checkpoint.name}, got {path.name}; use "
+            "init_from to start a new run from other weights"
+        )
+    record = read_record(run)
+    if record is None or not record.settings:
+        raise UserError(
+            f"resume={reference}: not a run folder, it has no {RunFolder.record.name} with the settings of a run; use "
+            "init_from to start a new run from the weights of a checkpoint"
+        )
+    return run
+
+
+def _load(path: Path) -> DictConfig:
+    if not path.is_file():
+        raise UserError(f"{path}: missing, so the run's settings are not known; run its command again instead")
+    loaded = OmegaConf.load(path)
+    assert isinstance(loaded, DictConfig)
+    return loaded
+
+
+def _config_dirs(stored: DictConfig) -> list[str]:
+    return [source.path for source in stored.hydra.runtime.config_sources if source.provider == "command-line"]
+
+
+def stored_overrides(run: RunFolder) -> list[str]:
+    """The overrides that the run was started with."""
+    path = run.hydra / "overrides.yaml"
+    overrides: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else []
+    return [override for override in overrides if _value(override, "ckpt_path") is None]
+
+
+def _data_overrides(run: RunFolder) -> list[str]:
+    """Absolute paths of the data: the ones of the command line were relative to the folder it was typed in."""
+    paths = run.data_paths()
+    found = dict(zip(DATA_PATHS, (paths.root, paths.store, paths.tables), strict=True))
+    return [f"{key}={quote(path)}" for key, path in found.items() if path is not None]
+
+
+def remember_overrides(run: RunFolder) -> None:
+    """Store the overrides of this process with the run, for the next time it is resumed."""
+    overrides = [
+        override
+        for override in HydraConfig.get().overrides.task
+        if _value(override, "resume") is None and not any(_value(override, key) is not None for key in DATA_PATHS)
+    ]
+    atomic_write_text(run.hydra / "overrides.yaml", OmegaConf.to_yaml(list(dict.fromkeys(overrides))))
+
+
+def resume_command(run: RunFolder) -> str:
+    """The command that resumes `run`, to be typed in the current working directory."""
+    path = run.path.absolute()
+    relative = Path(os.path.relpath(path))
+    shown = path if ".." in relative.parts else relative
+    return f"python -m mammoseg.train {shlex.quote(f'resume={shown}')}"

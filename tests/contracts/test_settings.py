@@ -1,0 +1,92 @@
+"""Every setting of every dataset, method and launcher has exactly one role."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+from choices import options
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from mammoseg.cli import conf_dir
+from mammoseg.runs import settings
+from mammoseg.runs.settings import ROLES, Role, covers, differing, flatten, method_of, public, role
+
+LAUNCHERS = ("serial", "joblib", "slurm")  # Ray's plugin is not installed with the others
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        plain: Any = OmegaConf.to_container(compose("train", list(overrides), return_hydra_config=True))
+    return plain
+
+
+def entries(key: str) -> list[str]:
+    return [entry for entry in (*ROLES, *settings.SHORTHANDS) if covers(entry, key)]
+
+
+def choices() -> list[list[str]]:
+    methods = [
+        [f"dataset={dataset}", f"method={method}"] for dataset, method in product(options("dataset"), options("method"))
+    ]
+    others = [
+        [f"{group}={name}"]
+        for group in ("model", "loss", "split", "trainer", "logger", "augment", "scheduler")
+        for name in options(group)
+    ]
+    return [*methods, *others, *([f"launcher={name}"] for name in LAUNCHERS)]
+
+
+@pytest.mark.parametrize("overrides", choices(), ids=",".join)
+def test_each_setting_has_one_role(overrides: list[str]) -> None:
+    keys = [key for key, _ in flatten(composed(*overrides))]
+    assert len(keys) > 50
+    twice = {key: found for key in keys if len(found := entries(key)) > 1}
+    assert not twice, "listed twice in runs/settings.py"
+    unlisted = [
+        key for key in keys if not entries(key) and not any(covers(name, key) for name in settings.METHOD_SECTIONS)
+    ]
+    assert not unlisted, "decide on their role in runs/settings.py"
+
+
+def test_no_entry_is_listed_twice() -> None:
+    listed = [*settings.PRIVATE, *settings.COMPUTE, *settings.REPLICATE, *settings.METHOD, *settings.SHORTHANDS]
+    assert len(listed) == len(set(listed))
+    assert not [(one, other) for one in listed for other in listed if one != other and covers(one, other)]
+
+
+def test_a_name_that_only_begins_like_an_entry_is_not_covered() -> None:
+    assert role("seed") is Role.REPLICATE
+    assert role("seeding") is Role.METHOD
+    assert role("dataset.rooted") is Role.METHOD
+
+
+def test_compute_settings_make_no_other_method() -> None:
+    first = composed()
+    for override in (
+        "dataset.workers=2",
+        "num_workers=1",
+        "trainer.devices=2",
+        "compile=default",
+        "optimizer.fused=false",
+    ):
+        assert differing(public(first), public(composed(override))) == [], override
+    assert differing(public(first), public(composed("trainer.precision=bf16-mixed"))) == ["trainer.precision"]
+    assert differing(public(first), public(composed("split.seed=1"))) == ["split.seed"]
+    assert method_of(public(first)) == method_of(public(composed("split.seed=1", "seed=3")))
+
+
+def test_public_settings_hold_no_path() -> None:
+    plain = composed("dataset=cbis_ddsm", "dataset.root=/home/somebody/CBIS", "dataset.reader.tables=tables")
+    plain["dataset"]["reader"]["archive"] = "~/archive"
+    plain["dataset"]["reader"]["folders"] = [r"C:\films", "relative"]
+    found = public(plain)
+    assert found["dataset"]["root"] is None
+    assert found["dataset"]["store"] is None
+    assert found["dataset"]["reader"]["tables"] is None
+    assert found["dataset"]["reader"]["archive"] is None
+    assert found["dataset"]["reader"]["folders"] == [None, "relative"]
+    assert "hydra" not in found
+    assert "width" not in found

@@ -1,0 +1,127 @@
+"""Where the data of a run are, and which run or checkpoint a name stands for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mammoseg.errors import UserError
+from mammoseg.runs.discovery import latest_run, resolve_checkpoint, run_folders
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.record import RunRecord, Status, write_record
+
+
+def run_at(folder: Path, started: str, status: Status) -> RunFolder:
+    run = RunFolder(folder)
+    write_record(run, RunRecord(settings={"seed": 0}, status=status, started=started))
+    run.best_checkpoint.parent.mkdir(parents=True)
+    run.best_checkpoint.touch()
+    return run
+
+
+def test_files_are_described_on_the_class_and_located_on_the_instance(tmp_path: Path) -> None:
+    assert RunFolder(tmp_path).results == tmp_path / "results.csv"
+    assert RunFolder.results.name == "results.csv"
+    names = [file.name for file in RunFolder.files()]
+    assert len(names) == len(set(names)) > 10
+    assert RunFolder.of_checkpoint(RunFolder(tmp_path).last_checkpoint).path == tmp_path
+
+
+def test_data_paths_do_not_depend_on_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    RunFolder(tmp_path / "run").write_data_paths({"root": "data/x", "store": "prepared", "reader": {"tables": None}})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    paths = RunFolder(Path(os.path.relpath(tmp_path / "run"))).data_paths()
+    assert (paths.root, paths.store, paths.tables) == (tmp_path / "data/x", tmp_path / "prepared", None)
+
+
+def test_data_paths_of_a_run_of_version_0_1(tmp_path: Path) -> None:
+    """It stored the composed configuration and the directory it was started in."""
+    hydra = tmp_path / "run" / ".hydra"
+    hydra.mkdir(parents=True)
+    (hydra / "hydra.yaml").write_text(yaml.safe_dump({"hydra": {"runtime": {"cwd": "/started/here"}}}))
+    config = {"dataset": {"root": "data/cbis", "store": "${oc.env:NO_SUCH,prepared}", "reader": {"tables": "/tables"}}}
+    (hydra / "config.yaml").write_text(yaml.safe_dump(config))
+    paths = RunFolder(tmp_path / "run").data_paths()
+    assert paths.root == Path("/started/here/data/cbis")
+    assert paths.store == Path("/started/here/prepared")
+    assert paths.tables == Path("/tables")
+
+
+def test_a_folder_that_evaluate_of_version_0_1_wrote_refers_to_the_run(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run").write_data_paths({"root": "/data/x", "store": "/prepared"})
+    hydra = tmp_path / "tested" / ".hydra"
+    hydra.mkdir(parents=True)
+    (hydra / "hydra.yaml").write_text(yaml.safe_dump({"hydra": {"runtime": {"cwd": str(tmp_path)}}}))
+    config = {"ckpt": "run/checkpoints/best.ckpt", "root": None, "store": "/s"}
+    (hydra / "config.yaml").write_text(yaml.safe_dump(config))
+    paths = RunFolder(tmp_path / "tested").data_paths()
+    assert (paths.root, paths.store) == (Path("/data/x"), Path("/s"))
+
+
+def test_nothing_is_known_of_a_folder_without_a_run(tmp_path: Path) -> None:
+    assert RunFolder(tmp_path).data_paths().root is None
+
+
+def test_damaged_paths_end_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "data.yaml").write_text("root: [")
+    with pytest.raises(UserError, match=r"data\.yaml: cannot be read"):
+        RunFolder(tmp_path).data_paths()
+
+
+def test_latest_is_the_newest_finished_or_unfinished_run(tmp_path: Path) -> None:
+    for name, started, status in [
+        ("outputs/a", "2026-01-01", Status.FINISHED),
+        ("multirun/x/0", "2026-01-02", Status.FINISHED),
+        ("outputs/b", "2026-01-03", Status.RUNNING),
+        ("outputs/c", "2026-01-04", Status.FAILED),
+        ("outputs/d", "2026-01-05", Status.PRUNED),
+        (".hidden/e", "2026-01-06", Status.FINISHED),
+    ]:
+        run_at(tmp_path / name, started, status)
+    assert len(list(run_folders(tmp_path))) == 5
+    assert latest_run(finished=False, top=tmp_path).path == tmp_path / "outputs/c"
+    assert latest_run(finished=True, top=tmp_path).path == tmp_path / "multirun/x/0"
+    with pytest.raises(UserError, match="no unfinished run"):
+        latest_run(finished=False, top=tmp_path / "multirun")
+
+
+def test_a_checkpoint_may_be_named_in_several_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_at(tmp_path / "run", "2026-01-01", Status.FINISHED)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").touch()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert resolve_checkpoint("latest") == run.best_checkpoint
+    assert resolve_checkpoint("run") == Path("run/checkpoints/best.ckpt")
+    assert resolve_checkpoint("model") == Path("model/model.safetensors")
+    assert resolve_checkpoint("run/checkpoints/last.ckpt") == Path("run/checkpoints/last.ckpt")
+    with pytest.raises(UserError, match="ckpt_path=empty: the folder has neither"):
+        resolve_checkpoint("empty")
+
+
+def test_a_run_that_another_process_works_on_is_not_the_latest(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    older = run_at(tmp_path / "a", "2026-01-01", Status.RUNNING)
+    newer = run_at(tmp_path / "b", "2026-01-02", Status.RUNNING)
+    code = (
+        "import sys, pathlib; from mammoseg.processes import exclusive_lock\n"
+        "with exclusive_lock(pathlib.Path(sys.argv[1]), ''): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(newer.lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert latest_run(finished=False, top=tmp_path).path == older.path
+        holder.kill()
+    assert latest_run(finished=False, top=tmp_path).path == newer.path
+    write_record(newer, replace(RunRecord(settings={"seed": 0}), status=Status.STOPPED))
