@@ -20,7 +20,7 @@ from mammoseg.metrics.detection import Criterion
 from mammoseg.reports import run_summary as tables
 from mammoseg.runs import checkpoint, results
 from mammoseg.segmenter import Segmenter
-from mammoseg.train.run import quiet
+from mammoseg.terminal import configure_library_logging
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def evaluate(
     `trust`: as `checkpoint.read` takes it.
     Raises UserError for a file that is no checkpoint, or where the dataset is not known.
     """
-    quiet()
+    configure_library_logging()
     loaded = checkpoint.read(path, trust)
     run_folder = path.resolve().parent.parent
     cfg = OmegaConf.create(loaded[checkpoint.KEY]["config"])

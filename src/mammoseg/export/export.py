@@ -16,7 +16,7 @@ from mammoseg import ensemble as inference
 from mammoseg.errors import UserError
 from mammoseg.export import model_card as card
 from mammoseg.runs import checkpoint
-from mammoseg.terminal import silenced
+from mammoseg.terminal import suppress_logs_and_warnings
 
 CARD, ONNX = "README.md", "model.onnx"
 EXTRA = "pip install 'mammoseg[export]'"
@@ -69,7 +69,7 @@ def as_onnx(network: nn.Module, size: int) -> bytes:
     image = torch.zeros(2, 1, size, size)
     try:
         # What it is made of, and what is not installed for it: nothing that a user can mend.
-        with silenced("torch.onnx", "onnxscript", "onnx_ir"):
+        with suppress_logs_and_warnings("torch.onnx", "onnxscript", "onnx_ir"):
             program = torch.onnx.export(
                 network,
                 (image,),

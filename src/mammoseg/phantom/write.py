@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from mammoseg import processes
 from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.data.store import appears_whole
 from mammoseg.errors import UserError
+from mammoseg.files import atomic_dir
 from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw
 from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_grey
-from mammoseg.progress import Progress
+from mammoseg.terminal import Progress
 
 # Shares of patients by ACR category. Nearer to even than INbreast's 39:34:20:7 %, so that small sets have all four.
 DENSITY_SHARES = (0.30, 0.30, 0.25, 0.15)
@@ -55,7 +55,7 @@ def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 
     """
     check(root, cases, height)
     plans = plan(cases, seed)
-    with appears_whole(root) as scratch:
+    with atomic_dir(root) as scratch:
         for folder in ("AllDICOMs", "AllXML"):
             (scratch / folder).mkdir()
         for _ in every(partial(write_one, scratch, height), plans):
@@ -117,7 +117,7 @@ def every(one: Callable[[Task], Done], plans: Sequence[Task]) -> Iterator[Done]:
                 yield one(plan)
                 progress.advance()
             return
-        with processes.pool(workers) as pool:
+        with processes.spawn_pool(workers) as pool:
             for done in pool.map(one, plans, chunksize=2):
                 yield done
                 progress.advance()

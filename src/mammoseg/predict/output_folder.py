@@ -52,8 +52,8 @@ class Folder:
         """
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"output={self.root}: is a file; give a folder")
-        waiting = "another process predicts into the same folder; waiting for it"
-        with processes.alone(self.root / ".lock", waiting):
+        waiting = "waiting for another process that predicts into the same folder"
+        with processes.exclusive_lock(self.root / ".lock", waiting):
             self.check()
             shutil.rmtree(self.root / SCRATCH, ignore_errors=True)  # of a process that was killed
             with self.journal:

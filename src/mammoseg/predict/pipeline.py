@@ -30,7 +30,7 @@ from mammoseg.predict import inputs
 from mammoseg.predict import pictures as predicted
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.output_folder import Folder, Row
-from mammoseg.progress import Progress
+from mammoseg.terminal import Progress
 
 log = logging.getLogger(__name__)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
@@ -39,6 +37,7 @@ from mammoseg.reports import run_figures as figures
 from mammoseg.reports import run_summary as tables
 from mammoseg.runs import checkpoint, record, results
 from mammoseg.segmenter import Segmenter
+from mammoseg.terminal import configure_library_logging
 
 if TYPE_CHECKING:
     from mammoseg.launch.optuna_sweeper import Pruning
@@ -61,7 +60,7 @@ class Run:
         self.record = record.describe(cfg, about)
         self.earlier: dict[str, Any] | None = None
         self.began = time.monotonic()
-        quiet()
+        configure_library_logging()
         self.report: WandbReport | TensorBoardReport = instantiate(cfg.logger)(
             folder=folder, about=about, settings=checkpoint.portable(cfg)
         )
@@ -89,7 +88,7 @@ class Run:
         said = f"{self.about['run']}: another process is at work on this run; waiting for it"
         # Of several ranks it is the launcher, or the first, that holds the lock.
         free = distributed.launched() or distributed.rank() > 0
-        with nullcontext() if free else processes.alone(self.folder / ".lock", said):
+        with nullcontext() if free else processes.exclusive_lock(self.folder / ".lock", said):
             self.earlier = record.earlier(self.folder, self.record)
             try:
                 yield
@@ -248,22 +247,6 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.datamodule.split.write(self.folder / "split.csv", self.datamodule.store.cases)
         record.write(self.folder, self.record)
-
-
-def quiet() -> None:
-    """Lightning's notes about devices and tips are not the user's business; warnings stay."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-    # Lightning 2.6 calls a name that torch 2.13 has renamed.
-    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
-    # Where Slurm is installed, Lightning would rather be started by srun, and says so with the user's paths.
-    warnings.filterwarnings("ignore", message="The `srun` command is available on your system but is not used")
-    # A run that goes on finds its own checkpoints; the warning names the user's folders.
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-    # What several processes log at the end of an epoch comes out of metrics that are the same in all of them.
-    warnings.filterwarnings("ignore", message=".*sync_dist=True.*when logging on epoch level in distributed setting")
-    torch.set_float32_matmul_precision("high")
 
 
 def about(cfg: DictConfig, choices: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mammoseg.errors import UserError
 from mammoseg.metrics import LEVELS
-from mammoseg.progress import Progress
+from mammoseg.terminal import Progress
 from mammoseg.view.items import Item, View
 
 QUALITY = 92  # of the JPEG that the eye sees; what is counted is stored without loss

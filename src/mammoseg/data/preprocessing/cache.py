@@ -32,7 +32,7 @@ from mammoseg.data.preprocessing.preprocess import Mask, clean, rasterise
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.store import Store
 from mammoseg.errors import UnreadableImage, UserError
-from mammoseg.progress import Progress
+from mammoseg.terminal import Progress
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,9 @@ class Workshop:
 
     def alone(self) -> AbstractContextManager[None]:
         """Wait until no other process works here."""
-        return processes.alone(self.folder / "lock", "another process prepares the same images; waiting for it")
+        return processes.exclusive_lock(
+            self.folder / "lock", "waiting for another process that preprocesses the same images"
+        )
 
     def make(self, mammograms: dict[str, Mammogram], name: str) -> dict[str, str]:
         """Prepare those keys that are not there yet; returns key -> reason for what cannot be prepared."""
@@ -133,7 +135,7 @@ class Workshop:
         if workers == 1:
             yield from (one(item) for item in mammograms.items())
             return
-        pool = processes.pool(workers, begin_worker)
+        pool = processes.spawn_pool(workers, begin_worker)
         futures: list[Future[tuple[str, str | None]]] = []
         try:
             futures += [pool.submit(one, item) for item in mammograms.items()]
