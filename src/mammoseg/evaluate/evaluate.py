@@ -16,6 +16,7 @@ from mammoseg.build import build_datamodule, build_segmenter
 from mammoseg.errors import UserError
 from mammoseg.evaluate import native_report as report
 from mammoseg.evaluate import native_resolution as native
+from mammoseg.files import atomic_write_text
 from mammoseg.metrics.detection import Criterion
 from mammoseg.reports import run_summary as tables
 from mammoseg.runs import checkpoint, results
@@ -62,7 +63,7 @@ def evaluate(
     summary = tables.markdown(rows)
     if criterion is not None:
         summary += report.publish(folder, criterion)
-    (folder / "summary.md").write_text(summary)
+    atomic_write_text(folder / "summary.md", summary)
     tables.show(rows, folder)
     if criterion is not None:
         tables.show(native.read(folder)[0], folder, "at native resolution, in %")

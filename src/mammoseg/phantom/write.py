@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mammoseg import processes
 from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.errors import UserError
-from mammoseg.files import atomic_dir
+from mammoseg.files import atomic_dir, atomic_write, atomic_write_bytes
 from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw
 from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_grey
 from mammoseg.terminal import Progress
@@ -145,7 +145,7 @@ def write_one(folder: Path, height: int, image: Plan) -> None:
             centre = phantom.outlines[0].mean(axis=0, keepdims=True)
             regions.append(region("Calcification", centre + rng.uniform(-9, 9, (1, 2)), phantom, spacing))
         content = {"Images": [{"ImageIndex": 0, "NumberOfROIs": len(regions), "ROIs": regions}]}
-        (folder / "AllXML" / f"{image.number}.xml").write_bytes(plistlib.dumps(content))
+        atomic_write_bytes(folder / "AllXML" / f"{image.number}.xml", plistlib.dumps(content))
 
 
 def write_dicom(path: Path, pixels: NDArray[np.uint16], image: Plan, spacing: float) -> None:
@@ -190,8 +190,8 @@ def region(name: str, outline: NDArray[np.float64], phantom: Phantom, spacing: f
 
 
 def write_table(path: Path, plans: list[Plan]) -> None:
-    with path.open("w", newline="", encoding="ascii") as lines:
-        table = csv.writer(lines, delimiter=";", lineterminator="\r\n")
+    with atomic_write(path) as file:
+        table = csv.writer(file, delimiter=";", lineterminator="\r\n")
         table.writerow(COLUMNS.split(";"))
         for image in sorted(plans, key=lambda image: image.number):
             assessment = ("4a", "4c", "5")[int(image.number) % 3] if image.masses else "1"

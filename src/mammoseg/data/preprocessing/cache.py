@@ -32,6 +32,7 @@ from mammoseg.data.preprocessing.preprocess import Mask, clean, rasterise
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.store import Store
 from mammoseg.errors import UnreadableImage, UserError
+from mammoseg.files import atomic_write, remove_stale
 from mammoseg.terminal import Progress
 
 log = logging.getLogger(__name__)
@@ -108,8 +109,7 @@ class Workshop:
 
     def make(self, mammograms: dict[str, Mammogram], name: str) -> dict[str, str]:
         """Prepare those keys that are not there yet; returns key -> reason for what cannot be prepared."""
-        for leftover in self.folder.glob("*.unfinished"):
-            leftover.unlink()
+        remove_stale(self.folder)
         missing = {key: each for key, each in mammograms.items() if not self.file(key).is_file()}
         if before := len(mammograms) - len(missing):
             log.info("%s: going on; %d of %d images were prepared before", name, before, len(mammograms))
@@ -168,17 +168,15 @@ class Workshop:
 
 
 def prepare_file(item: tuple[str, Mammogram], folder: Path, settings: Settings) -> tuple[str, str | None]:
-    """Prepare one image into its file, which appears whole; returns its key and why it cannot be prepared."""
+    """Preprocess one image into its cache file; returns its key, and the reason if it cannot be read."""
     key, mammogram = item
     try:
         prepared = prepare(mammogram, settings)
     except (UnreadableImage, ValueError) as error:
         return key, str(error)
-    beside = folder / f"{key}.unfinished"
-    with beside.open("wb") as file:
+    with atomic_write(folder / f"{key}.npz", "wb") as file:
         facts = np.frombuffer(json.dumps(prepared.facts).encode(), np.uint8)
         np.savez(file, facts=facts, **{name: getattr(prepared, name) for name in Store.ARRAYS})
-    os.replace(beside, folder / f"{key}.npz")
     return key, None
 
 
