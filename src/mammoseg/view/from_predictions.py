@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.images.read import read_pixels
+from mammoseg.data.images.read import PICTURE_SUFFIXES, read_pixels
 from mammoseg.data.images.thumbnail import MAX_SIDE, shrink, thumbnail
 from mammoseg.errors import UnreadableImage, UserError
 from mammoseg.runs.prediction_folder import Kind, image_file, read_results
@@ -77,7 +77,7 @@ class PredictedView:
         if self.input_path is not None:
             path = self.input_path if self.input_path.is_file() else self.input_path / file
             try:
-                grey, _ = thumbnail(read_input(path, file))
+                grey, _ = thumbnail(read_mammogram(path))
                 if grey.shape == shape:
                     return grey
                 log.warning("%s: has another size than its prediction; its overlay is shown", file)
@@ -87,11 +87,13 @@ class PredictedView:
         return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
-def read_input(path: Path, file: str) -> NDArray:
-    """Pixels (H, W) of a mammogram, read as for its prediction. Raises UnreadableImage."""
-    from mammoseg.predict.inputs import Input, read
+def read_mammogram(path: Path) -> NDArray:
+    """Pixels (H, W) of a mammogram; files without a picture's suffix are DICOM. Raises UnreadableImage."""
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return read_pixels(path)
+    from mammoseg.data.images import dicom  # pydicom only where a DICOM is read
 
-    return read(Input(path, file))[0]
+    return dicom.read_pixels(path)
 
 
 def caption(rows: Sequence[Mapping[str, str]]) -> str:
