@@ -22,7 +22,7 @@ from mammoseg.data.readers.folder import read
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.sampling import Batches, EpochSampler, Gathered
 from mammoseg.data.split import PatientKFold
-from mammoseg.data.store import TEMPORARY, Store, remove_leftovers
+from mammoseg.data.store import Store
 from mammoseg.errors import UserError
 
 
@@ -187,15 +187,6 @@ def test_several_processes_give_the_same_bytes(root: Path, monkeypatch: pytest.M
     several = dataset(root, workers=2, store=str(root.parent / "several")).prepared()
     assert (alone.folder / "images.npy").read_bytes() == (several.folder / "images.npy").read_bytes()
     assert (alone.folder / "masks.npy").read_bytes() == (several.folder / "masks.npy").read_bytes()
-
-
-def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
-    dead, alive = tmp_path / f"{TEMPORARY}{2**22 + 5}-x", tmp_path / f"{TEMPORARY}{os.getpid()}-x"
-    dead.mkdir()
-    alive.mkdir()
-    remove_leftovers(tmp_path)
-    assert not dead.exists()
-    assert alive.exists()
 
 
 def datamodule(root: Path, **settings: Any) -> MammogramDataModule:

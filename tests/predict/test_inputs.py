@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from mammoseg.errors import UnreadableImage, UserError
 from mammoseg.predict import inputs
-from mammoseg.predict.inputs import PREDICTED, Input, find, names
+from mammoseg.predict.inputs import Input, find, names
+from mammoseg.runs.prediction_folder import JOURNAL_FILE
 
 
 def files(folder: Path, output: Path | None = None) -> list[str]:
@@ -179,5 +180,5 @@ def test_what_an_earlier_call_predicted_is_no_mammogram(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", noise())
     before = tmp_path / "predicted"
     picture(before / "probabilities" / "a.png", noise())
-    (before / PREDICTED).write_text("")
+    (before / JOURNAL_FILE).write_text("")
     assert files(tmp_path) == ["a.png"]

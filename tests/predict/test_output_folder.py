@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +15,7 @@ from typing import Any
 import pytest
 
 from mammoseg.errors import UserError
+from mammoseg.files import TMP_PREFIX
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.output_folder import Folder
 
@@ -41,7 +47,6 @@ def test_what_is_done_is_known_later(image: Input, tmp_path: Path) -> None:
                 add(folder, image)
     assert [row["name"] for row in table(tmp_path / "out")] == ["a"]
     assert table(tmp_path / "out", "skipped") == []
-    assert not (tmp_path / "out" / ".unfinished").exists()
 
 
 def test_an_image_that_changed_or_lost_a_file_is_done_again(image: Input, tmp_path: Path) -> None:
@@ -56,6 +61,29 @@ def test_an_image_that_changed_or_lost_a_file_is_done_again(image: Input, tmp_pa
         assert not folder.is_done(image)
         add(folder, image, masses=1)
     assert [row["masses"] for row in table(tmp_path / "out")] == ["1"], "one row, the later"
+
+
+def test_temporaries_of_a_killed_process_are_removed(image: Input, tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    (tmp_path / "out" / "masks" / "sub").mkdir(parents=True)
+    stale = tmp_path / "out" / "masks" / "sub" / f"{TMP_PREFIX}{process.pid}-0-{socket.gethostname()}"
+    stale.write_bytes(b"half of a mask")
+    with Folder(tmp_path / "out", MADE_OF).at_work():
+        assert not stale.exists()
+
+
+def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    folder = Folder(tmp_path, MADE_OF)
+    folder.put("masks/a.png", b"old")
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        folder.put("masks/a.png", b"new")
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["a.png"]
+    assert (tmp_path / "masks" / "a.png").read_bytes() == b"old"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mammoseg.data.images.thumbnail import thumbnail
 from mammoseg.metrics import regions as masses
 from mammoseg.predict import pictures as predicted
 
@@ -34,22 +35,10 @@ def test_png_loses_nothing(picture: np.ndarray) -> None:
     np.testing.assert_array_equal(decoded(predicted.png(picture)), expected)
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32, np.float32])
-def test_small_pictures_keep_their_shape_and_span_the_greys(kind: type) -> None:
-    rows = np.arange(3000)[:, None]
-    pixels: np.ndarray = np.broadcast_to(rows % 200, (3000, 1500)).astype(kind)
-    grey, scale = predicted.small(pixels)
-    assert grey.shape == (1024, 512)
-    assert scale == 1024 / 3000
-    assert (grey.min(), grey.max()) == (0, 255)
-    assert predicted.small(pixels[:600])[0].shape == (410, 1024)
-    assert predicted.small(pixels[:600, :500])[1] == 1, "nothing is enlarged"
-
-
 def test_the_outline_is_drawn_around_the_mass() -> None:
     down, across = np.mgrid[:2000, :1500]
     mask = (down - 700) ** 2 + (across - 900) ** 2 <= 200**2
-    grey, scale = predicted.small(np.where(mask, 200, 100).astype(np.uint8))
+    grey, scale = thumbnail(np.where(mask, 200, 100).astype(np.uint8))
     found = masses.find(mask, mask.astype(np.float32))
     picture = predicted.overlay(grey, scale, mask, found)
     blue = (picture[..., 0] > 200) & (picture[..., 2] < 120)

@@ -101,7 +101,7 @@ def test_other_test_images_are_refused(tmp_path: Path) -> None:
 def test_images_prepared_otherwise_are_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "a", rows_of("a", quality=0.7))
     write_run(tmp_path / "b", rows_of("b", quality=0.7, masses_seed=8))
-    with pytest.raises(UserError, match="prepared in another way"):
+    with pytest.raises(UserError, match="preprocessed differently"):
         compared(tmp_path)
 
 

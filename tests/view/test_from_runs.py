@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from viewer_files import Drawn, draw_run, draw_store
 
 from mammoseg.errors import UserError
+from mammoseg.files import TMP_PREFIX
 from mammoseg.runs import results
 from mammoseg.view.from_runs import look
 from mammoseg.view.items import Item
@@ -152,6 +153,37 @@ def test_a_viewer_is_replaced_whole_or_not_at_all(drawn: list[Drawn], tmp_path: 
 def test_a_folder_of_something_else_is_not_touched(drawn: list[Drawn], tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("my own page")
-    with pytest.raises(UserError, match=r"no viewer; choose another folder with output="):
+    with pytest.raises(UserError, match=r"not a viewer; choose another folder with output="):
         write(look([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "mine")
     assert (tmp_path / "mine" / "index.html").read_text() == "my own page"
+
+
+def test_no_name_can_close_a_script_element_or_add_a_tag(tmp_path: Path) -> None:
+    hostile = "</script><img src=x onerror=alert(1)>{{ title }}'\""
+    truths = draw_store(tmp_path / "prepared" / "phantom-1", [hostile])
+    run = draw_run(tmp_path / "run", [hostile], truths, seed=1)
+    (view,) = look([run.folder], tmp_path / "prepared")
+    view.label = view.note = hostile
+    viewer = write([view], tmp_path / "viewer").parent
+    page = (viewer / "index.html").read_text()
+    assert "<img" not in page
+    assert page.count("</script>") == 2
+    assert page.count("{{ title }}") == 5, "in the catalogue's label, note and name, the title and the heading"
+    told = catalogue(viewer)
+    assert told["images"][0]["name"] == told["runs"][0]["label"] == told["runs"][0]["note"] == hostile
+
+
+def test_a_viewer_that_cannot_be_completed_keeps_the_earlier_one(
+    drawn: list[Drawn], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = write(look([drawn[0].folder], tmp_path / "prepared"), tmp_path / "viewer").parent
+    before = sorted(path.read_bytes() for path in viewer.rglob("*") if path.is_file())
+
+    def fail(*_: object, **__: object) -> str:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("mammoseg.view.write.render", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write(look([drawn[1].folder], tmp_path / "prepared"), viewer)
+    assert sorted(path.read_bytes() for path in viewer.rglob("*") if path.is_file()) == before
+    assert not list(tmp_path.glob(f"{TMP_PREFIX}*"))

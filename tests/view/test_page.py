@@ -26,13 +26,14 @@ const until = async (holds) => {
     await new Promise((go) => setTimeout(go, 25));
   }
 };
-const settled = (place) => until(() => $("told").textContent.startsWith(`${place} of `) && $("panels").children.length);
+const settled = (place) =>
+  until(() => $("status").textContent.startsWith(`${place} of `) && $("panels").children.length);
 const down = (key) => new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
 const press = (key, on = document.body) => on.dispatchEvent(down(key));
 const put = (id, value, event) => { $(id).value = value; $(id).dispatchEvent(new Event(event, { bubbles: true })); };
 const see = (name, more = {}) => {
   seen[name] = {
-    told: $("told").textContent, trouble: $("trouble").textContent, threshold: $("threshold-said").textContent,
+    told: $("status").textContent, trouble: $("error").textContent, threshold: $("threshold-value").textContent,
     panels: [...$("panels").children].map((figure) => ({
       values: [...figure.querySelectorAll("td[data-metric]")].map((cell) => cell.textContent),
       note: figure.querySelector(".note").textContent,
@@ -104,7 +105,7 @@ def test_numbers_pictures_and_keys(tmp_path: Path, width: int) -> None:
       put("density", "", "change"); put("order", "low", "change"); see("lowest first");
       put("order", "given", "change"); press("Home"); await settled(1); press("j"); await settled(2);
       put("other", "1", "change"); await until(() => $("panels").children.length === 2); see("two");
-      put("run", "1", "change"); await until(() => $("threshold-said").textContent === "0.3");
+      put("run", "1", "change"); await until(() => $("threshold-value").textContent === "0.3");
       await until(() => $("panels").children.length === 1); await settled(1);
       see("second run");
       put("search", "nobody", "input"); see("none", { hidden: $("panels").hidden }); put("search", "", "input");
@@ -174,7 +175,7 @@ def test_a_missing_data_file_is_told(tmp_path: Path) -> None:
     viewer = write(look([tmp_path / "one"], tmp_path / "prepared"), tmp_path / "viewer").parent
     (viewer / "data" / "image-3.js").unlink()
     steps = """press("End"); await settled(6); $("list").children[3].firstChild.click();
-      await until(() => !$("trouble").hidden); see("gap"); press("j"); await settled(5); see("after");"""
+      await until(() => !$("error").hidden); see("gap"); press("j"); await settled(5); see("after");"""
     seen = drive(viewer, steps, tmp_path / "profile")
     assert seen["gap"]["trouble"].startswith("data/image-3.js is not there")
     assert seen["after"]["trouble"] == ""

@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.metrics import BINS
+from mammoseg.reports.plotting import heatmap, parallel_coordinates
 from mammoseg.reports.run_summary import HEADINGS
 from mammoseg.statistics.comparison import METRICS, Comparison
-from mammoseg.sweep_report.figures import heat, parallel
 
 Names = Mapping[str, str]
 
@@ -140,9 +141,11 @@ def sweep(comparison: Comparison, names: Names) -> Figure | None:
     both = len(set(thetas)) > 1 and len(set(alphas)) > 1
     figure = Figure(figsize=(11 if both else 7.5, 4.2), layout="constrained")
     axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
-    parallel(axes[0], values, scores)
+    names_of_values = [*(f"θ ACR {category}" for category in DENSITIES), "α"]
+    parallel_coordinates(axes[0], values, scores, [*names_of_values, "DSC, %"])
     if both:
-        heat(axes[1], thetas, alphas, scores.tolist(), "pooled DSC, %")
+        heatmap(axes[1], thetas, alphas, scores.tolist(), "pooled DSC, %")
+        axes[1].set(xlabel="θ by ACR category", ylabel="α")
     return figure
 
 

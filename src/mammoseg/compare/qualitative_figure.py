@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.data.store import Store
-from mammoseg.reports.plotting import PREDICTION, TRUTH, contour
+from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, contour
 from mammoseg.runs.discovery import RunResults
 from mammoseg.runs.results import PREDICTIONS, read_predictions
 from mammoseg.runs.stores import find_store
@@ -81,8 +81,8 @@ def draw(
         for column, place in enumerate(columns):
             axis, case = axes[line, column], rows[place]["case"]
             axis.imshow(store.images[number[case]], cmap="gray")
-            contour(axis, np.asarray(store.masks[number[case]], float), 0.5, TRUTH)
-            contour(axis, predicted[method][case].astype(float), 0.5, PREDICTION)
+            contour(axis, np.asarray(store.masks[number[case]], float), 0.5, TRUTH_COLOUR)
+            contour(axis, predicted[method][case].astype(float), 0.5, PREDICTION_COLOUR)
             axis.set_xticks([])
             axis.set_yticks([])
             told = f"{100 * scores[method][case]:.0f}"

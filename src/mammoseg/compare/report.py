@@ -15,8 +15,10 @@ from omegaconf import DictConfig
 from mammoseg.compare import figures, tables
 from mammoseg.compare.qualitative_figure import figure2
 from mammoseg.errors import UserError
-from mammoseg.reports.page import Section, page
-from mammoseg.reports.plotting import save
+from mammoseg.files import atomic_write
+from mammoseg.reports.page import Section, write_report
+from mammoseg.reports.plotting import save_svg_and_png
+from mammoseg.reports.table import Table, format_effect, format_p, format_signed
 from mammoseg.runs.discovery import RunResults, find_runs
 from mammoseg.runs.settings import HEADLINE
 from mammoseg.statistics.alignment import AlignedRuns, align_runs
@@ -81,24 +83,12 @@ def paper_of(runs: Sequence[RunResults], cfg: Any) -> Mapping[str, Any] | None:
 
 
 def write(comparison: Comparison, out: Path, paper: Mapping[str, Any] | None, cfg: Any) -> Path:
-    out.mkdir(parents=True, exist_ok=True)
     names = {**{method: method for method in comparison.methods}, **cfg.names}
     drawn = write_figures(comparison, out, names, cfg)
     sections = sections_of(comparison, names, paper, cfg, drawn)
-    for table in (table for section in sections for table in section.tables):
-        write_table(table, out)
-    write_table(tables.pairs_table(comparison, names), out)
-    title = tables.title_of(comparison, paper)
-    report = out / "report.html"
-    report.write_text(page(title, sections), encoding="utf-8")
-    (out / "report.md").write_text(markdown(title, sections), encoding="utf-8")
+    tables.pairs_table(comparison, names).write(out)
     write_images(comparison, out / "images.csv")
-    return report
-
-
-def write_table(table: tables.Table, out: Path) -> None:
-    for suffix, text in (("md", table.markdown()), ("tex", table.latex()), ("csv", table.csv())):
-        (out / f"{table.name}.{suffix}").write_text(text, encoding="utf-8")
+    return write_report(tables.title_of(comparison, paper), sections, out)
 
 
 def write_figures(comparison: Comparison, out: Path, names: Mapping[str, str], cfg: Any) -> dict[str, Path]:
@@ -115,9 +105,7 @@ def write_figures(comparison: Comparison, out: Path, names: Mapping[str, str], c
     paths = {}
     for name, figure in made.items():
         if figure is not None:
-            save(figure, out / f"{name}.svg")
-            save(figure, out / f"{name}.png")
-            paths[name] = out / f"{name}.png"
+            paths[name] = save_svg_and_png(figure, out / name)
     return paths
 
 
@@ -131,7 +119,7 @@ def sections_of(
     def shown(name: str, text: str) -> list[tuple[Path, str]]:
         return [(drawn[name], text)] if name in drawn else []
 
-    found = [
+    return [
         Section("Summary", [*findings(comparison, names, cfg.baseline), *comparison.data.notes]),
         Section("The paper's table" if paper else "Results", tables=[tables.main_table(comparison, names, paper)]),
         Section(
@@ -164,7 +152,6 @@ def sections_of(
         Section("θ and α", figures=shown("sweep", "Pooled DSC against theta and alpha")),
         Section("Runs", tables=[runs_table(comparison.data, names)]),
     ]
-    return [section for section in found if section.texts or section.tables or section.figures]
 
 
 def findings(comparison: Comparison, names: Mapping[str, str], baseline: str) -> list[str]:
@@ -187,15 +174,15 @@ def findings(comparison: Comparison, names: Mapping[str, str], baseline: str) ->
         ends = sorted((turn * difference.low, turn * difference.high))
         verdict = "higher" if ends[0] > 0 else "lower" if ends[1] < 0 else "not told apart, since the interval holds 0"
         texts.append(
-            f"{names[other]} against {names[baseline]}: pooled DSC {tables.signed(turn * difference.mean)} points "
-            f"[{tables.signed(ends[0])}, {tables.signed(ends[1])}], {verdict}. {comparison.unit.capitalize()} by "
-            f"{comparison.unit}: effect {tables.effect_text(turn * difference.test.effect)}, p "
-            f"{tables.p_text(difference.p_holm, '= ')} (Wilcoxon, Holm)."
+            f"{names[other]} against {names[baseline]}: pooled DSC {format_signed(turn * difference.mean)} points "
+            f"[{format_signed(ends[0])}, {format_signed(ends[1])}], {verdict}. {comparison.unit.capitalize()} by "
+            f"{comparison.unit}: effect {format_effect(turn * difference.test.effect)}, p "
+            f"{format_p(difference.p_holm, '= ')} (Wilcoxon, Holm)."
         )
     return texts
 
 
-def runs_table(data: AlignedRuns, names: Mapping[str, str]) -> tables.Table:
+def runs_table(data: AlignedRuns, names: Mapping[str, str]) -> Table:
     rows = []
     for method, parts in data.runs.items():
         for (fold, seed), run in parts.items():
@@ -203,26 +190,14 @@ def runs_table(data: AlignedRuns, names: Mapping[str, str]) -> tables.Table:
             minutes = "–" if run.minutes is None else f"{run.minutes:.1f}"
             rows.append([names[method], fold or "–", seed, str(len(run.rows)), *map(str, settings), minutes])
     columns = ["Method", "fold", "seed", "test images", *HEADLINE, "minutes"]
-    return tables.Table("runs", "Runs", columns, rows)
+    return Table("runs", "Runs", columns, rows)
 
 
 def write_images(comparison: Comparison, path: Path) -> None:
     """Each test image's metrics by method, the mean over seeds: what the paired tests saw."""
-    with path.open("w", newline="") as lines:
-        table = csv.writer(lines, lineterminator="\n")
+    with atomic_write(path) as file:
+        table = csv.writer(file, lineterminator="\n")
         table.writerow(("case", "patient", "density", "mass_pixels", "method", *tables.METRICS))
         for method, values in comparison.by_image.items():
             for row, pixels, line in zip(comparison.rows, comparison.mass_size.tolist(), values.tolist(), strict=True):
                 table.writerow((row["case"], row["patient"], row["density"], pixels, method, *line))
-
-
-def markdown(title: str, sections: Sequence[Section]) -> str:
-    """The report for a repository or a wiki, its pictures beside it."""
-    parts = [f"# {title}"]
-    for section in sections:
-        parts.append(f"## {section.title}")
-        parts += [f"- {text}" if len(section.texts) > 1 else text for text in section.texts]
-        for table in section.tables:
-            parts.append(f"**{table.title}**\n\n{table.markdown().rstrip()}")
-        parts += [f"![{text}]({path.name})" for path, text in section.figures]
-    return "\n\n".join(parts) + "\n"

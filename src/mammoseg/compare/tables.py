@@ -1,94 +1,18 @@
-"""A comparison as tables: the paper's Table 1 or 2 beside ours, and what the paper lacks. Markdown, LaTeX, CSV."""
+"""A comparison as tables: the paper's Table 1 or 2 with our results, and tables that the paper does not give."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from mammoseg.metrics import expected_calibration_error
-from mammoseg.reports.run_summary import HEADINGS, percent
+from mammoseg.reports.run_summary import HEADINGS
+from mammoseg.reports.table import Table, format_effect, format_p, format_signed, percent
 from mammoseg.statistics import functions as statistics
 from mammoseg.statistics.comparison import METRICS, Comparison, best
 
 SHORT = {"dsc": "DSC", "area_difference": "ΔA", "sensitivity": "Sens.", "accuracy": "Acc."}
 ROUNDING = 0.1  # in %, what two decimals can move an implied Delta A by
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells are text; `bold`: (row, column) of the best ones; `notes`: below the table."""
-
-    name: str
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    bold: frozenset[tuple[int, int]] = frozenset()
-    notes: Sequence[str] = field(default_factory=tuple)
-
-    def markdown(self) -> str:
-        lines = ["| " + " | ".join(self.columns) + " |", "|" + "---|" * len(self.columns)]
-        for number, row in enumerate(self.rows):
-            cells = [f"**{text}**" if (number, place) in self.bold else text for place, text in enumerate(row)]
-            lines.append("| " + " | ".join(cells) + " |")
-        return "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in self.notes)
-
-    def latex(self) -> str:
-        """With booktabs. Ready to be \\input."""
-        lines = [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{escaped(self.title)}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}",
-            r"\toprule",
-            " & ".join(escaped(name) for name in self.columns) + r" \\",
-            r"\midrule",
-        ]
-        for number, row in enumerate(self.rows):
-            cells = [escaped(text) for text in row]
-            cells = [rf"\textbf{{{c}}}" if (number, place) in self.bold else c for place, c in enumerate(cells)]
-            lines.append(" & ".join(cells) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}"]
-        lines += [rf"\par\smallskip\footnotesize {escaped(note)}" for note in self.notes]
-        return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-    def csv(self) -> str:
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(self.columns)
-        table.writerows(self.rows)
-        return text.getvalue().replace("−", "-")
-
-
-def escaped(text: str) -> str:
-    for sign, written in (("\\", r"\textbackslash "), ("%", r"\%"), ("_", r"\_"), ("&", r"\&"), ("#", r"\#")):
-        text = text.replace(sign, written)
-    for sign, written in (("Δ", r"$\Delta$"), ("θ", r"$\theta$"), ("α", r"$\alpha$"), ("↑", r"$\uparrow$")):
-        text = text.replace(sign, written)
-    for sign, written in (
-        ("↓", r"$\downarrow$"),
-        ("±", r"$\pm$"),
-        ("−", "$-$"),
-        ("–", "--"),
-        ("<", "$<$"),
-        ("ρ", r"$\rho$"),
-    ):
-        text = text.replace(sign, written)
-    return text
-
-
-def signed(value: float) -> str:
-    return "–" if value != value else f"{100 * value:+.2f}".replace("-", "−")
-
-
-def p_text(value: float, equals: str = "") -> str:
-    return "–" if value != value else "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
-
-
-def effect_text(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def main_table(comparison: Comparison, names: Mapping[str, str], paper: Mapping[str, Any] | None) -> Table:
@@ -105,7 +29,9 @@ def main_table(comparison: Comparison, names: Mapping[str, str], paper: Mapping[
             row.append(percent(estimate.value))
             if rows_of:
                 printed = rows_of.get(method, {}).get(metric)
-                row += ["–", "–"] if printed is None else [f"{printed:.2f}", signed(estimate.value - printed / 100)]
+                row += (
+                    ["–", "–"] if printed is None else [f"{printed:.2f}", format_signed(estimate.value - printed / 100)]
+                )
         rows.append(row)
     step = 3 if rows_of else 1
     for place, metric in enumerate(METRICS):
@@ -185,12 +111,12 @@ def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Seque
             HEADINGS[d.metric],
             names.get(d.first, d.first),
             names.get(d.second, d.second),
-            signed(d.mean),
-            f"[{signed(d.low)}, {signed(d.high)}]",
-            signed(d.test.median),
-            effect_text(d.test.effect),
-            p_text(d.test.p),
-            p_text(d.p_holm),
+            format_signed(d.mean),
+            f"[{format_signed(d.low)}, {format_signed(d.high)}]",
+            format_signed(d.test.median),
+            format_effect(d.test.effect),
+            format_p(d.test.p),
+            format_p(d.p_holm),
         ]
         for d in comparison.differences
         if d.metric in metrics
@@ -260,7 +186,8 @@ def ranking_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     p = statistics.friedman(scores)
     note = (
         f"By pooled DSC, over the folds and seeds that all methods have ({len(parts)}). Friedman's test: "
-        f"p {p_text(p, '= ')}. Last column: share of the bootstrap resamples of patients in which a method is the best."
+        f"p {format_p(p, '= ')}. Last column: share of the bootstrap resamples of patients in which a method is the "
+        "best."
     )
     return Table("ranking", "Ranking", ["Method", "mean rank", "first", "best in resamples"], rows, notes=[note])
 

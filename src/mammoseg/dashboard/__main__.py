@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from mammoseg.cli import command
 from mammoseg.errors import UserError
+from mammoseg.files import atomic_write_text
 
 
 @command("dashboard", renamed={"out": "output"})
@@ -23,8 +24,7 @@ def main(cfg: DictConfig) -> None:
         print(workspace.save(built))
         return
     out = Path(cfg.output).expanduser()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(workspace.specification(built) + "\n")
+    atomic_write_text(out, workspace.specification(built) + "\n")
     print(f"written to {out}; mode=online entity=<user or team> saves the workspace on W&B")
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from mammoseg.data.preprocessing.cache import Settings, Workshop, digest, key_of, relative
 from mammoseg.data.preprocessing.density_estimate import category
 from mammoseg.data.readers.mammogram import DENSITIES, BadCases, Mammogram, Reader
-from mammoseg.data.store import ArrayFile, Case, Store, appears_whole, write_cases
+from mammoseg.data.store import ArrayFile, Case, Store, write_cases
 from mammoseg.errors import UserError
+from mammoseg.files import atomic_dir
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ class Dataset:
 
     def assemble(self, workshop: Workshop, keys: Mapping[str, Mammogram], bad: BadCases, folder: Path) -> None:
         """The single images -> the store, in the reader's order."""
-        with appears_whole(folder) as scratch, ExitStack() as files:
+        with atomic_dir(folder) as scratch, ExitStack() as files:
             arrays = {name: files.enter_context(ArrayFile(scratch / f"{name}.npy", len(keys))) for name in Store.ARRAYS}
             cases = []
             for key, mammogram in keys.items():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mammoseg.data.store import Case
 from mammoseg.errors import UserError
+from mammoseg.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,8 @@ class Split:
     def write(self, path: Path, cases: Sequence[Case]) -> None:
         """As a table case,patient,density,part: what a reader of the results needs to repeat them."""
         part_of = {int(row): part for part, rows in self.parts().items() for row in rows}
-        with path.open("w", newline="") as lines:
-            table = csv.writer(lines, lineterminator="\n")
+        with atomic_write(path) as file:
+            table = csv.writer(file, lineterminator="\n")
             table.writerow(["case", "patient", "density", "part"])
             for row in sorted(part_of):
                 case = cases[row]

@@ -1,14 +1,9 @@
-"""The prepared images on disk: memory-mapped arrays and cases.csv, whole or not there at all."""
+"""Preprocessed dataset on disk: memory-mapped arrays and cases.csv."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-TEMPORARY = ".unfinished-"
+from mammoseg.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -127,45 +122,7 @@ def from_text(row: dict[str, str]) -> Case:
 
 
 def write_cases(path: Path, cases: list[Case]) -> None:
-    with path.open("w", newline="") as lines:
-        table = csv.DictWriter(lines, [f.name for f in fields(Case)], lineterminator="\n")
+    with atomic_write(path) as file:
+        table = csv.DictWriter(file, [f.name for f in fields(Case)], lineterminator="\n")
         table.writeheader()
         table.writerows(asdict(case) for case in cases)
-
-
-@contextmanager
-def appears_whole(folder: Path) -> Iterator[Path]:
-    """A scratch folder that becomes `folder` when the block ends well, and vanishes when it does not.
-
-    Two processes may prepare the same store at once: both results are equal, and the first one stays.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder.parent)
-    scratch = folder.parent / f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}"
-    scratch.mkdir()  # with the permissions the user wants, which mkdtemp would narrow
-    try:
-        yield scratch
-        try:
-            os.replace(scratch, folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def remove_leftovers(parent: Path) -> None:
-    """Scratch folders of processes that were killed."""
-    for leftover in parent.glob(f"{TEMPORARY}*"):
-        if not is_alive(int(leftover.name.removeprefix(TEMPORARY).split("-")[0])):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-def is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

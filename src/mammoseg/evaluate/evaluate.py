@@ -17,12 +17,13 @@ from mammoseg.build import build_datamodule, build_segmenter
 from mammoseg.errors import UserError
 from mammoseg.evaluate import native_report as report
 from mammoseg.evaluate import native_resolution as native
+from mammoseg.files import atomic_write_text
 from mammoseg.metrics.detection import Criterion
 from mammoseg.reports import run_summary as tables
 from mammoseg.runs import checkpoint, results
 from mammoseg.runs.folder import DataPaths, RunFolder
 from mammoseg.segmenter import Segmenter
-from mammoseg.train.run import quiet
+from mammoseg.terminal import configure_library_logging
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def evaluate(
     `trusted_modules`: as `checkpoint.read` takes it.
     Raises UserError for a file that is no checkpoint, or where the dataset is not known.
     """
-    quiet()
+    configure_library_logging()
     loaded = checkpoint.read(path, trusted_modules)
     run = RunFolder.of_checkpoint(path.resolve())
     cfg = OmegaConf.create(loaded[checkpoint.KEY]["config"])
@@ -67,7 +68,7 @@ def evaluate(
     summary = tables.markdown(rows)
     if criterion is not None:
         summary += report.publish(folder, criterion)
-    (folder / "summary.md").write_text(summary)
+    atomic_write_text(folder / "summary.md", summary)
     tables.show(rows, folder)
     if criterion is not None:
         tables.show(native.read(folder)[0], folder, "at native resolution, in %")

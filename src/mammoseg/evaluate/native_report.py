@@ -12,7 +12,8 @@ from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.evaluate import native_resolution as native
 from mammoseg.metrics.detection import RATES, Criterion, Froc
 from mammoseg.reports import run_summary as tables
-from mammoseg.reports.plotting import save
+from mammoseg.reports.plotting import save_figure
+from mammoseg.reports.table import percent
 from mammoseg.runs.results import Row
 
 FIGURE = "froc.png"
@@ -26,7 +27,7 @@ def publish(folder: Path, criterion: Criterion) -> str:
     curves = {
         what: Froc.of([(candidates[row["case"]], row["masses"]) for row in some]) for what, some in by_part.items()
     }
-    save(draw(curves), folder / FIGURE)
+    save_figure(draw(curves), folder / FIGURE)
     return "\n".join(
         [
             "\n## At native resolution\n",
@@ -73,7 +74,7 @@ def detections(curves: dict[str, Froc], criterion: Criterion) -> str:
         f"|---|---|---|{'---|' * len(RATES)}---|",
     ]
     for what, froc in curves.items():
-        cells = [tables.percent(froc.sensitivity(rate)) for rate in (*RATES, np.inf)]
+        cells = [percent(froc.sensitivity(rate)) for rate in (*RATES, np.inf)]
         everything = f"{cells[-1]} at {len(froc.false) / froc.images:.2f} FP" if froc.images else "–"
         lines.append(f"| {what} | {froc.images} | {len(froc.best)} | {' | '.join(cells[:-1])} | {everything} |")
     return "\n".join(lines) + "\n"

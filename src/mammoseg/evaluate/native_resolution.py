@@ -27,9 +27,9 @@ from mammoseg.data.store import Store
 from mammoseg.errors import UnreadableImage, UserError
 from mammoseg.metrics.detection import Candidate, Criterion, detect
 from mammoseg.metrics.surface import surface_distances
-from mammoseg.progress import Progress
 from mammoseg.runs import results
 from mammoseg.runs.results import Row
+from mammoseg.terminal import Progress
 
 NATIVE, CANDIDATES = "native.csv", "candidates.csv"
 DISTANCES = ("hd95", "asd")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from torch import nn
 from mammoseg import ensemble as inference
 from mammoseg.errors import UserError
 from mammoseg.export import model_card as card
+from mammoseg.files import atomic_write_bytes
 from mammoseg.runs import checkpoint
-from mammoseg.terminal import silenced
+from mammoseg.terminal import suppress_logs_and_warnings
 
 CARD, ONNX = "README.md", "model.onnx"
 EXTRA = "pip install 'mammoseg[export]'"
@@ -42,17 +42,11 @@ def export(path: Path, output: Path, onnx: bool, trusted_modules: Sequence[str] 
         contents[ONNX] = as_onnx(network, int(carried["config"]["dataset"]["size"]))
     parameters = sum(value.numel() for value in network.parameters())
     contents[CARD] = card.markdown(carried, parameters, path, onnx).encode()
-    # All of them are made before any is written.
-    output.mkdir(parents=True, exist_ok=True)
+    # Nothing is written before everything could be made; the card, which describes the other files, is written last.
     if not onnx:
         (output / ONNX).unlink(missing_ok=True)  # an earlier export's, of another network
     for name, content in contents.items():
-        beside = output / f"{name}.unfinished"
-        try:
-            beside.write_bytes(content)
-            os.replace(beside, output / name)
-        finally:
-            beside.unlink(missing_ok=True)
+        atomic_write_bytes(output / name, content)
     return list(contents)
 
 
@@ -68,8 +62,8 @@ def as_onnx(network: nn.Module, size: int) -> bytes:
     onnx = needed("onnx")
     image = torch.zeros(2, 1, size, size)
     try:
-        # What it is made of, and what is not installed for it: nothing that a user can mend.
-        with silenced("torch.onnx", "onnxscript", "onnx_ir"):
+        # Lists of missing optional packages and of decompositions, which are no problem here.
+        with suppress_logs_and_warnings("torch.onnx", "onnxscript", "onnx_ir"):
             program = torch.onnx.export(
                 network,
                 (image,),

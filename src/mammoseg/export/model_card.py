@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.reports.run_summary import HEADINGS, percent
+from mammoseg.reports.run_summary import HEADINGS
+from mammoseg.reports.table import percent
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role, select

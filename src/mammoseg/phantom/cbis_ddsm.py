@@ -6,7 +6,6 @@ crop are swapped in places, then with both in different studies; masks of anothe
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.data.preprocessing.preprocess import rasterise
-from mammoseg.data.store import appears_whole
 from mammoseg.errors import UserError
+from mammoseg.files import atomic_dir, atomic_write_bytes
 from mammoseg.phantom.anatomy import draw
+from mammoseg.phantom.cbis_ddsm_tables import COLUMNS, DICOM_INFO, METADATA, OLD_COLUMNS, write_table
 from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_grey
 from mammoseg.phantom.film import scan
 from mammoseg.phantom.write import ASPECT, check, densities, every
@@ -31,25 +31,6 @@ TEST_SHARE = 0.22  # of the patients
 SEVERAL = 0.15  # of the images have two or three masses
 SWAPPED = 0.1  # of the masses: mask and crop stand in each other's column
 RESIZED = 0.08  # of the masses: the mask has another size than the image
-COLUMNS = (
-    *("patient_id", "breast_density", "left or right breast", "image view", "abnormality id"),
-    *("abnormality type", "mass shape", "mass margins", "assessment", "pathology"),
-    *("subtlety", "image file path", "cropped image file path", "ROI mask file path"),
-)
-OLD_COLUMNS = (
-    *("patient_id", "breast_density", "side", "view", "abn_num"),
-    *("abnormality_type", "mass_shape", "mass_margins", "assessment", "pathology"),
-    *("subtlety", "od_img_path", "od_crop_path", "mask_path"),
-)
-METADATA = (
-    *("Series UID", "Collection", "Subject ID", "Study UID", "Study Date"),
-    *("Series Description", "Modality", "File Location"),
-)
-DICOM_INFO = (
-    *("file_path", "image_path", "BitsAllocated", "Columns", "Laterality"),
-    *("PatientID", "PatientOrientation", "Rows", "SeriesDescription", "SeriesInstanceUID"),
-    *("StudyInstanceUID",),
-)
 
 
 @dataclass(frozen=True)
@@ -105,7 +86,7 @@ def write_cbis_ddsm(
     if layout not in LAYOUTS:
         raise UserError(f"layout={layout}, but the choices are {', '.join(LAYOUTS)}")
     plans = plan(cases, seed)
-    with appears_whole(root) as scratch:
+    with atomic_dir(root) as scratch:
         series = [one for found in every(partial(write_image, scratch, height, layout), plans) for one in found]
         write_descriptions(scratch / ("csv" if layout == "kaggle" else ""), plans, old=layout == "tcia_old")
         if layout == "tcia":
@@ -227,12 +208,14 @@ def write_picture(folder: Path, layout: str, picture: Picture) -> dict[str, Any]
         suffix = ".png" if layout == "png" else ".dcm"
         path = Path(picture.subject, picture.study, picture.series, f"{picture.number - 1:06d}{suffix}")
     file = folder / path
-    file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == ".dcm":
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_film(file, picture)
     else:
         grey = (picture.pixels >> 8).astype(np.uint8) if layout == "kaggle" and picture.pixels.itemsize == 2 else None
-        cv2.imwrite(str(file), picture.pixels if grey is None else grey)
+        written, encoded = cv2.imencode(file.suffix, picture.pixels if grey is None else grey)
+        assert written, "OpenCV writes PNG and JPEG"
+        atomic_write_bytes(file, encoded.tobytes())
     return {
         "Series UID": picture.series,
         "Collection": "CBIS-DDSM",
@@ -300,11 +283,3 @@ def row(image: Plan, lesion: Lesion, old: bool) -> dict[str, Any]:
     if old:
         cells = [cell.replace("/", "\\") if isinstance(cell, str) else cell for cell in cells]
     return dict(zip(OLD_COLUMNS if old else COLUMNS, cells, strict=True))
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as lines:
-        table = csv.DictWriter(lines, columns, extrasaction="ignore", lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from mammoseg import processes
 from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.data.store import appears_whole
 from mammoseg.errors import UserError
+from mammoseg.files import atomic_dir, atomic_write, atomic_write_bytes
 from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw
 from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_grey
-from mammoseg.progress import Progress
+from mammoseg.terminal import Progress
 
 # Shares of patients by ACR category. Nearer to even than INbreast's 39:34:20:7 %, so that small sets have all four.
 DENSITY_SHARES = (0.30, 0.30, 0.25, 0.15)
@@ -55,7 +55,7 @@ def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 
     """
     check(root, cases, height)
     plans = plan(cases, seed)
-    with appears_whole(root) as scratch:
+    with atomic_dir(root) as scratch:
         for folder in ("AllDICOMs", "AllXML"):
             (scratch / folder).mkdir()
         for _ in every(partial(write_one, scratch, height), plans):
@@ -117,7 +117,7 @@ def every(one: Callable[[Task], Done], plans: Sequence[Task]) -> Iterator[Done]:
                 yield one(plan)
                 progress.advance()
             return
-        with processes.pool(workers) as pool:
+        with processes.spawn_pool(workers) as pool:
             for done in pool.map(one, plans, chunksize=2):
                 yield done
                 progress.advance()
@@ -145,7 +145,7 @@ def write_one(folder: Path, height: int, image: Plan) -> None:
             centre = phantom.outlines[0].mean(axis=0, keepdims=True)
             regions.append(region("Calcification", centre + rng.uniform(-9, 9, (1, 2)), phantom, spacing))
         content = {"Images": [{"ImageIndex": 0, "NumberOfROIs": len(regions), "ROIs": regions}]}
-        (folder / "AllXML" / f"{image.number}.xml").write_bytes(plistlib.dumps(content))
+        atomic_write_bytes(folder / "AllXML" / f"{image.number}.xml", plistlib.dumps(content))
 
 
 def write_dicom(path: Path, pixels: NDArray[np.uint16], image: Plan, spacing: float) -> None:
@@ -190,8 +190,8 @@ def region(name: str, outline: NDArray[np.float64], phantom: Phantom, spacing: f
 
 
 def write_table(path: Path, plans: list[Plan]) -> None:
-    with path.open("w", newline="", encoding="ascii") as lines:
-        table = csv.writer(lines, delimiter=";", lineterminator="\r\n")
+    with atomic_write(path) as file:
+        table = csv.writer(file, delimiter=";", lineterminator="\r\n")
         table.writerow(COLUMNS.split(";"))
         for image in sorted(plans, key=lambda image: image.number):
             assessment = ("4a", "4c", "5")[int(image.number) % 3] if image.masses else "1"

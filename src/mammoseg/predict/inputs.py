@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from mammoseg.data.images import read as pixels
 from mammoseg.data.images.metadata import Facts
 from mammoseg.errors import UnreadableImage, UserError
+from mammoseg.runs.prediction_folder import JOURNAL_FILE
 
 SUFFIXES = (*pixels.PICTURE_SUFFIXES, *(suffix for suffix in pixels.DICOM_SUFFIXES if suffix))
 LEAST_SIDE = 64  # pixels; thumbnails are smaller
 LEAST_LEVELS = 16  # grey values; masks and drawings have fewer
-PREDICTED = ".journal.jsonl"  # lies in each folder of predictions
 SAMPLED = 64  # pixels along the shorter side that are looked at for them
 
 
@@ -79,7 +79,7 @@ def walk(top: Path, without: Path) -> Iterator[Path]:
     seen = {without.resolve()}
     for folder, folders, files in os.walk(top, followlinks=True):
         real = Path(folder).resolve()
-        if real in seen or PREDICTED in files:  # `without`, a loop of links, or what an earlier call predicted
+        if real in seen or JOURNAL_FILE in files:  # `without`, a loop of links, or what an earlier call predicted
             folders.clear()
             continue
         seen.add(real)

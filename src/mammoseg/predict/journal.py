@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from mammoseg.files import atomic_write
 
 
 class Journal:
@@ -29,10 +30,8 @@ class Journal:
             except ValueError:
                 continue
             self.entries[key] = entry
-        beside = self.path.with_name(f"{self.path.name}.unfinished")
-        with beside.open("w") as lines:
-            lines.writelines(self.line(key, entry) for key, entry in self.entries.items())
-        os.replace(beside, self.path)
+        with atomic_write(self.path) as file:
+            file.writelines(self.line(key, entry) for key, entry in self.entries.items())
         self.file = self.path.open("a")
         return self
 

@@ -5,23 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from mammoseg import processes
 from mammoseg.data.preprocessing.cache import digest, stamp
 from mammoseg.errors import UserError
-from mammoseg.predict.inputs import PREDICTED, Input, names
+from mammoseg.files import atomic_write_bytes, remove_stale
+from mammoseg.predict.inputs import Input, names
 from mammoseg.predict.journal import Journal
+from mammoseg.runs.prediction_folder import JOURNAL_FILE, LOCK_FILE, PROVENANCE_FILE, SKIPPED_FILE, TABLE_FILE
 
-NAME = "predictions.json"
-SCRATCH = ".unfinished"
 TABLES_EVERY = 30.0  # seconds between rewritings of the tables while it goes on
 OF_IMAGE = (
     *("file", "name", "view", "side", "width", "height"),
@@ -40,7 +37,7 @@ class Folder:
     def __init__(self, root: Path, made_of: Mapping[str, Any]) -> None:
         self.root = root
         self.made_of: dict[str, Any] = json.loads(json.dumps(made_of))
-        self.journal = Journal(root / PREDICTED)
+        self.journal = Journal(root / JOURNAL_FILE)
         self.skipped: dict[str, str] = {}
         self.tables_at = time.monotonic()
 
@@ -52,22 +49,19 @@ class Folder:
         """
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"output={self.root}: is a file; give a folder")
-        waiting = "another process predicts into the same folder; waiting for it"
-        with processes.alone(self.root / ".lock", waiting):
+        waiting = "waiting for another process that predicts into the same folder"
+        with processes.exclusive_lock(self.root / LOCK_FILE, waiting):
             self.check()
-            shutil.rmtree(self.root / SCRATCH, ignore_errors=True)  # of a process that was killed
+            remove_stale(self.root, recursive=True)
             with self.journal:
-                self.put(NAME, (json.dumps({"made_of": self.made_of}, indent=1) + "\n").encode())
+                self.put(PROVENANCE_FILE, (json.dumps({"made_of": self.made_of}, indent=1) + "\n").encode())
                 try:
                     yield
                 finally:
-                    try:
-                        self.write_tables()
-                    finally:  # on a full disk it holds halves of files
-                        shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
+                    self.write_tables()
 
     def check(self) -> None:
-        path = self.root / NAME
+        path = self.root / PROVENANCE_FILE
         if not path.is_file():
             return
         try:
@@ -94,12 +88,8 @@ class Folder:
         return all((self.root / file).is_file() for file in entry["files"])
 
     def put(self, file: str, content: bytes) -> None:
-        """Write `file`, relative to the folder: whole, or not at all."""
-        beside, path = self.root / SCRATCH / uuid4().hex, self.root / file
-        for folder in (beside.parent, path.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        os.replace(beside, path)
+        """Write `content` to `file`, a path relative to the folder, atomically."""
+        atomic_write_bytes(self.root / file, content)
 
     def done(self, image: Input, name: str, files: Sequence[str], rows: Sequence[Row], note: str = "") -> None:
         """All `files` of an image are there; `rows`: what the table says of it. `note`: what could not be done."""
@@ -132,8 +122,8 @@ class Folder:
 
     def write_tables(self) -> None:
         skipped = sorted({**self.notes, **self.skipped}.items())
-        self.put("predictions.csv", table([*OF_IMAGE, *OF_MASS], self.rows))
-        self.put("skipped.csv", table(["file", "reason"], [{"file": f, "reason": why} for f, why in skipped]))
+        self.put(TABLE_FILE, table([*OF_IMAGE, *OF_MASS], self.rows))
+        self.put(SKIPPED_FILE, table(["file", "reason"], [{"file": f, "reason": why} for f, why in skipped]))
         self.tables_at = time.monotonic()
 
 

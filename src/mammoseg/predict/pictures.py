@@ -10,10 +10,9 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
 from mammoseg.metrics.regions import Mass
-from mammoseg.reports.plotting import PREDICTION
+from mammoseg.reports.plotting import PREDICTION_COLOUR
 
 Grey = NDArray[np.uint8]
-LONGEST = 1024  # side in pixels of pictures that are only looked at
 FASTEST = 1  # zlib's level: a third larger than the best, in a fifth of the time
 MOST_UNSURE = 0.5  # the largest standard deviation that numbers between 0 and 1 can have
 VEIL = 0.75  # how much of the image the heat-map covers where the probability is 1
@@ -36,20 +35,10 @@ def uncertainty(deviation: NDArray[np.float32]) -> Grey:
     return np.rint(np.clip(deviation / MOST_UNSURE, 0, 1) * 255).astype(np.uint8)
 
 
-def small(pixels: NDArray) -> tuple[Grey, float]:
-    """The image in 8 bits with its longer side at LONGEST or less, and by how much it was scaled."""
-    scale = min(LONGEST / max(pixels.shape), 1)
-    shape = tuple(max(round(side * scale), 1) for side in pixels.shape)
-    resizable = pixels if pixels.dtype in (np.uint8, np.uint16) else pixels.astype(np.float32)
-    reduced = cv2.resize(resizable, shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
-    low, high = np.percentile(reduced, [0.5, 99.8])
-    return np.clip((reduced - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8), scale
-
-
 def overlay(grey: Grey, scale: float, mask: NDArray[np.bool_], masses: Sequence[Mass]) -> Grey:
     """The image (h, w), `scale` times the size of the mask (H, W), with outlines and the masses' numbers: (h, w, 3)."""
     picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
-    colour = tuple(round(255 * part) for part in reversed(to_rgb(PREDICTION)))
+    colour = tuple(round(255 * part) for part in reversed(to_rgb(PREDICTION_COLOUR)))
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     # 1/16 pixel, as OpenCV's drawing takes it; a mask's pixel i covers i..i+1, its centre is drawn at i + 1/2.
     drawn = [np.rint(((outline + 0.5) * scale - 0.5) * 16).astype(np.int32) for outline in outlines]

@@ -19,6 +19,7 @@ from mammoseg import ensemble as inference
 from mammoseg.cli import parse_bool
 from mammoseg.data.images.dicom import quiet
 from mammoseg.data.images.metadata import Facts, columns
+from mammoseg.data.images.thumbnail import thumbnail
 from mammoseg.data.preprocessing.inverse import Geometry
 from mammoseg.data.preprocessing.preprocess import Pixels
 from mammoseg.data.readers.mammogram import BadCases
@@ -30,8 +31,9 @@ from mammoseg.predict import inputs
 from mammoseg.predict import pictures as predicted
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.output_folder import Folder, Row
-from mammoseg.progress import Progress
 from mammoseg.runs import checkpoint
+from mammoseg.runs.prediction_folder import SKIPPED_FILE, image_file
+from mammoseg.terminal import Progress
 
 log = logging.getLogger(__name__)
 
@@ -189,19 +191,19 @@ class Predictor:
         deviation = read.geometry.restored(deviation_map) if self.ensemble.members > 1 else None
         mask = prob > np.float32(self.ensemble.threshold)
         found = masses.find(mask, prob, deviation)
-        grey, scale = predicted.small(read.pixels)
+        grey, scale = thumbnail(read.pixels)
         contents = {
-            f"masks/{name}.png": predicted.png(mask),
-            f"probabilities/{name}.png": predicted.png(predicted.probability(prob)),
-            f"overlays/{name}.png": predicted.png(predicted.overlay(grey, scale, mask, found)),
-            f"heatmaps/{name}.png": predicted.png(predicted.heatmap(grey, prob)),
+            image_file("masks", name): predicted.png(mask),
+            image_file("probabilities", name): predicted.png(predicted.probability(prob)),
+            image_file("overlays", name): predicted.png(predicted.overlay(grey, scale, mask, found)),
+            image_file("heatmaps", name): predicted.png(predicted.heatmap(grey, prob)),
         }
         if deviation is not None:
-            contents[f"uncertainty/{name}.png"] = predicted.png(predicted.uncertainty(deviation))
+            contents[image_file("uncertainty", name)] = predicted.png(predicted.uncertainty(deviation))
         note = ""
         if read.image.is_dicom and self.options.segmentation != "none":
             try:
-                contents[f"segmentations/{name}.dcm"] = self.segmentation(read, mask)
+                contents[image_file("segmentations", name)] = self.segmentation(read, mask)
             except UnreadableImage as error:
                 note = f"predicted, but without a DICOM Segmentation: {error}"
         for file, content in contents.items():
@@ -253,6 +255,6 @@ def tell(images: Sequence[Input], folder: Folder) -> None:
     if bad.rows:
         log.info("%d of %d files were skipped or not done in full:\n%s", len(bad.rows), len(images), bad.table())
     if number == 0:
-        raise UserError(f"none of the {len(images)} files could be predicted; {folder.root}/skipped.csv says why")
+        raise UserError(f"none of the {len(images)} files could be predicted; {folder.root / SKIPPED_FILE} says why")
     found = sum("mass" in row for row in folder.rows)
     log.info("%d images predicted, %d masses found; written to %s", number, found, folder.root)

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from mammoseg.data.preprocessing.inverse import Geometry
 from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.data.store import Store
-from mammoseg.reports.plotting import TRUTH, contour, save
+from mammoseg.reports.plotting import TRUTH_COLOUR, contour, save_figure
 
 SAMPLE, WORST = 12, 6  # images of each kind on the contact sheet
 ACROSS = 6  # of them in a row
@@ -33,10 +33,10 @@ def contact_sheet(store: Store, path: Path) -> None:
         before, after = axes[row, 2 * column], axes[row, 2 * column + 1]
         draw_before(before, store, number)
         after.imshow(store.images[number], cmap="gray")
-        contour(after, store.masks[number], 0.5, TRUTH)
+        contour(after, store.masks[number], 0.5, TRUTH_COLOUR)
         before.set_title(f"{store.cases[number].case}\n{why}", fontsize=5.5, loc="left")
     figure.suptitle("each: the film with the box that is kept, and what the network gets; masses green", fontsize=9)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def sample(store: Store) -> list[tuple[int, str]]:
@@ -66,7 +66,7 @@ def draw_before(axis: Axes, store: Store, number: int) -> None:
     mask = store.masks[number]
     x, y = Geometry.of_case(case, store.about["aspect"]).axes(len(mask))
     if 0 < mask.min() + mask.max() < 2:
-        axis.contour(x, y, mask, levels=[0.5], colors=[TRUTH], linewidths=1)
+        axis.contour(x, y, mask, levels=[0.5], colors=[TRUTH_COLOUR], linewidths=1)
 
 
 def densities(store: Store, path: Path) -> None:
@@ -85,7 +85,7 @@ def densities(store: Store, path: Path) -> None:
         axis.bar_label(drawn, fontsize=8)
     axis.set(xlabel="ACR density", ylabel="images", xticks=DENSITIES, title=f"{store.about['dataset']}: density")
     axis.legend(fontsize=8)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def mass_sizes(store: Store, path: Path) -> None:
@@ -105,7 +105,7 @@ def mass_sizes(store: Store, path: Path) -> None:
     axis.set(xlabel="ACR density", ylabel="mass, % of the prepared image", xticks=DENSITIES, xticklabels=DENSITIES)
     axis.set_title(f"{store.about['dataset']}: size of masses")
     axis.grid(axis="y", alpha=0.3)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def examples(store: Store, path: Path) -> None:
@@ -120,6 +120,6 @@ def examples(store: Store, path: Path) -> None:
             continue
         row = sorted(rows, key=lambda row: shares[row])[len(rows) // 2]
         axis.imshow(store.images[row], cmap="gray")
-        contour(axis, store.masks[row], 0.5, TRUTH)
+        contour(axis, store.masks[row], 0.5, TRUTH_COLOUR)
         axis.set_title(f"ACR {category}: {store.cases[row].case}", fontsize=8)
-    save(figure, path)
+    save_figure(figure, path)

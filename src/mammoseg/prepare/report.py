@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.data.store import Case, Store
+from mammoseg.files import atomic_write_text
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SETTINGS = ("size", "crop", "aspect", "normalise", "flip", "density", "missing_density", "density_cuts")
@@ -20,12 +21,12 @@ Report = dict[str, Any]
 
 
 def write(store: Store) -> Report:
-    """All files of the report, beside the store's own; returns what data_report.json holds."""
+    """Write all files of the report into the store's folder; returns the content of data_report.json."""
     from mammoseg.prepare import figures as data_figures
 
     report = summary(store)
-    (store.folder / "data_report.json").write_text(json.dumps(report, indent=1) + "\n")
-    (store.folder / "data_report.md").write_text(markdown(report))
+    atomic_write_text(store.folder / "data_report.json", json.dumps(report, indent=1) + "\n")
+    atomic_write_text(store.folder / "data_report.md", markdown(report))
     data_figures.contact_sheet(store, store.folder / "contact_sheet.png")
     data_figures.densities(store, store.folder / "density.png")
     data_figures.mass_sizes(store, store.folder / "mass_size.png")

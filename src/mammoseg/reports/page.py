@@ -1,61 +1,71 @@
-"""report.html: one file that opens from disk, with its pictures inside and no other file or address needed."""
+"""report.html and report.md from sections of texts, tables and figures."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
-from string import Template
 
-from mammoseg.compare.tables import Table
+from mammoseg.files import atomic_write_text
+from mammoseg.reports.table import Table
+from mammoseg.reports.templates import render
+
+TEMPLATE = Path(__file__).with_name("page.html")
 
 
 @dataclass(frozen=True)
 class Section:
-    """`figures`: PNG files with a text that stands for them."""
+    """Part of a report; `figures` are (PNG file, alternative text)."""
 
     title: str
     texts: Sequence[str] = field(default_factory=tuple)
     tables: Sequence[Table] = field(default_factory=tuple)
     figures: Sequence[tuple[Path, str]] = field(default_factory=tuple)
 
+    @property
+    def anchor(self) -> str:
+        return "".join(character if character.isalnum() else "-" for character in self.title.lower())
 
-def page(title: str, sections: Sequence[Section]) -> str:
-    template = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    links = "".join(f'<a href="#{anchor(one)}">{escape(one.title)}</a>' for one in sections)
-    body = f"<nav>{links}</nav>\n" + "\n".join(map(section, sections))
-    return template.substitute(title=escape(title), body=body)
-
-
-def anchor(one: Section) -> str:
-    return "".join(sign if sign.isalnum() else "-" for sign in one.title.lower())
+    @property
+    def is_empty(self) -> bool:
+        return not (self.texts or self.tables or self.figures)
 
 
-def section(one: Section) -> str:
-    parts = [f'<section id="{anchor(one)}">', f"<h2>{escape(one.title)}</h2>"]
-    parts += [f"<p>{escape(text)}</p>" for text in one.texts]
-    parts += [table(each) for each in one.tables]
-    parts += [picture(path, text) for path, text in one.figures]
-    return "\n".join([*parts, "</section>"])
+def write_report(title: str, sections: Sequence[Section], folder: Path) -> Path:
+    """Write report.html, report.md and the sections' tables into `folder`.
+
+    Args:
+        title: Title of the report.
+        sections: Its parts; those without content are left out. Their figures are in `folder` already.
+        folder: Output folder.
+
+    Returns:
+        The path of report.html.
+    """
+    shown = [section for section in sections if not section.is_empty]
+    for table in (table for section in shown for table in section.tables):
+        table.write(folder)
+    atomic_write_text(folder / "report.md", markdown(title, shown))
+    atomic_write_text(folder / "report.html", html(title, shown))
+    return folder / "report.html"
 
 
-def table(one: Table) -> str:
-    head = "".join(f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in one.columns)
-    lines = []
-    for number, row in enumerate(one.rows):
-        cells = [
-            f"<td><strong>{escape(text)}</strong></td>" if (number, place) in one.bold else f"<td>{escape(text)}</td>"
-            for place, text in enumerate(row)
-        ]
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in one.notes)
-    rows = "\n".join(lines)
-    title = f"<h3>{escape(one.title)}</h3>"
-    return f'{title}<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{notes}'
+def html(title: str, sections: Sequence[Section]) -> str:
+    """One page that opens from disk, with its figures inside and no other file or address needed."""
+    return render(TEMPLATE, title=title, sections=sections, data_uri=png_data_uri)
 
 
-def picture(path: Path, text: str) -> str:
-    inside = base64.b64encode(path.read_bytes()).decode()
-    return f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{inside}"></figure>'
+def png_data_uri(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def markdown(title: str, sections: Sequence[Section]) -> str:
+    """The report for a repository or a wiki; figures are linked by name."""
+    parts = [f"# {title}"]
+    for section in sections:
+        parts.append(f"## {section.title}")
+        parts += [f"- {text}" if len(section.texts) > 1 else text for text in section.texts]
+        parts += [f"**{table.title}**\n\n{table.markdown().rstrip()}" for table in section.tables]
+        parts += [f"![{text}]({path.name})" for path, text in section.figures]
+    return "\n\n".join(parts) + "\n"

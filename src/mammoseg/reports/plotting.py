@@ -1,27 +1,94 @@
-"""What all our pictures share."""
+"""Drawing functions and colours shared by all figures."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib import rc_context
+import numpy as np
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-TRUTH, PREDICTION = "#2ca02c", "#1f5fff"  # the paper's Figure 2: green and blue
+from mammoseg.files import atomic_write
+
+TRUTH_COLOUR, PREDICTION_COLOUR = "#2ca02c", "#1f5fff"  # the paper's Figure 2: green and blue
 
 
 def contour(axis: Axes, values: NDArray, level: float, colour: str) -> None:
-    """Nothing is drawn, and no warning given, where no pixel lies above the level."""
+    """Draw the contour of `values` (H, W) at `level`, or nothing, without a warning, if no pixel is above it."""
     if values.min() < level < values.max():
         axis.contour(values, levels=[level], colors=[colour], linewidths=1.4)
 
 
-def save(figure: Figure, path: Path) -> None:
+def heatmap(
+    axis: Axes, x: Sequence[tuple[float, ...]], y: Sequence[float], scores: Sequence[float], label: str
+) -> None:
+    """Draw one cell per pair of values, coloured by its score; pairs that do not occur stay empty.
+
+    Args:
+        axis: Axes to draw into.
+        x: (N,) vectors, one column for each distinct one.
+        y: (N,) numbers, one row for each distinct one.
+        scores: (N,) scores of the pairs.
+        label: Of the colour bar.
+    """
+    columns, rows = sorted(set(x)), sorted(set(y))
+    grid = np.full((len(rows), len(columns)), np.nan)
+    for vector, value, score in zip(x, y, scores, strict=True):
+        grid[rows.index(value), columns.index(vector)] = score
+    image = axis.imshow(grid, cmap="viridis", aspect="auto")
+    axis.set_xticks(range(len(columns)), [" ".join(f"{v:g}" for v in vector) for vector in columns], rotation=20)
+    axis.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
+    middle = (min(scores) + max(scores)) / 2
+    for (i, j), score in np.ndenumerate(grid):
+        if not np.isnan(score):
+            axis.text(j, i, f"{score:.1f}", ha="center", va="center", color="black" if score > middle else "white")
+    assert axis.figure is not None
+    axis.figure.colorbar(image, ax=axis, label=label)
+
+
+def parallel_coordinates(axis: Axes, values: NDArray, scores: NDArray, names: Sequence[str]) -> None:
+    """Draw one line per run through its values and its score, each coordinate on a scale of its own.
+
+    Args:
+        axis: Axes to draw into.
+        values: (N, K) settings of N runs.
+        scores: (N,) scores, the last coordinate and the colour of the lines.
+        names: (K + 1,) names of the coordinates.
+    """
+    table = np.column_stack([values, scores])
+    low, high = table.min(axis=0), table.max(axis=0)
+    constant = high == low
+    heights = np.where(constant, 0.5, (table - low) / np.where(constant, 1, high - low))
+    for line, colour in zip(heights, colormaps["viridis"](heights[:, -1]), strict=True):
+        axis.plot(range(len(names)), line, color=colour, linewidth=2)
+    axis.set_xticks(range(len(names)), names)
+    axis.set_yticks([])
+    for x, (bottom, top) in enumerate(zip(low, high, strict=True)):
+        axis.axvline(x, color="grey", linewidth=0.8)
+        axis.text(x, -0.06, f"{bottom:.4g}", ha="center", va="top", fontsize=8)
+        axis.text(x, 1.03, f"{top:.4g}", ha="center", va="bottom", fontsize=8)
+    axis.set_ylim(-0.15, 1.15)
+    for side in ("top", "right", "bottom", "left"):
+        axis.spines[side].set_visible(False)
+    axis.tick_params(axis="x", length=0)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write `figure` to `path` atomically, as PNG or SVG by its suffix; equal figures give equal bytes."""
     FigureCanvasAgg(figure)
-    # matplotlib would note its own version and the date; the same run should give the same file.
+    # Without matplotlib's version and the date; SVG ids are hashed with a constant instead of a random number.
     metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    with rc_context({"svg.hashsalt": "mammoseg"}):
-        figure.savefig(path, dpi=110, metadata=metadata)
+    with rc_context({"svg.hashsalt": "mammoseg"}), atomic_write(path, "wb") as file:
+        figure.savefig(file, format=path.suffix.removeprefix("."), dpi=110, metadata=metadata)
+
+
+def save_svg_and_png(figure: Figure, stem: Path) -> Path:
+    """Write `figure` as `stem`.svg and `stem`.png; returns the path of the PNG."""
+    svg, png = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png"))
+    save_figure(figure, svg)
+    save_figure(figure, png)
+    return png

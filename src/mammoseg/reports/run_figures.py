@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.reports.plotting import PREDICTION, TRUTH, contour, save
+from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, contour, save_figure
 from mammoseg.runs.results import Row
 from mammoseg.segmenter import Segmenter
 
@@ -59,16 +59,16 @@ def overlays(shown: Sequence[Example], path: Path) -> None:
     axes = figure.subplots(2, len(shown), squeeze=False)
     for (above, below), item in zip(axes.T, shown, strict=True):
         above.imshow(item.image, cmap="gray")
-        contour(above, item.mask, 0.5, TRUTH)
-        contour(above, item.prob, item.threshold, PREDICTION)
+        contour(above, item.mask, 0.5, TRUTH_COLOUR)
+        contour(above, item.prob, item.threshold, PREDICTION_COLOUR)
         above.set_title(f"ACR {item.row['density']}: {item.row['case']}\nDSC {item.row['dsc']:.3f}", fontsize=9)
         heat = below.imshow(item.prob, cmap="magma", vmin=0, vmax=1)
-        contour(below, item.mask, 0.5, TRUTH)
+        contour(below, item.mask, 0.5, TRUTH_COLOUR)
     for axis in axes.flat:
         axis.set_axis_off()
     figure.colorbar(heat, ax=axes[1].tolist(), label="probability of mass", shrink=0.8)
     figure.suptitle("median case of each density: truth green, prediction blue", fontsize=11)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def curves(metrics_file: Path, path: Path) -> None:
@@ -87,7 +87,7 @@ def curves(metrics_file: Path, path: Path) -> None:
     for axis in (losses, scores):
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_curve(axis: Axes, rows: Sequence[dict[str, str]], name: str, style: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.reports.table import percent
 from mammoseg.runs import results
 from mammoseg.runs.results import Row
 
@@ -25,11 +26,6 @@ def lines(rows: Sequence[Row]) -> list[tuple[str, int, dict[str, float]]]:
         ("all, mean over images", len(rows), results.mean_over_images(rows)),
         *((f"ACR {category}, pooled", len(some), results.pooled(some)) for category, some in by_density.items()),
     ]
-
-
-def percent(value: float) -> str:
-    """The paper's form; a value that does not exist is a dash, never 0."""
-    return "–" if value != value else f"{100 * value:.2f}"
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mammoseg.reports.plotting import heatmap
 from mammoseg.sweep_report.sweeps import ALPHA, Sweep, group_means
 
 COLUMNS = 4  # panels side by side
@@ -82,50 +82,7 @@ def grid_of(sweep: Sweep) -> Figure | None:
         return None
     figure = Figure(figsize=(2 + 0.9 * len(set(vectors)), 2 + 0.4 * len(set(alphas))), layout="constrained")
     axis = figure.subplots()
-    heat(axis, vectors, alphas, [100 * point.validation for point in sweep.whole], "validation DSC, %")
-    names = ", ".join(sweep.names[place] for place in thetas)
-    axis.set_xlabel(names)
+    scores = [100 * point.validation for point in sweep.whole]
+    heatmap(axis, vectors, alphas, scores, "validation DSC, %")
+    axis.set(xlabel=", ".join(sweep.names[place] for place in thetas), ylabel=ALPHA)
     return figure
-
-
-def heat(
-    axis: Axes, vectors: Sequence[tuple[float, ...]], alphas: Sequence[float], scores: Sequence[float], label: str
-) -> None:
-    """A cell for each theta and alpha; those that were not run stay empty."""
-    across, up = sorted(set(vectors)), sorted(set(alphas))
-    grid = np.full((len(up), len(across)), np.nan)
-    for vector, alpha, score in zip(vectors, alphas, scores, strict=True):
-        grid[up.index(alpha), across.index(vector)] = score
-    shown = axis.imshow(grid, cmap="viridis", aspect="auto")
-    axis.set_xticks(range(len(across)), [" ".join(f"{v:g}" for v in vector) for vector in across], rotation=20)
-    axis.set_yticks(range(len(up)), [f"{alpha:g}" for alpha in up])
-    axis.set_xlabel("θ by ACR category")
-    axis.set_ylabel(ALPHA)
-    for (row, column), score in np.ndenumerate(grid):
-        if score == score:
-            bright = score > (min(scores) + max(scores)) / 2
-            axis.text(column, row, f"{score:.1f}", ha="center", va="center", color="black" if bright else "white")
-    assert axis.figure is not None
-    axis.figure.colorbar(shown, ax=axis, label=label)
-
-
-def parallel(axis: Axes, values: np.ndarray, scores: np.ndarray) -> None:
-    """One line per run through its theta, alpha and score, each axis on a scale of its own."""
-    table = np.column_stack([values, scores])
-    low, high = table.min(axis=0), table.max(axis=0)
-    flat = high == low
-    heights = np.where(flat, 0.5, (table - low) / np.where(flat, 1, high - low))
-    colour = colormaps["viridis"](heights[:, -1])
-    for line, tint in zip(heights, colour, strict=True):
-        axis.plot(range(table.shape[1]), line, color=tint, linewidth=2)
-    names = ["θ ACR 1", "θ ACR 2", "θ ACR 3", "θ ACR 4", ALPHA, "DSC, %"]
-    axis.set_xticks(range(table.shape[1]), names)
-    axis.set_yticks([])
-    for place, (bottom, top) in enumerate(zip(low, high, strict=True)):
-        axis.axvline(place, color="grey", linewidth=0.8)
-        axis.text(place, -0.06, f"{bottom:.4g}", ha="center", va="top", fontsize=8)
-        axis.text(place, 1.03, f"{top:.4g}", ha="center", va="bottom", fontsize=8)
-    axis.set_ylim(-0.15, 1.15)
-    for side in ("top", "right", "bottom", "left"):
-        axis.spines[side].set_visible(False)
-    axis.tick_params(axis="x", length=0)

@@ -7,12 +7,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mammoseg.compare.report import markdown, write_table
-from mammoseg.compare.tables import Table
 from mammoseg.errors import UserError
-from mammoseg.reports.page import Section, page
-from mammoseg.reports.plotting import save
-from mammoseg.reports.run_summary import percent
+from mammoseg.reports.page import Section, write_report
+from mammoseg.reports.plotting import save_svg_and_png
+from mammoseg.reports.table import Table, percent
 from mammoseg.sweep_report import figures as sweep_figures
 from mammoseg.sweep_report.sweeps import ALPHA, Sweep, find
 
@@ -26,7 +24,6 @@ def publish(folders: Sequence[Path], out: Path, top: int) -> Path:
         raise UserError(f"top={top}, but it takes a whole number of at least 1")
     sweeps = find(folders)
     sections = []
-    out.mkdir(parents=True, exist_ok=True)
     for number, sweep in enumerate(sweeps, start=1):
         several = f"{sweep.name}: " if len(sweeps) > 1 else ""
         prefix = f"{number}_" if len(sweeps) > 1 else ""
@@ -44,15 +41,9 @@ def publish(folders: Sequence[Path], out: Path, top: int) -> Path:
                 figures=[(path, text) for name, path, text in drawn if name != "sensitivity"],
             ),
         ]
-        write_table(all_table(sweep, prefix), out)
-    sections = [one for one in sections if one.texts or one.tables or one.figures]
-    for table in (table for section in sections for table in section.tables):
-        write_table(table, out)
+        all_table(sweep, prefix).write(out)
     title = f"Sweep over {', '.join(sorted({name for sweep in sweeps for name in sweep.names}))}"
-    report = out / "report.html"
-    report.write_text(page(title, sections), encoding="utf-8")
-    (out / "report.md").write_text(markdown(title, sections), encoding="utf-8")
-    return report
+    return write_report(title, sections, out)
 
 
 def write_figures(sweep: Sweep, out: Path, prefix: str) -> list[tuple[str, Path, str]]:
@@ -65,9 +56,7 @@ def write_figures(sweep: Sweep, out: Path, prefix: str) -> list[tuple[str, Path,
     drawn = []
     for name, (figure, text) in made.items():
         if figure is not None:
-            for suffix in ("svg", "png"):
-                save(figure, out / f"{prefix}{name}.{suffix}")
-            drawn.append((name, out / f"{prefix}{name}.png", text))
+            drawn.append((name, save_svg_and_png(figure, out / f"{prefix}{name}"), text))
     return drawn
 
 

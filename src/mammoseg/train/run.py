@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -41,6 +39,7 @@ from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, load_matching_record, make_record, read_record, write_record
 from mammoseg.runs.settings import RESUMABLE
 from mammoseg.segmenter import Segmenter
+from mammoseg.terminal import configure_library_logging
 from mammoseg.train.resume import remember_overrides, resume_command
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class TrainingRun:
         self.previous: RunRecord | None = None
         self.start_time = time.monotonic()
         self.initial_global_step = 0
-        quiet()
+        configure_library_logging()
         self.report: WandbReport | TensorBoardReport = instantiate(cfg.logger)(
             folder=folder.path, about=run_info, settings=self.record.settings
         )
@@ -108,7 +107,7 @@ class TrainingRun:
         message = f"{self.run_info['run']}: another process is working on this run; waiting for it"
         # The launcher, or rank 0, holds the lock for all workers.
         held = distributed.is_worker() or distributed.rank() > 0
-        with nullcontext() if held else processes.alone(self.folder.lock, message):
+        with nullcontext() if held else processes.exclusive_lock(self.folder.lock, message):
             self._load_previous()
             try:
                 yield
@@ -317,19 +316,3 @@ def _epochs_trained(loaded: dict[str, Any]) -> int:
     """The epochs that a checkpoint of Lightning has seen, counting a begun one."""
     progress = loaded["loops"]["fit_loop"]["epoch_progress"]["current"]
     return int(progress["ready"])
-
-
-def quiet() -> None:
-    """Lightning's notes about devices and tips are not the user's business; warnings stay."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-    # Lightning 2.6 calls a name that torch 2.13 has renamed.
-    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
-    # Where Slurm is installed, Lightning would rather be started by srun, and says so with the user's paths.
-    warnings.filterwarnings("ignore", message="The `srun` command is available on your system but is not used")
-    # A run that goes on finds its own checkpoints; the warning names the user's folders.
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-    # What several processes log at the end of an epoch comes out of metrics that are the same in all of them.
-    warnings.filterwarnings("ignore", message=".*sync_dist=True.*when logging on epoch level in distributed setting")
-    torch.set_float32_matmul_precision("high")

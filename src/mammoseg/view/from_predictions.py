@@ -1,66 +1,55 @@
-"""A folder of mammoseg.predict -> a view: no truth, and images from where they were read, or the overlays."""
+"""View of a folder that mammoseg.predict wrote: no ground truth; shows the mammograms or their overlays."""
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.images.read import read_pixels
+from mammoseg.data.images.read import PICTURE_SUFFIXES, read_pixels
+from mammoseg.data.images.thumbnail import MAX_SIDE, shrink, thumbnail
 from mammoseg.errors import UnreadableImage, UserError
-from mammoseg.predict import inputs
-from mammoseg.predict.inputs import Input
-from mammoseg.predict.output_folder import NAME
-from mammoseg.predict.pictures import LONGEST, small
+from mammoseg.runs.prediction_folder import Kind, image_file, read_results
 from mammoseg.view.items import Item
 
 log = logging.getLogger(__name__)
 
 OVERLAYS = "The images are the overlays of mammoseg.predict; give input=<folder> for the mammograms themselves. "
-REDUCED = f"Images, masks and probabilities are reduced to {LONGEST} pixels along their longer side."
+REDUCED = f"Images, masks and probabilities are reduced to {MAX_SIDE} pixels along their longer side."
 
 
 class PredictedView:
-    """What mammoseg.predict wrote into `folder`. `given`: the file or folder that it was given, or None.
+    """The predictions in a folder that mammoseg.predict wrote.
 
-    Raises UserError where `folder` is not one that it wrote, or has no image.
+    Args:
+        folder: Output folder of mammoseg.predict.
+        input_path: The mammogram or folder of mammograms that was predicted; None shows overlays instead.
+
+    Raises:
+        UserError: If `folder` was not written by mammoseg.predict or has no image, or if `input_path` does not exist.
     """
 
-    def __init__(self, folder: Path, given: Path | None) -> None:
-        if given is not None and not given.exists():
-            raise UserError(f"input={given}: no such file or folder; give what the predictions were made from")
+    def __init__(self, folder: Path, input_path: Path | None) -> None:
+        if input_path is not None and not input_path.exists():
+            raise UserError(f"input={input_path}: no such file or folder; give what the predictions were made from")
         self.folder = folder
-        self.given = given
+        self.input_path = input_path
         self.label = "predictions"  # not the folder's name, which may be anything
-        self.note = REDUCED if given is not None else OVERLAYS + REDUCED
-        try:
-            self.threshold: float | None = float(json.loads((folder / NAME).read_text())["made_of"]["threshold"])
-            with (folder / "predictions.csv").open(newline="") as lines:
-                rows = list(csv.DictReader(lines))
-            self.rows: dict[str, list[dict[str, str]]] = {}
-            for row in rows:
-                self.rows.setdefault(row["name"], []).append(row)
-        except FileNotFoundError as error:
-            raise UserError(
-                f"predictions={folder}: has no {Path(error.filename).name}; give the output folder of mammoseg.predict"
-            ) from error
-        except (ValueError, KeyError, TypeError, csv.Error) as error:
-            raise UserError(f"predictions={folder}: its tables are damaged ({error}); predict again") from error
-        if not self.rows:
-            raise UserError(f"predictions={folder}: no image was predicted there")
+        self.note = REDUCED if input_path is not None else OVERLAYS + REDUCED
+        results = read_results(folder)
+        self.threshold: float | None = results.threshold
+        self.rows = results.rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def items(self) -> Iterator[Item]:
         for name, rows in self.rows.items():
-            mask, levels = (reduced(self.read(f"{kind}/{name}.png")) for kind in ("masks", "probabilities"))
+            mask, levels = self.read("masks", name), self.read("probabilities", name)
             first = rows[0]
             yield Item(
                 key=name,
@@ -68,43 +57,47 @@ class PredictedView:
                 density=0,
                 side=first["side"],
                 view=first["view"],
-                facts=told(rows),
+                facts=caption(rows),
                 image=self.image(name, first["file"], mask.shape),
                 truth=None,
                 mask=mask > 127,
                 levels=levels,
             )
 
-    def read(self, file: str) -> NDArray[np.uint8]:
+    def read(self, kind: Kind, name: str) -> NDArray[np.uint8]:
+        """Read one output (h, w), reduced to the size of a thumbnail."""
+        path = self.folder / image_file(kind, name)
         try:
-            return read_pixels(self.folder / file)
+            return shrink(read_pixels(path))[0]
         except UnreadableImage as error:
-            raise UserError(f"{self.folder / file}: {error}; predict again") from error
+            raise UserError(f"{path}: {error}; predict again") from error
 
     def image(self, name: str, file: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """The mammogram where it is found and still has its size, else the overlay in grey."""
-        if self.given is not None:
-            path = self.given if self.given.is_file() else self.given / file
+        """The mammogram if it can be read and has the size of its prediction, else the overlay in grey."""
+        if self.input_path is not None:
+            path = self.input_path if self.input_path.is_file() else self.input_path / file
             try:
-                grey, _ = small(inputs.read(Input(path, file))[0])
+                grey, _ = thumbnail(read_mammogram(path))
                 if grey.shape == shape:
                     return grey
                 log.warning("%s: has another size than its prediction; its overlay is shown", file)
             except UnreadableImage as error:
                 log.warning("%s: %s; its overlay is shown", file, error)
-        overlay = cv2.imdecode(np.fromfile(self.folder / "overlays" / f"{name}.png", np.uint8), cv2.IMREAD_GRAYSCALE)
-        return np.asarray(overlay, np.uint8)
+        encoded = np.fromfile(self.folder / image_file("overlays", name), np.uint8)
+        return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
-def reduced(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """With its longer side at LONGEST or less, as overlays are."""
-    scale = min(LONGEST / max(picture.shape), 1)
-    wide, tall = (max(round(side * scale), 1) for side in picture.shape[::-1])
-    return np.asarray(cv2.resize(picture, (wide, tall), interpolation=cv2.INTER_AREA), np.uint8)
+def read_mammogram(path: Path) -> NDArray:
+    """Pixels (H, W) of a mammogram; files without a picture's suffix are DICOM. Raises UnreadableImage."""
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return read_pixels(path)
+    from mammoseg.data.images import dicom  # pydicom only where a DICOM is read
+
+    return dicom.read_pixels(path)
 
 
-def told(rows: list[dict[str, str]]) -> str:
-    """How many masses, and how large."""
+def caption(rows: Sequence[Mapping[str, str]]) -> str:
+    """Number of masses and their areas."""
     number = int(rows[0]["masses"])
     areas = [f"{float(row['area_mm2']):.0f} mm²" for row in rows if row["area_mm2"]]
     sizes = f" ({', '.join(areas)})" if areas else ""

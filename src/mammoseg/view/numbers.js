@@ -3,20 +3,20 @@
 const STEPS = 256;
 
 // histogram[q] = pixels of level q -> sums[k] = pixels of level k or more, for k = 0 to 256.
-function fromAbove(histogram) {
+function cumulative(histogram) {
   const sums = new Float64Array(STEPS + 1);
   for (let level = STEPS - 1; level >= 0; level -= 1) sums[level] = sums[level + 1] + histogram[level];
   return sums;
 }
 
 // A run's data file -> the run with its rows as objects.
-function unpacked(run, data) {
+function parseRun(run, data) {
   const rows = data.rows.map(([image, ...counts], place) => ({
     image,
     place,
     counts: { tp: counts[0], fp: counts[1], fn: counts[2], tn: counts[3] },
-    mass: data.mass && fromAbove(data.mass[place]),
-    rest: data.rest && fromAbove(data.rest[place]),
+    mass: data.mass && cumulative(data.mass[place]),
+    rest: data.rest && cumulative(data.rest[place]),
   }));
   return { ...run, rows, byImage: new Map(rows.map((row) => [row.image, row])) };
 }

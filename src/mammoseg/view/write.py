@@ -1,19 +1,15 @@
-"""Views -> a folder with index.html and its data: one script for each image and model, loaded when it is shown.
+"""Writes a viewer: index.html and one data file per image and model, which the page loads when it shows them.
 
-Scripts, since a page that was opened from disk may load them but not read other files; pictures stand in them as
-data: addresses, whose pixels such a page may read.
+Data files are scripts, since a page opened from disk may load scripts but not read other files. They hold images as
+data URIs, whose pixels such a page may read.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import cv2
@@ -21,41 +17,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.errors import UserError
+from mammoseg.files import atomic_dir, atomic_write_text
 from mammoseg.metrics import LEVELS
-from mammoseg.progress import Progress
+from mammoseg.reports.templates import render
+from mammoseg.terminal import Progress
 from mammoseg.view.items import Item, View
 
-QUALITY = 92  # of the JPEG that the eye sees; what is counted is stored without loss
-MARK = '<meta name="generator" content="mammoseg.view">'
-SCRIPTS = ("numbers.js", "drawing.js", "page.js")
+JPEG_QUALITY = 92  # of the displayed image; masks and probabilities, which are counted, are stored losslessly
+GENERATOR_TAG = '<meta name="generator" content="mammoseg.view">'
+SCRIPTS = ("numbers.js", "drawing.js", "state.js", "list.js", "image.js", "controls.js")
 
 
 def write(views: Sequence[View], folder: Path) -> Path:
-    """Returns the page, `folder`/index.html. The folder appears whole; an earlier viewer there is replaced.
+    """Write a viewer of `views` into `folder` atomically, replacing an earlier viewer.
 
-    Raises UserError if `folder` holds something else.
+    Returns:
+        The page, `folder`/index.html.
+
+    Raises:
+        UserError: If `folder` exists and is not a viewer.
     """
     if folder.exists() and not is_viewer(folder):
-        raise UserError(f"{folder}: is there already and no viewer; choose another folder with output=<folder>")
-    scratch = folder.with_name(f".unfinished-{folder.name}-{os.getpid()}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    (scratch / "data").mkdir(parents=True)
-    try:
+        raise UserError(f"{folder}: exists and is not a viewer; choose another folder with output=<folder>")
+    with atomic_dir(folder, replace=True) as scratch:
         writer = Writer(scratch)
         with Progress("writing the viewer", sum(map(len, views))) as progress:
             for view in views:
                 writer.add(view, progress)
         writer.page()
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return folder / "index.html"
 
 
 def is_viewer(folder: Path) -> bool:
     page = folder / "index.html"
-    return page.is_file() and MARK.encode() in page.read_bytes()
+    return page.is_file() and GENERATOR_TAG.encode() in page.read_bytes()
 
 
 class Writer:
@@ -72,7 +67,7 @@ class Writer:
         for item in view.items():
             number = self.image(item)
             numbers.append(number)
-            rows.append([number, *counted(item)])
+            rows.append([number, *confusion_counts(item)])
             pictures = {"mask": png(np.where(item.mask, np.uint8(255), np.uint8(0)))}
             if item.levels is not None:
                 pictures["levels"] = png(item.levels)
@@ -94,7 +89,7 @@ class Writer:
         self.images.append({name: getattr(item, name) for name in ("name", "density", "side", "view", "facts")})
         pictures = {}
         if item.image is not None:
-            pictures["image"] = encoded(".jpg", item.image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+            pictures["image"] = to_data_uri(".jpg", item.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         if item.truth is not None:
             pictures["truth"] = png(np.where(item.truth, np.uint8(255), np.uint8(0)))
             self.truth = True
@@ -102,23 +97,24 @@ class Writer:
         return number
 
     def data(self, name: str, value: object) -> None:
-        said = json.dumps(value, separators=(",", ":"))
-        (self.folder / "data" / f"{name}.js").write_text(f"mammoseg.receive({json.dumps(name)},{said});\n")
+        """Write a data file, a script that hands `value` to the page."""
+        payload = json.dumps(value, separators=(",", ":"))
+        atomic_write_text(self.folder / "data" / f"{name}.js", f"mammoseg.receive({json.dumps(name)},{payload});\n")
 
     def page(self) -> None:
         here = Path(__file__).parent
-        catalogue = json.dumps({"truth": self.truth, "runs": self.runs, "images": self.images})
-        text = Template((here / "page.html").read_text(encoding="utf-8")).substitute(
-            title=escape(f"mammoseg: {self.runs[0]['label']}" if len(self.runs) == 1 else "mammoseg: predictions"),
+        text = render(
+            here / "page.html",
+            title=f"mammoseg: {self.runs[0]['label']}" if len(self.runs) == 1 else "mammoseg: predictions",
             style=(here / "page.css").read_text(encoding="utf-8"),
             script="\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS),
-            catalogue=catalogue.replace("<", "\\u003c"),
+            catalogue={"truth": self.truth, "runs": self.runs, "images": self.images},
         )
-        (self.folder / "index.html").write_text(text, encoding="utf-8")
+        atomic_write_text(self.folder / "index.html", text)
 
 
-def counted(item: Item) -> list[int]:
-    """tp, fp, fn, tn of the mask; without a truth every predicted pixel counts as false."""
+def confusion_counts(item: Item) -> list[int]:
+    """tp, fp, fn, tn of the mask; without ground truth every predicted pixel is a false positive."""
     truth = np.zeros_like(item.mask) if item.truth is None else item.truth
     return [
         int(np.count_nonzero(both))
@@ -131,10 +127,10 @@ def histogram(levels: NDArray[np.uint8]) -> list[int]:
 
 
 def png(picture: NDArray[np.uint8]) -> str:
-    return encoded(".png", picture, [])
+    return to_data_uri(".png", picture, [])
 
 
-def encoded(suffix: str, picture: NDArray[np.uint8], settings: Sequence[int]) -> str:
+def to_data_uri(suffix: str, picture: NDArray[np.uint8], settings: Sequence[int]) -> str:
     done, data = cv2.imencode(suffix, picture, settings)
     assert done, "OpenCV writes both formats"
     kind = {".jpg": "jpeg", ".png": "png"}[suffix]

@@ -23,7 +23,7 @@ from pydicom.uid import (
 
 from mammoseg.data.images.metadata import Facts, Spacing
 from mammoseg.errors import UnreadableImage
-from mammoseg.terminal import silenced
+from mammoseg.terminal import suppress_logs_and_warnings
 
 # Nothing else is parsed: what describes the patient stays on the disk.
 PIXEL_TAGS = [
@@ -107,7 +107,7 @@ def read_facts(path: Path) -> Facts:
 
 def quiet() -> AbstractContextManager[None]:
     """What these libraries warn and log quotes header values, which may be names: none gets out."""
-    return silenced("pydicom", "highdicom")
+    return suppress_logs_and_warnings("pydicom", "highdicom")
 
 
 def read_header(path: Path) -> FileDataset:

@@ -32,7 +32,8 @@ from mammoseg.data.preprocessing.preprocess import Mask, clean, rasterise
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.store import Store
 from mammoseg.errors import UnreadableImage, UserError
-from mammoseg.progress import Progress
+from mammoseg.files import atomic_write, remove_stale
+from mammoseg.terminal import Progress
 
 log = logging.getLogger(__name__)
 
@@ -102,12 +103,13 @@ class Workshop:
 
     def alone(self) -> AbstractContextManager[None]:
         """Wait until no other process works here."""
-        return processes.alone(self.folder / "lock", "another process prepares the same images; waiting for it")
+        return processes.exclusive_lock(
+            self.folder / "lock", "waiting for another process that preprocesses the same images"
+        )
 
     def make(self, mammograms: dict[str, Mammogram], name: str) -> dict[str, str]:
         """Prepare those keys that are not there yet; returns key -> reason for what cannot be prepared."""
-        for leftover in self.folder.glob("*.unfinished"):
-            leftover.unlink()
+        remove_stale(self.folder)
         missing = {key: each for key, each in mammograms.items() if not self.file(key).is_file()}
         if before := len(mammograms) - len(missing):
             log.info("%s: going on; %d of %d images were prepared before", name, before, len(mammograms))
@@ -133,7 +135,7 @@ class Workshop:
         if workers == 1:
             yield from (one(item) for item in mammograms.items())
             return
-        pool = processes.pool(workers, begin_worker)
+        pool = processes.spawn_pool(workers, begin_worker)
         futures: list[Future[tuple[str, str | None]]] = []
         try:
             futures += [pool.submit(one, item) for item in mammograms.items()]
@@ -166,17 +168,15 @@ class Workshop:
 
 
 def prepare_file(item: tuple[str, Mammogram], folder: Path, settings: Settings) -> tuple[str, str | None]:
-    """Prepare one image into its file, which appears whole; returns its key and why it cannot be prepared."""
+    """Preprocess one image into its cache file; returns its key, and the reason if it cannot be read."""
     key, mammogram = item
     try:
         prepared = prepare(mammogram, settings)
     except (UnreadableImage, ValueError) as error:
         return key, str(error)
-    beside = folder / f"{key}.unfinished"
-    with beside.open("wb") as file:
+    with atomic_write(folder / f"{key}.npz", "wb") as file:
         facts = np.frombuffer(json.dumps(prepared.facts).encode(), np.uint8)
         np.savez(file, facts=facts, **{name: getattr(prepared, name) for name in Store.ARRAYS})
-    os.replace(beside, folder / f"{key}.npz")
     return key, None
 
 

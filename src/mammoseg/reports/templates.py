@@ -1,0 +1,29 @@
+"""HTML pages from jinja2 templates, every value escaped unless a template says otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def render(template: Path, **values: Any) -> str:
+    """Render the file `template`.
+
+    Values are escaped for HTML. To embed data for scripts, use the filter `tojson`, which also escapes `<`, `>`, `&`
+    and `'`, so that no text can close the script element.
+
+    Raises:
+        jinja2.UndefinedError: If the template uses a name that is not in `values`.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {}  # without sorting the keys
+    return environment.get_template(template.name).render(values)

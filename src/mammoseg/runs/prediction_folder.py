@@ -1,0 +1,60 @@
+"""The folder that mammoseg.predict writes: names of its files, and what they say."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mammoseg.errors import UserError
+
+PROVENANCE_FILE = "predictions.json"  # what the predictions were made with
+TABLE_FILE = "predictions.csv"  # one row per mass, or one for an image without any
+SKIPPED_FILE = "skipped.csv"
+JOURNAL_FILE = ".journal.jsonl"  # completed images, by which an interrupted prediction resumes
+LOCK_FILE = ".lock"
+
+Kind = Literal["masks", "probabilities", "overlays", "heatmaps", "uncertainty", "segmentations"]
+
+
+def image_file(kind: Kind, name: str) -> str:
+    """Path, relative to the folder, of one kind of output for the image `name`."""
+    return f"{kind}/{name}.{'dcm' if kind == 'segmentations' else 'png'}"
+
+
+@dataclass(frozen=True)
+class PredictionResults:
+    """Content of a folder of predictions.
+
+    Attributes:
+        threshold: Probability above which a pixel belongs to a mass.
+        rows: Rows of predictions.csv by image name; each image has at least one.
+    """
+
+    threshold: float
+    rows: Mapping[str, Sequence[Mapping[str, str]]]
+
+
+def read_results(folder: Path) -> PredictionResults:
+    """Read the tables of `folder`.
+
+    Raises:
+        UserError: If `folder` was not written by mammoseg.predict, or if its tables are damaged or empty.
+    """
+    try:
+        threshold = float(json.loads((folder / PROVENANCE_FILE).read_text())["made_of"]["threshold"])
+        rows: dict[str, list[dict[str, str]]] = {}
+        with (folder / TABLE_FILE).open(newline="") as file:
+            for row in csv.DictReader(file):
+                rows.setdefault(row["name"], []).append(row)
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        raise UserError(f"{folder}: has no {missing}; give the output folder of mammoseg.predict") from error
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(f"{folder}: its tables are damaged ({error}); predict again") from error
+    if not rows:
+        raise UserError(f"{folder}: contains no predicted image")
+    return PredictionResults(threshold, rows)
