@@ -1,4 +1,4 @@
-"""A user's mistake is one sentence and exit status 2; a bug keeps its traceback."""
+"""A user's user_message is one sentence and exit status 2; a bug keeps its traceback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra.errors import InstantiationException
 
-from mammoseg.cli import conf_dir, mistake
+from mammoseg.cli import conf_dir, user_message
 from mammoseg.errors import UserError
 
 
@@ -22,12 +22,12 @@ def raised_from(outer: Exception, inner: Exception) -> Exception:
 
 def test_a_user_error_is_told_however_deep_it_lies() -> None:
     buried = raised_from(InstantiationException("wrapped"), raised_from(ValueError("x"), UserError("mend it")))
-    assert mistake(buried) == "mend it"
+    assert user_message(buried) == "mend it"
 
 
 @pytest.mark.parametrize("bug", [ValueError("a bug"), InstantiationException("a bug"), KeyError("a bug")])
 def test_a_bug_is_no_mistake_of_the_user(bug: Exception) -> None:
-    assert mistake(bug) is None
+    assert user_message(bug) is None
 
 
 def test_conf_is_found_in_a_checkout() -> None:

@@ -95,13 +95,8 @@ def save(path: Path, *overrides: str, threshold: float = 0.5, spoil: bool = Fals
     state = build_segmenter(cfg).state_dict()
     if spoil:
         del state[next(name for name in state if name.startswith("net."))]
-    torch.save(
-        {
-            checkpoint.KEY: {"config": public(OmegaConf.to_container(cfg, resolve=True)), "about": {}},
-            "state_dict": state,
-        },
-        path,
-    )
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    torch.save({checkpoint.KEY: {"config": public(plain), "about": {}}, "state_dict": state}, path)
     return path
 
 

@@ -1,4 +1,4 @@
-"""The way into every command: finds `conf/`, wraps Hydra, and turns a user's mistake into one sentence.
+"""Entry point of every command: finds `conf/`, wraps Hydra, and prints a user's error as one sentence.
 
 Imports no torch, so that `--help` answers at once.
 """
@@ -10,6 +10,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +24,28 @@ from omegaconf.errors import OmegaConfBaseException
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed, sweep
 
-ANOTHER = "or choose another folder (hydra.run.dir, dataset.store, output)"
-DISK = {
-    errno.ENOSPC: f"free some space, {ANOTHER}",
-    errno.EDQUOT: f"free some space, {ANOTHER}",
-    errno.EFBIG: f"raise the limit on the size of files, {ANOTHER}",
+OTHER_FOLDER_HINT = "or choose another folder (hydra.run.dir, dataset.store, output)"
+OS_ERROR_HINTS = {
+    errno.ENOSPC: f"free some space, {OTHER_FOLDER_HINT}",
+    errno.EDQUOT: f"free some space, {OTHER_FOLDER_HINT}",
+    errno.EFBIG: f"raise the limit on the size of files, {OTHER_FOLDER_HINT}",
     errno.ENOTDIR: "choose a folder (hydra.run.dir, dataset.store, output)",
     errno.EEXIST: "choose a folder (hydra.run.dir, dataset.store, output)",
-    errno.EISDIR: f"a folder stands where a file goes; move it, {ANOTHER}",
+    errno.EISDIR: f"a folder has the name of a file; move it, {OTHER_FOLDER_HINT}",
     errno.ENAMETOOLONG: "shorten its name",
-    errno.EACCES: f"check the permissions, {ANOTHER}",
-    errno.EPERM: f"check the permissions, {ANOTHER}",
-    errno.EROFS: f"make it writable, {ANOTHER}",
+    errno.EACCES: f"check the permissions, {OTHER_FOLDER_HINT}",
+    errno.EPERM: f"check the permissions, {OTHER_FOLDER_HINT}",
+    errno.EROFS: f"make it writable, {OTHER_FOLDER_HINT}",
 }
 
 
 def conf_dir() -> Path:
     """`conf/`, inside the package when installed from a wheel, else at the top of the checkout."""
-    here = Path(__file__).resolve().parent
-    for candidate in (here / "conf", here.parents[1] / "conf"):
+    package = Path(__file__).resolve().parent
+    for candidate in (package / "conf", package.parents[1] / "conf"):
         if (candidate / "train.yaml").is_file():
             return candidate
-    raise FileNotFoundError(f"conf/ is neither in {here} nor two folders above it; reinstall mammoseg")
+    raise FileNotFoundError(f"conf/ is neither in {package} nor two folders above it; reinstall mammoseg")
 
 
 def command(
@@ -55,54 +56,66 @@ def command(
 ) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
     """Make `main(cfg)` a command with the config `conf/<name>.yaml`.
 
-    The exit status is 0 on success and 2 for a user's error, which is printed as one sentence; a bug keeps its
-    traceback. A sweep runs all its jobs even if some fail, prints a table of them, and exits with 1 if any failed.
+    The exit status is 0 on success, 2 for a user's error, which is printed as one sentence, and 130 for Ctrl-C; a bug
+    keeps its traceback. A sweep runs all its jobs even if some fail, prints a table of them, and exits with 1 if any
+    failed.
 
     Args:
         name: Name of the command.
         renamed: Settings of earlier versions and their names in this one, for the error message.
-        prepare_argv: Called with the arguments before Hydra parses them; returns those that it shall parse.
+        prepare_argv: Called with the arguments before Hydra parses them; returns those that it parses.
     """
 
-    def wrap(main: Callable[[Any], Any]) -> Callable[[], None]:
+    def decorator(main: Callable[[Any], Any]) -> Callable[[], None]:
         @functools.wraps(main)
-        def job(cfg: Any) -> Any:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                return sweep.run_job(main, cfg, mistake)
-            if distributed.is_worker():
-                distributed.init_worker()
-            try:
-                return main(cfg)
-            except Exception as error:
-                if distributed.is_worker():
-                    distributed.report_failure(error, mistake(error))
-                end(name, error)
-                raise
+        def task(cfg: Any) -> Any:
+            return run_task(name, main, cfg)
 
         @functools.wraps(main)
-        def run() -> None:
+        def entry_point() -> None:
             # Hydra would swallow the exception and exit with 1 before it reaches us.
             os.environ["HYDRA_FULL_ERROR"] = "1"
-            try:
+            with exit_on_error(name):
                 check_renamed(sys.argv[1:], renamed or {})
                 sys.argv[1:] = prepare_argv(sys.argv[1:])
-                hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(job)()
-            except KeyboardInterrupt as stop:
-                if distributed.is_worker():
-                    sys.exit(130)  # the launcher has been told as well
-                print(f"mammoseg {name}: stopped by you; what was finished is kept{stop}", file=sys.stderr)
-                sys.exit(130)
-            except BrokenPipeError:
-                # `--help | head` reads no further; nothing is wrong, and the interpreter must not complain at exit.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            except Exception as error:
-                end(name, error)
-                sweep.summarise_aborted_sweep(error)
-                raise
+                hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
 
-        return run
+        return entry_point
 
-    return wrap
+    return decorator
+
+
+def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
+    """`main(cfg)` as a job of a sweep, as a worker of a distributed run, or as a single run."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return sweep.run_job(main, cfg, user_message)
+    if distributed.is_worker():
+        distributed.init_worker()
+    try:
+        return main(cfg)
+    except Exception as error:
+        if distributed.is_worker():
+            distributed.report_failure(error, user_message(error))
+        exit_if_user_error(name, error)
+        raise
+
+
+@contextmanager
+def exit_on_error(name: str) -> Iterator[None]:
+    """Turn the exceptions of a command into its exit status."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if not distributed.is_worker():  # its launcher prints it
+            print(f"mammoseg {name}: interrupted; finished work is kept{interrupt}", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # `--help | head` stops reading; the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        exit_if_user_error(name, error)
+        sweep.summarise_aborted_sweep(error)
+        raise
 
 
 def check_renamed(argv: Sequence[str], renamed: Mapping[str, str]) -> None:
@@ -116,39 +129,44 @@ def check_renamed(argv: Sequence[str], renamed: Mapping[str, str]) -> None:
 def parse_path(value: Any, name: str) -> Path:
     """The file or folder that the setting `name` names; a folder may be called 2024."""
     if value is None or isinstance(value, ListConfig | DictConfig):
-        raise UserError(f"{name}={value}, but it takes one path")
+        raise UserError(f"{name} must be one path, got {value}")
     return Path(str(value)).expanduser()
 
 
+def parse_paths(value: Any, name: str) -> list[Path]:
+    """The files or folders that the setting `name` names: one, or a list of them."""
+    return [parse_path(each, name) for each in (value if isinstance(value, ListConfig) else [value])]
+
+
 def parse_bool(value: Any, name: str) -> bool:
-    """Hydra takes `no` and `off` for words, which Python would take for true."""
+    """The setting `name`; Hydra reads `no` and `off` as words, which Python would take for true."""
     if not isinstance(value, bool):
-        raise UserError(f"{name}={value}, but the choices are true and false")
+        raise UserError(f"{name} must be true or false, got {value}")
     return value
 
 
-def end(name: str, error: Exception) -> None:
-    """Exit with status 2 and one sentence if `error` is the user's mistake; otherwise do nothing."""
-    sentence = mistake(error)
-    if sentence is not None:
-        print(f"mammoseg {name}: {sentence}", file=sys.stderr)
+def exit_if_user_error(name: str, error: Exception) -> None:
+    """Exit with status 2 and one sentence if `error` is a user's error; otherwise do nothing."""
+    message = user_message(error)
+    if message is not None:
+        print(f"mammoseg {name}: {message}", file=sys.stderr)
         sys.exit(2)
 
 
-def mistake(error: BaseException) -> str | None:
-    """What to tell the user, or None if `error` is a bug of ours."""
-    for cause in causes(error):
+def user_message(error: BaseException) -> str | None:
+    """The message for the user, or None if `error` is a bug of ours."""
+    for cause in exception_chain(error):
         if isinstance(cause, UserError):
             return str(cause)
-        if isinstance(cause, OSError) and cause.errno in DISK:
+        if isinstance(cause, OSError) and cause.errno in OS_ERROR_HINTS:
             where = f"{cause.filename}: " if cause.filename else ""
-            return f"{where}{cause.strerror}; {DISK[cause.errno]}; what was finished is kept"
+            return f"{where}{cause.strerror}; {OS_ERROR_HINTS[cause.errno]}; finished work is kept"
     if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
         return str(error)
     return None
 
 
-def causes(error: BaseException | None) -> Iterator[BaseException]:
+def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
     """`error` and what it was raised from: `hydra.utils.instantiate` wraps what a constructor raises."""
     while error is not None:
         yield error

@@ -109,7 +109,7 @@ def test_a_full_disk_while_checkpointing_loses_nothing(place: Path) -> None:
     )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    assert "what was finished is kept" in done.stderr
+    assert "finished work is kept" in done.stderr
     assert last.read_bytes() == before
     assert not list(last.parent.glob("*.unfinished"))
     assert command("train", *first, folder=place).returncode == 0

@@ -24,6 +24,7 @@ from mammoseg.processes import die_with_parent
 
 if TYPE_CHECKING:
     from lightning.fabric.plugins.environments import ClusterEnvironment
+    from torch.distributed.launcher.api import LaunchConfig
 
 log = logging.getLogger(__name__)
 
@@ -89,25 +90,15 @@ def launch_workers(world_size: int, hydra: HydraConf, folder: Path) -> None:
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.launcher.api import elastic_launch
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the errors raised below say it
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // world_size, 1)))
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=world_size,
-        run_id=f"mammoseg-{os.getpid()}",
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2",
-    )
     log.info("%d processes, one per device", world_size)
     os.environ[LAUNCHER_PID] = str(os.getpid())
     handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}  # torch's engine replaces them for good
     try:
-        elastic_launch(config, sys.executable)("-m", "mammoseg.train", *worker_argv(hydra, folder))
+        elastic_launch(launch_config(world_size), sys.executable)("-m", "mammoseg.train", *worker_argv(hydra, folder))
     except SignalException as stop:
         if stop.sigval == signal.SIGINT:
             raise KeyboardInterrupt from stop
@@ -118,6 +109,22 @@ def launch_workers(world_size: int, hydra: HydraConf, folder: Path) -> None:
     finally:
         for signum, handler in handlers.items():
             signal.signal(signum, handler)
+
+
+def launch_config(world_size: int) -> LaunchConfig:
+    """The configuration of torchrun's engine for one machine, without restarts."""
+    from torch.distributed.launcher.api import LaunchConfig
+
+    return LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=world_size,
+        run_id=f"mammoseg-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2",
+    )
 
 
 def worker_error(failed: Any, world_size: int) -> Exception:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
-from mammoseg.cli import command, parse_path
+from mammoseg.cli import command, parse_path, parse_paths
 
 RENAMED = {"ckpt": "ckpt_path", "flips": "tta", "trust": "trusted_modules"}
 
@@ -17,8 +17,7 @@ def main(cfg: DictConfig) -> None:
     from mammoseg.runs.discovery import resolve_checkpoint
 
     options = Options(**{field.name: cfg[field.name] for field in fields(Options)})
-    given = cfg.ckpt_path if isinstance(cfg.ckpt_path, ListConfig) else [cfg.ckpt_path]
-    checkpoints = [resolve_checkpoint(parse_path(path, "ckpt_path")) for path in given]
+    checkpoints = [resolve_checkpoint(path) for path in parse_paths(cfg.ckpt_path, "ckpt_path")]
     predict(checkpoints, parse_path(cfg.input, "input"), parse_path(cfg.output, "output"), options)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
-from mammoseg.cli import command
+from mammoseg.cli import command, parse_paths
 
 
 @command("sweep_report", renamed={"out": "output"})
@@ -14,8 +14,7 @@ def main(cfg: DictConfig) -> None:
     from mammoseg.runs.discovery import expand_latest
     from mammoseg.sweep_report.report import publish  # heavy imports here: --help must not wait for torch
 
-    named = cfg.runs if isinstance(cfg.runs, ListConfig) else [cfg.runs]
-    folders = expand_latest([Path(str(folder)).expanduser() for folder in named])
+    folders = expand_latest(parse_paths(cfg.runs, "runs"))
     out = (folders or [Path()])[0] / "sweep_report" if cfg.output is None else Path(cfg.output).expanduser()
     report = publish(folders, out, cfg.top)
     print(report.with_name("report.md").read_text().rstrip())

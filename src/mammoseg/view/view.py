@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import ListConfig
-
+from mammoseg.cli import parse_paths
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import expand_latest
 from mammoseg.view.from_predictions import PredictedView
@@ -28,8 +27,7 @@ def publish(cfg: Any) -> Path:
         )
     views: Sequence[View]
     if cfg.runs is not None:
-        named = cfg.runs if isinstance(cfg.runs, ListConfig) else [cfg.runs]
-        folders = expand_latest([Path(str(folder)).expanduser() for folder in named])
+        folders = expand_latest(parse_paths(cfg.runs, "runs"))
         views = look(folders, optional(cfg.dataset.store))
     else:
         folders = [Path(str(cfg.predictions)).expanduser()]
