@@ -25,7 +25,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from mammoseg.errors import UserError
 from mammoseg.predict.pipeline import Options, predict
-from mammoseg.runs import results
+from mammoseg.runs.predictions import read_predictions
 
 HEIGHT = planted.phantom().pixels.shape[0]
 IMAGES = 40
@@ -205,7 +205,7 @@ def test_it_predicts_what_the_run_itself_predicted(best: Path, trained: Path, tm
     root = next((trained.parent / "data").glob("phantom-*"))
     run(best, root, tmp_path / "out", segmentation="none", batch_size=3)
     assert not (tmp_path / "out" / "segmentations").exists()
-    tested = results.read_predictions(trained / "predictions.npz").by_case
+    tested = read_predictions(trained / "predictions.npz").by_case
     store = next(path.parent for path in (trained.parent / "data").rglob("cases.csv"))
     cases = {row["case"]: row for row in table(store, "cases.csv")}
     found = 0

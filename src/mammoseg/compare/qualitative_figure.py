@@ -13,7 +13,7 @@ from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.data.store import Store
 from mammoseg.reports.plotting import PREDICTION, TRUTH, contour
 from mammoseg.runs.discovery import TestedRun
-from mammoseg.runs.results import PREDICTIONS, read_predictions
+from mammoseg.runs.predictions import PREDICTIONS_FILE, read_predictions
 from mammoseg.runs.stores import find_store, said_by
 from mammoseg.statistics.comparison import Comparison
 
@@ -28,8 +28,8 @@ def figure2(comparison: Comparison, names: Mapping[str, str], place: Path | None
     data = comparison.data
     fold = next(iter(data.cases))
     runs = {method: first_of(parts, fold) for method, parts in data.runs.items()}
-    if missing := [method for method, run in runs.items() if not (run.folder / PREDICTIONS).is_file()]:
-        log.warning("no Figure 2: %s kept no %s", ", ".join(missing), PREDICTIONS)
+    if missing := [method for method, run in runs.items() if not (run.folder / PREDICTIONS_FILE).is_file()]:
+        log.warning("no Figure 2: %s kept no %s", ", ".join(missing), PREDICTIONS_FILE)
         return None
     places = [place] if place is not None else sorted({said for run in runs.values() if (said := said_by(run.folder))})
     store = find_store(places, data.dataset, data.cases[fold])
@@ -38,7 +38,7 @@ def figure2(comparison: Comparison, names: Mapping[str, str], place: Path | None
             "no Figure 2: the prepared images of these runs are not there; say where they are with store=<folder>"
         )
         return None
-    predicted = {method: read_predictions(run.folder / PREDICTIONS).by_case for method, run in runs.items()}
+    predicted = {method: read_predictions(run.folder / PREDICTIONS_FILE).by_case for method, run in runs.items()}
     return draw(comparison, names, choose(comparison, fold, per_density), store, predicted, runs)
 
 
@@ -51,8 +51,8 @@ def choose(comparison: Comparison, fold: str, per_density: int) -> list[int]:
 
     Places among the fold's images.
     """
-    here = comparison.places(fold)
-    score = np.mean([values[here, 0] for values in comparison.by_image.values()], axis=0)
+    here = comparison.fold_slice(fold)
+    score = np.mean([values["dsc"][here] for values in comparison.by_image.values()], axis=0)
     chosen: list[int] = []
     for category in DENSITIES:
         those = np.flatnonzero(comparison.density[here] == category)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from mammoseg.compare import figures, tables
 from mammoseg.compare.qualitative_figure import figure2
 from mammoseg.errors import UserError
+from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.page import Section, page
 from mammoseg.reports.plotting import save
 from mammoseg.runs.discovery import Comparable, TestedRun, comparable, find
@@ -141,8 +142,8 @@ def sections_of(
         Section("Paired tests", tables=[replace(tables.pairs_table(comparison, names, ["dsc"]), name="pairs_dsc")]),
         Section(
             "By density",
-            tables=[tables.density_table(comparison, names, metric) for metric in tables.METRICS],
-            figures=shown("density", "DSC and sensitivity by ACR category"),
+            tables=[tables.density_table(comparison, names, key) for key in PIXEL_METRICS],
+            figures=shown("density", "Each metric by ACR category"),
         ),
         Section(
             "By mass size",
@@ -208,9 +209,10 @@ def write_images(comparison: Comparison, path: Path) -> None:
     """Each test image's metrics by method, the mean over seeds: what the paired tests saw."""
     with path.open("w", newline="") as lines:
         table = csv.writer(lines, lineterminator="\n")
-        table.writerow(("case", "patient", "density", "mass_pixels", "method", *tables.METRICS))
+        table.writerow(("case", "patient", "density", "mass_pixels", "method", *PIXEL_METRICS))
         for method, values in comparison.by_image.items():
-            for row, pixels, line in zip(comparison.rows, comparison.mass_size.tolist(), values.tolist(), strict=True):
+            lines_of = zip(*(values[key].tolist() for key in PIXEL_METRICS), strict=True)
+            for row, pixels, line in zip(comparison.rows, comparison.mass_size.tolist(), lines_of, strict=True):
                 table.writerow((row["case"], row["patient"], row["density"], pixels, method, *line))
 
 

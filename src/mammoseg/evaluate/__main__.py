@@ -14,13 +14,13 @@ from mammoseg.cli import choice, command, place
 def main(cfg: DictConfig) -> None:
     from mammoseg.evaluate.evaluate import evaluate  # heavy imports here: --help must not wait for torch
 
-    criterion = None
+    rule = None
     if choice(cfg.native, "native"):
-        from mammoseg.metrics.detection import Criterion
+        from mammoseg.metrics.detection import MatchingRule
 
-        criterion = Criterion(**cfg.detection)
+        rule = MatchingRule(**cfg.detection)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    evaluate(place(cfg.ckpt, "ckpt"), cfg.root, cfg.store, folder, criterion, cfg.trust or ())
+    evaluate(place(cfg.ckpt, "ckpt"), cfg.root, cfg.store, folder, rule, cfg.trust or ())
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.build import build_datamodule, build_segmenter
+from mammoseg.callbacks.results_writer import ResultsWriter
 from mammoseg.errors import UserError
 from mammoseg.evaluate import native_report as report
 from mammoseg.evaluate import native_resolution as native
-from mammoseg.metrics.detection import Criterion
+from mammoseg.metrics.detection import MatchingRule
 from mammoseg.reports import run_summary as tables
 from mammoseg.runs import checkpoint, results
 from mammoseg.segmenter import Segmenter
@@ -30,12 +31,12 @@ def evaluate(
     root: str | None,
     store: str | None,
     folder: Path,
-    criterion: Criterion | None = None,
+    rule: MatchingRule | None = None,
     trust: Sequence[str] = (),
-) -> list[results.Row]:
+) -> list[results.ResultRow]:
     """Test the checkpoint at `path` on its own test part; writes results.csv and summary.md into `folder`.
 
-    With `criterion`, what counts as a detection, also at native resolution: native.csv, candidates.csv, froc.png.
+    With `rule`, what counts as a detection, also at native resolution: native.csv, candidates.csv, froc.png.
     Where the run's results.csv stands beside the checkpoint, the two are compared and the outcome is told.
     `trust`: as `checkpoint.read` takes it.
     Raises UserError for a file that is no checkpoint, or where the dataset is not known.
@@ -50,22 +51,22 @@ def evaluate(
     segmenter = build_segmenter(cfg)
     load_weights(segmenter, loaded["state_dict"], path)
     about = loaded[checkpoint.KEY]["about"]
-    writers: list[Callback] = [results.ResultsWriter(folder / "results.csv", about)]
-    if criterion is not None:
+    writers: list[Callback] = [ResultsWriter(folder / "results.csv", about)]
+    if rule is not None:
         datamodule.setup()  # a wrong folder ends here
-        writers.append(native.NativeWriter(folder, about, datamodule.dataset, criterion))
+        writers.append(native.NativeWriter(folder, about, datamodule.dataset, rule))
     trainer: lightning.Trainer = instantiate(
         cfg.trainer, callbacks=writers, logger=False, enable_progress_bar=False, enable_checkpointing=False
     )
     trainer.test(segmenter, datamodule=datamodule, verbose=False)
-    rows = results.read(folder / "results.csv")
+    rows = results.read_results(folder / "results.csv")
     summary = tables.markdown(rows)
-    if criterion is not None:
-        summary += report.publish(folder, criterion)
+    if rule is not None:
+        summary += report.publish(folder, rule)
     (folder / "summary.md").write_text(summary)
-    tables.show(rows, folder)
-    if criterion is not None:
-        tables.show(native.read(folder)[0], folder, "at native resolution, in %")
+    tables.print_table(rows, folder)
+    if rule is not None:
+        tables.print_table(native.read(folder)[0], folder, "at native resolution")
         print(summary[summary.index("\nDistances") :])
     compare(rows, run_folder / "results.csv")
     return rows
@@ -102,10 +103,10 @@ def place(cfg: DictConfig, run_folder: Path, root: str | None, store: str | None
         )
 
 
-def compare(rows: list[results.Row], beside: Path) -> None:
+def compare(rows: list[results.ResultRow], beside: Path) -> None:
     if not beside.is_file():
         return
-    before = {row["case"]: [row[name] for name in results.COUNTS] for row in results.read(beside)}
+    before = {row["case"]: [row[name] for name in results.COUNTS] for row in results.read_results(beside)}
     now = {row["case"]: [row[name] for name in results.COUNTS] for row in rows}
     if before == now:
         print("identical to the results of the training run, to the last pixel")

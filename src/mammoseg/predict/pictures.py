@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from mammoseg.metrics.regions import Mass
+from mammoseg.metrics.regions import Region
 from mammoseg.reports.plotting import PREDICTION
 
 Grey = NDArray[np.uint8]
@@ -46,7 +46,7 @@ def small(pixels: NDArray) -> tuple[Grey, float]:
     return np.clip((reduced - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8), scale
 
 
-def overlay(grey: Grey, scale: float, mask: NDArray[np.bool_], masses: Sequence[Mass]) -> Grey:
+def overlay(grey: Grey, scale: float, mask: NDArray[np.bool_], masses: Sequence[Region]) -> Grey:
     """The image (h, w), `scale` times the size of the mask (H, W), with outlines and the masses' numbers: (h, w, 3)."""
     picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
     colour = tuple(round(255 * part) for part in reversed(to_rgb(PREDICTION)))

@@ -8,10 +8,10 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from mammoseg.data.store import Store
-from mammoseg.runs.results import COUNTS, Row
+from mammoseg.runs.results import COUNTS, ResultRow
 
 
-def find_store(places: Iterable[Path], dataset: str, rows: Sequence[Row]) -> Store | None:
+def find_store(places: Iterable[Path], dataset: str, rows: Sequence[ResultRow]) -> Store | None:
     """The store below one of `places` whose masks are those that `rows`, a run's results, were counted on."""
     for folder in (path for here in places for path in sorted(here.glob(f"{dataset}-*/"))):
         store = Store.open(folder)
@@ -22,7 +22,7 @@ def find_store(places: Iterable[Path], dataset: str, rows: Sequence[Row]) -> Sto
     return None
 
 
-def total(row: Row) -> int:
+def total(row: ResultRow) -> int:
     return int(sum(row[name] for name in COUNTS))
 
 

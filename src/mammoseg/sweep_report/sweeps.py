@@ -180,7 +180,7 @@ def texts(settings: Mapping[str, Any]) -> dict[str, str]:
 
 def test_score(folder: Path) -> float:
     table = folder / "results.csv"
-    return results.pooled(read_rows(table))["dsc"] if table.is_file() else float("nan")
+    return results.pooled_metrics(read_rows(table))["dsc"] if table.is_file() else float("nan")
 
 
 def numbers(settings: Mapping[str, Any]) -> dict[str, float]:

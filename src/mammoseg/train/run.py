@@ -28,6 +28,7 @@ from mammoseg import processes
 from mammoseg.build import build_datamodule, build_segmenter
 from mammoseg.callbacks.epoch_summary import EpochLines
 from mammoseg.callbacks.preemption import Preemption
+from mammoseg.callbacks.results_writer import ResultsWriter
 from mammoseg.cli import conf_dir
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
@@ -38,6 +39,7 @@ from mammoseg.loggers.wandb import WandbReport
 from mammoseg.reports import run_figures as figures
 from mammoseg.reports import run_summary as tables
 from mammoseg.runs import checkpoint, record, results
+from mammoseg.runs.predictions import PREDICTIONS_FILE, read_predictions
 from mammoseg.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -142,13 +144,14 @@ class Run:
 
     def publish(self) -> None:
         """Tables and pictures of what results.csv holds; with the score in run.json the run is finished."""
-        rows = results.read(self.folder / "results.csv")
+        rows = results.read_results(self.folder / "results.csv")
         (self.folder / "summary.md").write_text(tables.markdown(rows))
         figures.curves(self.folder / "metrics.csv", self.folder / "curves.png")
-        shown = figures.examples(rows, self.datamodule, self.segmenter)
+        predictions = read_predictions(self.folder / PREDICTIONS_FILE)
+        shown = figures.examples(rows, predictions, self.datamodule.store)
         figures.overlays(shown, self.folder / "overlays.png")
         self.report.images(shown)
-        tables.show(rows, self.folder)
+        tables.print_table(rows, self.folder)
         # The minutes of a run that was stopped in between are not known.
         minutes = None if self.earlier else (time.monotonic() - self.began) / 60
         parameters = sum(value.numel() for value in self.segmenter.net.parameters())
@@ -178,7 +181,7 @@ class Run:
             self.last,
             Preemption(self.folder / "checkpoints" / "last.ckpt"),
             checkpoint.Carry(self.folder, checkpoint.portable(self.cfg), self.about),
-            results.ResultsWriter(self.folder / "results.csv", self.about),
+            ResultsWriter(self.folder / "results.csv", self.about),
             EpochLines(),
             LearningRateMonitor(),
         ]

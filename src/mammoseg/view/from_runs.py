@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mammoseg.data.store import Store
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import TestedRun, find
-from mammoseg.runs.results import PREDICTIONS, read_predictions
+from mammoseg.runs.predictions import PREDICTIONS_FILE, read_predictions
 from mammoseg.runs.stores import find_store, said_by
 from mammoseg.view.items import Item
 
@@ -33,12 +33,14 @@ def look(folders: Sequence[Path], place: Path | None) -> list[RunView]:
     runs = find(folders)
     kept = []
     for run in runs:
-        if (run.folder / PREDICTIONS).is_file():
+        if (run.folder / PREDICTIONS_FILE).is_file():
             kept.append(run)
         else:
-            log.warning("%s left out: it has no %s; test it again with mammoseg.evaluate", run.folder, PREDICTIONS)
+            log.warning("%s left out: it has no %s; test it again with mammoseg.evaluate", run.folder, PREDICTIONS_FILE)
     if not kept:
-        raise UserError(f"runs={', '.join(map(str, folders))}: no run there kept its {PREDICTIONS}; test one again")
+        raise UserError(
+            f"runs={', '.join(map(str, folders))}: no run there kept its {PREDICTIONS_FILE}; test one again"
+        )
     labels = labelled(kept, folders)
     return [RunView(run, label, store_of(run, place)) for run, label in zip(kept, labels, strict=True)]
 
@@ -77,14 +79,14 @@ class RunView:
         self.label = label
         self.store = store
         self.rows = run.rows
-        self.predictions = read_predictions(run.folder / PREDICTIONS)
+        self.predictions = read_predictions(run.folder / PREDICTIONS_FILE)
         if missing := {str(row["case"]) for row in run.rows} - set(self.predictions.cases):
             raise UserError(
-                f"{run.folder / PREDICTIONS}: lacks {len(missing)} images of results.csv, such as {min(missing)}; "
+                f"{run.folder / PREDICTIONS_FILE}: lacks {len(missing)} images of results.csv, such as {min(missing)}; "
                 "test the run again with mammoseg.evaluate"
             )
         self.threshold = self.predictions.threshold
-        self.note = MASKS_ONLY if self.predictions.levels is None else ""
+        self.note = MASKS_ONLY if self.predictions.quantised_probs is None else ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -92,7 +94,7 @@ class RunView:
     def items(self) -> Iterator[Item]:
         in_store = {case.case: number for number, case in enumerate(self.store.cases)}
         predicted = {case: number for number, case in enumerate(self.predictions.cases)}
-        levels = self.predictions.levels
+        levels = self.predictions.quantised_probs
         for row in self.rows:
             number, place = in_store[row["case"]], predicted[row["case"]]
             yield Item(

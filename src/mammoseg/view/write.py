@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.errors import UserError
-from mammoseg.metrics import LEVELS
+from mammoseg.metrics import N_LEVELS
 from mammoseg.progress import Progress
 from mammoseg.view.items import Item, View
 
@@ -82,7 +82,7 @@ class Writer:
             self.data(f"run-{run}-{number}", pictures)
             progress.advance()
         self.data(f"run-{run}", {"rows": rows, "mass": mass or None, "rest": rest or None})
-        step = None if view.threshold is None else round(view.threshold * LEVELS)
+        step = None if view.threshold is None else round(view.threshold * N_LEVELS)
         self.runs.append(
             {"label": view.label, "note": view.note, "threshold": view.threshold, "step": step, "images": numbers}
         )
@@ -127,7 +127,7 @@ def counted(item: Item) -> list[int]:
 
 
 def histogram(levels: NDArray[np.uint8]) -> list[int]:
-    return np.bincount(levels, minlength=LEVELS).tolist()
+    return np.bincount(levels, minlength=N_LEVELS).tolist()
 
 
 def png(picture: NDArray[np.uint8]) -> str:
