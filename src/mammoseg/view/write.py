@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mammoseg.errors import UserError
 from mammoseg.metrics import N_LEVELS
 from mammoseg.progress import Progress
+from mammoseg.view.formulas import metrics_script
 from mammoseg.view.items import Item, View
 
 QUALITY = 92  # of the JPEG that the eye sees; what is counted is stored without loss
@@ -111,7 +112,7 @@ class Writer:
         text = Template((here / "page.html").read_text(encoding="utf-8")).substitute(
             title=escape(f"mammoseg: {self.runs[0]['label']}" if len(self.runs) == 1 else "mammoseg: predictions"),
             style=(here / "page.css").read_text(encoding="utf-8"),
-            script="\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS),
+            script="\n".join([metrics_script(), *((here / name).read_text(encoding="utf-8") for name in SCRIPTS)]),
             catalogue=catalogue.replace("<", "\\u003c"),
         )
         (self.folder / "index.html").write_text(text, encoding="utf-8")
