@@ -13,13 +13,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, MetricCollection
 
+from mammoseg import validate
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
 from mammoseg.metrics import PIXEL_METRICS, MeanOverImages, PooledPixelMetric, confusion_counts, reliability_sums
 from mammoseg.metrics.terms import LossTermMeans
 
 Batch = dict[str, Tensor]
-COMPILERS = ("default", "reduce-overhead", "max-autotune")
+COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune")
 
 
 class Segmenter(lightning.LightningModule):
@@ -47,10 +48,8 @@ class Segmenter(lightning.LightningModule):
         compile: str | None = None,
     ) -> None:
         super().__init__()
-        if not 0 < threshold < 1:
-            raise UserError(f"threshold={threshold}, but a probability lies between 0 and 1")
-        if compile is not None and compile not in COMPILERS:
-            raise UserError(f"compile={compile}, but the choices are null, {', '.join(COMPILERS)}")
+        validate.probability("threshold", threshold)
+        validate.one_of("compile", compile, COMPILE_MODES)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.net = net.to(memory_format=self.layout)  # type: ignore[call-overload]
         if compile is not None:

@@ -319,10 +319,10 @@ def test_mistakes_are_told_in_a_sentence(best: Path, mammograms: Path, tmp_path:
         ((junk, mammograms), {}, "not a checkpoint"),
         ((tmp_path / "absent.ckpt", mammograms), {}, "no such checkpoint"),
         ((best, tmp_path / "absent"), {}, "no such file or folder"),
-        ((best, mammograms), {"segmentation": "yes"}, "the choices are anonymous"),
-        ((best, mammograms), {"threshold": 50}, "a probability lies"),
-        ((best, mammograms), {"batch_size": 0}, "batch_size=0"),
-        ((best, mammograms), {"accelerator": "abacus"}, "the choices are auto"),
+        ((best, mammograms), {"segmentation": "yes"}, "must be one of anonymous"),
+        ((best, mammograms), {"threshold": 50}, "threshold must be a number between 0 and 1"),
+        ((best, mammograms), {"batch_size": 0}, "batch_size must be an integer of at least 1"),
+        ((best, mammograms), {"accelerator": "abacus"}, "must be one of auto"),
     ):
         with pytest.raises(UserError, match=expected):
             run(*arguments, out, **options)

@@ -83,10 +83,10 @@ def test_predictions_for_files_are_shown_with_their_mammograms(trained: Path, pl
 
 
 def test_a_wrong_criterion_ends_before_any_work(trained: Path, place: Path) -> None:
-    settings = ["ckpt=run/checkpoints/best.ckpt", "native=true", "detection.hit=center", "hydra.run.dir=wrong"]
+    settings = ["ckpt=run/checkpoints/best.ckpt", "native=true", "detection.matching=center", "hydra.run.dir=wrong"]
     done = command("evaluate", *settings, folder=place)
     assert done.returncode == 2
-    assert "detection.hit=center, but the choices are centre and iou" in done.stderr
+    assert "detection.matching must be one of centre, iou, got center; did you mean centre?" in done.stderr
     assert not (place / "wrong" / "results.csv").exists()
 
 

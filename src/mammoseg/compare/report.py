@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
+from mammoseg import validate
 from mammoseg.compare import figures, tables
 from mammoseg.compare.qualitative_figure import figure2
 from mammoseg.errors import UserError
@@ -24,6 +25,7 @@ from mammoseg.statistics.comparison import Comparison
 log = logging.getLogger(__name__)
 
 PAPERS = ("auto", "none")
+UNITS = ("image", "patient")
 BY_DATASET = {"inbreast": "table1", "cbis_ddsm": "table2"}
 
 
@@ -46,19 +48,17 @@ def publish(folders: Sequence[Path], out: Path, cfg: Any) -> list[Path]:
 
 
 def check(cfg: Any) -> None:
-    rules: dict[str, tuple[type | tuple[type, ...], Callable[[Any], bool], str]] = {
-        "level": (float, lambda value: 0 < value < 1, "a level of confidence between 0 and 1, such as 0.95"),
-        "resamples": (int, lambda value: value >= 100, "a whole number of at least 100"),
-        "seed": (int, lambda value: value >= 0, "a whole number of at least 0"),
-        "per_density": (int, lambda value: value >= 1, "a whole number of at least 1"),
-        "unit": (str, lambda value: value in ("image", "patient"), "image or patient"),
-        "paper": (str, lambda value: value in (*PAPERS, *cfg.published), " or ".join((*PAPERS, *cfg.published))),
-        "baseline": (str, lambda value: True, "the name of a method"),
-        "names": (DictConfig, lambda value: True, "a table from methods to names, such as {au_net: AU-Net}"),
-    }
-    for name, (kind, holds, rule) in rules.items():
-        if not isinstance(cfg[name], kind) or not holds(cfg[name]):
-            raise UserError(f"{name}={cfg[name]}, but it takes {rule}")
+    """Validate the settings of conf/compare.yaml. Raises UserError."""
+    validate.probability("level", cfg.level)
+    validate.positive_int("resamples", cfg.resamples, minimum=100)
+    validate.positive_int("seed", cfg.seed, minimum=0)
+    validate.positive_int("per_density", cfg.per_density)
+    validate.one_of("unit", cfg.unit, UNITS)
+    validate.one_of("paper", cfg.paper, (*PAPERS, *cfg.published))
+    if not isinstance(cfg.baseline, str):
+        raise UserError(f"baseline must be the name of a method, got {cfg.baseline}")
+    if not isinstance(cfg.names, DictConfig):
+        raise UserError(f"names must map methods to names, such as {{au_net: AU-Net}}, got {cfg.names}")
 
 
 def compared_runs(runs: Sequence[TestedRun], cfg: Any) -> Comparison:

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg import validate
 from mammoseg.data.preprocessing.preprocess import rasterise
 from mammoseg.data.store import appears_whole
-from mammoseg.errors import UserError
 from mammoseg.phantom.anatomy import draw
 from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_grey
 from mammoseg.phantom.film import scan
@@ -102,8 +102,7 @@ def write_cbis_ddsm(
     Raises UserError as `write_inbreast` does.
     """
     check(root, cases, height)
-    if layout not in LAYOUTS:
-        raise UserError(f"layout={layout}, but the choices are {', '.join(LAYOUTS)}")
+    validate.one_of("layout", layout, LAYOUTS)
     plans = plan(cases, seed)
     with appears_whole(root) as scratch:
         series = [one for found in every(partial(write_image, scratch, height, layout), plans) for one in found]

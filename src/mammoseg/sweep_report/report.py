@@ -7,9 +7,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mammoseg import validate
 from mammoseg.compare.report import markdown, write_table
 from mammoseg.compare.tables import Table
-from mammoseg.errors import UserError
 from mammoseg.reports.page import Section, page
 from mammoseg.reports.plotting import save
 from mammoseg.reports.run_summary import percent
@@ -22,8 +22,7 @@ def publish(folders: Sequence[Path], out: Path, top: int) -> Path:
 
     Raises UserError where there is no finished run, or where the runs differ in nothing.
     """
-    if not isinstance(top, int) or top < 1:
-        raise UserError(f"top={top}, but it takes a whole number of at least 1")
+    validate.positive_int("top", top)
     sweeps = find(folders)
     sections = []
     out.mkdir(parents=True, exist_ok=True)
