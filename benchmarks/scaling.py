@@ -131,12 +131,12 @@ def write_runs(folder: Path, number: int) -> None:
         for image in range(number):
             tp, fp = (int(value) for value in draw.integers(1, 200, 2))
             counts = [tp, fp, 200 - tp, STORE_SIDE**2 - 200 - fp]  # of one mass size, whatever the method
-            row = dict.fromkeys(results.COLUMNS, "") | {"method": f"m{method}", "dataset": "d", "seed": 0}
+            row = dict.fromkeys(results.REQUIRED_COLUMNS, "") | {"method": f"m{method}", "dataset": "d", "seed": 0}
             row |= {"case": f"c{image}", "patient": f"p{image // 2}", "density": 1 + image % 4}
-            rows.append(row | dict(zip(results.COUNTS, counts, strict=True)) | results.metrics([counts]))
+            rows.append(row | dict(zip(results.COUNTS, counts, strict=True)))
         run = folder / f"m{method}"
         run.mkdir(parents=True)
-        results.write(run / "results.csv", rows)
+        results.write_results(run / "results.csv", rows)
 
 
 def write_pngs(folder: Path, number: int) -> None:

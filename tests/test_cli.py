@@ -59,7 +59,7 @@ def train(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         (["init_from=nothing.ckpt"], ["init_from=nothing.ckpt", "no such checkpoint"]),
         (["dataset.missing_density=5"], ["dataset.missing_density=5", "drop"]),
         (["dataset.size=100"], ["dataset.size=100", "16"]),
-        (["logger.mode=sometimes"], ["logger.mode=sometimes", "offline"]),
+        (["logger.mode=sometimes"], ["logger.mode", "offline", "got sometimes"]),
         (["batch_size=0"], ["batch_size=0"]),
         (["loss.alpha=0", "loss.beta=0", "loss.eta=0", "loss.gamma=0"], ["weight", "nothing to minimise"]),
         (["trainer.precision=17"], ["trainer", "17", "bf16-mixed"]),

@@ -148,7 +148,7 @@ def test_a_gpu_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert inference.device("auto") == CPU
     with pytest.raises(UserError, match="accelerator=cpu"):
         inference.device("gpu")
-    with pytest.raises(UserError, match="the choices are auto, cpu, gpu"):
+    with pytest.raises(UserError, match="must be one of auto, cpu, gpu"):
         inference.device("tpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert inference.device("auto").type == "cuda"

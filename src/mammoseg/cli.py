@@ -138,13 +138,6 @@ def parse_paths(value: Any, name: str) -> list[Path]:
     return [parse_path(each, name) for each in (value if isinstance(value, ListConfig) else [value])]
 
 
-def parse_bool(value: Any, name: str) -> bool:
-    """The setting `name`; Hydra reads `no` and `off` as words, which Python would take for true."""
-    if not isinstance(value, bool):
-        raise UserError(f"{name} must be true or false, got {value}")
-    return value
-
-
 def exit_if_user_error(name: str, error: Exception) -> None:
     """Exit with status 2 and one sentence if `error` is a user's error; otherwise do nothing."""
     message = user_message(error)

@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mammoseg import validate
 from mammoseg.data.preprocessing.cache import Settings
 from mammoseg.data.preprocessing.preprocess import Cleaned, clean
 from mammoseg.errors import UserError
@@ -145,8 +146,7 @@ def network(loaded: dict[str, Any], path: Path) -> nn.Module:
 
 
 def device(accelerator: str) -> torch.device:
-    if accelerator not in ACCELERATORS:
-        raise UserError(f"accelerator={accelerator}, but the choices are {', '.join(ACCELERATORS)}")
+    validate.one_of("accelerator", accelerator, ACCELERATORS)
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     fitting = [name for name, there in present.items() if there and accelerator != "cpu"]
     if accelerator == "gpu" and not fitting:

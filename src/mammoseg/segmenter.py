@@ -13,17 +13,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, MetricCollection
 
+from mammoseg import validate
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
-from mammoseg.metrics import FORMULAS, MeanOverImages, Pooled, count, reliability
-from mammoseg.metrics.terms import TermMeans
+from mammoseg.metrics import PIXEL_METRICS, MeanOverImages, PooledPixelMetric, confusion_counts, reliability_sums
+from mammoseg.metrics.terms import LossTermMeans
 
 Batch = dict[str, Tensor]
-COMPILERS = ("default", "reduce-overhead", "max-autotune")
+COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune")
 
 
 class Segmenter(lightning.LightningModule):
-    """Trains `net` with `criterion` and reports the paper's four metrics.
+    """Trains `net` with `criterion` and reports every metric of `PIXEL_METRICS`.
 
     Batches are dicts: image (B, 1, H, W), mask (B, 1, H, W) in {0, 1}, density (B,) in 0..3, case (B,), and
     weight (B,) where several processes share a batch: times the mean over these B, it makes the mean over the
@@ -47,10 +48,8 @@ class Segmenter(lightning.LightningModule):
         compile: str | None = None,
     ) -> None:
         super().__init__()
-        if not 0 < threshold < 1:
-            raise UserError(f"threshold={threshold}, but a probability lies between 0 and 1")
-        if compile is not None and compile not in COMPILERS:
-            raise UserError(f"compile={compile}, but the choices are null, {', '.join(COMPILERS)}")
+        validate.probability("threshold", threshold)
+        validate.one_of("compile", compile, COMPILE_MODES)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.net = net.to(memory_format=self.layout)  # type: ignore[call-overload]
         if compile is not None:
@@ -60,9 +59,9 @@ class Segmenter(lightning.LightningModule):
         self.scheduler = scheduler
         self.threshold = threshold
         self.cut = math.log(threshold / (1 - threshold))  # on logits: no sigmoid to compute or to round
-        pooled = MetricCollection({name: metric() for name, metric in FORMULAS.items()})
-        means = {f"image_{name}": MeanOverImages(metric) for name, metric in FORMULAS.items()}
-        self.train_terms = TermMeans([*criterion.terms])
+        pooled = MetricCollection({name: metric() for name, metric in PIXEL_METRICS.items()})
+        means = {f"image_{name}": MeanOverImages(metric) for name, metric in PIXEL_METRICS.items()}
+        self.train_terms = LossTermMeans([*criterion.terms])
         self.val_loss = MeanMetric()
         self.val_metrics = pooled.clone(prefix="val/")
         self.test_metrics = pooled.clone(prefix="test/")
@@ -129,16 +128,16 @@ class Segmenter(lightning.LightningModule):
         self.test_means.update(mask_pred, batch["mask"], batch["density"])
         return {
             "case": batch["case"],
-            "counts": count(mask_pred, batch["mask"]),
+            "counts": confusion_counts(mask_pred, batch["mask"]),
             "mask": mask_pred,
             "logits": logits,
-            "reliability": reliability(torch.sigmoid(logits.float()), batch["mask"]),
+            "reliability": reliability_sums(torch.sigmoid(logits.float()), batch["mask"]),
         }
 
     def on_test_epoch_end(self) -> None:
         self.log_dict({**self.test_metrics.compute(), **self.test_means.compute()})
         for name, metric in self.test_metrics.items():
-            assert isinstance(metric, Pooled)
+            assert isinstance(metric, PooledPixelMetric)
             for category, value in enumerate(metric.by_density(), start=1):
                 self.log(f"{name}_density{category}", value)
         self.test_metrics.reset()

@@ -48,15 +48,14 @@ def rows_of(
                 **place,
                 "density": 1 + number % 4,
                 **dict(zip(results.COUNTS, counts, strict=True)),
-                **results.metrics([counts]),
             }
         )
-    return rows
+    return results.with_metrics(rows)
 
 
 def write_run(folder: Path, rows: list[dict[str, Any]], settings: Mapping[str, Any] | None = None) -> Path:
     folder.mkdir(parents=True)
-    results.write(folder / "results.csv", rows)
+    results.write_results(folder / "results.csv", rows)
     known = {"loss": {"alpha": 2.0}, "trainer": {"max_epochs": 3}, "model": {"width": 2}}
     record = {"about": {}, "settings": {**known, **(settings or {})}, "score": 0.5, "minutes": 1.5}
     (folder / "run.json").write_text(json.dumps(record))

@@ -154,10 +154,10 @@ def test_datasets_are_reported_one_by_one(tmp_path: Path) -> None:
     [
         ("level=95", "between 0 and 1"),
         ("level=high", "between 0 and 1"),
-        ("names=null", "from methods to names"),
+        ("names=null", "must map methods to names"),
         ("seed=-1", "at least 0"),
         ("resamples=5", "at least 100"),
-        ("unit=pixel", "image or patient"),
+        ("unit=pixel", "must be one of image, patient, got pixel"),
         ("paper=table3", "table1"),
     ],
 )

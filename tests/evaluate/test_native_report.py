@@ -14,7 +14,7 @@ from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.errors import UserError
 from mammoseg.evaluate import native_resolution as native
 from mammoseg.evaluate.native_report import publish
-from mammoseg.metrics.detection import Candidate, Criterion
+from mammoseg.metrics.detection import Candidate, MatchingRule
 from mammoseg.runs import results
 
 NO = math.nan
@@ -34,8 +34,8 @@ CANDIDATES = {
 def folder(tmp_path: Path) -> Path:
     place = {"height": 10, "width": 10, "spacing_from": ""}
     rows = [{**row, **place, **more} for row, more in zip(ROWS, MORE, strict=True)]
-    results.write(tmp_path / native.NATIVE, rows, native.COLUMNS)
-    results.write(tmp_path / native.CANDIDATES, native.candidate_rows(CANDIDATES), native.OF_CANDIDATE)
+    results.write_results(tmp_path / native.NATIVE, rows, native.MORE_COLUMNS)
+    results.write_table(tmp_path / native.CANDIDATES, native.candidate_rows(CANDIDATES), native.OF_CANDIDATE)
     return tmp_path
 
 
@@ -48,7 +48,7 @@ def test_what_is_written_reads_back(folder: Path) -> None:
 
 
 def test_the_summary_counts_what_has_no_distance_and_names_the_unit(folder: Path) -> None:
-    said = publish(folder, Criterion(hit="iou"))
+    said = publish(folder, MatchingRule(matching="iou"))
     assert "Distances between outlines, in mm:" in said
     assert "| HD95 ↓ | 4.00 | 4.00 | 1 | 1 |" in said
     assert "in pixels; these files do not say how far apart their pixels are" in said

@@ -16,6 +16,7 @@ from nbclient import NotebookClient
 
 from browser import CHROMIUM, Browser
 from mammoseg.runs import results
+from mammoseg.runs.predictions import read_calibration, read_predictions
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 METHODS = ["au_net", "arf_net", "asp_quantile", "asp_learned", "asp_cluster", "density_asp"]
@@ -43,7 +44,7 @@ def report(runs: Path, place: Path) -> Path:
 
 def test_every_method_is_tested_on_the_same_images_of_its_fold(runs: Path) -> None:
     for fold in (0, 1):
-        tables = [results.read(runs / f"{method}-fold{fold}-seed0" / "results.csv") for method in METHODS]
+        tables = [results.read_results(runs / f"{method}-fold{fold}-seed0" / "results.csv") for method in METHODS]
         assert [table[0]["method"] for table in tables] == METHODS
         assert len({tuple(row["case"] for row in table) for table in tables}) == 1
 
@@ -66,12 +67,12 @@ def test_what_was_fitted_to_the_training_part_is_in_the_checkpoint(runs: Path) -
 
 def test_predictions_and_calibration_agree_with_the_counts(runs: Path) -> None:
     folder = runs / "density_asp-fold0-seed0"
-    rows = results.read(folder / "results.csv")
-    masks = results.read_predictions(folder / "predictions.npz").by_case
+    rows = results.read_results(folder / "results.csv")
+    masks = read_predictions(folder / "predictions.npz").by_case
     assert {case: int(mask.sum()) for case, mask in masks.items()} == {
         row["case"]: row["tp"] + row["fp"] for row in rows
     }
-    pixels, probability, mass = results.read_calibration(folder / "calibration.csv").sum(dim=0).tolist()
+    pixels, probability, mass = read_calibration(folder / "calibration.csv").sum(axis=0).tolist()
     assert pixels == len(rows) * 64**2
     assert mass == sum(row["tp"] + row["fn"] for row in rows)
     assert 0 < probability < pixels

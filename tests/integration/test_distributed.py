@@ -22,9 +22,9 @@ def test_two_processes_test_as_one_does_to_the_last_pixel(place: Path) -> None:
     succeed("train", *TWO, "batch_size=3", "hydra.run.dir=two", folder=place)
     said = succeed("evaluate", "ckpt_path=two/checkpoints/best.ckpt", "hydra.run.dir=one", folder=place)
     assert "identical to the results of the training run, to the last pixel" in said
-    both, one = (results.read(place / name / "results.csv") for name in ("two", "one"))
+    both, one = (results.read_results(place / name / "results.csv") for name in ("two", "one"))
     assert [row["case"] for row in both] == sorted({row["case"] for row in both}, key=[r["case"] for r in one].index)
-    assert results.pooled(both) == results.pooled(one)
+    assert results.pooled_metrics(both) == results.pooled_metrics(one)
     assert (place / "two" / "calibration.csv").read_text() == (place / "one" / "calibration.csv").read_text()
     with (place / "two" / "metrics.csv").open() as lines:
         assert [row["epoch"] for row in csv.DictReader(lines) if row.get("val/dsc")] == ["0", "1"]

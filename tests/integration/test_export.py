@@ -80,8 +80,8 @@ def test_the_card_tells_the_data_and_the_metrics_with_their_intervals(exported: 
     parts = [line.rsplit(",", 1)[1] for line in (trained / "split.csv").read_text().splitlines()[1:]]
     for part, text in (("train", "training"), ("test", "test")):
         assert re.search(rf"\| {text} \| {parts.count(part)} \|", card), part
-    rows = results.read(trained / "results.csv")
-    pooled = results.pooled(rows)
+    rows = results.read_results(trained / "results.csv")
+    pooled = results.pooled_metrics(rows)
     (line,) = [line for line in card.splitlines() if line.startswith("| all |")]
     cells = [cell.strip() for cell in line.split("|")[2:-1]]
     assert cells[0] == str(len(rows))

@@ -26,7 +26,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 from mammoseg.errors import UserError
 from mammoseg.files import TMP_PREFIX
 from mammoseg.predict.pipeline import Options, predict
-from mammoseg.runs import results
+from mammoseg.runs.predictions import read_predictions
 
 HEIGHT = planted.phantom().pixels.shape[0]
 IMAGES = 40
@@ -206,7 +206,7 @@ def test_it_predicts_what_the_run_itself_predicted(best: Path, trained: Path, tm
     root = next((trained.parent / "data").glob("phantom-*"))
     run(best, root, tmp_path / "out", segmentation="none", batch_size=3)
     assert not (tmp_path / "out" / "segmentations").exists()
-    tested = results.read_predictions(trained / "predictions.npz").by_case
+    tested = read_predictions(trained / "predictions.npz").by_case
     store = next(path.parent for path in (trained.parent / "data").rglob("cases.csv"))
     cases = {row["case"]: row for row in table(store, "cases.csv")}
     found = 0
@@ -320,10 +320,10 @@ def test_mistakes_are_told_in_a_sentence(best: Path, mammograms: Path, tmp_path:
         ((junk, mammograms), {}, "not a checkpoint"),
         ((tmp_path / "absent.ckpt", mammograms), {}, "no such checkpoint"),
         ((best, tmp_path / "absent"), {}, "no such file or folder"),
-        ((best, mammograms), {"segmentation": "yes"}, "the choices are anonymous"),
-        ((best, mammograms), {"threshold": 50}, "a probability lies"),
-        ((best, mammograms), {"batch_size": 0}, "batch_size=0"),
-        ((best, mammograms), {"accelerator": "abacus"}, "the choices are auto"),
+        ((best, mammograms), {"segmentation": "yes"}, "must be one of anonymous"),
+        ((best, mammograms), {"threshold": 50}, "threshold must be a number between 0 and 1"),
+        ((best, mammograms), {"batch_size": 0}, "batch_size must be an integer of at least 1"),
+        ((best, mammograms), {"accelerator": "abacus"}, "must be one of auto"),
     ):
         with pytest.raises(UserError, match=expected):
             run(*arguments, out, **options)

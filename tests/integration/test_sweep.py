@@ -117,7 +117,7 @@ def test_parallel_jobs_survive_two_kill_9_of_their_parent(place: Path) -> None:
         finished = {path: path.read_bytes() for path in folder.glob("*/results.csv")}
         assert len(finished) >= share * number // 4
     assert f"{number} jobs, 0 failed" in succeed("train", *arguments, folder=place)
-    tables = [results.read(folder / str(job) / "results.csv") for job in range(number)]
+    tables = [results.read_results(folder / str(job) / "results.csv") for job in range(number)]
     assert [{row["seed"] for row in table} for table in tables] == [{str(job)} for job in range(number)]
     assert len({tuple(row["case"] for row in table) for table in tables}) == 1, "seeds share the split"
     runs = [json.loads((folder / str(job) / "run.json").read_text()) for job in range(number)]

@@ -40,7 +40,7 @@ def test_a_run_leaves_what_the_readme_promises(run: Path) -> None:
 def test_results_hold_each_test_image_once_with_all_its_pixels(run: Path) -> None:
     with (run / "split.csv").open() as lines:
         parts = list(csv.DictReader(lines))
-    rows = results.read(run / "results.csv")
+    rows = results.read_results(run / "results.csv")
     assert {row["case"] for row in rows} == {part["case"] for part in parts if part["part"] == "test"}
     assert len(rows) == len({row["case"] for row in rows})
     assert all(sum(row[name] for name in results.COUNTS) == 64 * 64 for row in rows)
@@ -56,15 +56,15 @@ def test_training_learns(run: Path) -> None:
 
 
 def test_logged_metrics_follow_from_the_table(run: Path) -> None:
-    rows = results.read(run / "results.csv")
+    rows = results.read_results(run / "results.csv")
     with (run / "metrics.csv").open() as lines:
         (logged,) = [row for row in csv.DictReader(lines) if row["test/dsc"]]
-    for name, value in results.pooled(rows).items():
+    for name, value in results.pooled_metrics(rows).items():
         assert float(logged[f"test/{name}"]) == pytest.approx(value, rel=1e-6), name
-    for name, value in results.mean_over_images(rows).items():
+    for name, value in results.mean_image_metrics(rows).items():
         assert float(logged[f"test/image_{name}"]) == pytest.approx(value, rel=1e-6, nan_ok=True), name
     for category in {row["density"] for row in rows}:
-        value = results.pooled([row for row in rows if row["density"] == category])["dsc"]
+        value = results.pooled_metrics([row for row in rows if row["density"] == category])["dsc"]
         assert float(logged[f"test/dsc_density{category}"]) == pytest.approx(value, rel=1e-6, nan_ok=True)
 
 
@@ -108,8 +108,8 @@ def test_the_offline_wandb_run_reads_back(run: Path, tmp_path: Path) -> None:
     assert logged["config"]["loss"]["theta"] == [0.5, 0.5, 0.85, 0.95]
     assert logged["config"]["dataset"]["root"] is None
     assert logged["exit_code"] == 0
-    rows = results.read(run / "results.csv")
-    for name, value in results.pooled(rows).items():
+    rows = results.read_results(run / "results.csv")
+    for name, value in results.pooled_metrics(rows).items():
         assert logged["summary"][f"test/{name}"] == pytest.approx(value, rel=1e-6), name
     assert {"train/rmi", "train/ssim", "train/dice", "train/bce", "val/dsc"} <= set(logged["summary"])
     overlays = logged["summary"]["test/overlays"]
@@ -150,7 +150,7 @@ def test_a_sweep_runs_every_combination(place: Path) -> None:
     )
     tables = sorted((place / "sweep").glob("*/results.csv"))
     assert len(tables) == 4
-    assert [results.read(table)[0]["loss"] for table in tables] == ["hybrid_pixel"] * 2 + ["density_asp"] * 2
+    assert [results.read_results(table)[0]["loss"] for table in tables] == ["hybrid_pixel"] * 2 + ["density_asp"] * 2
     # Each job has a W&B run of its own.
     assert len(list((place / "sweep").glob("*/wandb/offline-run-*"))) == 4
 

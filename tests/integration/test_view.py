@@ -14,6 +14,7 @@ from mammoseg.data.images.read import read_pixels
 from mammoseg.data.store import Store
 from mammoseg.evaluate import native_resolution as native
 from mammoseg.runs import results
+from mammoseg.runs.predictions import read_predictions
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +29,13 @@ def test_a_run_and_its_evaluation_are_found_with_their_images(trained: Path, pla
     page = (place / "evaluate" / "viewer" / "index.html").read_text()
     told = json.loads(page.split('id="catalogue">')[1].split("</script>")[0])
     assert [one["label"].split(" ")[1] for one in told["runs"]] == ["(again)", "(run)"]
-    assert len(told["images"]) == len(results.read(trained / "results.csv"))
+    assert len(told["images"]) == len(results.read_results(trained / "results.csv"))
     assert str(place) not in page
-    first, second = (
-        results.read_predictions(folder / "predictions.npz") for folder in (trained, place / "evaluate" / "again")
-    )
-    assert first.levels is not None
-    assert second.levels is not None
-    np.testing.assert_array_equal(first.levels, second.levels)
-    np.testing.assert_array_equal(first.masks, first.levels > 127)
+    first, second = (read_predictions(folder / "predictions.npz") for folder in (trained, place / "evaluate" / "again"))
+    assert first.quantised_probs is not None
+    assert second.quantised_probs is not None
+    np.testing.assert_array_equal(first.quantised_probs, second.quantised_probs)
+    np.testing.assert_array_equal(first.masks, first.quantised_probs > 127)
     assert first.threshold == 0.5
 
 
@@ -48,7 +47,7 @@ def test_native_results_are_those_of_the_predicted_masks_and_the_whole_outlines(
     rows, candidates = native.read(folder)
     store = Store.open(next((place / "data" / "prepared").glob("phantom-*")))
     cases = {case.case: case for case in store.cases}
-    assert [row["case"] for row in rows] == [row["case"] for row in results.read(trained / "results.csv")]
+    assert [row["case"] for row in rows] == [row["case"] for row in results.read_results(trained / "results.csv")]
     for row in rows:
         case = cases[row["case"]]
         (file,) = (place / "masks" / "masks").glob(f"{row['case']}_*.png")
@@ -84,10 +83,15 @@ def test_predictions_for_files_are_shown_with_their_mammograms(trained: Path, pl
 
 
 def test_a_wrong_criterion_ends_before_any_work(trained: Path, place: Path) -> None:
-    settings = ["ckpt_path=run/checkpoints/best.ckpt", "native=true", "detection.hit=center", "hydra.run.dir=wrong"]
+    settings = [
+        "ckpt_path=run/checkpoints/best.ckpt",
+        "native=true",
+        "detection.matching=center",
+        "hydra.run.dir=wrong",
+    ]
     done = command("evaluate", *settings, folder=place)
     assert done.returncode == 2
-    assert "detection.hit=center, but the choices are centre and iou" in done.stderr
+    assert "detection.matching must be one of centre, iou, got center; did you mean centre?" in done.stderr
     assert not (place / "wrong" / "results.csv").exists()
 
 

@@ -53,7 +53,7 @@ def test_unified_focal_by_hand(batch: tuple[Tensor, Tensor]) -> None:
 
 
 def test_an_unknown_input_is_told() -> None:
-    with pytest.raises(UserError, match="logits and probability"):
+    with pytest.raises(UserError, match="must be one of logits, probability"):
         PerSample(DiceLoss(), input="odds")
 
 

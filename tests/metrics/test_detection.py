@@ -11,7 +11,7 @@ from monai.metrics import compute_froc_curve_data
 from numpy.typing import NDArray
 
 from mammoseg.errors import UserError
-from mammoseg.metrics.detection import Candidate, Criterion, Froc, detect
+from mammoseg.metrics.detection import Candidate, Froc, MatchingRule, detect
 
 
 def picture(*squares: tuple[int, int, int, int, float], size: int = 40) -> NDArray[np.float32]:
@@ -28,7 +28,7 @@ MASK = picture((5, 5, 10, 10, 1), (25, 25, 6, 6, 1)) > 0
 def test_a_candidate_is_a_region_and_its_score_the_peak() -> None:
     prob = picture((5, 5, 9, 9, 0.6), (6, 6, 1, 1, 0.9), (30, 2, 3, 3, 0.7), (0, 30, 2, 2, 0.4))
     prob[14, 14] = 0.55  # touches the first region at a corner, so it belongs to it
-    candidates, masses = detect(prob, MASK, Criterion(), threshold=0.5)
+    candidates, masses = detect(prob, MASK, MatchingRule(), threshold=0.5)
     assert masses == 2
     first, second = candidates
     assert (first.area, first.hits) == (82, (1,))
@@ -36,12 +36,12 @@ def test_a_candidate_is_a_region_and_its_score_the_peak() -> None:
     assert first.mean == pytest.approx((80 * 0.6 + 0.9 + 0.55) / 82)
     assert (first.x, first.y) == pytest.approx(((81 * 9 + 14) / 82, (81 * 9 + 14) / 82))
     assert (second.x, second.y, second.area, second.hits) == (3, 31, 9, ())
-    assert len(detect(prob, MASK, Criterion(above=0.3), threshold=0.5)[0]) == 3
-    assert len(detect(prob, MASK, Criterion(above=0.65), threshold=0.5)[0]) == 2
+    assert len(detect(prob, MASK, MatchingRule(prob_threshold=0.3), threshold=0.5)[0]) == 3
+    assert len(detect(prob, MASK, MatchingRule(prob_threshold=0.65), threshold=0.5)[0]) == 2
 
 
 def test_the_threshold_itself_is_not_above_it() -> None:
-    assert detect(picture((0, 0, 3, 3, 0.5)), MASK, Criterion(), threshold=0.5) == ([], 2)
+    assert detect(picture((0, 0, 3, 3, 0.5)), MASK, MatchingRule(), threshold=0.5) == ([], 2)
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_the_threshold_itself_is_not_above_it() -> None:
 def test_hits(square: tuple[int, int, int, int], centre: tuple[int, ...], iou: tuple[int, ...]) -> None:
     prob = picture((*square, 0.8))
     for hit, expected in (("centre", centre), ("iou", iou)):
-        (candidate,), _ = detect(prob, MASK, Criterion(hit=hit), threshold=0.5)
+        (candidate,), _ = detect(prob, MASK, MatchingRule(matching=hit), threshold=0.5)
         assert candidate.hits == expected
 
 
 def test_one_region_may_cover_two_masses() -> None:
     mask = picture((5, 5, 10, 10, 1), (5, 16, 10, 10, 1)) > 0
-    (candidate,), masses = detect(picture((5, 5, 10, 21, 0.8)), mask, Criterion(hit="iou"), threshold=0.5)
+    (candidate,), masses = detect(picture((5, 5, 10, 21, 0.8)), mask, MatchingRule(matching="iou"), threshold=0.5)
     assert (candidate.hits, masses) == ((1, 2), 2)
 
 
@@ -83,8 +83,8 @@ FOUND = [
 
 
 def test_froc_by_hand() -> None:
-    froc = Froc.of(FOUND)
-    assert sorted(froc.best.tolist()) == [-math.inf, 0.5, 0.7, 0.8, 0.95]
+    froc = Froc.from_detections(FOUND)
+    assert sorted(froc.lesion_scores.tolist()) == [-math.inf, 0.5, 0.7, 0.8, 0.95]
     # No false positive: only 0.95 counts. One, a quarter per image: down to above 0.6. Two do not come alone.
     for rate, found in ((0, 1), (0.25, 3), (0.5, 3), (0.75, 4), (1, 4), (4, 4), (math.inf, 4)):
         assert froc.sensitivity(rate) == pytest.approx(found / 5), rate
@@ -108,14 +108,22 @@ def test_the_curve_is_that_of_the_camelyon16_challenge() -> None:
 
 
 def test_nothing_to_find_and_nothing_found() -> None:
-    assert math.isnan(Froc.of([([mark(0.4)], 0)]).sensitivity(1))
-    assert Froc.of([([], 2)]).sensitivity(1) == 0
-    assert [list(each) for each in Froc.of([([], 2)]).curve()] == [[0], [0]]
+    assert math.isnan(Froc.from_detections([([mark(0.4)], 0)]).sensitivity(1))
+    assert Froc.from_detections([([], 2)]).sensitivity(1) == 0
+    assert [list(each) for each in Froc.from_detections([([], 2)]).curve()] == [[0], [0]]
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"hit": "center"}, {"above": 0.0}, {"above": 1}, {"above": "low"}, {"iou": 0}, {"iou": 1.1}]
+    "wrong",
+    [
+        {"matching": "center"},
+        {"prob_threshold": 0.0},
+        {"prob_threshold": 1},
+        {"prob_threshold": "low"},
+        {"iou_threshold": 0},
+        {"iou_threshold": 1.1},
+    ],
 )
 def test_settings_outside_the_choices_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=f"detection.{next(iter(wrong))}="):
-        Criterion(**wrong)
+    with pytest.raises(UserError, match=f"detection.{next(iter(wrong))} must be"):
+        MatchingRule(**wrong)

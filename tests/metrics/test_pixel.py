@@ -13,7 +13,15 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from mammoseg.metrics import DSC, FORMULAS, Accuracy, MeanOverImages, RelativeAreaDifference, Sensitivity, count
+from mammoseg.metrics import (
+    DSC,
+    PIXEL_METRICS,
+    Accuracy,
+    MeanOverImages,
+    RelativeAreaDifference,
+    Sensitivity,
+    confusion_counts,
+)
 
 
 def images(seed: int, number: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -54,7 +62,7 @@ def test_batches_do_not_matter_to_pooling(seed: int, sizes: list[int]) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 9))
 def test_the_area_difference_follows_from_dsc_and_sensitivity(seed: int, number: int) -> None:
-    metrics = {name: metric() for name, metric in FORMULAS.items()}
+    metrics = {name: metric() for name, metric in PIXEL_METRICS.items()}
     for metric in metrics.values():
         metric.update(*images(seed, number))
     value = {name: metric.compute().item() for name, metric in metrics.items()}
@@ -63,7 +71,7 @@ def test_the_area_difference_follows_from_dsc_and_sensitivity(seed: int, number:
 
 def test_counts_add_up_to_all_pixels() -> None:
     mask_pred, mask, _ = images(3, 8)
-    counts = count(mask_pred, mask)
+    counts = confusion_counts(mask_pred, mask)
     assert counts.sum(dim=1).tolist() == [42] * 8
     assert counts[:, 0].tolist() == (mask_pred * mask).sum(dim=(1, 2, 3)).int().tolist()
     assert (counts[:, 0] + counts[:, 1]).tolist() == mask_pred.sum(dim=(1, 2, 3)).int().tolist()
@@ -122,10 +130,10 @@ def test_images_without_a_value_are_counted_not_dropped() -> None:
 
 
 def test_a_collection_that_shares_counts_gives_the_same_values() -> None:
-    together = MetricCollection({name: metric() for name, metric in FORMULAS.items()})
+    together = MetricCollection({name: metric() for name, metric in PIXEL_METRICS.items()})
     for seed in range(3):
         together.update(*images(seed, 4))
-    for name, metric in FORMULAS.items():
+    for name, metric in PIXEL_METRICS.items():
         alone = metric()
         for seed in range(3):
             alone.update(*images(seed, 4))

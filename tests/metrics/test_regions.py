@@ -1,36 +1,54 @@
-"""Masses of a mask, against SciPy's labels and moments."""
+"""Connected regions against scikit-image's regionprops."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
+from skimage import measure
 
-from mammoseg.metrics import regions as masses
+from mammoseg.metrics.regions import connected_regions, label_regions
 
-
-def test_against_scipy() -> None:
-    rng = np.random.default_rng(0)
-    prob = ndimage.gaussian_filter(rng.random((120, 90)), 3).astype(np.float32)
-    deviation = rng.random(prob.shape).astype(np.float32)
-    mask = prob > np.quantile(prob, 0.8)
-    labels, number = ndimage.label(mask, np.ones((3, 3)))
-    assert number > 5
-    each = range(1, number + 1)
-    area = ndimage.sum_labels(mask, labels, each)
-    order = np.argsort(-area, kind="stable")
-    found = masses.find(mask, prob, deviation)
-    assert [mass.area for mass in found] == area[order].tolist()
-    by_place = {(round(mass.y, 6), round(mass.x, 6)): mass for mass in found}
-    for label, (y, x) in zip(each, ndimage.center_of_mass(mask, labels, each), strict=True):
-        mass = by_place[round(y, 6), round(x, 6)]
-        assert mass.probability == pytest.approx(prob[labels == label].mean(), rel=1e-5)
-        assert mass.uncertainty == pytest.approx(deviation[labels == label].mean(), rel=1e-5)
+SHAPES = npst.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)
 
 
-def test_corners_connect_and_nothing_is_nothing() -> None:
-    mask = np.eye(5, dtype=bool)
-    (mass,) = masses.find(mask, np.ones((5, 5), np.float32))
-    assert (mass.x, mass.y, mass.area) == (2, 2, 5)
-    assert np.isnan(mass.uncertainty)
-    assert masses.find(np.zeros((5, 5), bool), np.ones((5, 5), np.float32)) == []
+@settings(max_examples=60, deadline=None)
+@given(npst.arrays(bool, SHAPES), st.integers(0, 1000))
+def test_regions_equal_those_of_scikit_image(mask: NDArray[np.bool_], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    prob, std = rng.random((2, *mask.shape)).astype(np.float32)
+    labels = np.asarray(measure.label(mask, connectivity=2))
+    theirs = measure.regionprops(labels, intensity_image=np.stack([prob, std], axis=-1))
+    expected = sorted((-one.area, *one.centroid, one.label) for one in theirs)
+    found = connected_regions(mask, prob, std)
+    assert [region.area for region in found] == [-area for area, *_ in expected]
+    by_label = {one.label: one for one in theirs}
+    for region, (_, y, x, label) in zip(found, expected, strict=True):
+        one = by_label[label]
+        assert (region.y, region.x) == pytest.approx((y, x))
+        assert region.max_prob == one.intensity_max[0]
+        assert (region.mean_prob, region.mean_std) == pytest.approx(one.intensity_mean, rel=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(npst.arrays(bool, SHAPES))
+def test_labels_partition_the_mask(mask: NDArray[np.bool_]) -> None:
+    image = label_regions(mask)
+    np.testing.assert_array_equal(image.labels > 0, mask)
+    assert int(image.areas.sum()) == int(mask.sum())
+    for label in range(1, len(image) + 1):
+        inside = image.labels == label
+        assert int(inside.sum()) == image.areas[label - 1] == int(inside[image.window(label)].sum())
+
+
+def test_pixels_that_share_a_corner_are_connected() -> None:
+    (region,) = connected_regions(np.eye(5, dtype=bool), np.ones((5, 5), np.float32))
+    assert (region.x, region.y, region.area) == (2, 2, 5)
+    assert np.isnan(region.mean_std)
+
+
+def test_an_empty_mask_has_no_regions() -> None:
+    assert connected_regions(np.zeros((5, 5), bool), np.ones((5, 5), np.float32)) == []

@@ -34,7 +34,7 @@ def test_narrow_networks_work(width: int) -> None:
 
 
 def test_a_width_of_0_is_told() -> None:
-    with pytest.raises(UserError, match=r"model\.width=0"):
+    with pytest.raises(UserError, match=r"model\.width must be .*, got 0"):
         AUNet(0)
 
 

@@ -62,7 +62,7 @@ def test_wrong_settings_are_told() -> None:
         ARFNet(2, places=["bottom"])
     with pytest.raises(UserError, match="two or more"):
         ARFNet(2, dilations=[1])
-    with pytest.raises(UserError, match="at least 1 channel"):
+    with pytest.raises(UserError, match=r"model.width must be an integer of at least 1"):
         UNet(0)
 
 

@@ -133,10 +133,10 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["root=out", "layout=dicomdir"], "inbreast"),
+        (["root=out", "layout=dicomdir"], "layout must be one of inbreast"),
         ([], "root is not set"),
-        (["root=out", "cases=3"], "cases=3"),
-        (["root=out", "height=20"], "height=20"),
+        (["root=out", "cases=3"], "cases must be an integer of at least 8, got 3"),
+        (["root=out", "height=20"], "height must be an integer of at least 128, got 20"),
     ],
 )
 def test_the_command_tells_a_mistake_in_a_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mammoseg.data.images.thumbnail import thumbnail
-from mammoseg.metrics import regions as masses
+from mammoseg.metrics.regions import connected_regions
 from mammoseg.predict import pictures as predicted
 
 
@@ -39,7 +39,7 @@ def test_the_outline_is_drawn_around_the_mass() -> None:
     down, across = np.mgrid[:2000, :1500]
     mask = (down - 700) ** 2 + (across - 900) ** 2 <= 200**2
     grey, scale = thumbnail(np.where(mask, 200, 100).astype(np.uint8))
-    found = masses.find(mask, mask.astype(np.float32))
+    found = connected_regions(mask, mask.astype(np.float32))
     picture = predicted.overlay(grey, scale, mask, found)
     blue = (picture[..., 0] > 200) & (picture[..., 2] < 120)
     rows, columns = np.nonzero(blue)

@@ -25,7 +25,7 @@ def row(case: str, density: int, counts: list[int]) -> dict[str, Any]:
         "seed": 0,
     }
     place = {"case": case, "patient": "p", "side": "L", "view": "CC", "density": density}
-    return {**about, **place, **named, **results.metrics([counts])}
+    return results.with_metrics([{**about, **place, **named}])[0]
 
 
 ROWS = [row("a", 1, [30, 10, 20, 40]), row("b", 1, [0, 0, 50, 50]), row("c", 4, [10, 30, 0, 60])]
@@ -33,25 +33,25 @@ ROWS = [row("a", 1, [30, 10, 20, 40]), row("b", 1, [0, 0, 50, 50]), row("c", 4, 
 
 def test_pooling_sums_before_it_divides() -> None:
     # tp 40, fp 40, fn 70, tn 150
-    assert results.pooled(ROWS) == pytest.approx(
+    assert results.pooled_metrics(ROWS) == pytest.approx(
         {"dsc": 80 / 190, "area_difference": 30 / 110, "sensitivity": 40 / 110, "accuracy": 190 / 300}
     )
 
 
 def test_the_mean_over_images_divides_first() -> None:
-    assert results.mean_over_images(ROWS)["dsc"] == pytest.approx((60 / 90 + 0 + 20 / 50) / 3)
+    assert results.mean_image_metrics(ROWS)["dsc"] == pytest.approx((60 / 90 + 0 + 20 / 50) / 3)
 
 
 def test_a_metric_without_value_is_nan_not_0() -> None:
-    nothing = results.metrics([[0, 5, 0, 5]])
+    nothing = row("x", 2, [0, 5, 0, 5])
     assert math.isnan(nothing["sensitivity"])
     assert math.isnan(nothing["area_difference"])
-    assert math.isnan(results.mean_over_images([row("x", 2, [0, 5, 0, 5]), *ROWS])["sensitivity"])
+    assert math.isnan(results.mean_image_metrics([row("x", 2, [0, 5, 0, 5]), *ROWS])["sensitivity"])
 
 
 def test_what_is_written_reads_back(tmp_path: Path) -> None:
-    results.write(tmp_path / "results.csv", ROWS)
-    again = results.read(tmp_path / "results.csv")
+    results.write_results(tmp_path / "results.csv", ROWS)
+    again = results.read_results(tmp_path / "results.csv")
     for before, after in zip(ROWS, again, strict=True):
         assert {name: after[name] for name in ("case", "density", *results.COUNTS)} == {
             name: before[name] for name in ("case", "density", *results.COUNTS)

@@ -85,7 +85,7 @@ def test_a_job_that_is_queued_again_ends_as_if_nothing_had_happened(place: Path)
     said = log.read_text()
     assert "to be gone on with" in said
     assert "resumes after step" in said
-    assert [{row["seed"] for row in results.read(place / "slurm" / seed / "results.csv")} for seed in "01"] == [
+    assert [{row["seed"] for row in results.read_results(place / "slurm" / seed / "results.csv")} for seed in "01"] == [
         {"0"},
         {"1"},
     ]
@@ -99,5 +99,5 @@ def test_a_task_for_each_rank(place: Path) -> None:
     settings = ["trainer=ddp", "trainer.devices=2", "trainer.max_epochs=2", "seed=0", "hydra.sweep.dir=ranks"]
     sweep = begin("train", *SLURM, *settings, folder=place)
     assert sweep.wait(90) == 0, (place / "train.log").read_text()
-    rows = results.read(place / "ranks" / "0" / "results.csv")
+    rows = results.read_results(place / "ranks" / "0" / "results.csv")
     assert len({row["case"] for row in rows}) == len(rows) > 0

@@ -25,7 +25,7 @@ def test_pooled_within_a_fold_then_averaged_over_folds(tmp_path: Path) -> None:
     for fold, rows in tables.items():
         write_run(tmp_path / f"a{fold}", rows)
     estimate = compared(tmp_path).overall["a"]["dsc"]
-    values = [results.pooled(rows)["dsc"] for rows in tables.values()]
+    values = [results.pooled_metrics(rows)["dsc"] for rows in tables.values()]
     assert estimate.value == pytest.approx(np.mean(values))
     assert estimate.deviation == pytest.approx(np.std(values, ddof=1))
     assert estimate.low < estimate.value < estimate.high
@@ -37,7 +37,7 @@ def test_density_and_size_parts_are_pooled_over_their_images(tmp_path: Path) -> 
     comparison = compared(tmp_path)
     for category, found in comparison.by_density.items():
         those = [row for row in rows if row["density"] == category]
-        assert found["a"]["sensitivity"].value == pytest.approx(results.pooled(those)["sensitivity"])
+        assert found["a"]["sensitivity"].value == pytest.approx(results.pooled_metrics(those)["sensitivity"])
     chosen = [mask for _, mask in comparison.size_groups]
     assert np.sum(chosen, axis=0).tolist() == [1] * len(rows)
 
@@ -49,7 +49,7 @@ def test_methods_are_compared_on_the_mean_over_their_seeds(tmp_path: Path) -> No
         write_run(tmp_path / f"a{seed}", rows)
     comparison = compared(tmp_path)
     by_hand = np.mean([[row["dsc"] for row in rows] for rows in seeds.values()], axis=0)
-    np.testing.assert_allclose(comparison.by_image["a"][:, 0], by_hand)
+    np.testing.assert_allclose(comparison.by_image["a"]["dsc"], by_hand)
     (difference,) = [d for d in comparison.differences if d.metric == "dsc"]
     assert (difference.first, difference.second) == ("a", "b")
     assert 0 < difference.low < difference.mean < difference.high
@@ -62,7 +62,7 @@ def test_methods_are_compared_on_the_mean_over_their_seeds(tmp_path: Path) -> No
 def test_patients_as_units_are_half_as_many(tmp_path: Path) -> None:
     for method, quality in (("a", 0.8), ("b", 0.5)):
         write_run(tmp_path / method, rows_of(method, quality=quality))
-    assert len(compared(tmp_path, "patient").by_unit["a"]) == 20
+    assert len(compared(tmp_path, "patient").by_unit["a"]["dsc"]) == 20
 
 
 def test_the_same_comparison_gives_the_same_numbers(tmp_path: Path) -> None:
@@ -143,7 +143,6 @@ def test_folders_without_results_are_told(tmp_path: Path) -> None:
         (lambda text: text.splitlines()[0] + "\n", "has no row"),
         (lambda text: text.replace(",LEFT", "").replace(",CC,1,", ",CC,x,", 1), "invalid literal"),
         (lambda text: text.replace(",CC,1,", ",CC,1,-", 1), "negative number"),
-        (lambda text: text.replace(",CC,1,", ",CC,1,1", 1), "do not follow from its counts"),
         (lambda text: text + text.splitlines()[1] + "\n", "an image twice"),
         (lambda text: text.rsplit(",", 8)[0] + "\n", "test the run again"),
     ],

@@ -58,7 +58,7 @@ def test_the_data_are_the_runs_own_to_the_last_pixel(drawn: list[Drawn], tmp_pat
     for number, run in enumerate(drawn):
         rows = data(viewer, f"run-{number}")
         assert told["runs"][number]["step"] == round(256 * run.threshold)
-        tables = {row["case"]: row for row in results.read(run.folder / "results.csv")}
+        tables = {row["case"]: row for row in results.read_results(run.folder / "results.csv")}
         for place, (image, *counts) in enumerate(rows["rows"]):
             case = told["images"][image]["name"]
             assert counts == [tables[case][name] for name in results.COUNTS]

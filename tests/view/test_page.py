@@ -81,10 +81,11 @@ def box(mask: NDArray[np.bool_]) -> list[int]:
 
 
 def values(pred: NDArray[np.bool_], true: NDArray[np.bool_]) -> list[str]:
-    """DSC, sensitivity and area difference in %, as the definitions have them."""
-    overlap = (pred & true).sum()
-    dsc, area = 2 * overlap / (pred.sum() + true.sum()), true.sum()
-    return [f"{100 * value:.2f}" for value in (dsc, overlap / area, abs(int(pred.sum()) - int(area)) / area)]
+    """DSC, area difference, sensitivity and accuracy in %, by their definitions."""
+    overlap, area = (pred & true).sum(), true.sum()
+    difference = abs(int(pred.sum()) - int(area)) / area
+    dsc = 2 * overlap / (pred.sum() + area)
+    return [f"{100 * value:.2f}" for value in (dsc, difference, overlap / area, (pred == true).mean())]
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -144,14 +145,14 @@ def test_numbers_pictures_and_keys(tmp_path: Path, width: int) -> None:
     ):
         np.testing.assert_allclose(seen[name]["panels"][0]["colours"][colour], box(mask), atol=0.15, err_msg=name)
     assert seen["density 2"]["list"] == ["b", "f"]
-    assert seen["density 2"]["panels"][0]["values"][3:] == values(one.levels[[1, 5]] >= 128, truths[[1, 5]])
+    assert seen["density 2"]["panels"][0]["values"][4:] == values(one.levels[[1, 5]] >= 128, truths[[1, 5]])
     assert [float(score) for score in seen["lowest first"]["scores"]] == sorted(map(float, seen["start"]["scores"]))
     assert seen["two"]["panels"][1]["values"] == [
         *values(two.levels[0] >= 128, truths[1]),
         *values(two.levels >= 128, truths[1:]),
     ]
     assert seen["second run"]["list"] == CASES[1:]
-    assert seen["second run"]["panels"][0]["values"][3:] == values(two.levels >= 77, truths[1:])
+    assert seen["second run"]["panels"][0]["values"][4:] == values(two.levels >= 77, truths[1:])
     assert seen["none"]["told"] == "No image passes the filters."
     assert seen["none"]["hidden"]
     assert seen["typing"]["told"].startswith("2 of 5")  # arrow keys belong to the slider, letters to the search
@@ -165,7 +166,7 @@ def test_a_run_of_an_earlier_version_says_what_to_do(tmp_path: Path) -> None:
     seen = drive(viewer, steps, tmp_path / "profile")["old"]
     assert seen["fixed"]
     assert "python -m mammoseg.evaluate" in seen["panels"][0]["note"]
-    assert seen["panels"][0]["values"][3:] == values(old.levels >= 128, truths)
+    assert seen["panels"][0]["values"][4:] == values(old.levels >= 128, truths)
     assert [name for name, place in seen["panels"][0]["colours"].items() if place is not None] == ["green", "blue"]
 
 

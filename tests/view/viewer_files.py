@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mammoseg.data.store import Case, write_cases
 from mammoseg.runs import results
+from mammoseg.runs.predictions import write_predictions
 
 SIZE = 48
 
@@ -85,14 +86,14 @@ def draw_run(
     if old:
         np.savez_compressed(folder / "predictions.npz", cases=np.array(cases), masks=packed)
     else:
-        results.write_predictions(folder / "predictions.npz", cases, list(packed), list(levels), threshold)
+        write_predictions(folder / "predictions.npz", cases, list(packed), list(levels), threshold)
     about = {"run": f"phantom-m{seed}", "experiment": "", "dataset": "phantom", "method": f"m{seed}", "model": "m"}
     rows = []
     for number, case in enumerate(cases):
         pred, true = masks[number], truths[number]
         counts = [int(np.sum(part)) for part in (pred & true, pred & ~true, ~pred & true, ~pred & ~true)]
         image = {"case": case, "patient": f"SECRET{number}", "side": "L", "view": "CC", "density": 1 + number % 4}
-        values = {**dict(zip(results.COUNTS, counts, strict=True)), **results.metrics([counts])}
+        values = dict(zip(results.COUNTS, counts, strict=True))
         rows.append({**about, "loss": "l", "fold": 0, "seed": seed, **image, **values})
-    results.write(folder / "results.csv", rows)
+    results.write_results(folder / "results.csv", rows)
     return Drawn(folder, cases, truths, levels, threshold)

@@ -9,12 +9,12 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.metrics import BINS
+from mammoseg.metrics import BINS, PIXEL_METRICS
 from mammoseg.reports.plotting import heatmap, parallel_coordinates
-from mammoseg.reports.run_summary import HEADINGS
-from mammoseg.statistics.comparison import METRICS, Comparison
+from mammoseg.statistics.comparison import Comparison
 
 Names = Mapping[str, str]
+PANEL_WIDTH = 2.75  # inches, of one metric
 
 
 def colours(methods: list[str]) -> dict[str, tuple[float, ...]]:
@@ -24,17 +24,20 @@ def colours(methods: list[str]) -> dict[str, tuple[float, ...]]:
 
 
 def forest(comparison: Comparison, names: Names) -> Figure:
-    """Each metric's value with its interval, and a dot for every fold and seed."""
+    """A panel for each metric: values with their intervals, and a dot for every fold and seed."""
     methods = comparison.methods
-    figure = Figure(figsize=(11, 1.1 + 0.42 * len(methods)), layout="constrained")
-    for axis, (column, metric) in zip(figure.subplots(1, 4, sharey=True), enumerate(METRICS), strict=True):
+    width = PANEL_WIDTH * len(PIXEL_METRICS)
+    figure = Figure(figsize=(width, 1.1 + 0.42 * len(methods)), layout="constrained")
+    axes = figure.subplots(1, len(PIXEL_METRICS), sharey=True, squeeze=False)[0]
+    for axis, (key, metric) in zip(axes, PIXEL_METRICS.items(), strict=True):
+        scale = metric.scale()
         for place, (method, colour) in enumerate(colours(methods).items()):
-            estimate = comparison.overall[method][metric]
-            dots = 100 * comparison.all_drawn[method][0][:, column]
-            axis.plot([100 * estimate.low, 100 * estimate.high], [place, place], color=colour, linewidth=2)
+            estimate = comparison.overall[method][key]
+            dots = scale * comparison.bootstraps[method].values[key]
+            axis.plot([scale * estimate.low, scale * estimate.high], [place, place], color=colour, linewidth=2)
             axis.plot(dots, np.full(len(dots), place), "o", color=colour, markersize=3, alpha=0.5)
-            axis.plot(100 * estimate.value, place, "D", color=colour, markersize=6)
-        axis.set_title(HEADINGS[metric] + ", %", fontsize=10)
+            axis.plot(scale * estimate.value, place, "D", color=colour, markersize=6)
+        axis.set_title(metric.label(), fontsize=10)
         axis.grid(axis="x", alpha=0.3)
         axis.set_yticks(range(len(methods)), [names.get(method, method) for method in methods])
     axis.set_ylim(len(methods) - 0.5, -0.5)
@@ -46,24 +49,28 @@ def forest(comparison: Comparison, names: Names) -> Figure:
 
 
 def by_density(comparison: Comparison, names: Names) -> Figure | None:
-    """DSC and sensitivity by ACR category, with intervals."""
+    """A panel for each metric: values by ACR category, with intervals."""
     found = comparison.by_density
     if not found:
         return None
     methods = comparison.methods
-    figure = Figure(figsize=(11, 3.9), layout="constrained")
+    n_rows = -(-len(PIXEL_METRICS) // 2)
+    figure = Figure(figsize=(11, 3.5 * n_rows + 0.4), layout="constrained")
+    axes = figure.subplots(n_rows, 2, squeeze=False).ravel().tolist()
+    for unused in axes[len(PIXEL_METRICS) :]:
+        unused.remove()
     width = 0.8 / len(methods)
-    for axis, metric in zip(figure.subplots(1, 2), ("dsc", "sensitivity"), strict=True):
+    for axis, (key, metric) in zip(axes, PIXEL_METRICS.items(), strict=False):
         for place, (method, colour) in enumerate(colours(methods).items()):
-            estimates = [found[category][method][metric] for category in found]
+            estimates = [found[category][method][key] for category in found]
             x = np.arange(len(found)) + (place - (len(methods) - 1) / 2) * width
-            values = 100 * np.array([e.value for e in estimates])
-            ends = 100 * np.array([[e.low, e.high] for e in estimates]).T
+            values = metric.scale() * np.array([e.value for e in estimates])
+            ends = metric.scale() * np.array([[e.low, e.high] for e in estimates]).T
             axis.bar(x, values, width, color=colour, label=names.get(method, method))
             axis.vlines(x, *ends, color="black", linewidth=0.8)
         numbers = [int((comparison.density == category).sum()) for category in found]
         axis.set_xticks(range(len(found)), [f"ACR {c}\n{n} images" for c, n in zip(found, numbers, strict=True)])
-        axis.set_ylabel(HEADINGS[metric] + ", %")
+        axis.set_ylabel(metric.label())
     figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(methods), 6), fontsize=8)
     return figure
 
@@ -74,7 +81,7 @@ def by_mass_size(comparison: Comparison, names: Names) -> Figure:
     axis = figure.subplots()
     groups = comparison.size_groups
     for method, colour in colours(comparison.methods).items():
-        values = [100 * comparison.by_image[method][chosen, 0].mean() for _, chosen in groups]
+        values = [100 * comparison.by_image[method]["dsc"][chosen].mean() for _, chosen in groups]
         axis.plot(range(len(groups)), values, "o-", color=colour, label=names.get(method, method))
     axis.set_xticks(
         range(len(groups)), [f"{label}\n{int(chosen.sum())} images" for label, chosen in groups], fontsize=8
@@ -96,7 +103,7 @@ def calibration(comparison: Comparison, names: Names) -> Figure | None:
     for method, colour in colours(comparison.methods).items():
         if method not in comparison.reliability:
             continue
-        pixels, probabilities, masses = comparison.reliability[method].numpy().T
+        pixels, probabilities, masses = comparison.reliability[method].T
         seen = pixels > 0
         curve.plot(
             (probabilities / np.maximum(pixels, 1))[seen], (masses / np.maximum(pixels, 1))[seen], "o-", color=colour

@@ -13,7 +13,8 @@ from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.data.store import Store
 from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, contour
 from mammoseg.runs.discovery import RunResults
-from mammoseg.runs.results import PREDICTIONS, read_predictions
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.predictions import read_predictions
 from mammoseg.runs.stores import find_store
 from mammoseg.statistics.comparison import Comparison
 
@@ -29,7 +30,7 @@ def figure2(comparison: Comparison, names: Mapping[str, str], place: Path | None
     fold = next(iter(data.cases))
     runs = {method: first_of(parts, fold) for method, parts in data.runs.items()}
     if missing := [method for method, run in runs.items() if not run.folder.predictions.is_file()]:
-        log.warning("no Figure 2: %s kept no %s", ", ".join(missing), PREDICTIONS)
+        log.warning("no Figure 2: %s kept no %s", ", ".join(missing), RunFolder.predictions.name)
         return None
     places = [place] if place is not None else sorted({run.folder.data_paths().store for run in runs.values()})
     store = find_store(places, data.dataset, data.cases[fold])
@@ -49,8 +50,8 @@ def choose(comparison: Comparison, fold: str, per_density: int) -> list[int]:
 
     Places among the fold's images.
     """
-    here = comparison.places(fold)
-    score = np.mean([values[here, 0] for values in comparison.by_image.values()], axis=0)
+    here = comparison.fold_slice(fold)
+    score = np.mean([values["dsc"][here] for values in comparison.by_image.values()], axis=0)
     chosen: list[int] = []
     for category in DENSITIES:
         those = np.flatnonzero(comparison.density[here] == category)

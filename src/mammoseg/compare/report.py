@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from typing import Any
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
+from mammoseg import validate
 from mammoseg.compare import figures, tables
 from mammoseg.compare.qualitative_figure import figure2
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
+from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.page import Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
 from mammoseg.reports.table import Table, format_effect, format_p, format_signed
@@ -27,6 +29,7 @@ from mammoseg.statistics.comparison import Comparison
 log = logging.getLogger(__name__)
 
 PAPERS = ("auto", "none")
+UNITS = ("image", "patient")
 BY_DATASET = {"inbreast": "table1", "cbis_ddsm": "table2"}
 
 
@@ -49,19 +52,17 @@ def publish(folders: Sequence[Path], out: Path, cfg: Any) -> list[Path]:
 
 
 def check(cfg: Any) -> None:
-    rules: dict[str, tuple[type | tuple[type, ...], Callable[[Any], bool], str]] = {
-        "level": (float, lambda value: 0 < value < 1, "a level of confidence between 0 and 1, such as 0.95"),
-        "resamples": (int, lambda value: value >= 100, "a whole number of at least 100"),
-        "seed": (int, lambda value: value >= 0, "a whole number of at least 0"),
-        "per_density": (int, lambda value: value >= 1, "a whole number of at least 1"),
-        "unit": (str, lambda value: value in ("image", "patient"), "image or patient"),
-        "paper": (str, lambda value: value in (*PAPERS, *cfg.published), " or ".join((*PAPERS, *cfg.published))),
-        "baseline": (str, lambda value: True, "the name of a method"),
-        "names": (DictConfig, lambda value: True, "a table from methods to names, such as {au_net: AU-Net}"),
-    }
-    for name, (kind, holds, rule) in rules.items():
-        if not isinstance(cfg[name], kind) or not holds(cfg[name]):
-            raise UserError(f"{name}={cfg[name]}, but it takes {rule}")
+    """Validate the settings of conf/compare.yaml. Raises UserError."""
+    validate.probability("level", cfg.level)
+    validate.positive_int("resamples", cfg.resamples, minimum=100)
+    validate.positive_int("seed", cfg.seed, minimum=0)
+    validate.positive_int("per_density", cfg.per_density)
+    validate.one_of("unit", cfg.unit, UNITS)
+    validate.one_of("paper", cfg.paper, (*PAPERS, *cfg.published))
+    if not isinstance(cfg.baseline, str):
+        raise UserError(f"baseline must be the name of a method, got {cfg.baseline}")
+    if not isinstance(cfg.names, DictConfig):
+        raise UserError(f"names must map methods to names, such as {{au_net: AU-Net}}, got {cfg.names}")
 
 
 def compared_runs(runs: Sequence[RunResults], cfg: Any) -> Comparison:
@@ -131,8 +132,8 @@ def sections_of(
         Section("Paired tests", tables=[replace(tables.pairs_table(comparison, names, ["dsc"]), name="pairs_dsc")]),
         Section(
             "By density",
-            tables=[tables.density_table(comparison, names, metric) for metric in tables.METRICS],
-            figures=shown("density", "DSC and sensitivity by ACR category"),
+            tables=[tables.density_table(comparison, names, key) for key in PIXEL_METRICS],
+            figures=shown("density", "Each metric by ACR category"),
         ),
         Section(
             "By mass size",
@@ -197,7 +198,8 @@ def write_images(comparison: Comparison, path: Path) -> None:
     """Each test image's metrics by method, the mean over seeds: what the paired tests saw."""
     with atomic_write(path) as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(("case", "patient", "density", "mass_pixels", "method", *tables.METRICS))
+        table.writerow(("case", "patient", "density", "mass_pixels", "method", *PIXEL_METRICS))
         for method, values in comparison.by_image.items():
-            for row, pixels, line in zip(comparison.rows, comparison.mass_size.tolist(), values.tolist(), strict=True):
+            lines_of = zip(*(values[key].tolist() for key in PIXEL_METRICS), strict=True)
+            for row, pixels, line in zip(comparison.rows, comparison.mass_size.tolist(), lines_of, strict=True):
                 table.writerow((row["case"], row["patient"], row["density"], pixels, method, *line))

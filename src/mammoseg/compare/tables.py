@@ -5,42 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mammoseg.metrics import expected_calibration_error
-from mammoseg.reports.run_summary import HEADINGS
+from mammoseg.metrics import DSC, PIXEL_METRICS, PooledPixelMetric, expected_calibration_error
+from mammoseg.reports.run_summary import metric_headings, units_note
 from mammoseg.reports.table import Table, format_effect, format_p, format_signed, percent
-from mammoseg.statistics import functions as statistics
-from mammoseg.statistics.comparison import METRICS, Comparison, best
+from mammoseg.statistics import significance
+from mammoseg.statistics.comparison import Comparison, Estimate, best
 
-SHORT = {"dsc": "DSC", "area_difference": "ΔA", "sensitivity": "Sens.", "accuracy": "Acc."}
 ROUNDING = 0.1  # in %, what two decimals can move an implied Delta A by
+
+
+def signed(value: float, metric: type[PooledPixelMetric] = DSC) -> str:
+    """A difference of two values of a metric, in percentage points if its unit is %."""
+    return format_signed(value, metric.scale())
+
+
+def with_interval(metric: type[PooledPixelMetric], estimate: Estimate, spread: str = "") -> str:
+    """An estimate and its bootstrap interval."""
+    ends = f"{metric.show(estimate.low)}, {metric.show(estimate.high)}"
+    return f"{metric.show(estimate.value)}{spread} [{ends}]"
 
 
 def main_table(comparison: Comparison, names: Mapping[str, str], paper: Mapping[str, Any] | None) -> Table:
     """The paper's table: ours, the paper's number, and the difference, for each metric."""
     rows_of = (paper or {}).get("rows", {})
     columns = ["Method"]
-    for metric in METRICS:
-        columns += [HEADINGS[metric], *([f"paper {SHORT[metric]}", f"diff. {SHORT[metric]}"] if rows_of else [])]
+    for metric in PIXEL_METRICS.values():
+        short = metric.short_name
+        columns += [metric.heading, *([f"paper {short}", f"diff. {short}"] if rows_of else [])]
     rows, bold = [], set[tuple[int, int]]()
     for method in comparison.methods:
         row = [names.get(method, method)]
-        for metric in METRICS:
-            estimate = comparison.overall[method][metric]
-            row.append(percent(estimate.value))
+        for key, metric in PIXEL_METRICS.items():
+            value = comparison.overall[method][key].value
+            row.append(metric.show(value))
             if rows_of:
-                printed = rows_of.get(method, {}).get(metric)
-                row += (
-                    ["–", "–"] if printed is None else [f"{printed:.2f}", format_signed(estimate.value - printed / 100)]
-                )
+                printed = rows_of.get(method, {}).get(key)
+                difference = float("nan") if printed is None else value - printed / metric.scale()
+                row += ["–" if printed is None else f"{printed:.2f}", signed(difference, metric)]
         rows.append(row)
     step = 3 if rows_of else 1
-    for place, metric in enumerate(METRICS):
-        ours = [comparison.overall[method][metric].value for method in comparison.methods]
-        bold |= {(row, 1 + step * place) for row in best(ours, metric)}
-        printed = [rows_of.get(method, {}).get(metric, float("nan")) for method in comparison.methods]
+    for number, (key, metric) in enumerate(PIXEL_METRICS.items()):
+        ours = [comparison.overall[method][key].value for method in comparison.methods]
+        bold |= {(row, 1 + step * number) for row in best(ours, key)}
+        published = [rows_of.get(method, {}).get(key, float("nan")) for method in comparison.methods]
         if rows_of:
-            bold |= {(row, 2 + step * place) for row in best([value / 100 for value in printed], metric)}
-    notes = ["In %. " + how(comparison)]
+            bold |= {(row, 2 + step * number) for row in best([v / metric.scale() for v in published], key)}
+    notes = [f"{units_note()}. {how(comparison)}"]
     if paper and rows_of:
         notes += [
             f"The paper's numbers are of {paper['dataset']}, these runs' of the dataset '{comparison.data.dataset}'. "
@@ -87,39 +97,40 @@ def uncertainty_table(comparison: Comparison, names: Mapping[str, str]) -> Table
     rows, bold = [], set[tuple[int, int]]()
     for method in comparison.methods:
         cells = []
-        for metric in METRICS:
-            e = comparison.overall[method][metric]
-            over = "" if e.deviation != e.deviation else f" ± {100 * e.deviation:.2f}"
-            cells.append(f"{percent(e.value)}{over} [{percent(e.low)}, {percent(e.high)}]")
+        for key, metric in PIXEL_METRICS.items():
+            estimate = comparison.overall[method][key]
+            deviation = metric.scale() * estimate.deviation
+            cells.append(with_interval(metric, estimate, "" if deviation != deviation else f" ± {deviation:.2f}"))
         rows.append([names.get(method, method), *cells])
-    for place, metric in enumerate(METRICS, start=1):
-        values = [comparison.overall[method][metric].value for method in comparison.methods]
-        bold |= {(row, place) for row in best(values, metric)}
+    for column, key in enumerate(PIXEL_METRICS, start=1):
+        values = [comparison.overall[method][key].value for method in comparison.methods]
+        bold |= {(row, column) for row in best(values, key)}
     note = (
-        f"In %: mean ± standard deviation over folds and seeds (where there are several) and, in brackets, the {level} "
-        f"bootstrap interval over patients ({comparison.resamples} resamples)."
+        f"{units_note()}: mean ± standard deviation over folds and seeds (where there are several) and, in "
+        f"brackets, the {level} bootstrap interval over patients ({comparison.resamples} resamples)."
     )
     return Table(
-        "uncertainty", "How sure the values are", ["Method", *HEADINGS.values()], rows, frozenset(bold), [note]
+        "uncertainty", "How sure the values are", ["Method", *metric_headings()], rows, frozenset(bold), [note]
     )
 
 
-def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Sequence[str] = METRICS) -> Table:
+def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Sequence[str] | None = None) -> Table:
+    """All pairs of methods, in the given metrics or in all."""
     level = f"{100 * comparison.level:.0f} %"
     rows = [
         [
-            HEADINGS[d.metric],
+            metric.heading,
             names.get(d.first, d.first),
             names.get(d.second, d.second),
-            format_signed(d.mean),
-            f"[{format_signed(d.low)}, {format_signed(d.high)}]",
-            format_signed(d.test.median),
+            signed(d.mean, metric),
+            f"[{signed(d.low, metric)}, {signed(d.high, metric)}]",
+            signed(d.test.median, metric),
             format_effect(d.test.effect),
             format_p(d.test.p),
             format_p(d.p_holm),
         ]
-        for d in comparison.differences
-        if d.metric in metrics
+        for d, metric in ((d, PIXEL_METRICS[d.metric]) for d in comparison.differences)
+        if metrics is None or d.metric in metrics
     ]
     units = f"{comparison.unit}s"
     note = (
@@ -136,33 +147,33 @@ def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Seque
     return Table("pairs", "Paired tests between methods", columns, rows, notes=[note])
 
 
-def density_table(comparison: Comparison, names: Mapping[str, str], metric: str) -> Table:
+def density_table(comparison: Comparison, names: Mapping[str, str], key: str) -> Table:
+    """The metric `key` by ACR category."""
+    metric = PIXEL_METRICS[key]
     columns = ["Method"]
     for category in comparison.by_density:
         columns.append(f"ACR {category} (n = {int((comparison.density == category).sum())})")
     rows, bold = [], set[tuple[int, int]]()
     for method in comparison.methods:
-        cells = [found[method][metric] for found in comparison.by_density.values()]
-        rows.append(
-            [names.get(method, method), *(f"{percent(e.value)} [{percent(e.low)}, {percent(e.high)}]" for e in cells)]
-        )
-    for place, found in enumerate(comparison.by_density.values(), start=1):
-        values = [found[method][metric].value for method in comparison.methods]
-        bold |= {(row, place) for row in best(values, metric)}
+        estimates = [found[method][key] for found in comparison.by_density.values()]
+        rows.append([names.get(method, method), *(with_interval(metric, estimate) for estimate in estimates)])
+    for column, found in enumerate(comparison.by_density.values(), start=1):
+        values = [found[method][key].value for method in comparison.methods]
+        bold |= {(row, column) for row in best(values, key)}
     missing = [c for c in (1, 2, 3, 4) if c not in comparison.by_density]
-    notes = ["In %, pooled over the test images of that density."]
+    notes = [("In %, pooled" if metric.unit else "Pooled") + " over the test images of that density."]
     if missing:
         notes.append(
             f"ACR {', '.join(map(str, missing))}: not in the test part of every fold, so without a mean over folds."
         )
-    title = f"{HEADINGS[metric]} by density"
-    return Table(f"density_{metric}", title, columns, rows, frozenset(bold), notes)
+    title = f"{metric.heading} by density"
+    return Table(f"density_{key}", title, columns, rows, frozenset(bold), notes)
 
 
 def size_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     groups = comparison.size_groups
     columns = ["Method", *(f"{label} px (n = {int(chosen.sum())})" for label, chosen in groups)]
-    values = [[float(comparison.by_image[m][chosen, 0].mean()) for _, chosen in groups] for m in comparison.methods]
+    values = [[float(comparison.by_image[m]["dsc"][chosen].mean()) for _, chosen in groups] for m in comparison.methods]
     rows = [
         [names.get(method, method), *(percent(value) for value in line)]
         for method, line in zip(comparison.methods, values, strict=True)
@@ -176,14 +187,14 @@ def size_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
 
 def ranking_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     parts, scores = comparison.blocks
-    ranks = statistics.mean_ranks(scores) if len(parts) else [float("nan")] * len(comparison.methods)
+    ranks = significance.mean_ranks(scores) if len(parts) else [float("nan")] * len(comparison.methods)
     first = scores.argmax(axis=1).tolist() if len(parts) else []
     lines = sorted(
         (rank, names.get(m, m), f"{first.count(place)} of {len(parts)}", f"{100 * comparison.best_share[m]:.0f} %")
         for place, (m, rank) in enumerate(zip(comparison.methods, ranks, strict=True))
     )
     rows = [[name, "–" if rank != rank else f"{rank:.2f}", wins, share] for rank, name, wins, share in lines]
-    p = statistics.friedman(scores)
+    p = significance.friedman(scores)
     note = (
         f"By pooled DSC, over the folds and seeds that all methods have ({len(parts)}). Friedman's test: "
         f"p {format_p(p, '= ')}. Last column: share of the bootstrap resamples of patients in which a method is the "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from mammoseg import validate
 from mammoseg.cli import command
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_text
@@ -15,8 +16,7 @@ from mammoseg.files import atomic_write_text
 def main(cfg: DictConfig) -> None:
     from mammoseg.dashboard import workspace  # heavy imports here: --help must not wait for wandb
 
-    if cfg.mode not in ("offline", "online"):
-        raise UserError(f"mode={cfg.mode}, but the choices are offline and online")
+    validate.one_of("mode", cfg.mode, ("offline", "online"))
     if cfg.mode == "online" and cfg.entity is None:
         raise UserError("mode=online saves in somebody's account; say whose with entity=<user or team>")
     built = workspace.workspace(cfg.entity or "", cfg.project, cfg.name)

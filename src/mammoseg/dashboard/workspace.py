@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.errors import UserError
-from mammoseg.reports.run_summary import HEADINGS
+from mammoseg.metrics import PIXEL_METRICS
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
@@ -30,7 +30,7 @@ def packages() -> tuple[Any, Any]:
 
 
 def workspace(entity: str, project: str, name: str) -> Workspace:
-    """Panels: the four metrics by method, by density, curves, theta and alpha against DSC, the overlays."""
+    """Panels: every metric by method and by density, curves, theta and alpha against DSC, the overlays."""
     workspaces, panels = packages()
     method = panels.Config("method")
 
@@ -49,23 +49,25 @@ def workspace(entity: str, project: str, name: str) -> Workspace:
             title=metric, x="epoch", y=[panels.Metric(metric)], groupby=method, groupby_aggfunc="mean"
         )
 
+    overall = [bars(f"test/{key}", metric.heading) for key, metric in PIXEL_METRICS.items()]
     by_density = [
-        bars(f"test/{metric}_density{category}", f"{HEADINGS[metric]}, ACR {category}")
-        for metric in ("dsc", "sensitivity")
+        bars(f"test/{key}_density{category}", f"{metric.heading}, ACR {category}")
+        for key, metric in PIXEL_METRICS.items()
         for category in DENSITIES
     ]
     swept = [*(f"theta_acr{category}" for category in DENSITIES), "alpha"]
     columns = [panels.ParallelCoordinatesPlotColumn(panels.Config(key), display_name=key) for key in swept]
     columns.append(panels.ParallelCoordinatesPlotColumn(panels.SummaryMetric("test/dsc"), display_name="DSC"))
+    curves = ["train/loss", "val/loss", *(f"val/{key}" for key in PIXEL_METRICS)]
     section = workspaces.Section
     return workspaces.Workspace(
         entity=entity,
         project=project,
         name=name,
         sections=[
-            section("Methods", [bars(f"test/{m}", title) for m, title in HEADINGS.items()], is_open=True),
+            section("Methods", overall, is_open=True),
             section("By density", by_density, is_open=True),
-            section("Curves", [curve(name) for name in ("train/loss", "val/loss", "val/dsc", "val/sensitivity")]),
+            section("Curves", [curve(name) for name in curves]),
             section("θ and α", [panels.ParallelCoordinatesPlot(columns=columns)]),
             section("Overlays", [panels.MediaBrowser(media_keys=["test/overlays"], num_columns=4)], is_open=True),
         ],

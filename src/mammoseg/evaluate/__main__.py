@@ -7,7 +7,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mammoseg.cli import command, parse_bool, parse_path
+from mammoseg import validate
+from mammoseg.cli import command, parse_path
 
 RENAMED = {"ckpt": "ckpt_path", "root": "dataset.root", "store": "dataset.store", "trust": "trusted_modules"}
 
@@ -17,17 +18,17 @@ def main(cfg: DictConfig) -> None:
     from mammoseg.evaluate.evaluate import evaluate  # lazy: --help must not wait for torch
     from mammoseg.runs.discovery import resolve_checkpoint
 
-    criterion = None
-    if parse_bool(cfg.native, "native"):
-        from mammoseg.metrics.detection import Criterion
+    rule = None
+    if validate.boolean("native", cfg.native):
+        from mammoseg.metrics.detection import MatchingRule
 
-        criterion = Criterion(**cfg.detection)
+        rule = MatchingRule(**cfg.detection)
     evaluate(
         resolve_checkpoint(parse_path(cfg.ckpt_path, "ckpt_path")),
         cfg.dataset.root,
         cfg.dataset.store,
         Path(HydraConfig.get().runtime.output_dir),
-        criterion,
+        rule,
         cfg.trusted_modules or (),
     )
 

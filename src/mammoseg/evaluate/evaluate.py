@@ -14,11 +14,12 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.build import build_datamodule, build_segmenter
+from mammoseg.callbacks.results_writer import ResultsWriter
 from mammoseg.errors import UserError
 from mammoseg.evaluate import native_report as report
 from mammoseg.evaluate import native_resolution as native
 from mammoseg.files import atomic_write_text
-from mammoseg.metrics.detection import Criterion
+from mammoseg.metrics.detection import MatchingRule
 from mammoseg.reports import run_summary as tables
 from mammoseg.runs import checkpoint, results
 from mammoseg.runs.folder import DataPaths, RunFolder
@@ -33,12 +34,12 @@ def evaluate(
     root: str | None,
     store: str | None,
     folder: Path,
-    criterion: Criterion | None = None,
+    rule: MatchingRule | None = None,
     trusted_modules: Sequence[str] = (),
-) -> list[results.Row]:
+) -> list[results.ResultRow]:
     """Test the checkpoint at `path` on its own test part; writes results.csv and summary.md into `folder`.
 
-    With `criterion`, what counts as a detection, also at native resolution: native.csv, candidates.csv, froc.png.
+    With `rule`, what counts as a detection, also at native resolution: native.csv, candidates.csv, froc.png.
     Where the run's results.csv stands beside the checkpoint, the two are compared and the outcome is told.
     `trusted_modules`: as `checkpoint.read` takes it.
     Raises UserError for a file that is no checkpoint, or where the dataset is not known.
@@ -56,22 +57,22 @@ def evaluate(
     segmenter = build_segmenter(cfg)
     load_weights(segmenter, loaded["state_dict"], path)
     about = loaded[checkpoint.KEY]["about"]
-    writers: list[Callback] = [results.ResultsWriter(folder / "results.csv", about)]
-    if criterion is not None:
+    writers: list[Callback] = [ResultsWriter(folder / "results.csv", about)]
+    if rule is not None:
         datamodule.setup()  # a wrong folder ends here
-        writers.append(native.NativeWriter(folder, about, datamodule.dataset, criterion))
+        writers.append(native.NativeWriter(folder, about, datamodule.dataset, rule))
     trainer: lightning.Trainer = instantiate(
         cfg.trainer, callbacks=writers, logger=False, enable_progress_bar=False, enable_checkpointing=False
     )
     trainer.test(segmenter, datamodule=datamodule, verbose=False)
-    rows = results.read(folder / "results.csv")
+    rows = results.read_results(folder / "results.csv")
     summary = tables.markdown(rows)
-    if criterion is not None:
-        summary += report.publish(folder, criterion)
+    if rule is not None:
+        summary += report.publish(folder, rule)
     atomic_write_text(folder / "summary.md", summary)
-    tables.show(rows, folder)
-    if criterion is not None:
-        tables.show(native.read(folder)[0], folder, "at native resolution, in %")
+    tables.print_table(rows, folder)
+    if rule is not None:
+        tables.print_table(native.read(folder)[0], folder, "at native resolution")
         print(summary[summary.index("\nDistances") :])
     compare_with_training_run(rows, run.results)
     return rows
@@ -114,11 +115,11 @@ def without_training_settings(cfg: DictConfig) -> None:
     cfg.trainer.devices, cfg.trainer.strategy = 1, "auto"  # the results do not depend on their number
 
 
-def compare_with_training_run(rows: list[results.Row], training_results: Path) -> None:
+def compare_with_training_run(rows: list[results.ResultRow], training_results: Path) -> None:
     """Report whether `rows` are those of the training run, if its results.csv is there."""
     if not training_results.is_file():
         return
-    before = {row["case"]: [row[name] for name in results.COUNTS] for row in results.read(training_results)}
+    before = {row["case"]: [row[name] for name in results.COUNTS] for row in results.read_results(training_results)}
     now = {row["case"]: [row[name] for name in results.COUNTS] for row in rows}
     if before == now:
         print("identical to the results of the training run, to the last pixel")

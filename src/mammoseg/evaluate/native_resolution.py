@@ -25,16 +25,16 @@ from mammoseg.data.preprocessing.inverse import Geometry
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.store import Store
 from mammoseg.errors import UnreadableImage, UserError
-from mammoseg.metrics.detection import Candidate, Criterion, detect
+from mammoseg.metrics.detection import Candidate, MatchingRule, detect
 from mammoseg.metrics.surface import surface_distances
 from mammoseg.runs import results
-from mammoseg.runs.results import Row
+from mammoseg.runs.results import ResultRow
 from mammoseg.terminal import Progress
 
 NATIVE, CANDIDATES = "native.csv", "candidates.csv"
 DISTANCES = ("hd95", "asd")
-OF_IMAGE = (*results.COLUMNS, "height", "width", "spacing_down_mm", "spacing_across_mm", "spacing_from", "unit")
-COLUMNS = (*OF_IMAGE, *DISTANCES, "masses")
+GEOMETRY = ("height", "width", "spacing_down_mm", "spacing_across_mm", "spacing_from", "unit")
+MORE_COLUMNS = (*GEOMETRY, *DISTANCES, "masses")  # than results.csv has
 OF_CANDIDATE = ("case", "score", "mean", "x", "y", "area", "hits")
 
 
@@ -45,12 +45,12 @@ class NativeWriter(lightning.Callback):
     Raises UserError where these are not there any more.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], dataset: Dataset, criterion: Criterion) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any], dataset: Dataset, rule: MatchingRule) -> None:
         self.folder = folder
         self.about = dict(about)
-        self.criterion = criterion
+        self.rule = rule
         self.mammograms = dataset.mammograms()
-        self.rows: dict[int, Row] = {}
+        self.rows: dict[int, ResultRow] = {}
         self.candidates: dict[int, list[Candidate]] = {}
 
     def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -87,9 +87,9 @@ class NativeWriter(lightning.Callback):
         except UnreadableImage as error:
             raise UserError(f"{case.case}: its image cannot be read again: {error}") from error
         steps = (spacing.down, spacing.across) if spacing else (1.0, 1.0)
-        self.candidates[number], masses = detect(prob, mask, self.criterion, threshold)
+        self.candidates[number], masses = detect(prob, mask, self.rule, threshold)
         self.rows[number] = {
-            **results.row(self.about, case, counts_of(mask_pred, mask)),
+            **results.make_row(self.about, case, counts_of(mask_pred, mask)),
             "height": case.height,
             "width": case.width,
             **facts.columns(spacing),
@@ -105,8 +105,8 @@ class NativeWriter(lightning.Callback):
         self.progress.__exit__(None, None, None)
         numbers = sorted(self.rows)
         candidates = {self.rows[number]["case"]: self.candidates[number] for number in numbers}
-        results.write(self.folder / CANDIDATES, candidate_rows(candidates), OF_CANDIDATE)
-        results.write(self.folder / NATIVE, [self.rows[number] for number in numbers], COLUMNS)
+        results.write_table(self.folder / CANDIDATES, candidate_rows(candidates), OF_CANDIDATE)
+        results.write_results(self.folder / NATIVE, [self.rows[number] for number in numbers], MORE_COLUMNS)
 
 
 def original_mask(case: str, mammogram: Mammogram, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -130,11 +130,15 @@ def candidate_rows(candidates: Mapping[str, Sequence[Candidate]]) -> Iterator[di
             yield {"case": case, **asdict(one), "hits": " ".join(map(str, one.hits))}
 
 
-def read(folder: Path) -> tuple[list[Row], dict[str, list[Candidate]]]:
-    """The rows of native.csv, as `results.read` gives them with distances and masses as numbers; candidates by case."""
+def read(folder: Path) -> tuple[list[ResultRow], dict[str, list[Candidate]]]:
+    """Read native.csv and candidates.csv.
+
+    Returns:
+        Rows as `read_results` returns them, with distances and the number of masses as numbers; candidates by case.
+    """
     rows = [
         {**row, **{name: float(row[name]) for name in DISTANCES}, "masses": int(row["masses"])}
-        for row in results.read(folder / NATIVE)
+        for row in results.read_results(folder / NATIVE)
     ]
     candidates: dict[str, list[Candidate]] = {row["case"]: [] for row in rows}
     with (folder / CANDIDATES).open(newline="") as lines:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from mammoseg.cli import command, parse_bool, parse_path
+from mammoseg import validate
+from mammoseg.cli import command, parse_path
 
 RENAMED = {"ckpt": "ckpt_path", "trust": "trusted_modules"}
 
@@ -15,7 +16,7 @@ def main(cfg: DictConfig) -> None:
     from mammoseg.runs.discovery import resolve_checkpoint
 
     checkpoint = resolve_checkpoint(parse_path(cfg.ckpt_path, "ckpt_path"))
-    onnx = parse_bool(cfg.onnx, "onnx")
+    onnx = validate.boolean("onnx", cfg.onnx)
     files = export(checkpoint, parse_path(cfg.output, "output"), onnx, cfg.trusted_modules or ())
     print(f"{cfg.output}: {', '.join(files)}")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.reports.run_summary import HEADINGS
-from mammoseg.reports.table import percent
+from mammoseg.metrics import PIXEL_METRICS
+from mammoseg.reports.run_summary import metric_headings, units_note
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role, select
@@ -71,22 +71,23 @@ def metrics(about: Mapping[str, Any], path: Path, folder: RunFolder) -> str:
     (method,) = comparison.methods
     density = comparison.density
     lines = [("all", None), *((f"ACR {category}", density == category) for category in DENSITIES)]
-    table = ["| test images | n | " + " | ".join(HEADINGS.values()) + " |", "|---|---|" + "---|" * len(HEADINGS)]
+    headings = metric_headings()
+    table = ["| test images | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
     for what, chosen in lines:
         number = len(density) if chosen is None else int(chosen.sum())
         if number:
             estimates = comparison.estimates(method, chosen)
             cells = [
-                f"{percent(one.value)} [{percent(one.low)}, {percent(one.high)}]"
-                for one in (estimates[name] for name in HEADINGS)
+                f"{metric.show(one.value)} [{metric.show(one.low)}, {metric.show(one.high)}]"
+                for metric, one in ((metric, estimates[key]) for key, metric in PIXEL_METRICS.items())
             ]
             table.append(f"| {what} | {number} | " + " | ".join(cells) + " |")
     healthy = sum(row["tp"] + row["fn"] == 0 for row in comparison.rows)
     return "\n".join(table) + (
-        "\n\nIn %, pooled over the pixels of the test images at the network's resolution; in brackets the "
-        f"{LEVEL:.0%} interval of {RESAMPLES} bootstrap resamples over patients, a dash where there is one patient "
-        f"only. One training run: another seed gives other numbers. {healthy} of the test images have no mass"
-        + ("." if healthy else ", so nothing is said about false alarms in healthy breasts.")
+        f"\n\n{units_note()}, pooled over the pixels of the test images at the network's resolution; "
+        f"in brackets the {LEVEL:.0%} interval of {RESAMPLES} bootstrap resamples over patients, a dash where there is "
+        f"one patient only. One training run: another seed gives other numbers. {healthy} of the test images "
+        "have no mass" + ("." if healthy else ", so nothing is said about false alarms in healthy breasts.")
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mammoseg import validate
 from mammoseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,11 +39,9 @@ class WandbReport:
         entity: str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        if mode not in MODES:
-            raise UserError(f"logger.mode={mode} (or WANDB_MODE), but the choices are {', '.join(MODES)}")
         self.folder = folder
         self.about = dict(about)
-        self.mode = mode
+        self.mode = validate.one_of("logger.mode (or WANDB_MODE)", mode, MODES)
         self.project = project
         self.entity = entity
         self.settings = dict(settings or {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mammoseg.errors import UserError
+from mammoseg import validate
 from mammoseg.losses.term import Term
 
 INPUTS = ("logits", "probability")
@@ -22,10 +22,8 @@ class PerSample(Term):
 
     def __init__(self, loss: nn.Module, input: str = "logits") -> None:
         super().__init__()
-        if input not in INPUTS:
-            raise UserError(f"input={input!r} of a PerSample loss, but the choices are {' and '.join(INPUTS)}")
         self.loss = loss
-        self.input = input
+        self.input = validate.one_of("input of a PerSample loss", input, INPUTS)
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
         prediction = torch.sigmoid(logits) if self.input == "probability" else logits

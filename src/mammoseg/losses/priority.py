@@ -13,6 +13,7 @@ import torch
 from scipy.cluster.vq import ClusterError, kmeans2
 from torch import Tensor, nn
 
+from mammoseg import validate
 from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.errors import UserError
 
@@ -67,9 +68,7 @@ class ByRatio(Priority):
 
     def __init__(self, table: Mapping[str, Sequence[float]], grouping: str = "quantile") -> None:
         super().__init__()
-        if grouping not in GROUPINGS:
-            raise UserError(f"loss.priority.grouping={grouping}, but the choices are {' and '.join(GROUPINGS)}")
-        self.grouping = grouping
+        self.grouping = validate.one_of("loss.priority.grouping", grouping, GROUPINGS)
         rows = {term: weights_of(term, row) for term, row in table.items()}
         if len({len(row) for row in rows.values()}) != 1:
             raise UserError(f"loss.priority.table needs as many weights for each term, but has {rows}")
@@ -124,13 +123,9 @@ class LearnedByRatio(Priority):
     def __init__(self, terms: Sequence[str] = ("dice", "bce"), span: float = 0.5) -> None:
         super().__init__()
         if len(terms) != 2:
-            raise UserError(
-                f"loss.priority.terms={list(terms)}, but the learned ASP weighs two terms, one against the other"
-            )
-        if not 0 < span < 1:
-            raise UserError(f"loss.priority.span={span}, but it must lie between 0 and 1")
+            raise UserError(f"loss.priority.terms must be the two terms to weigh against each other, got {list(terms)}")
         self.terms = tuple(terms)
-        self.span = span
+        self.span = validate.probability("loss.priority.span", span)
         self.slope = nn.Parameter(torch.zeros(()))
         self.shift = nn.Parameter(torch.zeros(()))
         self.register_buffer("mean", torch.zeros((), dtype=torch.float64))

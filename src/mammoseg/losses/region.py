@@ -8,11 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mammoseg import validate
 from mammoseg.errors import UserError
 from mammoseg.losses.blur import blur
 from mammoseg.losses.neighbours import joint_covariance
 from mammoseg.losses.pixel import BCE
 from mammoseg.losses.term import Term
+
+PADDINGS = ("valid", "same")
+POOLINGS = ("max", "avg", None)
 
 
 class SSIM(Term):
@@ -36,13 +40,11 @@ class SSIM(Term):
     ) -> None:
         super().__init__()
         check_window("ssim", window_size)
-        if padding not in ("valid", "same"):
-            raise UserError(f"loss.ssim.padding={padding!r}, but the choices are valid and same")
         self.window_size = window_size
         self.sigma = sigma
         self.c1 = c1
         self.c2 = c2
-        self.padding = padding
+        self.padding = validate.one_of("loss.ssim.padding", padding, PADDINGS)
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
         prob = torch.sigmoid(logits)
@@ -123,7 +125,7 @@ class SSL(Term):
 
 def check_window(name: str, window_size: int) -> None:
     if window_size < 1 or window_size % 2 == 0:
-        raise UserError(f"loss.{name}.window_size={window_size}, but a window needs an odd number of pixels")
+        raise UserError(f"loss.{name}.window_size must be an odd number of pixels, got {window_size}")
 
 
 class RMI(Term):
@@ -149,13 +151,9 @@ class RMI(Term):
 
     def __init__(self, radius: int = 3, pool: str | None = "max", stride: int = 3, bce_weight: float = 0.0) -> None:
         super().__init__()
-        if pool not in ("max", "avg", None):
-            raise UserError(f"loss.rmi.pool={pool!r}, but the choices are max, avg and null")
-        if radius < 1 or stride < 1:
-            raise UserError(f"loss.rmi.radius={radius} and stride={stride}, but both must be at least 1")
-        self.radius = radius
-        self.pool = pool
-        self.stride = stride
+        self.radius = validate.positive_int("loss.rmi.radius", radius)
+        self.pool = validate.one_of("loss.rmi.pool", pool, POOLINGS)
+        self.stride = validate.positive_int("loss.rmi.stride", stride)
         self.bce_weight = bce_weight
         self.bce = BCE()
 

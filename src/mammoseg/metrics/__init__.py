@@ -1,30 +1,35 @@
-"""Metrics: what the paper's tables report, with torchmetrics' Metric interface."""
+"""Metrics with torchmetrics' Metric interface, calibration and quantised probabilities.
 
-from mammoseg.metrics.calibration import BINS, expected_calibration_error, reliability
+A metric on pixel counts is one subclass of `PooledPixelMetric`; see `mammoseg.metrics.pixel`.
+"""
+
+from mammoseg.metrics.calibration import BINS, expected_calibration_error, reliability_sums
 from mammoseg.metrics.pixel import (
     DSC,
-    FORMULAS,
+    PIXEL_METRICS,
     Accuracy,
     MeanOverImages,
-    Pooled,
+    PooledPixelMetric,
     RelativeAreaDifference,
     Sensitivity,
-    count,
+    confusion_counts,
+    metrics_from_counts,
 )
-from mammoseg.metrics.threshold import LEVELS, levels
+from mammoseg.metrics.threshold import N_LEVELS, quantise_probs
 
 __all__ = [
     "BINS",
     "DSC",
-    "FORMULAS",
-    "LEVELS",
+    "N_LEVELS",
+    "PIXEL_METRICS",
     "Accuracy",
     "MeanOverImages",
-    "Pooled",
+    "PooledPixelMetric",
     "RelativeAreaDifference",
     "Sensitivity",
-    "count",
+    "confusion_counts",
     "expected_calibration_error",
-    "levels",
-    "reliability",
+    "metrics_from_counts",
+    "quantise_probs",
+    "reliability_sums",
 ]

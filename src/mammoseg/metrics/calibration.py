@@ -1,28 +1,41 @@
-"""Does a probability of 0.7 mean mass in seven of ten pixels?"""
+"""Calibration: sums for the reliability diagram and the expected calibration error."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 BINS = 10
 
 
-def reliability(prob: Tensor, mask: Tensor) -> Tensor:
-    """Pixels, sum of their probabilities and number of mass pixels, by ten equal bins of the probability.
+def reliability_sums(prob: Tensor, mask: Tensor) -> Tensor:
+    """Sums for the reliability diagram, by ten equal bins of the probability. Sums of batches add up.
 
-    Shapes: prob and mask (B, 1, H, W), prob in [0, 1], mask in {0, 1} -> (10, 3) float64. Sums over batches add up.
+    Args:
+        prob: (B, 1, H, W) in [0, 1].
+        mask: (B, 1, H, W) in {0, 1}.
+
+    Returns:
+        (10, 3) float64: number of pixels, sum of their probabilities, number of mass pixels.
     """
     prob = prob.flatten().double()
-    place = (prob * BINS).long().clamp(max=BINS - 1)
+    bin_index = (prob * BINS).long().clamp(max=BINS - 1)
     columns = [torch.ones_like(prob), prob, mask.flatten().double()]
-    return torch.stack([torch.bincount(place, column, minlength=BINS) for column in columns], dim=1)
+    return torch.stack([torch.bincount(bin_index, column, minlength=BINS) for column in columns], dim=1)
 
 
-def expected_calibration_error(sums: Tensor) -> float:
-    """Mean over pixels of |mean probability - share of mass| of their bin; [0, 1], lower is better.
+def expected_calibration_error(sums: NDArray[np.float64] | Tensor) -> float:
+    """Mean over pixels of |mean probability - fraction of mass| of their bin; [0, 1], lower is better.
 
-    Shapes: sums (10, 3) as `reliability` gives. NaN for no pixel. Source: Naeini et al., AAAI 2015.
+    Source: Naeini et al., AAAI 2015.
+
+    Args:
+        sums: (10, 3) as `reliability_sums` returns.
+
+    Returns:
+        The error; NaN without pixels.
     """
-    pixels, probabilities, masses = sums.double().unbind(dim=1)
-    return float((probabilities - masses).abs().sum() / pixels.sum())
+    pixels, probabilities, masses = (np.asarray(column, np.float64) for column in np.asarray(sums).T)
+    return float(np.abs(probabilities - masses).sum() / pixels.sum()) if pixels.any() else float("nan")

@@ -1,57 +1,67 @@
-"""The detection view: which masses were found, and at the cost of how many false alarms."""
+"""Lesion detection: which masses are found, and at how many false positives per image (FROC)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.errors import UserError
+from mammoseg import validate
+from mammoseg.metrics.regions import LabelImage, Region, label_regions, measure_regions
 
-RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # false positives per image at which sensitivity is reported
-CONNECTIVITY = 8  # pixels that touch at a corner belong together
+FP_RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # false positives per image at which sensitivity is reported
+MATCHINGS = ("centre", "iou")
 
 
 @dataclass(frozen=True)
-class Criterion:
-    """What is marked, and when a mark counts as a hit.
+class MatchingRule:
+    """Which regions are candidates, and when a candidate matches a mass.
 
-    `above`: a candidate is a connected region of pixels whose probability is above it; its score is the highest
-    probability in it. None: above the run's own threshold, so that the candidates are the parts of its masks. A lower
-    one gives more candidates, but where a network leaves a haze around a mass it also makes them grow together.
-    `hit`: "centre", its centre of gravity lies within a mass, which is the usual rule of computer
-    aided detection in mammography (Ribli et al., Scientific Reports 8:4165, 2018, for one); or "iou", its
-    intersection over union with a mass is at least `iou` (0.2 in Dhungel et al., Medical Image Analysis 37, 2017).
-    Raises UserError for settings outside these.
+    Attributes:
+        prob_threshold: A candidate is a connected region of pixels whose probability is above this; its score is the
+            highest probability in it. None uses the run's own threshold, so that the candidates are the regions of its
+            masks. A lower threshold gives more candidates, but also merges regions joined by low probabilities.
+        matching: "centre": the candidate's centroid lies within the mass, the usual rule of computer-aided detection
+            in mammography (Ribli et al., Scientific Reports 8:4165, 2018, for one). "iou": their intersection over
+            union is at least `iou_threshold`.
+        iou_threshold: 0.2 in Dhungel et al., Medical Image Analysis 37, 2017.
+
+    Raises:
+        UserError: For other values.
     """
 
-    above: float | None = None
-    hit: str = "centre"
-    iou: float = 0.2
+    prob_threshold: float | None = None
+    matching: str = "centre"
+    iou_threshold: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.hit not in ("centre", "iou"):
-            raise UserError(f"detection.hit={self.hit}, but the choices are centre and iou")
-        if self.above is not None and not (isinstance(self.above, int | float) and 0 < self.above < 1):
-            raise UserError(f"detection.above={self.above}, but a probability lies between 0 and 1")
-        if not (isinstance(self.iou, int | float) and 0 < self.iou <= 1):
-            raise UserError(f"detection.iou={self.iou}, but it lies above 0 and is 1 at most")
+        validate.one_of("detection.matching", self.matching, MATCHINGS)
+        if self.prob_threshold is not None:
+            validate.probability("detection.prob_threshold", self.prob_threshold)
+        validate.fraction("detection.iou_threshold", self.iou_threshold)
 
     @property
-    def told(self) -> str:
-        if self.hit == "centre":
+    def description(self) -> str:
+        """The rule as a clause: a candidate is a hit if ..."""
+        if self.matching == "centre":
             return "its centre of gravity lies within a mass"
-        return f"its intersection over union with a mass is at least {self.iou:g}"
+        return f"its intersection over union with a mass is at least {self.iou_threshold:g}"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One mark. `x`, `y`: its centre of gravity in pixels, the centre of the image's first pixel at 0. `area`: in
-    pixels. `score` and `mean`: the highest and the mean probability in it. `hits`: numbers, from 1, of the masses it
-    hits; none for a false positive."""
+    """One candidate detection.
+
+    Attributes:
+        x: Column of the centroid in pixels; the centre of the image's first pixel is 0.
+        y: Row of the centroid.
+        area: In pixels.
+        score: Highest probability in it.
+        mean: Mean probability.
+        hits: Labels, from 1, of the masses it matches; empty for a false positive.
+    """
 
     x: float
     y: float
@@ -62,74 +72,88 @@ class Candidate:
 
 
 def detect(
-    prob: NDArray[np.float32], mask: NDArray[np.bool_], criterion: Criterion, threshold: float
+    prob: NDArray[np.float32], mask: NDArray[np.bool_], rule: MatchingRule, threshold: float
 ) -> tuple[list[Candidate], int]:
-    """The candidates of one image, the highest score first, and the number of its masses.
+    """Find the candidates of one image and match them to its masses.
 
-    Shapes: prob, mask (H, W). A mass is a connected part of the mask. `threshold`: the run's own.
+    Args:
+        prob: (H, W), predicted probability.
+        mask: (H, W), true mask; each connected region is a mass.
+        rule: Defines candidates and matching.
+        threshold: The run's own, used where the rule has none.
+
+    Returns:
+        Candidates by decreasing score, and the number of masses.
     """
-    above = threshold if criterion.above is None else criterion.above
-    masses, mass_labels, sizes, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=CONNECTIVITY)
-    mass_areas = sizes[:, cv2.CC_STAT_AREA]
-    raised = (prob > np.float32(above)).view(np.uint8)
-    regions, labels, stats, centres = cv2.connectedComponentsWithStats(raised, connectivity=CONNECTIVITY)
-    candidates = []
-    for number in range(1, regions):
-        left, top, width, height, area = (int(value) for value in stats[number])
-        box = np.s_[top : top + height, left : left + width]
-        inside = labels[box] == number
-        values, there = prob[box][inside], mass_labels[box][inside]
-        x, y = (float(value) for value in centres[number])
-        if criterion.hit == "centre":
-            hits = {int(mass_labels[round(y), round(x)])}
-        else:
-            common = np.bincount(there, minlength=masses)
-            hits = set(np.flatnonzero(common / (mass_areas + area - common) >= criterion.iou).tolist())
-        candidates.append(
-            Candidate(x, y, area, float(values.max()), float(values.mean(dtype=float)), tuple(sorted(hits - {0})))
+    cutoff = threshold if rule.prob_threshold is None else rule.prob_threshold
+    masses = label_regions(mask)
+    image = label_regions(prob > np.float32(cutoff))
+    candidates = [
+        Candidate(
+            region.x, region.y, region.area, region.max_prob, region.mean_prob, matches(region, image, masses, rule)
         )
-    return sorted(candidates, key=lambda one: (-one.score, one.y, one.x)), masses - 1
+        for region in measure_regions(image, prob)
+    ]
+    return sorted(candidates, key=lambda one: (-one.score, one.y, one.x)), len(masses)
+
+
+def matches(region: Region, image: LabelImage, masses: LabelImage, rule: MatchingRule) -> tuple[int, ...]:
+    """Labels of the masses that a region of `image` matches."""
+    if rule.matching == "centre":
+        label = int(masses.labels[round(region.y), round(region.x)])
+        return (label,) if label else ()
+    window = image.window(region.label)
+    mass_labels = masses.labels[window][image.labels[window] == region.label]
+    intersection = np.bincount(mass_labels, minlength=len(masses) + 1)[1:]
+    iou = intersection / (masses.areas + region.area - intersection)
+    return tuple((np.flatnonzero(iou >= rule.iou_threshold) + 1).tolist())
 
 
 @dataclass(frozen=True)
 class Froc:
     """Free-response receiver operating characteristic of a number of images.
 
-    `best`: for each mass the highest score of a candidate that hits it, -inf where none does; more hits on one mass
-    count once, and are no false positives. `false`: the scores of the candidates that hit none. `images`: how many.
+    Attributes:
+        lesion_scores: For each mass the highest score of a candidate that matches it, -inf without one. Further
+            matches of the same mass neither count again nor are false positives.
+        fp_scores: Scores of the candidates that match no mass.
+        images: Number of images.
     """
 
-    best: NDArray[np.float64]
-    false: NDArray[np.float64]
+    lesion_scores: NDArray[np.float64]
+    fp_scores: NDArray[np.float64]
     images: int
 
     @classmethod
-    def of(cls, found: Sequence[tuple[Sequence[Candidate], int]]) -> Froc:
-        """From what `detect` gave for each image."""
-        best = [
-            max((one.score for one in candidates if number in one.hits), default=-np.inf)
-            for candidates, masses in found
-            for number in range(1, masses + 1)
+    def from_detections(cls, found: Sequence[tuple[Sequence[Candidate], int]]) -> Froc:
+        """From what `detect` returned for each image."""
+        lesion_scores = [
+            max((one.score for one in candidates if label in one.hits), default=-np.inf)
+            for candidates, n_masses in found
+            for label in range(1, n_masses + 1)
         ]
-        false = [one.score for candidates, _ in found for one in candidates if not one.hits]
-        return cls(np.array(best, float), np.array(false, float), len(found))
+        fp_scores = [one.score for candidates, _ in found for one in candidates if not one.hits]
+        return cls(np.array(lesion_scores, float), np.array(fp_scores, float), len(found))
 
-    def sensitivity(self, rate: float) -> float:
-        """The largest share of masses that is found with at most `rate` false positives per image.
+    def sensitivity(self, fp_rate: float) -> float:
+        """The largest fraction of masses found with at most `fp_rate` false positives per image.
 
-        Value: [0, 1]; NaN if there is no mass. Nothing is interpolated: some score is the lowest that counts, and
-        all candidates of that score count.
+        No interpolation: the operating point is a score threshold, and all candidates of that score count.
+
+        Returns:
+            In [0, 1]; NaN without masses.
         """
-        if not len(self.best):
+        if not len(self.lesion_scores):
             return float("nan")
-        allowed = int(min(rate * self.images, len(self.false)))
-        falling = np.sort(self.false)[::-1]
-        beyond = falling[allowed] if allowed < len(falling) else -np.inf
-        return float((self.best > beyond).mean())
+        allowed = int(min(fp_rate * self.images, len(self.fp_scores)))
+        fp_scores_desc = np.sort(self.fp_scores)[::-1]
+        score_cutoff = fp_scores_desc[allowed] if allowed < len(fp_scores_desc) else -np.inf
+        return float((self.lesion_scores > score_cutoff).mean())
 
     def curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """False positives per image and sensitivity, from the highest score to the lowest, beginning at (0, 0)."""
-        scores = np.unique(np.concatenate([self.best[self.best > -np.inf], self.false]))[::-1]
-        false = [np.count_nonzero(self.false >= score) for score in scores]
-        found = [np.count_nonzero(self.best >= score) for score in scores]
-        return np.array([0, *false]) / max(self.images, 1), np.array([0, *found]) / max(len(self.best), 1)
+        """False positives per image and sensitivity at each score, from the highest; starts at (0, 0)."""
+        matched = self.lesion_scores[self.lesion_scores > -np.inf]
+        scores = np.unique(np.concatenate([matched, self.fp_scores]))[::-1]
+        false = [np.count_nonzero(self.fp_scores >= score) for score in scores]
+        found = [np.count_nonzero(self.lesion_scores >= score) for score in scores]
+        return np.array([0, *false]) / max(self.images, 1), np.array([0, *found]) / max(len(self.lesion_scores), 1)

@@ -1,4 +1,4 @@
-"""What the terms of a criterion came to over an epoch."""
+"""Epoch means of a criterion's terms."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from torchmetrics import Metric
 
 
-class TermMeans(Metric):
-    """The mean of each weighed term over the images seen, and of their sum, `loss`.
+class LossTermMeans(Metric):
+    """The mean over images of each weighted term, and of their sum, `loss`.
 
-    Shapes: update(parts (terms, B), images): the mean over these B counts as that over `images` images. One update a
-    step, where logging each term by itself would cost a tenth of a small network's step. Value: {name: (), ...}; NaN
+    Shapes: update(parts (terms, B), images): the mean over these B has the weight of `images` images. One update per
+    step; logging each term separately would cost a tenth of a small network's step. Value: {name: (), ...}; NaN
     if no image was seen.
     """
 

@@ -15,6 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from mammoseg import validate
 from mammoseg.errors import UserError
 from mammoseg.models.blocks import conv_bn_relu
 from mammoseg.models.unet import UNet
@@ -60,9 +61,8 @@ class ARFNet(UNet):
         dilations: Sequence[int] = (1, 2, 3, 5),
         reduction: int = 16,
     ) -> None:
-        if not places or set(places) - set(PLACES):
-            raise UserError(f"model.places={list(places)}, but it takes one or more of {', '.join(PLACES)}")
+        validate.subset_of("model.places", places, PLACES)
         if len(dilations) < 2 or min(dilations) < 1:
-            raise UserError(f"model.dilations={list(dilations)}, but it takes two or more numbers of at least 1")
+            raise UserError(f"model.dilations must be two or more integers of at least 1, got {list(dilations)}")
         module = partial(SelectiveReceptiveField, dilations=tuple(dilations), reduction=reduction)
         super().__init__(width, in_channels, out_channels, **dict.fromkeys(places, module))

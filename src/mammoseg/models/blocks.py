@@ -10,15 +10,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from mammoseg.errors import UserError
+from mammoseg import validate
 
 STAGES = 5  # four poolings: height and width must be multiples of 16
 
 
 def stages(width: int) -> list[int]:
     """Channels of the five stages, doubled from one to the next. Raises UserError for a width below 1."""
-    if width < 1:
-        raise UserError(f"model.width={width}, but a network needs at least 1 channel")
+    validate.positive_int("model.width", width)
     return [width * 2**stage for stage in range(STAGES)]
 
 

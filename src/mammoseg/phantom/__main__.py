@@ -10,26 +10,26 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from mammoseg import validate
 from mammoseg.cli import command
 from mammoseg.errors import UserError
 
 
 @command("phantom")
 def main(cfg: DictConfig) -> None:
-    from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm
+    from mammoseg.phantom.cbis_ddsm import LAYOUTS, write_cbis_ddsm
     from mammoseg.phantom.write import write_inbreast
 
     layouts: dict[str, Callable[..., Sequence[Any]]] = {
         "inbreast": write_inbreast,
         "cbis_ddsm": write_cbis_ddsm,
-        **{f"cbis_ddsm_{kind}": partial(write_cbis_ddsm, layout=kind) for kind in ("tcia_old", "kaggle", "png")},
+        **{f"cbis_ddsm_{kind}": partial(write_cbis_ddsm, layout=kind) for kind in LAYOUTS if kind != "tcia"},
     }
-    if cfg.layout not in layouts:
-        raise UserError(f"layout={cfg.layout}, but the choices are {', '.join(layouts)}")
+    layout = validate.one_of("layout", cfg.layout, layouts)
     if cfg.root is None:
         raise UserError("root is not set: say where to write the mammograms, such as root=data/my-phantom")
     root = Path(cfg.root).expanduser()
-    plans = layouts[cfg.layout](root, cases=cfg.cases, seed=cfg.seed, height=cfg.height)
+    plans = layouts[layout](root, cases=cfg.cases, seed=cfg.seed, height=cfg.height)
     with_mass = [plan for plan in plans if plan.masses]
     counts = Counter(plan.density for plan in with_mass)
     print(

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg import validate
 from mammoseg.data.preprocessing.preprocess import rasterise
-from mammoseg.errors import UserError
 from mammoseg.files import atomic_dir, atomic_write_bytes
 from mammoseg.phantom.anatomy import draw
 from mammoseg.phantom.cbis_ddsm_tables import COLUMNS, DICOM_INFO, METADATA, OLD_COLUMNS, write_table
@@ -83,8 +83,7 @@ def write_cbis_ddsm(
     Raises UserError as `write_inbreast` does.
     """
     check(root, cases, height)
-    if layout not in LAYOUTS:
-        raise UserError(f"layout={layout}, but the choices are {', '.join(LAYOUTS)}")
+    validate.one_of("layout", layout, LAYOUTS)
     plans = plan(cases, seed)
     with atomic_dir(root) as scratch:
         series = [one for found in every(partial(write_image, scratch, height, layout), plans) for one in found]

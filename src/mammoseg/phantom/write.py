@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg import processes
+from mammoseg import processes, validate
 from mammoseg.data.readers.mammogram import DENSITIES
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_dir, atomic_write, atomic_write_bytes
@@ -65,10 +65,8 @@ def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 
 
 
 def check(root: Path, cases: int, height: int) -> None:
-    if cases < 8:
-        raise UserError(f"cases={cases}, but it takes at least 8 to have each density and a split")
-    if height < 128:
-        raise UserError(f"height={height}, but a mammogram of fewer than 128 pixels shows nothing")
+    validate.positive_int("cases", cases, minimum=8)  # each density, and a split
+    validate.positive_int("height", height, minimum=128)  # smaller mammograms show nothing
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"{root}: something is there already; choose another root or remove it first")
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from mammoseg.metrics.regions import Mass
+from mammoseg.metrics.regions import Region
 from mammoseg.reports.plotting import PREDICTION_COLOUR
 
 Grey = NDArray[np.uint8]
@@ -35,7 +35,7 @@ def uncertainty(deviation: NDArray[np.float32]) -> Grey:
     return np.rint(np.clip(deviation / MOST_UNSURE, 0, 1) * 255).astype(np.uint8)
 
 
-def overlay(grey: Grey, scale: float, mask: NDArray[np.bool_], masses: Sequence[Mass]) -> Grey:
+def overlay(grey: Grey, scale: float, mask: NDArray[np.bool_], masses: Sequence[Region]) -> Grey:
     """The image (h, w), `scale` times the size of the mask (H, W), with outlines and the masses' numbers: (h, w, 3)."""
     picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
     colour = tuple(round(255 * part) for part in reversed(to_rgb(PREDICTION_COLOUR)))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import ensemble as inference
-from mammoseg.cli import parse_bool
+from mammoseg import validate
 from mammoseg.data.images.dicom import quiet
 from mammoseg.data.images.metadata import Facts, columns
 from mammoseg.data.images.thumbnail import thumbnail
@@ -25,8 +25,7 @@ from mammoseg.data.preprocessing.preprocess import Pixels
 from mammoseg.data.readers.mammogram import BadCases
 from mammoseg.ensemble import Ensemble, Maps
 from mammoseg.errors import UnreadableImage, UserError
-from mammoseg.metrics import regions as masses
-from mammoseg.metrics.regions import Mass
+from mammoseg.metrics.regions import Region, connected_regions
 from mammoseg.predict import inputs
 from mammoseg.predict import pictures as predicted
 from mammoseg.predict.inputs import Input
@@ -55,15 +54,13 @@ class Options:
     trusted_modules: Sequence[str] = ()
 
     def check(self) -> None:
-        if self.segmentation not in SEGMENTATIONS:
-            raise UserError(f"segmentation={self.segmentation}, but the choices are {', '.join(SEGMENTATIONS)}")
-        parse_bool(self.tta, "tta")
-        for name in ("batch_size", "workers"):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1) and not (name == "workers" and value is None):
-                raise UserError(f"{name}={value}, but it takes a whole number of at least 1")
-        if self.threshold is not None and not (isinstance(self.threshold, float) and 0 < self.threshold < 1):
-            raise UserError(f"threshold={self.threshold}, but a probability lies between 0 and 1")
+        """Raises UserError for a value that is not allowed."""
+        validate.one_of("segmentation", self.segmentation, SEGMENTATIONS)
+        validate.boolean("tta", self.tta)
+        validate.positive_int("batch_size", self.batch_size)
+        validate.optional_positive_int("workers", self.workers)
+        if self.threshold is not None:
+            validate.probability("threshold", self.threshold)
 
 
 @dataclass(frozen=True)
@@ -190,7 +187,7 @@ class Predictor:
         prob = read.geometry.restored(prob_map)
         deviation = read.geometry.restored(deviation_map) if self.ensemble.members > 1 else None
         mask = prob > np.float32(self.ensemble.threshold)
-        found = masses.find(mask, prob, deviation)
+        found = connected_regions(mask, prob, deviation)
         grey, scale = thumbnail(read.pixels)
         contents = {
             image_file("masks", name): predicted.png(mask),
@@ -218,7 +215,7 @@ class Predictor:
         return dicom_seg.encode(read.image.path, mask, read.facts.spacing, serial=serial, identified=identified)
 
 
-def rows(read: Read, name: str, found: Sequence[Mass], highest: float) -> list[Row]:
+def rows(read: Read, name: str, found: Sequence[Region], highest: float) -> list[Row]:
     """One for each mass, or one that says that there is none. Blank is what is not known."""
     spacing = read.facts.spacing
     image: dict[str, Any] = {
@@ -240,8 +237,8 @@ def rows(read: Read, name: str, found: Sequence[Mass], highest: float) -> list[R
             "y": f"{mass.y:.1f}",
             "area_pixels": mass.area,
             "area_mm2": f"{mass.area * spacing.pixel_area:.2f}" if spacing else "",
-            "probability": f"{mass.probability:.4f}",
-            "uncertainty": "" if np.isnan(mass.uncertainty) else f"{mass.uncertainty:.4f}",
+            "probability": f"{mass.mean_prob:.4f}",
+            "uncertainty": "" if np.isnan(mass.mean_std) else f"{mass.mean_std:.4f}",
         }
         for number, mass in enumerate(found, start=1)
     ] or [image]

@@ -1,4 +1,7 @@
-"""Pictures of a run: learning curves, and overlays with the truth in green and the prediction in blue."""
+"""Figures of a run: learning curves, and overlays with the truth in green and the prediction in blue.
+
+They are drawn from the run's files and the prepared images, without the network.
+"""
 
 from __future__ import annotations
 
@@ -8,49 +11,71 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.data.store import Store
+from mammoseg.metrics import N_LEVELS, PIXEL_METRICS
 from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, contour, save_figure
-from mammoseg.runs.results import Row
-from mammoseg.segmenter import Segmenter
+from mammoseg.runs.predictions import Predictions
+from mammoseg.runs.results import ResultRow
 
 
 @dataclass(frozen=True)
 class Example:
-    """One tested image: image, mask and prob (H, W), prob the predicted probability; its row of the results."""
+    """One test image.
+
+    Attributes:
+        image: (H, W), as the network saw it.
+        mask: (H, W), true mask.
+        prob: (H, W), predicted probability.
+        threshold: The predicted mask is `prob > threshold`.
+        row: Of results.csv.
+    """
 
     image: NDArray
     mask: NDArray
     prob: NDArray
     threshold: float
-    row: Row
+    row: ResultRow
 
 
-def examples(rows: Sequence[Row], datamodule: MammogramDataModule, segmenter: Segmenter) -> list[Example]:
-    """For each ACR category the tested image of median DSC: neither the best nor the worst of its kind."""
-    number = {case.case: place for place, case in enumerate(datamodule.store.cases)}
-    shown = []
+def examples(rows: Sequence[ResultRow], predictions: Predictions, store: Store) -> list[Example]:
+    """The test image of median DSC of each ACR category: neither the best nor the worst of its kind.
+
+    Args:
+        rows: From results.csv.
+        predictions: From predictions.npz of the same run.
+        store: The prepared images.
+    """
+    in_store = {case.case: index for index, case in enumerate(store.cases)}
+    in_predictions = {case: index for index, case in enumerate(predictions.cases)}
+    found = []
     for category in DENSITIES:
         ranked = sorted((row for row in rows if row["density"] == category), key=lambda row: (row["dsc"], row["case"]))
         if ranked:
             row = ranked[len(ranked) // 2]
-            shown.append(example(number[row["case"]], row, datamodule, segmenter))
-    return shown
+            index = in_store[row["case"]]
+            prob, threshold = stored_prob(predictions, in_predictions[row["case"]])
+            found.append(Example(np.array(store.images[index]), np.array(store.masks[index]), prob, threshold, row))
+    return found
 
 
-def example(place: int, row: Row, datamodule: MammogramDataModule, segmenter: Segmenter) -> Example:
-    image = np.array(datamodule.store.images[place])
-    segmenter.eval()
-    with torch.inference_mode():
-        logits = segmenter(torch.from_numpy(image)[None, None].to(segmenter.device))
-    threshold = 1 / (1 + np.exp(-segmenter.cut))
-    prob = torch.sigmoid(logits.float())[0, 0].cpu().numpy()
-    return Example(image, np.array(datamodule.store.masks[place]), prob, float(threshold), row)
+def stored_prob(predictions: Predictions, index: int) -> tuple[NDArray[np.float32], float]:
+    """Probability (H, W) of one image, and the threshold at which it gives the predicted mask exactly.
+
+    Stored probabilities are the centres of 256 levels. In the level that contains the threshold they are moved to the
+    side on which the mask has the pixel, by less than 1/256.
+    """
+    mask = predictions.masks[index]
+    if predictions.quantised_probs is None or predictions.threshold is None:
+        return mask.astype(np.float32), 0.5
+    cutoff = np.float32(predictions.threshold)
+    prob = (predictions.quantised_probs[index].astype(np.float32) + np.float32(0.5)) / np.float32(N_LEVELS)
+    above = np.maximum(prob, np.nextafter(cutoff, np.float32(1)))
+    return np.where(mask, above, np.minimum(prob, cutoff)), float(cutoff)
 
 
 def overlays(shown: Sequence[Example], path: Path) -> None:
@@ -72,7 +97,7 @@ def overlays(shown: Sequence[Example], path: Path) -> None:
 
 
 def curves(metrics_file: Path, path: Path) -> None:
-    """Loss and its terms, and validation DSC and sensitivity, against the epoch."""
+    """Loss with its terms, and the validation metrics that lie between 0 and 1, against the epoch."""
     with metrics_file.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     figure = Figure(figsize=(11, 4), layout="constrained")
@@ -80,9 +105,10 @@ def curves(metrics_file: Path, path: Path) -> None:
     names = [name for name in rows[0] if name.startswith(("train/", "val/loss"))]
     for name in sorted(names, key=lambda name: (not name.endswith("/loss"), name)):
         draw_curve(losses, rows, name, "-" if name.endswith("/loss") else ":")
-    for name in ("val/dsc", "val/sensitivity"):
-        draw_curve(scores, rows, name, "-")
-    losses.set(xlabel="epoch", ylabel="loss (dotted: its weighed terms)")
+    for key, metric in PIXEL_METRICS.items():
+        if metric.value_range == (0, 1):
+            draw_curve(scores, rows, f"val/{key}", "-")
+    losses.set(xlabel="epoch", ylabel="loss (dotted: its weighted terms)")
     scores.set(xlabel="epoch", ylabel="pooled over the validation part", ylim=(0, 1))
     for axis in (losses, scores):
         axis.grid(alpha=0.3)

@@ -88,9 +88,9 @@ def percent(value: float) -> str:
     return MISSING if math.isnan(value) else f"{100 * value:.2f}"
 
 
-def format_signed(value: float) -> str:
-    """A difference of fractions in percentage points, with its sign."""
-    return MISSING if math.isnan(value) else f"{100 * value:+.2f}".replace("-", "−")
+def format_signed(value: float, scale: float = 100) -> str:
+    """A difference with its sign, by default of fractions in percentage points."""
+    return MISSING if math.isnan(value) else f"{scale * value:+.2f}".replace("-", "−")
 
 
 def format_p(value: float, equals: str = "") -> str:

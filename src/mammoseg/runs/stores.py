@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mammoseg.data.store import Store
-from mammoseg.runs.results import COUNTS, Row
+from mammoseg.runs.results import COUNTS, ResultRow
 
 
-def find_store(folders: Iterable[Path], dataset: str, rows: Sequence[Row]) -> Store | None:
+def find_store(folders: Iterable[Path], dataset: str, rows: Sequence[ResultRow]) -> Store | None:
     """The store below one of `folders` whose masks are those that `rows`, the results of a run, were counted on."""
     for folder in (path for top in folders for path in sorted(top.glob(f"{dataset}-*/"))):
         store = Store.open(folder)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import FoldSeed, RunResults, label_repeated_splits
-from mammoseg.runs.results import COUNTS, Row
+from mammoseg.runs.results import COUNTS, ResultRow
 from mammoseg.runs.settings import HEADLINE, method_of
 
 
@@ -26,7 +26,7 @@ class AlignedRuns:
 
     dataset: str
     runs: dict[str, dict[FoldSeed, RunResults]]
-    cases: dict[str, list[Row]]
+    cases: dict[str, list[ResultRow]]
     notes: list[str]
 
     @property
@@ -67,7 +67,7 @@ def align_runs(runs: Sequence[RunResults]) -> AlignedRuns:
     if left := sorted(set.union(*folds_of) - folds):
         notes.append(f"Left out: fold {', '.join(left)}, which not every method has finished.")
     kept = {m: {part: run for part, run in sorted(parts.items()) if part[0] in folds} for m, parts in table.items()}
-    cases: dict[str, list[Row]] = {}
+    cases: dict[str, list[ResultRow]] = {}
     for run in (run for parts in kept.values() for run in parts.values()):
         rows = cases.setdefault(run.fold, run.rows)
         _align_images(rows, run)
@@ -93,10 +93,10 @@ def compact(value: object) -> str:
     return str(value).replace(" ", "")
 
 
-def _align_images(rows: Sequence[Row], run: RunResults) -> None:
+def _align_images(rows: Sequence[ResultRow], run: RunResults) -> None:
     """Sort the rows of `run` as `rows` are; raises UserError for other images, or other masks of them."""
 
-    def truth(row: Row) -> tuple[Any, ...]:
+    def truth(row: ResultRow) -> tuple[Any, ...]:
         return row["case"], row["tp"] + row["fn"], sum(row[name] for name in COUNTS)
 
     ours, theirs = {truth(row) for row in rows}, {truth(row) for row in run.rows}

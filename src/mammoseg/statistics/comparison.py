@@ -1,4 +1,4 @@
-"""Runs on the same images -> what can be said about their methods, with its uncertainty."""
+"""Comparison of methods on the same images: estimates with intervals, paired tests, ranking."""
 
 from __future__ import annotations
 
@@ -8,25 +8,36 @@ from functools import cached_property, lru_cache
 from itertools import combinations, pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.metrics import BINS, FORMULAS
+from mammoseg.metrics import BINS, PIXEL_METRICS, metrics_from_counts
 from mammoseg.runs.discovery import FoldSeed
-from mammoseg.runs.results import Row, read_calibration
-from mammoseg.statistics import functions as statistics
+from mammoseg.runs.predictions import read_calibration
+from mammoseg.runs.results import ResultRow
 from mammoseg.statistics.alignment import AlignedRuns
-from mammoseg.statistics.functions import Floats, PairedTest
+from mammoseg.statistics.bootstrap import (
+    Bootstrap,
+    Floats,
+    patient_bootstrap_weights,
+    percentile_interval,
+    sum_by_patient,
+)
+from mammoseg.statistics.significance import PairedTest, holm, wilcoxon
 
-METRICS = tuple(FORMULAS)
-SIZES = 5  # groups of mass size, of equal number
+N_SIZE_GROUPS = 5  # groups of mass size, of about equal number
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A pooled metric: mean over folds and seeds, deviation over them (NaN for one), and interval over patients."""
+    """A pooled metric.
+
+    Attributes:
+        value: Mean over folds and seeds.
+        deviation: Standard deviation over them; NaN for a single run.
+        low: Lower end of the bootstrap interval over patients.
+        high: Upper end.
+    """
 
     value: float
     deviation: float
@@ -36,8 +47,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """`first` against `second` in one metric: `mean` of the pooled difference with its interval, and the paired test
-    of the images' values; `p_holm` is corrected over all pairs of methods in this metric."""
+    """`first` minus `second` in one metric.
+
+    Attributes:
+        metric: Key of the metric.
+        first: A method.
+        second: Another.
+        mean: Difference of the pooled values.
+        low: Lower end of its bootstrap interval over patients.
+        high: Upper end.
+        test: Paired test over images or patients.
+        p_holm: Its p-value, corrected over all pairs of methods within the metric.
+    """
 
     metric: str
     first: str
@@ -51,9 +72,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything a report shows. `resamples`, `level`, `seed`: of the bootstrap. `unit`: of tests, image or patient.
+    """Everything a report shows. All methods share the resamples of patients, so that differences are paired.
 
-    The same resamples of patients serve all methods, so that differences are paired.
+    Attributes:
+        data: The runs.
+        resamples: Of the bootstrap.
+        level: Of the intervals, such as 0.95.
+        seed: Of the bootstrap.
+        unit: Of the paired tests, "image" or "patient".
     """
 
     data: AlignedRuns
@@ -67,8 +93,8 @@ class Comparison:
         return self.data.methods
 
     @property
-    def rows(self) -> list[Row]:
-        """The test images of all folds, in the order of every (images, ...) array here."""
+    def rows(self) -> list[ResultRow]:
+        """Test images of all folds, in the order of every (images,) array here."""
         return [row for rows in self.data.cases.values() for row in rows]
 
     @cached_property
@@ -80,26 +106,31 @@ class Comparison:
         """Mass pixels of each image."""
         return np.array([row["tp"] + row["fn"] for row in self.rows])
 
-    def resampled(self, method: str, chosen: NDArray[np.bool_] | None = None) -> tuple[Floats, Floats]:
-        """Pooled metrics of each run (parts, 4), and of each resample (resamples, 4) as the mean over the runs.
+    def bootstrap(self, method: str, chosen: NDArray[np.bool_] | None = None) -> Bootstrap:
+        """Pooled metrics of each run, and of each resample of patients.
 
-        `chosen`: (images,) restricts both to some images.
+        Args:
+            method: Whose runs.
+            chosen: (images,), restricts both to some images.
         """
-        values, drawn = [], []
+        values, draws = [], []
         for (fold, _), run in self.data.runs[method].items():
-            here = slice(None) if chosen is None else chosen[self.places(fold)]
+            here = slice(None) if chosen is None else chosen[self.fold_slice(fold)]
             counts = run.counts[here]
-            summed = statistics.by_patient(counts, np.array([row["patient"] for row in run.rows])[here])
-            values.append(statistics.formulas(counts.sum(axis=0)))
-            drawn.append(statistics.formulas(self.draws(fold, len(summed)) @ summed))
-        return np.stack(values), np.mean(drawn, axis=0)
+            summed = sum_by_patient(counts, np.array([row["patient"] for row in run.rows])[here])
+            values.append(metrics_from_counts(counts.sum(axis=0)))
+            draws.append(metrics_from_counts(self.weights(fold, len(summed)) @ summed))
+        return Bootstrap(
+            {key: np.stack([one[key] for one in values]) for key in PIXEL_METRICS},
+            {key: np.mean([one[key] for one in draws], axis=0) for key in PIXEL_METRICS},
+        )
 
-    def draws(self, fold: str, patients: int) -> Floats:
+    def weights(self, fold: str, patients: int) -> Floats:
         """(resamples, patients), the same for each call with the same arguments."""
-        return draws(self.seed, list(self.data.cases).index(fold), patients, self.resamples)
+        return bootstrap_weights(self.seed, list(self.data.cases).index(fold), patients, self.resamples)
 
-    def places(self, fold: str) -> slice:
-        """Where the images of a fold stand among all."""
+    def fold_slice(self, fold: str) -> slice:
+        """Index of the images of a fold among all."""
         start = 0
         for name, rows in self.data.cases.items():
             if name == fold:
@@ -108,20 +139,21 @@ class Comparison:
         raise KeyError(fold)
 
     def estimates(self, method: str, chosen: NDArray[np.bool_] | None = None) -> dict[str, Estimate]:
-        values, drawn = self.all_drawn[method] if chosen is None else self.resampled(method, chosen)
-        spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
+        """By key of the metric; `chosen` as for `bootstrap`."""
+        found = self.bootstraps[method] if chosen is None else self.bootstrap(method, chosen)
         return {
-            metric: Estimate(
-                float(values[:, column].mean()),
-                float(spread[column]),
-                *statistics.interval(drawn[:, column], self.level),
+            key: Estimate(
+                float(values.mean()),
+                float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+                *percentile_interval(found.draws[key], self.level),
             )
-            for column, metric in enumerate(METRICS)
+            for key, values in found.values.items()
         }
 
     @cached_property
-    def all_drawn(self) -> dict[str, tuple[Floats, Floats]]:
-        return {method: self.resampled(method) for method in self.methods}
+    def bootstraps(self) -> dict[str, Bootstrap]:
+        """By method, over all images."""
+        return {method: self.bootstrap(method) for method in self.methods}
 
     @cached_property
     def overall(self) -> dict[str, dict[str, Estimate]]:
@@ -129,99 +161,109 @@ class Comparison:
 
     @cached_property
     def by_density(self) -> dict[int, dict[str, dict[str, Estimate]]]:
-        """Of the ACR categories that have test images in every fold; in the others a fold would have no value."""
+        """By ACR category, method and metric, for the categories with test images in every fold."""
         found = {}
         for category in DENSITIES:
             chosen = self.density == category
-            if all(chosen[self.places(fold)].any() for fold in self.data.cases):
+            if all(chosen[self.fold_slice(fold)].any() for fold in self.data.cases):
                 found[category] = {method: self.estimates(method, chosen) for method in self.methods}
         return found
 
     @cached_property
-    def by_image(self) -> dict[str, Floats]:
-        """Metrics of each image (images, 4), the mean over the seeds of its fold."""
-        values = {}
+    def by_image(self) -> dict[str, dict[str, Floats]]:
+        """By method and metric: values (images,), the mean over the seeds of the image's fold."""
+        found: dict[str, dict[str, Floats]] = {}
         for method, parts in self.data.runs.items():
             folds = [
-                np.mean([statistics.formulas(run.counts) for (of, _), run in parts.items() if of == fold], axis=0)
+                [metrics_from_counts(run.counts) for (of, _), run in parts.items() if of == fold]
                 for fold in self.data.cases
             ]
-            values[method] = np.concatenate(folds)
-        return values
+            found[method] = {
+                key: np.concatenate([np.mean([values[key] for values in seeds], axis=0) for seeds in folds])
+                for key in PIXEL_METRICS
+            }
+        return found
 
     @cached_property
-    def by_unit(self) -> dict[str, Floats]:
+    def by_unit(self) -> dict[str, dict[str, Floats]]:
         """`by_image`, or its mean over each patient's images."""
         if self.unit == "image":
             return self.by_image
         patients = [row["patient"] for row in self.rows]
-        images = statistics.by_patient(np.ones((len(patients), 1)), patients)
-        return {method: statistics.by_patient(values, patients) / images for method, values in self.by_image.items()}
+        images = sum_by_patient(np.ones(len(patients)), patients)
+        return {
+            method: {key: sum_by_patient(column, patients) / images for key, column in values.items()}
+            for method, values in self.by_image.items()
+        }
 
     @cached_property
     def differences(self) -> list[Difference]:
         """All pairs of methods in all metrics."""
         found = []
-        for column, metric in enumerate(METRICS):
-            pairs = list(combinations(self.methods, 2))
-            tests = [statistics.wilcoxon(self.by_unit[a][:, column], self.by_unit[b][:, column]) for a, b in pairs]
-            corrected = statistics.holm([test.p for test in tests]) if tests else []
+        pairs = list(combinations(self.methods, 2))
+        for metric in PIXEL_METRICS:
+            tests = [wilcoxon(self.by_unit[a][metric], self.by_unit[b][metric]) for a, b in pairs]
+            corrected = holm([test.p for test in tests]) if tests else []
             for (first, second), test, p_holm in zip(pairs, tests, corrected, strict=True):
                 mean = self.overall[first][metric].value - self.overall[second][metric].value
-                drawn = self.all_drawn[first][1][:, column] - self.all_drawn[second][1][:, column]
-                low, high = statistics.interval(drawn, self.level)
+                draws = self.bootstraps[first].draws[metric] - self.bootstraps[second].draws[metric]
+                low, high = percentile_interval(draws, self.level)
                 found.append(Difference(metric, first, second, mean, low, high, test, p_holm))
         return found
 
     @cached_property
     def blocks(self) -> tuple[list[FoldSeed], Floats]:
-        """The folds and seeds that all methods have, and the pooled DSC in them: (blocks, methods)."""
+        """The folds and seeds that all methods have, and the pooled DSC in them (blocks, methods)."""
         parts = self.data.common
         scores = [
-            [statistics.formulas(self.data.runs[method][part].counts.sum(axis=0))[0] for method in self.methods]
+            [
+                float(metrics_from_counts(self.data.runs[method][part].counts.sum(axis=0))["dsc"])
+                for method in self.methods
+            ]
             for part in parts
         ]
         return parts, np.array(scores, dtype=np.float64).reshape(len(parts), len(self.methods))
 
     @cached_property
     def best_share(self) -> dict[str, float]:
-        """In how many of the resamples of patients a method has the highest pooled DSC."""
-        drawn = np.stack([self.all_drawn[method][1][:, 0] for method in self.methods], axis=1)
+        """Fraction of the resamples of patients in which each method has the highest pooled DSC."""
+        drawn = np.stack([self.bootstraps[method].draws["dsc"] for method in self.methods], axis=1)
         wins = np.bincount(drawn.argmax(axis=1), minlength=len(self.methods)) / len(drawn)
         return dict(zip(self.methods, wins.tolist(), strict=True))
 
     @cached_property
     def size_groups(self) -> list[tuple[str, NDArray[np.bool_]]]:
-        """Images in groups of about equal number by mass size in pixels, smallest first, with a label."""
-        edges = np.unique(np.quantile(self.mass_size, np.linspace(0, 1, SIZES + 1)))
+        """Label and images of groups of about equal number by mass size in pixels, smallest first."""
+        edges = np.unique(np.quantile(self.mass_size, np.linspace(0, 1, N_SIZE_GROUPS + 1)))
         groups = []
-        for place, (low, high) in enumerate(pairwise(edges)):
-            last = place == len(edges) - 2
+        for number, (low, high) in enumerate(pairwise(edges)):
+            last = number == len(edges) - 2
             chosen = (self.mass_size >= low) & ((self.mass_size <= high) if last else (self.mass_size < high))
             if chosen.any():
                 groups.append((f"{self.mass_size[chosen].min()}–{self.mass_size[chosen].max()}", chosen))
         return groups
 
     @cached_property
-    def reliability(self) -> dict[str, Tensor]:
+    def reliability(self) -> dict[str, Floats]:
         """Summed calibration tables (10, 3) of the methods all of whose runs have one."""
         tables = {}
         for method, parts in self.data.runs.items():
             files = [run.folder.calibration for run in parts.values()]
             if all(path.is_file() for path in files):
-                tables[method] = sum((read_calibration(path) for path in files), torch.zeros(BINS, 3))
+                tables[method] = sum((read_calibration(path) for path in files), np.zeros((BINS, 3)))
         return tables
 
 
 @lru_cache(maxsize=16)  # the folds of one part of the images, for all methods
-def draws(seed: int, fold: int, patients: int, resamples: int) -> Floats:
-    return statistics.draw_patients(patients, resamples, np.random.default_rng([seed, fold, patients]))
+def bootstrap_weights(seed: int, fold: int, patients: int, resamples: int) -> Floats:
+    return patient_bootstrap_weights(patients, resamples, np.random.default_rng([seed, fold, patients]))
 
 
 def best(values: Sequence[float], metric: str) -> set[int]:
-    """Which of the values are the best; several where two decimals in percent do not tell them apart."""
-    array = np.round(np.asarray(values, dtype=np.float64), 4)
+    """Indices of the best values; several if they are displayed alike, with two decimals."""
+    decimals = 4 if PIXEL_METRICS[metric].unit == "%" else 2
+    array = np.round(np.asarray(values, dtype=np.float64), decimals)
     if np.isnan(array).all():
         return set()
-    winner = np.nanmax(array) if FORMULAS[metric].higher_is_better else np.nanmin(array)
+    winner = np.nanmax(array) if PIXEL_METRICS[metric].higher_is_better else np.nanmin(array)
     return set(np.flatnonzero(array == winner).tolist())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mammoseg.errors import UserError
+from mammoseg import validate
 from mammoseg.reports.page import Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
 from mammoseg.reports.table import Table, percent
@@ -20,8 +20,7 @@ def publish(folders: Sequence[Path], out: Path, top: int) -> Path:
 
     Raises UserError where there is no finished run, or where the runs differ in nothing.
     """
-    if not isinstance(top, int) or top < 1:
-        raise UserError(f"top={top}, but it takes a whole number of at least 1")
+    validate.positive_int("top", top)
     sweeps = find(folders)
     sections = []
     for number, sweep in enumerate(sweeps, start=1):

@@ -180,7 +180,7 @@ def texts(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def test_score(run: RunFolder) -> float:
-    return results.pooled(read_rows(run.results))["dsc"] if run.results.is_file() else float("nan")
+    return results.pooled_metrics(read_rows(run.results))["dsc"] if run.results.is_file() else float("nan")
 
 
 def numbers(settings: Mapping[str, Any]) -> dict[str, float]:

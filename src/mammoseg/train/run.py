@@ -25,6 +25,7 @@ from mammoseg import processes
 from mammoseg.build import build_datamodule, build_segmenter
 from mammoseg.callbacks.epoch_summary import EpochLines
 from mammoseg.callbacks.preemption import Preemption
+from mammoseg.callbacks.results_writer import ResultsWriter
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
@@ -36,6 +37,7 @@ from mammoseg.reports import run_figures, run_summary
 from mammoseg.runs import checkpoint, results
 from mammoseg.runs.discovery import resolve_checkpoint, unfinished_twins
 from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.predictions import read_predictions
 from mammoseg.runs.record import RunRecord, Status, load_matching_record, make_record, read_record, write_record
 from mammoseg.runs.settings import RESUMABLE
 from mammoseg.segmenter import Segmenter
@@ -231,7 +233,7 @@ class TrainingRun:
             self.last,
             Preemption(self.folder.last_checkpoint),
             checkpoint.Carry(self.folder.path, self.record.settings, self.run_info),
-            results.ResultsWriter(self.folder.results, self.run_info),
+            ResultsWriter(self.folder.results, self.run_info),
             EpochLines(),
             LearningRateMonitor(),
         ]
@@ -279,13 +281,14 @@ class TrainingRun:
 
     def write_reports(self) -> None:
         """Write tables and figures of results.csv; with the score in run.json the run is finished."""
-        rows = results.read(self.folder.results)
+        rows = results.read_results(self.folder.results)
         atomic_write_text(self.folder.summary, run_summary.markdown(rows))
         run_figures.curves(self.folder.metrics, self.folder.curves)
-        examples = run_figures.examples(rows, self.datamodule, self.segmenter)
+        predictions = read_predictions(self.folder.predictions)
+        examples = run_figures.examples(rows, predictions, self.datamodule.store)
         run_figures.overlays(examples, self.folder.overlays)
         self.report.images(examples)
-        run_summary.show(rows, self.folder.path)
+        run_summary.print_table(rows, self.folder.path)
         # How long a run that was interrupted took is not known.
         minutes = None if self.previous else (time.monotonic() - self.start_time) / 60
         parameters = sum(value.numel() for value in self.segmenter.net.parameters())

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mammoseg.data.store import Store
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import RunResults, find_runs
-from mammoseg.runs.results import PREDICTIONS, read_predictions
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.predictions import read_predictions
 from mammoseg.runs.stores import find_store
 from mammoseg.view.items import Item
 
@@ -30,15 +31,15 @@ def look(folders: Sequence[Path], place: Path | None) -> list[RunView]:
     `place`: folder of the prepared images; None looks where the runs say.
     Raises UserError where no run is left, or where the prepared images of one are not found.
     """
-    runs = find_runs(folders)
+    runs, predictions = find_runs(folders), RunFolder.predictions.name
     kept = []
     for run in runs:
         if run.folder.predictions.is_file():
             kept.append(run)
         else:
-            log.warning("%s left out: it has no %s; test it again with mammoseg.evaluate", run.folder.path, PREDICTIONS)
+            log.warning("%s left out: it has no %s; test it again with mammoseg.evaluate", run.folder.path, predictions)
     if not kept:
-        raise UserError(f"runs={', '.join(map(str, folders))}: no run there kept its {PREDICTIONS}; test one again")
+        raise UserError(f"runs={', '.join(map(str, folders))}: no run there kept its {predictions}; test one again")
     labels = labelled(kept, folders)
     return [RunView(run, label, store_of(run, place)) for run, label in zip(kept, labels, strict=True)]
 
@@ -83,7 +84,7 @@ class RunView:
                 "test the run again with mammoseg.evaluate"
             )
         self.threshold = self.predictions.threshold
-        self.note = MASKS_ONLY if self.predictions.levels is None else ""
+        self.note = MASKS_ONLY if self.predictions.quantised_probs is None else ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -91,7 +92,7 @@ class RunView:
     def items(self) -> Iterator[Item]:
         in_store = {case.case: number for number, case in enumerate(self.store.cases)}
         predicted = {case: number for number, case in enumerate(self.predictions.cases)}
-        levels = self.predictions.levels
+        levels = self.predictions.quantised_probs
         for row in self.rows:
             number, place = in_store[row["case"]], predicted[row["case"]]
             yield Item(

@@ -42,15 +42,16 @@ function showError(error) {
 }
 
 const COLUMNS = catalogue.truth
-  ? [["DSC", "dsc"], ["Sensitivity", "sensitivity"], ["ΔA", "area"]]
-  : [["Predicted share of the image", "predicted"]];
+  ? METRICS
+  : [{ key: "predicted", title: "Predicted share of the image", short: "Predicted share of the image", unit: "%", scale: 100 }];
+const label = ({ short, unit }) => (unit ? `${short}, ${unit}` : short);
 
 function panel({ run }) {
   const made = $("panel").content.firstElementChild.cloneNode(true);
   made.querySelector("figcaption").textContent = run.label;
   made.querySelector(".note").textContent = run.note;
   made.querySelector(".note").hidden = !run.note;
-  made.querySelector("thead tr").append(...COLUMNS.map(([name]) => make("th", `${name}, %`, { scope: "col" })));
+  made.querySelector("thead tr").append(...COLUMNS.map((column) => make("th", label(column), { scope: "col", title: column.title })));
   return made;
 }
 
@@ -67,12 +68,12 @@ function refresh() {
     const canvas = figure.querySelector("canvas");
     paint(canvas, one.pictures, atOwnThreshold ? null : state.step, look);
     const here = metricsOf(countsAt(row, state.step, run));
-    canvas.setAttribute("aria-label", `${image.name}, ${run.label}: ${COLUMNS.map(([name, key]) => `${name} ${percent(here[key])} %`).join(", ")}`);
+    canvas.setAttribute("aria-label", `${image.name}, ${run.label}: ${COLUMNS.map(({ key, title, unit, scale }) => `${title} ${display(here[key], scale)} ${unit}`.trim()).join(", ")}`);
     const rows = state.rows.map((each) => run.byImage.get(each.image)).filter(Boolean);
     const pooled = metricsOf(pooledAt(rows, state.step, run));
     figure.querySelector("tbody").replaceChildren(...[["this image", here], [`${rows.length} listed, pooled`, pooled]].map(([name, values]) => {
       const line = make("tr", "");
-      line.append(make("th", name, { scope: "row" }), ...COLUMNS.map(([, key]) => make("td", percent(values[key]), { "data-metric": key })));
+      line.append(make("th", name, { scope: "row" }), ...COLUMNS.map(({ key, scale }) => make("td", display(values[key], scale), { "data-metric": key })));
       return line;
     }));
     if (number === 0 && catalogue.truth) status.push(`DSC ${percent(here.dsc)} %`);

@@ -17,7 +17,7 @@ class Item:
 
     `key`: the same for the same image in several views. `density`: ACR category 1-4, 0 if unknown. `facts`: more to
     say about it. `image`: grey values 0 to 255; None where it is not there. `truth`: None where it is not known.
-    `mask`: the prediction. `levels`: probabilities in 256 steps, as `metrics.levels` gives; None where not kept.
+    `mask`: the prediction. `levels`: probabilities in 256 steps, as `quantise_probs` returns; None if not stored.
     """
 
     key: str

@@ -38,14 +38,13 @@ function pooledAt(rows, step, run) {
   return sum;
 }
 
-// NaN where a metric has no value.
-function metricsOf({ tp, fp, fn, tn }) {
-  return {
-    dsc: (2 * tp) / (2 * tp + fp + fn),
-    sensitivity: tp / (tp + fn),
-    area: tp + fn > 0 ? Math.abs(fp - fn) / (tp + fn) : NaN,
-    predicted: (tp + fp) / (tp + fp + fn + tn),
-  };
+// Values by key: METRICS, generated from Python, and the fraction of the image that is predicted as mass. NaN where
+// undefined.
+function metricsOf(counts) {
+  const { tp, fp, fn, tn } = counts;
+  const values = METRICS.map(({ key, formula }) => [key, formula(counts)]);
+  return { ...Object.fromEntries(values), predicted: (tp + fp) / (tp + fp + fn + tn) };
 }
 
-const percent = (value) => (Number.isNaN(value) ? "–" : (100 * value).toFixed(2));
+const display = (value, scale) => (Number.isNaN(value) ? "–" : (scale * value).toFixed(2));
+const percent = (value) => display(value, 100);

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_dir, atomic_write_text
-from mammoseg.metrics import LEVELS
+from mammoseg.metrics import N_LEVELS
 from mammoseg.reports.templates import render
 from mammoseg.terminal import Progress
+from mammoseg.view.formulas import metrics_script
 from mammoseg.view.items import Item, View
 
 JPEG_QUALITY = 92  # of the displayed image; masks and probabilities, which are counted, are stored losslessly
@@ -77,7 +78,7 @@ class Writer:
             self.data(f"run-{run}-{number}", pictures)
             progress.advance()
         self.data(f"run-{run}", {"rows": rows, "mass": mass or None, "rest": rest or None})
-        step = None if view.threshold is None else round(view.threshold * LEVELS)
+        step = None if view.threshold is None else round(view.threshold * N_LEVELS)
         self.runs.append(
             {"label": view.label, "note": view.note, "threshold": view.threshold, "step": step, "images": numbers}
         )
@@ -107,7 +108,7 @@ class Writer:
             here / "page.html",
             title=f"mammoseg: {self.runs[0]['label']}" if len(self.runs) == 1 else "mammoseg: predictions",
             style=(here / "page.css").read_text(encoding="utf-8"),
-            script="\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS),
+            script="\n".join([metrics_script(), *((here / name).read_text(encoding="utf-8") for name in SCRIPTS)]),
             catalogue={"truth": self.truth, "runs": self.runs, "images": self.images},
         )
         atomic_write_text(self.folder / "index.html", text)
@@ -123,7 +124,7 @@ def confusion_counts(item: Item) -> list[int]:
 
 
 def histogram(levels: NDArray[np.uint8]) -> list[int]:
-    return np.bincount(levels, minlength=LEVELS).tolist()
+    return np.bincount(levels, minlength=N_LEVELS).tolist()
 
 
 def png(picture: NDArray[np.uint8]) -> str:

@@ -1,0 +1,61 @@
+"""The viewer's JavaScript formulas against the metrics in Python."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import mammoseg.view
+from mammoseg.metrics import PIXEL_METRICS, PooledPixelMetric, metrics_from_counts
+from mammoseg.view.formulas import metrics_script, to_javascript
+
+COUNTS = [[30, 10, 20, 40], [0, 0, 50, 50], [0, 5, 0, 5], [0, 0, 0, 9], [7, 0, 0, 0]]
+
+
+def test_formulas_are_translated_operation_by_operation() -> None:
+    assert to_javascript(PIXEL_METRICS["dsc"]) == "((2 * tp) / (((2 * tp) + fp) + fn))"
+    area = to_javascript(PIXEL_METRICS["area_difference"])
+    assert area == "(((tp + fn) > 0) ? (Math.abs((fp - fn)) / (tp + fn)) : NaN)"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_the_page_computes_the_same_values_as_python() -> None:
+    numbers = (Path(mammoseg.view.__file__).parent / "numbers.js").read_text()
+    counts = [dict(zip(("tp", "fp", "fn", "tn"), row, strict=True)) for row in COUNTS]
+    # JSON has no NaN, so values travel as text.
+    text = f"({json.dumps(counts)}).map((each) => Object.entries(metricsOf(each)).map(([k, v]) => [k, String(v)]))"
+    script = f"{metrics_script()}\n{numbers}\nconsole.log(JSON.stringify({text}));"
+    done = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True)
+    expected = metrics_from_counts(np.array(COUNTS))
+    for index, row in enumerate(json.loads(done.stdout)):
+        values = {key: float(value.replace("NaN", "nan")) for key, value in row}
+        for key in PIXEL_METRICS:
+            assert values[key] == pytest.approx(expected[key][index], rel=1e-12, nan_ok=True), key
+
+
+@pytest.mark.parametrize(
+    "formula", [lambda tp, fp, fn, tn: tp.log(), lambda tp, fp, fn, tn: tp if tp > 0 else fp, torch.hypot]
+)
+def test_a_metric_that_javascript_cannot_express_is_left_out(formula, caplog, monkeypatch) -> None:
+    class Odd(PooledPixelMetric):
+        title = "Odd"
+        higher_is_better = True
+
+        @staticmethod
+        def formula(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> Tensor:
+            return formula(tp, fp, fn, tn)
+
+    monkeypatch.setitem(PIXEL_METRICS, "odd", Odd)
+    with caplog.at_level(logging.WARNING):
+        script = metrics_script()
+    assert "Odd is not shown in the viewer" in caplog.text
+    assert '"dsc"' in script
+    assert '"odd"' not in script
