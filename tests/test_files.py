@@ -1,0 +1,171 @@
+"""`mammoseg.files`: interrupted writes leave the old file and no temporary."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mammoseg.files import (
+    TMP_PREFIX,
+    atomic_dir,
+    atomic_write,
+    atomic_write_bytes,
+    atomic_write_text,
+    remove_stale,
+)
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def ended_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_atomic_write_replaces_the_file_and_creates_parents(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "report.md"
+    atomic_write_text(path, "ΔA\n")
+    atomic_write_bytes(path, "ΔA ↓\r\n".encode())
+    assert path.read_bytes() == "ΔA ↓\r\n".encode()
+    assert listing(path.parent) == ["report.md"]
+
+
+def test_atomic_write_translates_no_line_ending(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "table.csv") as file:
+        file.write("a\r\nb\n")
+    assert (tmp_path / "table.csv").read_bytes() == b"a\r\nb\n"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("bad row"), KeyboardInterrupt()])
+def test_atomic_write_that_raises_keeps_the_old_file(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text("old")
+
+    def write_half() -> None:
+        with atomic_write(path) as file:
+            file.write("half of the new")
+            file.flush()
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
+    assert path.read_text() == "old"
+    assert listing(tmp_path) == ["results.csv"]
+
+
+def test_atomic_write_on_a_full_device_keeps_the_old_file(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE makes the kernel refuse the write, as a full disk does."""
+    path = tmp_path / "results.csv"
+    path.write_text("old")
+    code = (
+        "import resource, signal, pathlib, mammoseg.files as files\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        f"files.atomic_write_bytes(pathlib.Path({str(path)!r}), bytes(5000))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "OSError" in done.stderr
+    assert path.read_text() == "old"
+    assert listing(tmp_path) == ["results.csv"]
+
+
+def test_atomic_write_refuses_other_modes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="mode must be 'w' or 'wb', got 'a'"), atomic_write(tmp_path / "x", "a"):  # type: ignore[call-overload]
+        pass
+    assert listing(tmp_path) == []
+
+
+def test_atomic_write_follows_links_and_the_umask(tmp_path: Path) -> None:
+    target = tmp_path / "target.csv"
+    (tmp_path / "link.csv").symlink_to(target)
+    before = os.umask(0o027)
+    try:
+        atomic_write_text(tmp_path / "link.csv", "new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "link.csv").is_symlink()
+    assert target.read_text() == "new"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+
+
+def test_atomic_write_takes_the_longest_file_name(tmp_path: Path) -> None:
+    atomic_write_text(tmp_path / ("n" * 255), "x")
+    assert (tmp_path / ("n" * 255)).read_text() == "x"
+
+
+def test_a_killed_writer_leaves_the_old_file_and_the_next_write_cleans_up(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text("old")
+    code = (
+        "import pathlib, sys, mammoseg.files as files, time\n"
+        f"with files.atomic_write(pathlib.Path({str(path)!r})) as file:\n"
+        "    file.write('half'); file.flush(); print('written', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "written\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert path.read_text() == "old"
+    assert len(listing(tmp_path)) == 2
+    atomic_write_text(path, "new")
+    assert listing(tmp_path) == ["results.csv"]
+
+
+def test_remove_stale_keeps_what_is_in_use(tmp_path: Path) -> None:
+    here, ended = socket.gethostname(), ended_process()
+    names = {
+        "own": f"{TMP_PREFIX}{os.getpid()}-0-{here}",
+        "ended": f"{TMP_PREFIX}{ended}-0-{here}",
+        "other host": f"{TMP_PREFIX}{ended}-0-other-{here}",
+        "other host, old": f"{TMP_PREFIX}{ended}-1-other-{here}",
+        "foreign": f"{TMP_PREFIX}notes",
+    }
+    for name in names.values():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "images.npy").touch()
+    two_days_ago = time.time() - 2 * 24 * 3600
+    for path in (tmp_path / names["other host, old"] / "images.npy", tmp_path / names["other host, old"]):
+        os.utime(path, (two_days_ago, two_days_ago))
+    remove_stale(tmp_path)
+    assert listing(tmp_path) == sorted([names["own"], names["other host"], names["foreign"]])
+
+
+def test_atomic_dir_appears_complete_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "parent" / "store"
+
+    def create_half() -> None:
+        with atomic_dir(folder) as scratch:
+            (scratch / "half").touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        create_half()
+    assert listing(folder.parent) == []
+    with atomic_dir(folder) as scratch:
+        (scratch / "cases.csv").touch()
+        assert not folder.exists()
+    assert listing(folder.parent) == ["store"]
+    assert listing(folder) == ["cases.csv"]
+
+
+@pytest.mark.parametrize(("replace", "kept"), [(False, "first"), (True, "second")])
+def test_atomic_dir_keeps_or_replaces_an_existing_folder(tmp_path: Path, replace: bool, kept: str) -> None:
+    for name in ("first", "second"):
+        with atomic_dir(tmp_path / "store", replace=replace) as scratch:
+            (scratch / name).touch()
+    assert listing(tmp_path) == ["store"]
+    assert listing(tmp_path / "store") == [kept]
