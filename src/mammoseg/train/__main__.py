@@ -13,7 +13,7 @@ from mammoseg.cli import command
 from mammoseg.launch import distributed
 
 if TYPE_CHECKING:
-    from mammoseg.launch.optuna_sweeper import Pruning
+    from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
 
 
 @command("train")
@@ -32,13 +32,13 @@ def main(cfg: DictConfig) -> float:
         return run.score
 
 
-def pruning(hydra: HydraConf, trial: int | None) -> Pruning | None:
-    """Of a job of sweep=optuna; Optuna need not be installed for others."""
+def pruning(hydra: HydraConf, trial: int | None) -> OptunaPruningCallback | None:
+    """The pruning callback of a trial of sweep=optuna; None for other runs, which do not need Optuna."""
     if trial is None:
         return None
-    from mammoseg.launch import optuna_sweeper as search
+    from mammoseg.callbacks.optuna_pruning import pruning_callback
 
-    return search.pruning(hydra, trial)
+    return pruning_callback(hydra, trial)
 
 
 if __name__ == "__main__":

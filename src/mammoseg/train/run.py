@@ -5,43 +5,38 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from mammoseg import processes
-from mammoseg.build import build_datamodule, build_segmenter
-from mammoseg.callbacks.epoch_summary import EpochLines
-from mammoseg.callbacks.preemption import Preemption
+from mammoseg.build import build_callbacks, build_datamodule, build_loggers, build_segmenter, build_trainer
+from mammoseg.callbacks.preemption import PreemptionCallback
+from mammoseg.callbacks.provenance import ProvenanceCallback
 from mammoseg.cli import conf_dir
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed
-from mammoseg.loggers.csv_history import history
-from mammoseg.loggers.tensorboard import TensorBoardReport
-from mammoseg.loggers.wandb import WandbReport
+from mammoseg.loggers.csv_history import resumable_csv_logger
 from mammoseg.reports import run_figures as figures
 from mammoseg.reports import run_summary as tables
 from mammoseg.runs import checkpoint, record, results
 from mammoseg.segmenter import Segmenter
 
 if TYPE_CHECKING:
-    from mammoseg.launch.optuna_sweeper import Pruning
+    from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +57,9 @@ class Run:
         self.earlier: dict[str, Any] | None = None
         self.began = time.monotonic()
         quiet()
-        self.report: WandbReport | TensorBoardReport = instantiate(cfg.logger)(
-            folder=folder, about=about, settings=checkpoint.portable(cfg)
-        )
+        self.run_loggers = build_loggers(cfg, folder, about)
         self.begins_at = 0  # the training step
-        self.history: CSVLogger | None = None
+        self.csv_logger: CSVLogger | None = None
         always: dict[str, Any] = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
         self.best = ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", **always)
         # Not save_last: that writes only when a new best one is written.
@@ -95,9 +88,11 @@ class Run:
                 yield
             finally:
                 # W&B must be closed between the jobs of a sweep, or the next job lands in this one's run.
-                self.report.finish()
+                with ExitStack() as closing:  # closes all of them, even if one fails
+                    for run_logger in self.run_loggers:
+                        closing.callback(run_logger.close)
 
-    def train(self, pruning: Pruning | None = None) -> Run:
+    def train(self, pruning: OptunaPruningCallback | None = None) -> Run:
         """`pruning`: stops a trial of a search that lags behind the others."""
         lightning.seed_everything(self.cfg.seed, workers=True, verbose=False)
         resumed = self.resume_from()
@@ -116,8 +111,8 @@ class Run:
             raise
         except MisconfigurationException as error:
             raise UserError(f"trainer: {error}") from error
-        if pruning and pruning.epoch is not None:
-            self.record.update(pruned=pruning.epoch, score=self.score)
+        if pruning and pruning.pruned_epoch is not None:
+            self.record.update(pruned=pruning.pruned_epoch, score=self.score)
             if trainer.is_global_zero:
                 record.write(self.folder, self.record)
         return self
@@ -147,7 +142,8 @@ class Run:
         figures.curves(self.folder / "metrics.csv", self.folder / "curves.png")
         shown = figures.examples(rows, self.datamodule, self.segmenter)
         figures.overlays(shown, self.folder / "overlays.png")
-        self.report.images(shown)
+        for run_logger in self.run_loggers:
+            run_logger.log_examples(shown)
         tables.show(rows, self.folder)
         # The minutes of a run that was stopped in between are not known.
         minutes = None if self.earlier else (time.monotonic() - self.began) / 60
@@ -171,47 +167,24 @@ class Run:
         assert finished is not None
         return float(finished["score"])
 
-    def trainer(self, more: Sequence[Callback] = ()) -> lightning.Trainer:
-        callbacks: list[Callback] = [
-            *more,
+    def trainer(self, extra_callbacks: Sequence[Callback] = ()) -> lightning.Trainer:
+        required = [
+            *extra_callbacks,
             self.best,
             self.last,
-            Preemption(self.folder / "checkpoints" / "last.ckpt"),
-            checkpoint.Carry(self.folder, checkpoint.portable(self.cfg), self.about),
+            ProvenanceCallback(self.folder, checkpoint.portable(self.cfg), self.about),
             results.ResultsWriter(self.folder / "results.csv", self.about),
-            EpochLines(),
-            LearningRateMonitor(),
+            PreemptionCallback(self.folder / "checkpoints" / "last.ckpt"),
         ]
-        if self.cfg.patience is not None:
-            callbacks.append(EarlyStopping("val/dsc", mode="max", patience=self.cfg.patience))
-        several: dict[str, Any] = {}
-        if distributed.together():
-            several["sync_batchnorm"] = self.cfg.trainer.get("sync_batchnorm", True) and torch.cuda.is_available()
-            several["use_distributed_sampler"] = False
-        bar = self.cfg.trainer.enable_progress_bar and sys.stdout.isatty()
-        try:
-            # Partial: OmegaConf would look into every argument, and Lightning's empty logger cannot be looked into.
-            return instantiate(self.cfg.trainer, _partial_=True)(
-                callbacks=callbacks,
-                plugins=[checkpoint.WholeFiles(), distributed.environment()],
-                logger=self.loggers(),
-                enable_progress_bar=bar,
-                **several,
-            )
-        except InstantiationException as error:
-            if not isinstance(error.__cause__, ValueError | TypeError | MisconfigurationException):
-                raise
-            raise UserError(f"trainer: {error.__cause__}; mend the trainer.* settings") from error
-        except (ValueError, TypeError, MisconfigurationException) as error:
-            raise UserError(f"trainer: {error}; mend the trainer.* settings") from error
+        return build_trainer(self.cfg, build_callbacks(self.cfg, required), self.loggers())
 
     def loggers(self) -> list[Logger]:
-        """Made once, since training and testing share them; only the process that writes has any."""
+        """Lightning's loggers, shared by training and testing; only the process of rank 0 logs."""
         if distributed.rank() > 0:
             return [DummyLogger()]
-        if self.history is None:
-            self.history = history(self.folder, self.begins_at)
-        return [self.history, *self.report.loggers()]
+        if self.csv_logger is None:
+            self.csv_logger = resumable_csv_logger(self.folder, self.begins_at)
+        return [self.csv_logger, *(logger for run_logger in self.run_loggers for logger in run_logger.loggers())]
 
     def resume_from(self) -> str | None:
         """The checkpoint to go on from; the best one so far, which must lie beside it, comes along."""
