@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import lightning
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -47,7 +48,7 @@ def resolve_total_steps(scheduler: Any, trainer: lightning.Trainer) -> Any:
 
     Args:
         scheduler: Callable that builds a scheduler from an optimizer.
-        trainer: The trainer that fits the model; its epochs, batches and gradient accumulation determine the number.
+        trainer: The trainer that fits the model.
 
     Returns:
         `scheduler`, with the number of steps where its `total_steps` is "auto".
@@ -57,10 +58,31 @@ def resolve_total_steps(scheduler: Any, trainer: lightning.Trainer) -> Any:
     """
     if not isinstance(scheduler, partial) or scheduler.keywords.get("total_steps") != AUTO:
         return scheduler
-    total_steps = trainer.estimated_stepping_batches
-    if not math.isfinite(total_steps) or total_steps < 1:
+    return partial(scheduler, total_steps=count_optimizer_steps(trainer))
+
+
+def count_optimizer_steps(trainer: lightning.Trainer) -> int:
+    """Number of optimizer steps of a training with a datamodule, from its first epoch to its last.
+
+    Lightning's `estimated_stepping_batches` has the same value, but loads the data before a checkpoint is restored, so
+    that a run resumed in the middle of an epoch would start that epoch's data again.
+
+    Args:
+        trainer: A trainer that has begun to fit.
+
+    Raises:
+        UserError: If the number of steps is not known in advance.
+    """
+    if trainer.max_epochs is None or trainer.max_epochs < 1:
         raise UserError(
-            f"scheduler.scheduler.total_steps=auto needs a limit such as trainer.max_epochs, "
-            f"got {trainer.max_epochs} epochs"
+            f"scheduler.scheduler.total_steps=auto: trainer.max_epochs must be at least 1, got {trainer.max_epochs}"
         )
-    return partial(scheduler, total_steps=int(total_steps))
+    if any(isinstance(callback, GradientAccumulationScheduler) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+        raise UserError(
+            "scheduler.scheduler.total_steps must be a number with callbacks=gradient_accumulation, got auto"
+        )
+    batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    steps = math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
+    return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
