@@ -236,6 +236,8 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     # What several processes log at the end of an epoch comes out of metrics that are the same in all of them.
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*when logging on epoch level in distributed setting")
+    # Testing needs the averaged weights only, which are the checkpoint's state_dict.
+    warnings.filterwarnings("ignore", message="You're using the WeightAveraging callback, but loading")
     torch.set_float32_matmul_precision("high")
 
 
