@@ -94,6 +94,7 @@ def test_help_lists_the_groups_without_importing_torch(tmp_path: Path) -> None:
         "optimizer",
         "scheduler",
         "trainer",
+        "callbacks",
         "logger",
         "augment",
     )

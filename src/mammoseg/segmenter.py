@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import lightning
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, MetricCollection
 
 from mammoseg import validate
@@ -18,6 +17,7 @@ from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
 from mammoseg.metrics import PIXEL_METRICS, MeanOverImages, PooledPixelMetric, confusion_counts, reliability_sums
 from mammoseg.metrics.terms import LossTermMeans
+from mammoseg.schedulers import resolve_total_steps
 
 Batch = dict[str, Tensor]
 COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune")
@@ -29,7 +29,8 @@ class Segmenter(lightning.LightningModule):
     Batches are dicts: image (B, 1, H, W), mask (B, 1, H, W) in {0, 1}, density (B,) in 0..3, case (B,), and
     weight (B,) where several processes share a batch: times the mean over these B, it makes the mean over the
     processes that of the whole batch.
-    `optimizer`: parameters -> Optimizer; `scheduler`: Optimizer -> LRScheduler, stepped once an epoch.
+    `optimizer`: parameters -> Optimizer. `scheduler`: Lightning's lr_scheduler configuration, in which `scheduler` is a
+    callable Optimizer -> LRScheduler, `interval` is "epoch" or "step", and `monitor` a logged metric or None.
     `threshold`: a pixel is mass above this probability. `channels_last`: memory layout, a speed matter.
     `compile`: the mode in which torch compiles the network, or None; the names of its weights stay.
 
@@ -42,7 +43,7 @@ class Segmenter(lightning.LightningModule):
         net: nn.Module,
         criterion: Criterion,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = torch.optim.Adam,
-        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        scheduler: Mapping[str, Any] | None = None,
         threshold: float = 0.5,
         channels_last: bool = False,
         compile: str | None = None,
@@ -144,19 +145,29 @@ class Segmenter(lightning.LightningModule):
         self.test_means.reset()
 
     def configure_optimizers(self) -> Any:
+        """The optimizer and, unless the learning rate is constant, Lightning's lr_scheduler configuration.
+
+        Raises:
+            UserError: If optimizer or scheduler reject their arguments.
+        """
         try:
             optimizer = self.optimizer(self.net.parameters())
         except (ValueError, TypeError) as error:
-            raise UserError(f"optimizer: {error}; mend the optimizer.* settings, such as lr") from error
-        # A criterion may learn its own weights.
-        if learned := list(self.criterion.parameters()):
-            optimizer.add_param_group({"params": learned})
-        # A fused optimiser could divide by the loss scale of 16 bits itself, and Lightning does not clip the gradients
-        # of one that might; told that it does not, Lightning divides, clips and steps as with any other.
+            raise UserError(f"optimizer: {error}; correct the optimizer.* settings, such as lr") from error
+        # A criterion may have trainable weights.
+        if criterion_params := list(self.criterion.parameters()):
+            optimizer.add_param_group({"params": criterion_params})
+        # Lightning does not clip the gradients of a fused optimizer under AMP, which could unscale them itself. With
+        # this flag it unscales, clips and steps as for any other optimizer.
         optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self.scheduler is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+        build_scheduler = resolve_total_steps(self.scheduler["scheduler"], self.trainer)
+        try:
+            scheduler = build_scheduler(optimizer)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"scheduler: {error}; correct the scheduler.scheduler.* settings") from error
+        return {"optimizer": optimizer, "lr_scheduler": {**self.scheduler, "scheduler": scheduler}}
 
 
 def idle(batch: Batch) -> bool:

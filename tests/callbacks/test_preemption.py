@@ -39,14 +39,14 @@ def test_a_cancelled_job_is_not(slurm: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_handler_that_was_there_is_called_instead(slurm: Path, tmp_path: Path) -> None:
     heard: list[int] = []
-    callback = preemption.Preemption(tmp_path / "last.ckpt")
+    callback = preemption.PreemptionCallback(tmp_path / "last.ckpt")
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     try:
         callback.setup(None, None, "fit")  # type: ignore[arg-type]
         signal.signal(signal.SIGTERM, lambda number, frame: None)  # Lightning's own, put in front of it
-        callback.told = signal.SIGTERM
+        callback.received = signal.SIGTERM
         with pytest.raises(signals.GracefulExit):
-            callback.stop(epoch=1)
+            callback._stop(epoch=1)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert heard == [signal.SIGTERM]

@@ -22,13 +22,6 @@ def save(path: Path, target: str) -> Path:
     return path
 
 
-def test_paths_below_the_run_folder_travel() -> None:
-    state = {"ModelCheckpoint": {"best_model_path": "/a/run/checkpoints/best.ckpt", "kth": {"/a/run/b": 1.0}}}
-    stored = checkpoint.replaced(state, "/a/run/", "run:/")
-    assert stored == {"ModelCheckpoint": {"best_model_path": "run:/checkpoints/best.ckpt", "kth": {"run:/b": 1.0}}}
-    assert checkpoint.replaced(stored, "run:/", "/a/run/") == state
-
-
 def test_reads_what_is_ours(tmp_path: Path) -> None:
     path = save(tmp_path / "best.ckpt", "mammoseg.models.au_net.AUNet")
     assert checkpoint.read(path)[checkpoint.KEY]["config"]["dataset"]["name"] == "folder"

@@ -83,7 +83,7 @@ def test_a_job_that_is_queued_again_ends_as_if_nothing_had_happened(place: Path)
     assert sweep.wait(150) == 0, (place / "train.log").read_text()
     assert "2 jobs, 0 failed" in (place / "train.log").read_text()
     said = log.read_text()
-    assert "to be gone on with" in said
+    assert "the run can be resumed" in said
     assert "resumes after step" in said
     assert [{row["seed"] for row in results.read_results(place / "slurm" / seed / "results.csv")} for seed in "01"] == [
         {"0"},

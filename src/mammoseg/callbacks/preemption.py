@@ -1,4 +1,4 @@
-"""Stops a run after the step in hand when a signal says so, with a checkpoint to go on from."""
+"""Graceful stop on a signal: finish the optimizer step, save a checkpoint, exit."""
 
 from __future__ import annotations
 
@@ -18,61 +18,74 @@ from mammoseg.launch.signals import SIGNALS, GracefulExit, forward_signal
 log = logging.getLogger(__name__)
 
 
-class Preemption(Callback):
-    """Stops training after the step in which a signal arrived, with a checkpoint at `last` to go on from.
+class PreemptionCallback(Callback):
+    """Saves a checkpoint and stops training after the optimizer step during which a signal arrived.
 
-    Raises GracefulExit from the training loop. Where somebody else had a handler, submitit for one, it is called
-    once the checkpoint is written.
+    It must be the last of the callbacks that act at the end of a batch, so that the checkpoint contains what the
+    others did. A handler that was installed before, such as submitit's, is called after the checkpoint is saved.
+
+    Args:
+        last: Checkpoint to write, from which the run can be resumed.
+
+    Raises:
+        GracefulExit: From the training loop, after the checkpoint is saved.
     """
 
     def __init__(self, last: Path) -> None:
         self.last = last
-        self.told: int | None = None
-        self.others: dict[int, Any] = {}  # handlers to put back
-        self.theirs: dict[int, Any] = {}  # of submitit, say
-
-    def note(self, number: int, frame: FrameType | None) -> None:
-        self.told = number
+        self.received: int | None = None
+        self._replaced_handlers: dict[int, Any] = {}  # to restore at the end
+        self._external_handlers: dict[int, Any] = {}  # such as submitit's
+        self._step_before_batch = 0
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        # Before Lightning puts a handler of its own in front, which only makes a note.
-        self.theirs = {number: signal.getsignal(number) for number in SIGNALS}
+        # Read them before Lightning installs its own handler, which only sets a flag.
+        self._external_handlers = {number: signal.getsignal(number) for number in SIGNALS}
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():
-            self.others = {number: signal.signal(number, self.note) for number in SIGNALS}
+            self._replaced_handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if trainer.strategy.reduce_boolean_decision(self.told is not None, all=False):
-            self.stop(trainer.current_epoch)  # it came in the last step or after it, so last.ckpt is written already
+        # The signal arrived during or after the epoch's last step, and ModelCheckpoint has written last.ckpt since.
+        if trainer.strategy.reduce_boolean_decision(self.received is not None, all=False):
+            self._stop(trainer.current_epoch)
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self._step_before_batch = trainer.global_step
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        if trainer.is_last_batch:  # who goes on from here would go on without this epoch's validation
+        if trainer.is_last_batch:  # a run resumed from here would skip this epoch's validation
             return
-        told = self.told is not None
-        if trainer.strategy.reduce_boolean_decision(told, all=False):  # all ranks stop after the same step
+        if trainer.global_step == self._step_before_batch:  # accumulated gradients are not part of a checkpoint
+            return
+        received = self.received is not None
+        if trainer.strategy.reduce_boolean_decision(received, all=False):  # all ranks stop after the same step
             trainer.save_checkpoint(self.last)
-            self.stop(trainer.current_epoch + 1)
+            self._stop(trainer.current_epoch + 1)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if self.told is not None:  # it came after the last step, so last.ckpt is written already
-            self.stop(trainer.current_epoch)
-        self.restore()
+        if self.received is not None:  # after the last step: ModelCheckpoint has written last.ckpt
+            self._stop(trainer.current_epoch)
+        self._restore_handlers()
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        self.restore()
+        self._restore_handlers()
 
-    def restore(self) -> None:
-        for number, handler in self.others.items():
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._replaced_handlers.items():
             signal.signal(number, handler)
-        self.others = {}
+        self._replaced_handlers = {}
 
-    def stop(self, epoch: int) -> None:
-        number = self.told or signal.SIGTERM  # on this rank it may not have arrived
-        log.warning("%s: stopped in epoch %d, to be gone on with", signal.Signals(number).name, epoch)
-        self.restore()
+    def _stop(self, epoch: int) -> None:
+        number = self.received or signal.SIGTERM  # another rank may have received it
+        log.warning("%s: stopped in epoch %d; the run can be resumed", signal.Signals(number).name, epoch)
+        self._restore_handlers()
         if not distributed.is_worker() and distributed.rank() == 0:
-            forward_signal(number, self.theirs.get(number))
+            forward_signal(number, self._external_handlers.get(number))
         raise GracefulExit(number)

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning
 from hydra.conf import HydraConf
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mammoseg.errors import UserError
 from mammoseg.launch.job_table import find_jobs
@@ -245,38 +243,20 @@ def report(study: optuna.Study, space: Space) -> None:
         log.info("best of %d trials: %.4f by trial %d, %s", len(ended), best.value, best.number, told)
 
 
-class Pruning(Callback):
-    """Reports the validation DSC after each epoch to the trial of this run, and stops where its pruner says so.
+def load_trial(hydra: HydraConf, number: int) -> tuple[optuna.Trial, set[int]]:
+    """Load a running trial in the process that evaluates it.
 
-    `epoch`: in which training was stopped, from 1; None if it was not.
+    Args:
+        hydra: Hydra's own settings of the job.
+        number: The trial's number in the study.
+
+    Returns:
+        The trial, and the steps for which it has reported a value.
+
+    Raises:
+        UserError: If the pruner's settings are invalid.
     """
-
-    def __init__(self, url: str, number: int, pruner: optuna.pruners.BasePruner) -> None:
-        self.epoch: int | None = None
-        storage = optuna.storages.get_storage(url)
-        study = optuna.load_study(study_name=STUDY, storage=storage, pruner=pruner)
-        identity = storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(STUDY), number)
-        self.trial = optuna.Trial(study, identity)
-        self.reported = set(study.get_trials(deepcopy=False)[number].intermediate_values)  # before it was stopped
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1):
-            return  # an epoch without validation
-        score = float(trainer.callback_metrics["val/dsc"])  # on every rank: they may have to be summed up for it
-        stop = False
-        if trainer.is_global_zero:
-            epoch = trainer.current_epoch + 1
-            if epoch not in self.reported:
-                self.trial.report(score, epoch)
-            stop = self.trial.should_prune()
-        if trainer.strategy.broadcast(stop):
-            self.epoch = trainer.current_epoch + 1
-            trainer.should_stop = True
-            log.info("trial %d stopped after epoch %d: others were better by then", self.trial.number, self.epoch)
-
-
-def pruning_callback(hydra: HydraConf, number: int) -> Pruning | None:
-    """Of the job that is trial `number` of a search; None where nothing is pruned."""
-    if OmegaConf.select(hydra.sweeper, "pruner") is None:
-        return None
-    return Pruning(storage_of(hydra), number, built(hydra.sweeper.pruner, "pruner"))
+    storage = optuna.storages.get_storage(storage_of(hydra))
+    study = optuna.load_study(study_name=STUDY, storage=storage, pruner=built(hydra.sweeper.pruner, "pruner"))
+    trial_id = storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(STUDY), number)
+    return optuna.Trial(study, trial_id), set(study.get_trials(deepcopy=False)[number].intermediate_values)

@@ -1,1 +1,1 @@
-"""Experiment loggers."""
+"""Experiment loggers, chosen in conf/logger."""

@@ -1,4 +1,4 @@
-"""metrics.csv: what was logged in each epoch, in one file however often the run was stopped and gone on with."""
+"""metrics.csv: the logged metrics of a run, in one file however often the run is interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -9,32 +9,47 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger
 
-NAME = "metrics.csv"
+from mammoseg.files import atomic_write
 
 
-def history(folder: Path, step: int) -> CSVLogger:
-    """The logger that writes `folder`/metrics.csv, after what stands there from before training step `step`."""
-    path, kept = folder / NAME, folder / f"{NAME}.kept"
-    before = path if path.is_file() else kept  # if it was killed while the lines below were at work
+def resumable_csv_logger(path: Path, first_step: int) -> CSVLogger:
+    """Build a logger that appends to metrics.csv.
+
+    Args:
+        path: The run's metrics.csv.
+        first_step: Optimizer step at which training begins or resumes. Rows from this step on, rows of a test, and
+            truncated ones are removed, because they are written again.
+
+    Returns:
+        The logger.
+    """
+    kept = path.with_name(f"{path.name}.kept")
+    previous = path if path.is_file() else kept  # the process was killed between CSVLogger's removal and os.replace
     header: list[str] = []
     rows: list[dict[str, str]] = []
-    if before.is_file():
-        with before.open(newline="") as lines:
+    if previous.is_file():
+        with previous.open(newline="") as lines:
             table = csv.DictReader(lines)
-            # A line that was cut short lacks values.
-            rows = [row for row in table if None not in row.values() and int(row["step"]) < step]
+            rows = [row for row in table if is_kept(row, first_step)]
             header = list(table.fieldnames or ())
     if rows:
-        with kept.open("w", newline="") as lines:
+        with atomic_write(kept) as lines:
             writer = csv.DictWriter(lines, header)
             writer.writeheader()
             writer.writerows(rows)
     with warnings.catch_warnings():
-        # It warns of a folder that is not empty, ours holds the composed config already, and removes metrics.csv.
+        # CSVLogger removes an existing metrics.csv, and warns that the folder is not empty: it holds the config.
         warnings.filterwarnings("ignore", message="Experiment logs directory")
-        logger = CSVLogger(folder, name="", version="")
+        logger = CSVLogger(path.parent, name="", version="")
         experiment = logger.experiment
     if rows:
         experiment.metrics_keys = header
         os.replace(kept, path)
     return logger
+
+
+def is_kept(row: dict[str, str], first_step: int) -> bool:
+    """Whether a row of metrics.csv was logged before `first_step` and will not be written again."""
+    truncated = None in row.values()
+    tested = any(value for name, value in row.items() if name and name.startswith("test/"))
+    return not truncated and not tested and int(row["step"]) < first_step

@@ -1,4 +1,4 @@
-"""TensorBoard: the dashboard for people without an account."""
+"""TensorBoard, for people without an account at a tracking service."""
 
 from __future__ import annotations
 
@@ -9,44 +9,50 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.image import imread
 
 from mammoseg.errors import UserError
+from mammoseg.loggers.base import RunLogger
 
 if TYPE_CHECKING:
-    from lightning.pytorch.loggers import TensorBoardLogger
+    from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
     from mammoseg.reports.run_figures import Example
 
 
-class TensorBoardReport:
+class TensorBoardRunLogger(RunLogger):
     """Event files of one training run in `folder`/tensorboard; `tensorboard --logdir outputs` shows them.
 
-    `about`: run, dataset, method and so on, written as text. Raises UserError if tensorboard is not installed.
+    Args:
+        folder: The run folder.
+        run_info: Identity of the run, logged as text.
+        settings: Not used.
+
+    Raises:
+        UserError: From `loggers`, if tensorboard is not installed.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, run_info: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
-        self.about = dict(about)
+        self.run_info = dict(run_info)
         self.logger: TensorBoardLogger | None = None
 
-    def loggers(self) -> list[TensorBoardLogger]:
-        """The Lightning logger, made at the first call."""
+    def loggers(self) -> list[Logger]:
         if self.logger is None:
             from lightning.pytorch.loggers import TensorBoardLogger
 
             try:
                 self.logger = TensorBoardLogger(self.folder, name="tensorboard", version="")
-                told = "\n".join(f"{name}: {value}  " for name, value in self.about.items())
-                self.logger.experiment.add_text("about", told)
+                text = "\n".join(f"{name}: {value}  " for name, value in self.run_info.items())
+                self.logger.experiment.add_text("about", text)
             except ModuleNotFoundError as error:
                 raise UserError("logger=tensorboard needs tensorboard; pip install 'mammoseg[tensorboard]'") from error
         return [self.logger]
 
-    def images(self, shown: Sequence[Example]) -> None:
-        """The overlays of the tested examples, as drawn in overlays.png."""
-        picture = self.folder / "overlays.png"
-        if self.logger is not None and picture.is_file():
-            self.logger.experiment.add_image("test/overlays", imread(picture)[..., :3], dataformats="HWC")
+    def log_examples(self, examples: Sequence[Example]) -> None:
+        """Log overlays.png, which shows the examples."""
+        overlays = self.folder / "overlays.png"
+        if self.logger is not None and overlays.is_file():
+            self.logger.experiment.add_image("test/overlays", imread(overlays)[..., :3], dataformats="HWC")
 
-    def finish(self) -> None:
+    def close(self) -> None:
         if self.logger is not None:
             self.logger.experiment.close()
             self.logger = None

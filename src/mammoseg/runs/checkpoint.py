@@ -5,16 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 import yaml
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from mammoseg.errors import UserError
@@ -30,56 +26,6 @@ RENAMED_TARGETS = {
     "mammoseg.data.cbis_ddsm.read": "mammoseg.data.readers.cbis_ddsm.read",
     "mammoseg.data.folder.read": "mammoseg.data.readers.folder.read",
 }
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there when it is whole and on the disk.
-
-    Lightning writes into the system's temporary folder, from where a move to another disk is a copy: a kill or a full
-    disk in the midst of it would leave half a file in the place of the last good one.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        beside = Path(f"{path}.unfinished")
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with beside.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-
-
-class Carry(Callback):
-    """Puts `config` and `about` into each checkpoint, and takes the user's folders out of it."""
-
-    def __init__(self, folder: Path, config: dict[str, Any], about: dict[str, Any]) -> None:
-        self.folder = folder.resolve()
-        self.carried = {"config": config, "about": about}
-
-    def on_save_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        checkpoint[KEY] = self.carried
-        # ModelCheckpoint's state names absolute paths; below the run folder they mean the same.
-        checkpoint["callbacks"] = replaced(checkpoint["callbacks"], f"{self.folder}/", "run:/")
-
-    def on_load_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        checkpoint["callbacks"] = replaced(checkpoint["callbacks"], "run:/", f"{self.folder}/")
-
-
-def replaced(node: Any, old: str, new: str) -> Any:
-    """`node` with `old` at the start of each string, also of keys, replaced by `new`."""
-    if isinstance(node, dict):
-        return {replaced(key, old, new): replaced(value, old, new) for key, value in node.items()}
-    if isinstance(node, str) and node.startswith(old):
-        return new + node.removeprefix(old)
-    return node
 
 
 def read(path: Path, trusted_modules: Sequence[str] | None = ()) -> dict[str, Any]:
@@ -180,16 +126,25 @@ def read_exported(path: Path) -> dict[str, Any]:
     return {KEY: carried, "state_dict": {f"net.{name}": value for name, value in weights.items()}}
 
 
-def upgrade_config(node: Any) -> Any:
-    """The stored config with the target paths of this version; see `RENAMED_TARGETS`."""
+def upgrade_config(config: Any) -> Any:
+    """Bring a stored config to the layout of this version: renamed targets, and how a scheduler is described."""
+    config = _rename_targets(config)
+    scheduler = config.get("scheduler") if isinstance(config, dict) else None
+    if isinstance(scheduler, dict) and "_target_" in scheduler:  # version 0.1: stepped once an epoch
+        return {**config, "scheduler": {"scheduler": scheduler, "interval": "epoch", "monitor": None}}
+    return config
+
+
+def _rename_targets(node: Any) -> Any:
+    """Copy of `node` with the target paths of this version; see `RENAMED_TARGETS`."""
     if isinstance(node, dict):
         return {
             key: RENAMED_TARGETS.get(value, value)
             if key == "_target_" and isinstance(value, str)
-            else upgrade_config(value)
+            else _rename_targets(value)
             for key, value in node.items()
         }
-    return [upgrade_config(value) for value in node] if isinstance(node, list) else node
+    return [_rename_targets(value) for value in node] if isinstance(node, list) else node
 
 
 def targets(node: Any) -> Iterator[str]:

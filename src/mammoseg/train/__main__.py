@@ -40,17 +40,17 @@ def main(cfg: DictConfig) -> float:
             if world_size > 1 and not distributed.is_distributed():
                 distributed.launch_workers(world_size, hydra, folder.path)
             else:
-                run.train(pruning_callback(hydra, cfg.trial)).test()
+                run.train(trial_pruning(hydra, cfg.trial)).test()
         return run.score
 
 
-def pruning_callback(hydra: HydraConf, trial: int | None) -> OptunaPruningCallback | None:
-    """The callback of a job of sweep=optuna; other runs do not need Optuna."""
+def trial_pruning(hydra: HydraConf, trial: int | None) -> OptunaPruningCallback | None:
+    """The pruning callback of a trial of sweep=optuna; None for other runs, which do not need Optuna."""
     if trial is None:
         return None
-    from mammoseg.launch import optuna_sweeper
+    from mammoseg.callbacks.optuna_pruning import pruning_callback
 
-    return optuna_sweeper.pruning_callback(hydra, trial)
+    return pruning_callback(hydra, trial)
 
 
 if __name__ == "__main__":

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import lightning
-import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from mammoseg import processes
-from mammoseg.build import build_datamodule, build_segmenter
-from mammoseg.callbacks.epoch_summary import EpochLines
-from mammoseg.callbacks.preemption import Preemption
+from mammoseg.build import build_callbacks, build_datamodule, build_loggers, build_segmenter, build_trainer
+from mammoseg.callbacks.preemption import PreemptionCallback
+from mammoseg.callbacks.provenance import ProvenanceCallback
 from mammoseg.callbacks.results_writer import ResultsWriter
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
 from mammoseg.launch import distributed
-from mammoseg.loggers.csv_history import history
-from mammoseg.loggers.tensorboard import TensorBoardReport
-from mammoseg.loggers.wandb import WandbReport
+from mammoseg.loggers.csv_history import resumable_csv_logger
 from mammoseg.reports import run_figures, run_summary
 from mammoseg.runs import checkpoint, results
 from mammoseg.runs.discovery import resolve_checkpoint, unfinished_twins
@@ -72,10 +66,8 @@ class TrainingRun:
         self.start_time = time.monotonic()
         self.initial_global_step = 0
         configure_library_logging()
-        self.report: WandbReport | TensorBoardReport = instantiate(cfg.logger)(
-            folder=folder.path, about=run_info, settings=self.record.settings
-        )
-        self.history: CSVLogger | None = None
+        self.run_loggers = build_loggers(cfg, folder.path, run_info, self.record.settings)
+        self.csv_logger: CSVLogger | None = None
         common: dict[str, Any] = {"dirpath": folder.best_checkpoint.parent, "enable_version_counter": False}
         self.best = ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", **common)
         # Not save_last: that is written only together with a new best one.
@@ -121,7 +113,9 @@ class TrainingRun:
                 raise
             finally:
                 # W&B must be closed between the jobs of a sweep, or the next job would log to this one's run.
-                self.report.finish()
+                with ExitStack() as closing:  # closes all of them, even if one fails
+                    for run_logger in self.run_loggers:
+                        closing.callback(run_logger.close)
 
     def _load_previous(self) -> None:
         resuming = self.cfg.resume is not None
@@ -202,8 +196,8 @@ class TrainingRun:
             raise
         except MisconfigurationException as error:
             raise UserError(f"trainer: {error}") from error
-        if pruning and pruning.epoch is not None:
-            self.record = replace(self.record, status=Status.PRUNED, pruned=pruning.epoch, score=self.score)
+        if pruning and pruning.pruned_epoch is not None:
+            self.record = replace(self.record, status=Status.PRUNED, pruned=pruning.pruned_epoch, score=self.score)
             if trainer.is_global_zero:
                 write_record(self.folder, self.record)
         return self
@@ -226,47 +220,25 @@ class TrainingRun:
             self.write_reports()
         return self
 
-    def trainer(self, more: Sequence[Callback] = ()) -> lightning.Trainer:
-        callbacks: list[Callback] = [
-            *more,
+    def trainer(self, extra_callbacks: Sequence[Callback] = ()) -> lightning.Trainer:
+        """A trainer with the configured callbacks and those that a run cannot do without."""
+        required = [
+            *extra_callbacks,
             self.best,
             self.last,
-            Preemption(self.folder.last_checkpoint),
-            checkpoint.Carry(self.folder.path, self.record.settings, self.run_info),
+            ProvenanceCallback(self.folder.path, self.record.settings, self.run_info),
             ResultsWriter(self.folder.results, self.run_info),
-            EpochLines(),
-            LearningRateMonitor(),
+            PreemptionCallback(self.folder.last_checkpoint),
         ]
-        if self.cfg.patience is not None:
-            callbacks.append(EarlyStopping("val/dsc", mode="max", patience=self.cfg.patience))
-        several: dict[str, Any] = {}
-        if distributed.is_distributed():
-            several["sync_batchnorm"] = self.cfg.trainer.get("sync_batchnorm", True) and torch.cuda.is_available()
-            several["use_distributed_sampler"] = False
-        bar = self.cfg.trainer.enable_progress_bar and sys.stdout.isatty()
-        try:
-            # Partial: OmegaConf would look into every argument, and Lightning's empty logger cannot be looked into.
-            return instantiate(self.cfg.trainer, _partial_=True)(
-                callbacks=callbacks,
-                plugins=[checkpoint.WholeFiles(), distributed.cluster_environment()],
-                logger=self.loggers(),
-                enable_progress_bar=bar,
-                **several,
-            )
-        except InstantiationException as error:
-            if not isinstance(error.__cause__, ValueError | TypeError | MisconfigurationException):
-                raise
-            raise UserError(f"trainer: {error.__cause__}; check the trainer.* settings") from error
-        except (ValueError, TypeError, MisconfigurationException) as error:
-            raise UserError(f"trainer: {error}; check the trainer.* settings") from error
+        return build_trainer(self.cfg, build_callbacks(self.cfg, required), self.loggers())
 
     def loggers(self) -> list[Logger]:
-        """Made once, since training and testing share them; only the process that writes has any."""
+        """Lightning's loggers, shared by training and testing; only the process of rank 0 logs."""
         if distributed.rank() > 0:
             return [DummyLogger()]
-        if self.history is None:
-            self.history = history(self.folder.path, self.initial_global_step)
-        return [self.history, *self.report.loggers()]
+        if self.csv_logger is None:
+            self.csv_logger = resumable_csv_logger(self.folder.metrics, self.initial_global_step)
+        return [self.csv_logger, *(logger for run_logger in self.run_loggers for logger in run_logger.loggers())]
 
     def write_initial_files(self) -> None:
         """Write the split, the record, and what the next `resume` needs."""
@@ -287,7 +259,8 @@ class TrainingRun:
         predictions = read_predictions(self.folder.predictions)
         examples = run_figures.examples(rows, predictions, self.datamodule.store)
         run_figures.overlays(examples, self.folder.overlays)
-        self.report.images(examples)
+        for run_logger in self.run_loggers:
+            run_logger.log_examples(examples)
         run_summary.print_table(rows, self.folder.path)
         # How long a run that was interrupted took is not known.
         minutes = None if self.previous else (time.monotonic() - self.start_time) / 60

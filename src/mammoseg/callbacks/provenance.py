@@ -1,0 +1,46 @@
+"""Adds the run's config and identity to its checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+
+from mammoseg.runs.checkpoint import KEY
+
+
+class ProvenanceCallback(Callback):
+    """Stores config and run identity in each checkpoint, and makes the paths in it relative to the run folder.
+
+    Args:
+        folder: The run folder.
+        config: Settings as plain values without paths of the user's machine, from `runs.checkpoint.portable`.
+        run_info: Identity of the run: dataset, method, fold, seed and so on.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any], run_info: dict[str, Any]) -> None:
+        self.folder = folder.resolve()
+        self.provenance = {"config": config, "about": run_info}
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[KEY] = self.provenance
+        # ModelCheckpoint's state holds absolute paths, which would name the user's folders.
+        checkpoint["callbacks"] = replace_prefix(checkpoint["callbacks"], f"{self.folder}/", "run:/")
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["callbacks"] = replace_prefix(checkpoint["callbacks"], "run:/", f"{self.folder}/")
+
+
+def replace_prefix(node: Any, old: str, new: str) -> Any:
+    """Copy of `node` in which strings, keys of dicts included, that start with `old` start with `new` instead."""
+    if isinstance(node, dict):
+        return {replace_prefix(key, old, new): replace_prefix(value, old, new) for key, value in node.items()}
+    if isinstance(node, str) and node.startswith(old):
+        return new + node.removeprefix(old)
+    return node

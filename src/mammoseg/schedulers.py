@@ -1,0 +1,88 @@
+"""Learning-rate schedules, and the arguments of a schedule that only the trainer knows."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from mammoseg.errors import UserError
+
+AUTO = "auto"
+
+
+def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0.05) -> LambdaLR:
+    """Linear warm-up to the optimizer's learning rate, then a half cosine to 0.
+
+    Args:
+        optimizer: Its learning rates are the peaks of the schedule.
+        total_steps: Calls of `scheduler.step()` until the learning rate is 0.
+        warmup: Share of the steps, in [0, 1), in which the learning rate rises.
+
+    Returns:
+        The scheduler, to be stepped after each optimizer step.
+
+    Raises:
+        UserError: If `warmup` is not in [0, 1).
+    """
+    if not 0 <= warmup < 1:
+        raise UserError(f"scheduler.scheduler.warmup must be in [0, 1), got {warmup}")
+    warmup_steps = round(warmup * total_steps)
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+        return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+    return LambdaLR(optimizer, factor)
+
+
+def resolve_total_steps(scheduler: Any, trainer: lightning.Trainer) -> Any:
+    """Replace `total_steps="auto"` of a partial by the number of optimizer steps of the training.
+
+    Args:
+        scheduler: Callable that builds a scheduler from an optimizer.
+        trainer: The trainer that fits the model.
+
+    Returns:
+        `scheduler`, with the number of steps where its `total_steps` is "auto".
+
+    Raises:
+        UserError: If the number of steps is not known in advance.
+    """
+    if not isinstance(scheduler, partial) or scheduler.keywords.get("total_steps") != AUTO:
+        return scheduler
+    return partial(scheduler, total_steps=count_optimizer_steps(trainer))
+
+
+def count_optimizer_steps(trainer: lightning.Trainer) -> int:
+    """Number of optimizer steps of a training with a datamodule, from its first epoch to its last.
+
+    Lightning's `estimated_stepping_batches` has the same value, but loads the data before a checkpoint is restored, so
+    that a run resumed in the middle of an epoch would start that epoch's data again.
+
+    Args:
+        trainer: A trainer that has begun to fit.
+
+    Raises:
+        UserError: If the number of steps is not known in advance.
+    """
+    if trainer.max_epochs is None or trainer.max_epochs < 1:
+        raise UserError(
+            f"scheduler.scheduler.total_steps=auto: trainer.max_epochs must be at least 1, got {trainer.max_epochs}"
+        )
+    if any(isinstance(callback, GradientAccumulationScheduler) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+        raise UserError(
+            "scheduler.scheduler.total_steps must be a number with callbacks=gradient_accumulation, got auto"
+        )
+    batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    steps = math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
+    return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)

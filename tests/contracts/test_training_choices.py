@@ -1,0 +1,135 @@
+"""What every choice of conf/callbacks, logger, optimizer, split, augment and scheduler must keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from choices import options
+from training import compose_tiny, train
+
+from mammoseg.schedulers import count_optimizer_steps
+
+# Lightning's advice for longer trainings, and about the learning-rate monitor of a constant learning rate.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers.*",
+    "ignore:.*LearningRateMonitor.*no learning rate schedulers.*",
+    "ignore:Checkpoint directory .* exists and is not empty",
+)
+GROUPS = ("callbacks", "logger", "optimizer", "split", "augment", "scheduler")
+RESUMED = [
+    *[f"scheduler={name}" for name in options("scheduler")],
+    *[f"callbacks={name}" for name in options("callbacks")],
+]
+# An improvement of the DSC by 1 is impossible.
+NO_IMPROVEMENT = {"reduce_on_plateau": ("scheduler.scheduler.patience=0", "+scheduler.scheduler.threshold=1")}
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in options(group)])
+def test_it_trains_and_writes_only_into_the_run_folder(group: str, name: str, data: Path, tmp_path: Path) -> None:
+    cfg = compose_tiny(data, f"{group}={name}", "epochs=1", "+trainer.limit_train_batches=2")
+    trained = train(cfg, tmp_path / "run")
+    assert trained.trainer.global_step == 2
+    assert all(value.isfinite().all() for value in trained.segmenter.net.parameters())
+    written = contents(tmp_path)
+    assert trained.last in written
+    assert all(path.is_relative_to(tmp_path / "run") for path in written)
+
+
+@pytest.mark.parametrize("name", options("logger"))
+def test_a_closed_logger_writes_no_more(name: str, data: Path, tmp_path: Path) -> None:
+    """The runs of a sweep share a process."""
+    cfg = compose_tiny(data, f"logger={name}", "epochs=1")
+    train(cfg, tmp_path / "first")
+    before = contents(tmp_path / "first")
+    for run_logger in train(cfg, tmp_path / "second").run_loggers:
+        run_logger.close()  # a second time, which must do no harm
+    assert contents(tmp_path / "first") == before
+
+
+@pytest.mark.parametrize("name", options("scheduler"))
+def test_the_learning_rate_changes_at_the_interval_of_the_scheduler(name: str, data: Path, tmp_path: Path) -> None:
+    cfg = compose_tiny(data, f"scheduler={name}", "epochs=3", "decay_every=1", *NO_IMPROVEMENT.get(name, ()))
+    rates = train(cfg, tmp_path / "run").history.learning_rates
+    assert len(rates) == 3
+    interval = cfg.scheduler.interval if cfg.scheduler else None
+    for epoch in rates.values():
+        assert (len(set(epoch)) > 1) == (interval == "step")
+    assert (rates[0][0] != rates[2][0]) == (interval is not None)
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+@pytest.mark.parametrize("name", ["one_cycle", "cosine"])
+def test_total_steps_are_those_of_the_run(name: str, accumulated: int, data: Path, tmp_path: Path) -> None:
+    cfg = compose_tiny(data, f"scheduler={name}", f"+trainer.accumulate_grad_batches={accumulated}")
+    trained = train(cfg, tmp_path / "run")
+    (lr_scheduler_config,) = trained.trainer.lr_scheduler_configs
+    assert lr_scheduler_config.scheduler.last_epoch == trained.trainer.global_step
+    assert count_optimizer_steps(trained.trainer) == trained.trainer.estimated_stepping_batches
+    rates = [rate for epoch in trained.history.learning_rates.values() for rate in epoch[::accumulated]]
+    falling = rates[rates.index(max(rates)) :]
+    assert falling == sorted(set(falling), reverse=True)
+    assert min(rates[-1], *lr_scheduler_config.scheduler.get_last_lr()) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("override", RESUMED)
+def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
+    override: str, data: Path, tmp_path: Path
+) -> None:
+    cfg = compose_tiny(data, override, "epochs=3", "decay_every=1", "augment=flip_affine")
+    if "ema" not in override:
+        cfg.batch_size = 4
+    uninterrupted = train(cfg, tmp_path / "uninterrupted")
+    batches = len(uninterrupted.history.learning_rates[0])
+    assert batches > 2
+    train(cfg, tmp_path / "resumed", signal_at=batches + 2)
+    resumed = train(cfg, tmp_path / "resumed", resume=True)
+    assert resumed.trainer.global_step == uninterrupted.trainer.global_step
+    one, other = (torch.load(run.last, weights_only=True) for run in (uninterrupted, resumed))
+    for key in ("state_dict", "current_model_state"):
+        assert (key in one) == (key in other)
+        for name, value in one.get(key, {}).items():
+            assert torch.equal(value, other[key][name]), name
+    assert uninterrupted.history.learning_rates[2] == resumed.history.learning_rates[2]
+
+
+def test_the_stop_waits_for_the_end_of_an_accumulation(data: Path, tmp_path: Path) -> None:
+    """Accumulated gradients are not part of a checkpoint."""
+    cfg = compose_tiny(data, "epochs=2", "batch_size=4", "+trainer.accumulate_grad_batches=2")
+    uninterrupted = train(cfg, tmp_path / "uninterrupted")
+    train(cfg, tmp_path / "resumed", signal_at=1)
+    stopped = torch.load(tmp_path / "resumed" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert stopped["global_step"] == 1
+    resumed = train(cfg, tmp_path / "resumed", resume=True)
+    for name, value in uninterrupted.segmenter.state_dict().items():
+        assert torch.equal(value, resumed.segmenter.state_dict()[name]), name
+
+
+def test_a_checkpoint_with_ema_holds_the_averaged_weights(data: Path, tmp_path: Path) -> None:
+    cfg = compose_tiny(data, "callbacks=ema", "epochs=1", "batch_size=4")
+    trained = train(cfg, tmp_path / "run")
+    checkpoint = torch.load(trained.last, weights_only=True)
+    for name, parameter in trained.segmenter.named_parameters():
+        first, *later = (weights[name] for weights in trained.history.weights)
+        average = first
+        for value in later:
+            average = 0.99 * average + 0.01 * value
+        torch.testing.assert_close(checkpoint["state_dict"][name], average)
+        torch.testing.assert_close(checkpoint["current_model_state"][name], trained.history.weights[-1][name])
+        assert torch.equal(parameter, checkpoint["state_dict"][name])
+    assert not all(
+        torch.equal(checkpoint["state_dict"][name], checkpoint["current_model_state"][name])
+        for name, _ in trained.segmenter.named_parameters()
+    )
