@@ -33,7 +33,7 @@ def choices() -> list[list[str]]:
     ]
     others = [
         [f"{group}={name}"]
-        for group in ("model", "loss", "split", "trainer", "logger", "augment", "scheduler")
+        for group in ("model", "loss", "split", "trainer", "logger", "augment", "scheduler", "callbacks")
         for name in options(group)
     ]
     return [*methods, *others, *([f"launcher={name}"] for name in LAUNCHERS)]

@@ -9,6 +9,7 @@ import torch
 from choices import options
 from training import compose_tiny, train
 
+from mammoseg.errors import UserError
 from mammoseg.schedulers import count_optimizer_steps
 
 # Lightning's advice for longer trainings, and about the learning-rate monitor of a constant learning rate.
@@ -28,6 +29,12 @@ NO_IMPROVEMENT = {"reduce_on_plateau": ("scheduler.scheduler.patience=0", "+sche
 
 def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder in which the synthetic images are prepared on first use."""
+    return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +140,17 @@ def test_a_checkpoint_with_ema_holds_the_averaged_weights(data: Path, tmp_path: 
         torch.equal(checkpoint["state_dict"][name], checkpoint["current_model_state"][name])
         for name, _ in trained.segmenter.named_parameters()
     )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (("scheduler=one_cycle", "epochs=-1"), r"trainer\.max_epochs must be at least 1, got -1"),
+        (("scheduler=cosine", "callbacks=gradient_accumulation"), r"total_steps must be a number .*, got auto"),
+        (("scheduler=cosine", "scheduler.scheduler.warmup=1"), r"warmup must be in \[0, 1\), got 1"),
+        (("+scheduler.scheduler.gama=3",), r"scheduler: .*unexpected keyword argument 'gama'"),
+    ],
+)
+def test_invalid_schedules_are_explained(overrides: tuple[str, ...], sentence: str, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=sentence):
+        train(compose_tiny(data, *overrides), tmp_path / "run")

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from mammoseg.build import build_callbacks, build_datamodule, build_loggers, build_segmenter, build_trainer
 from mammoseg.callbacks.preemption import PreemptionCallback
 from mammoseg.cli import conf_dir
-from mammoseg.launch.signals import Stopped
+from mammoseg.launch.signals import GracefulExit
 from mammoseg.loggers.base import RunLogger
 from mammoseg.loggers.csv_history import resumable_csv_logger
 from mammoseg.segmenter import Segmenter
@@ -110,19 +110,19 @@ def train(cfg: DictConfig, folder: Path, resume: bool = False, signal_at: int | 
         *([SignalAt(preemption, signal_at)] if signal_at else []),
         preemption,
     ]
-    run_loggers = build_loggers(cfg, folder, dict(RUN_INFO))
+    run_loggers = build_loggers(cfg, folder, dict(RUN_INFO), {})
     with ExitStack() as closing:
         for run_logger in run_loggers:
             closing.callback(run_logger.close)
         first_step = torch.load(last, weights_only=True)["global_step"] if resume else 0
-        loggers: list[Logger] = [resumable_csv_logger(folder, first_step)]
+        loggers: list[Logger] = [resumable_csv_logger(folder / "metrics.csv", first_step)]
         loggers += [logger for run_logger in run_loggers for logger in run_logger.loggers()]
         trainer = build_trainer(cfg, build_callbacks(cfg, required), loggers)
         ckpt_path = str(last) if resume else None
         if signal_at is None:
             trainer.fit(segmenter, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
         else:
-            with pytest.raises(Stopped):
+            with pytest.raises(GracefulExit):
                 trainer.fit(segmenter, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
         for run_logger in run_loggers:
             run_logger.log_examples([])

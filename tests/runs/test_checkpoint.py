@@ -22,6 +22,14 @@ def save(path: Path, target: str) -> Path:
     return path
 
 
+def test_the_scheduler_of_version_0_1_is_upgraded() -> None:
+    step = {"_target_": "torch.optim.lr_scheduler.StepLR", "_partial_": True, "step_size": 10, "gamma": 0.5}
+    upgraded = checkpoint.upgrade_config({"scheduler": step, "seed": 0})
+    assert upgraded == {"scheduler": {"scheduler": step, "interval": "epoch", "monitor": None}, "seed": 0}
+    assert checkpoint.upgrade_config(upgraded) == upgraded
+    assert checkpoint.upgrade_config({"scheduler": None}) == {"scheduler": None}
+
+
 def test_reads_what_is_ours(tmp_path: Path) -> None:
     path = save(tmp_path / "best.ckpt", "mammoseg.models.au_net.AUNet")
     assert checkpoint.read(path)[checkpoint.KEY]["config"]["dataset"]["name"] == "folder"

@@ -37,26 +37,20 @@ COMPUTE = (
     # counts and remarks for the data report
     *("dataset.published", "dataset.remark"),
     # memory layout, kernels, recomputation: the same values up to rounding
-    *(
-        "channels_last",
-        "compile",
-        "model.gradient_checkpointing",
-        "model.checkpointing",
-        "optimizer.fused",
-        "optimizer.foreach",
-    ),
+    *("channels_last", "compile", "model.gradient_checkpointing", "optimizer.fused", "optimizer.foreach"),
     # devices and processes; the batch is that of all of them together
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.plugins"),
     *("trainer.sync_batchnorm", "trainer.use_distributed_sampler", "trainer.benchmark", "trainer.deterministic"),
     # output
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
-    *("trainer.profiler", "trainer.num_sanity_val_steps"),
+    *("trainer.profiler", "trainer.num_sanity_val_steps", "callbacks.epoch_summary", "callbacks.lr_monitor"),
     # the number of the trial in a search
     "trial",
 )
 REPLICATE = ("seed", "split.fold", "split.seed")
 METHOD = (
-    *("batch_size", "threshold", "patience", "callbacks", "init_from"),
+    *("batch_size", "threshold", "init_from"),
+    *("callbacks.early_stopping", "callbacks.ema", "callbacks.gradient_accumulation"),
     *("dataset._target_", "dataset.name", "dataset.reader._target_", "dataset.reader._partial_"),
     *("dataset.reader.lesions", "dataset.source", "dataset.on_bad"),
     *("dataset.size", "dataset.crop", "dataset.aspect", "dataset.normalise", "dataset.flip"),
@@ -69,7 +63,7 @@ METHOD = (
 # no entry here. Elsewhere tests/contracts/test_settings.py asks for one.
 METHOD_SECTIONS = ("model", "loss", "optimizer", "scheduler", "augment")
 # Short names whose values reach a run through other settings, such as width through model.width. They are not stored.
-SHORTHANDS = ("width", "lr", "epochs", "decay_every", "theta")
+SHORTHANDS = ("width", "lr", "epochs", "decay_every", "patience", "theta")
 # What a resumed run may change besides compute and private settings.
 RESUMABLE = ("trainer.max_epochs",)
 # Method settings that are paths: a run stores a digest of the file instead.
@@ -152,7 +146,11 @@ def method_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """The method and replicate settings in which two runs differ. Empty for the same run, computed twice.
 
-    A setting that one of the two lacks counts as None there: earlier versions did not store all of them.
+    A setting that one of the two lacks counts as None there. Sections that one of them lacks are not compared, since
+    earlier versions did not store all of them.
     """
-    one, other = (select(settings, Role.METHOD, Role.REPLICATE) for settings in (first, second))
+    both = first.keys() & second.keys()
+    one, other = (
+        select({name: settings[name] for name in both}, Role.METHOD, Role.REPLICATE) for settings in (first, second)
+    )
     return [key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key)]

@@ -1,0 +1,86 @@
+"""Callbacks, loggers and schedulers are built from any combination of choices; invalid settings are explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from omegaconf import DictConfig
+
+from mammoseg.build import build_callbacks, build_loggers, build_scheduler_config
+from mammoseg.callbacks.epoch_summary import EpochSummary
+from mammoseg.cli import conf_dir
+from mammoseg.errors import UserError
+from mammoseg.loggers.tensorboard import TensorBoardRunLogger
+from mammoseg.loggers.wandb import WandbRunLogger
+
+
+def config(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], [EpochSummary, LearningRateMonitor]),
+        (["patience=3"], [EpochSummary, LearningRateMonitor, EarlyStopping]),
+        (["callbacks=[default,early_stopping]"], [EpochSummary, LearningRateMonitor, EarlyStopping]),
+        (["~callbacks.lr_monitor"], [EpochSummary]),
+        (["callbacks.lr_monitor=null"], [EpochSummary]),
+        (["callbacks=none"], []),
+        (["callbacks=[]"], []),
+    ],
+)
+def test_required_callbacks_follow_the_chosen_ones(overrides: list[str], expected: list[type[Callback]]) -> None:
+    required = ModelCheckpoint()
+    *chosen, last = build_callbacks(config(*overrides), [required])
+    assert [type(callback) for callback in chosen] == expected
+    assert last is required
+
+
+@pytest.mark.parametrize(("override", "patience"), [("patience=3", 3), ("callbacks=early_stopping", 20)])
+def test_patience_stops_early(override: str, patience: int) -> None:
+    (callback,) = (one for one in build_callbacks(config(override)) if isinstance(one, EarlyStopping))
+    assert (callback.monitor, callback.mode, callback.patience) == ("val/dsc", "max", patience)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["logger=[wandb,tensorboard]", "logger.mode=online"], [WandbRunLogger, TensorBoardRunLogger]),
+        (["logger=tensorboard"], [TensorBoardRunLogger]),
+        (["logger=csv"], []),
+        (["logger=[]"], []),
+    ],
+)
+def test_loggers_are_combined(overrides: list[str], expected: list[type], tmp_path: Path) -> None:
+    loggers = build_loggers(config(*overrides), tmp_path, {}, {})
+    assert [type(logger) for logger in loggers] == expected
+    assert all(logger.mode == "online" for logger in loggers if isinstance(logger, WandbRunLogger))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["patience=3", "callbacks.early_stopping.mode=x"], r"callbacks\.early_stopping: .*got x"),
+        (["+callbacks.mine.factor=2"], r"callbacks\.mine must be a Lightning callback with a _target_"),
+        (["+callbacks.lr_monitor.factor=2"], r"callbacks\.lr_monitor: .*unexpected keyword argument 'factor'"),
+    ],
+)
+def test_invalid_callbacks_are_explained(overrides: list[str], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        build_callbacks(config(*overrides))
+
+
+def test_invalid_loggers_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"logger\.tensorboard: .*unexpected keyword argument 'port'"):
+        build_loggers(config("logger=tensorboard", "+logger.tensorboard.port=1"), tmp_path, {}, {})
+
+
+def test_an_unknown_interval_is_explained() -> None:
+    with pytest.raises(UserError, match=r"scheduler\.interval must be one of epoch, step, got week"):
+        build_scheduler_config(config("scheduler.interval=week").scheduler)
