@@ -40,7 +40,17 @@ def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
     )
 
 
-def build_segmenter(cfg: DictConfig) -> Segmenter:
+def build_segmenter(cfg: DictConfig, *, training: bool = True) -> Segmenter:
+    """Build the module with network and criterion.
+
+    Args:
+        cfg: The composed config, or the one of a checkpoint.
+        training: Whether to build optimizer and scheduler as well. Testing a checkpoint needs neither, so it does not
+            instantiate the classes that the checkpoint names for them.
+
+    Raises:
+        UserError: If a setting is invalid.
+    """
     if str(cfg.trainer.precision) in ("bf16-true", "16-true"):
         raise UserError(
             f"trainer.precision={cfg.trainer.precision} would round theta and the loss's other numbers to 16 bits; "
@@ -51,8 +61,8 @@ def build_segmenter(cfg: DictConfig) -> Segmenter:
     return Segmenter(
         net=instantiate(cfg.model),
         criterion=instantiate(cfg.loss),
-        optimizer=instantiate(cfg.optimizer),
-        scheduler=build_scheduler_config(cfg.scheduler),
+        optimizer=instantiate(cfg.optimizer) if training else torch.optim.Adam,
+        scheduler=build_scheduler_config(cfg.scheduler) if training else None,
         threshold=cfg.threshold,
         channels_last=cfg.channels_last,
         compile=torch_compile_mode(cfg),

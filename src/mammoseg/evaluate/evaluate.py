@@ -54,7 +54,7 @@ def evaluate(
     without_training_settings(cfg)
     RunFolder(folder).write_data_paths(cfg.dataset)
     datamodule = build_datamodule(cfg)
-    segmenter = build_segmenter(cfg)
+    segmenter = build_segmenter(cfg, training=False)
     load_weights(segmenter, loaded["state_dict"], path)
     about = loaded[checkpoint.KEY]["about"]
     writers: list[Callback] = [ResultsWriter(folder / "results.csv", about)]

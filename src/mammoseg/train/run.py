@@ -129,10 +129,21 @@ class TrainingRun:
                 f"resume: {error.key} is {error.previous} in this run, got {error.current}; a resumed run keeps its "
                 "settings, except for compute settings and epochs"
             ) from error
+        self._check_schedule()
         if (stored := read_record(self.folder)) is not None:
             self.record = replace(self.record, job=stored.job, started=stored.started or self.record.started)
         if self.previous is None:
             self._report_unfinished()
+
+    def _check_schedule(self) -> None:
+        """A schedule over all steps of the run, such as one cycle, cannot be continued for another number of epochs."""
+        scheduler = self.cfg.scheduler or {}
+        fixed = "total_steps" in scheduler.get("scheduler", {})
+        if fixed and self.previous is not None and self.cfg.trainer.max_epochs != self._previous_epochs():
+            raise UserError(
+                f"resume: epochs must stay {self._previous_epochs()}, since the learning-rate schedule spans the whole "
+                f"run, got {self.cfg.trainer.max_epochs}; use init_from to train on from the weights"
+            )
 
     def _report_unfinished(self) -> None:
         """A run that was killed has a folder of its own date, which this command does not continue by itself."""
