@@ -1,4 +1,4 @@
-"""From folders of runs to a report of the sweep that they are: best settings, sensitivity, interaction with alpha."""
+"""Report of a hyper-parameter sweep: best settings, sensitivity to each, interaction with alpha."""
 
 from __future__ import annotations
 
@@ -16,9 +16,18 @@ from mammoseg.sweep_report.sweeps import ALPHA, Sweep, find
 
 
 def publish(folders: Sequence[Path], out: Path, top: int) -> Path:
-    """Write report.html, report.md, tables and figures into `out`; returns the HTML.
+    """Write report.html, report.md, tables and figures of the sweeps in `folders`.
 
-    Raises UserError where there is no finished run, or where the runs differ in nothing.
+    Args:
+        folders: Run folders, or folders that contain them.
+        out: Output folder.
+        top: Number of settings in the table of the best.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        UserError: If there is no finished run, or if the runs differ in no setting.
     """
     validate.positive_int("top", top)
     sweeps = find(folders)
@@ -28,7 +37,7 @@ def publish(folders: Sequence[Path], out: Path, top: int) -> Path:
         prefix = f"{number}_" if len(sweeps) > 1 else ""
         drawn = write_figures(sweep, out, prefix)
         sections += [
-            Section(f"{several}Best settings", [found(sweep)], [best_table(sweep, top, prefix)]),
+            Section(f"{several}Best settings", [summary_sentence(sweep)], [best_table(sweep, top, prefix)]),
             Section(
                 f"{several}Sensitivity",
                 tables=[sensitivity_table(sweep, prefix)],
@@ -46,30 +55,30 @@ def publish(folders: Sequence[Path], out: Path, top: int) -> Path:
 
 
 def write_figures(sweep: Sweep, out: Path, prefix: str) -> list[tuple[str, Path, str]]:
-    """(name, file, what it shows)"""
-    made: dict[str, tuple[Figure | None, str]] = {
+    """Write the figures of a sweep; returns (name, PNG file, alternative text) of each."""
+    figures: dict[str, tuple[Figure | None, str]] = {
         "sensitivity": (sweep_figures.sensitivity(sweep), "Validation DSC against each setting; means in black"),
         "interaction": (sweep_figures.interaction(sweep), "Validation DSC by alpha and each other setting"),
-        "grid": (sweep_figures.grid_of(sweep), "Validation DSC by theta and alpha"),
+        "grid": (sweep_figures.theta_alpha_heatmap(sweep), "Validation DSC by theta and alpha"),
     }
-    drawn = []
-    for name, (figure, text) in made.items():
-        if figure is not None:
-            drawn.append((name, save_svg_and_png(figure, out / f"{prefix}{name}"), text))
-    return drawn
+    return [
+        (name, save_svg_and_png(figure, out / f"{prefix}{name}"), text)
+        for name, (figure, text) in figures.items()
+        if figure is not None
+    ]
 
 
-def found(sweep: Sweep) -> str:
+def summary_sentence(sweep: Sweep) -> str:
     best = sweep.points[0]
     runs, pruned = sum(point.runs for point in sweep.points), sum(point.pruned for point in sweep.points)
-    again = f" One run of each setting: how much another {sweep.again} would change is not known." * sweep.once
+    again = f" Each setting was run once, so its variation over {sweep.again} is unknown." * sweep.once
     return (
-        f"{sweep.name}: {len(sweep.points)} settings in {runs} runs, {pruned} of the settings pruned. Best by "
-        f"validation DSC, {percent(best.validation)} %: {told(sweep, best.values)}.{again}"
+        f"{sweep.name}: {len(sweep.points)} settings in {runs} runs, {pruned} of them pruned. Best by "
+        f"validation DSC, {percent(best.validation)} %: {format_values(sweep, best.values)}.{again}"
     )
 
 
-def told(sweep: Sweep, values: Sequence[float]) -> str:
+def format_values(sweep: Sweep, values: Sequence[float]) -> str:
     return ", ".join(f"{name}={value:.3g}" for name, value in zip(sweep.names, values, strict=True))
 
 
@@ -94,7 +103,7 @@ def points_table(sweep: Sweep, name: str, title: str, top: int) -> Table:
         for point in sweep.points[:top]
     ]
     columns = [*sweep.names, "validation DSC", "sd", "test DSC", "runs", "note"]
-    note = "In %; mean over folds and seeds, sd over them. Ranked by validation; the test DSC chooses nothing."
+    note = "In %; mean and sd over folds and seeds. Ranked by validation DSC; the test DSC is not used for selection."
     return Table(name, title, columns, rows, notes=[note])
 
 
@@ -113,11 +122,11 @@ def sensitivity_table(sweep: Sweep, prefix: str) -> Table:
         )
     columns = ["setting", "range", "Spearman's ρ with DSC", "p", "spread of means, points", "best at"]
     note = (
-        f"Over {len(sweep.whole)} settings that were trained to the end. Spread: highest less lowest mean DSC over the "
-        "values, or over fifths of them where there are more than eight. Other settings vary along, so these are "
-        "averages over them; p is not corrected for the number of settings looked at."
+        f"Over {len(sweep.whole)} settings that were not pruned. Spread: highest minus lowest mean DSC over the "
+        "values, or over their quintiles if there are more than eight. These are averages over the other settings, "
+        "which vary as well; p is not corrected for the number of settings tested."
     )
-    return Table(f"{prefix}sensitivity", "What each setting does to validation DSC", columns, rows, notes=[note])
+    return Table(f"{prefix}sensitivity", "Effect of each setting on validation DSC", columns, rows, notes=[note])
 
 
 def by_alpha_table(sweep: Sweep, prefix: str) -> Table:
