@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import csv
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mammoseg.errors import UserError
 from mammoseg.sweep_report import report
-from mammoseg.sweep_report.sweeps import ALPHA, Point, Sweep
+from mammoseg.sweep_report.sweeps import ALPHA, SettingResult, Sweep
 
 NAN = float("nan")
 
 
 def sweep() -> Sweep:
     """Six settings: validation DSC 0.5 + 0.1 alpha + 0.01 theta 1; the one of the lowest DSC was pruned."""
-    points = [
-        Point((theta, alpha), 0.5 + 0.1 * alpha + 0.01 * theta, 0.01, 0.6, runs=2, pruned=False)
+    results = [
+        SettingResult((theta, alpha), 0.5 + 0.1 * alpha + 0.01 * theta, 0.01, 0.6, runs=2, pruned=False)
         for theta, alpha in itertools.product((0.2, 0.8), (1.0, 2.0, 3.0))
     ]
-    points.sort(key=lambda point: -point.validation)
-    pruned = Point((0.2, 1.0), 0.1, NAN, NAN, runs=1, pruned=True)
-    return Sweep("phantom", "density_asp", ["θ1", ALPHA], [*points[:-1], pruned], "seed")
+    results.sort(key=lambda result: -result.validation)
+    pruned = SettingResult((0.2, 1.0), 0.1, NAN, NAN, runs=1, pruned=True)
+    return Sweep("phantom", "density_asp", ["θ1", ALPHA], [*results[:-1], pruned], "seed")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(report, "find", lambda folders: [sweep()])
+    monkeypatch.setattr(report, "find_sweeps", lambda folders: [sweep()])
     return report.publish([tmp_path], tmp_path / "out", top=3).parent
 
 
@@ -66,6 +67,15 @@ def test_the_page_has_the_figures_and_names_the_best_setting(folder: Path) -> No
     assert "80.80 %: θ1=0.8, α=3." in (folder / "report.md").read_text()
 
 
+def test_the_summary_warns_of_single_runs() -> None:
+    replicated = sweep()
+    single = replace(replicated, results=[replace(result, runs=1) for result in replicated.results])
+    warning = "Each setting was run once, so its variation over seed is unknown."
+    assert report.summary(replicated).startswith("phantom, density_asp: 6 settings in 11 runs, 1 of them pruned. Best")
+    assert warning not in report.summary(replicated)
+    assert report.summary(single).endswith(warning)
+
+
 def test_top_must_be_a_positive_number(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="top=0"):
+    with pytest.raises(UserError, match=r"top must be .* got 0"):
         report.publish([tmp_path], tmp_path / "out", top=0)
