@@ -169,3 +169,38 @@ def test_atomic_dir_keeps_or_replaces_an_existing_folder(tmp_path: Path, replace
             (scratch / name).touch()
     assert listing(tmp_path) == ["store"]
     assert listing(tmp_path / "store") == [kept]
+
+
+def test_atomic_dir_that_cannot_be_renamed_puts_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "viewer"
+    folder.mkdir()
+    (folder / "old").touch()
+    rename = os.replace
+
+    def refuse_new(source: Path, target: Path) -> None:
+        if (Path(source) / "new").exists():
+            raise PermissionError(13, "Permission denied")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse_new)
+
+    def create() -> None:
+        with atomic_dir(folder, replace=True) as scratch:
+            (scratch / "new").touch()
+
+    with pytest.raises(PermissionError):
+        create()
+    assert listing(tmp_path) == ["viewer"]
+    assert listing(folder) == ["old"]
+
+
+def test_remove_stale_descends_only_if_recursive(tmp_path: Path) -> None:
+    stale = tmp_path / "masks" / f"{TMP_PREFIX}{ended_process()}-0-{socket.gethostname()}"
+    stale.parent.mkdir()
+    stale.touch()
+    remove_stale(tmp_path)
+    assert stale.exists()
+    remove_stale(tmp_path, recursive=True)
+    assert not stale.exists()

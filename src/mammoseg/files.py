@@ -21,7 +21,7 @@ MAX_FOREIGN_AGE_S = 24 * 3600.0  # temporaries of other hosts, whose processes c
 
 @overload
 def atomic_write(
-    path: Path, mode: Literal["w"] = "w", *, newline: str = "", errors: str = "strict", fsync: bool = False
+    path: Path, mode: Literal["w"] = "w", *, newline: str = "", fsync: bool = False
 ) -> AbstractContextManager[IO[str]]: ...
 
 
@@ -30,9 +30,7 @@ def atomic_write(path: Path, mode: Literal["wb"], *, fsync: bool = False) -> Abs
 
 
 @contextmanager
-def atomic_write(
-    path: Path, mode: str = "w", *, newline: str = "", errors: str = "strict", fsync: bool = False
-) -> Iterator[IO[Any]]:
+def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool = False) -> Iterator[IO[Any]]:
     """Open a temporary file that replaces `path` when the block succeeds and is removed when it raises.
 
     The temporary is created in the folder of `path`, since a rename is atomic only within one file system. Parent
@@ -43,7 +41,6 @@ def atomic_write(
         path: File to write.
         mode: "w" for UTF-8 text or "wb" for bytes.
         newline: As in `open`; the default translates no line ending, as `csv` requires.
-        errors: As in `open`, for text that has no UTF-8 encoding.
         fsync: Flush the file to disk before it is renamed, so that it survives a power failure.
 
     Yields:
@@ -58,7 +55,7 @@ def atomic_write(
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale_once(path.parent)
     temporary = path.parent / _temporary_name()
-    text: dict[str, Any] = {"encoding": "utf-8", "newline": newline, "errors": errors} if mode == "w" else {}
+    text: dict[str, Any] = {"encoding": "utf-8", "newline": newline} if mode == "w" else {}
     try:
         with temporary.open(mode, **text) as file:
             yield file
@@ -111,7 +108,11 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
             # Folders cannot be exchanged in one step: move the old one away, then rename the new one.
             replaced = folder.parent / _temporary_name()
             os.replace(folder, replaced)
-            os.replace(temporary, folder)
+            try:
+                os.replace(temporary, folder)
+            except BaseException:
+                os.replace(replaced, folder)
+                raise
             shutil.rmtree(replaced, ignore_errors=True)
         else:
             try:

@@ -21,7 +21,7 @@ from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, load_matching_record, make_record, read_record, write_record
 from mammoseg.runs.settings import public
 from mammoseg.statistics.alignment import align_runs
-from mammoseg.sweep_report.sweeps import find as find_sweeps
+from mammoseg.sweep_report.sweeps import find_sweeps
 
 COMPUTE = [
     *("dataset.workers=2", "dataset.on_device=true", "num_workers=2", "optimizer.fused=false", "compile=default"),
@@ -129,7 +129,7 @@ def test_a_compute_setting_is_no_axis_of_a_sweep(tmp_path: Path, override: str) 
         write(tmp_path / f"b{number}", [f"loss.alpha={alpha}", override, "seed=1"], 0.6)
     (sweep,) = find_sweeps([tmp_path])
     assert sweep.names == ["α"]
-    assert [point.runs for point in sweep.points] == [2, 2]
+    assert [result.runs for result in sweep.results] == [2, 2]
 
 
 @pytest.mark.parametrize("override", REPLICATE)
@@ -139,7 +139,7 @@ def test_replicates_are_averaged_in_a_sweep(tmp_path: Path, override: str) -> No
         write(tmp_path / f"b{number}", [f"loss.alpha={alpha}", override], 0.6)
     (sweep,) = find_sweeps([tmp_path])
     assert sweep.names == ["α"]
-    assert [point.validation for point in sweep.points] == [pytest.approx(0.55)] * 2
+    assert [result.validation for result in sweep.results] == [pytest.approx(0.55)] * 2
 
 
 def test_precision_separates_two_sweeps(tmp_path: Path) -> None:

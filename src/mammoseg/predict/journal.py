@@ -1,4 +1,4 @@
-"""A list of what is done that survives being killed: one line for each, added at the end."""
+"""Append-only log of completed items that survives a killed process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mammoseg.files import atomic_write
 
 
 class Journal:
-    """`with Journal(path) as journal: journal.add("key", {...})`; `journal.entries` has all of them by key.
+    """Append-only log of completed items, from which interrupted work resumes.
 
-    Each entry is on the disk's way before `add` returns, and adding one costs the same however many there are. Of a
-    key that was added again the later entry counts. A last line that was cut off is dropped, and said nothing of: what
-    it told of is done again.
+    Use it as a context manager: `with Journal(path) as journal: journal.add("key", {...})`. Opening it reads earlier
+    entries into `entries`, by key, the latest of each, and compacts the file. Each entry is flushed before `add`
+    returns, at a cost independent of their number. A last line that was cut off is ignored; its item is done again.
     """
 
     def __init__(self, path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.errors import UserError
+from mammoseg.files import atomic_write
 
 PREDICTIONS_FILE = "predictions.npz"
 CALIBRATION_FILE = "calibration.csv"
@@ -58,15 +58,14 @@ def write_predictions(
         quantised_probs: N times (H, W).
         threshold: Of the masks.
     """
-    scratch = path.with_suffix(".unfinished.npz")
-    np.savez_compressed(
-        scratch,
-        cases=np.array(cases),
-        masks=np.stack(packed_masks),
-        levels=np.stack(quantised_probs),  # the name in the file since version 0.1
-        threshold=threshold,
-    )
-    os.replace(scratch, path)
+    with atomic_write(path, "wb") as file:
+        np.savez_compressed(
+            file,
+            cases=np.array(cases),
+            masks=np.stack(packed_masks),
+            levels=np.stack(quantised_probs),  # the name in the file since version 0.1
+            threshold=threshold,
+        )
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -96,12 +95,10 @@ def write_calibration(path: Path, sums: NDArray[np.float64]) -> None:
         path: The file.
         sums: (10, 3) as `metrics.reliability_sums` returns.
     """
-    scratch = path.with_suffix(".unfinished")
-    with scratch.open("w", newline="") as lines:
-        table = csv.writer(lines, lineterminator="\n")
+    with atomic_write(path) as file:
+        table = csv.writer(file, lineterminator="\n")
         table.writerow(("pixels", "probability", "mass"))
         table.writerows([int(pixels), total, int(mass)] for pixels, total, mass in sums.tolist())
-    os.replace(scratch, path)
 
 
 def read_calibration(path: Path) -> NDArray[np.float64]:

@@ -8,7 +8,6 @@ reading ignores them, whatever they contain, and computes every registered metri
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mammoseg.data.store import Case
+from mammoseg.files import atomic_write
 from mammoseg.metrics import PIXEL_METRICS, metrics_from_counts
 
 RUN_COLUMNS = ("run", "experiment", "dataset", "method", "model", "loss", "fold", "seed")
@@ -82,12 +82,10 @@ def write_results(path: Path, rows: Iterable[Mapping[str, Any]], more_columns: S
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]], header: Sequence[str]) -> None:
     """Write a CSV file atomically."""
-    scratch = path.with_suffix(".unfinished")
-    with scratch.open("w", newline="") as lines:
-        table = csv.DictWriter(lines, header, lineterminator="\n")
+    with atomic_write(path) as file:
+        table = csv.DictWriter(file, header, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-    os.replace(scratch, path)
 
 
 def read_results(path: Path) -> list[ResultRow]:

@@ -1,4 +1,4 @@
-"""A sweep as pictures: DSC against each setting, against two of them, and along all of them."""
+"""Figures of a sweep: validation DSC against each setting, and against pairs of settings."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mammoseg.reports.plotting import heatmap
-from mammoseg.sweep_report.sweeps import ALPHA, Sweep, group_means
+from mammoseg.sweep_report.sweeps import ALPHA, Sweep, binned_means
 
-COLUMNS = 4  # panels side by side
-CELLS = 12  # rows and columns up to which a grid can be read
+N_COLUMNS = 4  # panels side by side
+MAX_GRID = 12  # rows and columns of a legible heatmap
 
 
 def sensitivity(sweep: Sweep) -> Figure:
-    """A panel for each setting: a dot for each choice of settings, and the means."""
+    """One panel per setting: the score of each combination, and the means."""
     figure, axes = panels(sweep.names)
-    scores = np.array([100 * point.validation for point in sweep.points])
-    pruned = np.array([point.pruned for point in sweep.points])
+    scores = np.array([100 * result.validation for result in sweep.results])
+    pruned = np.array([result.pruned for result in sweep.results])
     for axis, name, column in zip(axes, sweep.names, columns(sweep), strict=True):
         axis.scatter(column[~pruned], scores[~pruned], s=22, color="tab:blue", alpha=0.6, linewidths=0)
         axis.scatter(column[pruned], scores[pruned], s=18, marker="x", color="grey", alpha=0.6)
-        means = group_means(column[~pruned], scores[~pruned])
+        means = binned_means(column[~pruned], scores[~pruned])
         axis.plot(*zip(*means, strict=True), "o-", color="black", markersize=4, linewidth=1.2)
         axis.set_xlabel(name)
         axis.grid(alpha=0.3)
-    for axis in axes[::COLUMNS]:
+    for axis in axes[::N_COLUMNS]:
         axis.set_ylabel("validation DSC, %")
-    crosses = "; crosses: pruned, best DSC until then" if pruned.any() else ""
-    figure.suptitle(f"{sweep.name}: dots are choices of settings, black their means{crosses}", fontsize=10)
+    crosses = "; crosses: pruned, best DSC so far" if pruned.any() else ""
+    figure.suptitle(f"{sweep.name}: dots are combinations of settings, black their means{crosses}", fontsize=10)
     return figure
 
 
 def interaction(sweep: Sweep) -> Figure | None:
-    """Alpha against each other setting, the DSC as colour; None where alpha does not vary, or nothing else does."""
+    """Alpha against each other setting, DSC as colour; None if alpha does not vary or nothing else does."""
     others = [name for name in sweep.names if name != ALPHA]
     if ALPHA not in sweep.names or not others:
         return None
     figure, axes = panels(others)
-    whole = np.array([not point.pruned for point in sweep.points])
-    scores = np.array([100 * point.validation for point in sweep.points])[whole]
+    completed = np.array([not result.pruned for result in sweep.results])
+    scores = np.array([100 * result.validation for result in sweep.results])[completed]
     by_name = dict(zip(sweep.names, columns(sweep), strict=True))
     order = np.argsort(scores)  # the best on top
     for axis, name in zip(axes, others, strict=True):
-        across, up = by_name[name][whole][order], by_name[ALPHA][whole][order]
+        across, up = by_name[name][completed][order], by_name[ALPHA][completed][order]
         dots = axis.scatter(across, up, c=scores[order], cmap="viridis", s=60, edgecolors="grey", linewidths=0.4)
         axis.set_xlabel(name)
         axis.grid(alpha=0.3)
-    for axis in axes[::COLUMNS]:
+    for axis in axes[::N_COLUMNS]:
         axis.set_ylabel(ALPHA)
     figure.colorbar(dots, ax=axes, label="validation DSC, %")
     figure.suptitle(sweep.name, fontsize=10)
@@ -57,8 +57,8 @@ def interaction(sweep: Sweep) -> Figure | None:
 
 
 def panels(names: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    rows = -(-len(names) // COLUMNS)
-    across = min(len(names), COLUMNS)
+    rows = -(-len(names) // N_COLUMNS)
+    across = min(len(names), N_COLUMNS)
     figure = Figure(figsize=(max(2.9 * across, 5.5), 2.7 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, across, squeeze=False, sharey=True).ravel().tolist()
     for unused in axes[len(names) :]:
@@ -67,22 +67,22 @@ def panels(names: Sequence[str]) -> tuple[Figure, list[Axes]]:
 
 
 def columns(sweep: Sweep) -> list[np.ndarray]:
-    return [np.array(column) for column in zip(*(point.values for point in sweep.points), strict=True)]
+    return [np.array(column) for column in zip(*(result.values for result in sweep.results), strict=True)]
 
 
-def grid_of(sweep: Sweep) -> Figure | None:
-    """The whole vectors of theta by alpha, where both come from a grid that can be read."""
+def theta_alpha_heatmap(sweep: Sweep) -> Figure | None:
+    """Heatmap of theta vectors by alpha; None unless these alone vary, over at most `MAX_GRID` values each."""
     thetas = [place for place, name in enumerate(sweep.names) if name.startswith("θ")]
     if not thetas or set(sweep.names) - {sweep.names[place] for place in thetas} != {ALPHA}:
         return None
     alpha = sweep.names.index(ALPHA)
-    vectors = [tuple(point.values[place] for place in thetas) for point in sweep.whole]
-    alphas = [point.values[alpha] for point in sweep.whole]
-    if not (1 < len(set(vectors)) <= CELLS and 1 < len(set(alphas)) <= CELLS):
+    vectors = [tuple(result.values[place] for place in thetas) for result in sweep.completed]
+    alphas = [result.values[alpha] for result in sweep.completed]
+    if not (1 < len(set(vectors)) <= MAX_GRID and 1 < len(set(alphas)) <= MAX_GRID):
         return None
     figure = Figure(figsize=(2 + 0.9 * len(set(vectors)), 2 + 0.4 * len(set(alphas))), layout="constrained")
     axis = figure.subplots()
-    scores = [100 * point.validation for point in sweep.whole]
+    scores = [100 * result.validation for result in sweep.completed]
     heatmap(axis, vectors, alphas, scores, "validation DSC, %")
     axis.set(xlabel=", ".join(sweep.names[place] for place in thetas), ylabel=ALPHA)
     return figure

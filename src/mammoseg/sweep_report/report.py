@@ -1,4 +1,4 @@
-"""From folders of runs to a report of the sweep that they are: best settings, sensitivity, interaction with alpha."""
+"""Report of a hyper-parameter sweep: best settings, sensitivity to each, interaction with alpha."""
 
 from __future__ import annotations
 
@@ -12,23 +12,32 @@ from mammoseg.reports.page import Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
 from mammoseg.reports.table import Table, percent
 from mammoseg.sweep_report import figures as sweep_figures
-from mammoseg.sweep_report.sweeps import ALPHA, Sweep, find
+from mammoseg.sweep_report.sweeps import ALPHA, Sweep, find_sweeps
 
 
 def publish(folders: Sequence[Path], out: Path, top: int) -> Path:
-    """Write report.html, report.md, tables and figures into `out`; returns the HTML.
+    """Write report.html, report.md, tables and figures of the sweeps in `folders`.
 
-    Raises UserError where there is no finished run, or where the runs differ in nothing.
+    Args:
+        folders: Run folders, or folders that contain them.
+        out: Output folder.
+        top: Number of settings in the table of the best.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        UserError: If there is no finished run, or if the runs differ in no setting.
     """
     validate.positive_int("top", top)
-    sweeps = find(folders)
+    sweeps = find_sweeps(folders)
     sections = []
     for number, sweep in enumerate(sweeps, start=1):
         several = f"{sweep.name}: " if len(sweeps) > 1 else ""
         prefix = f"{number}_" if len(sweeps) > 1 else ""
         drawn = write_figures(sweep, out, prefix)
         sections += [
-            Section(f"{several}Best settings", [found(sweep)], [best_table(sweep, top, prefix)]),
+            Section(f"{several}Best settings", [summary(sweep)], [best_table(sweep, top, prefix)]),
             Section(
                 f"{several}Sensitivity",
                 tables=[sensitivity_table(sweep, prefix)],
@@ -36,7 +45,7 @@ def publish(folders: Sequence[Path], out: Path, top: int) -> Path:
             ),
             Section(
                 f"{several}Interaction with α",
-                tables=[by_alpha_table(sweep, prefix)] if sweep.alphas else [],
+                tables=[by_alpha_table(sweep, prefix)] if sweep.best_by_alpha else [],
                 figures=[(path, text) for name, path, text in drawn if name != "sensitivity"],
             ),
         ]
@@ -46,55 +55,57 @@ def publish(folders: Sequence[Path], out: Path, top: int) -> Path:
 
 
 def write_figures(sweep: Sweep, out: Path, prefix: str) -> list[tuple[str, Path, str]]:
-    """(name, file, what it shows)"""
-    made: dict[str, tuple[Figure | None, str]] = {
+    """Write the figures of a sweep; returns (name, PNG file, alternative text) of each."""
+    figures: dict[str, tuple[Figure | None, str]] = {
         "sensitivity": (sweep_figures.sensitivity(sweep), "Validation DSC against each setting; means in black"),
         "interaction": (sweep_figures.interaction(sweep), "Validation DSC by alpha and each other setting"),
-        "grid": (sweep_figures.grid_of(sweep), "Validation DSC by theta and alpha"),
+        "grid": (sweep_figures.theta_alpha_heatmap(sweep), "Validation DSC by theta and alpha"),
     }
-    drawn = []
-    for name, (figure, text) in made.items():
-        if figure is not None:
-            drawn.append((name, save_svg_and_png(figure, out / f"{prefix}{name}"), text))
-    return drawn
+    return [
+        (name, save_svg_and_png(figure, out / f"{prefix}{name}"), text)
+        for name, (figure, text) in figures.items()
+        if figure is not None
+    ]
 
 
-def found(sweep: Sweep) -> str:
-    best = sweep.points[0]
-    runs, pruned = sum(point.runs for point in sweep.points), sum(point.pruned for point in sweep.points)
-    again = f" One run of each setting: how much another {sweep.again} would change is not known." * sweep.once
-    return (
-        f"{sweep.name}: {len(sweep.points)} settings in {runs} runs, {pruned} of the settings pruned. Best by "
-        f"validation DSC, {percent(best.validation)} %: {told(sweep, best.values)}.{again}"
-    )
+def summary(sweep: Sweep) -> str:
+    best = sweep.results[0]
+    runs, pruned = sum(result.runs for result in sweep.results), sum(result.pruned for result in sweep.results)
+    sentences = [
+        f"{sweep.name}: {len(sweep.results)} settings in {runs} runs, {pruned} of them pruned.",
+        f"Best by validation DSC, {percent(best.validation)} %: {format_values(sweep, best.values)}.",
+    ]
+    if sweep.is_unreplicated:
+        sentences.append(f"Each setting was run once, so its variation over {sweep.replicated_over} is unknown.")
+    return " ".join(sentences)
 
 
-def told(sweep: Sweep, values: Sequence[float]) -> str:
+def format_values(sweep: Sweep, values: Sequence[float]) -> str:
     return ", ".join(f"{name}={value:.3g}" for name, value in zip(sweep.names, values, strict=True))
 
 
 def best_table(sweep: Sweep, top: int, prefix: str) -> Table:
-    return points_table(sweep, f"{prefix}best", f"The {min(top, len(sweep.points))} best settings", top)
+    return results_table(sweep, f"{prefix}best", f"The {min(top, len(sweep.results))} best settings", top)
 
 
 def all_table(sweep: Sweep, prefix: str) -> Table:
-    return points_table(sweep, f"{prefix}settings", "All settings", len(sweep.points))
+    return results_table(sweep, f"{prefix}settings", "All settings", len(sweep.results))
 
 
-def points_table(sweep: Sweep, name: str, title: str, top: int) -> Table:
+def results_table(sweep: Sweep, name: str, title: str, top: int) -> Table:
     rows = [
         [
-            *(f"{value:.3g}" for value in point.values),
-            percent(point.validation),
-            percent(point.deviation),
-            percent(point.test),
-            str(point.runs),
-            "pruned" if point.pruned else "",
+            *(f"{value:.3g}" for value in result.values),
+            percent(result.validation),
+            percent(result.deviation),
+            percent(result.test),
+            str(result.runs),
+            "pruned" if result.pruned else "",
         ]
-        for point in sweep.points[:top]
+        for result in sweep.results[:top]
     ]
     columns = [*sweep.names, "validation DSC", "sd", "test DSC", "runs", "note"]
-    note = "In %; mean over folds and seeds, sd over them. Ranked by validation; the test DSC chooses nothing."
+    note = "In %; mean and sd over folds and seeds. Ranked by validation DSC; the test DSC is not used for selection."
     return Table(name, title, columns, rows, notes=[note])
 
 
@@ -113,17 +124,17 @@ def sensitivity_table(sweep: Sweep, prefix: str) -> Table:
         )
     columns = ["setting", "range", "Spearman's ρ with DSC", "p", "spread of means, points", "best at"]
     note = (
-        f"Over {len(sweep.whole)} settings that were trained to the end. Spread: highest less lowest mean DSC over the "
-        "values, or over fifths of them where there are more than eight. Other settings vary along, so these are "
-        "averages over them; p is not corrected for the number of settings looked at."
+        f"Over {len(sweep.completed)} settings that were not pruned. Spread: highest minus lowest mean DSC over the "
+        "values, or over their quintiles if there are more than eight. These are averages over the other settings, "
+        "which vary as well; p is not corrected for the number of settings tested."
     )
-    return Table(f"{prefix}sensitivity", "What each setting does to validation DSC", columns, rows, notes=[note])
+    return Table(f"{prefix}sensitivity", "Effect of each setting on validation DSC", columns, rows, notes=[note])
 
 
 def by_alpha_table(sweep: Sweep, prefix: str) -> Table:
     others = [name for name in sweep.names if name != ALPHA]
     rows = []
-    for alpha, point in sweep.alphas.items():
-        values = [f"{v:.3g}" for name, v in zip(sweep.names, point.values, strict=True) if name != ALPHA]
-        rows.append([f"{alpha:.3g}", *values, percent(point.validation), percent(point.test)])
+    for alpha, result in sweep.best_by_alpha.items():
+        values = [f"{v:.3g}" for name, v in zip(sweep.names, result.values, strict=True) if name != ALPHA]
+        rows.append([f"{alpha:.3g}", *values, percent(result.validation), percent(result.test)])
     return Table(f"{prefix}by_alpha", "The best for each α", [ALPHA, *others, "validation DSC", "test DSC"], rows)

@@ -1,4 +1,4 @@
-"""Folders -> sweeps: runs of one method on one dataset, and the numbers in which their settings differ."""
+"""Sweeps found in folders: runs of one method on one dataset, and the numeric settings in which they differ."""
 
 from __future__ import annotations
 
@@ -24,19 +24,45 @@ log = logging.getLogger(__name__)
 
 ALPHA = "α"
 SHORT = {"loss.alpha": ALPHA, "loss.beta": "β", "loss.eta": "η", "loss.gamma": "γ"}
-REPLICATES = {"seed": "seed", "split.fold": "fold", "split.seed": "split seed"}  # their names in sentences
-FEW = 8  # values of a setting up to which each stands for itself
-NAN = float("nan")  # one object, which equals itself as part of a key
-Outcome = tuple[dict[str, float], float, float, bool]  # settings that are numbers, validation and test DSC, pruned
-Found = tuple[str, str, dict[str, str], Outcome]  # dataset, method, settings that are text
-GROUPS = 5  # of equal size, where there are more
+REPLICATE_NAMES = {"seed": "seed", "split.fold": "fold", "split.seed": "split seed"}  # as sentences call them
+MAX_VALUES = 8  # distinct values of a setting that are shown one by one; more are binned
+N_BINS = 5  # of equal size
 
 
 @dataclass(frozen=True)
-class Point:
-    """One choice of settings: `values` of those that differ, validation and test DSC as the mean over folds and seeds.
+class SweepRun:
+    """A finished run.
 
-    `deviation` over them is NaN for one run; `test` is NaN where a run was pruned and so never tested.
+    Attributes:
+        dataset: Its dataset.
+        method: Its method.
+        strings: Method settings that are text, such as trainer.precision; runs that differ in one are other methods.
+        numbers: Method and replicate settings that are numbers, by short name.
+        validation: Validation DSC.
+        test: Test DSC; NaN for a pruned run.
+        pruned: Whether the search stopped it early.
+    """
+
+    dataset: str
+    method: str
+    strings: dict[str, str]
+    numbers: dict[str, float]
+    validation: float
+    test: float
+    pruned: bool
+
+
+@dataclass(frozen=True)
+class SettingResult:
+    """One combination of settings, over its folds and seeds.
+
+    Attributes:
+        values: Of the settings that vary in the sweep; NaN where the runs do not have one.
+        validation: Mean validation DSC.
+        deviation: Its standard deviation; NaN for one run.
+        test: Mean test DSC; NaN if a run was pruned and therefore not tested.
+        runs: Number of runs.
+        pruned: Whether one of them was pruned.
     """
 
     values: tuple[float, ...]
@@ -49,10 +75,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Effect:
-    """Of one setting on validation DSC, over points that were trained to the end.
+    """Effect of one setting on validation DSC, over the combinations that were not pruned.
 
-    `rho`, `p`: Spearman's rank correlation; NaN for less than three points or a constant. `spread`: highest less lowest
-    mean; `best`: the value, or the middle of the group, of the highest.
+    Attributes:
+        low: Lowest value.
+        high: Highest value.
+        rho: Spearman's rank correlation; NaN for fewer than three combinations or a constant.
+        p: Its p value.
+        spread: Highest minus lowest mean DSC over the values or bins.
+        best: The value, or the median of the bin, with the highest mean.
     """
 
     low: float
@@ -65,70 +96,100 @@ class Effect:
 
 @dataclass(frozen=True)
 class Sweep:
-    """`points`, best first by validation DSC; `names` of the settings in which they differ; `again`: what repeats."""
+    """Runs of one method on one dataset.
+
+    Attributes:
+        dataset: Its name.
+        method: Its name, with the text settings by which it differs from others in the same folders.
+        names: Of the numeric settings that vary, replicates aside.
+        results: One for each combination of their values, the best by validation DSC first, pruned ones last.
+        replicated_over: What varies between runs of one combination, such as "fold and seed".
+    """
 
     dataset: str
     method: str
     names: list[str]
-    points: list[Point]
-    again: str
+    results: list[SettingResult]
+    replicated_over: str
 
     @property
     def name(self) -> str:
         return f"{self.dataset}, {self.method}"
 
     @property
-    def whole(self) -> list[Point]:
-        return [point for point in self.points if not point.pruned]
+    def completed(self) -> list[SettingResult]:
+        return [result for result in self.results if not result.pruned]
 
     @property
-    def once(self) -> bool:
-        return all(point.runs == 1 for point in self.points)
+    def is_unreplicated(self) -> bool:
+        return all(result.runs == 1 for result in self.results)
 
     @cached_property
     def sensitivities(self) -> list[Effect]:
-        scores = np.array([point.validation for point in self.whole])
-        return [self.effect(np.array(column), scores) for column in zip(*(p.values for p in self.whole), strict=True)]
-
-    @staticmethod
-    def effect(values: np.ndarray, scores: np.ndarray) -> Effect:
-        rho = p = float("nan")
-        if len(values) > 2:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", stats.ConstantInputWarning)  # NaN says it
-                rho, p = stats.spearmanr(values, scores)
-        means = group_means(values, scores)
-        highest = max(means, key=lambda pair: pair[1])
-        spread = highest[1] - min(mean for _, mean in means)
-        return Effect(float(values.min()), float(values.max()), float(rho), float(p), spread, highest[0])
+        """The effect of each setting, in the order of `names`."""
+        scores = np.array([result.validation for result in self.completed])
+        columns = zip(*(result.values for result in self.completed), strict=True)
+        return [effect(np.array(column), scores) for column in columns]
 
     @cached_property
-    def alphas(self) -> dict[float, Point]:
-        """The best point for each alpha, if alpha has few values and something else differs too."""
+    def best_by_alpha(self) -> dict[float, SettingResult]:
+        """The best result for each alpha; empty if alpha has many values or is the only setting that varies."""
         if ALPHA not in self.names or len(self.names) < 2:
             return {}
-        place = self.names.index(ALPHA)
-        best: dict[float, Point] = {}
-        for point in self.whole:
-            best.setdefault(point.values[place], point)
-        return dict(sorted(best.items())) if len(best) <= FEW else {}
+        column = self.names.index(ALPHA)
+        best: dict[float, SettingResult] = {}
+        for result in self.completed:
+            best.setdefault(result.values[column], result)
+        return dict(sorted(best.items())) if len(best) <= MAX_VALUES else {}
 
 
-def group_means(values: np.ndarray, scores: np.ndarray) -> list[tuple[float, float]]:
-    """(value, mean score) of each value, or (median value, mean score) of groups where there are many values."""
+def effect(values: np.ndarray, scores: np.ndarray) -> Effect:
+    """Effect of a setting with `values` (N,) on `scores` (N,)."""
+    rho = p = float("nan")
+    if len(values) > 2:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", stats.ConstantInputWarning)  # reported as NaN
+            rho, p = stats.spearmanr(values, scores)
+    means = binned_means(values, scores)
+    best = max(means, key=lambda pair: pair[1])
+    spread = best[1] - min(mean for _, mean in means)
+    return Effect(float(values.min()), float(values.max()), float(rho), float(p), spread, best[0])
+
+
+def binned_means(values: np.ndarray, scores: np.ndarray) -> list[tuple[float, float]]:
+    """(value, mean score) of each distinct value, or (median value, mean score) of bins if there are many."""
     distinct = np.unique(values)
-    if len(distinct) <= FEW:
+    if len(distinct) <= MAX_VALUES:
         return [(float(value), float(scores[values == value].mean())) for value in distinct]
-    order = np.argsort(values, kind="stable")
-    parts = np.array_split(order, GROUPS)
-    return [(float(np.median(values[part])), float(scores[part].mean())) for part in parts]
+    bins = np.array_split(np.argsort(values, kind="stable"), N_BINS)
+    return [(float(np.median(values[rows])), float(scores[rows].mean())) for rows in bins]
 
 
-def find(folders: Sequence[Path]) -> list[Sweep]:
-    """Raises UserError where there is no finished run, or where runs of one method and dataset differ in nothing."""
+def find_sweeps(folders: Sequence[Path]) -> list[Sweep]:
+    """Find the sweeps among the finished runs in or below `folders`.
+
+    Raises:
+        UserError: If there is no finished run, or if no runs of one method and dataset differ in a numeric setting.
+    """
     if not folders:
         raise UserError("runs=[]: no folder; give one of a sweep, such as multirun/theta-phantom")
-    runs: dict[Path, Found] = {}
+    listed = ", ".join(map(str, folders))
+    runs = find_finished_runs(folders)
+    if not runs:
+        raise UserError(f"runs={listed}: no finished run in it or below; sweep first, with mammoseg.train sweep=theta")
+    sweeps = [make_sweep(dataset, method, group) for (dataset, method), group in sorted(group_runs(runs).items())]
+    sweeps = [sweep for sweep in sweeps if sweep.names and sweep.completed]
+    if not sweeps:
+        raise UserError(
+            f"runs={listed}: the runs of each method differ in no numeric setting besides fold and seed, or all were "
+            "pruned; sweep over a setting first, or compare methods with mammoseg.compare"
+        )
+    return sweeps
+
+
+def find_finished_runs(folders: Sequence[Path]) -> list[SweepRun]:
+    """Each finished run in or below `folders` once; the others are named in the log."""
+    runs: dict[Path, SweepRun] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
@@ -137,82 +198,77 @@ def find(folders: Sequence[Path]) -> list[Sweep]:
         for path in sorted(folder.rglob(RunFolder.record.name)):
             run = RunFolder(path.parent)
             record = read_record(run) or RunRecord()
-            if not record.is_complete or record.score is None:
+            if record.is_complete and record.score is not None:
+                runs[path.resolve()] = read_sweep_run(run, record, record.score)
+            else:
                 log.warning("skipped %s: not finished", run.path)
-                continue
-            try:
-                dataset, method = record.run_info["dataset"], record.run_info["method"]
-            except (KeyError, TypeError) as error:
-                raise UserError(
-                    f"{path}: damaged ({error!r}); remove it, or the whole run folder, and run again"
-                ) from error
-            one = (numbers(record.settings), record.score, test_score(run), record.status is Status.PRUNED)
-            runs[path.resolve()] = dataset, method, texts(record.settings), one
-    groups = grouped(list(runs.values()))
-    if not groups:
-        told = ", ".join(map(str, folders))
-        raise UserError(f"runs={told}: no finished run in it or below; sweep first, with mammoseg.train sweep=theta")
-    sweeps = [swept(dataset, method, runs) for (dataset, method), runs in sorted(groups.items())]
-    if not (whole := [sweep for sweep in sweeps if sweep.names and sweep.whole]):
+    return list(runs.values())
+
+
+def read_sweep_run(run: RunFolder, record: RunRecord, validation: float) -> SweepRun:
+    try:
+        dataset, method = record.run_info["dataset"], record.run_info["method"]
+    except (KeyError, TypeError) as error:
         raise UserError(
-            f"runs={', '.join(map(str, folders))}: the runs of a method differ in no number besides fold and seed, or "
-            "none was trained to the end; sweep over a setting first, or compare methods with mammoseg.compare"
-        )
-    return whole
+            f"{run.record}: damaged ({error!r}); remove it, or the whole run folder, and run again"
+        ) from error
+    return SweepRun(
+        dataset=dataset,
+        method=method,
+        strings={name: value for name, value in method_of(record.settings).items() if isinstance(value, str)},
+        numbers=dict(iter_numeric(select(record.settings, Role.METHOD, Role.REPLICATE))),
+        validation=validation,
+        test=results.pooled_metrics(read_rows(run.results))["dsc"] if run.results.is_file() else float("nan"),
+        pruned=record.status is Status.PRUNED,
+    )
 
 
-def grouped(
-    runs: Sequence[Found],
-) -> dict[tuple[str, str], list[Outcome]]:
-    """By dataset and method; a method is told apart by the settings that are text, such as trainer.precision."""
-    groups: dict[tuple[str, str], list[Outcome]] = {}
-    for dataset, method, text, one in runs:
-        same = [other for its, name, other, _ in runs if (its, name) == (dataset, method)]
-        differing = [name for name in sorted(text) if len({other.get(name) for other in same}) > 1]
-        label = ", ".join(f"{name}={text[name]}" for name in differing)
-        groups.setdefault((dataset, f"{method} ({label})" if label else method), []).append(one)
+def iter_numeric(settings: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """(short name, value) of each number; lists are split into their elements: loss.theta becomes θ1 to θ4."""
+    for name, value in settings.items():
+        if isinstance(value, int | float):  # includes bool
+            yield SHORT.get(name, name), float(value)
+        elif isinstance(value, list) and value and all(isinstance(element, int | float) for element in value):
+            for i, element in enumerate(value, start=1):
+                yield f"θ{i}" if name == "loss.theta" else f"{name}.{i}", float(element)
+
+
+def group_runs(runs: Sequence[SweepRun]) -> dict[tuple[str, str], list[SweepRun]]:
+    """Runs by dataset and method; the method's name includes the text settings that differ within it."""
+    by_method: dict[tuple[str, str], list[SweepRun]] = {}
+    for run in runs:
+        by_method.setdefault((run.dataset, run.method), []).append(run)
+    groups: dict[tuple[str, str], list[SweepRun]] = {}
+    for (dataset, method), group in by_method.items():
+        names = sorted({name for run in group for name in run.strings})
+        varying = [name for name in names if len({run.strings.get(name) for run in group}) > 1]
+        for run in group:
+            label = ", ".join(f"{name}={run.strings[name]}" for name in varying if name in run.strings)
+            groups.setdefault((dataset, f"{method} ({label})" if label else method), []).append(run)
     return groups
 
 
-def texts(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The method settings that are text: runs that differ in one are different methods."""
-    return {name: value for name, value in method_of(settings).items() if isinstance(value, str)}
+def make_sweep(dataset: str, method: str, runs: Sequence[SweepRun]) -> Sweep:
+    every = sorted({name for run in runs for name in run.numbers})
+    varying = [name for name in every if len({run.numbers.get(name) for run in runs}) > 1]
+    replicates = [word for name, word in REPLICATE_NAMES.items() if name in varying]
+    names = [name for name in varying if role(name) is not Role.REPLICATE]
+    names.sort(key=lambda name: ("θαβηγ".find(name[0]) % 6, name))  # the paper's letters first
+    combinations: dict[tuple[float | None, ...], list[SweepRun]] = {}
+    for run in runs:
+        combinations.setdefault(tuple(run.numbers.get(name) for name in names), []).append(run)
+    found = [summarise(values, group) for values, group in combinations.items()]
+    found.sort(key=lambda result: (result.pruned, -result.validation))
+    return Sweep(dataset, method, names, found, " and ".join(replicates) or "seed")
 
 
-def test_score(run: RunFolder) -> float:
-    return results.pooled_metrics(read_rows(run.results))["dsc"] if run.results.is_file() else float("nan")
-
-
-def numbers(settings: Mapping[str, Any]) -> dict[str, float]:
-    """The method and replicate settings that are numbers, lists of them one by one: loss.theta becomes θ1 to θ4."""
-    return dict(each_number(select(settings, Role.METHOD, Role.REPLICATE)))
-
-
-def each_number(settings: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, value in settings.items():
-        if isinstance(value, int | float):  # also true and false
-            yield SHORT.get(name, name), float(value)
-        elif isinstance(value, list) and value and all(isinstance(one, int | float) for one in value):
-            for place, one in enumerate(value, start=1):
-                yield f"θ{place}" if name == "loss.theta" else f"{name}.{place}", float(one)
-
-
-def swept(dataset: str, method: str, runs: Sequence[Outcome]) -> Sweep:
-    every = sorted({name for settings, *_ in runs for name in settings})
-    varying = [name for name in every if len({settings.get(name) for settings, *_ in runs}) > 1]
-    again = [word for name, word in REPLICATES.items() if name in varying]
-    named = [name for name in varying if role(name) is not Role.REPLICATE]
-    names = sorted(named, key=lambda name: ("θαβηγ".find(name[0]) % 6, name))  # the paper's letters first
-    together: dict[tuple[float, ...], list[tuple[float, float, bool]]] = {}
-    for settings, validation, test, pruned in runs:
-        values = tuple(settings.get(name, NAN) for name in names)
-        together.setdefault(values, []).append((validation, test, pruned))
-    points = [mean_point(values, outcomes) for values, outcomes in together.items()]
-    points.sort(key=lambda point: (point.pruned, -point.validation))
-    return Sweep(dataset, method, names, points, " and ".join(again) or "seed")
-
-
-def mean_point(values: tuple[float, ...], outcomes: Sequence[tuple[float, float, bool]]) -> Point:
-    validation, test, pruned = (np.array(column) for column in zip(*outcomes, strict=True))
-    deviation = float(validation.std(ddof=1)) if len(outcomes) > 1 else float("nan")
-    return Point(values, float(validation.mean()), deviation, float(test.mean()), len(outcomes), bool(pruned.any()))
+def summarise(values: Sequence[float | None], runs: Sequence[SweepRun]) -> SettingResult:
+    validation = np.array([run.validation for run in runs])
+    return SettingResult(
+        values=tuple(float("nan") if value is None else value for value in values),
+        validation=float(validation.mean()),
+        deviation=float(validation.std(ddof=1)) if len(runs) > 1 else float("nan"),
+        test=float(np.mean([run.test for run in runs])),
+        runs=len(runs),
+        pruned=any(run.pruned for run in runs),
+    )
