@@ -93,7 +93,7 @@ def test_a_compiled_network_keeps_the_names_of_its_weights() -> None:
 
 
 def test_an_unknown_way_to_compile_is_told() -> None:
-    with pytest.raises(UserError, match="compile must be one of null, default, .*, got fast"):
+    with pytest.raises(UserError, match=r"compile must be one of null, default, .*, got fast"):
         Segmenter(AUNet(2), DensityASP(THETA), compile="fast")
 
 
