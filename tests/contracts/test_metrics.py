@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from results_files import rows_of, write_run
 from torch import Tensor
 
@@ -27,6 +29,7 @@ from mammoseg.metrics import PIXEL_METRICS, PooledPixelMetric, metrics_from_coun
 from mammoseg.metrics.detection import MatchingRule
 from mammoseg.models.au_net import AUNet
 from mammoseg.reports import run_figures, run_summary
+from mammoseg.runs import checkpoint
 from mammoseg.runs.results import columns, read_results, write_results, write_table
 from mammoseg.segmenter import Segmenter
 from mammoseg.sweep_report.report import publish as publish_sweep
@@ -113,8 +116,14 @@ def test_run_summary(precision: type[PooledPixelMetric], capsys: pytest.CaptureF
 def test_learning_curves(precision: type[PooledPixelMetric], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"epoch": 0, "train/loss": 1, "val/precision": 0.5}
     write_table(tmp_path / "metrics.csv", [row], tuple(row))
-    drawn: list[Any] = []
-    monkeypatch.setattr(run_figures, "save", lambda figure, path: drawn.append(figure))
+    drawn: list[Figure] = []
+    savefig = Figure.savefig
+
+    def record(figure: Figure, *args: Any, **kwargs: Any) -> None:
+        drawn.append(figure)
+        savefig(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", record)
     run_figures.curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
     labels = [line.get_label() for axis in drawn[0].axes for line in axis.get_lines()]
     assert labels == ["train/loss", "val/precision"]
@@ -152,12 +161,13 @@ def test_sweep_report_is_not_disturbed(precision: type[PooledPixelMetric], tmp_p
     assert "test DSC" in report.read_text(encoding="utf-8")
 
 
-def test_model_card(runs: Path, precision: type[PooledPixelMetric]) -> None:
-    folder = runs / "au_net0"
-    about = {"run": read_results(folder / "results.csv")[0]["run"]}
-    header, _, first, *_ = model_card.metrics(about, folder / "checkpoints" / "best.ckpt", folder).splitlines()
-    assert header.endswith(f"| {HEADING} |")
-    assert first.rsplit("|", 2)[1].count(",") == 1, "value [low, high]"
+def test_model_card(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    best.parent.mkdir()
+    shutil.copy(EARLIER.with_name("best.ckpt"), best)
+    shutil.copy(EARLIER, tmp_path)
+    card = model_card.markdown(checkpoint.read(best)[checkpoint.KEY], 1, best, onnx=False)
+    assert f"| {HEADING} |" in card
 
 
 def test_dashboard(precision: type[PooledPixelMetric]) -> None:
