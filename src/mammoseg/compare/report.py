@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,29 @@ def publish(folders: Sequence[Path], out: Path, cfg: Any) -> list[Path]:
     return [
         write(one, out / one.data.dataset if len(datasets) > 1 else out, paper_of(some, cfg), cfg)
         for one, some in zip(compared, chosen, strict=True)
+    ]
+
+
+def single_metric_sections(
+    comparison: Comparison, names: Mapping[str, str], shown: Callable[[str, str], list[tuple[Path, str]]]
+) -> list[Section]:
+    """Sections about DSC or calibration alone. `shown`: a figure's name and text -> the figure, if it was drawn."""
+    return [
+        Section(
+            "By mass size",
+            tables=[tables.size_table(comparison, names)],
+            figures=shown("mass_size", "DSC against mass size"),
+        ),
+        Section(
+            "Calibration",
+            tables=[tables.calibration_table(comparison, names)] if comparison.reliability else [],
+            figures=shown("calibration", "Share of mass against predicted probability"),
+        ),
+        Section(
+            "Ranking",
+            tables=[tables.ranking_table(comparison, names)],
+            figures=shown("ranking", "Pooled DSC by fold and seed"),
+        ),
     ]
 
 
@@ -135,21 +158,7 @@ def sections_of(
             tables=[tables.density_table(comparison, names, key) for key in PIXEL_METRICS],
             figures=shown("density", "Each metric by ACR category"),
         ),
-        Section(
-            "By mass size",
-            tables=[tables.size_table(comparison, names)],
-            figures=shown("mass_size", "DSC against mass size"),
-        ),
-        Section(
-            "Calibration",
-            tables=[tables.calibration_table(comparison, names)] if comparison.reliability else [],
-            figures=shown("calibration", "Share of mass against predicted probability"),
-        ),
-        Section(
-            "Ranking",
-            tables=[tables.ranking_table(comparison, names)],
-            figures=shown("ranking", "Pooled DSC by fold and seed"),
-        ),
+        *single_metric_sections(comparison, names, shown),
         Section("θ and α", figures=shown("sweep", "Pooled DSC against theta and alpha")),
         Section("Runs", tables=[runs_table(comparison.data, names)]),
     ]

@@ -32,26 +32,9 @@ def packages() -> tuple[Any, Any]:
 def workspace(entity: str, project: str, name: str) -> Workspace:
     """Panels: every metric by method and by density, curves, theta and alpha against DSC, the overlays."""
     workspaces, panels = packages()
-    method = panels.Config("method")
-
-    def bars(metric: str, title: str) -> Any:
-        return panels.BarPlot(
-            title=title,
-            metrics=[panels.SummaryMetric(metric)],
-            groupby=method,
-            groupby_aggfunc="mean",
-            groupby_rangefunc="stddev",
-            orientation="v",
-        )
-
-    def curve(metric: str) -> Any:
-        return panels.LinePlot(
-            title=metric, x="epoch", y=[panels.Metric(metric)], groupby=method, groupby_aggfunc="mean"
-        )
-
-    overall = [bars(f"test/{key}", metric.heading) for key, metric in PIXEL_METRICS.items()]
+    overall = [bars(panels, f"test/{key}", metric.heading) for key, metric in PIXEL_METRICS.items()]
     by_density = [
-        bars(f"test/{key}_density{category}", f"{metric.heading}, ACR {category}")
+        bars(panels, f"test/{key}_density{category}", f"{metric.heading}, ACR {category}")
         for key, metric in PIXEL_METRICS.items()
         for category in DENSITIES
     ]
@@ -67,12 +50,31 @@ def workspace(entity: str, project: str, name: str) -> Workspace:
         sections=[
             section("Methods", overall, is_open=True),
             section("By density", by_density, is_open=True),
-            section("Curves", [curve(name) for name in curves]),
+            section("Curves", [curve(panels, name) for name in curves]),
             section("θ and α", [panels.ParallelCoordinatesPlot(columns=columns)]),
             section("Overlays", [panels.MediaBrowser(media_keys=["test/overlays"], num_columns=4)], is_open=True),
         ],
         runset_settings=workspaces.RunsetSettings(groupby=[workspaces.Config("method")]),
         auto_generate_panels=False,
+    )
+
+
+def bars(panels: Any, metric: str, title: str) -> Any:
+    """A bar for each method: the mean over its runs, with the standard deviation."""
+    return panels.BarPlot(
+        title=title,
+        metrics=[panels.SummaryMetric(metric)],
+        groupby=panels.Config("method"),
+        groupby_aggfunc="mean",
+        groupby_rangefunc="stddev",
+        orientation="v",
+    )
+
+
+def curve(panels: Any, metric: str) -> Any:
+    """A line for each method against the epoch."""
+    return panels.LinePlot(
+        title=metric, x="epoch", y=[panels.Metric(metric)], groupby=panels.Config("method"), groupby_aggfunc="mean"
     )
 
 

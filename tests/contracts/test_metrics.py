@@ -1,0 +1,267 @@
+"""Contract of a metric on pixel counts: one class is enough for every table and figure, also of earlier results."""
+
+from __future__ import annotations
+
+import csv
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from results_files import rows_of, write_run
+from torch import Tensor
+
+from mammoseg.cli import conf_dir
+from mammoseg.compare.report import publish as publish_comparison
+from mammoseg.dashboard.workspace import specification, workspace
+from mammoseg.evaluate import native_report, native_resolution
+from mammoseg.export import model_card
+from mammoseg.losses import DensityASP
+from mammoseg.metrics import PIXEL_METRICS, PooledPixelMetric, metrics_from_counts
+from mammoseg.metrics.detection import MatchingRule
+from mammoseg.models.au_net import AUNet
+from mammoseg.reports import run_figures, run_summary
+from mammoseg.runs import checkpoint
+from mammoseg.runs.results import columns, read_results, write_results, write_table
+from mammoseg.segmenter import Segmenter
+from mammoseg.sweep_report.report import publish as publish_sweep
+from mammoseg.view.formulas import metrics_script
+
+EARLIER = Path(__file__).parents[1] / "fixtures" / "v0_1" / "results.csv"
+PAPER = ("dsc", "area_difference", "sensitivity", "accuracy")
+HEADING = "Precision ↑"
+COUNTS = st.integers(0, 10**7)
+SOME = st.integers(1, 10**7)
+
+
+@pytest.fixture
+def precision() -> Iterator[type[PooledPixelMetric]]:
+    """A fifth metric, registered by its definition alone."""
+
+    class Precision(PooledPixelMetric):
+        """Precision TP / (TP + FP); higher is better."""
+
+        key = "precision"
+        title = "Precision"
+        short_name = "Prec."
+        higher_is_better = True
+
+        @staticmethod
+        def formula(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> Tensor:
+            return tp / (tp + fp)
+
+    yield Precision
+    del PIXEL_METRICS["precision"]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Results of two methods in two folds, written before the fifth metric exists."""
+    for method, quality in (("au_net", 0.6), ("density_asp", 0.8)):
+        for fold in (0, 1):
+            write_run(tmp_path / "runs" / f"{method}{fold}", rows_of(method, quality=quality, fold=fold))
+    return tmp_path / "runs"
+
+
+# The order of fixtures matters in the tests below: `runs` first, so that results.csv lacks the metric.
+
+
+def cells(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_earlier_results_gain_the_metric_on_reading(precision: type[PooledPixelMetric]) -> None:
+    assert "precision" not in EARLIER.read_text().splitlines()[0]
+    rows = read_results(EARLIER)
+    assert len(rows) > 1
+    for row in rows:
+        assert row["precision"] == row["tp"] / (row["tp"] + row["fp"])
+
+
+def test_results_written_from_now_on_have_it_as_last_column(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
+    write_results(tmp_path / "results.csv", read_results(EARLIER))
+    before, after = EARLIER.read_text().splitlines(), (tmp_path / "results.csv").read_text().splitlines()
+    assert [line.rsplit(",", 1)[0] for line in after] == before
+    assert after[0].endswith(",accuracy,precision")
+
+
+def test_metric_columns_are_ignored_on_reading(tmp_path: Path) -> None:
+    rows = cells(EARLIER)
+    kept = [name for name in rows[0] if name not in PAPER]
+    wrong = [{**{name: row[name] for name in kept}, "dsc": "nonsense", "unknown": "0.5"} for row in rows]
+    write_table(tmp_path / "results.csv", wrong, (*kept, "dsc", "unknown"))
+    found, expected = read_results(tmp_path / "results.csv"), read_results(EARLIER)
+    assert [[row[key] for key in PAPER] for row in found] == [[row[key] for key in PAPER] for row in expected]
+
+
+def test_run_summary(precision: type[PooledPixelMetric], capsys: pytest.CaptureFixture[str]) -> None:
+    rows = read_results(EARLIER)
+    pooled = 100 * sum(row["tp"] for row in rows) / sum(row["tp"] + row["fp"] for row in rows)
+    header, _, first, *_ = run_summary.markdown(rows).splitlines()
+    assert header.endswith(f"| {HEADING} |")
+    assert first.endswith(f"| {pooled:.2f} |")
+    run_summary.print_table(rows, EARLIER.parent)
+    assert f"{pooled:.2f}" in capsys.readouterr().out
+
+
+def test_learning_curves(precision: type[PooledPixelMetric], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"epoch": 0, "train/loss": 1, "val/precision": 0.5}
+    write_table(tmp_path / "metrics.csv", [row], tuple(row))
+    drawn: list[Figure] = []
+    savefig = Figure.savefig
+
+    def record(figure: Figure, *args: Any, **kwargs: Any) -> None:
+        drawn.append(figure)
+        savefig(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", record)
+    run_figures.curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    labels = [line.get_label() for axis in drawn[0].axes for line in axis.get_lines()]
+    assert labels == ["train/loss", "val/precision"]
+
+
+def test_comparison(runs: Path, precision: type[PooledPixelMetric], tmp_path: Path) -> None:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("compare", ["runs=here", "resamples=200", "paper=table1"])
+    out = tmp_path / "out"
+    publish_comparison([runs], out, cfg)
+    main = cells(out / "table1.csv")
+    assert all(0 < float(row[HEADING]) < 100 for row in main)
+    assert {row["paper Prec."] for row in main} == {row["diff. Prec."] for row in main} == {"–"}
+    assert all("[" in row[HEADING] for row in cells(out / "uncertainty.csv"))
+    assert HEADING in {row["metric"] for row in cells(out / "pairs.csv")}
+    assert all(0 <= float(row["precision"]) <= 1 for row in cells(out / "images.csv"))
+    assert len(cells(out / "density_precision.csv")) == 2
+    for name in ("report.html", "report.md"):
+        text = (out / name).read_text(encoding="utf-8")
+        assert f"{HEADING} by density" in text
+        assert "paper Prec." in text
+    for figure in ("metrics.svg", "density.svg"):
+        assert f"<!-- {HEADING}, % -->" in (out / figure).read_text(encoding="utf-8"), figure
+    for suffix in ("md", "tex", "csv"):
+        assert "Precision" in (out / f"table1.{suffix}").read_text(encoding="utf-8")
+
+
+def test_sweep_report_is_not_disturbed(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
+    """It ranks settings by DSC and shows no other metric."""
+    for alpha in (1.0, 2.0):
+        write_run(tmp_path / str(alpha), rows_of("a", quality=0.5 + 0.1 * alpha), {"loss": {"alpha": alpha}})
+    for path in tmp_path.glob("*/run.json"):
+        path.write_text(path.read_text().replace('"about": {}', '"about": {"dataset": "phantom", "method": "a"}'))
+    report = publish_sweep([tmp_path], tmp_path / "out", 3)
+    assert "test DSC" in report.read_text(encoding="utf-8")
+
+
+def test_model_card(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    best.parent.mkdir()
+    shutil.copy(EARLIER.with_name("best.ckpt"), best)
+    shutil.copy(EARLIER, tmp_path)
+    card = model_card.markdown(checkpoint.read(best)[checkpoint.KEY], 1, best, onnx=False)
+    assert f"| {HEADING} |" in card
+
+
+def test_dashboard(precision: type[PooledPixelMetric]) -> None:
+    pytest.importorskip("wandb_workspaces")
+    text = specification(workspace("", "project", "name"))
+    for name in ("test/precision", "test/precision_density4", "val/precision"):
+        assert f'{name}"' in text, name
+
+
+def test_native_report(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
+    geometry = dict.fromkeys(native_resolution.GEOMETRY, "") | {"unit": "mm", "hd95": 1.0, "asd": 0.5, "masses": 1}
+    rows = [{**row, **geometry} for row in read_results(EARLIER)]
+    write_results(tmp_path / native_resolution.NATIVE, rows, native_resolution.MORE_COLUMNS)
+    write_table(tmp_path / native_resolution.CANDIDATES, [], native_resolution.OF_CANDIDATE)
+    assert f"| {HEADING} |" in native_report.publish(tmp_path, MatchingRule())
+
+
+def test_viewer(precision: type[PooledPixelMetric]) -> None:
+    assert '"key": "precision"' in metrics_script()
+    assert "(tp / (tp + fp))" in metrics_script()
+
+
+def test_training_logs_it(precision: type[PooledPixelMetric]) -> None:
+    segmenter = Segmenter(AUNet(1), DensityASP([1.0] * 4))
+    assert "val/precision" in dict(segmenter.val_metrics.items())
+    assert "test/precision" in dict(segmenter.test_metrics.items())
+    assert "test/image_precision" in dict(segmenter.test_means.items())
+
+
+def test_a_metric_without_unit_is_displayed_as_it_is(runs: Path, tmp_path: Path) -> None:
+    class Ratio(PooledPixelMetric):
+        key = "ratio"
+        title = "Ratio"
+        unit = ""
+        value_range = (0.0, math.inf)
+        higher_is_better = False
+
+        @staticmethod
+        def formula(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> Tensor:
+            return (tp + fp) / (tp + fn)
+
+    try:
+        rows = read_results(EARLIER)
+        assert Ratio.short_name == "Ratio"
+        assert run_summary.markdown(rows).splitlines()[3].endswith(f"| {np.mean([r['ratio'] for r in rows]):.2f} |")
+        assert run_summary.units_note() == "In % except Ratio"
+    finally:
+        del PIXEL_METRICS["ratio"]
+
+
+def test_the_papers_metrics_are_those_registered_and_in_the_columns() -> None:
+    """Also that the tests above leave no metric behind."""
+    assert tuple(PIXEL_METRICS) == PAPER
+    assert ",".join(columns()) == EARLIER.read_text().splitlines()[0]
+
+
+def test_invalid_definitions_are_rejected() -> None:
+    for attributes, message in (
+        ({"key": "dsc", "title": "A", "higher_is_better": True}, "already used by DSC"),
+        ({"key": "a", "title": "A", "higher_is_better": True, "unit": "mm"}, "unit must be one of"),
+        ({"key": "a", "title": "A"}, "higher_is_better must be True or False"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            type("A", (PooledPixelMetric,), attributes)
+    assert tuple(PIXEL_METRICS) == PAPER
+
+
+def evaluate(metric: type[PooledPixelMetric], *counts: int) -> float:
+    return metric.formula(*torch.tensor(counts, dtype=torch.float64)).item()
+
+
+@pytest.mark.parametrize("key", list(PIXEL_METRICS))
+@given(st.lists(st.tuples(COUNTS, COUNTS, COUNTS, COUNTS), min_size=1, max_size=6))
+def test_values_have_the_shape_of_the_counts_and_lie_in_the_range(key: str, counts: list[tuple[int, ...]]) -> None:
+    metric = PIXEL_METRICS[key]
+    values = metrics_from_counts(np.array(counts))[key]
+    assert (values.shape, values.dtype) == ((len(counts),), np.float64)
+    np.testing.assert_array_equal(values, [evaluate(metric, *row) for row in counts])
+    low, high = metric.value_range
+    assert all(math.isnan(value) or low <= value <= high for value in values)
+
+
+@pytest.mark.parametrize("key", list(PIXEL_METRICS))
+def test_no_pixels_give_nan(key: str) -> None:
+    assert math.isnan(evaluate(PIXEL_METRICS[key], 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize("key", list(PIXEL_METRICS))
+@given(tp=SOME, fp=SOME, fn=SOME, tn=SOME)
+def test_better_predictions_have_better_values(key: str, tp: int, fp: int, fn: int, tn: int) -> None:
+    metric = PIXEL_METRICS[key]
+    sign = 1 if metric.higher_is_better else -1
+    assert metric.heading.endswith("↑" if metric.higher_is_better else "↓")
+    value, corrected = evaluate(metric, tp, fp, fn, tn), evaluate(metric, tp + 1, fp - 1, fn - 1, tn + 1)
+    assert math.isfinite(value)
+    assert sign * corrected >= sign * value
+    assert evaluate(metric, tp + fn, 0, 0, tn + fp) == metric.value_range[1 if metric.higher_is_better else 0]

@@ -1,0 +1,76 @@
+"""Figures of a run, from its stored predictions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from mammoseg.data.store import Store
+from mammoseg.metrics import quantise_probs
+from mammoseg.reports.run_figures import Example, examples, overlays
+from mammoseg.runs.predictions import Predictions
+from mammoseg.runs.results import with_metrics
+
+CASES = ["a", "b", "c", "d"]  # "d" is not in the test part
+QUALITY = {"a": 10, "b": 90, "c": 50}  # DSC rises with it, so c is the median
+
+
+def predictions(threshold: float) -> tuple[Predictions, NDArray[np.float64]]:
+    """And the probabilities they are made of."""
+    logits = 3 * torch.randn(3, 1, 20, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    prob = torch.sigmoid(logits)[:, 0].numpy()
+    cutoff = float(torch.logit(torch.tensor(threshold, dtype=torch.float64)))
+    masks = (logits[:, 0] > cutoff).numpy()
+    return Predictions(["c", "a", "b"], masks, quantise_probs(logits)[:, 0].numpy(), threshold), prob
+
+
+def rows() -> list[dict[str, Any]]:
+    counts = {case: {"tp": quality, "fp": 50, "fn": 50, "tn": 9} for case, quality in QUALITY.items()}
+    return with_metrics([{"case": case, "density": 2, **counts[case]} for case in QUALITY])
+
+
+@pytest.fixture
+def store() -> Store:
+    images = np.arange(4, dtype=np.float32)[:, None, None] * np.ones((4, 20, 20), np.float32)
+    masks = np.zeros((4, 20, 20), np.uint8)
+    masks[:, 4:9, 4:9] = 1
+    return cast(
+        Store, SimpleNamespace(cases=[SimpleNamespace(case=case) for case in CASES], images=images, masks=masks)
+    )
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.3, 0.123, 0.77])
+def test_examples_show_the_median_image_with_its_stored_prediction(store: Store, threshold: float) -> None:
+    stored, prob = predictions(threshold)
+    (example,) = examples(rows(), stored, store)
+    assert example.row["case"] == "c"
+    assert (example.image == 2).all()
+    np.testing.assert_array_equal(example.prob > example.threshold, stored.masks[0])
+    np.testing.assert_allclose(example.prob, prob[0], atol=1 / 256)
+    assert example.threshold == pytest.approx(threshold, rel=1e-6)
+
+
+def test_masks_of_early_versions_are_shown_without_probabilities(store: Store) -> None:
+    stored, _ = predictions(0.5)
+    (example,) = examples(rows(), Predictions(stored.cases, stored.masks, None, None), store)
+    np.testing.assert_array_equal(example.prob > example.threshold, stored.masks[0])
+
+
+def test_overlays_are_written(store: Store, tmp_path: Path) -> None:
+    stored, _ = predictions(0.5)
+    shown: list[Example] = examples(rows(), stored, store)
+    overlays(shown, tmp_path / "overlays.png")
+    assert (tmp_path / "overlays.png").stat().st_size > 5000
+
+
+def test_the_network_is_not_needed() -> None:
+    code = "import sys, mammoseg.reports.run_figures; sys.exit('mammoseg.segmenter' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
