@@ -12,8 +12,8 @@ class OccupiedError(UserError):
     """A folder holds the run of something else, which must stay as it is."""
 
 
-class UnreadableImage(Exception):  # noqa: N818 - it says what is wrong, as the standard StopIteration does
-    """One image cannot be used. The message says why in a few words, without path and without header text.
+class ImageReadError(Exception):
+    """An image cannot be used. The message is a short reason, without the path and without header text.
 
-    `prepare` collects these into one table; `dataset.on_bad` decides whether it goes on.
+    `prepare` collects them in a table of rejected cases; `dataset.on_bad` decides whether it continues.
     """

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, MetricCollection
 
+from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
 from mammoseg.metrics import FORMULAS, MeanOverImages, Pooled, count, reliability
@@ -139,8 +140,8 @@ class Segmenter(lightning.LightningModule):
         self.log_dict({**self.test_metrics.compute(), **self.test_means.compute()})
         for name, metric in self.test_metrics.items():
             assert isinstance(metric, Pooled)
-            for category, value in enumerate(metric.by_density(), start=1):
-                self.log(f"{name}_density{category}", value)
+            for density, value in zip(ACRDensity, metric.by_density(), strict=True):
+                self.log(f"{name}_density{density}", value)
         self.test_metrics.reset()
         self.test_means.reset()
 

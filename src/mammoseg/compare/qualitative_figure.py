@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.data.store import Store
+from mammoseg.data.store import PreparedStore
+from mammoseg.density import ACRDensity
 from mammoseg.reports.plotting import PREDICTION, TRUTH, contour
 from mammoseg.runs.discovery import TestedRun
 from mammoseg.runs.results import PREDICTIONS, read_predictions
@@ -54,7 +54,7 @@ def choose(comparison: Comparison, fold: str, per_density: int) -> list[int]:
     here = comparison.places(fold)
     score = np.mean([values[here, 0] for values in comparison.by_image.values()], axis=0)
     chosen: list[int] = []
-    for category in DENSITIES:
+    for category in ACRDensity:
         those = np.flatnonzero(comparison.density[here] == category)
         ranked = those[np.argsort(score[those], kind="stable")]
         # Centred quantiles: one image is the median, two are the quarters, and so on.
@@ -69,7 +69,7 @@ def draw(
     comparison: Comparison,
     names: Mapping[str, str],
     columns: Sequence[int],
-    store: Store,
+    store: PreparedStore,
     predicted: Mapping[str, Mapping[str, np.ndarray]],
     runs: Mapping[str, TestedRun],
 ) -> Figure:

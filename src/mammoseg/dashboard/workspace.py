@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.reports.run_summary import HEADINGS
 
@@ -52,9 +52,9 @@ def workspace(entity: str, project: str, name: str) -> Workspace:
     by_density = [
         bars(f"test/{metric}_density{category}", f"{HEADINGS[metric]}, ACR {category}")
         for metric in ("dsc", "sensitivity")
-        for category in DENSITIES
+        for category in ACRDensity
     ]
-    swept = [*(f"theta_acr{category}" for category in DENSITIES), "alpha"]
+    swept = [*(f"theta_acr{category}" for category in ACRDensity), "alpha"]
     columns = [panels.ParallelCoordinatesPlotColumn(panels.Config(key), display_name=key) for key in swept]
     columns.append(panels.ParallelCoordinatesPlotColumn(panels.SummaryMetric("test/dsc"), display_name="DSC"))
     section = workspaces.Section

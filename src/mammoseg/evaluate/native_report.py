@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.evaluate import native_resolution as native
 from mammoseg.metrics.detection import RATES, Criterion, Froc
 from mammoseg.reports import run_summary as tables
@@ -40,7 +40,7 @@ def publish(folder: Path, criterion: Criterion) -> str:
 
 
 def parts(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    by_density = {f"ACR {number}": [row for row in rows if row["density"] == number] for number in DENSITIES}
+    by_density = {f"ACR {number}": [row for row in rows if row["density"] == number] for number in ACRDensity}
     return {"all": list(rows), **by_density}
 
 

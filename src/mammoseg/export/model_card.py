@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.reports.run_summary import HEADINGS, percent
 from mammoseg.runs.discovery import comparable, read_run
 from mammoseg.runs.record import flat
@@ -69,7 +69,7 @@ def metrics(about: Mapping[str, Any], path: Path, folder: Path) -> str:
     comparison = Comparison(comparable([run]), RESAMPLES, LEVEL, SEED)
     (method,) = comparison.methods
     density = comparison.density
-    lines = [("all", None), *((f"ACR {category}", density == category) for category in DENSITIES)]
+    lines = [("all", None), *((f"ACR {category}", density == category) for category in ACRDensity)]
     table = ["| test images | n | " + " | ".join(HEADINGS.values()) + " |", "|---|---|" + "---|" * len(HEADINGS)]
     for what, chosen in lines:
         number = len(density) if chosen is None else int(chosen.sum())

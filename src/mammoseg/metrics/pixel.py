@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 
 
 def count(mask_pred: Tensor, mask: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class Pooled(Metric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        zero = torch.zeros(len(DENSITIES), 4, dtype=torch.int64)
+        zero = torch.zeros(len(ACRDensity), 4, dtype=torch.int64)
         self.add_state("counts", zero, dist_reduce_fx="sum")
 
     def update(self, mask_pred: Tensor, mask: Tensor, density: Tensor) -> None:
@@ -130,7 +130,7 @@ class MeanOverImages(Metric):
     def __init__(self, formula: type[Pooled], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.formula = formula.formula
-        zero = torch.zeros(len(DENSITIES), dtype=torch.float64)
+        zero = torch.zeros(len(ACRDensity), dtype=torch.float64)
         self.add_state("total", zero, dist_reduce_fx="sum")
         self.add_state("images", zero.long(), dist_reduce_fx="sum")
         self.add_state("undefined", zero.long(), dist_reduce_fx="sum")

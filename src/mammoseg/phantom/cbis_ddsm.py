@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.data.preprocessing.preprocess import rasterise
-from mammoseg.data.store import appears_whole
 from mammoseg.errors import UserError
+from mammoseg.files import atomic_dir
 from mammoseg.phantom.anatomy import draw
 from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_grey
 from mammoseg.phantom.film import scan
@@ -105,7 +105,7 @@ def write_cbis_ddsm(
     if layout not in LAYOUTS:
         raise UserError(f"layout={layout}, but the choices are {', '.join(LAYOUTS)}")
     plans = plan(cases, seed)
-    with appears_whole(root) as scratch:
+    with atomic_dir(root) as scratch:
         series = [one for found in every(partial(write_image, scratch, height, layout), plans) for one in found]
         write_descriptions(scratch / ("csv" if layout == "kaggle" else ""), plans, old=layout == "tcia_old")
         if layout == "tcia":

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import processes
-from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.data.store import appears_whole
+from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
+from mammoseg.files import atomic_dir
 from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw
 from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_grey
 from mammoseg.progress import Progress
@@ -55,7 +55,7 @@ def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 
     """
     check(root, cases, height)
     plans = plan(cases, seed)
-    with appears_whole(root) as scratch:
+    with atomic_dir(root) as scratch:
         for folder in ("AllDICOMs", "AllXML"):
             (scratch / folder).mkdir()
         for _ in every(partial(write_one, scratch, height), plans):
@@ -103,8 +103,8 @@ def plan(cases: int, seed: int) -> list[Plan]:
 
 def densities(rng: np.random.Generator, patients: int) -> list[int]:
     """Shuffled categories in the shares above, each at least once where there are four patients."""
-    at_least = list(DENSITIES[:patients])
-    rest = rng.choice(DENSITIES, patients - len(at_least), p=DENSITY_SHARES).tolist()
+    at_least = list(ACRDensity)[:patients]
+    rest = rng.choice(list(ACRDensity), patients - len(at_least), p=DENSITY_SHARES).tolist()
     return [int(category) for category in rng.permutation(at_least + rest)]
 
 

@@ -15,9 +15,9 @@ from typing import Any
 from uuid import uuid4
 
 from mammoseg import processes
-from mammoseg.data.preprocessing.cache import digest, stamp
+from mammoseg.data.preprocessing.fingerprints import file_signature, hash_json
 from mammoseg.errors import UserError
-from mammoseg.predict.inputs import PREDICTED, Input, names
+from mammoseg.predict.inputs import JOURNAL_FILE, Input, output_names
 from mammoseg.predict.journal import Journal
 
 NAME = "predictions.json"
@@ -40,7 +40,7 @@ class Folder:
     def __init__(self, root: Path, made_of: Mapping[str, Any]) -> None:
         self.root = root
         self.made_of: dict[str, Any] = json.loads(json.dumps(made_of))
-        self.journal = Journal(root / PREDICTED)
+        self.journal = Journal(root / JOURNAL_FILE)
         self.skipped: dict[str, str] = {}
         self.tables_at = time.monotonic()
 
@@ -84,7 +84,7 @@ class Folder:
     def names(self, images: Sequence[Input]) -> dict[str, str]:
         """What the files of each image are called; what it was called before stays."""
         given = {file: entry["name"] for file, entry in self.journal.entries.items()}
-        return names([image.file for image in images], given)
+        return output_names([image.file for image in images], given)
 
     def is_done(self, image: Input) -> bool:
         """Whether its predictions are there, and it has not changed since."""
@@ -139,7 +139,7 @@ class Folder:
 
 def key_of(image: Input) -> str:
     """Changes with the image's file."""
-    return digest(stamp(image.path, image.path.parent))
+    return hash_json(file_signature(image.path, image.path.parent))
 
 
 def table(columns: Sequence[str], rows: Sequence[Row]) -> bytes:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mammoseg.data.datamodule import MammogramDataModule
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.reports.plotting import PREDICTION, TRUTH, contour, save
 from mammoseg.runs.results import Row
 from mammoseg.segmenter import Segmenter
@@ -35,7 +35,7 @@ def examples(rows: Sequence[Row], datamodule: MammogramDataModule, segmenter: Se
     """For each ACR category the tested image of median DSC: neither the best nor the worst of its kind."""
     number = {case.case: place for place, case in enumerate(datamodule.store.cases)}
     shown = []
-    for category in DENSITIES:
+    for category in ACRDensity:
         ranked = sorted((row for row in rows if row["density"] == category), key=lambda row: (row["dsc"], row["case"]))
         if ranked:
             row = ranked[len(ranked) // 2]

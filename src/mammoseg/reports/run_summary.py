@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.runs import results
 from mammoseg.runs.results import Row
 
@@ -19,7 +19,7 @@ HEADINGS = {
 
 def lines(rows: Sequence[Row]) -> list[tuple[str, int, dict[str, float]]]:
     """(what, images, metrics as fractions): pooled, mean over images, and pooled per ACR category."""
-    by_density = {category: [row for row in rows if row["density"] == category] for category in DENSITIES}
+    by_density = {category: [row for row in rows if row["density"] == category] for category in ACRDensity}
     return [
         ("all, pooled over pixels", len(rows), results.pooled(rows)),
         ("all, mean over images", len(rows), results.mean_over_images(rows)),

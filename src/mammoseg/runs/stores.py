@@ -7,14 +7,14 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from mammoseg.data.store import Store
+from mammoseg.data.store import PreparedStore
 from mammoseg.runs.results import COUNTS, Row
 
 
-def find_store(places: Iterable[Path], dataset: str, rows: Sequence[Row]) -> Store | None:
+def find_store(places: Iterable[Path], dataset: str, rows: Sequence[Row]) -> PreparedStore | None:
     """The store below one of `places` whose masks are those that `rows`, a run's results, were counted on."""
     for folder in (path for here in places for path in sorted(here.glob(f"{dataset}-*/"))):
-        store = Store.open(folder)
+        store = PreparedStore.open(folder)
         pixels = store.masks.shape[1] ** 2
         masses = {case.case: case.mass_pixels for case in store.cases}
         if all(masses.get(row["case"]) == row["tp"] + row["fn"] for row in rows) and pixels == total(rows[0]):

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.metrics import BINS, FORMULAS
 from mammoseg.runs.discovery import Comparable, Part
 from mammoseg.runs.results import CALIBRATION, Row, read_calibration
@@ -129,8 +129,8 @@ class Comparison:
     @cached_property
     def by_density(self) -> dict[int, dict[str, dict[str, Estimate]]]:
         """Of the ACR categories that have test images in every fold; in the others a fold would have no value."""
-        found = {}
-        for category in DENSITIES:
+        found: dict[int, dict[str, dict[str, Estimate]]] = {}
+        for category in ACRDensity:
             chosen = self.density == category
             if all(chosen[self.places(fold)].any() for fold in self.data.cases):
                 found[category] = {method: self.estimates(method, chosen) for method in self.methods}

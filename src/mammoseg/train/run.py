@@ -103,7 +103,7 @@ class Run:
         resumed = self.resume_from()
         # Before any output: a wrong folder, split or theta ends here, with nothing half-written.
         self.datamodule.setup()
-        self.segmenter.criterion.fit(self.datamodule.train_ratios())
+        self.segmenter.criterion.fit(self.datamodule.train_mass_fractions())
         self.write_beginnings()
         trainer = self.trainer([pruning] if pruning else [])
         try:

@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.images.read import read_pixels
-from mammoseg.errors import UnreadableImage, UserError
-from mammoseg.predict import inputs
-from mammoseg.predict.inputs import Input
+from mammoseg.data.images.read import read_image
+from mammoseg.errors import ImageReadError, UserError
+from mammoseg.predict.inputs import Input, read_input
 from mammoseg.predict.output_folder import NAME
 from mammoseg.predict.pictures import LONGEST, small
 from mammoseg.view.items import Item
@@ -65,7 +64,7 @@ class PredictedView:
             yield Item(
                 key=name,
                 name=first["file"],
-                density=0,
+                density=None,
                 side=first["side"],
                 view=first["view"],
                 facts=told(rows),
@@ -77,8 +76,8 @@ class PredictedView:
 
     def read(self, file: str) -> NDArray[np.uint8]:
         try:
-            return read_pixels(self.folder / file)
-        except UnreadableImage as error:
+            return read_image(self.folder / file)[0]
+        except ImageReadError as error:
             raise UserError(f"{self.folder / file}: {error}; predict again") from error
 
     def image(self, name: str, file: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -86,11 +85,11 @@ class PredictedView:
         if self.given is not None:
             path = self.given if self.given.is_file() else self.given / file
             try:
-                grey, _ = small(inputs.read(Input(path, file))[0])
+                grey, _ = small(read_input(Input(path, file))[0])
                 if grey.shape == shape:
                     return grey
                 log.warning("%s: has another size than its prediction; its overlay is shown", file)
-            except UnreadableImage as error:
+            except ImageReadError as error:
                 log.warning("%s: %s; its overlay is shown", file, error)
         overlay = cv2.imdecode(np.fromfile(self.folder / "overlays" / f"{name}.png", np.uint8), cv2.IMREAD_GRAYSCALE)
         return np.asarray(overlay, np.uint8)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.store import Store
+from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import TestedRun, find
 from mammoseg.runs.results import PREDICTIONS, read_predictions
@@ -57,7 +57,7 @@ def below(folder: Path, folders: Sequence[Path]) -> str:
     return folder.relative_to(top).as_posix() if folder != top else folder.resolve().name
 
 
-def store_of(run: TestedRun, place: Path | None) -> Store:
+def store_of(run: TestedRun, place: Path | None) -> PreparedStore:
     said = said_by(run.folder) if place is None else place
     store = None if said is None else find_store([said], run.dataset, run.rows)
     if store is None:
@@ -72,7 +72,7 @@ def store_of(run: TestedRun, place: Path | None) -> Store:
 class RunView:
     """The test images of one run, as the network saw them."""
 
-    def __init__(self, run: TestedRun, label: str, store: Store) -> None:
+    def __init__(self, run: TestedRun, label: str, store: PreparedStore) -> None:
         self.folder = run.folder
         self.label = label
         self.store = store

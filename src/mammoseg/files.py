@@ -1,0 +1,172 @@
+"""Atomic writes: a file or a folder appears complete under its name, or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any, Literal, overload
+
+TMP_PREFIX = ".tmp-"
+TMP_NAME = re.compile(re.escape(TMP_PREFIX) + r"(?P<pid>\d+)-[0-9a-f]+-(?P<host>.+)")
+MAX_FOREIGN_AGE_S = 24 * 3600.0  # temporaries of other hosts, whose processes cannot be looked up from here
+
+
+@overload
+def atomic_write(
+    path: Path, mode: Literal["w"] = "w", *, newline: str = "", errors: str = "strict", fsync: bool = False
+) -> AbstractContextManager[IO[str]]: ...
+
+
+@overload
+def atomic_write(path: Path, mode: Literal["wb"], *, fsync: bool = False) -> AbstractContextManager[IO[bytes]]: ...
+
+
+@contextmanager
+def atomic_write(
+    path: Path, mode: str = "w", *, newline: str = "", errors: str = "strict", fsync: bool = False
+) -> Iterator[IO[Any]]:
+    """Open a temporary file that replaces `path` when the block succeeds and is removed when it raises.
+
+    The temporary is created in the folder of `path`, since a rename is atomic only within one file system. Parent
+    folders are created, and symbolic links are followed. Temporaries that killed processes left in that folder are
+    removed.
+
+    Args:
+        path: File to write.
+        mode: "w" for UTF-8 text or "wb" for bytes.
+        newline: As in `open`; the default translates no line ending, as `csv` requires.
+        errors: As in `open`, for text that has no UTF-8 encoding.
+        fsync: Flush the file to disk before it is renamed, so that it survives a power failure.
+
+    Yields:
+        The open temporary file.
+
+    Raises:
+        OSError: If the file cannot be written; `path` is then unchanged.
+    """
+    if mode not in ("w", "wb"):
+        raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}")
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale_once(path.parent)
+    temporary = path.parent / _temporary_name()
+    text: dict[str, Any] = {"encoding": "utf-8", "newline": newline, "errors": errors} if mode == "w" else {}
+    try:
+        with temporary.open(mode, **text) as file:
+            yield file
+            file.flush()
+            if fsync:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        # Another error, such as a full disk, is on its way and must not be replaced by one of the removal.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write UTF-8 `text` to `path` atomically; see `atomic_write`."""
+    with atomic_write(path) as file:
+        file.write(text)
+
+
+def atomic_write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically; see `atomic_write`."""
+    with atomic_write(path, "wb") as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Create a temporary folder that is renamed to `folder` when the block succeeds and removed when it raises.
+
+    Args:
+        folder: Folder to create; an empty one may exist.
+        replace: Replace a folder that is not empty. Otherwise it is kept and the new one is dropped without an error:
+            of two processes that create the same content at once, the first one succeeds.
+
+    Yields:
+        The temporary folder, next to `folder`.
+
+    Raises:
+        OSError: If the folder cannot be created or renamed.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(folder.parent)
+    temporary = folder.parent / _temporary_name()
+    temporary.mkdir()  # with the user's permissions, which mkdtemp would narrow
+    try:
+        yield temporary
+        if replace and folder.exists():
+            # Folders cannot be exchanged in one step: move the old one away, then rename the new one.
+            replaced = folder.parent / _temporary_name()
+            os.replace(folder, replaced)
+            os.replace(temporary, folder)
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            try:
+                os.replace(temporary, folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove temporaries in `folder` whose process has ended.
+
+    A process of this host is looked up by its number. Temporaries of another host, which may write to the same network
+    file system, are removed once they have not changed for a day.
+    """
+    for temporary in folder.glob(f"{TMP_PREFIX}*"):
+        if _is_stale(temporary):
+            if temporary.is_dir() and not temporary.is_symlink():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                with suppress(OSError):  # removed by another process meanwhile, or not ours to remove
+                    temporary.unlink()
+
+
+@lru_cache(maxsize=4096)
+def _remove_stale_once(folder: Path) -> None:
+    """`remove_stale` once per folder and process: listing a large folder before every write would be slow."""
+    remove_stale(folder)
+
+
+def _temporary_name() -> str:
+    # Independent of the target's name, which may already have the maximum length.
+    return f"{TMP_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:12]}-{socket.gethostname()}"
+
+
+def _is_stale(temporary: Path) -> bool:
+    matched = TMP_NAME.fullmatch(temporary.name)
+    if matched is None:
+        return False
+    if matched["host"] == socket.gethostname():
+        return not _is_alive(int(matched["pid"]))
+    try:
+        changed = max(path.stat().st_mtime for path in (temporary, *temporary.glob("*")))
+    except OSError:
+        return False
+    return time.time() - changed > MAX_FOREIGN_AGE_S
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
