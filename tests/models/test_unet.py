@@ -7,7 +7,7 @@ import torch
 
 from mammoseg.errors import UserError
 from mammoseg.models.arf_net import ARFNet, SelectiveReceptiveField
-from mammoseg.models.monai import swin_unetr
+from mammoseg.models.monai_nets import swin_unetr
 from mammoseg.models.unet import UNet
 
 
@@ -62,7 +62,7 @@ def test_wrong_settings_are_told() -> None:
         ARFNet(2, places=["bottom"])
     with pytest.raises(UserError, match="two or more"):
         ARFNet(2, dilations=[1])
-    with pytest.raises(UserError, match="at least 1 channel"):
+    with pytest.raises(UserError, match="integer of at least 1"):
         UNet(0)
 
 

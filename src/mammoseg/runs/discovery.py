@@ -31,7 +31,7 @@ DISTINGUISHING = (
     "dataset.",
 )
 # But these say how it is computed, not what.
-INDIFFERENT = ("dataset.workers", "dataset.on_device", "model.checkpointing", "optimizer.fused")
+INDIFFERENT = ("dataset.workers", "dataset.on_device", "model.gradient_checkpointing", "optimizer.fused")
 Part = tuple[str, str]  # (fold, seed)
 
 
