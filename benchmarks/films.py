@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.data.preprocessing.box import Box, breast_bounding_box
 from mammoseg.data.preprocessing.breast import FRAME_MIN_INTENSITY, segment_breast
-from mammoseg.data.preprocessing.preprocess import Box, breast_bounding_box
 
 EDGE = 0.02  # of a side: where frames are
 TILE, ACROSS, DOWN = 200, 5, 6

@@ -136,7 +136,7 @@ def test_what_is_finished_is_never_decoded_again(root: Path, monkeypatch: pytest
     (root / "images" / "4.png").write_bytes(picture)
     os.utime(root / "images" / "4.png", ns=(when, when))
     store = dataset(root, on_bad="skip").open_store()
-    assert decoded == ["case4", "case7", "case9"], "the mended one, and those still to be tried"
+    assert decoded == ["case4", "case7", "case9"], "the repaired one, and those still to be tried"
     kept = [n for n in range(20) if n not in (7, 9)]
     assert np.array_equal(store.images, reference.images[kept])
     assert not [name for name in stores(root) if name.startswith(CACHE_PREFIX)]

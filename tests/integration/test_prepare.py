@@ -111,7 +111,7 @@ def test_an_interrupted_call_is_gone_on_with(
     before = finished(tmp_path)
     again = prepare(root, tmp_path)
     assert again.returncode == 0, again.stderr
-    assert f"going on; {before} of {CASES} images were prepared before" in again.stdout
+    assert f"resuming; {before} of {CASES} images are preprocessed already" in again.stdout
     (table,) = tmp_path.rglob("cases.csv")
     store, expected = PreparedStore.open(table.parent), reference[0]
     assert store.cases == expected.cases

@@ -70,26 +70,14 @@ def build_dataset(
     remark: str = "",
     **preprocessing: Any,
 ) -> DatasetSpec:
-    """Build a dataset from the settings of `conf/dataset` and `conf/preparation`.
+    """Build a dataset from the settings of `conf/dataset` and `conf/preparation`, where they are described.
 
     Args:
-        name: What tables call it.
-        root: Its folder.
-        reader: (root, rejected) -> images.
-        store: Folder of the prepared stores.
-        on_bad: "error", or "skip" for cases that cannot be used.
-        workers: Processes that preprocess; None for one per core.
-        on_device: See `DatasetSpec`.
-        density: See `DensityPolicy.source`.
-        missing_density: See `DensityPolicy.missing`.
-        density_cuts: See `DensityPolicy.cuts`.
+        name, root, reader, on_device: See `DatasetSpec`.
+        store, on_bad, workers, published, remark: See `StoreBuilder`.
+        density, missing_density, density_cuts: See `DensityPolicy`.
         source: See `DatasetSpec.generator`.
-        published: Counts of the complete dataset, which the data report compares.
-        remark: A note in the data report.
         **preprocessing: See `PreprocessingSettings`.
-
-    Returns:
-        The dataset.
 
     Raises:
         UserError: If a setting is invalid.

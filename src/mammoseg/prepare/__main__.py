@@ -15,7 +15,7 @@ def main(cfg: DictConfig) -> None:
 
     dataset = instantiate(cfg.dataset)
     store = dataset.open_store()
-    print(f"{dataset.name}: {len(store.cases)} images, {len(store.skipped)} left out")
+    print(f"{dataset.name}: {len(store.cases)} images, {len(store.skipped)} skipped")
     data_report.show(data_report.write(store), store.folder)
 
 

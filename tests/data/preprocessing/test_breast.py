@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from mammoseg.data.preprocessing.box import Box, breast_bounding_box
 from mammoseg.data.preprocessing.breast import downsample_uint8, find_frame, segment_breast
-from mammoseg.data.preprocessing.preprocess import Box, breast_bounding_box, preprocess
+from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.settings import PreprocessingSettings
 from mammoseg.phantom.anatomy import draw
 from mammoseg.phantom.film import Film, scan

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from mammoseg.data.preprocessing.box import Box
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
-from mammoseg.data.preprocessing.preprocess import Box, preprocess
+from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.settings import PreprocessingSettings
 from mammoseg.data.store import Case
 

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.preprocessing.preprocess import Box, PreprocessedImage, letterbox
+from mammoseg.data.preprocessing.box import Box, letterbox
+from mammoseg.data.preprocessing.preprocess import PreprocessedImage
 from mammoseg.data.store import Case
 
 Floats = NDArray[np.float32]
