@@ -123,13 +123,14 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_stale(folder: Path) -> None:
-    """Remove temporaries in `folder` whose process has ended.
+def remove_stale(folder: Path, *, recursive: bool = False) -> None:
+    """Remove temporaries in `folder`, and in all folders below it if `recursive`, whose process has ended.
 
     A process of this host is looked up by its number. Temporaries of another host, which may write to the same network
     file system, are removed once they have not changed for a day.
     """
-    for temporary in folder.glob(f"{TMP_PREFIX}*"):
+    pattern = f"{TMP_PREFIX}*"
+    for temporary in list(folder.rglob(pattern) if recursive else folder.glob(pattern)):
         if _is_stale(temporary):
             if temporary.is_dir() and not temporary.is_symlink():
                 shutil.rmtree(temporary, ignore_errors=True)

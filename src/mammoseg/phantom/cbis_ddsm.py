@@ -7,6 +7,7 @@ crop are swapped in places, then with both in different studies; masks of anothe
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,26 +17,48 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg import validate
 from mammoseg.data.preprocessing.preprocess import rasterise
-from mammoseg.errors import UserError
-from mammoseg.files import atomic_dir
+from mammoseg.files import atomic_dir, atomic_write_bytes
 from mammoseg.phantom.anatomy import draw
-from mammoseg.phantom.cbis_ddsm_plan import Lesion, Plan, plan, series_of
-from mammoseg.phantom.cbis_ddsm_tables import write_descriptions, write_table
+from mammoseg.phantom.cbis_ddsm_tables import COLUMNS, DICOM_INFO, METADATA, OLD_COLUMNS, write_table
 from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_grey
 from mammoseg.phantom.film import scan
-from mammoseg.phantom.write import ASPECT, check, every
+from mammoseg.phantom.write import ASPECT, check, densities, every
 
 LAYOUTS = ("tcia", "tcia_old", "kaggle", "png")
-METADATA = (
-    *("Series UID", "Collection", "Subject ID", "Study UID", "Study Date"),
-    *("Series Description", "Modality", "File Location"),
-)
-DICOM_INFO = (
-    *("file_path", "image_path", "BitsAllocated", "Columns", "Laterality"),
-    *("PatientID", "PatientOrientation", "Rows", "SeriesDescription", "SeriesInstanceUID"),
-    *("StudyInstanceUID",),
-)
+TEST_SHARE = 0.22  # of the patients
+SEVERAL = 0.15  # of the images have two or three masses
+SWAPPED = 0.1  # of the masses: mask and crop stand in each other's column
+RESIZED = 0.08  # of the masses: the mask has another size than the image
+
+
+@dataclass(frozen=True)
+class Lesion:
+    number: int
+    swapped: bool
+    scale: float  # of the mask's sides; 1 where they are the image's
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One image to be drawn."""
+
+    patient: str
+    part: str  # Training or Test
+    side: str  # LEFT or RIGHT
+    view: str
+    density: int
+    lesions: tuple[Lesion, ...]
+    seed: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        return f"Mass-{self.part}_{self.patient}_{self.side}_{self.view}"
+
+    @property
+    def masses(self) -> int:
+        return len(self.lesions)
 
 
 @dataclass(frozen=True)
@@ -60,8 +83,7 @@ def write_cbis_ddsm(
     Raises UserError as `write_inbreast` does.
     """
     check(root, cases, height)
-    if layout not in LAYOUTS:
-        raise UserError(f"layout={layout}, but the choices are {', '.join(LAYOUTS)}")
+    validate.one_of("layout", layout, LAYOUTS)
     plans = plan(cases, seed)
     with atomic_dir(root) as scratch:
         series = [one for found in every(partial(write_image, scratch, height, layout), plans) for one in found]
@@ -71,6 +93,52 @@ def write_cbis_ddsm(
         if layout == "kaggle":
             write_table(scratch / "csv" / "dicom_info.csv", DICOM_INFO, series)
     return plans
+
+
+def plan(cases: int, seed: int) -> list[Plan]:
+    """Patients of one to four images each; a patient's breasts are of one density, and in one part."""
+    rng = np.random.default_rng(seed)
+    views = [(side, view) for side in ("LEFT", "RIGHT") for view in ("CC", "MLO")]
+    patients: list[list[tuple[str, str]]] = []
+    while (left := cases - sum(map(len, patients))) > 0:
+        count = min(int(rng.integers(1, 5)), left)
+        patients.append([views[chosen] for chosen in sorted(rng.permutation(4)[:count])])
+    density = densities(rng, len(patients))
+    numbers = sorted(rng.choice(np.arange(1, 2000), len(patients), replace=False).tolist())
+    tested = set(rng.permutation(len(patients))[: max(round(TEST_SHARE * len(patients)), 1)].tolist())
+    images = [(who, *view) for who, chosen in enumerate(patients) for view in chosen]
+    # Each trap at least once: in the first three images.
+    return [
+        Plan(
+            patient=f"P_{numbers[who]:05d}",
+            part="Test" if who in tested else "Training",
+            side=side,
+            view=view,
+            density=density[who],
+            lesions=lesions(rng, several=place == 0, swapped=place == 1, resized=place == 2),
+            seed=(seed, place),
+        )
+        for place, (who, side, view) in enumerate(images)
+    ]
+
+
+def lesions(rng: np.random.Generator, *, several: bool, swapped: bool, resized: bool) -> tuple[Lesion, ...]:
+    count = int(rng.integers(2, 4)) if several or rng.random() < SEVERAL else 1
+    first = 1 + int(rng.random() < 0.05)  # the real ids are not always 1..n
+    return tuple(
+        Lesion(
+            number=first + n,
+            swapped=bool(swapped or rng.random() < SWAPPED),
+            scale=float(rng.uniform(0.8, 0.95)) if resized or rng.random() < RESIZED else 1.0,
+        )
+        for n in range(count)
+    )
+
+
+def uid(*sources: object) -> str:
+    """A UID under the root that CBIS-DDSM's own have."""
+    number = int(hashlib.sha256(repr(sources).encode()).hexdigest()[:32], 16)
+    return f"1.3.6.1.4.1.9590.100.1.2.{number}"
 
 
 def write_image(folder: Path, height: int, layout: str, image: Plan) -> list[dict[str, Any]]:
@@ -92,6 +160,13 @@ def write_image(folder: Path, height: int, layout: str, image: Plan) -> list[dic
     for lesion, outline in zip(image.lesions, film.outlines, strict=True):
         pictures += of_lesion(rng, image, lesion, film.pixels, outline)
     return [write_picture(folder, layout, picture) for picture in pictures]
+
+
+def series_of(image: Plan, lesion: Lesion | None = None, what: str = "") -> tuple[str, str]:
+    """The UIDs of study and series. Crop and mask share them, but for those whose columns are swapped."""
+    apart = what if lesion is not None and lesion.swapped else ""
+    number = lesion.number if lesion is not None else 0
+    return uid("study", image.name, number, apart), uid("series", image.name, number, apart)
 
 
 def of_lesion(
@@ -132,12 +207,14 @@ def write_picture(folder: Path, layout: str, picture: Picture) -> dict[str, Any]
         suffix = ".png" if layout == "png" else ".dcm"
         path = Path(picture.subject, picture.study, picture.series, f"{picture.number - 1:06d}{suffix}")
     file = folder / path
-    file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == ".dcm":
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_film(file, picture)
     else:
         grey = (picture.pixels >> 8).astype(np.uint8) if layout == "kaggle" and picture.pixels.itemsize == 2 else None
-        cv2.imwrite(str(file), picture.pixels if grey is None else grey)
+        written, encoded = cv2.imencode(file.suffix, picture.pixels if grey is None else grey)
+        assert written, "OpenCV writes PNG and JPEG"
+        atomic_write_bytes(file, encoded.tobytes())
     return {
         "Series UID": picture.series,
         "Collection": "CBIS-DDSM",
@@ -176,3 +253,32 @@ def write_film(path: Path, picture: Picture) -> None:
         PatientName=picture.subject,
         ConversionType="WSD",
     )
+
+
+def write_descriptions(folder: Path, plans: Sequence[Plan], *, old: bool) -> None:
+    for part, name in (("Training", "train"), ("Test", "test")):
+        rows = [row(image, lesion, old) for image in plans if image.part == part for lesion in image.lesions]
+        columns = OLD_COLUMNS if old else COLUMNS
+        write_table(folder / f"mass_case_description_{name}_set.csv", columns, rows)
+
+
+def row(image: Plan, lesion: Lesion, old: bool) -> dict[str, Any]:
+    """One mass; the mask's path ends with a newline inside its quotes, as TCIA's do."""
+
+    def path(subject: str, study: str, series: str, number: int) -> str:
+        return f"{subject}/{study}/{series}/{number:06d}.dcm"
+
+    subject = f"{image.name}_{lesion.number}"
+    film = path(image.name, *series_of(image), 0)
+    mask = path(subject, *series_of(image, lesion, "mask"), 1)
+    crop = path(subject, *series_of(image, lesion, "crop"), 0)
+    if lesion.swapped:
+        mask, crop = crop, mask
+    cells = [
+        *(image.patient, image.density, image.side, image.view, lesion.number, "mass"),
+        *("IRREGULAR", "SPICULATED", 4, "MALIGNANT", 4),
+        *(film, crop, f"{mask}\n"),
+    ]
+    if old:
+        cells = [cell.replace("/", "\\") if isinstance(cell, str) else cell for cell in cells]
+    return dict(zip(OLD_COLUMNS if old else COLUMNS, cells, strict=True))

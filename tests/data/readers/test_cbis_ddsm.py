@@ -14,8 +14,7 @@ from mammoseg.data.dataset import build_dataset
 from mammoseg.data.readers.cbis_ddsm import read
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.errors import UserError
-from mammoseg.phantom.cbis_ddsm import LAYOUTS, write_cbis_ddsm
-from mammoseg.phantom.cbis_ddsm_plan import plan
+from mammoseg.phantom.cbis_ddsm import LAYOUTS, plan, write_cbis_ddsm
 from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_grey
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm"
