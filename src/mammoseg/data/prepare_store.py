@@ -18,7 +18,7 @@ from mammoseg.data.preprocessing.settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.store import Case, NpyWriter, PreparedStore, write_cases
 from mammoseg.errors import UserError
-from mammoseg.files import atomic_dir
+from mammoseg.files import atomic_dir, atomic_write_text
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class StoreBuilder:
                     ", ".join(uncropped),
                 )
             write_cases(tmp_dir / "cases.csv", cases)
-            (tmp_dir / "about.json").write_text(json.dumps(self._about(rejected), indent=1) + "\n")
+            atomic_write_text(tmp_dir / "about.json", json.dumps(self._about(rejected), indent=1) + "\n")
 
     def _case(self, mammogram: Mammogram, columns: Mapping[str, Any]) -> Case:
         density, estimate = self.density.resolve(mammogram.density, columns["percent_density"])

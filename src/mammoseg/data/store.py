@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.density import ACRDensity
+from mammoseg.files import atomic_write
 
 UNKNOWN_DENSITY = 0  # in cases.csv
 
@@ -134,7 +135,7 @@ def read_cases(path: Path) -> list[Case]:
 
 def write_cases(path: Path, cases: list[Case]) -> None:
     """Write cases.csv; an unknown given density is stored as 0."""
-    with path.open("w", newline="") as lines:
+    with atomic_write(path) as lines:
         table = csv.DictWriter(lines, [field.name for field in fields(Case)], lineterminator="\n")
         table.writeheader()
         for case in cases:
