@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.preprocessing.breast import WHITE, find_breast
-from mammoseg.data.preprocessing.preprocess import Box, bounding_box
+from mammoseg.data.preprocessing.box import Box, breast_bounding_box
+from mammoseg.data.preprocessing.breast import FRAME_MIN_INTENSITY, segment_breast
 
 EDGE = 0.02  # of a side: where frames are
 TILE, ACROSS, DOWN = 200, 5, 6
@@ -38,7 +38,7 @@ def white_edges(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     height, width = pixels.shape
     inner = np.zeros(pixels.shape, bool)
     inner[round(EDGE * height) : -round(EDGE * height), round(EDGE * width) : -round(EDGE * width)] = True
-    return (pixels >= WHITE * 255) & ~inner
+    return (pixels >= FRAME_MIN_INTENSITY * 255) & ~inner
 
 
 def tile(pixels: NDArray[np.uint8], breast: NDArray[np.bool_], kept: Box, boxes: Boxes, name: str) -> NDArray[np.uint8]:
@@ -65,11 +65,11 @@ def main() -> None:
     white_before = white_after = 0
     for file, masses in sorted(boxes.items()):
         pixels = np.asarray(cv2.imread(str(options.folder / file), cv2.IMREAD_GRAYSCALE), np.uint8)
-        breast = find_breast(pixels)
-        kept = bounding_box(breast, *pixels.shape)
+        breast = segment_breast(pixels)
+        kept = breast_bounding_box(breast, *pixels.shape)
         shares.append(float(breast.mean()))
         uncut += (kept.top, kept.left, kept.bottom, kept.right) == (0, 0, *pixels.shape)
-        held += sum(kept.holds(Box(int(t), int(np.ceil(b)), int(le), int(np.ceil(r)))) for le, t, r, b in masses)
+        held += sum(kept.contains(Box(int(t), int(np.ceil(b)), int(le), int(np.ceil(r)))) for le, t, r, b in masses)
         white = white_edges(pixels)
         white_before += int(white.sum())
         white_after += int((white & breast).sum())

@@ -1,4 +1,4 @@
-"""Decode + clean + resize against the bare decoding and one resize of the same files, in one run.
+"""Decode + crop + resize against the bare decoding and one resize of the same files, in one run.
 
 python benchmarks/prepare.py [--films 6] [--height 5000]
 """
@@ -18,13 +18,14 @@ import numpy as np
 import pydicom
 from pydicom.uid import RLELossless
 
-from mammoseg.data.preprocessing.cache import Settings, prepare
+from mammoseg.data.preprocessing.cache import preprocess_mammogram
+from mammoseg.data.preprocessing.settings import PreprocessingSettings
 from mammoseg.data.readers.cbis_ddsm import read
-from mammoseg.data.readers.mammogram import BadCases, Mammogram
+from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm
 
 SIZE = 256
-SETTINGS = Settings(size=SIZE, crop=True, aspect="stretch", normalise="minmax", flip="none")
+SETTINGS = PreprocessingSettings(size=SIZE)
 
 
 def bare(mammogram: Mammogram) -> None:
@@ -34,7 +35,7 @@ def bare(mammogram: Mammogram) -> None:
 
 
 def ours(mammogram: Mammogram) -> None:
-    prepare(mammogram, SETTINGS)
+    preprocess_mammogram(mammogram, SETTINGS)
 
 
 def seconds(work: Callable[[Mammogram], None], mammograms: list[Mammogram]) -> float:
@@ -45,7 +46,7 @@ def seconds(work: Callable[[Mammogram], None], mammograms: list[Mammogram]) -> f
 
 
 def files_of(mammogram: Mammogram) -> list[Path]:
-    return [mammogram.image_file, *(file for group in mammogram.mask_files for file in group)]
+    return [mammogram.image_file, *(file for group in mammogram.mask_candidates for file in group)]
 
 
 def compress(mammograms: list[Mammogram]) -> None:
@@ -73,12 +74,12 @@ def main() -> None:
     arguments.add_argument("--height", type=int, default=5000, help="of an image, in pixels")
     options = arguments.parse_args()
     cv2.setNumThreads(1)
-    print("| files | bare decode + resize | decode + clean + resize | ratio |")
+    print("| files | bare decode + resize | decode + crop + resize | ratio |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "films"
         write_cbis_ddsm(root, cases=options.films, height=options.height, layout="tcia")
-        mammograms = read(root, BadCases())
+        mammograms = read(root, RejectedCases())
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             before, after = pool.submit(peak_memory, mammograms).result()
             number = len(mammograms)

@@ -27,10 +27,10 @@ from matplotlib.figure import Figure
 
 import measure
 from mammoseg.data.datamodule import MammogramDataModule
-from mammoseg.data.dataset import Dataset
+from mammoseg.data.dataset import build_dataset
 from mammoseg.data.readers.folder import read
 from mammoseg.data.split import Official
-from mammoseg.data.store import Store
+from mammoseg.data.store import PreparedStore
 from mammoseg.losses import DensityASP
 from mammoseg.runs import results
 from mammoseg.runs.discovery import find_runs
@@ -79,11 +79,11 @@ def measured(
 
 
 def opening(number: int, folder: Path) -> None:
-    Store.open(folder / f"store{number}")
+    PreparedStore.open(folder / f"store{number}")
 
 
 def epoch(number: int, folder: Path) -> None:
-    dataset = SimpleNamespace(prepared=lambda: Store.open(folder / f"store{number}"), on_device=False)
+    dataset = SimpleNamespace(open_store=lambda: PreparedStore.open(folder / f"store{number}"), on_device=False)
     module = MammogramDataModule(dataset, Official(), batch_size=4)  # type: ignore[arg-type]
     module.setup()
     assert sum(len(batch["image"]) for batch in module.train_dataloader()) == len(module.split.train)
@@ -103,7 +103,7 @@ def comparing(number: int, folder: Path) -> None:
 
 def preparing(number: int, folder: Path) -> None:
     store = str(folder / f"prepared-{time.monotonic_ns()}")  # never one that is there already
-    Dataset("test", str(folder / f"pngs{number}"), read, size=STORE_SIDE, store=store, workers=1).prepared()
+    build_dataset("test", str(folder / f"pngs{number}"), read, size=STORE_SIDE, store=store, workers=1).open_store()
 
 
 def criterion(side: int, _: Path, batch: int = 4) -> None:

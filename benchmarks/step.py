@@ -58,7 +58,7 @@ class Training:
         self.where = measure.device()
         torch.manual_seed(0)
         layout = torch.channels_last if way.channels_last else torch.contiguous_format
-        net = AUNet(width, checkpointing=way.checkpointing)
+        net = AUNet(width, gradient_checkpointing=way.checkpointing)
         self.net = net.to(self.where, dtype, memory_format=layout)  # type: ignore[call-overload]
         if way.compile:
             self.net.compile()

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader
 
 import measure
 from mammoseg.data.datamodule import MammogramDataModule
-from mammoseg.data.sampling import Batches, Gathered, ResumableLoader, Samples
+from mammoseg.data.sampling import AugmentedDataset, BatchDataset, ShardedBatchSampler, StatefulDataLoader
 from mammoseg.data.split import Official
-from mammoseg.data.store import ArrayFile, Case, Store, write_cases
+from mammoseg.data.store import Case, NpyWriter, PreparedStore, write_cases
 
 SIZE, BATCH = 256, 4
 
@@ -33,8 +33,8 @@ def write_store(folder: Path, number: int, size: int = SIZE) -> None:
     mask = np.zeros((size, size), np.uint8)
     mask[size // 3 : size // 2, size // 3 : size // 2] = 1
     rows: dict[str, Any] = {"images": images, "masks": [mask] * 16, "previews": np.zeros((16, 160, 160), np.uint8)}
-    for name in Store.ARRAYS:
-        with ArrayFile(folder / f"{name}.npy", number) as array:
+    for name in PreparedStore.ARRAYS:
+        with NpyWriter(folder / f"{name}.npy", number) as array:
             for row in range(number):
                 array.append(rows[name][row % 16])
     zeros: dict[str, Any] = {field.name: 0 for field in fields(Case)}
@@ -71,21 +71,21 @@ def epoch(loader: DataLoader, where: torch.device) -> float:
     return measure.interleaved({"epoch": all_of_it}, 3, warm=1)["epoch"] / len(loader)
 
 
-def loaders(store: Store, where: torch.device) -> dict[str, DataLoader]:
+def loaders(store: PreparedStore, where: torch.device) -> dict[str, DataLoader]:
     """Ways to the batches of the training part."""
     module = MammogramDataModule(
-        SimpleNamespace(prepared=lambda: store, on_device=False),  # type: ignore[arg-type]
+        SimpleNamespace(open_store=lambda: store, on_device=False),  # type: ignore[arg-type]
         Official(),
         batch_size=BATCH,
     )
     module.setup()
-    batches = Batches(module.split.train, BATCH, seed=0, train=True)
+    batches = ShardedBatchSampler(module.split.train, BATCH, seed=0, train=True)
     return {
-        "sample by sample, as augmentation needs it": ResumableLoader(
-            Samples(store, lambda *pair: pair[:2], 0), batches
+        "sample by sample, as augmentation needs it": StatefulDataLoader(
+            AugmentedDataset(store, lambda *pair: pair[:2], 0), batches
         ),
         "gathered at once, the default": module.train_dataloader(),
-        "dataset.on_device=true": ResumableLoader(Gathered(store, where), batches),
+        "dataset.on_device=true": StatefulDataLoader(BatchDataset(store, where), batches),
     }
 
 
@@ -97,8 +97,10 @@ def main() -> None:
     where = measure.device()
     with tempfile.TemporaryDirectory() as folder:
         write_store(Path(folder), options.images)
-        opened = measure.interleaved({"open": lambda: Store.open(Path(folder))}, 5)["open"]
-        times = {name: epoch(loader, where) for name, loader in loaders(Store.open(Path(folder)), where).items()}
+        opened = measure.interleaved({"open": lambda: PreparedStore.open(Path(folder))}, 5)["open"]
+        times = {
+            name: epoch(loader, where) for name, loader in loaders(PreparedStore.open(Path(folder)), where).items()
+        }
     step = training_step(options.width, where)
     print(f"On {measure.device_name()}; one process, no workers.\n")
     print("| what | measured | of a training step |")

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from mammoseg import ensemble as inference
 from mammoseg.build import build_segmenter
 from mammoseg.cli import conf_dir
-from mammoseg.data.preprocessing.cache import Settings
+from mammoseg.data.preprocessing.settings import PreprocessingSettings
 from mammoseg.ensemble import Ensemble
 from mammoseg.errors import UserError
 from mammoseg.runs import checkpoint
 from mammoseg.runs.settings import public
 
-SETTINGS = Settings(size=32, crop=True, aspect="stretch", normalise="minmax", flip="none")
+SETTINGS = PreprocessingSettings(size=32)
 CPU = torch.device("cpu")
 
 
@@ -69,7 +69,7 @@ def test_mirrored_images_by_hand(images: np.ndarray) -> None:
 
 
 def test_a_network_that_never_saw_the_other_side_is_not_asked_about_it(images: np.ndarray) -> None:
-    one_sided = Settings(**{**SETTINGS.__dict__, "flip": "left"})
+    one_sided = PreprocessingSettings(**{**SETTINGS.__dict__, "flip": "left"})
     ensemble = Ensemble([Slope(1)], one_sided, 0.5, True, CPU)
     assert ensemble.members == 2
     opinions = [sigmoid(turned + images) for turned in (slope(1), slope(1)[::-1])]
@@ -107,7 +107,7 @@ def load(*paths: Path, **options: Any) -> Ensemble:
 def test_preparation_and_threshold_come_from_the_checkpoint(tmp_path: Path) -> None:
     path = save(tmp_path / "a", "dataset.flip=left", "dataset.aspect=pad", "dataset.normalise=zscore", threshold=0.3)
     ensemble = load(path)
-    assert ensemble.settings == Settings(size=64, crop=True, aspect="pad", normalise="zscore", flip="left")
+    assert ensemble.settings == PreprocessingSettings(size=64, crop=True, aspect="pad", normalise="zscore", flip="left")
     assert ensemble.threshold == 0.3
     assert load(path, threshold=0.7).threshold == 0.7
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mammoseg import validate
-from mammoseg.data.preprocessing.cache import Settings
-from mammoseg.data.preprocessing.preprocess import Cleaned, clean
+from mammoseg.data.preprocessing.preprocess import PreprocessedImage, preprocess
+from mammoseg.data.preprocessing.settings import PreprocessingSettings
 from mammoseg.errors import UserError
 from mammoseg.runs import checkpoint
 
@@ -33,7 +33,12 @@ class Ensemble:
     """
 
     def __init__(
-        self, networks: Sequence[nn.Module], settings: Settings, threshold: float, tta: bool, device: torch.device
+        self,
+        networks: Sequence[nn.Module],
+        settings: PreprocessingSettings,
+        threshold: float,
+        tta: bool,
+        device: torch.device,
     ) -> None:
         self.networks = [network.eval().to(device) for network in networks]
         self.settings = settings
@@ -48,9 +53,9 @@ class Ensemble:
         """Opinions on each image; of a single one nobody can say how certain it is."""
         return len(self.networks) * len(self.mirrors)
 
-    def prepare(self, pixels: NDArray) -> Cleaned:
+    def prepare(self, pixels: NDArray) -> PreprocessedImage:
         """(H, W) as the reader gives them -> as the networks' training images were prepared."""
-        return clean(pixels, np.zeros(pixels.shape, np.uint8), **asdict(self.settings))
+        return preprocess(pixels, np.zeros(pixels.shape, np.uint8), self.settings)
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.float32]) -> tuple[Maps, Maps]:
@@ -115,9 +120,10 @@ def agreed(configs: Sequence[dict[str, Any]]) -> float:
     return thresholds[0]
 
 
-def preparation(config: dict[str, Any]) -> Settings:
+def preparation(config: dict[str, Any]) -> PreprocessingSettings:
     """How the images of a run with this config were prepared."""
-    return Settings(**{field.name: config["dataset"][field.name] for field in fields(Settings)})
+    names = [field.name for field in fields(PreprocessingSettings)]
+    return PreprocessingSettings(**{name: config["dataset"][name] for name in names})
 
 
 def network(loaded: dict[str, Any], path: Path) -> nn.Module:

@@ -28,8 +28,8 @@ class RunConflictError(UserError):
         self.current = current
 
 
-class UnreadableImage(Exception):  # noqa: N818 - it says what is wrong, as the standard StopIteration does
-    """One image cannot be used. The message says why in a few words, without path and without header text.
+class ImageReadError(Exception):
+    """An image cannot be used. The message is a short reason, without the path and without header text.
 
-    `prepare` collects these into one table; `dataset.on_bad` decides whether it goes on.
+    `prepare` collects them in a table of rejected cases; `dataset.on_bad` decides whether it continues.
     """

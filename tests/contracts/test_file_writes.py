@@ -19,7 +19,6 @@ ALLOWED = {
     ("phantom/dicom.py", "save_as"): "inside the temporary folder of atomic_dir",
     ("predict/dicom_seg.py", "save_as"): "into memory",
     ("loggers/csv_history.py", "os.replace"): "moves a complete file back after CSVLogger has removed it",
-    ("data/dataset.py", "write_text"): "inside the temporary folder of atomic_dir",
 }
 
 

@@ -101,7 +101,7 @@ def train(cfg: DictConfig, folder: Path, resume: bool = False, signal_at: int | 
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule, segmenter = build_datamodule(cfg), build_segmenter(cfg)
     datamodule.setup()
-    segmenter.criterion.fit(datamodule.train_ratios())
+    segmenter.criterion.fit(datamodule.train_mass_fractions())
     last = folder / "checkpoints" / "last.ckpt"
     history, preemption = History(), PreemptionCallback(last)
     required: list[Callback] = [

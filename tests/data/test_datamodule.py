@@ -16,13 +16,15 @@ import torch
 from torch.utils.data import default_collate
 
 from mammoseg.data.datamodule import MammogramDataModule
-from mammoseg.data.dataset import WORKSHOP, Dataset
-from mammoseg.data.preprocessing import cache as preparation
+from mammoseg.data.dataset import DatasetSpec, build_dataset
+from mammoseg.data.prepare_store import CACHE_PREFIX
+from mammoseg.data.preprocessing import cache
+from mammoseg.data.preprocessing.settings import PreprocessingSettings
 from mammoseg.data.readers.folder import read
 from mammoseg.data.readers.mammogram import Mammogram
-from mammoseg.data.sampling import Batches, EpochSampler, Gathered
+from mammoseg.data.sampling import BatchDataset, EpochSampler, ShardedBatchSampler
 from mammoseg.data.split import PatientKFold
-from mammoseg.data.store import Store
+from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
 
 
@@ -49,9 +51,9 @@ def root(tmp_path: Path) -> Path:
     return write_folder(tmp_path / "data")
 
 
-def dataset(root: Path, **settings: Any) -> Dataset:
+def dataset(root: Path, **settings: Any) -> DatasetSpec:
     settings = {"size": 32, "workers": 1, "store": str(root.parent / "store"), **settings}
-    return Dataset(name="test", root=str(root), reader=read, **settings)
+    return build_dataset(name="test", root=str(root), reader=read, **settings)
 
 
 def stores(root: Path) -> list[str]:
@@ -59,7 +61,7 @@ def stores(root: Path) -> list[str]:
 
 
 def test_the_store_holds_every_case_in_order(root: Path) -> None:
-    store = dataset(root).prepared()
+    store = dataset(root).open_store()
     assert [case.case for case in store.cases] == [f"case{n}" for n in range(20)]
     assert store.density.tolist() == [n // 2 % 4 for n in range(20)]
     assert store.images.shape == store.masks.shape == (20, 32, 32)
@@ -74,9 +76,9 @@ def test_the_store_holds_every_case_in_order(root: Path) -> None:
 
 
 def test_a_second_call_opens_what_is_there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = dataset(root).prepared()
-    monkeypatch.setattr(preparation, "prepare", None)  # nothing may be decoded again
-    second = dataset(root).prepared()
+    first = dataset(root).open_store()
+    monkeypatch.setattr(cache, "preprocess_mammogram", None)  # nothing may be decoded again
+    second = dataset(root).open_store()
     assert first.folder == second.folder
     assert np.array_equal(first.images, second.images)
 
@@ -85,17 +87,17 @@ def test_a_second_call_opens_what_is_there(root: Path, monkeypatch: pytest.Monke
     "change", [{"size": 48}, {"crop": False}, {"aspect": "pad"}, {"normalise": "zscore"}, {"flip": "right"}]
 )
 def test_a_changed_setting_never_reuses_arrays(root: Path, change: dict[str, Any]) -> None:
-    assert dataset(root).prepared().folder != dataset(root, **change).prepared().folder
+    assert dataset(root).open_store().folder != dataset(root, **change).open_store().folder
 
 
 def test_a_changed_input_never_reuses_arrays(root: Path) -> None:
-    folders = {dataset(root).prepared().folder}
+    folders = {dataset(root).open_store().folder}
     table = (root / "cases.csv").read_text()
     (root / "cases.csv").write_text(table.replace("p0,1", "p0,4"))
-    folders.add(dataset(root).prepared().folder)
+    folders.add(dataset(root).open_store().folder)
     image = root / "images" / "3.png"
     os.utime(image, ns=(0, 0))
-    folders.add(dataset(root).prepared().folder)
+    folders.add(dataset(root).open_store().folder)
     assert len(folders) == 3
 
 
@@ -108,48 +110,48 @@ def damage(root: Path) -> None:
 def test_every_bad_case_is_told_at_once_and_no_store_is_left(root: Path) -> None:
     damage(root)
     with pytest.raises(UserError) as told:
-        dataset(root).prepared()
+        dataset(root).open_store()
     for part in ("3 cases", "images/4.png", "images/7.png", "no such file", "images/9.png", "10x10"):
         assert part in str(told.value)
-    assert not [name for name in stores(root) if not name.startswith(WORKSHOP)]
+    assert not [name for name in stores(root) if not name.startswith(CACHE_PREFIX)]
 
 
 def test_what_is_finished_is_never_decoded_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reference = dataset(root, store=str(root.parent / "reference")).prepared()
+    reference = dataset(root, store=str(root.parent / "reference")).open_store()
     picture = (root / "images" / "4.png").read_bytes()
     when = (root / "images" / "4.png").stat().st_mtime_ns
     damage(root)
     decoded: list[str] = []
-    prepare = preparation.prepare
+    preprocess_mammogram = cache.preprocess_mammogram
 
-    def counted(mammogram: Mammogram, settings: preparation.Settings) -> preparation.Prepared:
+    def counted(mammogram: Mammogram, settings: PreprocessingSettings) -> cache.PreprocessedSample:
         decoded.append(mammogram.case)
-        return prepare(mammogram, settings)
+        return preprocess_mammogram(mammogram, settings)
 
-    monkeypatch.setattr(preparation, "prepare", counted)
+    monkeypatch.setattr(cache, "preprocess_mammogram", counted)
     with pytest.raises(UserError, match="3 cases"):
-        dataset(root).prepared()
+        dataset(root).open_store()
     assert len(decoded) == 20
     decoded.clear()
     (root / "images" / "4.png").write_bytes(picture)
     os.utime(root / "images" / "4.png", ns=(when, when))
-    store = dataset(root, on_bad="skip").prepared()
-    assert decoded == ["case4", "case7", "case9"], "the mended one, and those still to be tried"
+    store = dataset(root, on_bad="skip").open_store()
+    assert decoded == ["case4", "case7", "case9"], "the repaired one, and those still to be tried"
     kept = [n for n in range(20) if n not in (7, 9)]
     assert np.array_equal(store.images, reference.images[kept])
-    assert not [name for name in stores(root) if name.startswith(WORKSHOP)]
+    assert not [name for name in stores(root) if name.startswith(CACHE_PREFIX)]
     with pytest.raises(UserError, match="2 cases"):
-        dataset(root).prepared()
+        dataset(root).open_store()
 
 
 def test_a_file_that_a_power_failure_broke_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reference = dataset(root, store=str(root.parent / "reference")).prepared()
+    reference = dataset(root, store=str(root.parent / "reference")).open_store()
     damage = root / "images" / "9-mask.png"
     good, when = damage.read_bytes(), damage.stat().st_mtime_ns
     damage.unlink()
     with pytest.raises(UserError):
-        dataset(root).prepared()
-    files = sorted((root.parent / "store").glob(f"{WORKSHOP}*/*.npz"))
+        dataset(root).open_store()
+    files = sorted((root.parent / "store").glob(f"{CACHE_PREFIX}*/*.npz"))
     assert len(files) == 19
     files[0].write_bytes(b"")
     files[1].write_bytes(files[1].read_bytes()[:-500])
@@ -158,16 +160,16 @@ def test_a_file_that_a_power_failure_broke_is_made_again(root: Path, monkeypatch
     files[2].write_bytes(flipped)
     damage.write_bytes(good)
     os.utime(damage, ns=(when, when))
-    assert np.array_equal(dataset(root).prepared().images, reference.images)
+    assert np.array_equal(dataset(root).open_store().images, reference.images)
 
 
 def test_bad_cases_are_left_out_when_asked(root: Path) -> None:
     damage(root)
-    store = dataset(root, on_bad="skip").prepared()
+    store = dataset(root, on_bad="skip").open_store()
     assert [case.case for case in store.cases] == [f"case{n}" for n in range(20) if n not in (4, 7, 9)]
     assert len(store.images) == len(store.masks) == 17
     assert [file for file, _ in store.skipped] == ["images/4.png", "images/7.png", "images/9.png"]
-    again = Store.open(store.folder)
+    again = PreparedStore.open(store.folder)
     assert again.skipped == store.skipped
     assert again.cases == store.cases
 
@@ -176,15 +178,15 @@ def test_a_blank_density_is_named_dropped_or_assumed(root: Path) -> None:
     table = (root / "cases.csv").read_text()
     (root / "cases.csv").write_text(table.replace("p3,4", "p3,"))
     with pytest.raises(UserError, match="case6"):
-        dataset(root).prepared()
-    assert len(dataset(root, missing_density="drop").prepared().cases) == 18
-    assert dataset(root, missing_density=2).prepared().cases[6].density == 2
+        dataset(root).open_store()
+    assert len(dataset(root, missing_density="drop").open_store().cases) == 18
+    assert dataset(root, missing_density=2).open_store().cases[6].density == 2
 
 
 def test_several_processes_give_the_same_bytes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = dataset(root).prepared()
-    monkeypatch.setattr(preparation, "FEW", 4)
-    several = dataset(root, workers=2, store=str(root.parent / "several")).prepared()
+    alone = dataset(root).open_store()
+    monkeypatch.setattr(cache, "MIN_IMAGES_PER_WORKER", 4)
+    several = dataset(root, workers=2, store=str(root.parent / "several")).open_store()
     assert (alone.folder / "images.npy").read_bytes() == (several.folder / "images.npy").read_bytes()
     assert (alone.folder / "masks.npy").read_bytes() == (several.folder / "masks.npy").read_bytes()
 
@@ -257,7 +259,7 @@ def test_worker_processes_change_nothing(root: Path) -> None:
         assert all(torch.equal(alone[name], with_workers[name]) for name in alone)
 
 
-def one_by_one(module: MammogramDataModule, batches: Batches) -> list[dict[str, torch.Tensor]]:
+def one_by_one(module: MammogramDataModule, batches: ShardedBatchSampler) -> list[dict[str, torch.Tensor]]:
     """Sample after sample, put together by torch."""
     return [
         default_collate(
@@ -288,8 +290,8 @@ def test_batches_gathered_at_once_are_those_of_single_samples(
     )
     module.setup()
     rows = module.split.train if train else module.split.test
-    loader = module.loader(rows, train=train)
-    alike = Batches(rows, 3, 5, train=train, rank=rank, ranks=ranks)
+    loader = module._loader(rows, train=train)
+    alike = ShardedBatchSampler(rows, 3, 5, train=train, rank=rank, world_size=ranks)
     for epoch in (0, 1):
         loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]
         alike.sampler.set_epoch(epoch)
@@ -326,11 +328,11 @@ def test_a_batch_is_no_window_on_the_store(root: Path) -> None:
         batch["mask"].zero_()
     assert np.array_equal(module.store.images, before)
     module.store.images[:] = 0  # copied on writing: the file keeps what it has
-    assert np.array_equal(Store.open(module.store.folder).images, before)
+    assert np.array_equal(PreparedStore.open(module.store.folder).images, before)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"), [({"num_workers": 2}, "num_workers=2"), ({"augment": lambda *pair: pair}, "an augmentation")]
+    ("settings", "told"), [({"num_workers": 2}, "num_workers=2"), ({"augment": lambda *pair: pair}, "augmentation")]
 )
 def test_what_cannot_be_done_on_the_device_is_told(root: Path, settings: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError, match=told):
@@ -338,11 +340,11 @@ def test_what_cannot_be_done_on_the_device_is_told(root: Path, settings: dict[st
 
 
 def test_a_store_larger_than_the_device_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = dataset(root).prepared()
+    store = dataset(root).open_store()
 
     def full(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(torch.Tensor, "to", full)
     with pytest.raises(UserError, match=r"0\.0 GiB of images and masks do not fit on cpu"):
-        Gathered(store, torch.device("cpu"))
+        BatchDataset(store, torch.device("cpu"))

@@ -63,6 +63,6 @@ def test_the_summary_counts_what_has_no_distance_and_names_the_unit(folder: Path
 
 
 def test_masses_that_are_gone_are_told(tmp_path: Path) -> None:
-    mammogram = Mammogram("a", tmp_path / "a.png", "p", mask_files=((tmp_path / "mask.png",),))
+    mammogram = Mammogram("a", tmp_path / "a.png", "p", mask_candidates=((tmp_path / "mask.png",),))
     with pytest.raises(UserError, match=r"a: its masses cannot be read again: its mask mask.png: no such file"):
         native.original_mask("a", mammogram, (9, 9))

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mammoseg.data.dataset import Dataset
+from mammoseg.data.dataset import build_dataset
 from mammoseg.data.readers import cbis_ddsm, folder, inbreast
 from mammoseg.data.readers.mammogram import Reader
-from mammoseg.data.store import Store
+from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
 from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm
 from mammoseg.phantom.write import write_inbreast
@@ -101,7 +101,7 @@ TARGETS: dict[str, tuple[str, Reader, str]] = {
 }
 
 
-def check_record(store: Store) -> None:
+def check_record(store: PreparedStore) -> None:
     assert np.isfinite(store.images).all()
     assert store.images.min() >= 0
     assert store.images.max() <= 1
@@ -134,12 +134,12 @@ def test_mutants(kind: str, originals: Path, tmp_path: Path, record_property: Ca
         target = targets[int(rng.integers(len(targets)))]
         original = target.read_bytes()
         target.write_bytes(mutate(original, rng))
-        dataset = Dataset(
+        dataset = build_dataset(
             name, str(root), reader, size=16, store=str(tmp_path / "store"), workers=1, on_bad="skip",
             missing_density="estimate",
         )  # fmt: skip
         try:
-            store = dataset.prepared()
+            store = dataset.open_store()
             check_record(store)
             outcomes["skipped" if store.skipped else "clean"] += 1
         except UserError as error:

@@ -82,7 +82,7 @@ def test_skipping_keeps_the_rest(damaged: tuple[Path, dict[str, str]], tmp_path:
     done = prepare(root, tmp_path, "dataset.on_bad=skip")
     assert done.returncode == 0, done.stderr
     assert "5 images" in done.stdout
-    assert "5 left out" in done.stdout
+    assert "5 skipped" in done.stdout
     (table,) = tmp_path.rglob("cases.csv")
     with table.open() as lines:
         kept = {row["case"] for row in csv.DictReader(lines)}

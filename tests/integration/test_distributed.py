@@ -11,7 +11,7 @@ import pytest
 import torch
 from commands import SMALL, command, succeed
 
-from mammoseg.data.sampling import Batches
+from mammoseg.data.sampling import ShardedBatchSampler
 from mammoseg.runs import results
 
 TWO = [*SMALL, "trainer=ddp", "trainer.devices=2", "trainer.max_epochs=2", "logger=csv"]
@@ -53,8 +53,8 @@ def test_a_mistake_in_two_processes_is_told_once(place: Path) -> None:
 @pytest.mark.parametrize("images", [4, 5, 9, 12, 14])
 def test_shared_batches_are_those_of_one_process(images: int, ranks: int) -> None:
     rows = np.arange(images) + 100
-    whole = [[row for _, row, _ in batch] for batch in Batches(rows, 4, 7, train=True)]
-    shares = [list(Batches(rows, 4, 7, train=True, rank=rank, ranks=ranks)) for rank in range(ranks)]
+    whole = [[row for _, row, _ in batch] for batch in ShardedBatchSampler(rows, 4, 7, train=True)]
+    shares = [list(ShardedBatchSampler(rows, 4, 7, train=True, rank=rank, world_size=ranks)) for rank in range(ranks)]
     assert {len(share) for share in shares} == {len(whole)}
     value = {row: np.sqrt(row) for row in rows}
     for batch, *parts in zip(whole, *shares, strict=True):
@@ -70,11 +70,14 @@ def test_shared_batches_are_those_of_one_process(images: int, ranks: int) -> Non
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
 def test_every_image_is_tested_once(ranks: int) -> None:
-    whole = [[row for _, row, _ in batch] for batch in Batches(np.arange(14), 4, 0, train=False)]
-    shares = [list(Batches(np.arange(14), 4, 0, train=False, rank=rank, ranks=ranks)) for rank in range(ranks)]
+    whole = [[row for _, row, _ in batch] for batch in ShardedBatchSampler(np.arange(14), 4, 0, train=False)]
+    shares = [
+        list(ShardedBatchSampler(np.arange(14), 4, 0, train=False, rank=rank, world_size=ranks))
+        for rank in range(ranks)
+    ]
     tested = [[row for _, row, _ in batch] for share in shares for batch in share if batch[0][2] != 0]
     assert sorted(tested) == sorted(whole)
     assert all(
-        len(share) == len(Batches(np.arange(14), 4, 0, train=False, rank=rank, ranks=ranks))
+        len(share) == len(ShardedBatchSampler(np.arange(14), 4, 0, train=False, rank=rank, world_size=ranks))
         for rank, share in enumerate(shares)
     )

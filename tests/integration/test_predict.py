@@ -170,7 +170,7 @@ def test_bad_files_are_listed_with_their_reasons(output: Path) -> None:
     expected = {
         "bad/empty.dcm": "empty",
         "bad/empty.png": "empty",
-        "bad/cut.dcm": "cut off",
+        "bad/cut.dcm": "truncated",
         "bad/photo.png": "colour",
         "bad/tiny.png": "40x40",
         "bad/black.png": "one grey value",

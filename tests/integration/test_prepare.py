@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mammoseg.data.dataset import WORKSHOP
-from mammoseg.data.store import Store
+from mammoseg.data.prepare_store import CACHE_PREFIX
+from mammoseg.data.store import PreparedStore
 from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm
 
 CASES = 60
@@ -38,15 +38,15 @@ def prepare(root: Path, folder: Path, *more: str) -> subprocess.CompletedProcess
 
 
 @pytest.fixture(scope="module")
-def reference(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
+def reference(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[PreparedStore, str]:
     folder = tmp_path_factory.mktemp("reference")
     done = prepare(root, folder)
     assert done.returncode == 0, done.stderr
     (table,) = folder.rglob("cases.csv")
-    return Store.open(table.parent), done.stdout
+    return PreparedStore.open(table.parent), done.stdout
 
 
-def test_the_report_tells_what_is_there(reference: tuple[Store, str]) -> None:
+def test_the_report_tells_what_is_there(reference: tuple[PreparedStore, str]) -> None:
     store, told = reference
     report = json.loads((store.folder / "data_report.json").read_text())
     assert report["counts"]["images"] == len(store.cases) == CASES
@@ -66,7 +66,7 @@ def test_the_report_tells_what_is_there(reference: tuple[Store, str]) -> None:
     assert not any(str(root) in (store.folder / "data_report.json").read_text() for root in (Path.home(), Path.cwd()))
 
 
-def test_a_second_call_prepares_nothing(root: Path, reference: tuple[Store, str]) -> None:
+def test_a_second_call_prepares_nothing(root: Path, reference: tuple[PreparedStore, str]) -> None:
     store, _ = reference
     done = prepare(root, store.folder.parents[2])
     assert done.returncode == 0
@@ -74,7 +74,7 @@ def test_a_second_call_prepares_nothing(root: Path, reference: tuple[Store, str]
 
 
 def finished(folder: Path) -> int:
-    return len(list((folder / "data" / "prepared").glob(f"{WORKSHOP}*/*.npz")))
+    return len(list((folder / "data" / "prepared").glob(f"{CACHE_PREFIX}*/*.npz")))
 
 
 def children(process: int) -> list[int]:
@@ -83,7 +83,7 @@ def children(process: int) -> list[int]:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_call_is_gone_on_with(
-    how: signal.Signals, root: Path, reference: tuple[Store, str], tmp_path: Path
+    how: signal.Signals, root: Path, reference: tuple[PreparedStore, str], tmp_path: Path
 ) -> None:
     started = subprocess.Popen(
         arguments(root), cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
@@ -111,9 +111,9 @@ def test_an_interrupted_call_is_gone_on_with(
     before = finished(tmp_path)
     again = prepare(root, tmp_path)
     assert again.returncode == 0, again.stderr
-    assert f"going on; {before} of {CASES} images were prepared before" in again.stdout
+    assert f"resuming; {before} of {CASES} images are preprocessed already" in again.stdout
     (table,) = tmp_path.rglob("cases.csv")
-    store, expected = Store.open(table.parent), reference[0]
+    store, expected = PreparedStore.open(table.parent), reference[0]
     assert store.cases == expected.cases
     assert np.array_equal(store.images, expected.images)
     assert np.array_equal(store.masks, expected.masks)
@@ -143,7 +143,7 @@ def test_density_may_come_from_the_image(setting: str, root: Path, tmp_path: Pat
     done = prepare(root, tmp_path, f"dataset.{setting}")
     assert done.returncode == 0, done.stderr
     (table,) = tmp_path.rglob("cases.csv")
-    cases = Store.open(table.parent).cases
+    cases = PreparedStore.open(table.parent).cases
     estimated = [case.density == case.estimated_density for case in cases]
     given = [case.density == case.given_density for case in cases]
     assert all(estimated if setting == "density=estimated" else given)

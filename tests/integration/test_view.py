@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from commands import command, succeed
 
-from mammoseg.data.images.read import read_pixels
-from mammoseg.data.store import Store
+from mammoseg.data.images.read import read_image
+from mammoseg.data.store import PreparedStore
 from mammoseg.evaluate import native_resolution as native
 from mammoseg.runs import results
 from mammoseg.runs.predictions import read_predictions
@@ -45,13 +45,13 @@ def test_native_results_are_those_of_the_predicted_masks_and_the_whole_outlines(
     succeed("evaluate", checkpoint, "native=true", f"hydra.run.dir={folder}", folder=place)
     succeed("predict", checkpoint, f"input={films}", "output=masks", "segmentation=none", folder=place)
     rows, candidates = native.read(folder)
-    store = Store.open(next((place / "data" / "prepared").glob("phantom-*")))
+    store = PreparedStore.open(next((place / "data" / "prepared").glob("phantom-*")))
     cases = {case.case: case for case in store.cases}
     assert [row["case"] for row in rows] == [row["case"] for row in results.read_results(trained / "results.csv")]
     for row in rows:
         case = cases[row["case"]]
         (file,) = (place / "masks" / "masks").glob(f"{row['case']}_*.png")
-        mask_pred = read_pixels(file) > 0
+        mask_pred = read_image(file)[0] > 0
         assert mask_pred.shape == (int(row["height"]), int(row["width"])) == (case.height, case.width)
         assert row["tp"] + row["fp"] == mask_pred.sum()
         assert row["tp"] + row["fn"] == case.mass_area

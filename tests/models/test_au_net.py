@@ -14,10 +14,9 @@ def parameters(module: nn.Module) -> int:
     return sum(value.numel() for value in module.parameters())
 
 
-@pytest.mark.parametrize(("channels", "size"), [((1, 1), 75_493_945), ((3, 1), 75_495_097), ((3, 2), 75_495_162)])
-def test_the_published_number_of_parameters(channels: tuple[int, int], size: int) -> None:
+def test_the_published_number_of_parameters() -> None:
     with torch.device("meta"):
-        assert parameters(AUNet(64, *channels)) == size
+        assert parameters(AUNet(64)) == 75_493_945
 
 
 def test_the_published_number_of_parameters_of_each_stage() -> None:
@@ -65,7 +64,7 @@ def two_steps(net: AUNet, compiled: bool = False, sizes: tuple[int, ...] = (2, 2
 
 
 def pair(width: int = 2) -> tuple[AUNet, AUNet]:
-    plain, checkpointed = AUNet(width), AUNet(width, checkpointing=True)
+    plain, checkpointed = AUNet(width), AUNet(width, gradient_checkpointing=True)
     checkpointed.load_state_dict(plain.state_dict())
     return plain, checkpointed
 
@@ -106,7 +105,7 @@ def test_checkpointing_does_not_reach_a_network_in_use() -> None:
 def test_a_compiled_network_learns_the_same_under_the_same_names(checkpointing: bool) -> None:
     torch.compiler.reset()
     plain, other = pair(1)
-    other.checkpointing = checkpointing
+    other.gradient_checkpointing = checkpointing
     wanted, found = two_steps(plain.double()), two_steps(other.double(), compiled=True)
     assert wanted.keys() == found.keys()
     for name, value in wanted.items():

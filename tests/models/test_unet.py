@@ -7,7 +7,7 @@ import torch
 
 from mammoseg.errors import UserError
 from mammoseg.models.arf_net import ARFNet, SelectiveReceptiveField
-from mammoseg.models.monai import swin_unetr
+from mammoseg.models.monai_nets import swin_unetr
 from mammoseg.models.unet import UNet
 
 

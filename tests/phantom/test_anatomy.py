@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mammoseg.data.preprocessing.breast import find_breast
+from mammoseg.data.preprocessing.breast import segment_breast
 from mammoseg.data.preprocessing.preprocess import rasterise
 from mammoseg.phantom.anatomy import GLANDULAR, Phantom, draw, power_law
 
@@ -91,7 +91,7 @@ def test_the_marker_is_bright_and_not_taken_for_breast() -> None:
         item = phantom(5, 3, view, "L")
         corner = (slice(0, 40), slice(WIDTH // 2, WIDTH))
         assert item.pixels[corner].max() > 3000
-        assert not find_breast(item.pixels)[corner].any()
+        assert not segment_breast(item.pixels)[corner].any()
 
 
 def test_a_right_breast_is_not_a_mirrored_left_one_in_its_marker() -> None:

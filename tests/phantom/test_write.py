@@ -14,7 +14,7 @@ import pydicom
 import pytest
 
 from mammoseg.data.readers.inbreast import read
-from mammoseg.data.readers.mammogram import BadCases
+from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.errors import UserError
 from mammoseg.phantom.write import plan, write_inbreast
 
@@ -34,7 +34,7 @@ def digest(folder: Path) -> dict[str, str]:
 
 
 def test_the_real_reader_finds_every_mass_image(root: Path) -> None:
-    bad = BadCases()
+    bad = RejectedCases()
     mammograms = read(root, bad)
     planned = {image.number: image for image in plan(CASES, 1) if image.masses}
     assert not bad.rows

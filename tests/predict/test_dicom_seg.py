@@ -17,8 +17,8 @@ import pydicom
 import pytest
 from pydicom.uid import JPEG2000Lossless
 
-from mammoseg.data.images.dicom import read
-from mammoseg.errors import UnreadableImage, UserError
+from mammoseg.data.images.dicom import read_image
+from mammoseg.errors import ImageReadError, UserError
 from mammoseg.predict import dicom_seg
 
 highdicom = pytest.importorskip("highdicom")
@@ -32,14 +32,14 @@ def source(tmp_path: Path) -> Path:
 
 
 def mask_of(source: Path) -> np.ndarray:
-    pixels = read(source)[0]
+    pixels = read_image(source)[0]
     rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
     # Two discs, one cut by the upper edge, neither in the middle.
     return ((rows - 90) ** 2 + (columns - 60) ** 2 < 900) | (rows**2 + (columns - 300) ** 2 < 1600)
 
 
 def encode(source: Path, mask: np.ndarray | None = None, **more: Any) -> bytes:
-    facts = read(source)[1]
+    facts = read_image(source)[1]
     return dicom_seg.encode(source, mask_of(source) if mask is None else mask, facts.spacing, serial="abc", **more)
 
 
@@ -149,7 +149,7 @@ def test_a_source_that_cannot_be_referred_to(tmp_path: Path, name: str, value: s
     header = pydicom.dcmread(source)
     header[name]._value = value
     header.save_as(source)
-    with pytest.raises(UnreadableImage, match=f"no valid {name}") as caught:
+    with pytest.raises(ImageReadError, match=f"no valid {name}") as caught:
         encode(source)
     assert "Planted" not in str(caught.value)
 
@@ -157,7 +157,7 @@ def test_a_source_that_cannot_be_referred_to(tmp_path: Path, name: str, value: s
 def test_values_that_the_standard_does_not_allow_are_told_without_them(source: Path) -> None:
     whole = source.read_bytes()
     source.write_bytes(whole.replace(b"19010203", b"Jan-1901").replace(b"19870605", b"Jun-1987"))
-    with pytest.raises(UnreadableImage, match="segmentation=anonymous") as caught:
+    with pytest.raises(ImageReadError, match="segmentation=anonymous") as caught:
         encode(source, identified=True)
     assert "1901" not in str(caught.value)
     assert pydicom.dcmread(BytesIO(encode(source))).PatientBirthDate in ("", None)

@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mammoseg.errors import UnreadableImage, UserError
-from mammoseg.predict import inputs
-from mammoseg.predict.inputs import Input, find, names
+from mammoseg.errors import ImageReadError, UserError
+from mammoseg.predict.inputs import Input, find_images, output_names, read_input
 from mammoseg.runs.prediction_folder import JOURNAL_FILE
 
 
 def files(folder: Path, output: Path | None = None) -> list[str]:
-    return [image.file for image in find(folder, output or folder / "output")]
+    return [image.file for image in find_images(folder, output or folder / "output")]
 
 
 def picture(path: Path, pixels: np.ndarray) -> Input:
@@ -33,8 +32,8 @@ def noise(kind: type = np.uint8, shape: tuple[int, ...] = (90, 70)) -> np.ndarra
 
 
 def reason(image: Input) -> str:
-    with pytest.raises(UnreadableImage) as caught:
-        inputs.read(image)
+    with pytest.raises(ImageReadError) as caught:
+        read_input(image)
     return str(caught.value)
 
 
@@ -69,7 +68,7 @@ def test_a_folder_without_images_and_other_mistakes(tmp_path: Path) -> None:
 
 def test_names_are_short_where_they_can_be() -> None:
     given = ["a.dcm", "a.png", "b/a.dcm", "c.dcm", "C.png", "1.2.3", "1.2.4", "d.tar.dcm"]
-    assert names(given, {}) == {
+    assert output_names(given, {}) == {
         **{file: file for file in ("a.dcm", "a.png", "c.dcm", "C.png", "1.2.3", "1.2.4")},
         "b/a.dcm": "b/a",
         "d.tar.dcm": "d.tar",
@@ -78,14 +77,18 @@ def test_names_are_short_where_they_can_be() -> None:
 
 def test_names_of_before_stay_and_are_given_to_nobody_else() -> None:
     before = {"a.dcm": "a", "gone.dcm": "gone"}
-    assert names(["a.dcm", "a.png", "gone.png"], before) == {"a.dcm": "a", "a.png": "a.png", "gone.png": "gone.png"}
+    assert output_names(["a.dcm", "a.png", "gone.png"], before) == {
+        "a.dcm": "a",
+        "a.png": "a.png",
+        "gone.png": "gone.png",
+    }
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "A"]), st.lists(st.sampled_from([".dcm", ".png", ".x"])))))
 def test_no_two_files_share_a_name(parts: list[tuple[str, list[str]]]) -> None:
     files = sorted({stem + "".join(suffixes) for stem, suffixes in parts})
-    first = names(files[::2], {})
-    later = names(files, first)
+    first = output_names(files[::2], {})
+    later = output_names(files, first)
     assert first.items() <= later.items()
     assert len(set(later.values())) == len(files)
 
@@ -95,21 +98,21 @@ def test_no_two_files_share_a_name(parts: list[tuple[str, list[str]]]) -> None:
 def test_pictures_are_read(tmp_path: Path, suffix: str, kind: type) -> None:
     if suffix == ".jpg" and kind == np.uint16:
         return
-    read, facts = inputs.read(picture(tmp_path / f"a{suffix}", noise(kind)))
-    assert read.dtype == kind
-    assert facts.view == facts.side == ""
-    assert facts.spacing is None
+    pixels, metadata = read_input(picture(tmp_path / f"a{suffix}", noise(kind)))
+    assert pixels.dtype == kind
+    assert metadata.view == metadata.side == ""
+    assert metadata.spacing is None
     if suffix != ".jpg":
-        np.testing.assert_array_equal(read, noise(kind))
+        np.testing.assert_array_equal(pixels, noise(kind))
 
 
-def test_a_dicom_brings_its_facts(tmp_path: Path) -> None:
+def test_a_dicom_has_metadata(tmp_path: Path) -> None:
     planted.write(tmp_path / "IM1", ImageLaterality="R", ViewPosition="MLO")
-    pixels, facts = inputs.read(Input(tmp_path / "IM1", "IM1"))
+    pixels, metadata = read_input(Input(tmp_path / "IM1", "IM1"))
     np.testing.assert_array_equal(pixels, planted.phantom().pixels)
-    assert (facts.view, facts.side) == ("MLO", "R")
-    assert facts.spacing is not None
-    assert facts.spacing.across == planted.SPACING
+    assert (metadata.view, metadata.side) == ("MLO", "R")
+    assert metadata.spacing is not None
+    assert metadata.spacing.across == planted.SPACING
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
@@ -119,7 +122,7 @@ def test_a_tiff_of_which_white_is_zero_is_inverted(tmp_path: Path, kind: type, o
     path = tmp_path / "a.tif"
     for photometric, expected in (("minisblack", noise(kind)), ("miniswhite", np.iinfo(kind).max - noise(kind))):
         tifffile.imwrite(path, noise(kind), photometric=photometric, byteorder=order)
-        np.testing.assert_array_equal(inputs.read(Input(path, "a.tif"))[0], expected)
+        np.testing.assert_array_equal(read_input(Input(path, "a.tif"))[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,7 @@ def test_a_tiff_of_which_white_is_zero_is_inverted(tmp_path: Path, kind: type, o
     [
         (noise(shape=(63, 500)), "only 500x63 pixels"),
         (np.full((90, 70), 7, np.uint16), "one grey value"),
-        (noise(shape=(90, 70, 3)), "a colour picture"),
+        (noise(shape=(90, 70, 3)), "a colour image"),
         (np.where(noise() > 100, 255, 0).astype(np.uint8), "only 2 grey values"),
     ],
 )
@@ -173,7 +176,7 @@ def test_a_segmentation_is_not_taken_for_a_mammogram(tmp_path: Path) -> None:
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.png"))
     path.write_bytes(picture(tmp_path / "a.png", noise()).path.read_bytes())
-    assert len(find(tmp_path, tmp_path / "output")) == 2
+    assert len(find_images(tmp_path, tmp_path / "output")) == 2
 
 
 def test_what_an_earlier_call_predicted_is_no_mammogram(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mammoseg.data.store import Store
+from mammoseg.data.store import PreparedStore
 from mammoseg.metrics import quantise_probs
 from mammoseg.reports.run_figures import Example, examples, overlays
 from mammoseg.runs.predictions import Predictions
@@ -38,17 +38,17 @@ def rows() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def store() -> Store:
+def store() -> PreparedStore:
     images = np.arange(4, dtype=np.float32)[:, None, None] * np.ones((4, 20, 20), np.float32)
     masks = np.zeros((4, 20, 20), np.uint8)
     masks[:, 4:9, 4:9] = 1
     return cast(
-        Store, SimpleNamespace(cases=[SimpleNamespace(case=case) for case in CASES], images=images, masks=masks)
+        PreparedStore, SimpleNamespace(cases=[SimpleNamespace(case=case) for case in CASES], images=images, masks=masks)
     )
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.3, 0.123, 0.77])
-def test_examples_show_the_median_image_with_its_stored_prediction(store: Store, threshold: float) -> None:
+def test_examples_show_the_median_image_with_its_stored_prediction(store: PreparedStore, threshold: float) -> None:
     stored, prob = predictions(threshold)
     (example,) = examples(rows(), stored, store)
     assert example.row["case"] == "c"
@@ -58,13 +58,13 @@ def test_examples_show_the_median_image_with_its_stored_prediction(store: Store,
     assert example.threshold == pytest.approx(threshold, rel=1e-6)
 
 
-def test_masks_of_early_versions_are_shown_without_probabilities(store: Store) -> None:
+def test_masks_of_early_versions_are_shown_without_probabilities(store: PreparedStore) -> None:
     stored, _ = predictions(0.5)
     (example,) = examples(rows(), Predictions(stored.cases, stored.masks, None, None), store)
     np.testing.assert_array_equal(example.prob > example.threshold, stored.masks[0])
 
 
-def test_overlays_are_written(store: Store, tmp_path: Path) -> None:
+def test_overlays_are_written(store: PreparedStore, tmp_path: Path) -> None:
     stored, _ = predictions(0.5)
     shown: list[Example] = examples(rows(), stored, store)
     overlays(shown, tmp_path / "overlays.png")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.data.store import Case, write_cases
+from mammoseg.density import ACRDensity
 from mammoseg.runs import results
 from mammoseg.runs.predictions import write_predictions
 
@@ -45,10 +46,10 @@ def draw_store(folder: Path, cases: list[str], seed: int = 0) -> NDArray[np.bool
         Case(
             case=name,
             patient=f"SECRET{number}",
-            density=1 + number % 4,
-            given_density=1,
+            density=ACRDensity.from_index(number % 4),
+            given_density=ACRDensity.FATTY,
             percent_density=0.1,
-            estimated_density=1,
+            estimated_density=ACRDensity.FATTY,
             side="L",
             view="CC",
             split="",

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.metrics import BINS, PIXEL_METRICS
 from mammoseg.reports.plotting import heatmap, parallel_coordinates
 from mammoseg.statistics.comparison import Comparison
@@ -148,7 +148,7 @@ def sweep(comparison: Comparison, names: Names) -> Figure | None:
     both = len(set(thetas)) > 1 and len(set(alphas)) > 1
     figure = Figure(figsize=(11 if both else 7.5, 4.2), layout="constrained")
     axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
-    names_of_values = [*(f"θ ACR {category}" for category in DENSITIES), "α"]
+    names_of_values = [*(f"θ ACR {category}" for category in ACRDensity), "α"]
     parallel_coordinates(axes[0], values, scores, [*names_of_values, "DSC, %"])
     if both:
         heatmap(axes[1], thetas, alphas, scores.tolist(), "pooled DSC, %")

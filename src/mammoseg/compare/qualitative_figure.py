@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.data.store import Store
+from mammoseg.data.store import PreparedStore
+from mammoseg.density import ACRDensity
 from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, contour
 from mammoseg.runs.discovery import RunResults
 from mammoseg.runs.folder import RunFolder
@@ -53,7 +53,7 @@ def choose(comparison: Comparison, fold: str, per_density: int) -> list[int]:
     here = comparison.fold_slice(fold)
     score = np.mean([values["dsc"][here] for values in comparison.by_image.values()], axis=0)
     chosen: list[int] = []
-    for category in DENSITIES:
+    for category in ACRDensity:
         those = np.flatnonzero(comparison.density[here] == category)
         ranked = those[np.argsort(score[those], kind="stable")]
         # Centred quantiles: one image is the median, two are the quarters, and so on.
@@ -68,7 +68,7 @@ def draw(
     comparison: Comparison,
     names: Mapping[str, str],
     columns: Sequence[int],
-    store: Store,
+    store: PreparedStore,
     predicted: Mapping[str, Mapping[str, np.ndarray]],
     runs: Mapping[str, RunResults],
 ) -> Figure:

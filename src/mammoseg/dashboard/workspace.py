@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.metrics import PIXEL_METRICS
 
@@ -36,9 +36,9 @@ def workspace(entity: str, project: str, name: str) -> Workspace:
     by_density = [
         bars(panels, f"test/{key}_density{category}", f"{metric.heading}, ACR {category}")
         for key, metric in PIXEL_METRICS.items()
-        for category in DENSITIES
+        for category in ACRDensity
     ]
-    swept = [*(f"theta_acr{category}" for category in DENSITIES), "alpha"]
+    swept = [*(f"theta_acr{category}" for category in ACRDensity), "alpha"]
     columns = [panels.ParallelCoordinatesPlotColumn(panels.Config(key), display_name=key) for key in swept]
     columns.append(panels.ParallelCoordinatesPlotColumn(panels.SummaryMetric("test/dsc"), display_name="DSC"))
     curves = ["train/loss", "val/loss", *(f"val/{key}" for key in PIXEL_METRICS)]

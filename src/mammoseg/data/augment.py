@@ -1,4 +1,4 @@
-"""Augmentation by albumentations, seeded per sample."""
+"""Augmentation with albumentations, seeded per sample."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ import albumentations
 
 
 class Augmentation:
-    """`transforms` of albumentations, in order, drawn anew for each seed.
+    """Applies transforms of albumentations in order; the seed determines their random parameters.
 
-    Shapes: image (H, W) float32, mask (H, W) uint8, seed -> the same shapes and types; the mask stays in {0, 1}.
+    Shapes: image (H, W) float32, mask (H, W) uint8 in {0, 1}, seed -> the same shapes, types and range of the mask.
+
+    Args:
+        transforms: See https://albumentations.ai/docs.
     """
 
     def __init__(self, transforms: Sequence[albumentations.BasicTransform]) -> None:

@@ -1,4 +1,4 @@
-"""Store and split -> batches. Decodes nothing."""
+"""PreparedStore and split -> batches."""
 
 from __future__ import annotations
 
@@ -10,25 +10,36 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mammoseg.data.dataset import Dataset
-from mammoseg.data.sampling import Augment, Batches, Gathered, ResumableLoader, Samples
-from mammoseg.data.split import Rows, Split, Splitter
-from mammoseg.data.store import Store
+from mammoseg.data.dataset import DatasetSpec
+from mammoseg.data.sampling import Augment, AugmentedDataset, BatchDataset, ShardedBatchSampler, StatefulDataLoader
+from mammoseg.data.split import Indices, Split, Splitter
+from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
+from mammoseg.validate import positive_int
 
 
 class MammogramDataModule(lightning.LightningDataModule):
     """Batches {image (B, 1, H, W) float32, mask (B, 1, H, W) float32 in {0, 1}, density (B,) in 0..3, case (B,)}.
 
-    `batch_size`: of all processes together. `case` is the row of the store. The order of training cases and their
-    augmentation depend on `seed`, the epoch and the row alone, so that a resumed run goes on as if it had not
-    stopped. Where the dataset is to lie on the device, batches are made there, of images that were brought once.
-    Raises UserError for a batch of none, and for augmentation or processes where the images lie on the device.
+    `case` is the row of the store. The order of training cases and their augmentation depend on `seed`, the epoch and
+    the row alone, so that a resumed run equals an uninterrupted one. With dataset.on_device, the images are copied to
+    the device once and batches are made there.
+
+    Args:
+        dataset: The images.
+        splitter: Cases -> parts.
+        batch_size: Of all processes together.
+        num_workers: Processes that load augmented samples.
+        augment: Applied to training samples; None for none.
+        seed: Of shuffling and augmentation.
+
+    Raises:
+        UserError: For an invalid batch size, or for augmentation or workers with dataset.on_device.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: DatasetSpec,
         splitter: Splitter,
         batch_size: int = 4,
         num_workers: int = 0,
@@ -36,55 +47,53 @@ class MammogramDataModule(lightning.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise UserError(f"batch_size={batch_size}, but it takes at least 1")
         if dataset.on_device and (augment is not None or num_workers):
-            wrong = f"num_workers={num_workers}" if num_workers else "an augmentation"
+            conflict = f"num_workers={num_workers}" if num_workers else "augmentation"
             raise UserError(
-                f"dataset.on_device=true makes batches where the images lie, which leaves nothing to {wrong}; "
+                f"dataset.on_device=true makes batches on the device and cannot be combined with {conflict}; "
                 "set augment=none and num_workers=0, or dataset.on_device=false"
             )
         self.dataset = dataset
         self.splitter = splitter
-        self.batch_size = batch_size
+        self.batch_size = positive_int("batch_size", batch_size)
         self.num_workers = num_workers
         self.augment = augment
         self.seed = seed
-        self.store: Store
+        self.store: PreparedStore
         self.split: Split
-        self.ready = False
+        self.is_set_up = False
 
     def setup(self, stage: str | None = None) -> None:
-        """Prepares the dataset if it is not yet; the trainer calls this before every stage."""
-        if not self.ready:
-            self.store = self.dataset.prepared()
+        """Prepare the dataset if that has not been done; the trainer calls this before every stage."""
+        if not self.is_set_up:
+            self.store = self.dataset.open_store()
             self.split = self.splitter(self.store.cases)
-            self.ready = True
+            self.is_set_up = True
 
-    def train_ratios(self) -> Tensor:
-        """(N,) share of each training image that is mass: what ratio-based losses are fitted to."""
-        return torch.from_numpy(self.store.mass_share[np.asarray(self.split.train)])
+    def train_mass_fractions(self) -> Tensor:
+        """(N,) fraction of each training image that is mass; ratio-based losses are fitted to it."""
+        return torch.from_numpy(self.store.mass_fraction[np.asarray(self.split.train)])
 
     def train_dataloader(self) -> DataLoader:
-        return self.loader(self.split.train, train=True)
+        return self._loader(self.split.train, train=True)
 
     def val_dataloader(self) -> DataLoader:
-        return self.loader(self.split.val)
+        return self._loader(self.split.val)
 
     def test_dataloader(self) -> DataLoader:
-        return self.loader(self.split.test)
+        return self._loader(self.split.test)
 
-    def loader(self, rows: Rows, train: bool = False) -> DataLoader:
+    def _loader(self, rows: Indices, train: bool = False) -> DataLoader:
         trainer = self.trainer
-        rank, ranks = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        batches = Batches(rows, self.batch_size, self.seed, train=train, rank=rank, ranks=ranks)
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+        sampler = ShardedBatchSampler(rows, self.batch_size, self.seed, train=train, rank=rank, world_size=world_size)
         if train and self.augment is not None:
-            return ResumableLoader(Samples(self.store, self.augment, self.seed), batches, self.num_workers)
-        return ResumableLoader(self.gathered, batches, self.num_workers)
+            return StatefulDataLoader(AugmentedDataset(self.store, self.augment, self.seed), sampler, self.num_workers)
+        return StatefulDataLoader(self.batch_dataset, sampler, self.num_workers)
 
     @cached_property
-    def gathered(self) -> Gathered:
-        """Shared by all loaders, so that the images are brought to the device once."""
+    def batch_dataset(self) -> BatchDataset:
+        """Shared by all loaders, so that the images are copied to the device once."""
         if self.dataset.on_device and self.trainer is not None:
-            return Gathered(self.store, self.trainer.strategy.root_device)
-        return Gathered(self.store, torch.device("cpu"))
+            return BatchDataset(self.store, self.trainer.strategy.root_device)
+        return BatchDataset(self.store, torch.device("cpu"))

@@ -1,29 +1,41 @@
-"""Which images make up which batch, in which process, and how they are drawn."""
+"""Samplers, datasets and loaders: which images make up which batch, and in which process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
-from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mammoseg.data.split import Rows
-from mammoseg.data.store import Store
+from mammoseg.data.split import Indices
+from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
 
-# (image (H, W), mask (H, W)), random generator seed -> the same, augmented
+# (image (H, W), mask (H, W), seed) -> the same, augmented
 Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-Key = tuple[int, int, float | None]  # (epoch, row of the store, weight where several processes share a batch)
+
+
+class SampleKey(NamedTuple):
+    """What a dataset needs to draw one sample.
+
+    Attributes:
+        epoch: Seeds the augmentation.
+        row: Row of the store.
+        weight: Of the sample in the loss; None unless several processes share a batch.
+    """
+
+    epoch: int
+    row: int
+    weight: float | None
 
 
 class EpochSampler(Sampler[int]):
-    """Rows of the store; shuffled anew in each epoch if asked, by the seed and the epoch alone."""
+    """Rows of the store; with `shuffle` in an order that depends on the seed and the epoch alone."""
 
-    def __init__(self, rows: Rows, shuffle: bool, seed: int) -> None:
+    def __init__(self, rows: Indices, shuffle: bool, seed: int) -> None:
         self.rows = rows
         self.shuffle = shuffle
         self.seed = seed
@@ -43,67 +55,80 @@ class EpochSampler(Sampler[int]):
         return map(int, rows)
 
 
-class Batches(Sampler[list[Key]]):
-    """The batches of the process `rank` of `ranks`; one process alone has all of them.
+class ShardedBatchSampler(Sampler[list[SampleKey]]):
+    """The batches of one of several processes.
 
-    `train`: rows are shuffled in each epoch, and each batch of `batch_size` is shared out among the processes, which
-    then take as many steps as one alone would, with the same images in each. Otherwise a process takes every
-    `ranks`-th batch whole, so that each image comes once and in the same company, whatever the number of processes.
-    `skip`: batches that the next iteration leaves out, since they were trained on before the run was stopped.
-    Raises UserError where a batch has less images than there are processes.
+    With `train`, rows are reshuffled every epoch and each global batch is sharded across ranks, so the number of steps
+    and the images per step do not depend on the world size. Otherwise each rank takes every `world_size`-th batch
+    unchanged, so that each image comes once and in the same batch for any world size.
+
+    Args:
+        rows: Rows of the store.
+        batch_size: Of all processes together.
+        seed: Of the shuffling.
+        train: See above.
+        rank: Of this process.
+        world_size: Number of processes.
+
+    Raises:
+        UserError: If a training batch has fewer images than there are processes.
     """
 
-    def __init__(self, rows: Rows, batch_size: int, seed: int, *, train: bool, rank: int = 0, ranks: int = 1) -> None:
-        if train and batch_size < ranks:
+    def __init__(
+        self, rows: Indices, batch_size: int, seed: int, *, train: bool, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if train and batch_size < world_size:
             raise UserError(
-                f"batch_size={batch_size} is for all {ranks} processes together; raise it, or take fewer devices"
+                f"batch_size must be at least the number of processes, {world_size}, which share a batch, got "
+                f"{batch_size}; raise it, or use fewer devices"
             )
         self.sampler = EpochSampler(rows, train, seed)
         self.batch_size = batch_size
         self.train = train
         self.rank = rank
-        self.ranks = ranks
-        self.skip = 0
+        self.world_size = world_size
+        self.skip = 0  # batches that the next iteration skips: the run was stopped after them
 
     def __len__(self) -> int:
-        batches = -(-len(self.sampler) // self.batch_size)
-        return batches if self.train else max(len(range(self.rank, batches, self.ranks)), 1)
+        n_batches = -(-len(self.sampler) // self.batch_size)
+        return n_batches if self.train else max(len(range(self.rank, n_batches, self.world_size)), 1)
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         rows, epoch = list(self.sampler), self.sampler.epoch
-        whole = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+        batches = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
         skip, self.skip = self.skip, 0
         if self.train:
-            yield from (self.share(batch, epoch) for batch in whole[skip:])
+            yield from (self.shard(batch, epoch) for batch in batches[skip:])
         else:
-            mine = whole[self.rank :: self.ranks]
-            yield from (keys(epoch, batch) for batch in mine)
-            if not mine:  # the trainer wants at least one
-                yield keys(epoch, whole[0], weight=0.0)
+            own_batches = batches[self.rank :: self.world_size]
+            yield from (sample_keys(epoch, batch) for batch in own_batches)
+            if not own_batches:  # the trainer requires at least one
+                yield sample_keys(epoch, batches[0], weight=0.0)
 
-    def share(self, batch: list[int], epoch: int) -> list[Key]:
-        """This process's part of a batch. One that is left without any image gets one that does not count."""
-        if self.ranks == 1:
-            return keys(epoch, batch)
-        mine = batch[self.rank :: self.ranks]
-        return keys(epoch, mine or batch[:1], weight=len(mine) * self.ranks / len(batch))
-
-
-def keys(epoch: int, rows: list[int], weight: float | None = None) -> list[Key]:
-    return [(epoch, row, weight) for row in rows]
+    def shard(self, batch: list[int], epoch: int) -> list[SampleKey]:
+        """This rank's shard of a global batch; an empty shard is padded with one zero-weight sample."""
+        if self.world_size == 1:
+            return sample_keys(epoch, batch)
+        shard = batch[self.rank :: self.world_size]
+        return sample_keys(epoch, shard or batch[:1], weight=len(shard) * self.world_size / len(batch))
 
 
-class Samples(TorchDataset):
-    """A key -> one sample of the store, augmented."""
+def sample_keys(epoch: int, rows: list[int], weight: float | None = None) -> list[SampleKey]:
+    """The keys of a batch."""
+    return [SampleKey(epoch, row, weight) for row in rows]
 
-    def __init__(self, store: Store, augment: Augment, seed: int) -> None:
+
+class AugmentedDataset(Dataset):
+    """Map-style dataset of single samples, augmented."""
+
+    def __init__(self, store: PreparedStore, augment: Augment, seed: int) -> None:
         self.store = store
         self.density = store.density
         self.augment = augment
         self.seed = seed
         self.device = torch.device("cpu")
 
-    def __getitem__(self, key: Key) -> dict[str, Any]:
+    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
         epoch, row, weight = key
         image, mask = np.array(self.store.images[row]), np.array(self.store.masks[row])
         draw = np.random.SeedSequence([self.seed, epoch, row]).generate_state(1)[0]
@@ -117,30 +142,36 @@ class Samples(TorchDataset):
         }
 
 
-class Gathered(TorchDataset):
-    """A batch's keys -> the batch, taken out of the store at once: what `Samples` gives where nothing is augmented.
+class BatchDataset(Dataset):
+    """Map-style dataset that gathers a batch with one indexing operation.
 
-    `device`: where the images are kept and the batches made. On the CPU they stay memory-mapped: the system holds
-    what is read in memory, once for all processes. Raises UserError where they do not fit on the device.
+    Equals `AugmentedDataset` without augmentation.
+
+    Args:
+        store: The images. On the CPU they stay memory-mapped: the page cache holds them once for all processes.
+        device: Where the images are kept and the batches are made.
+
+    Raises:
+        UserError: If the images do not fit on the device.
     """
 
-    def __init__(self, store: Store, device: torch.device) -> None:
+    def __init__(self, store: PreparedStore, device: torch.device) -> None:
         self.device = device
         try:
             self.images, self.masks, self.density = (
                 torch.from_numpy(array).to(device) for array in (store.images, store.masks, store.density)
             )
         except torch.OutOfMemoryError as error:
-            needed = (store.images.nbytes + store.masks.nbytes) / 2**30
+            size_gib = (store.images.nbytes + store.masks.nbytes) / 2**30
             raise UserError(
-                f"dataset.on_device=true, but the {needed:.1f} GiB of images and masks do not fit on {device}; "
+                f"dataset.on_device=true, but the {size_gib:.1f} GiB of images and masks do not fit on {device}; "
                 "set dataset.on_device=false"
             ) from error
 
-    def __getitems__(self, keys: list[Key]) -> dict[str, Tensor]:
+    def __getitems__(self, keys: list[SampleKey]) -> dict[str, Tensor]:
         _, rows, weights = zip(*keys, strict=True)
         case = torch.tensor(rows)
-        if self.device.type == "cuda":  # pinned, so that the host does not wait for the step before
+        if self.device.type == "cuda":  # pinned, so that the host does not wait for the previous step
             case = case.pin_memory()
         case = case.to(self.device, non_blocking=True)
         return {
@@ -152,33 +183,38 @@ class Gathered(TorchDataset):
         }
 
 
-class ResumableLoader(DataLoader):
-    """A DataLoader that goes on in the midst of an epoch; the trainer keeps its state in each checkpoint."""
+class StatefulDataLoader(DataLoader):
+    """DataLoader whose position Lightning checkpoints, so training resumes mid-epoch."""
 
-    def __init__(self, samples: Samples | Gathered, batches: Batches, num_workers: int = 0) -> None:
-        collate: Any = as_it_is if isinstance(samples, Gathered) else None
+    def __init__(
+        self, dataset: AugmentedDataset | BatchDataset, sampler: ShardedBatchSampler, num_workers: int = 0
+    ) -> None:
+        collate: Any = identity_collate if isinstance(dataset, BatchDataset) else None
         super().__init__(
-            samples,
-            batch_sampler=batches,
+            dataset,
+            batch_sampler=sampler,
             num_workers=num_workers,
             collate_fn=collate,
-            pin_memory=torch.cuda.is_available() and samples.device.type == "cpu",
+            pin_memory=torch.cuda.is_available() and dataset.device.type == "cpu",
         )
-        self.batches = batches
-        self.given = 0  # batches of this epoch
+        self.sharded_sampler = sampler
+        self.batches_yielded = 0  # in this epoch
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        self.given = self.batches.skip
+        self.batches_yielded = self.sharded_sampler.skip
         for batch in super().__iter__():
-            self.given += 1
+            self.batches_yielded += 1
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        return {"given": self.given % max(len(self), 1)}
+        """The position in the epoch. The key is that of version 0.1, whose checkpoints resume."""
+        return {"given": self.batches_yielded % max(len(self), 1)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.batches.skip = state["given"]
+        """Start the next iteration at the stored position."""
+        self.sharded_sampler.skip = state["given"]
 
 
-def as_it_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def identity_collate(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch is complete already."""
     return batch

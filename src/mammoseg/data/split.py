@@ -1,4 +1,4 @@
-"""Which cases train, which validate, which test. A patient never stands in two parts, unless asked for."""
+"""Splits of the cases into train, val and test. A patient is in one part only, unless the split allows otherwise."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from numpy.typing import NDArray
 from mammoseg.data.store import Case
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
+from mammoseg.validate import positive_int, probability
 
 log = logging.getLogger(__name__)
 
-Rows = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of the store in each part, ascending."""
+    """Row numbers of the store in each part, ascending. Shapes: (N_train,), (N_val,), (N_test,)."""
 
-    train: Rows
-    val: Rows
-    test: Rows
+    train: Indices
+    val: Indices
+    test: Indices
 
-    def parts(self) -> dict[str, Rows]:
+    def parts(self) -> dict[str, Indices]:
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def write(self, path: Path, cases: Sequence[Case]) -> None:
-        """As a table case,patient,density,part: what a reader of the results needs to repeat them."""
+        """Write a table with the columns case, patient, density and part, from which the split can be reproduced."""
         part_of = {int(row): part for part, rows in self.parts().items() for row in rows}
-        with atomic_write(path) as file:
-            table = csv.writer(file, lineterminator="\n")
+        with atomic_write(path) as lines:
+            table = csv.writer(lines, lineterminator="\n")
             table.writerow(["case", "patient", "density", "part"])
             for row in sorted(part_of):
                 case = cases[row]
@@ -44,12 +45,12 @@ class Split:
 
 
 class Splitter(ABC):
-    """cases -> Split. Deterministic: the same cases and options give the same parts."""
+    """Maps cases to a `Split`. Deterministic: the same cases and options give the same parts."""
 
-    shares_patients = False
+    allows_patient_overlap = False
 
     def __call__(self, cases: Sequence[Case]) -> Split:
-        split = self.divide(cases)
+        split = self.split(cases)
         for part, rows in split.parts().items():
             if len(rows) == 0:
                 raise UserError(
@@ -60,76 +61,81 @@ class Splitter(ABC):
         return split
 
     @abstractmethod
-    def divide(self, cases: Sequence[Case]) -> Split: ...
+    def split(self, cases: Sequence[Case]) -> Split: ...
 
     def check_patients(self, split: Split, cases: Sequence[Case]) -> None:
         patients = {part: {cases[row].patient for row in rows} for part, rows in split.parts().items()}
         shared = (patients["train"] & (patients["val"] | patients["test"])) | (patients["val"] & patients["test"])
         if not shared:
             return
-        if not self.shares_patients:
+        if not self.allows_patient_overlap:
             raise UserError(
-                f"{len(shared)} patients stand in more than one part (first: {min(shared)}); mend the split "
-                "column of the dataset, or use split=patient_kfold"
+                f"{len(shared)} patients are in more than one part (first: {min(shared)}); fix the split column of the "
+                "dataset, or use split=patient_kfold"
             )
         log.warning(
             "split=image_kfold: %d patients have images in more than one part, so test results are "
-            "optimistic; split=patient_kfold keeps patients apart",
+            "optimistic; split=patient_kfold avoids this",
             len(shared),
         )
 
 
 class KFold(Splitter):
-    """k folds; in each the held-out part is halved into validation and test (the paper's 80/10/10 of §4.1).
+    """k-fold cross-validation; the held-out fold is halved into validation and test (the paper's 80/10/10 of §4.1).
 
-    Folds hold whole groups, stratified by density: groups are shuffled, ranked by density and then by their number
-    of images, and dealt like cards, back and forth. So folds differ by at most one group, however few there are
+    Groups are kept in one fold and stratified by density: they are shuffled, ranked by density and then by number of
+    images, and assigned to the folds in snake order. So folds differ by at most one group, however few there are
     (scikit-learn's StratifiedGroupKFold leaves folds empty on small sets).
-    `fold`: 0 to folds - 1, the one that is held out. `seed`: of the shuffle; folds of one seed partition the cases.
+
+    Args:
+        folds: Number of folds, at least 2.
+        fold: The held-out fold, 0 to folds - 1.
+        seed: Of the shuffle; the folds of one seed partition the cases.
+
+    Raises:
+        UserError: If `folds` or `fold` is out of range, or there are fewer groups than folds.
     """
 
     def __init__(self, folds: int = 5, fold: int = 0, seed: int = 0) -> None:
-        if folds < 2:
-            raise UserError(f"split.folds={folds}, but it takes at least 2")
+        self.folds = positive_int("split.folds", folds, minimum=2)
         if not 0 <= fold < folds:
-            raise UserError(f"split.fold={fold}, but split.folds={folds} gives 0 to {folds - 1}")
-        self.folds = folds
+            raise UserError(f"split.fold must be between 0 and {folds - 1} for split.folds={folds}, got {fold}")
         self.fold = fold
         self.seed = seed
 
     @staticmethod
     @abstractmethod
     def group(case: Case) -> str:
-        """Cases of one group stay together."""
+        """Identifier of the group of a case; cases of one group are in one fold."""
 
-    def divide(self, cases: Sequence[Case]) -> Split:
+    def split(self, cases: Sequence[Case]) -> Split:
         rows = np.arange(len(cases))
-        fold = self.deal(cases, rows, self.folds)
+        fold = self.assign_folds(cases, rows, self.folds)
         held_out = rows[fold == self.fold]
-        half = self.deal(cases, held_out, 2)
+        half = self.assign_folds(cases, held_out, 2)
         return Split(train=rows[fold != self.fold], val=held_out[half == 0], test=held_out[half == 1])
 
-    def deal(self, cases: Sequence[Case], rows: Rows, folds: int) -> Rows:
-        """The fold of each of `rows`."""
+    def assign_folds(self, cases: Sequence[Case], rows: Indices, folds: int) -> Indices:
+        """The fold of each of `rows`, (N,) in 0 to folds - 1."""
         groups: dict[str, list[Case]] = {}
         for row in rows.tolist():
             groups.setdefault(self.group(cases[row]), []).append(cases[row])
         if len(groups) < folds:
-            what = "image" if self.shares_patients else "patient"
+            what = "image" if self.allows_patient_overlap else "patient"
             raise UserError(
-                f"{len(groups)} {what}(s) cannot be dealt into {folds} parts; use more cases or a smaller split.folds"
+                f"{len(groups)} {what}(s) are too few for {folds} parts; use more cases or a smaller split.folds"
             )
         rng = np.random.default_rng(self.seed)
         shuffled = rng.permutation(sorted(groups)).tolist()
         ranked = sorted(shuffled, key=lambda name: (max(case.density for case in groups[name]), -len(groups[name])))
-        back_and_forth = [*range(folds), *reversed(range(folds))]
-        label = rng.permutation(folds)  # or fold 0 would always begin
-        fold_of = {name: label[back_and_forth[place % (2 * folds)]] for place, name in enumerate(ranked)}
+        snake_order = [*range(folds), *reversed(range(folds))]
+        label = rng.permutation(folds)  # otherwise fold 0 would always get the first group
+        fold_of = {name: label[snake_order[rank % (2 * folds)]] for rank, name in enumerate(ranked)}
         return np.array([fold_of[self.group(cases[row])] for row in rows.tolist()])
 
 
 class PatientKFold(KFold):
-    """Folds of whole patients."""
+    """Folds of patients."""
 
     @staticmethod
     def group(case: Case) -> str:
@@ -137,9 +143,9 @@ class PatientKFold(KFold):
 
 
 class ImageKFold(KFold):
-    """Folds of single images: the paper's apparent way. Patients leak, with a warning."""
+    """Folds of single images, apparently the paper's way. Patients leak between parts, with a warning."""
 
-    shares_patients = True
+    allows_patient_overlap = True
 
     @staticmethod
     def group(case: Case) -> str:
@@ -147,22 +153,25 @@ class ImageKFold(KFold):
 
 
 class Official(Splitter):
-    """The dataset's own parts; where it has no validation part, a share of its training patients is taken.
+    """The dataset's own parts. Without a validation part, some training patients are held out for it.
 
-    `val_share`: of the training patients, 0.1 as in the paper. `seed`: of that choice.
+    Args:
+        val_share: Fraction of the training patients to hold out; 0.1 in the paper.
+        seed: Of their choice.
+
+    Raises:
+        UserError: If `val_share` is not between 0 and 1, or the dataset has no parts.
     """
 
     def __init__(self, val_share: float = 0.1, seed: int = 0) -> None:
-        if not 0 < val_share < 1:
-            raise UserError(f"split.val_share={val_share}, but it is a share between 0 and 1")
-        self.val_share = val_share
+        self.val_share = probability("split.val_share", val_share)
         self.seed = seed
 
-    def divide(self, cases: Sequence[Case]) -> Split:
+    def split(self, cases: Sequence[Case]) -> Split:
         part = np.array([case.split for case in cases])
         if not {"train", "test"} <= set(part):
             raise UserError(
-                "split=official needs a dataset that says train or test for its cases, and this one does not; "
+                "split=official needs a dataset with train and test parts, and this one has none; "
                 "use split=patient_kfold"
             )
         train, val, test = (np.flatnonzero(part == name) for name in ("train", "val", "test"))

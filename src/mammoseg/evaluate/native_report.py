@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.evaluate import native_resolution as native
 from mammoseg.metrics.detection import FP_RATES, Froc, MatchingRule
 from mammoseg.reports import run_summary as tables
@@ -42,7 +42,7 @@ def publish(folder: Path, rule: MatchingRule) -> str:
 
 
 def density_groups(rows: Sequence[ResultRow]) -> dict[str, list[ResultRow]]:
-    by_density = {f"ACR {number}": [row for row in rows if row["density"] == number] for number in DENSITIES}
+    by_density = {f"ACR {number}": [row for row in rows if row["density"] == number] for number in ACRDensity}
     return {"all": list(rows), **by_density}
 
 

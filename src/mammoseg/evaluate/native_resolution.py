@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mammoseg.data.dataset import Dataset
-from mammoseg.data.images import metadata as facts
-from mammoseg.data.images.read import read_facts
-from mammoseg.data.preprocessing.cache import true_mask
-from mammoseg.data.preprocessing.inverse import Geometry
+from mammoseg.data.dataset import DatasetSpec
+from mammoseg.data.images.metadata import spacing_columns
+from mammoseg.data.images.read import read_metadata
+from mammoseg.data.preprocessing.cache import ground_truth_mask
+from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.readers.mammogram import Mammogram
-from mammoseg.data.store import Store
-from mammoseg.errors import UnreadableImage, UserError
+from mammoseg.data.store import PreparedStore
+from mammoseg.errors import ImageReadError, UserError
 from mammoseg.metrics.detection import Candidate, MatchingRule, detect
 from mammoseg.metrics.surface import surface_distances
 from mammoseg.runs import results
@@ -45,7 +45,7 @@ class NativeWriter(lightning.Callback):
     Raises UserError where these are not there any more.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], dataset: Dataset, rule: MatchingRule) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any], dataset: DatasetSpec, rule: MatchingRule) -> None:
         self.folder = folder
         self.about = dict(about)
         self.rule = rule
@@ -55,7 +55,7 @@ class NativeWriter(lightning.Callback):
 
     def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
-        self.store: Store = datamodule.store
+        self.store: PreparedStore = datamodule.store
         self.progress = Progress("measuring at native resolution", len(datamodule.split.test))
         self.progress.__enter__()
 
@@ -80,11 +80,11 @@ class NativeWriter(lightning.Callback):
                 f"{case.case}: prepared, but not in the dataset any more; set dataset.root to its folder as it was"
             )
         mask = original_mask(case.case, mammogram, (case.height, case.width))
-        prob = Geometry.of_case(case, self.store.about["aspect"]).restored(square)
+        prob = InversePreprocessing.from_case(case, self.store.about["aspect"]).to_original(square)
         mask_pred = prob > np.float32(threshold)
         try:
-            spacing = read_facts(mammogram.image_file).spacing
-        except UnreadableImage as error:
+            spacing = read_metadata(mammogram.image_file).spacing
+        except ImageReadError as error:
             raise UserError(f"{case.case}: its image cannot be read again: {error}") from error
         steps = (spacing.down, spacing.across) if spacing else (1.0, 1.0)
         self.candidates[number], masses = detect(prob, mask, self.rule, threshold)
@@ -92,7 +92,7 @@ class NativeWriter(lightning.Callback):
             **results.make_row(self.about, case, counts_of(mask_pred, mask)),
             "height": case.height,
             "width": case.width,
-            **facts.columns(spacing),
+            **spacing_columns(spacing),
             "unit": "mm" if spacing else "pixels",
             **dict(zip(DISTANCES, surface_distances(mask_pred, mask, steps), strict=True)),
             "masses": masses,
@@ -111,8 +111,8 @@ class NativeWriter(lightning.Callback):
 
 def original_mask(case: str, mammogram: Mammogram, shape: tuple[int, int]) -> NDArray[np.bool_]:
     try:
-        return true_mask(mammogram, shape)[0] > 0
-    except (UnreadableImage, ValueError) as error:
+        return ground_truth_mask(mammogram, shape)[0] > 0
+    except (ImageReadError, ValueError) as error:
         raise UserError(f"{case}: its masses cannot be read again: {error}") from error
 
 

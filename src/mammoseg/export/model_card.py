@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.run_summary import metric_headings, units_note
 from mammoseg.runs.discovery import read_run
@@ -70,7 +70,7 @@ def metrics(about: Mapping[str, Any], path: Path, folder: RunFolder) -> str:
     comparison = Comparison(align_runs([run]), RESAMPLES, LEVEL, SEED)
     (method,) = comparison.methods
     density = comparison.density
-    lines = [("all", None), *((f"ACR {category}", density == category) for category in DENSITIES)]
+    lines = [("all", None), *((f"ACR {category}", density == category) for category in ACRDensity)]
     headings = metric_headings()
     table = ["| test images | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
     for what, chosen in lines:

@@ -14,7 +14,7 @@ from scipy.cluster.vq import ClusterError, kmeans2
 from torch import Tensor, nn
 
 from mammoseg import validate
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ def weights_of(term: str, row: object) -> list[float]:
 def four_numbers(theta: object) -> list[float]:
     rule = "loss.theta must be four numbers >= 0, one for each ACR category 1-4, such as [0.5,0.5,0.85,0.95]"
     values = numbers(theta, rule)
-    if len(values) != len(DENSITIES):
+    if len(values) != len(ACRDensity):
         raise UserError(f"{rule}; got {theta}")
     return values
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 
 UNITS = ("%", "")
 
@@ -88,7 +88,7 @@ class PooledPixelMetric(Metric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        zero = torch.zeros(len(DENSITIES), 4, dtype=torch.int64)
+        zero = torch.zeros(len(ACRDensity), 4, dtype=torch.int64)
         self.add_state("counts", zero, dist_reduce_fx="sum")
 
     def update(self, mask_pred: Tensor, mask: Tensor, density: Tensor) -> None:
@@ -208,7 +208,7 @@ class MeanOverImages(Metric):
     def __init__(self, metric: type[PooledPixelMetric], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.formula = metric.formula
-        zero = torch.zeros(len(DENSITIES), dtype=torch.float64)
+        zero = torch.zeros(len(ACRDensity), dtype=torch.float64)
         self.add_state("total", zero, dist_reduce_fx="sum")
         self.add_state("images", zero.long(), dist_reduce_fx="sum")
         self.add_state("undefined", zero.long(), dist_reduce_fx="sum")

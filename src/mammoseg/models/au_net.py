@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mammoseg.models.blocks import conv_bn_relu, recomputed, stages
+from mammoseg.models.blocks import checkpointed, conv_bn_relu, stage_widths
 
 REDUCTION = 16  # of the channel attention
 
@@ -14,6 +14,7 @@ class ResUnit(nn.Module):
     """Encoder stage: one convolution, then two with an identity shortcut around them.
 
     The shortcut starts after the first convolution, so it needs no projection.
+    Shapes: (B, C_in, H, W) -> (B, C_out, H, W).
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -35,7 +36,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = max(channels // REDUCTION, 1)  # narrow networks would otherwise squeeze to nothing
+        hidden = max(channels // REDUCTION, 1)  # at least one channel in narrow networks
         self.gate = nn.Sequential(
             nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, channels), nn.Sigmoid()
         )
@@ -47,7 +48,7 @@ class ChannelAttention(nn.Module):
 class AUBlock(nn.Module):
     """Decoder stage: dense and bilinear up-sampling, fusion with the skip, attention, two convolutions.
 
-    Shapes: high (B, 2C, H, W), skip (B, C, 2H, 2W) -> (B, C, 2H, 2W).
+    Shapes: deep (B, 2C, H, W), skip (B, C, 2H, 2W) -> (B, C, 2H, 2W).
     """
 
     def __init__(self, channels: int) -> None:
@@ -61,45 +62,47 @@ class AUBlock(nn.Module):
         self.attention = ChannelAttention(2 * channels)
         self.decode = nn.Sequential(conv_bn_relu(2 * channels, channels), conv_bn_relu(channels, channels))
 
-    def forward(self, high: Tensor, skip: Tensor) -> Tensor:
-        fused = self.fuse(skip + self.dense(high))
-        return self.decode(self.attention(torch.cat([fused, self.bilinear(high)], dim=1)))
+    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+        fused = self.fuse(skip + self.dense(deep))
+        return self.decode(self.attention(torch.cat([fused, self.bilinear(deep)], dim=1)))
 
 
 class AUNet(nn.Module):
     """Asymmetric encoder-decoder with an attention-guided up-sampling (AU) block in each decoder stage.
 
-    Shapes: image (B, in_channels, H, W) -> logits (B, out_channels, H, W); H and W multiples of 16.
-    `width`: channels of the first stage, doubled in each of the next four; 64 is the published size
-    (75,493,945 parameters with one input channel and one logit).
-    `checkpointing`: in training, keeps only what passes between stages, and computes the rest again for the gradient:
-    the same results with a fraction of the memory, and a third more time.
-    Raises UserError for a width below 1.
+    Shapes: image (B, 1, H, W) -> logits (B, 1, H, W); H and W multiples of 16.
     Source: Sun et al. 2020; structure as in the authors' published model, written from its description.
+
+    Args:
+        width: Channels of the first stage, doubled in each of the next four; 64 is the published size (75,493,945
+            parameters).
+        gradient_checkpointing: Keep only the outputs of the stages in training and recompute the rest in the backward
+            pass: the same results with a fraction of the memory, in a third more time.
+
+    Raises:
+        UserError: If `width` is below 1.
     """
 
-    def __init__(
-        self, width: int = 64, in_channels: int = 1, out_channels: int = 1, checkpointing: bool = False
-    ) -> None:
+    def __init__(self, width: int = 64, gradient_checkpointing: bool = False) -> None:
         super().__init__()
-        self.checkpointing = checkpointing
-        channels = stages(width)
+        self.gradient_checkpointing = gradient_checkpointing
+        channels = stage_widths(width)
         self.encoder = nn.ModuleList(
-            ResUnit(before, after) for before, after in zip([in_channels, *channels], channels, strict=False)
+            ResUnit(before, after) for before, after in zip([1, *channels], channels, strict=False)
         )
         self.decoder = nn.ModuleList(AUBlock(count) for count in reversed(channels[:-1]))
-        self.head = nn.Conv2d(width, out_channels, 1)
+        self.head = nn.Conv2d(width, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        skips = [self.stage(self.encoder[0], image)]
+        skips = [self.run_stage(self.encoder[0], image)]
         for stage in self.encoder[1:]:
-            skips.append(self.stage(stage, nn.functional.max_pool2d(skips[-1], 2)))
+            skips.append(self.run_stage(stage, nn.functional.max_pool2d(skips[-1], 2)))
         features = skips.pop()
         for block in self.decoder:
-            features = self.stage(block, features, skips.pop())
+            features = self.run_stage(block, features, skips.pop())
         return self.head(features)
 
-    def stage(self, module: nn.Module, *features: Tensor) -> Tensor:
-        if self.checkpointing and self.training:
-            return recomputed(module, *features)
+    def run_stage(self, module: nn.Module, *features: Tensor) -> Tensor:
+        if self.gradient_checkpointing and self.training:
+            return checkpointed(module, *features)
         return module(*features)

@@ -1,4 +1,4 @@
-"""What the networks share."""
+"""Building blocks that the networks share."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from mammoseg import validate
+from mammoseg.validate import positive_int
 
-STAGES = 5  # four poolings: height and width must be multiples of 16
+N_STAGES = 5  # four poolings: height and width must be multiples of 16
 
 
-def stages(width: int) -> list[int]:
+def stage_widths(width: int) -> list[int]:
     """Channels of the five stages, doubled from one to the next. Raises UserError for a width below 1."""
-    validate.positive_int("model.width", width)
-    return [width * 2**stage for stage in range(STAGES)]
+    return [positive_int("model.width", width) * 2**stage for stage in range(N_STAGES)]
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
+    """3x3 convolution that keeps height and width, batch normalisation, ReLU."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation),
         nn.BatchNorm2d(out_channels),
@@ -29,21 +29,23 @@ def conv_bn_relu(in_channels: int, out_channels: int, dilation: int = 1) -> nn.S
     )
 
 
-def recomputed(stage: nn.Module, *features: Tensor) -> Tensor:
-    """stage(*features), of which only the features are kept: the gradient computes the rest again. The same values,
-    gradients and running statistics; for stages without chance, such as dropout."""
+def checkpointed(stage: nn.Module, *features: Tensor) -> Tensor:
+    """Apply a stage with gradient checkpointing: its activations are recomputed in the backward pass.
+
+    Values, gradients and running statistics are unchanged. For stages without randomness, such as dropout, only.
+    """
 
     def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
-        return nullcontext(), statistics_kept(stage)
+        return nullcontext(), frozen_batchnorm_stats(stage)
 
-    if torch.compiler.is_compiling():  # the compiler itself lets only the first computation count
+    if torch.compiler.is_compiling():  # the compiler updates the statistics once by itself
         return checkpoint(stage, *features, use_reentrant=False)
     return checkpoint(stage, *features, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
 
 
 @contextmanager
-def statistics_kept(stage: nn.Module) -> Iterator[None]:
-    """Batch normalisation does not count the same batch a second time."""
+def frozen_batchnorm_stats(stage: nn.Module) -> Iterator[None]:
+    """Keep running statistics unchanged while the forward pass is recomputed."""
     norms = [module for module in stage.modules() if isinstance(module, _BatchNorm)]
     before = [(module.momentum, module.num_batches_tracked) for module in norms]
     for module in norms:

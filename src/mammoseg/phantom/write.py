@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import processes, validate
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_dir, atomic_write, atomic_write_bytes
 from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw
@@ -101,8 +101,8 @@ def plan(cases: int, seed: int) -> list[Plan]:
 
 def densities(rng: np.random.Generator, patients: int) -> list[int]:
     """Shuffled categories in the shares above, each at least once where there are four patients."""
-    at_least = list(DENSITIES[:patients])
-    rest = rng.choice(DENSITIES, patients - len(at_least), p=DENSITY_SHARES).tolist()
+    at_least = list(ACRDensity)[:patients]
+    rest = rng.choice(list(ACRDensity), patients - len(at_least), p=DENSITY_SHARES).tolist()
     return [int(category) for category in rng.permutation(at_least + rest)]
 
 

@@ -20,9 +20,9 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UID, generate_uid
 from pydicom.valuerep import DSfloat
 
-from mammoseg.data.images.dicom import quiet
+from mammoseg.data.images.dicom import suppress_header_text
 from mammoseg.data.images.metadata import Spacing
-from mammoseg.errors import UnreadableImage, UserError
+from mammoseg.errors import ImageReadError, UserError
 
 REFERENCES = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 PLACE = ("FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient")
@@ -57,12 +57,12 @@ def encode(
     A projection has no place in the patient, yet 3D Slicer and OHIF ask for one: where the source has none, the
     segmentation gets a frame of reference of its own, rows down and columns across, at the spacing that the source
     has stored (1 mm if none), which is where they draw the image itself.
-    Raises UnreadableImage where the source lacks what is needed to refer to it.
+    Raises ImageReadError where the source lacks what is needed to refer to it.
     """
     import highdicom
     from highdicom.seg import Segmentation, SegmentDescription
 
-    with quiet():
+    with suppress_header_text():
         image = reference(source, mask.shape, spacing, identified)
         mammoseg = highdicom.AlgorithmIdentificationSequence(
             name="mammoseg", version=version("mammoseg"), family=codes.DCM.ArtificialIntelligence
@@ -101,7 +101,7 @@ def encode(
             segmentation.save_as(content, enforce_file_format=True)
         except Exception:
             # As in dicom.py: values that the standard does not allow raise a dozen types, whose texts quote them.
-            raise UnreadableImage(
+            raise ImageReadError(
                 "its header's values cannot go into a DICOM Segmentation; try segmentation=anonymous or none"
             ) from None
     return content.getvalue()
@@ -113,7 +113,7 @@ def reference(path: Path, shape: tuple[int, ...], spacing: Spacing | None, ident
     try:
         header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(wanted))
         if missing := [name for name in REFERENCES if not is_uid(header.get(name))]:
-            raise UnreadableImage(f"a DICOM Segmentation cannot refer to it: its header has no valid {missing[0]}")
+            raise ImageReadError(f"a DICOM Segmentation cannot refer to it: its header has no valid {missing[0]}")
         image = Dataset()
         for name in ASKED:
             setattr(image, name, "")
@@ -125,16 +125,16 @@ def reference(path: Path, shape: tuple[int, ...], spacing: Spacing | None, ident
         image.FrameOfReferenceUID = header.FrameOfReferenceUID if placed else generate_uid()
         image.ImageOrientationPatient = header.ImageOrientationPatient if placed else [1, 0, 0, 0, 1, 0]
         image.ImagePositionPatient = header.ImagePositionPatient if placed else [0, 0, 0]
-    except UnreadableImage:
+    except ImageReadError:
         raise
     except Exception:
         # As in dicom.py: pydicom's many types, whose texts quote the header.
-        raise UnreadableImage("its header is damaged, so no DICOM Segmentation can refer to it") from None
+        raise ImageReadError("its header is damaged, so no DICOM Segmentation can refer to it") from None
     image.Modality = "MG"
     image.Rows, image.Columns = shape
     if not all(DIRECTION.fullmatch(part) for part in texts(image.get("PatientOrientation"))):
         image.PatientOrientation = ""
-    image.PixelSpacing = [DSfloat(value, auto_format=True) for value in (spacing.stored if spacing else (1, 1))]
+    image.PixelSpacing = [DSfloat(value, auto_format=True) for value in (spacing.raw if spacing else (1, 1))]
     image.SliceThickness = 1  # of a picture; readers of volumes ask for one
     return image
 

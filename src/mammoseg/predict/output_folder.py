@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mammoseg import processes
-from mammoseg.data.preprocessing.cache import digest, stamp
+from mammoseg.data.preprocessing.fingerprints import file_signature, hash_json
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_bytes, remove_stale
-from mammoseg.predict.inputs import Input, names
+from mammoseg.predict.inputs import Input, output_names
 from mammoseg.predict.journal import Journal
 from mammoseg.runs.prediction_folder import JOURNAL_FILE, LOCK_FILE, PROVENANCE_FILE, SKIPPED_FILE, TABLE_FILE
 
@@ -78,7 +78,7 @@ class Folder:
     def names(self, images: Sequence[Input]) -> dict[str, str]:
         """What the files of each image are called; what it was called before stays."""
         given = {file: entry["name"] for file, entry in self.journal.entries.items()}
-        return names([image.file for image in images], given)
+        return output_names([image.file for image in images], given)
 
     def is_done(self, image: Input) -> bool:
         """Whether its predictions are there, and it has not changed since."""
@@ -129,7 +129,7 @@ class Folder:
 
 def key_of(image: Input) -> str:
     """Changes with the image's file."""
-    return digest(stamp(image.path, image.path.parent))
+    return hash_json(file_signature(image.path, image.path.parent))
 
 
 def table(columns: Sequence[str], rows: Sequence[Row]) -> bytes:

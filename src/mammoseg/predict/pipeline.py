@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from mammoseg import ensemble as inference
 from mammoseg import validate
-from mammoseg.data.images.dicom import quiet
-from mammoseg.data.images.metadata import Facts, columns
+from mammoseg.data.images.dicom import suppress_header_text
+from mammoseg.data.images.metadata import ImageMetadata, spacing_columns
 from mammoseg.data.images.thumbnail import thumbnail
-from mammoseg.data.preprocessing.inverse import Geometry
+from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.preprocessing.preprocess import Pixels
-from mammoseg.data.readers.mammogram import BadCases
+from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.ensemble import Ensemble, Maps
-from mammoseg.errors import UnreadableImage, UserError
+from mammoseg.errors import ImageReadError, UserError
 from mammoseg.metrics.regions import Region, connected_regions
 from mammoseg.predict import inputs
 from mammoseg.predict import pictures as predicted
@@ -69,9 +69,9 @@ class Read:
 
     image: Input
     pixels: NDArray
-    facts: Facts
+    metadata: ImageMetadata
     prepared: Pixels
-    geometry: Geometry
+    geometry: InversePreprocessing
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def predict(checkpoints: Sequence[Path], given: Path, output: Path, options: Opt
     options.check()
     if not checkpoints:
         raise UserError("ckpt_path=[]: give at least one checkpoint")
-    images = inputs.find(given, output)
+    images = inputs.find_images(given, output)
     if options.segmentation != "none" and any(image.is_dicom for image in images):
         from mammoseg.predict import dicom_seg
 
@@ -156,24 +156,24 @@ class Predictor:
     def pool(self) -> Iterator[ThreadPoolExecutor]:
         """Threads, since images are large and what decodes and encodes them lets others work."""
         pool = ThreadPoolExecutor(self.options.workers or min(os.cpu_count() or 1, MOST_WORKERS))
-        with quiet():
+        with suppress_header_text():
             try:
                 yield pool
             finally:
                 pool.shutdown(cancel_futures=True)
 
     def read(self, image: Input) -> Read:
-        pixels, facts = inputs.read(image)
+        pixels, metadata = inputs.read_input(image)
         cleaned = self.ensemble.prepare(pixels)
-        geometry = Geometry.of(cleaned, pixels.shape, self.ensemble.settings.aspect)
-        return Read(image, pixels, facts, cleaned.image, geometry)
+        geometry = InversePreprocessing.from_preprocessed(cleaned, pixels.shape, self.ensemble.settings.aspect)
+        return Read(image, pixels, metadata, cleaned.image, geometry)
 
     def readable(self, reading: Iterable[tuple[Input, Future[Read]]]) -> list[Read]:
         read = []
         for image, future in reading:
             try:
                 read.append(future.result())
-            except UnreadableImage as error:
+            except ImageReadError as error:
                 self.folder.skip(image, str(error))
         return read
 
@@ -184,8 +184,8 @@ class Predictor:
 
     def write(self, read: Read, name: str, prob_map: Maps, deviation_map: Maps) -> Written:
         """All files of one image, from its maps (size, size)."""
-        prob = read.geometry.restored(prob_map)
-        deviation = read.geometry.restored(deviation_map) if self.ensemble.members > 1 else None
+        prob = read.geometry.to_original(prob_map)
+        deviation = read.geometry.to_original(deviation_map) if self.ensemble.members > 1 else None
         mask = prob > np.float32(self.ensemble.threshold)
         found = connected_regions(mask, prob, deviation)
         grey, scale = thumbnail(read.pixels)
@@ -201,7 +201,7 @@ class Predictor:
         if read.image.is_dicom and self.options.segmentation != "none":
             try:
                 contents[image_file("segmentations", name)] = self.segmentation(read, mask)
-            except UnreadableImage as error:
+            except ImageReadError as error:
                 note = f"predicted, but without a DICOM Segmentation: {error}"
         for file, content in contents.items():
             self.folder.put(file, content)
@@ -212,20 +212,20 @@ class Predictor:
 
         serial = self.folder.made_of["checkpoints"][0][:16]
         identified = self.options.segmentation == "identified"
-        return dicom_seg.encode(read.image.path, mask, read.facts.spacing, serial=serial, identified=identified)
+        return dicom_seg.encode(read.image.path, mask, read.metadata.spacing, serial=serial, identified=identified)
 
 
 def rows(read: Read, name: str, found: Sequence[Region], highest: float) -> list[Row]:
     """One for each mass, or one that says that there is none. Blank is what is not known."""
-    spacing = read.facts.spacing
+    spacing = read.metadata.spacing
     image: dict[str, Any] = {
         "file": read.image.file,
         "name": name,
-        "view": read.facts.view,
-        "side": read.facts.side,
+        "view": read.metadata.view,
+        "side": read.metadata.side,
         "width": read.geometry.width,
         "height": read.geometry.height,
-        **columns(spacing),
+        **spacing_columns(spacing),
         "highest_probability": f"{highest:.4f}",
         "masses": len(found),
     }
@@ -248,9 +248,11 @@ def tell(images: Sequence[Input], folder: Folder) -> None:
     """What became of the images. Raises UserError if nothing."""
     predicted_files = {row["file"] for row in folder.rows}
     number = sum(image.file in predicted_files for image in images)
-    bad = BadCases(sorted({**folder.notes, **folder.skipped}.items()))
-    if bad.rows:
-        log.info("%d of %d files were skipped or not done in full:\n%s", len(bad.rows), len(images), bad.table())
+    rejected = RejectedCases(sorted({**folder.notes, **folder.skipped}.items()))
+    if rejected.rows:
+        log.info(
+            "%d of %d files were skipped or not done in full:\n%s", len(rejected.rows), len(images), rejected.format()
+        )
     if number == 0:
         raise UserError(f"none of the {len(images)} files could be predicted; {folder.root / SKIPPED_FILE} says why")
     found = sum("mass" in row for row in folder.rows)

@@ -14,8 +14,8 @@ def main(cfg: DictConfig) -> None:
     from mammoseg.prepare import report as data_report
 
     dataset = instantiate(cfg.dataset)
-    store = dataset.prepared()
-    print(f"{dataset.name}: {len(store.cases)} images, {len(store.skipped)} left out")
+    store = dataset.open_store()
+    print(f"{dataset.name}: {len(store.cases)} images, {len(store.skipped)} skipped")
     data_report.show(data_report.write(store), store.folder)
 
 

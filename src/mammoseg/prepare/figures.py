@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mammoseg.data.preprocessing.inverse import Geometry
-from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.data.store import Store
+from mammoseg.data.preprocessing.inverse import InversePreprocessing
+from mammoseg.data.store import PreparedStore
+from mammoseg.density import ACRDensity
 from mammoseg.reports.plotting import TRUTH_COLOUR, contour, save_figure
 
 SAMPLE, WORST = 12, 6  # images of each kind on the contact sheet
@@ -20,7 +20,7 @@ ACROSS = 6  # of them in a row
 KEPT = "#ffcc00"
 
 
-def contact_sheet(store: Store, path: Path) -> None:
+def contact_sheet(store: PreparedStore, path: Path) -> None:
     """Before (the film, with the box that was kept) and after, for a sample and for the worst of each kind."""
     chosen = [*sample(store), *worst(store)]
     rows = -(-len(chosen) // ACROSS)
@@ -39,14 +39,14 @@ def contact_sheet(store: Store, path: Path) -> None:
     save_figure(figure, path)
 
 
-def sample(store: Store) -> list[tuple[int, str]]:
+def sample(store: PreparedStore) -> list[tuple[int, str]]:
     """Spread over the store, the same each time."""
     number = min(SAMPLE, len(store.cases))
     rows = np.sort(np.random.default_rng(0).choice(len(store.cases), number, replace=False))
     return [(int(row), f"sample, ACR {store.cases[row].density}") for row in rows]
 
 
-def worst(store: Store) -> list[tuple[int, str]]:
+def worst(store: PreparedStore) -> list[tuple[int, str]]:
     """Where the cleaning is most likely to have failed: the smallest breasts first, then what was reported."""
     share = np.array([case.breast_share for case in store.cases])
     small = [(int(row), f"smallest breast: {100 * share[row]:.0f} %") for row in np.argsort(share)[:WORST]]
@@ -55,7 +55,7 @@ def worst(store: Store) -> list[tuple[int, str]]:
     return [*small, *whole[:WORST], *sized[:WORST]]
 
 
-def draw_before(axis: Axes, store: Store, number: int) -> None:
+def draw_before(axis: Axes, store: PreparedStore, number: int) -> None:
     """The film in its own pixels, so that box and outline need no scaling."""
     case, longer = store.cases[number], max(store.cases[number].height, store.cases[number].width)
     left, top = (case.width - longer) / 2, (case.height - longer) / 2
@@ -64,14 +64,14 @@ def draw_before(axis: Axes, store: Store, number: int) -> None:
     box.set(edgecolor=KEPT, linewidth=1)
     axis.add_patch(box)
     mask = store.masks[number]
-    x, y = Geometry.of_case(case, store.about["aspect"]).axes(len(mask))
+    x, y = InversePreprocessing.from_case(case, store.about["aspect"]).pixel_centres(len(mask))
     if 0 < mask.min() + mask.max() < 2:
         axis.contour(x, y, mask, levels=[0.5], colors=[TRUTH_COLOUR], linewidths=1)
 
 
-def densities(store: Store, path: Path) -> None:
+def densities(store: PreparedStore, path: Path) -> None:
     """Images by ACR category: the given ones and the estimate, where both are there."""
-    given = [case.given_density for case in store.cases if case.given_density]
+    given = [case.given_density for case in store.cases if case.given_density is not None]
     estimated = [case.estimated_density for case in store.cases]
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     axis = figure.subplots()
@@ -79,40 +79,45 @@ def densities(store: Store, path: Path) -> None:
     if given:
         bars.insert(0, ("given", given))
     for place, (name, values) in enumerate(bars):
-        counts = [values.count(category) for category in DENSITIES]
+        counts = [values.count(category) for category in ACRDensity]
         wide = 0.8 / len(bars)
-        drawn = axis.bar(np.array(DENSITIES) + (place - (len(bars) - 1) / 2) * wide, counts, wide, label=name)
+        drawn = axis.bar(np.array(list(ACRDensity)) + (place - (len(bars) - 1) / 2) * wide, counts, wide, label=name)
         axis.bar_label(drawn, fontsize=8)
-    axis.set(xlabel="ACR density", ylabel="images", xticks=DENSITIES, title=f"{store.about['dataset']}: density")
+    axis.set(xlabel="ACR density", ylabel="images", xticks=list(ACRDensity), title=f"{store.about['dataset']}: density")
     axis.legend(fontsize=8)
     save_figure(figure, path)
 
 
-def mass_sizes(store: Store, path: Path) -> None:
+def mass_sizes(store: PreparedStore, path: Path) -> None:
     """Share of the prepared image that is mass, by density: each image a point, quartiles as a box."""
-    shares = 100 * store.mass_share
+    shares = 100 * store.mass_fraction
     density = np.array([case.density for case in store.cases])
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axis = figure.subplots()
     rng = np.random.default_rng(0)
-    for category in DENSITIES:
+    for category in ACRDensity:
         some = shares[(density == category) & (shares > 0)]
         if len(some) == 0:
             continue
         axis.plot(category + rng.uniform(-0.22, 0.22, len(some)), some, ".", markersize=2, alpha=0.5)
         axis.boxplot(some, positions=[category], widths=0.5, showfliers=False, medianprops={"color": "black"})
     axis.set_yscale("log")
-    axis.set(xlabel="ACR density", ylabel="mass, % of the prepared image", xticks=DENSITIES, xticklabels=DENSITIES)
+    axis.set(
+        xlabel="ACR density",
+        ylabel="mass, % of the prepared image",
+        xticks=list(ACRDensity),
+        xticklabels=list(ACRDensity),
+    )
     axis.set_title(f"{store.about['dataset']}: size of masses")
     axis.grid(axis="y", alpha=0.3)
     save_figure(figure, path)
 
 
-def examples(store: Store, path: Path) -> None:
+def examples(store: PreparedStore, path: Path) -> None:
     """For each density the image whose mass is of median size."""
-    shares = store.mass_share
-    figure = Figure(figsize=(3 * len(DENSITIES), 3.4), layout="constrained")
-    for axis, category in zip(figure.subplots(1, len(DENSITIES)), DENSITIES, strict=True):
+    shares = store.mass_fraction
+    figure = Figure(figsize=(3 * len(ACRDensity), 3.4), layout="constrained")
+    for axis, category in zip(figure.subplots(1, len(ACRDensity)), ACRDensity, strict=True):
         axis.set_axis_off()
         rows = [row for row, case in enumerate(store.cases) if case.density == category]
         if not rows:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.data.store import Case, Store
+from mammoseg.data.store import Case, PreparedStore
+from mammoseg.density import ACRDensity
 from mammoseg.files import atomic_write_text
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -20,7 +20,7 @@ SETTINGS = ("size", "crop", "aspect", "normalise", "flip", "density", "missing_d
 Report = dict[str, Any]
 
 
-def write(store: Store) -> Report:
+def write(store: PreparedStore) -> Report:
     """Write all files of the report into the store's folder; returns the content of data_report.json."""
     from mammoseg.prepare import figures as data_figures
 
@@ -34,7 +34,7 @@ def write(store: Store) -> Report:
     return report
 
 
-def summary(store: Store) -> Report:
+def summary(store: PreparedStore) -> Report:
     cases = store.cases
     counts: dict[str, int] = {
         "images": len(cases),
@@ -47,12 +47,12 @@ def summary(store: Store) -> Report:
         "counts": counts,
         "published": against_published(counts, store.about["published"]),
         "remark": store.about["remark"],
-        "density": {str(category): sum(case.density == category for case in cases) for category in DENSITIES},
+        "density": {str(category): sum(case.density == category for case in cases) for category in ACRDensity},
         "density_agreement": agreement(cases),
         "views": tally(case.view or "unknown" for case in cases),
         "sides": tally(case.side or "unknown" for case in cases),
         "masses_per_image": tally(str(case.masses) for case in cases),
-        "mass_percent_of_prepared_image": quantiles(100 * share for share in store.mass_share),
+        "mass_percent_of_prepared_image": quantiles(100 * share for share in store.mass_fraction),
         "mass_percent_of_full_image": quantiles(100 * case.mass_area / (case.height * case.width) for case in cases),
         "breast_percent_of_full_image": quantiles(100 * case.breast_share for case in cases),
         "kept_whole": [case.case for case in cases if case.whole],
@@ -83,12 +83,12 @@ def against_published(counts: dict[str, int], published: dict[str, int]) -> dict
 
 def agreement(cases: Sequence[Case]) -> Report | None:
     """Estimated against given density, over the images that have one: rows of `confusion` are the given ones."""
-    pairs = [(case.given_density, case.estimated_density) for case in cases if case.given_density]
+    pairs = [(case.given_density, case.estimated_density) for case in cases if case.given_density is not None]
     if not pairs:
         return None
-    confusion = np.zeros((len(DENSITIES), len(DENSITIES)), np.int64)
+    confusion = np.zeros((len(ACRDensity), len(ACRDensity)), np.int64)
     for given, estimated in pairs:
-        confusion[given - 1, estimated - 1] += 1
+        confusion[given.index, estimated.index] += 1
     return {
         "images": len(pairs),
         "quadratic_kappa": round(quadratic_kappa(confusion), 4),
@@ -133,7 +133,7 @@ def lines(report: Report) -> list[tuple[str, str]]:
     if (agreed := report["density_agreement"]) is not None:
         value = f"quadratic kappa {agreed['quadratic_kappa']:.3f}, same category {100 * agreed['same_category']:.1f} %"
         table.append(("estimated against given density", f"{value} of {agreed['images']}"))
-        for category, row in zip(DENSITIES, agreed["confusion"], strict=True):
+        for category, row in zip(ACRDensity, agreed["confusion"], strict=True):
             table.append((f"  given {category}, estimated 1-4", " ".join(f"{number:4d}" for number in row)))
     table += [
         ("kept whole, as the crop would have cut a mass", listed(report["kept_whole"])),

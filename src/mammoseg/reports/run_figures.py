@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mammoseg.data.readers.mammogram import DENSITIES
-from mammoseg.data.store import Store
+from mammoseg.data.store import PreparedStore
+from mammoseg.density import ACRDensity
 from mammoseg.metrics import N_LEVELS, PIXEL_METRICS
 from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, contour, save_figure
 from mammoseg.runs.predictions import Predictions
@@ -42,7 +42,7 @@ class Example:
     row: ResultRow
 
 
-def examples(rows: Sequence[ResultRow], predictions: Predictions, store: Store) -> list[Example]:
+def examples(rows: Sequence[ResultRow], predictions: Predictions, store: PreparedStore) -> list[Example]:
     """The test image of median DSC of each ACR category: neither the best nor the worst of its kind.
 
     Args:
@@ -53,7 +53,7 @@ def examples(rows: Sequence[ResultRow], predictions: Predictions, store: Store) 
     in_store = {case.case: index for index, case in enumerate(store.cases)}
     in_predictions = {case: index for index, case in enumerate(predictions.cases)}
     found = []
-    for category in DENSITIES:
+    for category in ACRDensity:
         ranked = sorted((row for row in rows if row["density"] == category), key=lambda row: (row["dsc"], row["case"]))
         if ranked:
             row = ranked[len(ranked) // 2]

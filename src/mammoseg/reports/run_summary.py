@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.runs.results import ResultRow, mean_image_metrics, pooled_metrics
 
 
 def summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, float]]]:
     """(label, images, metrics): pooled, mean over images, and pooled per ACR category."""
-    by_density = {category: [row for row in rows if row["density"] == category] for category in DENSITIES}
+    by_density = {category: [row for row in rows if row["density"] == category] for category in ACRDensity}
     return [
         ("all, pooled over pixels", len(rows), pooled_metrics(rows)),
         ("all, mean over images", len(rows), mean_image_metrics(rows)),

@@ -25,6 +25,21 @@ RENAMED_TARGETS = {
     "mammoseg.data.inbreast.read": "mammoseg.data.readers.inbreast.read",
     "mammoseg.data.cbis_ddsm.read": "mammoseg.data.readers.cbis_ddsm.read",
     "mammoseg.data.folder.read": "mammoseg.data.readers.folder.read",
+    "mammoseg.data.dataset.Dataset": "mammoseg.data.dataset.build_dataset",
+    "mammoseg.models.monai.attention_unet": "mammoseg.models.monai_nets.attention_unet",
+    "mammoseg.models.monai.dyn_unet": "mammoseg.models.monai_nets.dyn_unet",
+    "mammoseg.models.monai.swin_unetr": "mammoseg.models.monai_nets.swin_unetr",
+    "mammoseg.models.monai.unet_plus_plus": "mammoseg.models.monai_nets.unet_plus_plus",
+}
+# Arguments of a (renamed) target that have another name now, or were removed (None).
+RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
+    "mammoseg.models.au_net.AUNet": {
+        "in_channels": None,
+        "out_channels": None,
+        "checkpointing": "gradient_checkpointing",
+    },
+    "mammoseg.models.unet.UNet": {"in_channels": None, "out_channels": None},
+    "mammoseg.models.arf_net.ARFNet": {"in_channels": None, "out_channels": None},
 }
 
 
@@ -127,24 +142,28 @@ def read_exported(path: Path) -> dict[str, Any]:
 
 
 def upgrade_config(config: Any) -> Any:
-    """Bring a stored config to the layout of this version: renamed targets, and how a scheduler is described."""
-    config = _rename_targets(config)
+    """Bring a stored config to the layout of this version: targets, arguments, and how a scheduler is described."""
+    config = _upgrade_targets(config)
     scheduler = config.get("scheduler") if isinstance(config, dict) else None
     if isinstance(scheduler, dict) and "_target_" in scheduler:  # version 0.1: stepped once an epoch
         return {**config, "scheduler": {"scheduler": scheduler, "interval": "epoch", "monitor": None}}
     return config
 
 
-def _rename_targets(node: Any) -> Any:
-    """Copy of `node` with the target paths of this version; see `RENAMED_TARGETS`."""
-    if isinstance(node, dict):
-        return {
-            key: RENAMED_TARGETS.get(value, value)
-            if key == "_target_" and isinstance(value, str)
-            else _rename_targets(value)
-            for key, value in node.items()
-        }
-    return [_rename_targets(value) for value in node] if isinstance(node, list) else node
+def _upgrade_targets(node: Any) -> Any:
+    """A stored config with the targets and arguments of this version; see `RENAMED_TARGETS`, `RENAMED_ARGUMENTS`."""
+    if isinstance(node, list):
+        return [_upgrade_targets(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    upgraded = {key: _upgrade_targets(value) for key, value in node.items()}
+    target = upgraded.get("_target_")
+    if not isinstance(target, str):
+        return upgraded
+    upgraded["_target_"] = target = RENAMED_TARGETS.get(target, target)
+    new_names = RENAMED_ARGUMENTS.get(target, {})
+    renamed = {new_names.get(key, key): value for key, value in upgraded.items()}
+    return {key: value for key, value in renamed.items() if key is not None}
 
 
 def targets(node: Any) -> Iterator[str]:

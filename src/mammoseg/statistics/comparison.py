@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.readers.mammogram import DENSITIES
+from mammoseg.density import ACRDensity
 from mammoseg.metrics import BINS, PIXEL_METRICS, metrics_from_counts
 from mammoseg.runs.discovery import FoldSeed
 from mammoseg.runs.predictions import read_calibration
@@ -162,8 +162,8 @@ class Comparison:
     @cached_property
     def by_density(self) -> dict[int, dict[str, dict[str, Estimate]]]:
         """By ACR category, method and metric, for the categories with test images in every fold."""
-        found = {}
-        for category in DENSITIES:
+        found: dict[int, dict[str, dict[str, Estimate]]] = {}
+        for category in ACRDensity:
             chosen = self.density == category
             if all(chosen[self.fold_slice(fold)].any() for fold in self.data.cases):
                 found[category] = {method: self.estimates(method, chosen) for method in self.methods}

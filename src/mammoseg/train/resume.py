@@ -114,7 +114,7 @@ def _data_overrides(run: RunFolder) -> list[str]:
 
 
 def remember_overrides(run: RunFolder) -> None:
-    """Store the overrides of this process with the run, for the next time it is resumed."""
+    """PreparedStore the overrides of this process with the run, for the next time it is resumed."""
     overrides = [
         override
         for override in HydraConfig.get().overrides.task

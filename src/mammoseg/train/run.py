@@ -195,7 +195,7 @@ class TrainingRun:
         self.datamodule.setup()
         if self.init_checkpoint is not None and ckpt_path is None:
             checkpoint.load_weights_into(self.segmenter.net, self.init_checkpoint)
-        self.segmenter.criterion.fit(self.datamodule.train_ratios())
+        self.segmenter.criterion.fit(self.datamodule.train_mass_fractions())
         self.write_initial_files()
         trainer = self.trainer([pruning] if pruning else [])
         try:

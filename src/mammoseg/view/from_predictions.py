@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.images.read import PICTURE_SUFFIXES, read_pixels
+from mammoseg.data.images.read import read_image
 from mammoseg.data.images.thumbnail import MAX_SIDE, shrink, thumbnail
-from mammoseg.errors import UnreadableImage, UserError
+from mammoseg.errors import ImageReadError, UserError
 from mammoseg.runs.prediction_folder import Kind, image_file, read_results
 from mammoseg.view.items import Item
 
@@ -54,7 +54,7 @@ class PredictedView:
             yield Item(
                 key=name,
                 name=first["file"],
-                density=0,
+                density=None,
                 side=first["side"],
                 view=first["view"],
                 facts=caption(rows),
@@ -68,8 +68,8 @@ class PredictedView:
         """Read one output (h, w), reduced to the size of a thumbnail."""
         path = self.folder / image_file(kind, name)
         try:
-            return shrink(read_pixels(path))[0]
-        except UnreadableImage as error:
+            return shrink(read_image(path)[0])[0]
+        except ImageReadError as error:
             raise UserError(f"{path}: {error}; predict again") from error
 
     def image(self, name: str, file: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -77,23 +77,14 @@ class PredictedView:
         if self.input_path is not None:
             path = self.input_path if self.input_path.is_file() else self.input_path / file
             try:
-                grey, _ = thumbnail(read_mammogram(path))
+                grey, _ = thumbnail(read_image(path)[0])
                 if grey.shape == shape:
                     return grey
                 log.warning("%s: has another size than its prediction; its overlay is shown", file)
-            except UnreadableImage as error:
+            except ImageReadError as error:
                 log.warning("%s: %s; its overlay is shown", file, error)
         encoded = np.fromfile(self.folder / image_file("overlays", name), np.uint8)
         return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), np.uint8)
-
-
-def read_mammogram(path: Path) -> NDArray:
-    """Pixels (H, W) of a mammogram; files without a picture's suffix are DICOM. Raises UnreadableImage."""
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        return read_pixels(path)
-    from mammoseg.data.images import dicom  # pydicom only where a DICOM is read
-
-    return dicom.read_pixels(path)
 
 
 def caption(rows: Sequence[Mapping[str, str]]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.store import Store
+from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import RunResults, find_runs
 from mammoseg.runs.folder import RunFolder
@@ -58,7 +58,7 @@ def below(folder: Path, folders: Sequence[Path]) -> str:
     return folder.relative_to(top).as_posix() if folder != top else folder.resolve().name
 
 
-def store_of(run: RunResults, place: Path | None) -> Store:
+def store_of(run: RunResults, place: Path | None) -> PreparedStore:
     folder = run.folder.data_paths().store if place is None else place
     store = find_store([folder], run.dataset, run.rows)
     if store is None:
@@ -72,7 +72,7 @@ def store_of(run: RunResults, place: Path | None) -> Store:
 class RunView:
     """The test images of one run, as the network saw them."""
 
-    def __init__(self, run: RunResults, label: str, store: Store) -> None:
+    def __init__(self, run: RunResults, label: str, store: PreparedStore) -> None:
         self.folder = run.folder.path
         self.label = label
         self.store = store

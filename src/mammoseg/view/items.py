@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 class Item:
     """What one model said about one image; all arrays are of one shape (H, W).
 
-    `key`: the same for the same image in several views. `density`: ACR category 1-4, 0 if unknown. `facts`: more to
+    `key`: the same for the same image in several views. `density`: ACR category 1-4, None if unknown. `facts`: more to
     say about it. `image`: grey values 0 to 255; None where it is not there. `truth`: None where it is not known.
     `mask`: the prediction. `levels`: probabilities in 256 steps, as `quantise_probs` returns; None if not stored.
     """
 
     key: str
     name: str
-    density: int
+    density: int | None
     side: str
     view: str
     facts: str

@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mammoseg.data.preprocessing.breast import find_breast, find_frame, reduced
-from mammoseg.data.preprocessing.preprocess import Box, bounding_box, clean
+from mammoseg.data.preprocessing.box import Box, breast_bounding_box
+from mammoseg.data.preprocessing.breast import downsample_uint8, find_frame, segment_breast
+from mammoseg.data.preprocessing.preprocess import preprocess
+from mammoseg.data.preprocessing.settings import PreprocessingSettings
 from mammoseg.phantom.anatomy import draw
 from mammoseg.phantom.film import Film, scan
 
@@ -28,7 +30,7 @@ def film(seed: int) -> Film:
 @pytest.mark.parametrize("seed", range(12))
 def test_what_is_not_breast_goes(seed: int) -> None:
     drawn = film(seed)
-    found = find_breast(drawn.pixels)
+    found = segment_breast(drawn.pixels)
     overlap = 2 * (found & drawn.breast).sum() / (found.sum() + drawn.breast.sum())
     assert overlap > 0.94
     # Labels and frames are the only things as bright as this outside the breast.
@@ -42,10 +44,12 @@ def test_what_is_not_breast_goes(seed: int) -> None:
 def test_a_frame_beside_the_breast_is_told_from_tissue(side: int) -> None:
     y, x = np.mgrid[:400, :300]
     tissue = np.where((y - 200) ** 2 + x**2 < 180**2, 120 + 90 * np.exp(-x / 40), 4).astype(np.uint8)
-    assert not find_frame(reduced(np.rot90(tissue, side))).any(), "bright tissue at the chest wall fades, a frame ends"
+    assert not find_frame(downsample_uint8(np.rot90(tissue, side))).any(), (
+        "bright tissue at the chest wall fades, a frame ends"
+    )
     framed = tissue.copy()
     framed[:, :7] = 250
-    found = np.rot90(find_frame(reduced(np.rot90(framed, side))), -side)
+    found = np.rot90(find_frame(downsample_uint8(np.rot90(framed, side))), -side)
     assert found[20:-20, :6].all()
     assert not found[:, 12:].any()
 
@@ -72,16 +76,16 @@ def test_real_films_lose_their_edges_and_no_mass() -> None:
     uncut, shares = 0, []
     for file, masses in boxes().items():
         pixels = np.asarray(cv2.imread(str(FILMS / file), cv2.IMREAD_GRAYSCALE))
-        breast = find_breast(pixels)
-        kept = bounding_box(breast, *pixels.shape)
-        assert all(kept.holds(mass) for mass in masses), file
+        breast = segment_breast(pixels)
+        kept = breast_bounding_box(breast, *pixels.shape)
+        assert all(kept.contains(mass) for mass in masses), file
         uncut += kept == Box(0, pixels.shape[0], 0, pixels.shape[1])
         shares.append(breast.mean())
         mask = np.zeros(pixels.shape, np.uint8)
         for mass in masses:
-            mass.of(mask)[:] = 1
-        cleaned = clean(pixels, mask, size=128)
-        assert not cleaned.whole, file
+            mass.crop(mask)[:] = 1
+        cleaned = preprocess(pixels, mask, PreprocessingSettings(size=128))
+        assert not cleaned.crop_skipped, file
         assert cleaned.mask.any()
     assert uncut == 0, "each of the 120 films has something to cut off"
     assert 0.35 < np.mean(shares) < 0.5
@@ -96,6 +100,6 @@ def test_prepared_real_images_keep_their_breasts() -> None:
     for file in files:
         pixels = np.asarray(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
         theirs = pixels > 12
-        kept.append((find_breast(pixels) & theirs).sum() / theirs.sum())
+        kept.append((segment_breast(pixels) & theirs).sum() / theirs.sum())
     assert np.mean(kept) > 0.98
     assert np.min(kept) > 0.85

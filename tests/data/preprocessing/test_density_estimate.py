@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from mammoseg.data.dataset import Dataset
-from mammoseg.data.preprocessing.density_estimate import category, percent_density
-from mammoseg.data.preprocessing.preprocess import clean
+from mammoseg.data.dataset import build_dataset
+from mammoseg.data.preprocessing.density_estimate import acr_category, percent_density
+from mammoseg.data.preprocessing.preprocess import preprocess
+from mammoseg.data.preprocessing.settings import PreprocessingSettings
 from mammoseg.data.readers.folder import read
 from mammoseg.prepare.report import agreement, quadratic_kappa
 
@@ -50,7 +51,7 @@ def test_pictures_without_anything_give_zero() -> None:
 
 
 def test_categories_by_hand() -> None:
-    assert [category(value, [0.1, 0.2, 0.3]) for value in (0, 0.1, 0.15, 0.25, 0.9)] == [1, 1, 2, 3, 4]
+    assert [acr_category(value, [0.1, 0.2, 0.3]) for value in (0, 0.1, 0.15, 0.25, 0.9)] == [1, 1, 2, 3, 4]
 
 
 def test_kappa_equals_scikit_learn() -> None:
@@ -65,8 +66,8 @@ def test_kappa_equals_scikit_learn() -> None:
 def test_the_stated_agreement_on_all_real_images(tmp_path: Path) -> None:
     if not REAL.is_dir():
         pytest.skip("the real CBIS-DDSM images are not beside this checkout")
-    dataset = Dataset("real", str(REAL), read, store=str(tmp_path))
-    cases = dataset.prepared().cases
+    dataset = build_dataset("real", str(REAL), read, store=str(tmp_path))
+    cases = dataset.open_store().cases
     assert len(cases) == 1592
     for part, kappa in (("train", 0.559), ("test", 0.522)):
         agreed = agreement([case for case in cases if case.split == part])
@@ -88,11 +89,11 @@ def test_images_without_a_density_get_the_estimate(tmp_path: Path) -> None:
     with (root / "cases.csv").open("w", newline="") as lines:
         csv.writer(lines).writerows(rows)
     for setting in ({"missing_density": "estimate"}, {"density": "estimated"}):
-        dataset = Dataset("d", str(root), read, size=64, store=str(tmp_path / "s"), workers=1, **setting)  # type: ignore[arg-type]
-        cases = dataset.prepared().cases
+        dataset = build_dataset("d", str(root), read, size=64, store=str(tmp_path / "s"), workers=1, **setting)  # type: ignore[arg-type]
+        cases = dataset.open_store().cases
         assert len({case.estimated_density for case in cases}) > 1
         for n, case in enumerate(cases):
-            assert case.given_density == (0 if n % 2 else 2)
+            assert case.given_density == (None if n % 2 else 2)
             expected = 2 if setting.get("missing_density") and not n % 2 else case.estimated_density
             assert case.density == expected
 
@@ -101,11 +102,11 @@ def test_flipping_changes_sides_only() -> None:
     image, _ = breast(0.3)
     mask = np.zeros((128, 128), np.uint8)
     mask[60:68, 10:20] = 1
-    plain, flipped = (clean(image, mask, size=64, flip=flip) for flip in ("left", "right"))
+    plain, flipped = (preprocess(image, mask, PreprocessingSettings(size=64, flip=flip)) for flip in ("left", "right"))
     assert not plain.flipped
     assert flipped.flipped
     np.testing.assert_array_equal(plain.image, flipped.image[:, ::-1])
     np.testing.assert_array_equal(plain.mask, flipped.mask[:, ::-1])
-    again = clean(image[:, ::-1].copy(), mask[:, ::-1].copy(), size=64, flip="left")
+    again = preprocess(image[:, ::-1].copy(), mask[:, ::-1].copy(), PreprocessingSettings(size=64, flip="left"))
     assert again.flipped
     assert np.abs(again.image - plain.image).mean() < 0.02

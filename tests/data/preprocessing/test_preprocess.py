@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.draw import polygon2mask
 
-from mammoseg.data.preprocessing.breast import find_breast
-from mammoseg.data.preprocessing.preprocess import clean, rasterise
+from mammoseg.data.preprocessing.breast import segment_breast
+from mammoseg.data.preprocessing.preprocess import preprocess, rasterise
+from mammoseg.data.preprocessing.settings import PreprocessingSettings
 from mammoseg.errors import UserError
 
 
@@ -36,7 +37,7 @@ def square(shape: tuple[int, int], top: int, left: int, side: int) -> np.ndarray
 
 def test_the_breast_is_found_and_the_label_is_not() -> None:
     pixels, breast = film(np.random.default_rng(0))
-    found = find_breast(pixels)
+    found = segment_breast(pixels)
     overlap = 2 * (found & breast).sum() / (found.sum() + breast.sum())
     assert overlap > 0.97
     assert not found[12:30, -60:-20].any()
@@ -45,10 +46,10 @@ def test_the_breast_is_found_and_the_label_is_not() -> None:
 def test_the_label_is_gone_from_the_prepared_image() -> None:
     pixels, _ = film(np.random.default_rng(0))
     mask = square(pixels.shape, 140, 40, 20)
-    cleaned = clean(pixels, mask, size=64)
+    cleaned = preprocess(pixels, mask, PreprocessingSettings(size=64))
     assert cleaned.box.right < 220 - 60
-    assert not cleaned.whole
-    kept_whole = clean(pixels, mask, size=64, crop=False)
+    assert not cleaned.crop_skipped
+    kept_whole = preprocess(pixels, mask, PreprocessingSettings(size=64, crop=False))
     assert kept_whole.image[3:6, 50:58].max() == pytest.approx(1), (
         "without the crop the label is the brightest there is"
     )
@@ -61,8 +62,8 @@ def test_the_label_is_gone_from_the_prepared_image() -> None:
 def test_no_mass_is_lost_wherever_it_lies(seed: int, top: int, left: int, side: int, size: int) -> None:
     pixels, _ = film(np.random.default_rng(seed))
     mask = square(pixels.shape, top, left, side)
-    cleaned = clean(pixels, mask, size=size)
-    assert cleaned.box.of(mask).sum() == mask.sum(), "the box holds every pixel of it"
+    cleaned = preprocess(pixels, mask, PreprocessingSettings(size=size))
+    assert cleaned.box.crop(mask).sum() == mask.sum(), "the box holds every pixel of it"
     assert cleaned.mask.sum() >= 1
     expected = mask.sum() / ((cleaned.box.bottom - cleaned.box.top) * (cleaned.box.right - cleaned.box.left))
     assert cleaned.mask.mean() == pytest.approx(expected, rel=0.35, abs=3 / size**2 + 2.2 * np.sqrt(expected) / size)
@@ -71,21 +72,24 @@ def test_no_mass_is_lost_wherever_it_lies(seed: int, top: int, left: int, side: 
 def test_two_masses_stay_two() -> None:
     pixels, _ = film(np.random.default_rng(0))
     mask = square(pixels.shape, 100, 30, 3) | square(pixels.shape, 180, 60, 40)
-    small = clean(pixels, mask, size=32).mask
+    small = preprocess(pixels, mask, PreprocessingSettings(size=32)).mask
     assert ndimage.label(small)[1] == 2
 
 
 def test_a_mass_outside_the_breast_brings_the_whole_image_back() -> None:
     pixels, _ = film(np.random.default_rng(0))
-    cleaned = clean(pixels, square(pixels.shape, 250, 200, 10), size=64)
-    assert cleaned.whole
+    cleaned = preprocess(pixels, square(pixels.shape, 250, 200, 10), PreprocessingSettings(size=64))
+    assert cleaned.crop_skipped
     assert (cleaned.box.bottom, cleaned.box.right) == pixels.shape
 
 
 def test_a_mirrored_film_gives_a_mirrored_image() -> None:
     pixels, _ = film(np.random.default_rng(0))
     mask = square(pixels.shape, 140, 40, 20)
-    plain, mirrored = clean(pixels, mask, size=64), clean(pixels[:, ::-1], mask[:, ::-1], size=64)
+    plain, mirrored = (
+        preprocess(pixels, mask, PreprocessingSettings(size=64)),
+        preprocess(pixels[:, ::-1], mask[:, ::-1], PreprocessingSettings(size=64)),
+    )
     assert np.abs(plain.image - mirrored.image[:, ::-1]).mean() < 0.02
 
 
@@ -93,7 +97,10 @@ def test_a_mirrored_film_gives_a_mirrored_image() -> None:
 def test_brightness_and_type_do_not_matter(kind: type) -> None:
     pixels, _ = film(np.random.default_rng(0))
     mask = square(pixels.shape, 140, 40, 20)
-    plain, other = clean(pixels, mask, size=64), clean((pixels * 3 + 500).astype(kind), mask, size=64)
+    plain, other = (
+        preprocess(pixels, mask, PreprocessingSettings(size=64)),
+        preprocess((pixels * 3 + 500).astype(kind), mask, PreprocessingSettings(size=64)),
+    )
     np.testing.assert_allclose(plain.image, other.image, atol=1e-4)
 
 
@@ -103,7 +110,7 @@ def test_pad_keeps_shapes_and_stretch_fills() -> None:
         [np.array([[20 + 12 * np.cos(a), 50 + 12 * np.sin(a)] for a in np.linspace(0, 6.28, 60)])], 100, 40
     )
     for aspect, ratio in (("pad", 1.0), ("stretch", 2.5)):
-        small = clean(pixels, mask, size=200, crop=False, aspect=aspect).mask
+        small = preprocess(pixels, mask, PreprocessingSettings(size=208, crop=False, aspect=aspect)).mask
         rows, columns = np.flatnonzero(small.any(1)), np.flatnonzero(small.any(0))
         assert len(columns) / len(rows) == pytest.approx(ratio, rel=0.05), aspect
 
@@ -111,22 +118,22 @@ def test_pad_keeps_shapes_and_stretch_fills() -> None:
 def test_normalisations_by_hand() -> None:
     values = np.arange(256 * 256, dtype=np.float32).reshape(256, 256)
     mask = square(values.shape, 5, 5, 9)
-    minmax = clean(values, mask, size=256, crop=False).image
+    minmax = preprocess(values, mask, PreprocessingSettings(size=256, crop=False)).image
     np.testing.assert_allclose(minmax, values / values.max(), atol=1e-6)
-    zscore = clean(values, mask, size=256, crop=False, normalise="zscore").image
+    zscore = preprocess(values, mask, PreprocessingSettings(size=256, crop=False, normalise="zscore")).image
     assert zscore.mean() == pytest.approx(0, abs=1e-3)
     assert zscore.std() == pytest.approx(1, abs=1e-3)
-    percentile = clean(values, mask, size=256, crop=False, normalise="percentile").image
+    percentile = preprocess(values, mask, PreprocessingSettings(size=256, crop=False, normalise="percentile")).image
     low, high = np.percentile(values, [0.5, 99.5])
     np.testing.assert_allclose(percentile, np.clip((values - low) / (high - low), 0, 1), atol=1e-5)
-    with pytest.raises(UserError, match=r"dataset\.normalise=log"):
-        clean(values, mask, size=64, normalise="log")
+    with pytest.raises(UserError, match=r"dataset\.normalise must be .* got log"):
+        preprocess(values, mask, PreprocessingSettings(size=64, normalise="log"))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64)])
 @pytest.mark.parametrize("value", [0, 7])
 def test_pictures_with_nothing_in_them_do_not_break_it(shape: tuple[int, int], value: int) -> None:
-    cleaned = clean(np.full(shape, value, np.uint8), np.zeros(shape, np.uint8), size=32)
+    cleaned = preprocess(np.full(shape, value, np.uint8), np.zeros(shape, np.uint8), PreprocessingSettings(size=32))
     assert np.isfinite(cleaned.image).all()
     assert cleaned.mask.sum() == 0
 
@@ -160,7 +167,7 @@ def test_real_films_lose_their_labels_and_keep_their_breast() -> None:
     for path in films:
         pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         assert pixels is not None
-        found = find_breast(pixels)
+        found = segment_breast(pixels)
         whole += [path.name] if found.all() else []
         assert found.all() or 0.08 < found.mean() < 0.9, path.name
         assert ndimage.label(found)[1] == 1, path.name

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mammoseg.data.dataset import Dataset
+from mammoseg.data.dataset import build_dataset
 from mammoseg.data.readers.cbis_ddsm import read
-from mammoseg.data.readers.mammogram import BadCases, Mammogram
+from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.errors import UserError
 from mammoseg.phantom.cbis_ddsm import LAYOUTS, plan, write_cbis_ddsm
 from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_grey
@@ -89,7 +89,7 @@ def with_tables(root: Path) -> Path:
     return root
 
 
-def check_official(mammograms: list[Mammogram], bad: BadCases) -> None:
+def check_official(mammograms: list[Mammogram], bad: RejectedCases) -> None:
     assert bad.rows == []
     assert len(mammograms) == len({m.case for m in mammograms}) == 1592
     parts = {part: [m for m in mammograms if m.split == part] for part in ("train", "test")}
@@ -100,7 +100,7 @@ def check_official(mammograms: list[Mammogram], bad: BadCases) -> None:
         part: [sum(m.density == category for m in some) for category in (1, 2, 3, 4)] for part, some in parts.items()
     }
     assert density == {"train": [245, 551, 328, 107], "test": [45, 165, 107, 44]}
-    assert all(len(m.mask_files) == m.masses for m in mammograms)
+    assert all(len(m.mask_candidates) == m.masses for m in mammograms)
 
 
 @needs_tables
@@ -108,14 +108,16 @@ def check_official(mammograms: list[Mammogram], bad: BadCases) -> None:
 def test_the_official_tables_give_the_published_counts(write, tmp_path: Path) -> None:
     root = with_tables(tmp_path / "CBIS-DDSM")
     write(root, stub(tmp_path))
-    bad = BadCases()
+    bad = RejectedCases()
     mammograms = read(root, bad)
     check_official(mammograms, bad)
     # One image of each sort goes all the way: mask found among the crops, by its pixels.
     several = next(m for m in mammograms if m.masses > 2)
     some = [*mammograms[::199], several]
-    dataset = Dataset("cbis", str(root), lambda root, bad: some, size=32, store=str(tmp_path / "store"), workers=1)
-    store = dataset.prepared()
+    dataset = build_dataset(
+        "cbis", str(root), lambda root, bad: some, size=32, store=str(tmp_path / "store"), workers=1
+    )
+    store = dataset.open_store()
     assert len(store.cases) == len(some)
     assert all(case.mass_area == 64 for case in store.cases)
 
@@ -133,12 +135,12 @@ def test_the_kaggle_edition_gives_them_too(tmp_path: Path) -> None:
         for row in csv.DictReader(lines):
             kind = "mask" if row["SeriesDescription"] == "ROI mask images" else "film"
             put(root, row["image_path"].removeprefix("CBIS-DDSM/"), pictures[kind])
-    bad = BadCases()
+    bad = RejectedCases()
     mammograms = read(tmp_path, bad)
     check_official(mammograms, bad)
     some = mammograms[::265]
-    dataset = Dataset("k", str(root), lambda root, bad: some, size=32, store=str(tmp_path / "store"), workers=1)
-    assert all(case.mass_area == pytest.approx(64, abs=20) for case in dataset.prepared().cases)
+    dataset = build_dataset("k", str(root), lambda root, bad: some, size=32, store=str(tmp_path / "store"), workers=1)
+    assert all(case.mass_area == pytest.approx(64, abs=20) for case in dataset.open_store().cases)
 
 
 @needs_tables
@@ -146,7 +148,7 @@ def test_other_editions_of_the_tables_say_the_same(tmp_path: Path) -> None:
     """CRLF, no newline in quotes, back-slashes, the first edition's column names, a byte order mark."""
     root = with_tables(tmp_path / "a")
     write_uid_tree(root, stub(tmp_path))
-    reference = read(root, BadCases())
+    reference = read(root, RejectedCases())
     renamed = {
         "left or right breast": "side",
         "image view": "view",
@@ -164,7 +166,7 @@ def test_other_editions_of_the_tables_say_the_same(tmp_path: Path) -> None:
             writer = csv.writer(lines, lineterminator="\r\n")
             writer.writerow([renamed.get(name, name) for name in rows[0]])
             writer.writerows([value.strip().replace("/", "\\") for value in row.values()] for row in rows)
-    bad = BadCases()
+    bad = RejectedCases()
     again = read(root, bad)
     check_official(again, bad)
     assert again == reference
@@ -178,7 +180,7 @@ def phantom(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def test_phantoms_of_every_layout_are_read_whole(phantom: Path, tmp_path: Path) -> None:
-    bad = BadCases()
+    bad = RejectedCases()
     mammograms = {m.case: m for m in read(phantom, bad)}
     planned = {image.name: image for image in plan(12, 2)}
     assert bad.rows == []
@@ -186,9 +188,9 @@ def test_phantoms_of_every_layout_are_read_whole(phantom: Path, tmp_path: Path) 
     for name, image in planned.items():
         m = mammograms[name]
         assert (m.patient, m.density, m.side, m.view) == (image.patient, image.density, image.side[0], image.view)
-        assert m.masses == image.masses == len(m.mask_files)
+        assert m.masses == image.masses == len(m.mask_candidates)
         assert m.split == {"Training": "train", "Test": "test"}[image.part]
-    store = Dataset("p", str(phantom), read, size=64, store=str(tmp_path / "store"), workers=1).prepared()
+    store = build_dataset("p", str(phantom), read, size=64, store=str(tmp_path / "store"), workers=1).open_store()
     for case in store.cases:
         lesions = planned[case.case].lesions
         assert case.rescaled == any(lesion.scale != 1 for lesion in lesions)
@@ -201,7 +203,7 @@ def test_all_layouts_hold_the_same_masses(tmp_path: Path) -> None:
     for layout in LAYOUTS:
         root = tmp_path / layout
         write_cbis_ddsm(root, cases=8, seed=5, height=208, layout=layout)
-        store = Dataset("p", str(root), read, size=64, store=str(tmp_path / "store"), workers=1).prepared()
+        store = build_dataset("p", str(root), read, size=64, store=str(tmp_path / "store"), workers=1).open_store()
         areas.append([case.mass_area for case in store.cases])
     assert areas[0] == areas[1] == areas[3]
     assert areas[2] == pytest.approx(areas[0], rel=0.05), "JPEG moves a mask's edge a little"
@@ -215,15 +217,15 @@ def small(tmp_path: Path) -> Path:
 
 
 def prepared_cases(root: Path, **settings: object) -> list[str]:
-    store = Dataset("p", str(root), read, size=32, store=str(root.parent / "s"), workers=1, **settings)  # type: ignore[arg-type]
-    return [case.case for case in store.prepared().cases]
+    store = build_dataset("p", str(root), read, size=32, store=str(root.parent / "s"), workers=1, **settings)  # type: ignore[arg-type]
+    return [case.case for case in store.open_store().cases]
 
 
 def test_missing_files_are_told_by_image_and_left_out_when_asked(small: Path) -> None:
     first, second, *_ = sorted({path.name for path in small.iterdir() if path.name[-1] in "CO"})
     shutil.rmtree(small / first)
     shutil.rmtree(next(small.glob(f"{second}_*")))
-    bad = BadCases()
+    bad = RejectedCases()
     assert len(read(small, bad)) == 6
     assert {file for file, _ in bad.rows} == {first, second}
     assert "full mammogram is missing" in dict(bad.rows)[first]
@@ -234,8 +236,8 @@ def test_missing_files_are_told_by_image_and_left_out_when_asked(small: Path) ->
 
 
 def test_a_mass_with_only_its_crop_is_told(small: Path) -> None:
-    mammogram = read(small, BadCases())[0]
-    for file in mammogram.mask_files[0]:
+    mammogram = read(small, RejectedCases())[0]
+    for file in mammogram.mask_candidates[0]:
         pixels = np.unique(np.frombuffer(file.read_bytes()[-2000:], np.uint8))
         if len(pixels) == 1:  # the end of a mask is background
             file.unlink()
@@ -244,10 +246,10 @@ def test_a_mass_with_only_its_crop_is_told(small: Path) -> None:
 
 
 def test_a_png_made_from_a_dicom_beside_it_is_the_same_picture(small: Path) -> None:
-    before = read(small, BadCases())
+    before = read(small, RejectedCases())
     for file in list(small.rglob("*.dcm")):
         shutil.copy(file, file.with_suffix(".png"))
-    assert read(small, BadCases()) == before
+    assert read(small, RejectedCases()) == before
 
 
 def test_densities_that_contradict_each_other_are_told(small: Path) -> None:
@@ -258,7 +260,7 @@ def test_densities_that_contradict_each_other_are_told(small: Path) -> None:
     cells[1] = "1" if cells[1] != "1" else "2"
     lines[several] = ",".join(cells)
     table.write_text("\n".join(lines))
-    bad = BadCases()
+    bad = RejectedCases()
     assert len(read(small, bad)) == 7
     assert "several densities" in bad.rows[0][1]
 
@@ -268,19 +270,19 @@ def test_tables_may_lie_elsewhere(small: Path, tmp_path: Path) -> None:
         (tmp_path / "tables").mkdir(exist_ok=True)
         shutil.move(small / table, tmp_path / "tables" / table)
     with pytest.raises(UserError, match=r"no description table of masses.*dataset\.reader\.tables=DIR"):
-        read(small, BadCases())
-    assert len(read(small, BadCases(), tables=str(tmp_path / "tables"))) == 8
+        read(small, RejectedCases())
+    assert len(read(small, RejectedCases(), tables=str(tmp_path / "tables"))) == 8
 
 
 def test_a_wrong_root_ends_in_one_sentence(small: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
-        read(tmp_path / "nowhere", BadCases())
+        read(tmp_path / "nowhere", RejectedCases())
     with pytest.raises(UserError, match="a file, not a folder"):
-        read(small / TABLES[0], BadCases())
+        read(small / TABLES[0], RejectedCases())
     (tmp_path / "only").mkdir()
     shutil.copy(small / TABLES[0], tmp_path / "only")
     with pytest.raises(UserError, match="description tables, but no image files"):
-        read(tmp_path / "only", BadCases())
+        read(tmp_path / "only", RejectedCases())
 
 
 def test_folders_without_uids_are_found_by_the_listing(tmp_path: Path) -> None:
@@ -293,6 +295,6 @@ def test_folders_without_uids_are_found_by_the_listing(tmp_path: Path) -> None:
         listing = listing.replace(f"./{folder.name}/", f"./manifest-1/CBIS-DDSM/case{number:03d}/")
     lines = [line.replace("/", "\\") if number % 2 else line for number, line in enumerate(listing.splitlines())]
     (root / "metadata.csv").write_text("\n".join(lines))
-    bad = BadCases()
+    bad = RejectedCases()
     assert len(read(root, bad)) == 8
     assert bad.rows == []

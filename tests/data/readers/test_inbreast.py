@@ -11,7 +11,7 @@ import pytest
 from inbreast_files import BLANKS, COLUMNS, PATIENT, SQUARE, Release, outlines, roi
 
 from mammoseg.data.readers.inbreast import read
-from mammoseg.data.readers.mammogram import BadCases, Mammogram
+from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.errors import UserError
 
 MASS = roi("Mass")
@@ -24,7 +24,7 @@ def release(tmp_path: Path) -> Release:
 
 def good(root: Path, **options: list[str]) -> list[Mammogram]:
     """What the reader finds where nothing is wrong."""
-    bad = BadCases()
+    bad = RejectedCases()
     mammograms = read(root, bad, **options)
     assert bad.rows == []
     return mammograms
@@ -32,7 +32,7 @@ def good(root: Path, **options: list[str]) -> list[Mammogram]:
 
 def only_bad(root: Path) -> tuple[str, str]:
     """The file and the reason where one case is wrong."""
-    bad = BadCases()
+    bad = RejectedCases()
     read(root, bad)
     ((file, reason),) = bad.rows
     assert str(root) not in file + reason
@@ -41,7 +41,7 @@ def only_bad(root: Path) -> tuple[str, str]:
 
 def complaint(root: Path, **options: list[str]) -> str:
     with pytest.raises(UserError) as caught:
-        read(root, BadCases(), **options)
+        read(root, RejectedCases(), **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -55,7 +55,7 @@ def test_one_image(release: Release) -> None:
     assert mammogram.image_file == release.dicoms / f"22678622_{PATIENT}_MG_R_ML_ANON.dcm"
     assert (mammogram.case, mammogram.patient, mammogram.density) == ("22678622", PATIENT, 3)
     assert (mammogram.side, mammogram.view) == ("R", "MLO")  # ML in the name
-    assert (mammogram.masses, mammogram.mask_files, mammogram.split) == (1, (), "")
+    assert (mammogram.masses, mammogram.mask_candidates, mammogram.split) == (1, (), "")
 
 
 def test_sorted_by_case_with_patients_from_the_names(release: Release) -> None:
@@ -208,7 +208,7 @@ def test_rows_that_contradict_each_other(release: Release) -> None:
 @pytest.mark.parametrize("copy", ["22678622_x_MG_L_CC_ANON (1).dcm", "22678622_x_MG_L_CC_ANON - Copy.dcm"])
 def test_a_second_file_of_one_case(release: Release, copy: str) -> None:
     release.add("22678622", MASS, patient="x").table().dicom(copy)
-    bad = BadCases()
+    bad = RejectedCases()
     (mammogram,) = read(release.root, bad)
     assert mammogram.image_file.name == "22678622_x_MG_L_CC_ANON.dcm"
     ((file, reason),) = bad.rows
@@ -350,7 +350,7 @@ def test_a_table_that_is_none(release: Release, name: str, content: bytes) -> No
     (release.root / name).write_bytes(content)
     message = complaint(release.root)
     assert message.startswith(str(release.root / name))
-    assert message.endswith("replace it by the release's own table")
+    assert "; replace it with the " in message
 
 
 # -- what is missing --------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""DICOM files -> arrays. The only room that sees a DICOM header, and no text of one leaves it.
+"""Reads DICOM images. No free text of a header leaves this module: it may identify the patient.
 
-pydicom is imported with this module; `pixels.py` imports the module when the first DICOM is read.
+Imports pydicom; `read.py` imports this module when the first DICOM file is read.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pydicom.uid import (
     UID_dictionary,
 )
 
-from mammoseg.data.images.metadata import Facts, Spacing
-from mammoseg.errors import UnreadableImage
+from mammoseg.data.images.metadata import ImageMetadata, Spacing
+from mammoseg.errors import ImageReadError
 from mammoseg.terminal import suppress_logs_and_warnings
 
-# Nothing else is parsed: what describes the patient stays on the disk.
+# Only these attributes are parsed; those that describe the patient are never read.
 PIXEL_TAGS = [
     "SamplesPerPixel",
     "PhotometricInterpretation",
@@ -41,13 +41,13 @@ PIXEL_TAGS = [
     "RescaleSlope",
     "PixelData",
 ]
-FACT_TAGS = [
+METADATA_TAGS = [
     *("ViewCodeSequence", "ViewPosition", "ImageLaterality", "Laterality"),
     *("PixelSpacing", "PixelSpacingCalibrationType", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
     "EstimatedRadiographicMagnificationFactor",
 ]
-TAGS = [*PIXEL_TAGS, *FACT_TAGS]
-# Codes of DICOM's views of the breast, SNOMED's and the older ones. A closed list: free text stays in the header.
+TAGS = [*PIXEL_TAGS, *METADATA_TAGS]
+# View codes of DICOM CID 4014 (SNOMED CT and SRT). Only listed codes are mapped; free text never leaves the header.
 VIEW_CODES = {
     **dict.fromkeys(("399162004", "R-10242"), "CC"),
     **dict.fromkeys(("399368009", "R-10226"), "MLO"),
@@ -61,145 +61,147 @@ VIEW_CODES = {
     **dict.fromkeys(("399101009", "R-1024B"), "XCCM"),
 }
 VIEWS = {*VIEW_CODES.values(), "XCC"}
-NEEDED = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
-LEAST_MM, MOST_MM = 0.001, 5.0  # between pixels; mammograms have 0.025 to 0.2
-MOST_MAGNIFIED = 5.0  # spot views go to 2
-MOST_PIXELS = 200_000_000  # the largest digitised films have about 40 million; more is a damaged header
-CODECS = "pip install 'mammoseg[codecs]'"
+REQUIRED_ATTRIBUTES = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
+MIN_SPACING_MM, MAX_SPACING_MM = 0.001, 5.0  # mammograms have 0.025 to 0.2
+MAX_MAGNIFICATION = 5.0  # spot views have up to 2
+MAX_PIXELS = 200_000_000  # the largest digitised films have about 40 million; more is a damaged header
+CODECS_INSTALL_HINT = "pip install 'mammoseg[codecs]'"
 CODEC_MODULES = ("gdcm", "pylibjpeg", "openjpeg")  # what the extra installs
 
 
-def read_pixels(path: Path) -> NDArray:
-    """(H, W) grey values at full size, brighter is denser: uint8 or uint16, or int32 where they are too narrow.
+def read_image(path: Path) -> tuple[NDArray, ImageMetadata]:
+    """Read a single-frame greyscale DICOM image.
 
-    The values are the stored ones. A rescale slope and intercept other than 1 and 0 are applied and give
-    float32. A MONOCHROME1 image is inverted: the top of its range minus the value. Windows, lookup tables
-    and padding values are left alone.
+    The values are the stored ones. A rescale slope and intercept other than 1 and 0 are applied and give float32. A
+    MONOCHROME1 image is inverted: the maximum of its range minus the value. Windows, lookup tables and padding values
+    are ignored.
 
-    Raises UnreadableImage with a short reason for what is no single grey image or cannot be decoded.
+    Args:
+        path: The DICOM file.
+
+    Returns:
+        Pixels (H, W) at full resolution, brighter is denser, as uint8, uint16, int32 or float32, and the metadata.
+
+    Raises:
+        ImageReadError: With a short reason if it is no single greyscale image or cannot be decoded.
     """
-    return read(path)[0]
-
-
-def read(path: Path) -> tuple[NDArray, Facts]:
-    """The pixels as `read_pixels` gives them, and what the header says about view, side and pixel spacing."""
-    with quiet():
+    with suppress_header_text():
         header = read_header(path)
         try:
-            check(header)
-            return brighter_is_denser(decode(header), header), facts(header)
-        except UnreadableImage:
+            validate_header(header)
+            return to_monochrome2(decode(header), header), parse_metadata(header)
+        except ImageReadError:
             raise
         except Exception:
-            # pydicom raises a dozen types for damaged files. `from None`: their texts quote the header.
-            raise UnreadableImage("the header or the pixel data are damaged; copy the file again") from None
+            # pydicom raises a dozen types for damaged files. `from None`: their messages quote the header.
+            raise ImageReadError("the header or the pixel data are damaged; copy the file again") from None
 
 
-def read_facts(path: Path) -> Facts:
-    """What the header says about view, side and pixel spacing; the pixels are not decoded."""
-    with quiet():
+def read_metadata(path: Path) -> ImageMetadata:
+    """View, side and pixel spacing, without decoding the pixels. Raises ImageReadError."""
+    with suppress_header_text():
         header = read_header(path)
         try:
-            return facts(header)
+            return parse_metadata(header)
         except Exception:
-            raise UnreadableImage("the header is damaged; copy the file again") from None
+            raise ImageReadError("the header is damaged; copy the file again") from None
 
 
-def quiet() -> AbstractContextManager[None]:
-    """What these libraries warn and log quotes header values, which may be names: none gets out."""
+def suppress_header_text() -> AbstractContextManager[None]:
+    """Silence pydicom and highdicom, whose warnings and log messages may quote names from the header."""
     return suppress_logs_and_warnings("pydicom", "highdicom")
 
 
 def read_header(path: Path) -> FileDataset:
-    """The elements in TAGS, and the transfer syntax: the byte order found where the file names none."""
+    """The attributes in TAGS. A missing transfer syntax is filled in from the byte order that was detected."""
     try:
         if path.stat().st_size == 0:
-            raise UnreadableImage("the file is empty; copy it again")
-        # force: some exports lack the 128 bytes and "DICM" in front.
+            raise ImageReadError("the file is empty; copy it again")
+        # force: some exports lack the preamble and "DICM".
         header = pydicom.dcmread(path, force=True, specific_tags=list(TAGS))
     except OSError as error:
-        raise UnreadableImage(
-            f"cannot be read ({error.strerror or 'the file ends early'}); check it or copy it again"
+        raise ImageReadError(
+            f"cannot be read ({error.strerror or 'unexpected end of file'}); check it or copy it again"
         ) from None
-    except UnreadableImage:
+    except ImageReadError:
         raise
     except Exception:
-        raise UnreadableImage("not a DICOM file, or one cut off in its header; copy it again") from None
-    if header.preamble is None and not any(name in header for name in NEEDED):
-        raise UnreadableImage("not a DICOM file; replace it by the original")
+        raise ImageReadError("not a DICOM file, or truncated in its header; copy it again") from None
+    if header.preamble is None and not any(name in header for name in REQUIRED_ATTRIBUTES):
+        raise ImageReadError("not a DICOM file; replace it with the original")
     if "TransferSyntaxUID" not in header.file_meta:
         little = header.original_encoding[1]
         header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     return header
 
 
-def check(header: FileDataset) -> None:
-    """Raises UnreadableImage unless this is one grey frame of a sane size, all there, with a decoder for it."""
+def validate_header(header: FileDataset) -> None:
+    """Raises ImageReadError unless this is one complete greyscale frame of plausible size with an available decoder."""
     if "PixelData" not in header or not header.PixelData:
-        raise UnreadableImage("no pixel data: cut off, or not an image; copy the file again")
-    if missing := [name for name in NEEDED if header.get(name) in (None, "")]:
-        raise UnreadableImage(f"the header lacks {', '.join(missing)}; replace the file by the original")
-    if header.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2") or samples(header) != 1:
-        raise UnreadableImage("a colour image; a mammogram is grey (MONOCHROME1 or MONOCHROME2)")
+        raise ImageReadError("no pixel data: truncated, or not an image; copy the file again")
+    if missing := [name for name in REQUIRED_ATTRIBUTES if header.get(name) in (None, "")]:
+        raise ImageReadError(f"the header lacks {', '.join(missing)}; replace the file with the original")
+    if header.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2") or samples_per_pixel(header) != 1:
+        raise ImageReadError("a colour image; a mammogram is greyscale (MONOCHROME1 or MONOCHROME2)")
     if (frames := int(header.get("NumberOfFrames") or 1)) != 1:
-        raise UnreadableImage(f"{frames} frames; give one two-dimensional mammogram per file")
+        raise ImageReadError(f"{frames} frames; give one two-dimensional mammogram per file")
     height, width = int(header.Rows), int(header.Columns)
-    if not 0 < height * width <= MOST_PIXELS:
-        raise UnreadableImage(f"a size of {width}x{height} pixels cannot be; replace the file by the original")
+    if not 0 < height * width <= MAX_PIXELS:
+        raise ImageReadError(f"a size of {width}x{height} pixels is impossible; replace the file with the original")
     syntax = header.file_meta.TransferSyntaxUID
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
-        raise UnreadableImage(
+        raise ImageReadError(
             f"{syntax_name(syntax)} is not supported; convert the file to uncompressed DICOM"
         ) from None
     if not decoder.is_available:
-        raise UnreadableImage(f"{syntax_name(syntax)} needs a decoder: {CODECS}")
+        raise ImageReadError(f"{syntax_name(syntax)} needs a decoder: {CODECS_INSTALL_HINT}")
     if decoder.is_encapsulated:
         return
     if header["PixelData"].is_undefined_length:
-        raise UnreadableImage("compressed, but the header does not say how; replace the file by the original")
+        raise ImageReadError("compressed, but the header lacks the transfer syntax; replace the file with the original")
     present, needed = len(header.PixelData), (height * width * int(header.BitsAllocated) + 7) // 8
     if present < needed:
-        raise UnreadableImage(f"cut off: {present} of {needed} bytes of pixel data; copy the file again")
+        raise ImageReadError(f"truncated: {present} of {needed} bytes of pixel data; copy the file again")
 
 
-def samples(header: FileDataset) -> int:
+def samples_per_pixel(header: FileDataset) -> int:
     if header.get("SamplesPerPixel") is None:
-        header.SamplesPerPixel = 1  # required, yet left out by some exports of grey images
+        header.SamplesPerPixel = 1  # required, but missing in some exports of greyscale images
     return int(header.SamplesPerPixel)
 
 
 def syntax_name(syntax: UID) -> str:
-    """From the standard's list only: an unknown UID is text from the header."""
+    """Names of standard transfer syntaxes only: an unknown UID is text from the header."""
     return f"transfer syntax {syntax.name}" if syntax in UID_dictionary else "an unknown transfer syntax"
 
 
 def decode(header: FileDataset) -> NDArray:
-    """(H, W) stored values, of the file's own integer type."""
+    """Stored values (H, W), in the integer type of the file."""
     syntax = header.file_meta.TransferSyntaxUID
     try:
         pixels = pixel_array(header)
     except Exception:
         if not syntax.is_encapsulated:
             raise
-        # A decoder may be there that cannot do this file: Pillow's knows JPEG of 8 bits only.
-        lacking = [module for module in CODEC_MODULES if find_spec(module) is None]
-        advice = f"copy the file again, or install more decoders: {CODECS}" if lacking else "copy it again"
-        raise UnreadableImage(f"pixel data in {syntax_name(syntax)} cannot be decoded; {advice}") from None
+        # An available decoder may not support this file: Pillow's decodes 8-bit JPEG only.
+        missing = [module for module in CODEC_MODULES if find_spec(module) is None]
+        advice = f"copy the file again, or install more decoders: {CODECS_INSTALL_HINT}" if missing else "copy it again"
+        raise ImageReadError(f"pixel data in {syntax_name(syntax)} cannot be decoded; {advice}") from None
     if pixels.shape != (header.Rows, header.Columns):
-        raise UnreadableImage("the pixel data have another size than the header says; copy the file again")
+        raise ImageReadError("the pixel data do not have the size in the header; copy the file again")
     return pixels
 
 
-def brighter_is_denser(stored: NDArray, header: FileDataset) -> NDArray:
-    """(H, W) stored values -> what `read_pixels` promises."""
-    slope, intercept = number(header, "RescaleSlope", 1.0), number(header, "RescaleIntercept", 0.0)
+def to_monochrome2(stored: NDArray, header: FileDataset) -> NDArray:
+    """Stored values (H, W) -> rescaled, and inverted if MONOCHROME1; see `read_image`."""
+    slope, intercept = float_attribute(header, "RescaleSlope", 1.0), float_attribute(header, "RescaleIntercept", 0.0)
     if slope == 0 or not np.isfinite([slope, intercept]).all():
-        raise UnreadableImage("the rescale slope or intercept cannot be; replace the file by the original")
+        raise ImageReadError("the rescale slope or intercept is invalid; replace the file with the original")
     rescaled = (slope, intercept) != (1.0, 0.0)
     if not rescaled and header.PhotometricInterpretation == "MONOCHROME2" and stored.dtype in (np.uint8, np.uint16):
-        return stored  # as most are; a film of 20 million pixels is not copied for nothing
+        return stored  # the usual case: avoids copying 20 million pixels
     values, (low, high) = stored, stored_range(stored, header)
     if rescaled:
         values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
@@ -213,61 +215,65 @@ def brighter_is_denser(stored: NDArray, header: FileDataset) -> NDArray:
 
 
 def stored_range(stored: NDArray, header: FileDataset) -> tuple[float, float]:
-    """The least and the greatest value that the header allows, widened to what is there."""
+    """Minimum and maximum that the header allows, extended to the values present."""
     bits = int(header.get("BitsStored") or header.BitsAllocated)
     signed = bool(int(header.get("PixelRepresentation") or 0))
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     return min(low, int(stored.min())), max(high, int(stored.max()))
 
 
-def number(header: FileDataset, name: str, otherwise: float) -> float:
-    """The header's number, or `otherwise` where it is absent or blank."""
+def float_attribute(header: FileDataset, name: str, default: float) -> float:
+    """Value of a numeric attribute, or `default` if it is absent or empty."""
     value = header.get(name)
-    return otherwise if value in (None, "") else float(value)
+    return default if value in (None, "") else float(value)
 
 
-def facts(header: FileDataset) -> Facts:
-    """View, side and spacing; what is absent, unknown or damaged is left blank."""
+def parse_metadata(header: FileDataset) -> ImageMetadata:
+    """View, side and spacing; empty where absent, unknown or invalid."""
     view = next(iter(header.get("ViewCodeSequence") or []), None)
-    code = VIEW_CODES.get(str(view.get("CodeValue", "")), "") if view is not None else ""
-    named = str(header.get("ViewPosition") or "").upper()
+    code_value = VIEW_CODES.get(str(view.get("CodeValue", "")), "") if view is not None else ""
+    position = str(header.get("ViewPosition") or "").upper()
     side = str(header.get("ImageLaterality") or header.get("Laterality") or "")
-    return Facts(code or (named if named in VIEWS else ""), side if side in ("L", "R") else "", spacing(header))
-
-
-def spacing(header: FileDataset) -> Spacing | None:
-    """Distances in the breast as far as the header knows them (PS3.3, section 10.7.1).
-
-    Pixel Spacing counts where it says that it was calibrated, or differs from the spacing of the detector or scanner,
-    which means the same. Otherwise that of the detector, divided by the estimated radiographic magnification factor
-    where there is one: without, it holds at the detector, and masses come out a little large. Then that of the
-    scanner of a film, and a Pixel Spacing of which nothing more is known.
-    """
-    calibrated, imager, scanned = (
-        distances(header, name) for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+    return ImageMetadata(
+        code_value or (position if position in VIEWS else ""),
+        side if side in ("L", "R") else "",
+        resolve_spacing(header),
     )
-    plain = imager or scanned
-    if calibrated and plain and (header.get("PixelSpacingCalibrationType") or calibrated != plain):
-        return Spacing(*calibrated, "PixelSpacing, calibrated", plain)
+
+
+def resolve_spacing(header: FileDataset) -> Spacing | None:
+    """Pixel spacing in the plane of the breast (DICOM PS3.3, section 10.7.1).
+
+    In order of preference: Pixel Spacing if it is marked as calibrated or differs from the spacing of the detector or
+    scanner, which implies calibration; Imager Pixel Spacing, divided by the estimated radiographic magnification
+    factor if there is one (without it, the spacing applies at the detector and slightly overestimates sizes);
+    Nominal Scanned Pixel Spacing; Pixel Spacing of unknown meaning.
+    """
+    calibrated, imager, nominal_scanned = (
+        spacing_attribute(header, name) for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+    )
+    uncalibrated = imager or nominal_scanned
+    if calibrated and uncalibrated and (header.get("PixelSpacingCalibrationType") or calibrated != uncalibrated):
+        return Spacing(*calibrated, "PixelSpacing, calibrated", uncalibrated)
     if imager:
         try:
-            factor = number(header, "EstimatedRadiographicMagnificationFactor", 1.0)
+            factor = float_attribute(header, "EstimatedRadiographicMagnificationFactor", 1.0)
         except (TypeError, ValueError):
             factor = 1.0
-        if np.isfinite(factor) and 1 < factor < MOST_MAGNIFIED:
+        if np.isfinite(factor) and 1 < factor < MAX_MAGNIFICATION:
             corrected = (imager[0] / factor, imager[1] / factor)
             return Spacing(*corrected, "ImagerPixelSpacing / EstimatedRadiographicMagnificationFactor", imager)
         return Spacing(*imager, "ImagerPixelSpacing", imager)
-    if scanned:
-        return Spacing(*scanned, "NominalScannedPixelSpacing", scanned)
+    if nominal_scanned:
+        return Spacing(*nominal_scanned, "NominalScannedPixelSpacing", nominal_scanned)
     return Spacing(*calibrated, "PixelSpacing", calibrated) if calibrated else None
 
 
-def distances(header: FileDataset, name: str) -> tuple[float, float] | None:
-    """(down, across) in mm; None where absent or impossible."""
+def spacing_attribute(header: FileDataset, name: str) -> tuple[float, float] | None:
+    """(down, across) in mm; None if absent or impossible."""
     try:
         down, across = (float(value) for value in header.get(name) or ())
     except (TypeError, ValueError):
         return None
-    possible = all(LEAST_MM < value < MOST_MM for value in (down, across))
+    possible = all(MIN_SPACING_MM < value < MAX_SPACING_MM for value in (down, across))
     return (down, across) if possible else None

@@ -1,4 +1,4 @@
-"""What a file says about its mammogram beside the pixels. Nothing about the patient is among it."""
+"""What an image file states about its image besides the pixels. Nothing that identifies the patient is kept."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Spacing:
-    """mm between the centres of neighbouring pixels, down and across, and where they hold.
+    """Distance between the centres of neighbouring pixels.
 
-    `source`: which attribute they come from. `stored`: as stored, before any correction for magnification.
+    Attributes:
+        down: Between rows, in mm.
+        across: Between columns, in mm.
+        source: DICOM attribute that the values come from.
+        raw: (down, across) in mm as stored, before any correction for magnification.
     """
 
     down: float
     across: float
     source: str
-    stored: tuple[float, float]
+    raw: tuple[float, float]
 
     @property
     def pixel_area(self) -> float:
-        """mm2"""
+        """Area of a pixel in mm2."""
         return self.down * self.across
 
 
-def columns(spacing: Spacing | None) -> dict[str, str]:
-    """Spacing as tables have it; blank where it is not known."""
+def spacing_columns(spacing: Spacing | None) -> dict[str, str]:
+    """Table columns of a pixel spacing; empty cells where it is unknown."""
     return {
         "spacing_down_mm": f"{spacing.down:.6g}" if spacing else "",
         "spacing_across_mm": f"{spacing.across:.6g}" if spacing else "",
@@ -33,8 +37,14 @@ def columns(spacing: Spacing | None) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """`view`: CC, MLO, ... `side`: L or R. Blank, or None, where the file does not say."""
+class ImageMetadata:
+    """Metadata of one image; empty or None where the file does not state it.
+
+    Attributes:
+        view: Projection, such as CC or MLO.
+        side: L or R.
+        spacing: Pixel spacing.
+    """
 
     view: str = ""
     side: str = ""

@@ -1,4 +1,4 @@
-"""CSV tables, whatever wrote them."""
+"""The reader of CSV tables, in the dialects of datasets, spreadsheets and regional settings."""
 
 from __future__ import annotations
 
@@ -8,27 +8,49 @@ from pathlib import Path
 
 from mammoseg.errors import UserError
 
+DELIMITERS = ",;\t"
+Rows = list[tuple[int, list[str]]]
 Records = list[tuple[int, dict[str, str]]]
 
 
-def read_csv(table: Path, separators: str = ",") -> tuple[list[str], Records]:
-    """The columns, and (line, record) for each record; cells without blanks and line ends around them.
+def read_rows(path: Path) -> Rows:
+    """Read a CSV file without interpreting its heading.
 
-    `separators`: those that may be used; the most frequent in the heading is.
-    UTF-8 with or without a byte order mark; bytes that are none become U+FFFD. Raises UserError.
+    The delimiter is the most frequent one of `DELIMITERS` in the first line. The encoding is UTF-8 with or without a
+    byte order mark; invalid bytes become U+FFFD.
+
+    Args:
+        path: The table.
+
+    Returns:
+        (line number, cells) of each row that is not blank; cells are stripped of surrounding white space.
+
+    Raises:
+        UserError: If the file cannot be read or is no CSV.
     """
     try:
-        text = table.read_bytes().decode("utf-8-sig", errors="replace")
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
         heading = text.partition("\n")[0]
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(separators, key=heading.count))
-        columns = [(name or "").strip() for name in reader.fieldnames or []]
-        records = [
-            (
-                reader.line_num,
-                {(name or "").strip(): cell.strip() for name, cell in row.items() if isinstance(cell, str)},
-            )
-            for row in reader
-        ]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=heading.count))
+        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
     except (OSError, csv.Error) as error:
-        raise UserError(f"{table}: broken or not readable ({error}); take the original again") from None
-    return columns, records
+        raise UserError(f"{path}: damaged or not readable ({error}); replace it with the original") from None
+
+
+def read_csv(path: Path) -> tuple[list[str], Records]:
+    """Read a CSV file whose first row is the heading.
+
+    Args:
+        path: The table; see `read_rows`.
+
+    Returns:
+        The column names, and (line number, {column: cell}) of each record. Short records lack the last columns.
+
+    Raises:
+        UserError: If the file cannot be read or is no CSV.
+    """
+    rows = read_rows(path)
+    if not rows:
+        return [], []
+    (_, columns), *rest = rows
+    return columns, [(line, dict(zip(columns, cells, strict=False))) for line, cells in rest]

@@ -1,4 +1,4 @@
-"""MONAI's networks in this project's terms: one input channel, one logit, `width` as the size of the first stage."""
+"""MONAI's networks with one input channel, one logit, and `width` as the number of channels of the first stage."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mammoseg.models.blocks import STAGES, stages
+from mammoseg.models.blocks import N_STAGES, stage_widths
 
 
-class LastHead(nn.Module):
-    """MONAI's U-Net++ without deep supervision: its last head, as a tensor where the class returns a list.
+class WithoutDeepSupervision(nn.Module):
+    """MONAI's U-Net++ with its last head only, which returns a tensor instead of a list.
 
-    The heads of the shallower paths would be computed and thrown away, with parameters that never learn.
+    The heads of the shallower paths would be computed and discarded, with parameters that are never trained.
+    Shapes: image (B, 1, H, W) -> logits (B, 1, H, W).
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -28,28 +29,28 @@ def attention_unet(width: int = 64, **options: Any) -> nn.Module:
     """Attention U-Net (Oktay et al., MIDL 2018)."""
     from monai.networks.nets import AttentionUnet
 
-    return AttentionUnet(2, 1, 1, channels=stages(width), strides=[2] * (STAGES - 1), **options)
+    return AttentionUnet(2, 1, 1, channels=stage_widths(width), strides=[2] * (N_STAGES - 1), **options)
 
 
 def unet_plus_plus(width: int = 64, **options: Any) -> nn.Module:
     """U-Net++ (Zhou et al., DLMIA 2018)."""
     from monai.networks.nets import BasicUNetPlusPlus
 
-    return LastHead(BasicUNetPlusPlus(2, 1, 1, features=[*stages(width), width], **options))
+    return WithoutDeepSupervision(BasicUNetPlusPlus(2, 1, 1, features=[*stage_widths(width), width], **options))
 
 
 def dyn_unet(width: int = 64, **options: Any) -> nn.Module:
-    """The plain convolutional U-Net that nnU-Net configures (Isensee et al., Nature Methods 18, 2021)."""
+    """The convolutional U-Net of nnU-Net (Isensee et al., Nature Methods 18, 2021)."""
     from monai.networks.nets import DynUNet
 
-    strides = [1] + [2] * (STAGES - 1)
-    return DynUNet(2, 1, 1, [3] * STAGES, strides, strides[1:], filters=stages(width), **options)
+    strides = [1] + [2] * (N_STAGES - 1)
+    return DynUNet(2, 1, 1, [3] * N_STAGES, strides, strides[1:], filters=stage_widths(width), **options)
 
 
 def swin_unetr(width: int = 64, **options: Any) -> nn.Module:
     """Swin UNETR (Hatamizadeh et al., BrainLes 2021), a transformer; H and W must be multiples of 32.
 
-    Its own width must be a multiple of 12: the next one not below `width`.
+    Its width must be a multiple of 12: `width` is rounded up.
     """
     from monai.networks.nets import SwinUNETR
 

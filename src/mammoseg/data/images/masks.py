@@ -1,0 +1,98 @@
+"""Mask files -> one binary mask per image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mammoseg.data.images.read import read_image
+from mammoseg.errors import ImageReadError
+
+SAMPLE_STEP = 4  # every 4th pixel along each axis distinguishes a mask from an image
+LEVEL_TOLERANCE = 0.12  # of the grey range
+MIN_BILEVEL_FRACTION = 0.97  # JPEG blurs a mask's edges
+
+
+def read_masks(
+    candidates_per_mass: Sequence[Sequence[Path]], shape: tuple[int, int], verified: bool = True
+) -> tuple[NDArray[np.uint8], bool]:
+    """Read the masks of all masses of an image and unite them.
+
+    Args:
+        candidates_per_mass: For each mass the files among which its mask is.
+        shape: (H, W) of the image.
+        verified: Whether each mass has one file, known to be a mask of the image's size. Otherwise the mask is the
+            largest bilevel image among the candidates, resized to the image if their sizes differ.
+
+    Returns:
+        The mask (H, W) in {0, 1}, and whether a mask was resized.
+
+    Raises:
+        ImageReadError: With the reason if there is no readable mask for a mass.
+    """
+    union, was_resized = np.zeros(shape, np.uint8), False
+    for index, files in enumerate(candidates_per_mass, start=1):
+        grey = read_mask_file(files[0]) if verified else select_mask_file(files)
+        if verified and grey.shape != shape:
+            raise ImageReadError(
+                f"the mask is {grey.shape[1]}x{grey.shape[0]} pixels, its image {shape[1]}x{shape[0]}; "
+                "export both at one size"
+            )
+        mask = binarise(grey)
+        if mask.shape != shape:
+            mask = np.asarray(cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+            was_resized = True
+        if not verified and not mask.any():
+            which = f"mask {index} of {len(candidates_per_mass)}" if len(candidates_per_mass) > 1 else "the mask"
+            raise ImageReadError(f"{which} is empty; copy it again, or remove the case")
+        union = mask if index == 1 else union | mask
+    return union, was_resized
+
+
+def read_mask_file(path: Path) -> NDArray:
+    """Grey values (H, W) of a mask file. Raises ImageReadError, which names the file."""
+    try:
+        return read_image(path)[0]
+    except ImageReadError as error:
+        raise ImageReadError(f"its mask {path.name}: {error}") from None
+
+
+def select_mask_file(files: Sequence[Path]) -> NDArray:
+    """Grey values (H, W) of the largest bilevel image; the other files are crops of the mammogram.
+
+    Raises:
+        ImageReadError: If no file is a mask, with the reasons why files could not be read.
+    """
+    masks, reasons = [], []
+    for file in files:
+        try:
+            grey = read_image(file)[0]
+        except ImageReadError as error:
+            reasons.append(f"{file.name}: {error}")
+            continue
+        if is_bilevel(grey):
+            masks.append(grey)
+    if masks:
+        return max(masks, key=lambda grey: grey.size)
+    if reasons:
+        raise ImageReadError(f"no readable mask ({'; '.join(reasons)})")
+    raise ImageReadError(f"no mask among its {len(files)} file(s), only crops; download the ROI mask series")
+
+
+def is_bilevel(grey: NDArray) -> bool:
+    """Whether nearly all pixels (H, W) are close to the minimum or the maximum."""
+    sample = grey[::SAMPLE_STEP, ::SAMPLE_STEP] if min(grey.shape) > 32 * SAMPLE_STEP else grey
+    low, high = float(sample.min()), float(sample.max())
+    tolerance = LEVEL_TOLERANCE * (high - low)
+    return bool(((sample <= low + tolerance) | (sample >= high - tolerance)).mean() > MIN_BILEVEL_FRACTION)
+
+
+def binarise(grey: NDArray) -> NDArray[np.uint8]:
+    """Threshold (H, W) at half the maximum: masks are stored as {0, 1}, {0, 255}, or with edges blurred by JPEG."""
+    if grey.dtype != np.uint8:
+        return (grey > grey.max(initial=0) / 2).astype(np.uint8)
+    return np.asarray(cv2.threshold(grey, int(grey.max(initial=0)) // 2, 1, cv2.THRESH_BINARY)[1], np.uint8)

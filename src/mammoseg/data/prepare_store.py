@@ -1,0 +1,157 @@
+"""Preprocess a dataset into a store, once for each combination of settings and input files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mammoseg.data.density_policy import DensityPolicy
+from mammoseg.data.preprocessing.cache import PreprocessingCache
+from mammoseg.data.preprocessing.fingerprints import cache_key, hash_json, relative_name
+from mammoseg.data.preprocessing.settings import PreprocessingSettings
+from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
+from mammoseg.data.store import Case, NpyWriter, PreparedStore, write_cases
+from mammoseg.errors import UserError
+from mammoseg.files import atomic_dir, atomic_write_text
+
+log = logging.getLogger(__name__)
+
+CACHE_PREFIX = ".preparing-"  # next to the stores: caches of those that are not complete
+
+
+@dataclass(frozen=True)
+class StoreBuilder:
+    """Opens the store of a list of images, and writes it first if it does not exist.
+
+    Attributes:
+        dataset: Name of the dataset.
+        store_root: Folder of all stores.
+        settings: Of the preprocessing.
+        density: How an image gets its density.
+        on_bad: "error" or "skip" for cases that cannot be used.
+        workers: Processes that preprocess; None for one per core.
+        published: Counts of the complete dataset, for the data report.
+        note: For the data report.
+    """
+
+    dataset: str
+    store_root: Path
+    settings: PreprocessingSettings
+    density: DensityPolicy
+    on_bad: str
+    workers: int | None
+    published: Mapping[str, int]
+    note: str
+
+    def open(self, root: Path, mammograms: Sequence[Mammogram], rejected: RejectedCases) -> PreparedStore:
+        """Open the store of these images.
+
+        Args:
+            root: Folder of the dataset.
+            mammograms: The images that the reader accepted.
+            rejected: Those that it rejected; images without a density and images that cannot be preprocessed are added.
+
+        Returns:
+            The store.
+
+        Raises:
+            UserError: For rejected cases under on_bad=error, or if no image is left.
+        """
+        accepted = self.density.apply(mammograms, rejected)
+        by_key = {cache_key(mammogram, root): mammogram for mammogram in accepted}
+        folder = self.store_root / f"{self.dataset}-{self.fingerprint(by_key, rejected)}"
+        if not folder.is_dir():
+            self._build(root, by_key, rejected, folder)
+        store = PreparedStore.open(folder)
+        if store.skipped and self.on_bad == "error":
+            self._raise_rejected(RejectedCases(list(store.skipped)), root)
+        for file, reason in store.skipped:
+            log.warning("%s skipped: %s", file, reason)
+        return store
+
+    def fingerprint(self, by_key: Mapping[str, Mammogram], rejected: RejectedCases) -> str:
+        """Changes with every setting that affects the store, and with every input file."""
+        cases = [
+            [key, m.case, m.patient, m.density, m.side, m.view, m.split, m.masses] for key, m in sorted(by_key.items())
+        ]
+        density = [self.density.source, str(self.density.missing), list(self.density.cuts)]
+        return hash_json([self.settings.digest, density, rejected.rows, cases])
+
+    def _build(self, root: Path, by_key: Mapping[str, Mammogram], rejected: RejectedCases, folder: Path) -> None:
+        cache_dir = self.store_root / f"{CACHE_PREFIX}{self.dataset}-{self.settings.digest}"
+        cache = PreprocessingCache(cache_dir, self.settings, self.workers)
+        with cache.lock():
+            if folder.is_dir():  # written by the process that held the lock
+                return
+            reasons = cache.fill(dict(by_key), self.dataset)
+            for key in by_key:
+                if key in reasons:
+                    rejected.add(relative_name(by_key[key].image_file, root), reasons[key])
+            if rejected.rows and self.on_bad == "error":
+                self._raise_rejected(rejected, root)
+            usable = {key: mammogram for key, mammogram in by_key.items() if key not in reasons}
+            if not usable:
+                raise UserError(f"{root}: no usable image with a mass is left\n{rejected.format()}".rstrip())
+            self._write_store(cache, usable, rejected, folder)
+            shutil.rmtree(cache_dir, ignore_errors=True)
+
+    def _raise_rejected(self, rejected: RejectedCases, root: Path) -> None:
+        raise UserError(
+            f"{len(rejected.rows)} cases below {root} cannot be used; fix them, or set dataset.on_bad=skip to skip "
+            f"them; what is preprocessed is kept:\n{rejected.format()}"
+        )
+
+    def _write_store(
+        self, cache: PreprocessingCache, by_key: Mapping[str, Mammogram], rejected: RejectedCases, folder: Path
+    ) -> None:
+        """Collect the cached images in a store, in the reader's order."""
+        with atomic_dir(folder) as tmp_dir, ExitStack() as files:
+            writers = {
+                name: files.enter_context(NpyWriter(tmp_dir / f"{name}.npy", len(by_key)))
+                for name in PreparedStore.ARRAYS
+            }
+            cases = []
+            for key, mammogram in by_key.items():
+                sample = cache.load(key, mammogram)
+                for name, writer in writers.items():
+                    writer.append(getattr(sample, name))
+                cases.append(self._case(mammogram, sample.columns))
+            if uncropped := [case.case for case in cases if case.whole]:
+                log.warning(
+                    "%d images not cropped, since the crop would have cut a mass: %s",
+                    len(uncropped),
+                    ", ".join(uncropped),
+                )
+            write_cases(tmp_dir / "cases.csv", cases)
+            atomic_write_text(tmp_dir / "about.json", json.dumps(self._about(rejected), indent=1) + "\n")
+
+    def _case(self, mammogram: Mammogram, columns: Mapping[str, Any]) -> Case:
+        density, estimate = self.density.resolve(mammogram.density, columns["percent_density"])
+        return Case(
+            case=mammogram.case,
+            patient=mammogram.patient,
+            density=density,
+            given_density=mammogram.density,
+            estimated_density=estimate,
+            side=mammogram.side,
+            view=mammogram.view,
+            split=mammogram.split,
+            masses=mammogram.masses,
+            **columns,
+        )
+
+    def _about(self, rejected: RejectedCases) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset,
+            **asdict(self.settings),
+            **self.density.settings,
+            "published": dict(self.published),
+            "remark": self.note,
+            "skipped": rejected.rows,
+        }

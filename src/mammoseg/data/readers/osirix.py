@@ -1,0 +1,88 @@
+"""Outlines in OsiriX's XML property lists, the annotation format of INbreast."""
+
+from __future__ import annotations
+
+import math
+import plistlib
+import re
+from pathlib import Path
+from typing import Any
+from xml.parsers.expat import ExpatError
+
+import numpy as np
+from numpy.typing import NDArray
+
+LESIONS = ("mass", "spiculated region", "calcification", "cluster", "asymmetry", "distortion")
+# Spellings of the annotators.
+ALIASES = {
+    "espiculated region": "spiculated region",
+    "calcifications": "calcification",
+    "assymetry": "asymmetry",
+}
+POINT = re.compile(r"\s*\(([^,()]+),([^,()]+)\)\s*")
+
+
+def canonical_lesion_name(name: object) -> str:
+    """`Espiculated  Region ` -> `spiculated region`; a missing name -> empty."""
+    spelling = " ".join(str(name or "").lower().split())
+    return ALIASES.get(spelling, spelling)
+
+
+def read_outlines(file: Path, lesions: set[str]) -> list[NDArray[np.float64]]:
+    """Read the outlines of some kinds of lesions.
+
+    Args:
+        file: The property list.
+        lesions: Canonical names of the regions of interest to read; other regions are not validated.
+
+    Returns:
+        Polygons (N, 2) of (x, y) in pixels of the full-size image, in the order of the file.
+
+    Raises:
+        ValueError: With the reason if the file or an outline is invalid.
+    """
+    outlines = []
+    for index, roi in enumerate(load_rois(file), start=1):
+        if canonical_lesion_name(roi.get("Name")) not in lesions:
+            continue
+        points_px = roi.get("Point_px")
+        points = [parse_point(text) for text in points_px] if isinstance(points_px, list) else []
+        if len(points) < 3:
+            raise ValueError(
+                f"outline {index} has {len(points)} point{'s' * (len(points) != 1)}, a mass needs 3 or more; "
+                "fix the XML or set dataset.on_bad=skip"
+            )
+        if invalid := next((number for number, point in enumerate(points, start=1) if point is None), None):
+            raise ValueError(
+                f"outline {index}, point {invalid} is not two finite numbers (x, y); "
+                "fix the XML or set dataset.on_bad=skip"
+            )
+        outlines.append(np.array(points, dtype=np.float64))
+    return outlines
+
+
+def load_rois(file: Path) -> list[dict[str, Any]]:
+    """All regions of interest of a property list. Raises ValueError with the reason if it has another structure."""
+    try:
+        # plistlib refuses entity declarations, which rules out exponential expansion.
+        content = plistlib.loads(file.read_bytes(), fmt=plistlib.FMT_XML)
+    except ExpatError as error:
+        raise ValueError(f"broken XML: {error}; copy it again from the release") from None
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    except Exception:  # plistlib lets through whatever its conversions of single values raise
+        raise ValueError("broken XML: no property list; copy it again from the release") from None
+    try:
+        return [dict(roi.items()) for image in content["Images"] for roi in image["ROIs"]]
+    except (AttributeError, LookupError, TypeError):
+        raise ValueError("broken XML: no Images with ROIs in it; copy it again from the release") from None
+
+
+def parse_point(text: object) -> tuple[float, float] | None:
+    """`(12.5, 3)` -> (12.5, 3.0); None for anything else."""
+    match = POINT.fullmatch(text) if isinstance(text, str) else None
+    try:
+        point = (float(match[1]), float(match[2])) if match else None
+    except ValueError:
+        return None
+    return point if point and all(map(math.isfinite, point)) else None

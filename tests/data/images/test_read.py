@@ -1,0 +1,87 @@
+"""The one reader of image files: its rule for the format, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import planted
+import pytest
+from PIL import Image
+
+from mammoseg.data.dataset import build_dataset
+from mammoseg.data.images.masks import read_masks
+from mammoseg.data.images.read import read_image, read_metadata
+from mammoseg.data.readers.mammogram import Mammogram
+from mammoseg.errors import ImageReadError, UserError
+from mammoseg.predict.inputs import Input, read_input
+
+
+def grey(shape: tuple[int, int] = (90, 70), kind: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, np.iinfo(kind).max, shape).astype(kind)
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "a.DICOM", "IM00001", "1.2.840.10008.77"])
+def test_dicom_files_of_any_name_are_read(tmp_path: Path, name: str) -> None:
+    planted.write(tmp_path / name, ImageLaterality="R", ViewPosition="CC")
+    pixels, metadata = read_image(tmp_path / name)
+    np.testing.assert_array_equal(pixels, planted.phantom().pixels)
+    assert (metadata.view, metadata.side) == ("CC", "R")
+    assert read_metadata(tmp_path / name) == metadata
+
+
+@pytest.mark.parametrize("read", [read_image, read_metadata])
+def test_other_formats_are_refused(tmp_path: Path, read: object) -> None:
+    (tmp_path / "a.webp").write_bytes(b"RIFF" + bytes(200))
+    with pytest.raises(ImageReadError, match=r"format \.webp is not supported"):
+        read(tmp_path / "a.webp")  # type: ignore[operator]
+    with pytest.raises(ImageReadError, match="no such file"):
+        read(tmp_path / "a.png")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("missing_bytes", [1, 2, 100, 2000])
+def test_a_truncated_jpeg_is_refused(tmp_path: Path, missing_bytes: int) -> None:
+    path = tmp_path / "a.jpg"
+    cv2.imwrite(str(path), grey((200, 200)))
+    path.write_bytes(path.read_bytes()[:-missing_bytes])
+    with pytest.raises(ImageReadError, match="truncated"):
+        read_image(path)
+
+
+def test_a_jpeg_has_the_values_of_opencv(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpeg"
+    cv2.imwrite(str(path), grey())
+    np.testing.assert_array_equal(read_image(path)[0], cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+    path.write_bytes(path.read_bytes() + bytes(5000))  # written by some scanners after the end of the image
+    np.testing.assert_array_equal(read_image(path)[0], cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+def test_a_tiff_keeps_its_values(tmp_path: Path, kind: type, compression: str | None) -> None:
+    Image.fromarray(grey(kind=kind)).save(tmp_path / "a.tif", compression=compression)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0], grey(kind=kind))
+
+
+@pytest.fixture
+def multi_page(tmp_path: Path) -> Path:
+    path = tmp_path / "a.tif"
+    assert cv2.imwritemulti(str(path), [grey(), grey()])
+    return path
+
+
+def test_a_multi_page_tiff_is_refused_everywhere(multi_page: Path, tmp_path: Path) -> None:
+    """In training, in masks and in prediction by the same rule."""
+    reason = "2 pages; give one mammogram per file"
+    with pytest.raises(ImageReadError, match=reason):
+        read_image(multi_page)
+    with pytest.raises(ImageReadError, match=reason):
+        read_masks([[multi_page]], (90, 70))
+    with pytest.raises(ImageReadError, match=reason):
+        read_input(Input(multi_page, "a.tif"))
+    outline = np.array([[10.0, 10], [30, 10], [30, 40]])
+    mammogram = Mammogram("a", multi_page, "p", density=1, outlines=(outline,))  # type: ignore[arg-type]
+    dataset = build_dataset("d", str(tmp_path), lambda *_: [mammogram], size=32, store=str(tmp_path / "s"), workers=1)
+    with pytest.raises(UserError, match=reason):
+        dataset.open_store()
