@@ -83,12 +83,12 @@ def test_without_the_mammograms_their_overlays_are_shown(
     with caplog.at_level(logging.WARNING):
         assert all((item.image == 77).all() for item in PredictedView(folder, films).items() if item.image is not None)
     assert "c.png: has another size than its prediction" in caplog.text
-    assert "sub/b.png: the picture is empty" in caplog.text
+    assert "sub/b.png: the image is empty" in caplog.text
 
 
 def test_damage_is_told_in_a_sentence(folder: Path) -> None:
     (folder / "masks" / "c.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"masks/c\.png: the picture is empty.* predict again"):
+    with pytest.raises(UserError, match=r"masks/c\.png: the image is empty.* predict again"):
         list(PredictedView(folder, None).items())
     (folder / "predictions.json").write_text('{"made_of": {}}')
     with pytest.raises(UserError, match=r"its tables are damaged .* predict again"):
