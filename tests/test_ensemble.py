@@ -12,11 +12,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from mammoseg import ensemble as inference
 from mammoseg.build import build_segmenter
 from mammoseg.cli import conf_dir
 from mammoseg.data.preprocessing.settings import PreprocessingSettings
-from mammoseg.ensemble import Ensemble
+from mammoseg.ensemble import Ensemble, load_ensemble, load_network
 from mammoseg.errors import UserError
 from mammoseg.runs import checkpoint
 from mammoseg.runs.settings import public
@@ -101,7 +100,7 @@ def save(path: Path, *overrides: str, threshold: float = 0.5, spoil: bool = Fals
 
 
 def load(*paths: Path, **options: Any) -> Ensemble:
-    return inference.load(paths, **{"tta": False, "threshold": None, "accelerator": "cpu", **options})
+    return load_ensemble(paths, **{"tta": False, "threshold": None, "accelerator": "cpu", **options})
 
 
 def test_preparation_and_threshold_come_from_the_checkpoint(tmp_path: Path) -> None:
@@ -114,7 +113,7 @@ def test_preparation_and_threshold_come_from_the_checkpoint(tmp_path: Path) -> N
 
 def test_the_network_is_the_one_that_was_saved(tmp_path: Path) -> None:
     path = save(tmp_path / "a")
-    network = inference.network(checkpoint.read(path), path)
+    network = load_network(checkpoint.read(path), path)
     assert not network.training
     stored = checkpoint.read(path)["state_dict"]
     weights = network.state_dict()
@@ -145,11 +144,11 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
 def test_a_gpu_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert inference.device("auto") == CPU
+    assert select_device("auto") == CPU
     with pytest.raises(UserError, match="accelerator=cpu"):
-        inference.device("gpu")
+        select_device("gpu")
     with pytest.raises(UserError, match="must be one of auto, cpu, gpu"):
-        inference.device("tpu")
+        select_device("tpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert inference.device("auto").type == "cuda"
-    assert inference.device("cpu") == CPU
+    assert select_device("auto").type == "cuda"
+    assert select_device("cpu") == CPU

@@ -87,7 +87,7 @@ class Ensemble:
         return torch.sigmoid(logits.float())[:, 0]
 
 
-def load(
+def load_ensemble(
     paths: Sequence[Path], *, tta: bool, threshold: float | None, accelerator: str, trusted_modules: Sequence[str] = ()
 ) -> Ensemble:
     """The ensemble of these checkpoints. `threshold=None` takes theirs. `trusted_modules`: see `checkpoint.read`.
@@ -105,11 +105,11 @@ def load(
                     "an ensemble needs checkpoints of one preparation"
                 )
     return Ensemble(
-        [network(each, path) for each, path in zip(loaded, paths, strict=True)],
+        [load_network(each, path) for each, path in zip(loaded, paths, strict=True)],
         settings[0],
         agreed(configs) if threshold is None else threshold,
         tta,
-        device(accelerator),
+        select_device(accelerator),
     )
 
 
@@ -126,7 +126,7 @@ def preparation(config: dict[str, Any]) -> PreprocessingSettings:
     return PreprocessingSettings(**{name: config["dataset"][name] for name in names})
 
 
-def network(loaded: dict[str, Any], path: Path) -> nn.Module:
+def load_network(loaded: dict[str, Any], path: Path) -> nn.Module:
     """The network of a checkpoint that `checkpoint.read` gave, with its weights.
 
     `path` is for the message: UserError where the weights are not those of the network that the config describes.
@@ -151,7 +151,7 @@ def network(loaded: dict[str, Any], path: Path) -> nn.Module:
     return net.eval()
 
 
-def device(accelerator: str) -> torch.device:
+def select_device(accelerator: str) -> torch.device:
     validate.one_of("accelerator", accelerator, ACCELERATORS)
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     fitting = [name for name, there in present.items() if there and accelerator != "cpu"]

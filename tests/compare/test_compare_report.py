@@ -14,7 +14,7 @@ from results_files import rows_of, write_run
 
 from mammoseg.cli import conf_dir
 from mammoseg.compare import tables as paper_tables
-from mammoseg.compare.report import publish
+from mammoseg.compare.report import write_comparison_reports
 from mammoseg.errors import UserError
 
 QUALITY = {
@@ -39,7 +39,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed in (0, 1):
             rows = rows_of(method, quality=quality, seed=seed, dataset="cbis_ddsm", experiment="table2")
             write_run(folder / f"{method}{seed}", rows)
-    (path,) = publish([folder], folder / "out", config())
+    (path,) = write_comparison_reports([folder], folder / "out", config())
     return path.parent
 
 
@@ -136,7 +136,7 @@ def test_a_sweep_over_theta_and_alpha_is_drawn(tmp_path: Path) -> None:
         for alpha in (1.0, 2.0):
             rows = rows_of("density_asp", quality=0.5 + 0.1 * alpha)
             write_run(tmp_path / f"{theta[0]}{alpha}", rows, {"loss": {"theta": theta, "alpha": alpha}})
-    (path,) = publish([tmp_path], tmp_path / "out", config())
+    (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
     assert (path.parent / "sweep.png").is_file()
     assert "density_asp (loss.alpha=1.0, loss.theta=[1.0,1.0,1.0,1.0])" in path.read_text()
 
@@ -144,7 +144,7 @@ def test_a_sweep_over_theta_and_alpha_is_drawn(tmp_path: Path) -> None:
 def test_datasets_are_reported_one_by_one(tmp_path: Path) -> None:
     for dataset in ("inbreast", "cbis_ddsm"):
         write_run(tmp_path / dataset, rows_of("au_net", quality=0.6, dataset=dataset))
-    paths = publish([tmp_path], tmp_path / "out", config())
+    paths = write_comparison_reports([tmp_path], tmp_path / "out", config())
     assert [path.parent.name for path in paths] == ["cbis_ddsm", "inbreast"]
     assert "Table 1" in paths[1].read_text()
 
@@ -164,5 +164,5 @@ def test_datasets_are_reported_one_by_one(tmp_path: Path) -> None:
 def test_wrong_settings_are_told_and_nothing_is_written(tmp_path: Path, override: str, told: str) -> None:
     write_run(tmp_path / "a", rows_of("au_net", quality=0.6))
     with pytest.raises(UserError, match=told):
-        publish([tmp_path], tmp_path / "out", config(override))
+        write_comparison_reports([tmp_path], tmp_path / "out", config(override))
     assert not (tmp_path / "out").exists()

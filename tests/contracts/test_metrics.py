@@ -20,7 +20,7 @@ from results_files import rows_of, write_run
 from torch import Tensor
 
 from mammoseg.cli import conf_dir
-from mammoseg.compare.report import publish as publish_comparison
+from mammoseg.compare.report import write_comparison_reports
 from mammoseg.dashboard.workspace import specification, workspace
 from mammoseg.evaluate import native_report, native_resolution
 from mammoseg.export import model_card
@@ -32,7 +32,7 @@ from mammoseg.reports import run_figures, run_summary
 from mammoseg.runs import checkpoint
 from mammoseg.runs.results import columns, read_results, write_results, write_table
 from mammoseg.segmenter import Segmenter
-from mammoseg.sweep_report.report import publish as publish_sweep
+from mammoseg.sweep_report.report import write_sweep_report
 from mammoseg.view.formulas import metrics_script
 
 EARLIER = Path(__file__).parents[1] / "fixtures" / "v0_1" / "results.csv"
@@ -133,7 +133,7 @@ def test_comparison(runs: Path, precision: type[PooledPixelMetric], tmp_path: Pa
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("compare", ["runs=here", "resamples=200", "paper=table1"])
     out = tmp_path / "out"
-    publish_comparison([runs], out, cfg)
+    write_comparison_reports([runs], out, cfg)
     main = cells(out / "table1.csv")
     assert all(0 < float(row[HEADING]) < 100 for row in main)
     assert {row["paper Prec."] for row in main} == {row["diff. Prec."] for row in main} == {"–"}
@@ -157,7 +157,7 @@ def test_sweep_report_is_not_disturbed(precision: type[PooledPixelMetric], tmp_p
         write_run(tmp_path / str(alpha), rows_of("a", quality=0.5 + 0.1 * alpha), {"loss": {"alpha": alpha}})
     for path in tmp_path.glob("*/run.json"):
         path.write_text(path.read_text().replace('"about": {}', '"about": {"dataset": "phantom", "method": "a"}'))
-    report = publish_sweep([tmp_path], tmp_path / "out", 3)
+    report = write_sweep_report([tmp_path], tmp_path / "out", 3)
     assert "test DSC" in report.read_text(encoding="utf-8")
 
 
@@ -182,7 +182,7 @@ def test_native_report(precision: type[PooledPixelMetric], tmp_path: Path) -> No
     rows = [{**row, **geometry} for row in read_results(EARLIER)]
     write_results(tmp_path / native_resolution.NATIVE, rows, native_resolution.MORE_COLUMNS)
     write_table(tmp_path / native_resolution.CANDIDATES, [], native_resolution.OF_CANDIDATE)
-    assert f"| {HEADING} |" in native_report.publish(tmp_path, MatchingRule())
+    assert f"| {HEADING} |" in native_report.write_report(tmp_path, MatchingRule())
 
 
 def test_viewer(precision: type[PooledPixelMetric]) -> None:

@@ -12,8 +12,8 @@ from test_results import ROWS
 
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.errors import UserError
-from mammoseg.evaluate import native_resolution as native
-from mammoseg.evaluate.native_report import publish
+from mammoseg.evaluate import native_resolution
+from mammoseg.evaluate.native_report import write_report
 from mammoseg.metrics.detection import Candidate, MatchingRule
 from mammoseg.runs import results
 
@@ -34,13 +34,17 @@ CANDIDATES = {
 def folder(tmp_path: Path) -> Path:
     place = {"height": 10, "width": 10, "spacing_from": ""}
     rows = [{**row, **place, **more} for row, more in zip(ROWS, MORE, strict=True)]
-    results.write_results(tmp_path / native.NATIVE, rows, native.MORE_COLUMNS)
-    results.write_table(tmp_path / native.CANDIDATES, native.candidate_rows(CANDIDATES), native.OF_CANDIDATE)
+    results.write_results(tmp_path / native_resolution.NATIVE, rows, native_resolution.MORE_COLUMNS)
+    results.write_table(
+        tmp_path / native_resolution.CANDIDATES,
+        native_resolution.candidate_rows(CANDIDATES),
+        native_resolution.OF_CANDIDATE,
+    )
     return tmp_path
 
 
 def test_what_is_written_reads_back(folder: Path) -> None:
-    rows, candidates = native.read(folder)
+    rows, candidates = native_resolution.read(folder)
     assert candidates == CANDIDATES
     assert [row["masses"] for row in rows] == [2, 1, 1]
     np.testing.assert_equal([row["hd95"] for row in rows], [4.0, NO, 12.5])
@@ -48,7 +52,7 @@ def test_what_is_written_reads_back(folder: Path) -> None:
 
 
 def test_the_summary_counts_what_has_no_distance_and_names_the_unit(folder: Path) -> None:
-    said = publish(folder, MatchingRule(matching="iou"))
+    said = write_report(folder, MatchingRule(matching="iou"))
     assert "Distances between outlines, in mm:" in said
     assert "| HD95 ↓ | 4.00 | 4.00 | 1 | 1 |" in said
     assert "in pixels; these files do not say how far apart their pixels are" in said
@@ -65,4 +69,4 @@ def test_the_summary_counts_what_has_no_distance_and_names_the_unit(folder: Path
 def test_masses_that_are_gone_are_told(tmp_path: Path) -> None:
     mammogram = Mammogram("a", tmp_path / "a.png", "p", mask_candidates=((tmp_path / "mask.png",),))
     with pytest.raises(UserError, match=r"a: its masses cannot be read again: its mask mask.png: no such file"):
-        native.original_mask("a", mammogram, (9, 9))
+        native_resolution.original_mask("a", mammogram, (9, 9))

@@ -14,7 +14,7 @@ import torch
 import yaml
 from commands import command
 
-from mammoseg import ensemble as inference
+from mammoseg.ensemble import load_network
 from mammoseg.errors import UserError
 from mammoseg.export import export as exporting
 from mammoseg.predict.pipeline import Options, predict
@@ -54,7 +54,7 @@ def test_the_config_is_the_checkpoints(exported: Path, best: Path) -> None:
 def test_onnx_gives_the_same_numbers_for_any_batch(exported: Path, best: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     session = runtime.InferenceSession(exported / "model.onnx", providers=["CPUExecutionProvider"])
-    network = inference.network(checkpoint.read(best), best)
+    network = load_network(checkpoint.read(best), best)
     for number in (1, 3):
         image = torch.rand(number, 1, 64, 64, generator=torch.Generator().manual_seed(number))
         with torch.inference_mode():

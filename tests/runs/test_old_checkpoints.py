@@ -11,7 +11,7 @@ import pytest
 from hydra.utils import get_method, instantiate
 
 from mammoseg.data.images.read import read_image
-from mammoseg.ensemble import load
+from mammoseg.ensemble import load_ensemble
 from mammoseg.evaluate.evaluate import evaluate
 from mammoseg.phantom.write import write_inbreast
 from mammoseg.predict import pipeline
@@ -113,7 +113,7 @@ def test_evaluation_gives_the_counts_of_the_run(phantom: Path, tmp_path: Path) -
 
 def test_the_ensemble_gives_the_probabilities_of_the_run(phantom: Path) -> None:
     """On the test images, for which the run stored the number of k/256 below each probability."""
-    ensemble = load([V0_1 / "best.ckpt"], tta=False, threshold=None, accelerator="cpu")
+    ensemble = load_ensemble([V0_1 / "best.ckpt"], tta=False, threshold=None, accelerator="cpu")
     assert (ensemble.settings.size, ensemble.threshold) == (64, 0.5)
     stored = np.load(V0_1 / "predictions.npz")
     for case, levels in zip(stored["cases"], stored["levels"], strict=True):

@@ -30,7 +30,7 @@ def sweep() -> Sweep:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(report, "find_sweeps", lambda folders: [sweep()])
-    return report.publish([tmp_path], tmp_path / "out", top=3).parent
+    return report.write_sweep_report([tmp_path], tmp_path / "out", top=3).parent
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -78,4 +78,4 @@ def test_the_summary_warns_of_single_runs() -> None:
 
 def test_top_must_be_a_positive_number(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"top must be .* got 0"):
-        report.publish([tmp_path], tmp_path / "out", top=0)
+        report.write_sweep_report([tmp_path], tmp_path / "out", top=0)

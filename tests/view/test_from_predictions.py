@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mammoseg.errors import UserError
-from mammoseg.predict import pictures as predicted
+from mammoseg.predict import pictures
 from mammoseg.predict.output_folder import OF_IMAGE, OF_MASS
 from mammoseg.view.from_predictions import PredictedView
 
@@ -41,12 +41,12 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "found"
     prob = np.tile(np.linspace(1, 0, WIDE, dtype=np.float32), (TALL, 1))
     for name, each in (("sub/b", prob), ("c", 0 * prob)):
-        pictures: dict[str, Any] = {"masks": each > 0.3, "probabilities": predicted.probability(each)}
-        pictures["overlays"] = predicted.overlay(np.full((1024, 698), 77, np.uint8), 1024 / TALL, each > 2, [])
-        for kind, picture in pictures.items():
+        files: dict[str, Any] = {"masks": each > 0.3, "probabilities": pictures.probability(each)}
+        files["overlays"] = pictures.overlay(np.full((1024, 698), 77, np.uint8), 1024 / TALL, each > 2, [])
+        for kind, picture in files.items():
             path = folder / kind / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(predicted.png(picture))
+            path.write_bytes(pictures.png(picture))
     (folder / "predictions.json").write_text(json.dumps({"made_of": {"threshold": 0.3}}))
     with (folder / "predictions.csv").open("w", newline="") as lines:
         table = csv.DictWriter(lines, [*OF_IMAGE, *OF_MASS], restval="")

@@ -11,12 +11,12 @@ from mammoseg.cli import command, parse_paths
 
 @command("compare", renamed={"out": "output", "store": "dataset.store"})
 def main(cfg: DictConfig) -> None:
-    from mammoseg.compare.report import publish  # heavy imports here: --help must not wait for torch
+    from mammoseg.compare.report import write_comparison_reports  # lazy: --help must not wait for torch
     from mammoseg.runs.discovery import expand_latest
 
     folders = expand_latest(parse_paths(cfg.runs, "runs"))
     out = folders[0] / "comparison" if cfg.output is None else Path(cfg.output).expanduser()
-    for report in publish(folders, out, cfg):
+    for report in write_comparison_reports(folders, out, cfg):
         print((report.with_name("report.md")).read_text().split("## Uncertainty")[0].rstrip())
         print(f"\nwritten to {report.parent}: report.html, tables (md, tex, csv) and figures (png, svg)")
 

@@ -33,7 +33,7 @@ UNITS = ("image", "patient")
 BY_DATASET = {"inbreast": "table1", "cbis_ddsm": "table2"}
 
 
-def publish(folders: Sequence[Path], out: Path, cfg: Any) -> list[Path]:
+def write_comparison_reports(folders: Sequence[Path], out: Path, cfg: Any) -> list[Path]:
     """Compare the runs in `folders` and write into `out`; one folder below it for each dataset if there are several.
 
     `cfg`: conf/compare.yaml. Returns the reports written. Raises UserError for runs that cannot be compared.

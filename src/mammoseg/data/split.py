@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from mammoseg.data.store import Case
 from mammoseg.errors import UserError
-from mammoseg.files import atomic_write
+from mammoseg.files import atomic_write_text
 from mammoseg.validate import positive_int, probability
 
 log = logging.getLogger(__name__)
@@ -35,13 +36,21 @@ class Split:
 
     def write(self, path: Path, cases: Sequence[Case]) -> None:
         """Write a table with the columns case, patient, density and part, from which the split can be reproduced."""
+        atomic_write_text(path, self._table(cases))
+
+    def differs_from(self, path: Path, cases: Sequence[Case]) -> bool:
+        """Whether `path`, which `write` has written, is the table of another split or of other cases."""
+        return path.read_text(encoding="utf-8") != self._table(cases)
+
+    def _table(self, cases: Sequence[Case]) -> str:
         part_of = {int(row): part for part, rows in self.parts().items() for row in rows}
-        with atomic_write(path) as lines:
-            table = csv.writer(lines, lineterminator="\n")
-            table.writerow(["case", "patient", "density", "part"])
-            for row in sorted(part_of):
-                case = cases[row]
-                table.writerow([case.case, case.patient, case.density, part_of[row]])
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["case", "patient", "density", "part"])
+        for row in sorted(part_of):
+            case = cases[row]
+            table.writerow([case.case, case.patient, case.density, part_of[row]])
+        return text.getvalue()
 
 
 class Splitter(ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from mammoseg.build import build_datamodule, build_segmenter
 from mammoseg.callbacks.results_writer import ResultsWriter
 from mammoseg.errors import UserError
-from mammoseg.evaluate import native_report as report
-from mammoseg.evaluate import native_resolution as native
+from mammoseg.evaluate import native_report, native_resolution
 from mammoseg.files import atomic_write_text
 from mammoseg.metrics.detection import MatchingRule
-from mammoseg.reports import run_summary as tables
+from mammoseg.reports import run_summary
 from mammoseg.runs import checkpoint, results
 from mammoseg.runs.folder import DataPaths, RunFolder
 from mammoseg.segmenter import Segmenter
@@ -37,45 +36,67 @@ def evaluate(
     rule: MatchingRule | None = None,
     trusted_modules: Sequence[str] = (),
 ) -> list[results.ResultRow]:
-    """Test the checkpoint at `path` on its own test part; writes results.csv and summary.md into `folder`.
+    """Test a checkpoint on its own test part, and report whether the results equal those of its run.
 
-    With `rule`, what counts as a detection, also at native resolution: native.csv, candidates.csv, froc.png.
-    Where the run's results.csv stands beside the checkpoint, the two are compared and the outcome is told.
-    `trusted_modules`: as `checkpoint.read` takes it.
-    Raises UserError for a file that is no checkpoint, or where the dataset is not known.
+    Args:
+        path: The checkpoint.
+        root: The dataset's folder; None takes the one of the training run.
+        store: Folder of the prepared images; None takes the one of the training run.
+        folder: Output folder, into which results.csv and summary.md are written.
+        rule: What counts as a detection, to evaluate at native resolution as well: native.csv, candidates.csv and
+            froc.png. None skips that.
+        trusted_modules: As for `checkpoint.read`.
+
+    Returns:
+        The rows of results.csv.
+
+    Raises:
+        UserError: If the checkpoint cannot be used, or the dataset's folder is not known.
     """
     configure_library_logging()
     loaded = checkpoint.read(path, trusted_modules)
     run = RunFolder.of_checkpoint(path.resolve())
     cfg = OmegaConf.create(loaded[checkpoint.KEY]["config"])
     assert isinstance(cfg, DictConfig)
-    data = resolve_data_paths(run, root, store, cfg.dataset.name)
-    data.apply(cfg.dataset)
+    resolve_data_paths(run, root, store, cfg.dataset.name).apply(cfg.dataset)
     without_training_settings(cfg)
-    RunFolder(folder).write_data_paths(cfg.dataset)
+    output = RunFolder(folder)
+    output.write_data_paths(cfg.dataset)
+    run_test(cfg, loaded, path, output, rule)
+    rows = results.read_results(output.results)
+    write_reports(rows, output, rule)
+    compare_with_training_run(rows, run.results)
+    return rows
+
+
+def run_test(
+    cfg: DictConfig, loaded: Mapping[str, Any], path: Path, output: RunFolder, rule: MatchingRule | None
+) -> None:
+    """Test the weights of a loaded checkpoint; writes results.csv, and native.csv and candidates.csv with `rule`."""
     datamodule = build_datamodule(cfg)
     segmenter = build_segmenter(cfg, training=False)
     load_weights(segmenter, loaded["state_dict"], path)
-    about = loaded[checkpoint.KEY]["about"]
-    writers: list[Callback] = [ResultsWriter(folder / "results.csv", about)]
+    run_info = loaded[checkpoint.KEY]["about"]
+    writers: list[Callback] = [ResultsWriter(output.results, run_info)]
     if rule is not None:
-        datamodule.setup()  # a wrong folder ends here
-        writers.append(native.NativeWriter(folder, about, datamodule.dataset, rule))
+        datamodule.setup()  # fails here if the dataset's folder is wrong
+        writers.append(native_resolution.NativeWriter(output.path, run_info, datamodule.dataset, rule))
     trainer: lightning.Trainer = instantiate(
         cfg.trainer, callbacks=writers, logger=False, enable_progress_bar=False, enable_checkpointing=False
     )
     trainer.test(segmenter, datamodule=datamodule, verbose=False)
-    rows = results.read_results(folder / "results.csv")
-    summary = tables.markdown(rows)
+
+
+def write_reports(rows: Sequence[results.ResultRow], output: RunFolder, rule: MatchingRule | None) -> None:
+    """Write summary.md, with the sections at native resolution if `rule` is given, and print the tables."""
+    summary = run_summary.markdown(rows)
+    native = "" if rule is None else native_report.write_report(output.path, rule)
+    atomic_write_text(output.summary, summary + native)
+    run_summary.print_table(rows, output.path)
     if rule is not None:
-        summary += report.publish(folder, rule)
-    atomic_write_text(folder / "summary.md", summary)
-    tables.print_table(rows, folder)
-    if rule is not None:
-        tables.print_table(native.read(folder)[0], folder, "at native resolution")
-        print(summary[summary.index("\nDistances") :])
-    compare_with_training_run(rows, run.results)
-    return rows
+        native_rows, _ = native_resolution.read(output.path)
+        run_summary.print_table(native_rows, output.path, "at native resolution")
+        print(native[native.index("\nDistances") :])
 
 
 def load_weights(segmenter: Segmenter, weights: dict[str, Any], path: Path) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mammoseg.density import ACRDensity
-from mammoseg.evaluate import native_resolution as native
+from mammoseg.evaluate import native_resolution
 from mammoseg.metrics.detection import FP_RATES, Froc, MatchingRule
-from mammoseg.reports import run_summary as tables
+from mammoseg.reports import run_summary
 from mammoseg.reports.plotting import save_figure
 from mammoseg.reports.table import percent
 from mammoseg.runs.results import ResultRow
@@ -20,9 +20,9 @@ FIGURE = "froc.png"
 DISTANCE_HEADINGS = {"hd95": "HD95 ↓", "asd": "average surface distance ↓"}
 
 
-def publish(folder: Path, rule: MatchingRule) -> str:
+def write_report(folder: Path, rule: MatchingRule) -> str:
     """Draw froc.png in `folder`, and return the sections of summary.md."""
-    rows, candidates = native.read(folder)
+    rows, candidates = native_resolution.read(folder)
     by_group = density_groups(rows)
     curves = {
         what: Froc.from_detections([(candidates[row["case"]], row["masses"]) for row in some])
@@ -34,7 +34,7 @@ def publish(folder: Path, rule: MatchingRule) -> str:
             "\n## At native resolution\n",
             "Predictions put back onto the original pixels, and compared there with the original outlines. "
             "Pooled numbers weigh an image by its pixels.\n",
-            tables.markdown(rows),
+            run_summary.markdown(rows),
             *(distances(rows, unit) for unit in sorted({row["unit"] for row in rows})),
             detections(curves, rule),
         ]

@@ -11,9 +11,9 @@ import torch
 import yaml
 from torch import nn
 
-from mammoseg import ensemble as inference
+from mammoseg.ensemble import load_network
 from mammoseg.errors import UserError
-from mammoseg.export import model_card as card
+from mammoseg.export import model_card
 from mammoseg.files import atomic_write_bytes
 from mammoseg.runs import checkpoint
 from mammoseg.terminal import suppress_logs_and_warnings
@@ -33,7 +33,7 @@ def export(path: Path, output: Path, onnx: bool, trusted_modules: Sequence[str] 
     """
     loaded = checkpoint.read(path, trusted_modules)
     carried = {name: loaded[checkpoint.KEY][name] for name in ("config", "about")}
-    network = inference.network(loaded, path)
+    network = load_network(loaded, path)
     contents = {
         checkpoint.WEIGHTS: safetensors(network),
         checkpoint.CONFIG: yaml.safe_dump(carried, sort_keys=False, allow_unicode=True).encode(),
@@ -41,7 +41,7 @@ def export(path: Path, output: Path, onnx: bool, trusted_modules: Sequence[str] 
     if onnx:
         contents[ONNX] = as_onnx(network, int(carried["config"]["dataset"]["size"]))
     parameters = sum(value.numel() for value in network.parameters())
-    contents[CARD] = card.markdown(carried, parameters, path, onnx).encode()
+    contents[CARD] = model_card.markdown(carried, parameters, path, onnx).encode()
     # Nothing is written before everything could be made; the card, which describes the other files, is written last.
     if not onnx:
         (output / ONNX).unlink(missing_ok=True)  # an earlier export's, of another network

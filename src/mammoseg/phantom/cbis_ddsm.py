@@ -195,17 +195,8 @@ def of_lesion(
 
 
 def write_picture(folder: Path, layout: str, picture: Picture) -> dict[str, Any]:
-    """The file where its layout has it; returns the row of a listing."""
-    tail = int(hashlib.sha256(picture.series.encode()).hexdigest()[:8], 16) % 90000 + 10000
-    if layout == "kaggle":
-        path = Path("jpeg", picture.series, f"{picture.number}-{tail % 300:03d}.jpg")
-    elif layout == "tcia":
-        study = int(hashlib.sha256(picture.study.encode()).hexdigest()[:8], 16) % 90000 + 10000
-        place = Path(picture.subject, f"07-20-2016-DDSM-NA-{study}", f"1.000000-{picture.description}-{tail}")
-        path = place / f"1-{picture.number}.dcm"
-    else:
-        suffix = ".png" if layout == "png" else ".dcm"
-        path = Path(picture.subject, picture.study, picture.series, f"{picture.number - 1:06d}{suffix}")
+    """Write the file at its path in `layout`; returns its row of the download's listing."""
+    path = picture_path(layout, picture)
     file = folder / path
     if file.suffix == ".dcm":
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -215,6 +206,28 @@ def write_picture(folder: Path, layout: str, picture: Picture) -> dict[str, Any]
         written, encoded = cv2.imencode(file.suffix, picture.pixels if grey is None else grey)
         assert written, "OpenCV writes PNG and JPEG"
         atomic_write_bytes(file, encoded.tobytes())
+    return listing_row(picture, path)
+
+
+def picture_path(layout: str, picture: Picture) -> Path:
+    """Where the picture is in `layout`, relative to the dataset's folder."""
+    tail = short_number(picture.series)
+    if layout == "kaggle":
+        return Path("jpeg", picture.series, f"{picture.number}-{tail % 300:03d}.jpg")
+    if layout == "tcia":
+        study = f"07-20-2016-DDSM-NA-{short_number(picture.study)}"
+        return Path(picture.subject, study, f"1.000000-{picture.description}-{tail}", f"1-{picture.number}.dcm")
+    suffix = ".png" if layout == "png" else ".dcm"
+    return Path(picture.subject, picture.study, picture.series, f"{picture.number - 1:06d}{suffix}")
+
+
+def short_number(uid: str) -> int:
+    """Five digits that follow from a UID, as in the folder names of TCIA's downloads."""
+    return int(hashlib.sha256(uid.encode()).hexdigest()[:8], 16) % 90000 + 10000
+
+
+def listing_row(picture: Picture, path: Path) -> dict[str, Any]:
+    """The columns of NBIA's metadata.csv and of Kaggle's dicom_info.csv for one picture."""
     return {
         "Series UID": picture.series,
         "Collection": "CBIS-DDSM",

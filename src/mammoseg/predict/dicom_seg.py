@@ -10,6 +10,7 @@ import io
 import re
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -49,54 +50,30 @@ def available() -> None:
 def encode(
     source: Path, mask: NDArray[np.bool_], spacing: Spacing | None, *, serial: str, identified: bool = False
 ) -> bytes:
-    """The file's content: one segment, "Mass", that holds all masses of the mask (H, W), or none.
+    """Encode a mask as a DICOM Segmentation with one segment, "Mass".
 
-    `serial`: tells which network it was, as the standard asks for the device. `identified` copies the patient's and
-    the study's attributes from the source, for an archive of the same hospital; without it they are blank.
+    Projection images carry no patient-space geometry, but 3D Slicer and OHIF require one. If the source has none, the
+    segmentation gets a synthetic frame of reference, with rows down and columns across, at the stored spacing of the
+    source (1 mm if there is none), which is where they draw the image itself.
 
-    A projection has no place in the patient, yet 3D Slicer and OHIF ask for one: where the source has none, the
-    segmentation gets a frame of reference of its own, rows down and columns across, at the spacing that the source
-    has stored (1 mm if none), which is where they draw the image itself.
-    Raises ImageReadError where the source lacks what is needed to refer to it.
+    Args:
+        source: The DICOM file of the image.
+        mask: All masses of the image, (H, W).
+        spacing: Pixel spacing of the image, None if unknown.
+        serial: Identifies the network, as the standard requires of the device.
+        identified: Copies patient and study attributes from the source, for an archive of the same hospital; by
+            default they are blank.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        ImageReadError: If the source lacks what is needed to refer to it.
     """
-    import highdicom
-    from highdicom.seg import Segmentation, SegmentDescription
-
     with suppress_header_text():
         image = reference(source, mask.shape, spacing, identified)
-        mammoseg = highdicom.AlgorithmIdentificationSequence(
-            name="mammoseg", version=version("mammoseg"), family=codes.DCM.ArtificialIntelligence
-        )
-        segment = SegmentDescription(
-            segment_number=1,
-            segment_label="Mass",
-            segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-            segmented_property_type=codes.SCT.Mass,
-            algorithm_type="AUTOMATIC",
-            algorithm_identification=mammoseg,
-            anatomic_regions=[codes.SCT.Breast],
-        )
         try:
-            segmentation = Segmentation(
-                [image],
-                mask[None].astype(np.uint8),
-                "BINARY",
-                [segment],
-                series_instance_uid=highdicom.UID(),
-                series_number=SERIES,
-                sop_instance_uid=highdicom.UID(),
-                instance_number=1,
-                manufacturer="mammoseg",
-                manufacturer_model_name="mammoseg",
-                software_versions=version("mammoseg"),
-                device_serial_number=serial,
-                series_description="Breast masses, mammoseg. Research only",
-                content_label="MASSES",
-                content_description="Breast masses found by a network; research only",
-                content_creator_name="",
-                omit_empty_frames=False,
-            )
-            segmentation.PatientOrientation = image.PatientOrientation
+            segmentation = build_segmentation(image, mask, serial)
             content = io.BytesIO()
             segmentation.save_as(content, enforce_file_format=True)
         except Exception:
@@ -105,6 +82,53 @@ def encode(
                 "its header's values cannot go into a DICOM Segmentation; try segmentation=anonymous or none"
             ) from None
     return content.getvalue()
+
+
+def build_segmentation(image: Dataset, mask: NDArray[np.bool_], serial: str) -> Any:
+    """A highdicom Segmentation of the image that refers to it."""
+    import highdicom
+    from highdicom.seg import Segmentation
+
+    segmentation = Segmentation(
+        [image],
+        mask[None].astype(np.uint8),
+        "BINARY",
+        [mass_segment()],
+        series_instance_uid=highdicom.UID(),
+        series_number=SERIES,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="mammoseg",
+        manufacturer_model_name="mammoseg",
+        software_versions=version("mammoseg"),
+        device_serial_number=serial,
+        series_description="Breast masses, mammoseg. Research only",
+        content_label="MASSES",
+        content_description="Breast masses found by a network; research only",
+        content_creator_name="",
+        omit_empty_frames=False,
+    )
+    segmentation.PatientOrientation = image.PatientOrientation
+    return segmentation
+
+
+def mass_segment() -> Any:
+    """The description of the one segment: masses of the breast, found automatically by mammoseg."""
+    import highdicom
+    from highdicom.seg import SegmentDescription
+
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        name="mammoseg", version=version("mammoseg"), family=codes.DCM.ArtificialIntelligence
+    )
+    return SegmentDescription(
+        segment_number=1,
+        segment_label="Mass",
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.Mass,
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=algorithm,
+        anatomic_regions=[codes.SCT.Breast],
+    )
 
 
 def reference(path: Path, shape: tuple[int, ...], spacing: Spacing | None, identified: bool) -> Dataset:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg import ensemble as inference
 from mammoseg import validate
 from mammoseg.data.images.dicom import suppress_header_text
 from mammoseg.data.images.metadata import ImageMetadata, spacing_columns
@@ -23,11 +22,10 @@ from mammoseg.data.images.thumbnail import thumbnail
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.preprocessing.preprocess import Pixels
 from mammoseg.data.readers.mammogram import RejectedCases
-from mammoseg.ensemble import Ensemble, Maps
+from mammoseg.ensemble import Ensemble, Maps, load_ensemble
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.metrics.regions import Region, connected_regions
-from mammoseg.predict import inputs
-from mammoseg.predict import pictures as predicted
+from mammoseg.predict import inputs, pictures
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.output_folder import Folder, Row
 from mammoseg.runs import checkpoint
@@ -42,7 +40,7 @@ MOST_WORKERS = 4  # each may hold half a GiB for the largest films
 
 @dataclass(frozen=True)
 class Options:
-    """`tta`, `threshold`, `accelerator`, `trusted_modules`: as `inference.load` takes them. `segmentation`: anonymous,
+    """`tta`, `threshold`, `accelerator`, `trusted_modules`: as `load_ensemble` takes them. `segmentation`: anonymous,
     identified or none. `batch_size` and `workers` are a matter of speed and memory."""
 
     tta: bool
@@ -96,7 +94,7 @@ def predict(checkpoints: Sequence[Path], given: Path, output: Path, options: Opt
         from mammoseg.predict import dicom_seg
 
         dicom_seg.available()
-    ensemble = inference.load(
+    ensemble = load_ensemble(
         checkpoints,
         tta=options.tta,
         threshold=options.threshold,
@@ -190,13 +188,13 @@ class Predictor:
         found = connected_regions(mask, prob, deviation)
         grey, scale = thumbnail(read.pixels)
         contents = {
-            image_file("masks", name): predicted.png(mask),
-            image_file("probabilities", name): predicted.png(predicted.probability(prob)),
-            image_file("overlays", name): predicted.png(predicted.overlay(grey, scale, mask, found)),
-            image_file("heatmaps", name): predicted.png(predicted.heatmap(grey, prob)),
+            image_file("masks", name): pictures.png(mask),
+            image_file("probabilities", name): pictures.png(pictures.probability(prob)),
+            image_file("overlays", name): pictures.png(pictures.overlay(grey, scale, mask, found)),
+            image_file("heatmaps", name): pictures.png(pictures.heatmap(grey, prob)),
         }
         if deviation is not None:
-            contents[image_file("uncertainty", name)] = predicted.png(predicted.uncertainty(deviation))
+            contents[image_file("uncertainty", name)] = pictures.png(pictures.uncertainty(deviation))
         note = ""
         if read.image.is_dicom and self.options.segmentation != "none":
             try:

@@ -15,7 +15,7 @@ from mammoseg.sweep_report import figures as sweep_figures
 from mammoseg.sweep_report.sweeps import ALPHA, Sweep, find_sweeps
 
 
-def publish(folders: Sequence[Path], out: Path, top: int) -> Path:
+def write_sweep_report(folders: Sequence[Path], out: Path, top: int) -> Path:
     """Write report.html, report.md, tables and figures of the sweeps in `folders`.
 
     Args:

@@ -14,12 +14,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from mammoseg.errors import UserError
+from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
 from mammoseg.launch.overrides import quote
 from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder
-from mammoseg.runs.record import read_record
+from mammoseg.runs.record import RunRecord, load_matching_record, read_record
+from mammoseg.runs.settings import RESUMABLE
 
 DATA_PATHS = ("dataset.root", "dataset.store", "dataset.reader.tables")
 
@@ -111,6 +112,42 @@ def _data_overrides(run: RunFolder) -> list[str]:
     paths = run.data_paths()
     found = dict(zip(DATA_PATHS, (paths.root, paths.store, paths.tables), strict=True))
     return [f"{key}={quote(path)}" for key, path in found.items() if path is not None]
+
+
+def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) -> RunRecord | None:
+    """The record of the same run in `folder`, if there is one; a resumed run may have other epochs.
+
+    Args:
+        folder: The run folder.
+        record: The run that starts now.
+        cfg: Its composed configuration.
+
+    Raises:
+        RunConflictError: If the folder holds a run with other settings.
+        UserError: If `resume` is set and other settings were changed.
+    """
+    if cfg.resume is None:
+        return load_matching_record(folder, record)
+    try:
+        previous = load_matching_record(folder, record, RESUMABLE, same_root=False)
+    except RunConflictError as error:
+        raise UserError(
+            f"resume: {error.key} is {error.previous} in this run, got {error.current}; a resumed run keeps its "
+            "settings, except for compute settings and epochs"
+        ) from error
+    spans_run = "total_steps" in (cfg.scheduler or {}).get("scheduler", {})
+    if spans_run and previous is not None and cfg.trainer.max_epochs != epochs_of(previous):
+        raise UserError(
+            f"resume: epochs must stay {epochs_of(previous)}, since the learning-rate schedule spans the whole run, "
+            f"got {cfg.trainer.max_epochs}; use init_from to train on from the weights"
+        )
+    return previous
+
+
+def epochs_of(record: RunRecord) -> int | None:
+    """The epochs that a run was started for."""
+    epochs = record.settings["trainer"]["max_epochs"]
+    return None if epochs is None else int(epochs)
 
 
 def remember_overrides(run: RunFolder) -> None:

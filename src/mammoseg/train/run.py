@@ -23,7 +23,7 @@ from mammoseg.callbacks.preemption import PreemptionCallback
 from mammoseg.callbacks.provenance import ProvenanceCallback
 from mammoseg.callbacks.results_writer import ResultsWriter
 from mammoseg.data.datamodule import MammogramDataModule
-from mammoseg.errors import RunConflictError, UserError
+from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_text
 from mammoseg.launch import distributed
 from mammoseg.loggers.csv_history import resumable_csv_logger
@@ -32,11 +32,10 @@ from mammoseg.runs import checkpoint, results
 from mammoseg.runs.discovery import resolve_checkpoint, unfinished_twins
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.predictions import read_predictions
-from mammoseg.runs.record import RunRecord, Status, load_matching_record, make_record, read_record, write_record
-from mammoseg.runs.settings import RESUMABLE
+from mammoseg.runs.record import RunRecord, Status, make_record, read_record, write_record
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
-from mammoseg.train.resume import remember_overrides, resume_command
+from mammoseg.train.resume import epochs_of, load_previous_record, remember_overrides, resume_command
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
@@ -118,32 +117,11 @@ class TrainingRun:
                         closing.callback(run_logger.close)
 
     def _load_previous(self) -> None:
-        resuming = self.cfg.resume is not None
-        allowed = RESUMABLE if resuming else ()
-        try:
-            self.previous = load_matching_record(self.folder, self.record, allowed, same_root=not resuming)
-        except RunConflictError as error:
-            if not resuming:
-                raise
-            raise UserError(
-                f"resume: {error.key} is {error.previous} in this run, got {error.current}; a resumed run keeps its "
-                "settings, except for compute settings and epochs"
-            ) from error
-        self._check_schedule()
+        self.previous = load_previous_record(self.folder, self.record, self.cfg)
         if (stored := read_record(self.folder)) is not None:
             self.record = replace(self.record, job=stored.job, started=stored.started or self.record.started)
         if self.previous is None:
             self._report_unfinished()
-
-    def _check_schedule(self) -> None:
-        """A schedule over all steps of the run, such as one cycle, cannot be continued for another number of epochs."""
-        scheduler = self.cfg.scheduler or {}
-        fixed = "total_steps" in scheduler.get("scheduler", {})
-        if fixed and self.previous is not None and self.cfg.trainer.max_epochs != self._previous_epochs():
-            raise UserError(
-                f"resume: epochs must stay {self._previous_epochs()}, since the learning-rate schedule spans the whole "
-                f"run, got {self.cfg.trainer.max_epochs}; use init_from to train on from the weights"
-            )
 
     def _report_unfinished(self) -> None:
         """A run that was killed has a folder of its own date, which this command does not continue by itself."""
@@ -163,15 +141,10 @@ class TrainingRun:
         """Whether the folder holds the results of this run already, so that it need not run again."""
         if self.previous is None or not self.previous.is_complete:
             return False
-        if self.cfg.resume is not None and self.cfg.trainer.max_epochs != self._previous_epochs():
+        if self.cfg.resume is not None and self.cfg.trainer.max_epochs != epochs_of(self.previous):
             return False
         log.info("%s: finished before, nothing to do; its results are in %s", self.run_info["run"], self.folder.path)
         return True
-
-    def _previous_epochs(self) -> int | None:
-        assert self.previous is not None
-        epochs = self.previous.settings["trainer"]["max_epochs"]
-        return None if epochs is None else int(epochs)
 
     @property
     def score(self) -> float:
@@ -255,8 +228,13 @@ class TrainingRun:
         """Write the split, the record, and what the next `resume` needs."""
         if distributed.rank() > 0:
             return
-        self.folder.path.mkdir(parents=True, exist_ok=True)
-        self.datamodule.split.write(self.folder.split, self.datamodule.store.cases)
+        split, cases = self.datamodule.split, self.datamodule.store.cases
+        if self.previous is not None and self.folder.split.is_file() and split.differs_from(self.folder.split, cases):
+            raise UserError(
+                f"{self.folder.split}: the images or their parts have changed since the run was started, so it cannot "
+                "be resumed; restore the dataset, or use init_from to start a new run from its weights"
+            )
+        split.write(self.folder.split, cases)
         self.folder.write_data_paths(self.cfg.dataset)
         if self.cfg.resume is not None:
             remember_overrides(self.folder)

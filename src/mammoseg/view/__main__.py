@@ -11,9 +11,9 @@ from mammoseg.cli import command
 
 @command("view", renamed={"out": "output", "store": "dataset.store"})
 def main(cfg: DictConfig) -> None:
-    from mammoseg.view.view import publish  # heavy imports here: --help must not wait for torch
+    from mammoseg.view.view import write_viewer  # lazy: --help must not wait for torch
 
-    page = publish(cfg)
+    page = write_viewer(cfg)
     print(f"written to {page}; open it in a browser, no server is needed")
     if cfg.open:
         webbrowser.open(page.resolve().as_uri())

@@ -15,7 +15,7 @@ from mammoseg.view.items import View
 from mammoseg.view.write import write
 
 
-def publish(cfg: Any) -> Path:
+def write_viewer(cfg: Any) -> Path:
     """Write the viewer that `cfg`, conf/view.yaml, asks for, and return its page.
 
     Raises UserError where there is nothing to see, or nowhere to put it.
