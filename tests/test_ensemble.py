@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mammoseg.build import build_segmenter
 from mammoseg.cli import conf_dir
 from mammoseg.data.preprocessing.settings import PreprocessingSettings
-from mammoseg.ensemble import Ensemble, load_ensemble, load_network
+from mammoseg.ensemble import Ensemble, load_ensemble, load_network, select_device
 from mammoseg.errors import UserError
 from mammoseg.runs import checkpoint
 from mammoseg.runs.settings import public
@@ -95,7 +95,7 @@ def save(path: Path, *overrides: str, threshold: float = 0.5, spoil: bool = Fals
     if spoil:
         del state[next(name for name in state if name.startswith("net."))]
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    torch.save({checkpoint.KEY: {"config": public(plain), "about": {}}, "state_dict": state}, path)
+    torch.save({checkpoint.PROVENANCE_KEY: {"config": public(plain), "about": {}}, "state_dict": state}, path)
     return path
 
 
@@ -113,9 +113,9 @@ def test_preparation_and_threshold_come_from_the_checkpoint(tmp_path: Path) -> N
 
 def test_the_network_is_the_one_that_was_saved(tmp_path: Path) -> None:
     path = save(tmp_path / "a")
-    network = load_network(checkpoint.read(path), path)
+    network = load_network(checkpoint.load_checkpoint(path), path)
     assert not network.training
-    stored = checkpoint.read(path)["state_dict"]
+    stored = checkpoint.load_checkpoint(path)["state_dict"]
     weights = network.state_dict()
     assert set(weights) == {name.removeprefix("net.") for name in stored if name.startswith("net.")}
     assert all(torch.equal(value, stored[f"net.{name}"]) for name, value in weights.items())

@@ -90,12 +90,12 @@ class Ensemble:
 def load_ensemble(
     paths: Sequence[Path], *, tta: bool, threshold: float | None, accelerator: str, trusted_modules: Sequence[str] = ()
 ) -> Ensemble:
-    """The ensemble of these checkpoints. `threshold=None` takes theirs. `trusted_modules`: see `checkpoint.read`.
+    """The ensemble of these checkpoints. `threshold=None` takes theirs. `trusted_modules`: see `load_checkpoint`.
 
     Raises UserError for what is no checkpoint, and for checkpoints that prepare images in different ways.
     """
-    loaded = [checkpoint.read(path, trusted_modules) for path in paths]
-    configs = [each[checkpoint.KEY]["config"] for each in loaded]
+    loaded = [checkpoint.load_checkpoint(path, trusted_modules) for path in paths]
+    configs = [checkpoint.config_of(each) for each in loaded]
     settings = [preparation(config) for config in configs]
     for path, other in zip(paths, settings, strict=True):
         for name, value in asdict(other).items():
@@ -127,12 +127,12 @@ def preparation(config: dict[str, Any]) -> PreprocessingSettings:
 
 
 def load_network(loaded: dict[str, Any], path: Path) -> nn.Module:
-    """The network of a checkpoint that `checkpoint.read` gave, with its weights.
+    """The network of a checkpoint that `load_checkpoint` gave, with its weights.
 
     `path` is for the message: UserError where the weights are not those of the network that the config describes.
     """
     try:
-        net: nn.Module = instantiate(loaded[checkpoint.KEY]["config"]["model"])
+        net: nn.Module = instantiate(checkpoint.config_of(loaded)["model"])
     except InstantiationException as error:
         raise UserError(
             f"{path}: its network cannot be built here, for it is of another version of mammoseg, or of a module that "
@@ -146,7 +146,7 @@ def load_network(loaded: dict[str, Any], path: Path) -> nn.Module:
     except RuntimeError as error:
         raise UserError(
             f"{path}: its weights are not those of the network that its config describes "
-            f"({loaded[checkpoint.KEY]['config']['model']['_target_']}); give the checkpoint as training wrote it"
+            f"({checkpoint.config_of(loaded)['model']['_target_']}); give the checkpoint as training wrote it"
         ) from error
     return net.eval()
 

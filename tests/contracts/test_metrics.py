@@ -166,7 +166,7 @@ def test_model_card(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
     best.parent.mkdir()
     shutil.copy(EARLIER.with_name("best.ckpt"), best)
     shutil.copy(EARLIER, tmp_path)
-    card = model_card.markdown(checkpoint.read(best)[checkpoint.KEY], 1, best, onnx=False)
+    card = model_card.markdown(checkpoint.load_checkpoint(best)[checkpoint.PROVENANCE_KEY], 1, best, onnx=False)
     assert f"| {HEADING} |" in card
 
 

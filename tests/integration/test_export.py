@@ -54,7 +54,7 @@ def test_the_config_is_the_checkpoints(exported: Path, best: Path) -> None:
 def test_onnx_gives_the_same_numbers_for_any_batch(exported: Path, best: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     session = runtime.InferenceSession(exported / "model.onnx", providers=["CPUExecutionProvider"])
-    network = load_network(checkpoint.read(best), best)
+    network = load_network(checkpoint.load_checkpoint(best), best)
     for number in (1, 3):
         image = torch.rand(number, 1, 64, 64, generator=torch.Generator().manual_seed(number))
         with torch.inference_mode():
@@ -143,13 +143,13 @@ def test_an_exported_folder_that_is_not_whole(exported: Path, tmp_path: Path) ->
     shutil.copytree(exported, folder)
     (folder / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(UserError, match="damaged; export the checkpoint again"):
-        checkpoint.read(folder)
+        checkpoint.load_checkpoint(folder)
     (folder / "config.yaml").unlink()
-    with pytest.raises(UserError, match=r"config\.yaml is not beside it"):
-        checkpoint.read(folder)
+    with pytest.raises(UserError, match=r"config\.yaml is missing"):
+        checkpoint.load_checkpoint(folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match="no such checkpoint"):
-        checkpoint.read(folder)
+        checkpoint.load_checkpoint(folder)
 
 
 def test_an_exported_config_may_not_call_anything_either(exported: Path, tmp_path: Path) -> None:
@@ -159,4 +159,4 @@ def test_an_exported_config_may_not_call_anything_either(exported: Path, tmp_pat
     carried["config"]["model"]["_target_"] = "subprocess.run"
     (folder / "config.yaml").write_text(yaml.safe_dump(carried))
     with pytest.raises(UserError, match=r"subprocess\.run, which is not on the list"):
-        checkpoint.read(folder)
+        checkpoint.load_checkpoint(folder)

@@ -9,30 +9,30 @@ import pytest
 import torch
 
 from mammoseg.errors import UserError
-from mammoseg.runs import checkpoint
+from mammoseg.runs import checkpoint, upgrade
 
 
 def config(target: str = "mammoseg.models.au_net.AUNet") -> dict[str, Any]:
-    sections: dict[str, Any] = dict.fromkeys(checkpoint.REBUILT)
+    sections: dict[str, Any] = dict.fromkeys(checkpoint.INSTANTIATED_SECTIONS)
     return {**sections, "dataset": {"root": None, "name": "folder"}, "model": {"_target_": target, "parts": []}}
 
 
 def save(path: Path, target: str) -> Path:
-    torch.save({checkpoint.KEY: {"config": config(target), "about": {}}, "state_dict": {}}, path)
+    torch.save({checkpoint.PROVENANCE_KEY: {"config": config(target), "about": {}}, "state_dict": {}}, path)
     return path
 
 
 def test_the_scheduler_of_version_0_1_is_upgraded() -> None:
     step = {"_target_": "torch.optim.lr_scheduler.StepLR", "_partial_": True, "step_size": 10, "gamma": 0.5}
-    upgraded = checkpoint.upgrade_config({"scheduler": step, "seed": 0})
+    upgraded = upgrade.upgrade_config({"scheduler": step, "seed": 0})
     assert upgraded == {"scheduler": {"scheduler": step, "interval": "epoch", "monitor": None}, "seed": 0}
-    assert checkpoint.upgrade_config(upgraded) == upgraded
-    assert checkpoint.upgrade_config({"scheduler": None}) == {"scheduler": None}
+    assert upgrade.upgrade_config(upgraded) == upgraded
+    assert upgrade.upgrade_config({"scheduler": None}) == {"scheduler": None}
 
 
 def test_reads_what_is_ours(tmp_path: Path) -> None:
     path = save(tmp_path / "best.ckpt", "mammoseg.models.au_net.AUNet")
-    assert checkpoint.read(path)[checkpoint.KEY]["config"]["dataset"]["name"] == "folder"
+    assert checkpoint.load_checkpoint(path)[checkpoint.PROVENANCE_KEY]["config"]["dataset"]["name"] == "folder"
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,13 @@ def test_reads_what_is_ours(tmp_path: Path) -> None:
 )
 def test_refuses_to_call_what_is_not_trusted(tmp_path: Path, target: str) -> None:
     with pytest.raises(UserError, match=target):
-        checkpoint.read(save(tmp_path / "best.ckpt", target))
+        checkpoint.load_checkpoint(save(tmp_path / "best.ckpt", target))
 
 
 def test_finds_targets_however_deep() -> None:
-    assert list(checkpoint.targets({"a": [{"_target_": "x.y"}], "_target_": "z", "b": {"c": {"_target_": "w"}}})) == [
+    assert list(
+        checkpoint.iter_targets({"a": [{"_target_": "x.y"}], "_target_": "z", "b": {"c": {"_target_": "w"}}})
+    ) == [
         "z",
         "x.y",
         "w",
@@ -65,7 +67,7 @@ def test_a_file_that_is_no_checkpoint_is_told_in_a_sentence(tmp_path: Path, cont
     path = tmp_path / "best.ckpt"
     path.write_bytes(content)
     with pytest.raises(UserError, match="not a checkpoint"):
-        checkpoint.read(path)
+        checkpoint.load_checkpoint(path)
 
 
 def test_a_pickle_that_would_run_code_is_not_loaded(tmp_path: Path) -> None:
@@ -75,11 +77,11 @@ def test_a_pickle_that_would_run_code_is_not_loaded(tmp_path: Path) -> None:
 
     torch.save({"weights": Evil()}, tmp_path / "evil.ckpt")
     with pytest.raises(UserError, match="loaded safely"):
-        checkpoint.read(tmp_path / "evil.ckpt")
+        checkpoint.load_checkpoint(tmp_path / "evil.ckpt")
     assert not (tmp_path / "it ran").exists()
 
 
 def test_another_programs_checkpoint_is_told(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match="not a checkpoint of mammoseg"):
-        checkpoint.read(tmp_path / "other.ckpt")
+        checkpoint.load_checkpoint(tmp_path / "other.ckpt")

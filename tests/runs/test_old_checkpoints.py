@@ -15,7 +15,7 @@ from mammoseg.ensemble import load_ensemble
 from mammoseg.evaluate.evaluate import evaluate
 from mammoseg.phantom.write import write_inbreast
 from mammoseg.predict import pipeline
-from mammoseg.runs import checkpoint, results
+from mammoseg.runs import results, upgrade
 
 V0_1 = Path(__file__).parents[1] / "fixtures" / "v0_1"
 # Every `_target_` and its arguments that a checkpoint of version 0.1 can store: those of its conf/, in the sections
@@ -76,7 +76,7 @@ TARGETS: dict[str, list[str]] = {
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_stored_target_resolves_and_accepts_its_arguments(target: str) -> None:
     stored = {"_target_": target, **dict.fromkeys(TARGETS[target])}
-    upgraded = checkpoint.upgrade_config(stored)
+    upgraded = upgrade.upgrade_config(stored)
     function = get_method(upgraded.pop("_target_"))
     # Readers and generators are partial: their first arguments come later.
     inspect.signature(function).bind_partial(**upgraded)
@@ -85,14 +85,14 @@ def test_every_stored_target_resolves_and_accepts_its_arguments(target: str) -> 
 def test_networks_are_built_from_their_stored_arguments() -> None:
     stored = {"width": 1, "in_channels": 1, "out_channels": 1}
     au_net = {"_target_": "mammoseg.models.au_net.AUNet", **stored, "checkpointing": True}
-    assert instantiate(checkpoint.upgrade_config(au_net)).gradient_checkpointing
+    assert instantiate(upgrade.upgrade_config(au_net)).gradient_checkpointing
     for name in ("unet.UNet", "arf_net.ARFNet"):
-        instantiate(checkpoint.upgrade_config({"_target_": f"mammoseg.models.{name}", **stored}))
+        instantiate(upgrade.upgrade_config({"_target_": f"mammoseg.models.{name}", **stored}))
 
 
 def test_the_config_is_upgraded_at_any_depth() -> None:
     node: dict[str, Any] = {"_target_": "mammoseg.models.unet.UNet", "in_channels": 1, "width": 2}
-    upgraded = checkpoint.upgrade_config({"parts": [node, 3], "in_channels": 7})
+    upgraded = upgrade.upgrade_config({"parts": [node, 3], "in_channels": 7})
     assert upgraded == {"parts": [{"_target_": "mammoseg.models.unet.UNet", "width": 2}, 3], "in_channels": 7}
 
 

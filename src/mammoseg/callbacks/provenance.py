@@ -8,7 +8,7 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from mammoseg.runs.checkpoint import KEY
+from mammoseg.runs.checkpoint import PROVENANCE_KEY
 
 
 class ProvenanceCallback(Callback):
@@ -22,12 +22,12 @@ class ProvenanceCallback(Callback):
 
     def __init__(self, folder: Path, config: dict[str, Any], run_info: dict[str, Any]) -> None:
         self.folder = folder.resolve()
-        self.provenance = {"config": config, "about": run_info}
+        self.provenance = {"config": config, "run_info": run_info}
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint[KEY] = self.provenance
+        checkpoint[PROVENANCE_KEY] = self.provenance
         # ModelCheckpoint's state holds absolute paths, which would name the user's folders.
         checkpoint["callbacks"] = replace_prefix(checkpoint["callbacks"], f"{self.folder}/", "run:/")
 

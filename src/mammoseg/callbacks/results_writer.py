@@ -26,12 +26,12 @@ class ResultsWriter(lightning.Callback):
 
     Args:
         path: Of results.csv; the other files are written to the same folder.
-        about: Run, dataset, method, fold, seed and so on: the columns that are the same for each row.
+        run_info: Run, dataset, method, fold, seed and so on: the columns that are the same for each row.
     """
 
-    def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, run_info: Mapping[str, Any]) -> None:
         self.path = path
-        self.about = dict(about)
+        self.run_info = dict(run_info)
         self.reset()
 
     def reset(self) -> None:
@@ -90,4 +90,4 @@ class ResultsWriter(lightning.Callback):
         # Summed in the store's order, whichever rank had which batch, so the last digit does not depend on it.
         reliability = torch.stack([self.reliability[n] for n in sorted(self.reliability)]).sum(dim=0)
         write_calibration(self.path.with_name(CALIBRATION_FILE), reliability.numpy())
-        write_results(self.path, [make_row(self.about, cases[n], self.counts[n].tolist()) for n in numbers])
+        write_results(self.path, [make_row(self.run_info, cases[n], self.counts[n].tolist()) for n in numbers])

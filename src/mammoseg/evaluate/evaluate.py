@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def evaluate(
         folder: Output folder, into which results.csv and summary.md are written.
         rule: What counts as a detection, to evaluate at native resolution as well: native.csv, candidates.csv and
             froc.png. None skips that.
-        trusted_modules: As for `checkpoint.read`.
+        trusted_modules: As for `load_checkpoint`.
 
     Returns:
         The rows of results.csv.
@@ -54,9 +54,9 @@ def evaluate(
         UserError: If the checkpoint cannot be used, or the dataset's folder is not known.
     """
     configure_library_logging()
-    loaded = checkpoint.read(path, trusted_modules)
+    loaded = checkpoint.load_checkpoint(path, trusted_modules)
     run = RunFolder.of_checkpoint(path.resolve())
-    cfg = OmegaConf.create(loaded[checkpoint.KEY]["config"])
+    cfg = OmegaConf.create(checkpoint.config_of(loaded))
     assert isinstance(cfg, DictConfig)
     resolve_data_paths(run, root, store, cfg.dataset.name).apply(cfg.dataset)
     without_training_settings(cfg)
@@ -69,14 +69,12 @@ def evaluate(
     return rows
 
 
-def run_test(
-    cfg: DictConfig, loaded: Mapping[str, Any], path: Path, output: RunFolder, rule: MatchingRule | None
-) -> None:
+def run_test(cfg: DictConfig, loaded: dict[str, Any], path: Path, output: RunFolder, rule: MatchingRule | None) -> None:
     """Test the weights of a loaded checkpoint; writes results.csv, and native.csv and candidates.csv with `rule`."""
     datamodule = build_datamodule(cfg)
     segmenter = build_segmenter(cfg, training=False)
     load_weights(segmenter, loaded["state_dict"], path)
-    run_info = loaded[checkpoint.KEY]["about"]
+    run_info = checkpoint.run_info_of(loaded)
     writers: list[Callback] = [ResultsWriter(output.results, run_info)]
     if rule is not None:
         datamodule.setup()  # fails here if the dataset's folder is wrong

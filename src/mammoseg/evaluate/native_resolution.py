@@ -45,9 +45,9 @@ class NativeWriter(lightning.Callback):
     Raises UserError where these are not there any more.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], dataset: DatasetSpec, rule: MatchingRule) -> None:
+    def __init__(self, folder: Path, run_info: Mapping[str, Any], dataset: DatasetSpec, rule: MatchingRule) -> None:
         self.folder = folder
-        self.about = dict(about)
+        self.run_info = dict(run_info)
         self.rule = rule
         self.mammograms = dataset.mammograms()
         self.rows: dict[int, ResultRow] = {}
@@ -89,7 +89,7 @@ class NativeWriter(lightning.Callback):
         steps = (spacing.down, spacing.across) if spacing else (1.0, 1.0)
         self.candidates[number], masses = detect(prob, mask, self.rule, threshold)
         self.rows[number] = {
-            **results.make_row(self.about, case, counts_of(mask_pred, mask)),
+            **results.make_row(self.run_info, case, counts_of(mask_pred, mask)),
             "height": case.height,
             "width": case.width,
             **spacing_columns(spacing),

@@ -31,12 +31,12 @@ def export(path: Path, output: Path, onnx: bool, trusted_modules: Sequence[str] 
     Raises UserError for what is no checkpoint, for an extra that is not installed, and for a network that ONNX cannot
     express.
     """
-    loaded = checkpoint.read(path, trusted_modules)
-    carried = {name: loaded[checkpoint.KEY][name] for name in ("config", "about")}
+    loaded = checkpoint.load_checkpoint(path, trusted_modules)
+    carried = {name: loaded[checkpoint.PROVENANCE_KEY][name] for name in ("config", "run_info")}
     network = load_network(loaded, path)
     contents = {
-        checkpoint.WEIGHTS: safetensors(network),
-        checkpoint.CONFIG: yaml.safe_dump(carried, sort_keys=False, allow_unicode=True).encode(),
+        checkpoint.WEIGHTS_FILE: safetensors(network),
+        checkpoint.CONFIG_FILE: yaml.safe_dump(carried, sort_keys=False, allow_unicode=True).encode(),
     }
     if onnx:
         contents[ONNX] = as_onnx(network, int(carried["config"]["dataset"]["size"]))

@@ -22,30 +22,30 @@ PARTS = {"train": "training", "val": "validation, by which the checkpoint was ch
 
 
 def markdown(carried: Mapping[str, Any], parameters: int, path: Path, onnx: bool) -> str:
-    """`carried`: the checkpoint's config and about. `path`: of the checkpoint, around which its run may lie."""
-    about, config = carried["about"], carried["config"]
+    """`carried`: the checkpoint's config and run_info. `path`: of the checkpoint, around which its run may lie."""
+    run_info, config = carried["run_info"], carried["config"]
     folder = RunFolder.of_checkpoint(path.resolve())
     parts = [
-        f"# {about['run']}",
-        f"A network ({about['model']}, {parameters:,} parameters) that outlines breast masses in whole mammograms, "
-        f"trained with mammoseg on {about['dataset']} with the loss {about['loss']}.",
+        f"# {run_info['run']}",
+        f"A network ({run_info['model']}, {parameters:,} parameters) that outlines breast masses in whole mammograms, "
+        f"trained with mammoseg on {run_info['dataset']} with the loss {run_info['loss']}.",
         "**Research only; not a medical device.** Nobody may be diagnosed or treated by what it says.",
-        "## Data\n\n" + data(about, config, folder),
-        "## How well it does\n\n" + metrics(about, path, folder),
+        "## Data\n\n" + data(run_info, config, folder),
+        "## How well it does\n\n" + metrics(run_info, path, folder),
         "## What it is for\n\n"
         "Research on the segmentation of masses in digital or digitised mammograms: as a baseline, for comparisons of "
         "losses and networks, for studies whose readers know the truth by other means.",
-        "## What it is not for, and where it fails\n\n" + limits(about),
+        "## What it is not for, and where it fails\n\n" + limits(run_info),
         "## How to use it\n\n" + use(config, onnx),
         "## Training\n\n" + settings(config),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def data(about: Mapping[str, Any], config: Mapping[str, Any], folder: RunFolder) -> str:
+def data(run_info: Mapping[str, Any], config: Mapping[str, Any], folder: RunFolder) -> str:
     split = config["split"]["_target_"].rsplit(".", 1)[-1]
-    fold = f", fold {about['fold']}" if about["fold"] != "" else ""
-    told = f"{about['dataset']}, split by {split}{fold}."
+    fold = f", fold {run_info['fold']}" if run_info["fold"] != "" else ""
+    told = f"{run_info['dataset']}, split by {split}{fold}."
     file = folder.split
     if not file.is_file():
         return (
@@ -60,12 +60,12 @@ def data(about: Mapping[str, Any], config: Mapping[str, Any], folder: RunFolder)
     return told + "\n\n" + "\n".join(table)
 
 
-def metrics(about: Mapping[str, Any], path: Path, folder: RunFolder) -> str:
+def metrics(run_info: Mapping[str, Any], path: Path, folder: RunFolder) -> str:
     """A table with intervals, or why there is none."""
     if not folder.results.is_file():
         return "Not known: the run's results.csv does not lie beside the checkpoint. `mammoseg.evaluate` makes one."
     run = read_run(folder)
-    if run.rows[0]["run"] != about["run"] or path.stem != "best":
+    if run.rows[0]["run"] != run_info["run"] or path.stem != "best":
         return "Not known: the results.csv of the run is that of its best checkpoint, and this is another."
     comparison = Comparison(align_runs([run]), RESAMPLES, LEVEL, SEED)
     (method,) = comparison.methods
@@ -87,13 +87,13 @@ def metrics(about: Mapping[str, Any], path: Path, folder: RunFolder) -> str:
         f"\n\n{units_note()}, pooled over the pixels of the test images at the network's resolution; "
         f"in brackets the {LEVEL:.0%} interval of {RESAMPLES} bootstrap resamples over patients, a dash where there is "
         f"one patient only. One training run: another seed gives other numbers. {healthy} of the test images "
-        "have no mass" + ("." if healthy else ", so nothing is said about false alarms in healthy breasts.")
+        "have no mass" + ("." if healthy else ", so nothing is said run_info false alarms in healthy breasts.")
     )
 
 
-def limits(about: Mapping[str, Any]) -> str:
+def limits(run_info: Mapping[str, Any]) -> str:
     synthetic = ["It was trained on synthetic mammograms and has never seen a real one."] * (
-        about["dataset"] == "phantom"
+        run_info["dataset"] == "phantom"
     )
     points = [
         *synthetic,

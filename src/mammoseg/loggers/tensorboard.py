@@ -41,7 +41,7 @@ class TensorBoardRunLogger(RunLogger):
             try:
                 self.logger = TensorBoardLogger(self.folder, name="tensorboard", version="")
                 text = "\n".join(f"{name}: {value}  " for name, value in self.run_info.items())
-                self.logger.experiment.add_text("about", text)
+                self.logger.experiment.add_text("run_info", text)
             except ModuleNotFoundError as error:
                 raise UserError("logger=tensorboard needs tensorboard; pip install 'mammoseg[tensorboard]'") from error
         return [self.logger]

@@ -130,7 +130,7 @@ def flat_config(run_info: Mapping[str, Any], settings: Mapping[str, Any]) -> dic
     loss = settings.get("loss", {})
     theta = loss.get("theta") or []
     return {
-        "about": dict(run_info),
+        "run_info": dict(run_info),
         **{name: run_info[name] for name in ("method", "experiment", "fold")},
         **{f"theta_acr{category}": weight for category, weight in enumerate(theta, start=1)},
         **({"alpha": loss["alpha"]} if "alpha" in loss else {}),

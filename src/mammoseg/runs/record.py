@@ -22,6 +22,7 @@ from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import differing, flatten, public
+from mammoseg.runs.upgrade import upgrade_config
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydicom", "mammoseg")
 
@@ -120,8 +121,6 @@ _FIELDS = {field.name for field in fields(RunRecord)}
 
 def _upgrade(stored: dict[str, Any]) -> dict[str, Any]:
     """The record of version 0.1 had no status, and another name for run_info."""
-    from mammoseg.runs.checkpoint import upgrade_config  # it imports torch, which most readers of a record do not need
-
     if "status" not in stored:
         complete = Status.PRUNED if stored.get("pruned") else Status.FINISHED
         stored = {**stored, "status": complete if stored.get("score") is not None else Status.RUNNING}

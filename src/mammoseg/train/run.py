@@ -268,7 +268,7 @@ class TrainingRun:
         path = self.folder.last_checkpoint
         if self.previous is None or not path.is_file():
             return None
-        loaded = checkpoint.read(path, trusted_modules=None)  # nothing is built from its config
+        loaded = checkpoint.load_checkpoint(path, trusted_modules=None)  # nothing is built from its config
         self.initial_global_step = loaded["global_step"]
         trained, epochs = _epochs_trained(loaded), self.cfg.trainer.max_epochs
         if epochs is not None and epochs != -1 and epochs < trained:
