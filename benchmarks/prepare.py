@@ -19,7 +19,7 @@ import pydicom
 from pydicom.uid import RLELossless
 
 from mammoseg.data.preprocessing.cache import preprocess_mammogram
-from mammoseg.data.preprocessing.settings import PreprocessingSettings
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.cbis_ddsm import read
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm

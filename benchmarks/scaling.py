@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 import measure
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.dataset import build_dataset
-from mammoseg.data.readers.folder import read
+from mammoseg.data.readers.image_folder import read
 from mammoseg.data.split import Official
 from mammoseg.data.store import PreparedStore
 from mammoseg.losses import DensityASP

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mammoseg.build import build_segmenter
 from mammoseg.cli import conf_dir
-from mammoseg.data.preprocessing.settings import PreprocessingSettings
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.ensemble import Ensemble, load_ensemble, load_network, select_device
 from mammoseg.errors import UserError
 from mammoseg.runs import checkpoint

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mammoseg import validate
 from mammoseg.data.preprocessing.preprocess import PreprocessedImage, preprocess
-from mammoseg.data.preprocessing.settings import PreprocessingSettings
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.errors import UserError
 from mammoseg.runs import checkpoint
 

@@ -32,7 +32,7 @@ from mammoseg.reports import run_figures, run_summary
 from mammoseg.runs import checkpoint
 from mammoseg.runs.results import columns, read_results, write_results, write_table
 from mammoseg.segmenter import Segmenter
-from mammoseg.sweep_report.report import write_sweep_report
+from mammoseg.sweep_report.sweep_report import write_sweep_report
 from mammoseg.view.formulas import metrics_script
 
 EARLIER = Path(__file__).parents[1] / "fixtures" / "v0_1" / "results.csv"

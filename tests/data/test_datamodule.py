@@ -19,8 +19,8 @@ from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.dataset import DatasetSpec, build_dataset
 from mammoseg.data.prepare_store import CACHE_PREFIX
 from mammoseg.data.preprocessing import cache
-from mammoseg.data.preprocessing.settings import PreprocessingSettings
-from mammoseg.data.readers.folder import read
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
+from mammoseg.data.readers.image_folder import read
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.sampling import BatchDataset, EpochSampler, ShardedBatchSampler
 from mammoseg.data.split import PatientKFold

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mammoseg.data.dataset import build_dataset
-from mammoseg.data.readers import cbis_ddsm, folder, inbreast
+from mammoseg.data.readers import cbis_ddsm, image_folder, inbreast
 from mammoseg.data.readers.mammogram import Reader
 from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
@@ -96,8 +96,8 @@ TARGETS: dict[str, tuple[str, Reader, str]] = {
     "cbis-csv": ("cbis", cbis_ddsm.read, "*.csv"),
     "kaggle-jpeg": ("kaggle", cbis_ddsm.read, "jpeg/*/*.jpg"),
     "dicom-info": ("kaggle", cbis_ddsm.read, "csv/*.csv"),
-    "folder-png": ("folder", folder.read, "*.png"),
-    "folder-csv": ("folder", folder.read, "cases.csv"),
+    "folder-png": ("folder", image_folder.read, "*.png"),
+    "folder-csv": ("folder", image_folder.read, "cases.csv"),
 }
 
 

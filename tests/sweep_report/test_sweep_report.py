@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mammoseg.errors import UserError
-from mammoseg.sweep_report import report
+from mammoseg.sweep_report import sweep_report as report
 from mammoseg.sweep_report.sweeps import ALPHA, SettingResult, Sweep
 
 NAN = float("nan")

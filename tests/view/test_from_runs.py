@@ -20,7 +20,7 @@ from mammoseg.files import TMP_PREFIX
 from mammoseg.runs import results
 from mammoseg.view.from_runs import look
 from mammoseg.view.items import Item
-from mammoseg.view.write import write
+from mammoseg.view.writer import write
 
 CASES = ["a", "b", "<script>alert(1)</script>", "d", "e"]
 
@@ -182,7 +182,7 @@ def test_a_viewer_that_cannot_be_completed_keeps_the_earlier_one(
     def fail(*_: object, **__: object) -> str:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("mammoseg.view.write.render", fail)
+    monkeypatch.setattr("mammoseg.view.writer.render", fail)
     with pytest.raises(OSError, match="No space left"):
         write(look([drawn[1].folder], tmp_path / "prepared"), viewer)
     assert sorted(path.read_bytes() for path in viewer.rglob("*") if path.is_file()) == before

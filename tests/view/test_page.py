@@ -12,7 +12,7 @@ from viewer_files import draw_run, draw_store
 
 from browser import CHROMIUM, Browser
 from mammoseg.view.from_runs import look
-from mammoseg.view.write import write
+from mammoseg.view.writer import write
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 

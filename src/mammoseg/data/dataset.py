@@ -9,7 +9,7 @@ from typing import Any
 
 from mammoseg.data.density_policy import DensityPolicy
 from mammoseg.data.prepare_store import StoreBuilder
-from mammoseg.data.preprocessing.settings import PreprocessingSettings
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram, Reader, RejectedCases
 from mammoseg.data.store import PreparedStore
 from mammoseg.validate import one_of, optional_positive_int

@@ -14,7 +14,7 @@ from typing import Any
 from mammoseg.data.density_policy import DensityPolicy
 from mammoseg.data.preprocessing.cache import PreprocessingCache
 from mammoseg.data.preprocessing.fingerprints import cache_key, hash_json, relative_name
-from mammoseg.data.preprocessing.settings import PreprocessingSettings
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.store import Case, NpyWriter, PreparedStore, write_cases
 from mammoseg.errors import UserError

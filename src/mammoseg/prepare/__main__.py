@@ -11,7 +11,7 @@ from mammoseg.cli import command
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 
-    from mammoseg.prepare import report as data_report
+    from mammoseg.prepare import data_report as data_report
 
     dataset = instantiate(cfg.dataset)
     store = dataset.open_store()

@@ -12,7 +12,7 @@ from typing import Any
 RENAMED_TARGETS = {
     "mammoseg.data.inbreast.read": "mammoseg.data.readers.inbreast.read",
     "mammoseg.data.cbis_ddsm.read": "mammoseg.data.readers.cbis_ddsm.read",
-    "mammoseg.data.folder.read": "mammoseg.data.readers.folder.read",
+    "mammoseg.data.folder.read": "mammoseg.data.readers.image_folder.read",
     "mammoseg.data.dataset.Dataset": "mammoseg.data.dataset.build_dataset",
     "mammoseg.models.monai.attention_unet": "mammoseg.models.monai_nets.attention_unet",
     "mammoseg.models.monai.dyn_unet": "mammoseg.models.monai_nets.dyn_unet",

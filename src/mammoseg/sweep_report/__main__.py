@@ -12,7 +12,7 @@ from mammoseg.cli import command, parse_paths
 @command("sweep_report", renamed={"out": "output"})
 def main(cfg: DictConfig) -> None:
     from mammoseg.runs.discovery import expand_latest
-    from mammoseg.sweep_report.report import write_sweep_report  # lazy: --help must not wait for torch
+    from mammoseg.sweep_report.sweep_report import write_sweep_report  # lazy: --help must not wait for torch
 
     folders = expand_latest(parse_paths(cfg.runs, "runs"))
     out = (folders or [Path()])[0] / "sweep_report" if cfg.output is None else Path(cfg.output).expanduser()

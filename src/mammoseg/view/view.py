@@ -12,7 +12,7 @@ from mammoseg.runs.discovery import expand_latest
 from mammoseg.view.from_predictions import PredictedView
 from mammoseg.view.from_runs import look
 from mammoseg.view.items import View
-from mammoseg.view.write import write
+from mammoseg.view.writer import write
 
 
 def write_viewer(cfg: Any) -> Path:

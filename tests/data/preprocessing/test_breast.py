@@ -12,7 +12,7 @@ import pytest
 from mammoseg.data.preprocessing.box import Box, breast_bounding_box
 from mammoseg.data.preprocessing.breast import downsample_uint8, find_frame, segment_breast
 from mammoseg.data.preprocessing.preprocess import preprocess
-from mammoseg.data.preprocessing.settings import PreprocessingSettings
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.phantom.anatomy import draw
 from mammoseg.phantom.film import Film, scan
 

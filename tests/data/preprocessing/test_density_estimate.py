@@ -13,9 +13,9 @@ from sklearn.metrics import cohen_kappa_score
 from mammoseg.data.dataset import build_dataset
 from mammoseg.data.preprocessing.density_estimate import acr_category, percent_density
 from mammoseg.data.preprocessing.preprocess import preprocess
-from mammoseg.data.preprocessing.settings import PreprocessingSettings
-from mammoseg.data.readers.folder import read
-from mammoseg.prepare.report import agreement, quadratic_kappa
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
+from mammoseg.data.readers.image_folder import read
+from mammoseg.prepare.data_report import agreement, quadratic_kappa
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm_256"
 

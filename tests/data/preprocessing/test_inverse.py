@@ -15,7 +15,7 @@ from scipy import ndimage
 from mammoseg.data.preprocessing.box import Box
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.preprocessing.preprocess import preprocess
-from mammoseg.data.preprocessing.settings import PreprocessingSettings
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.store import Case
 
 WAYS = list(itertools.product(["stretch", "pad"], [True, False], ["none", "left", "right"]))

@@ -14,7 +14,7 @@ from skimage.draw import polygon2mask
 
 from mammoseg.data.preprocessing.breast import segment_breast
 from mammoseg.data.preprocessing.preprocess import preprocess, rasterise
-from mammoseg.data.preprocessing.settings import PreprocessingSettings
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.errors import UserError
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mammoseg.data.images.masks import read_masks
 from mammoseg.data.images.read import read_image
-from mammoseg.data.readers.folder import read
+from mammoseg.data.readers.image_folder import read
 from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.errors import ImageReadError, UserError
 

@@ -28,7 +28,7 @@ from mammoseg.data.images.masks import read_masks
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.density_estimate import percent_density
 from mammoseg.data.preprocessing.preprocess import Mask, preprocess, rasterise
-from mammoseg.data.preprocessing.settings import PreprocessingSettings
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.store import PreparedStore
 from mammoseg.errors import ImageReadError, UserError

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mammoseg.data.preprocessing.box import Box, breast_bounding_box, letterbox, mask_bounding_box, scale_box
 from mammoseg.data.preprocessing.breast import downsample_uint8, segment_downsampled
-from mammoseg.data.preprocessing.settings import PreprocessingSettings
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 
 SAMPLE_STEP = 16  # every 16th pixel along each axis tells how much of its type's range an image uses
 THUMBNAIL_SIDE = 160  # pixels

@@ -22,7 +22,7 @@ Report = dict[str, Any]
 
 def write(store: PreparedStore) -> Report:
     """Write all files of the report into the store's folder; returns the content of data_report.json."""
-    from mammoseg.prepare import figures as data_figures
+    from mammoseg.prepare import data_figures
 
     report = summary(store)
     atomic_write_text(store.folder / "data_report.json", json.dumps(report, indent=1) + "\n")

@@ -11,7 +11,7 @@ from mammoseg import validate
 from mammoseg.reports.page import Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
 from mammoseg.reports.table import Table, percent
-from mammoseg.sweep_report import figures as sweep_figures
+from mammoseg.sweep_report import sweep_figures
 from mammoseg.sweep_report.sweeps import ALPHA, Sweep, find_sweeps
 
 
