@@ -45,7 +45,7 @@ def test_processes_inside_a_sweep_share_its_jobs_and_folders(place: Path) -> Non
 def test_a_mistake_in_two_processes_is_told_once(place: Path) -> None:
     done = command("train", *TWO, "split.fold=9", "hydra.run.dir=wrong", folder=place)
     assert done.returncode == 2
-    assert done.stderr.count("split.folds=5 gives 0 to 4") == 1
+    assert done.stderr.count("split.fold must be between 0 and 4") == 1
     assert "Traceback" not in done.stderr
 
 

@@ -34,7 +34,7 @@ def test_a_failed_job_stops_no_other_and_is_told(place: Path) -> None:
         rows = list(csv.DictReader(lines))
     assert [row["split.fold"] for row in rows[2:]] == ["9"], "failures come last"
     assert float(rows[0]["score"]) >= float(rows[1]["score"]), "best first"
-    assert "split.folds=5 gives 0 to 4" in rows[2]["error"]
+    assert "split.fold must be between 0 and 4" in rows[2]["error"]
     assert [(folder / job / "results.csv").is_file() for job in "012"] == [True, False, True]
     assert str(place) not in (folder / "jobs.csv").read_text()
 
