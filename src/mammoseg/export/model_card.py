@@ -108,7 +108,7 @@ def limits(run_info: Mapping[str, Any]) -> str:
 
 def use(config: Mapping[str, Any], onnx: bool) -> str:
     size, how = config["dataset"]["size"], config["dataset"]
-    command = "```\npython -m mammoseg.predict ckpt=<this folder> input=<mammograms> output=<folder>\n```"
+    command = "```\npython -m mammoseg.predict ckpt_path=<this folder> input=<mammograms> output=<folder>\n```"
     prepared = (
         f"Input: one grey image of {size}x{size} pixels, float32, brighter is denser; prepared with "
         f"crop={how['crop']}, aspect={how['aspect']}, normalise={how['normalise']}, flip={how['flip']}, which "

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 MASKS_ONLY = (
     "This run kept masks only. To see probabilities and to move the threshold, test it again with "
-    "python -m mammoseg.evaluate ckpt=<its checkpoints/best.ckpt>, and view the folder that this writes."
+    "python -m mammoseg.evaluate ckpt_path=<run folder>, and view the folder that it writes."
 )
 
 
