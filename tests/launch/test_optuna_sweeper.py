@@ -45,7 +45,7 @@ def test_ordered_settings_are_uniform_over_ordered_vectors() -> None:
 
 
 def test_a_whole_list_takes_the_place_of_its_entries() -> None:
-    searched = space("loss.theta.0=interval(0,1)", "loss.alpha=interval(1,2)", "loss.theta=[1,2,3,4]")
+    searched = space("theta.acr1=interval(0,1)", "loss.alpha=interval(1,2)", "loss.theta=[1,2,3,4]")
     assert searched.asked.keys() == {"loss.alpha"}
     assert searched.overrides({"loss.alpha": 1.5}, 0) == ["loss.theta=[1,2,3,4]", "loss.alpha=1.5", "trial=0"]
 

@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from mammoseg.errors import UserError
 from mammoseg.launch.job_table import find_jobs
 from mammoseg.launch.sweep import without_private_overrides
-from mammoseg.runs.settings import Role, role
+from mammoseg.runs.settings import Role, covers, role
 
 try:
     import optuna
@@ -60,8 +60,9 @@ class Space:
         found: dict[str, Override] = {}
         for override in overrides:
             name = override.get_key_element()
-            for below in [one for one in found if one == name or one.startswith(f"{name}.")]:
-                del found[below]  # a whole theta takes the place of its entries
+            sections = (name, "theta") if name == "loss.theta" else (name,)  # a whole vector replaces its entries
+            for replaced in [other for other in found if any(covers(section, other) for section in sections)]:
+                del found[replaced]
             found[name] = override
         searched = {name: distribution(one) for name, one in found.items() if one.is_sweep_override()}
         fixed = [f"{name}={one.get_value_element_as_str()}" for name, one in found.items() if name not in searched]

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
 
 
+RENAMED = {
+    "ckpt_path": "resume",
+    # indices started at 0, so that loss.theta.2 was the weight of ACR 3
+    **{f"loss.theta.{index}": f"theta.acr{index + 1}" for index in range(4)},
+}
+
+
 def prepare_argv(argv: list[str]) -> list[str]:
     """Expand `resume`, except in the workers of a distributed run, which get it expanded."""
     if distributed.is_worker() or not any(arg.lstrip("+").startswith("resume=") for arg in argv):
@@ -25,7 +32,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
     return expand_resume(argv)
 
 
-@command("train", renamed={"ckpt_path": "resume"}, prepare_argv=prepare_argv)
+@command("train", renamed=RENAMED, prepare_argv=prepare_argv)
 def main(cfg: DictConfig) -> float:
     from mammoseg.runs.folder import RunFolder
     from mammoseg.train.identity import run_info
