@@ -1,0 +1,56 @@
+"""`mammoseg <command> ...`, the same as `python -m mammoseg.<command> ...`."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from importlib import import_module
+
+import mammoseg
+
+COMMANDS = {
+    "train": "train a network, test it and report",
+    "evaluate": "test a checkpoint again",
+    "predict": "segment masses in new mammograms",
+    "compare": "compare methods: tables, figures and tests",
+    "sweep_report": "report on a hyper-parameter sweep",
+    "view": "browse predictions image by image",
+    "export": "write a trained network as safetensors and ONNX",
+    "prepare": "preprocess a dataset and report on it",
+    "phantom": "draw synthetic mammograms in the layout of a real dataset",
+    "dashboard": "build a W&B workspace that compares the methods",
+}
+HELP = "\n".join(
+    [
+        "usage: mammoseg <command> [key=value ...]",
+        "",
+        mammoseg.__doc__.splitlines()[0] if mammoseg.__doc__ else "",
+        "",
+        "commands:",
+        *(f"  {name:<14}{text}" for name, text in COMMANDS.items()),
+        "",
+        "mammoseg <command> --help lists its settings; mammoseg --version prints the version.",
+        "Research only; not a medical device.",
+    ]
+)
+
+
+def main() -> None:
+    """Run the command that the first argument names."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print(HELP)
+    elif name in ("-V", "--version"):
+        print(f"mammoseg {mammoseg.__version__}")
+    elif name in COMMANDS:
+        sys.argv = [f"mammoseg {name}", *arguments]
+        import_module(f"mammoseg.{name}.__main__").main()
+    else:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        print(f"mammoseg: {name} is not a command, must be one of {', '.join(COMMANDS)}{hint}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

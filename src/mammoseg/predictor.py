@@ -1,0 +1,107 @@
+"""Predictions from Python: `mammoseg.load(checkpoint)(image)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mammoseg.data.images.read import read_image
+from mammoseg.data.preprocessing.inverse import InversePreprocessing
+from mammoseg.ensemble import Ensemble, load_ensemble
+from mammoseg.runs.discovery import resolve_checkpoint
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction for one mammogram at its original resolution.
+
+    Attributes:
+        prob: Probability of mass, (H, W) float32 in [0, 1].
+        mask: Where `prob` exceeds the threshold, (H, W) bool.
+        std: Standard deviation of the probability over the members of the ensemble, (H, W) float32 in [0, 0.5]; None
+            for a single network without test-time augmentation.
+    """
+
+    prob: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    std: NDArray[np.float32] | None
+
+
+class Predictor:
+    """Predicts masses in mammograms of any size.
+
+    Args:
+        ensemble: One or several networks, see `load`.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self.ensemble = ensemble
+
+    @property
+    def threshold(self) -> float:
+        """Probability above which a pixel is mass."""
+        return self.ensemble.threshold
+
+    def __call__(self, image: NDArray | str | Path) -> Prediction:
+        """Predict one image.
+
+        Args:
+            image: Grey values (H, W), brighter is denser, or the path of a DICOM, PNG, TIFF or JPEG file.
+
+        Raises:
+            ImageReadError: If the file cannot be read.
+            ValueError: If the array is not two-dimensional.
+        """
+        pixels = read_image(Path(image))[0] if isinstance(image, str | Path) else np.asarray(image)
+        if pixels.ndim != 2:
+            raise ValueError(f"image must have the shape (H, W), got {pixels.shape}")
+        preprocessed = self.ensemble.prepare(pixels)
+        inverse = InversePreprocessing.from_preprocessed(preprocessed, pixels.shape, self.ensemble.settings.aspect)
+        mean, std = self.ensemble(preprocessed.image[None])
+        prob = inverse.to_original(mean[0])
+        return Prediction(
+            prob=prob,
+            mask=prob > np.float32(self.threshold),
+            std=inverse.to_original(std[0]) if self.ensemble.members > 1 else None,
+        )
+
+
+def load(
+    *checkpoints: str | Path,
+    tta: bool = False,
+    threshold: float | None = None,
+    accelerator: str = "auto",
+    trusted_modules: Sequence[str] = (),
+) -> Predictor:
+    """Load one or several checkpoints for prediction.
+
+    Args:
+        *checkpoints: Run folders, checkpoints, exported models, or "latest". Several are an ensemble.
+        tta: Test-time augmentation: average the predictions for the image and its mirror images.
+        threshold: Probability above which a pixel is mass; None takes that of the checkpoints.
+        accelerator: "auto", "cpu" or "gpu".
+        trusted_modules: Modules whose classes a checkpoint may instantiate, besides those of mammoseg, torch and MONAI.
+
+    Returns:
+        A callable that maps an image to a `Prediction`.
+
+    Raises:
+        UserError: If a checkpoint cannot be used, or they expect images preprocessed in different ways.
+
+    Example:
+        >>> import mammoseg
+        >>> predict = mammoseg.load("outputs/phantom/2026-11-25_20-00-00-000000")  # doctest: +SKIP
+        >>> predict("mammogram.dcm").mask.sum()  # doctest: +SKIP
+        1234
+    """
+    paths = [resolve_checkpoint(checkpoint, "checkpoint") for checkpoint in checkpoints]
+    if not paths:
+        raise ValueError("load needs at least one checkpoint, got none")
+    ensemble = load_ensemble(
+        paths, tta=tta, threshold=threshold, accelerator=accelerator, trusted_modules=trusted_modules
+    )
+    return Predictor(ensemble)
