@@ -25,7 +25,7 @@ def packages() -> tuple[Any, Any]:
             import wandb_workspaces.reports.v2 as panels
             import wandb_workspaces.workspaces as workspaces
         except ImportError as error:
-            raise UserError("the dashboard needs wandb-workspaces; pip install 'mammoseg[dashboard]'") from error
+            raise UserError("the dashboard needs wandb-workspaces; pip install '.[dashboard]'") from error
     return workspaces, panels
 
 

@@ -19,7 +19,7 @@ from mammoseg.runs import checkpoint
 from mammoseg.terminal import suppress_logs_and_warnings
 
 CARD, ONNX = "README.md", "model.onnx"
-EXTRA = "pip install 'mammoseg[export]'"
+EXTRA = "pip install '.[export]'"
 
 
 def export(path: Path, output: Path, onnx: bool, trusted_modules: Sequence[str] = ()) -> list[str]:

@@ -30,7 +30,7 @@ try:
     from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
     from optuna.trial import FrozenTrial, TrialState
 except ImportError as error:
-    raise UserError("sweep=optuna needs Optuna; pip install 'mammoseg[hpo]'") from error
+    raise UserError("sweep=optuna needs Optuna; pip install '.[hpo]'") from error
 
 log = logging.getLogger(__name__)
 

@@ -43,7 +43,7 @@ class TensorBoardRunLogger(RunLogger):
                 text = "\n".join(f"{name}: {value}  " for name, value in self.run_info.items())
                 self.logger.experiment.add_text("run_info", text)
             except ModuleNotFoundError as error:
-                raise UserError("logger=tensorboard needs tensorboard; pip install 'mammoseg[tensorboard]'") from error
+                raise UserError("logger=tensorboard needs tensorboard; pip install '.[tensorboard]'") from error
         return [self.logger]
 
     def log_examples(self, examples: Sequence[Example]) -> None:

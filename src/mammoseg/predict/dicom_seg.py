@@ -43,7 +43,7 @@ def available() -> None:
         import highdicom  # noqa: F401
     except ImportError as error:
         raise UserError(
-            "DICOM Segmentations need highdicom: pip install 'mammoseg[dicom]', or set segmentation=none"
+            "DICOM Segmentations need highdicom: pip install '.[dicom]', or set segmentation=none"
         ) from error
 
 

@@ -186,7 +186,7 @@ def test_a_missing_decoder_names_the_extra(path: Path, monkeypatch: pytest.Monke
     path.write_bytes(with_syntax(save(compressed, path).read_bytes(), RLELossless, JPEG2000Lossless))
     monkeypatch.setattr(get_decoder(JPEG2000Lossless), "_available", {})
     assert "JPEG 2000" in reason(path)
-    assert "pip install 'mammoseg[codecs]'" in reason(path)
+    assert "pip install '.[codecs]'" in reason(path)
 
 
 def test_a_decoder_that_cannot_do_it_names_the_extra(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_a_decoder_that_cannot_do_it_names_the_extra(path: Path, monkeypatch: py
     compressed.compress(RLELossless, generate_instance_uid=False)
     path.write_bytes(with_syntax(save(compressed, path).read_bytes(), RLELossless, JPEG2000Lossless))
     monkeypatch.setattr("mammoseg.data.images.dicom.find_spec", lambda module: None)
-    assert "pip install 'mammoseg[codecs]'" in reason(path)
+    assert "pip install '.[codecs]'" in reason(path)
     monkeypatch.setattr("mammoseg.data.images.dicom.find_spec", lambda module: module)
     assert "mammoseg[codecs]" not in reason(path)
 

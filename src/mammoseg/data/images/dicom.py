@@ -65,7 +65,7 @@ REQUIRED_ATTRIBUTES = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpret
 MIN_SPACING_MM, MAX_SPACING_MM = 0.001, 5.0  # mammograms have 0.025 to 0.2
 MAX_MAGNIFICATION = 5.0  # spot views have up to 2
 MAX_PIXELS = 200_000_000  # the largest digitised films have about 40 million; more is a damaged header
-CODECS_INSTALL_HINT = "pip install 'mammoseg[codecs]'"
+CODECS_INSTALL_HINT = "pip install '.[codecs]'"
 CODEC_MODULES = ("gdcm", "pylibjpeg", "openjpeg")  # what the extra installs
 
 
