@@ -1,4 +1,4 @@
-"""Sphinx: `make docs` writes docs/_build/html. The configuration reference is made of conf/ each time."""
+"""Sphinx configuration: `make docs` writes docs/_build/html. Reference pages are generated on every build."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
 
-from configuration import write_reference  # noqa: E402 - lies beside this file
+from configuration import write_reference, write_run_tables  # noqa: E402 - in this folder
 
 project = "mammoseg"
 author = "the mammoseg developers"
 extensions = ["myst_parser"]
-exclude_patterns = ["_build", "results"]
+exclude_patterns = ["_build", "_generated", "results"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "mammoseg"
 html_show_sourcelink = False
 html_show_copyright = False
-# Links to files of the repository that are no pages.
+# Links to files of the repository that are not pages.
 suppress_warnings = ["myst.xref_missing"]
 
 write_reference(HERE.parent / "conf", HERE / "configuration.md")
+write_run_tables(HERE / "_generated")

@@ -1,18 +1,29 @@
-"""conf/ as a page: every command with its settings, every group with its choices, comments and all."""
+"""Generates reference pages from the source: conf/, the files of a run folder, and the roles of settings."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from mammoseg.runs import settings
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.settings import Role
+
 COMMANDS = "Commands"
 INTRODUCTION = """# Configuration
 
-Every value lies in a yaml below `conf/`, and each is overridden on the command line: `key=value` for a value,
-`group=choice` for a file, `+key=value` for a key that is not there yet. `python -m mammoseg.train --cfg job` shows what
-a command line comes to, `--help` the choices. Folders of your own are added by `--config-dir` ([example](extend.md)).
+Every setting has its default in a YAML file in `conf/` and can be overridden on the command line: `key=value` sets a
+value, `group=choice` selects a file, and `+key=value` adds a key that does not exist yet.
+`python -m mammoseg.train --help` lists the choices; `python -m mammoseg.train ... --cfg job` prints the resulting
+configuration without running it. `--config-dir` adds a folder of your own ([example](extend.md)).
 
-This page is made of the files themselves.
+This page is generated from these files.
 """
+MEANINGS = {
+    Role.METHOD: "what is trained and how; runs that differ are different methods",
+    Role.REPLICATE: "repetitions of one method",
+    Role.COMPUTE: "how a run is computed; values agree up to rounding",
+    Role.PRIVATE: "paths and accounts; never written to checkpoints, `run.json`, loggers or reports",
+}
 
 
 def write_reference(conf: Path, page: Path) -> None:
@@ -27,3 +38,21 @@ def write_reference(conf: Path, page: Path) -> None:
 
 def entry(path: Path, title: str, level: str) -> str:
     return f"{level} `{title}`\n\n```yaml\n{path.read_text(encoding='utf-8').rstrip()}\n```\n"
+
+
+def write_run_tables(folder: Path) -> None:
+    """Write run_files.md and setting_roles.md, which docs/runs.md includes."""
+    folder.mkdir(exist_ok=True)
+    files = [f"| `{file.name}` | {file.meaning} |" for file in RunFolder.files()]
+    (folder / "run_files.md").write_text("\n".join(["| file | content |", "|---|---|", *files, ""]), encoding="utf-8")
+    rows = [f"| {role.value} | {MEANINGS[role]} | {settings_of(role)} |" for role in Role]
+    table = ["| role | meaning | settings |", "|---|---|---|", *rows, ""]
+    (folder / "setting_roles.md").write_text("\n".join(table), encoding="utf-8")
+
+
+def settings_of(role: Role) -> str:
+    listed = ", ".join(f"`{key}`" for key, found in settings.ROLES.items() if found is role)
+    if role is not Role.METHOD:
+        return listed
+    sections = ", ".join(f"`{section}.*`" for section in settings.METHOD_SECTIONS)
+    return f"everything that no other role lists: {sections}, {listed}"
