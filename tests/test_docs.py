@@ -1,10 +1,12 @@
-"""The examples of docs/extend.md, run as they stand; the pages, built without a warning."""
+"""The examples of docs/extend.md run as they are printed, and the pages build without a warning."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +15,16 @@ import cv2
 import numpy as np
 import pytest
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.settings import ROLES
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DOCS = REPOSITORY / "docs"
 SMALL = [
     *("dataset.size=64", "trainer.accelerator=cpu", "trainer.max_epochs=1", "logger=csv", "width=2"),
     "hydra.run.dir=run",
 ]
+APPEND = "append to "
 PHANTOM = ["dataset.source.cases=30", "dataset.source.height=208"]
 
 
@@ -27,10 +34,20 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder with the files of the page, and a clinic's export of 20 patients with two images each."""
-    folder = tmp_path_factory.mktemp("place-of-the-user")
+    """A user's folder with the files of the page, and a clinic's export of 20 patients with two images each.
+
+    package/ is a copy of the source, for the code that the page adds to the package itself.
+    """
+    folder = tmp_path_factory.mktemp("user")
+    for name in ("src", "conf"):
+        shutil.copytree(REPOSITORY / name, folder / "package" / name, ignore=shutil.ignore_patterns("__pycache__"))
     for text in (*blocks("python"), *blocks("yaml")):
-        path = folder / text.partition("\n")[0].removeprefix("# ")
+        name = text.partition("\n")[0].removeprefix("# ")
+        if name.startswith(APPEND):
+            with (folder / "package" / name.removeprefix(APPEND)).open("a") as file:
+                file.write(f"\n\n{text}")
+            continue
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     draw = np.random.default_rng(0)
@@ -50,18 +67,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    python, *arguments = line.split()
+    python, *arguments = shlex.split(line)
     assert python == "python"
+    # The page's metric is part of the copied package, which only reads results that were written without it.
+    package = {"PYTHONPATH": str(folder / "package" / "src")} if "mammoseg.compare" in arguments else {}
     trains = "mammoseg.train" in arguments
-    # An option that the line gives already is not overridden.
-    small = [one for one in SMALL if f" {one.partition('=')[0]}=" not in line]
+    # A setting of the line itself is kept.
+    small = [one for one in SMALL if f" {one.partition('=')[0]}=" not in line.replace("'", "")]
     more = small if trains else [SMALL[0]] if "mammoseg.prepare" in arguments else []
-    # A one-off mask that is missing is the page's example of a bad case.
+    # The missing mask is an example of a case that cannot be used.
     more = [*more, *(["dataset.on_bad=skip"] if "dataset=clinic" in arguments else PHANTOM if trains else [])]
     return subprocess.run(
         [sys.executable, *arguments, *more],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **package},
         capture_output=True,
         text=True,
         timeout=300,
@@ -69,12 +88,12 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_examples_run_as_they_stand(place: Path) -> None:
+def test_the_examples_run(place: Path) -> None:
     lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
-    assert len(lines) == 8
+    assert len(lines) == 11
     for line in lines:
         if "mammoseg.evaluate" in line:
-            refused = run(line.replace(" trusted_modules=[mine]", ""), place)
+            refused = run(line.replace(" 'trusted_modules=[mine]'", ""), place)
             assert refused.returncode == 2
             assert "which is not trusted" in refused.stderr
         elif "mammoseg.train" in line and (place / "run").exists():
@@ -84,12 +103,15 @@ def test_the_examples_run_as_they_stand(place: Path) -> None:
     metrics = [json.loads(row) for path in place.rglob("metrics.jsonl") for row in path.read_text().splitlines()]
     assert {"val/dsc", "test/dsc"} <= {name for row in metrics for name in row}
     assert any("train/gradient_norm" in path.read_text() for path in place.rglob("metrics.csv"))
+    comparison = next(place.glob("run*/comparison"))
+    assert "Specificity ↑" in (comparison / "report.md").read_text()
+    assert "specificity" not in (comparison.parent / "results.csv").read_text()
     assert "has no mask beside it" in "".join(path.read_text() for path in place.rglob("data_report.md"))
     assert "identical to the results of the training run" in done.stdout
 
 
 def test_pages_build_without_a_warning(tmp_path: Path) -> None:
-    pytest.importorskip("furo", reason="furo is not installed; make docs brings it")
+    pytest.importorskip("furo", reason="furo is not installed; make setup installs it")
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "-d", tmp_path / "trees", DOCS, tmp_path / "html"],
         capture_output=True,
@@ -98,3 +120,6 @@ def test_pages_build_without_a_warning(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "theta.values" in (tmp_path / "html" / "configuration.html").read_text()
+    runs = (tmp_path / "html" / "runs.html").read_text()
+    assert all(file.name in runs for file in RunFolder.files())
+    assert all(key in runs for key in ROLES)
