@@ -9,33 +9,33 @@ INSTALLED := .venv/.installed
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: $(INSTALLED) ## make .venv with the pinned versions; a second call installs nothing
+setup: $(INSTALLED) ## create .venv with the pinned versions
 
 # torch goes first and alone: nothing after it may replace the build that fits this machine.
 $(INSTALLED): pyproject.toml constraints.txt hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "mammoseg needs Python 3.11 or newer; say which with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
+	  { echo "mammoseg needs Python 3.11 or newer; choose one with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codecs,dicom,export,tensorboard,joblib,slurm,hpo,dashboard,dev]'
 	@touch $@
 
-demo: setup ## train on synthetic mammograms and show what came out
+demo: setup ## train and test on synthetic mammograms
 	$(BIN)/python -m mammoseg.train experiment=demo
 
-test: setup ## run all tests, a process for each core
+test: setup ## run all tests, one process per core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 
-test-slurm: setup ## sweeps through a real Slurm, which it installs and starts (Debian, root)
+test-slurm: setup ## test sweeps on a one-node Slurm cluster, which it installs (Debian, root)
 	tests/slurm/cluster.sh $(BIN)/python -m pytest tests/slurm
 
 fuzz: setup ## 2000 damaged files instead of the 200 of `make test`
 	MUTANTS=2000 $(BIN)/python -m pytest tests/fuzz
 
-bench: setup ## measure, and write benchmarks/results.md
+bench: setup ## run the benchmarks and write benchmarks/results.md
 	$(BIN)/python benchmarks/run.py
 
-docs: setup ## build the pages below docs/ as a site: docs/_build/html/index.html
+docs: setup ## build the documentation: docs/_build/html/index.html
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
 
 lint: setup ## ruff (check and format) and mypy
@@ -43,7 +43,7 @@ lint: setup ## ruff (check and format) and mypy
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: setup ## let ruff mend what it can
+format: setup ## fix and format the code with ruff
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 

@@ -106,7 +106,7 @@ def test_the_examples_run(place: Path) -> None:
     comparison = next(place.glob("run*/comparison"))
     assert "Specificity ↑" in (comparison / "report.md").read_text()
     assert "specificity" not in (comparison.parent / "results.csv").read_text()
-    assert "has no mask beside it" in "".join(path.read_text() for path in place.rglob("data_report.md"))
+    assert "has no mask" in "".join(path.read_text() for path in place.rglob("data_report.md"))
     assert "identical to the results of the training run" in done.stdout
 
 
