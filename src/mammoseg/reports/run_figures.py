@@ -80,7 +80,7 @@ def stored_prob(predictions: Predictions, index: int) -> tuple[NDArray[np.float3
 
 def overlays(shown: Sequence[Example], path: Path) -> None:
     """One column per example: the image with contours above, the heat-map of probabilities below."""
-    figure = Figure(figsize=(3.2 * len(shown), 6.9), layout="constrained")
+    figure = Figure(figsize=(max(3.2 * len(shown), 5.5), 6.9), layout="constrained")
     axes = figure.subplots(2, len(shown), squeeze=False)
     for (above, below), item in zip(axes.T, shown, strict=True):
         above.imshow(item.image, cmap="gray")
