@@ -12,7 +12,9 @@ from configuration import write_reference, write_run_tables  # noqa: E402 - in t
 
 project = "mammoseg"
 author = "the mammoseg developers"
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
 exclude_patterns = ["_build", "_generated", "results"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3

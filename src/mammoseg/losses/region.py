@@ -92,7 +92,7 @@ class MeanDissimilarity(torch.autograd.Function):
 class SSL(Term):
     """Structural similarity loss: BCE over the pixels whose surroundings differ most, weighed by how much.
 
-    With means m and deviations s in a Gaussian window, e = |(y - m_y + c)/(s_y + c) - (p - m_p + c)/(s_p + c)|;
+    With means m and deviations s in a Gaussian window, e = ``|(y - m_y + c)/(s_y + c) - (p - m_p + c)/(s_p + c)|``;
     pixels with e > share max(e) are kept, and the value is the mean of e BCE over them. e is a weight, and
     has no gradient. The paper adds the plain BCE: sum the two in yaml, as conf/loss/ssl.yaml does.
 

@@ -1,7 +1,7 @@
 """Segmentation metrics that follow from the pixel counts TP, FP, FN and TN.
 
 The paper's tables are pooled: counts are summed over the test set first and divided once. Five of the six rows of
-its Table 2 satisfy the identity that follows from pooling, Delta A = |2 sensitivity/DSC - 2|, which means over
+its Table 2 satisfy the identity that follows from pooling, Delta A = ``|2 sensitivity/DSC - 2|``, which means over
 images would violate.
 
 To add a metric, add one subclass of `PooledPixelMetric` here. Defining it registers it in `PIXEL_METRICS`, from which
@@ -140,10 +140,10 @@ class DSC(PooledPixelMetric):
 
 
 class RelativeAreaDifference(PooledPixelMetric):
-    """Relative area difference |A_pred - A_true| / A_true (Delta A); lower is better.
+    """Relative area difference ``|A_pred - A_true| / A_true`` (Delta A); lower is better.
 
     Value: [0, inf); NaN if no true pixel was seen. Source: Aliniya et al., §4.2; equals
-    |2 sensitivity/DSC - 2| on the same counts.
+    ``|2 sensitivity/DSC - 2|`` on the same counts.
     """
 
     key = "area_difference"
