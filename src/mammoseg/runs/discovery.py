@@ -94,7 +94,8 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
         )
         for run in map(RunFolder, found):
             if run.results.is_file():
-                runs.append(read_run(run))
+                if run.path == folder or not _is_evaluation(run):
+                    runs.append(read_run(run))
             else:
                 log.warning("skipped %s: not finished, it has no %s", run.path, RunFolder.results.name)
     if not runs:
@@ -103,6 +104,12 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
             "instance python -m mammoseg.train experiment=table1 dataset=phantom"
         )
     return runs
+
+
+def _is_evaluation(run: RunFolder) -> bool:
+    """Whether `evaluate` wrote the folder. Such a folder repeats a run and counts only if the user names it."""
+    record = read_record(run)
+    return record is not None and record.status is Status.EVALUATED
 
 
 def read_run(folder: RunFolder) -> RunResults:

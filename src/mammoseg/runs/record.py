@@ -35,6 +35,7 @@ class Status(StrEnum):
     FAILED = "failed"
     PRUNED = "pruned"  # by a search; not tested
     FINISHED = "finished"
+    EVALUATED = "evaluated"  # results of a checkpoint that was tested again
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,20 @@ def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str |
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         started=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
+
+
+def redact_paths(text: str, folder: Path, cfg: DictConfig) -> str:
+    """`text` with the paths of this machine replaced by what they stand for."""
+    root = str(cfg.get("dataset", {}).get("root") or "")
+    for path, name in (
+        (str(folder), folder.name),
+        (root, "dataset.root"),
+        (str(Path.cwd()), "."),
+        (str(Path.home()), "~"),
+    ):
+        if len(path) > 1:
+            text = text.replace(path, name)
+    return text
 
 
 def path_digest(path: Path) -> str:

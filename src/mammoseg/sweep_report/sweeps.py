@@ -200,7 +200,7 @@ def find_finished_runs(folders: Sequence[Path]) -> list[SweepRun]:
             record = read_record(run) or RunRecord()
             if record.is_complete and record.score is not None:
                 runs[path.resolve()] = read_sweep_run(run, record, record.score)
-            else:
+            elif record.status is not Status.EVALUATED:
                 log.warning("skipped %s: not finished", run.path)
     return list(runs.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,31 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mammoseg.cli import command
+from mammoseg.errors import UserError
 from mammoseg.launch import distributed
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
 
 
+RENAMED = {
+    "ckpt_path": "resume",
+    "model.checkpointing": "model.gradient_checkpointing",
+    "scheduler.step_size": "scheduler.scheduler.step_size",
+    "scheduler.gamma": "scheduler.scheduler.gamma",
+}
+LAUNCHER_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
+
+
 def prepare_argv(argv: list[str]) -> list[str]:
-    """Expand `resume`, except in the workers of a distributed run, which get it expanded."""
+    """Expand `resume`, except in the workers of a distributed run, which get it expanded.
+
+    Raises:
+        UserError: If the plugin of a launcher is not installed, or there is no run to resume.
+    """
+    for name, plugin in LAUNCHER_PLUGINS.items():
+        if f"launcher={name}" in argv and find_spec(f"hydra_plugins.{plugin}") is None:
+            raise UserError(f"launcher={name} needs a plugin of Hydra; install it with pip install '.[{name}]'")
     if distributed.is_worker() or not any(arg.lstrip("+").startswith("resume=") for arg in argv):
         return argv
     from mammoseg.train.resume import expand_resume
@@ -25,7 +43,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
     return expand_resume(argv)
 
 
-@command("train", renamed={"ckpt_path": "resume"}, prepare_argv=prepare_argv)
+@command("train", renamed=RENAMED, prepare_argv=prepare_argv)
 def main(cfg: DictConfig) -> float:
     from mammoseg.runs.folder import RunFolder
     from mammoseg.train.identity import run_info

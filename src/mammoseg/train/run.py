@@ -22,6 +22,7 @@ from mammoseg.build import build_callbacks, build_datamodule, build_loggers, bui
 from mammoseg.callbacks.preemption import PreemptionCallback
 from mammoseg.callbacks.provenance import ProvenanceCallback
 from mammoseg.callbacks.results_writer import ResultsWriter
+from mammoseg.cli import user_message
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_text
@@ -32,7 +33,7 @@ from mammoseg.runs import checkpoint, results
 from mammoseg.runs.discovery import resolve_checkpoint, unfinished_twins
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.predictions import read_predictions
-from mammoseg.runs.record import RunRecord, Status, make_record, read_record, write_record
+from mammoseg.runs.record import RunRecord, Status, make_record, read_record, redact_paths, write_record
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
 from mammoseg.train.resume import epochs_of, load_previous_record, remember_overrides, resume_command
@@ -107,8 +108,10 @@ class TrainingRun:
             except (KeyboardInterrupt, SystemExit):
                 self._update_status(Status.STOPPED)
                 raise
-            except Exception:
-                self._update_status(Status.FAILED)
+            except Exception as error:
+                message = user_message(error) or f"{type(error).__name__}: {error}"
+                line = message.splitlines()[0] if message else ""
+                self._update_status(Status.FAILED, redact_paths(line, self.folder.path, self.cfg))
                 raise
             finally:
                 # W&B must be closed between the jobs of a sweep, or the next job would log to this one's run.
@@ -129,12 +132,12 @@ class TrainingRun:
             for twin in unfinished_twins(self.folder, self.record)[:1]:
                 log.warning("an unfinished run has the same settings; to resume it: %s", resume_command(twin))
 
-    def _update_status(self, status: Status) -> None:
+    def _update_status(self, status: Status, error: str | None = None) -> None:
         """Record how the run ended, unless it had not begun."""
         stored = read_record(self.folder)
         begun = stored is not None and not stored.is_complete and stored.settings == self.record.settings
         if distributed.rank() == 0 and stored is not None and begun:
-            write_record(self.folder, replace(stored, status=status))
+            write_record(self.folder, replace(stored, status=status, error=error))
 
     @property
     def finished(self) -> bool:
@@ -143,7 +146,7 @@ class TrainingRun:
             return False
         if self.cfg.resume is not None and self.cfg.trainer.max_epochs != epochs_of(self.previous):
             return False
-        log.info("%s: finished before, nothing to do; its results are in %s", self.run_info["run"], self.folder.path)
+        log.info("%s: finished before, nothing to do", self.run_info["run"])
         return True
 
     @property
