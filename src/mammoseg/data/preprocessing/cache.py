@@ -66,7 +66,7 @@ class PreprocessingCache:
 
     def lock(self) -> AbstractContextManager[None]:
         """Wait until no other process works in the folder. The lock is beside it, since the folder is removed."""
-        lock_file = self.folder.with_name(f"{self.folder.name}.lock")
+        lock_file = self.folder.with_name(f".lock-{self.folder.name.lstrip('.')}")
         return processes.exclusive_lock(lock_file, "waiting for another process that preprocesses the same images")
 
     def fill(self, mammograms: dict[str, Mammogram], dataset: str) -> dict[str, str]:
