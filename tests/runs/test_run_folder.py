@@ -83,10 +83,12 @@ def test_latest_is_the_newest_finished_or_unfinished_run(tmp_path: Path) -> None
         ("outputs/b", "2026-01-03", Status.RUNNING),
         ("outputs/c", "2026-01-04", Status.FAILED),
         ("outputs/d", "2026-01-05", Status.PRUNED),
+        ("outputs/failed-early", "2026-01-07", Status.FAILED),
         (".hidden/e", "2026-01-06", Status.FINISHED),
     ]:
         run_at(tmp_path / name, started, status)
-    assert len(list(run_folders(tmp_path))) == 5
+    RunFolder(tmp_path / "outputs" / "c").last_checkpoint.touch()
+    assert len(list(run_folders(tmp_path))) == 6
     assert latest_run(finished=False, top=tmp_path).path == tmp_path / "outputs/c"
     assert latest_run(finished=True, top=tmp_path).path == tmp_path / "multirun/x/0"
     with pytest.raises(UserError, match="no unfinished run"):

@@ -13,17 +13,13 @@ from omegaconf import DictConfig
 from mammoseg.cli import command
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed
+from mammoseg.runs.upgrade import RENAMED_SETTINGS
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
 
 
-RENAMED = {
-    "ckpt_path": "resume",
-    "model.checkpointing": "model.gradient_checkpointing",
-    "scheduler.step_size": "scheduler.scheduler.step_size",
-    "scheduler.gamma": "scheduler.scheduler.gamma",
-}
+RENAMED = {**{old: new for old, new in RENAMED_SETTINGS.items() if new is not None}, "ckpt_path": "resume"}
 LAUNCHER_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
 
 
@@ -51,6 +47,8 @@ def main(cfg: DictConfig) -> float:
 
     hydra = HydraConfig.get()
     folder = RunFolder(Path(hydra.runtime.output_dir))
+    if cfg.resume is not None and Path(cfg.resume) != folder.path:  # a character that Hydra's grammar changed
+        raise UserError(f"resume must name a folder without special characters such as $, got {cfg.resume}")
     run = TrainingRun(cfg, folder, run_info(cfg, hydra.runtime.choices))
     with run.exclusive():
         if not run.finished:
