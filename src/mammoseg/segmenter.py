@@ -63,6 +63,7 @@ class Segmenter(lightning.LightningModule):
         pooled = MetricCollection({name: metric() for name, metric in PIXEL_METRICS.items()})
         means = {f"image_{name}": MeanOverImages(metric) for name, metric in PIXEL_METRICS.items()}
         self.train_terms = LossTermMeans([*criterion.terms])
+        self.train_metrics: dict[str, Tensor] = {}  # of the last complete epoch, for checkpoints
         self.val_loss = MeanMetric()
         self.val_metrics = pooled.clone(prefix="val/")
         self.test_metrics = pooled.clone(prefix="test/")
@@ -89,11 +90,8 @@ class Segmenter(lightning.LightningModule):
         weights = batch.get("weight")
         self.train_terms.update(parts.detach(), parts.shape[1] if weights is None else weights.count_nonzero())
         if self.trainer.is_last_batch:
-            self.log_dict(
-                {f"train/{name}": value for name, value in self.train_terms.compute().items()},
-                on_step=False,
-                on_epoch=True,
-            )
+            self.train_metrics = {f"train/{name}": value for name, value in self.train_terms.compute().items()}
+            self.log_dict(self.train_metrics, on_step=False, on_epoch=True)
             self.train_terms.reset()
         loss = parts.mean(dim=1).sum()  # the mean over the batch is taken here, only here
         return loss if weights is None else loss * weights.mean()

@@ -57,7 +57,8 @@ def dataset(root: Path, **settings: Any) -> DatasetSpec:
 
 
 def stores(root: Path) -> list[str]:
-    return sorted(path.name for path in (root.parent / "store").glob("*"))
+    """Names of the stores and of unfinished caches, without their locks."""
+    return sorted(path.name for path in (root.parent / "store").glob("*") if path.is_dir())
 
 
 def test_the_store_holds_every_case_in_order(root: Path) -> None:

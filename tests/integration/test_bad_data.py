@@ -74,7 +74,9 @@ def test_every_damaged_case_is_named_at_once(damaged: tuple[Path, dict[str, str]
     assert "outside the image" in done.stderr
     assert "dataset.missing_density=drop" in done.stderr
     left = [path.name for path in (tmp_path / "data" / "prepared").iterdir()]
-    assert all(name.startswith(".preparing-") for name in left), "finished images are kept, half a store is not"
+    assert all(name.startswith((".preparing-", ".lock-")) for name in left), (
+        "finished images are kept, half a store is not"
+    )
 
 
 def test_skipping_keeps_the_rest(damaged: tuple[Path, dict[str, str]], tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_nothing_of_the_machine_is_in_it(exported: Path, trained: Path) -> None:
     for path in exported.iterdir():
         for secret in secrets:
             assert secret not in path.read_bytes(), f"{secret!r} in {path}"
-        assert b".py" not in path.read_bytes(), f"a line of code is named in {path}"
+        assert not re.search(rb"\.py\b", path.read_bytes()), f"a line of code is named in {path}"
 
 
 def test_metrics_of_another_checkpoint_are_not_told(best: Path, sibling: Path, tmp_path: Path) -> None:
@@ -158,5 +158,5 @@ def test_an_exported_config_may_not_call_anything_either(exported: Path, tmp_pat
     carried = yaml.safe_load((folder / "config.yaml").read_text())
     carried["config"]["model"]["_target_"] = "subprocess.run"
     (folder / "config.yaml").write_text(yaml.safe_dump(carried))
-    with pytest.raises(UserError, match=r"subprocess\.run, which is not on the list"):
+    with pytest.raises(UserError, match=r"subprocess\.run, which is not trusted"):
         checkpoint.load_checkpoint(folder)

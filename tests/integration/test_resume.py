@@ -53,7 +53,8 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 def wait_for_epoch(run: Path, epoch: int, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
-        if (run / "train.log").is_file() and f"epoch {epoch}/" in (run / "train.log").read_text():
+        trained = (run / "train.log").is_file() and f"epoch {epoch}/" in (run / "train.log").read_text()
+        if trained and (run / "checkpoints" / "last.ckpt").is_file():
             return
         time.sleep(0.005)
 

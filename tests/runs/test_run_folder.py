@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from results_files import rows_of, write_run
 
 from mammoseg.errors import UserError
-from mammoseg.runs.discovery import latest_run, resolve_checkpoint, run_folders
+from mammoseg.runs.discovery import find_runs, latest_run, resolve_checkpoint, run_folders
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, write_record
 
@@ -82,10 +83,12 @@ def test_latest_is_the_newest_finished_or_unfinished_run(tmp_path: Path) -> None
         ("outputs/b", "2026-01-03", Status.RUNNING),
         ("outputs/c", "2026-01-04", Status.FAILED),
         ("outputs/d", "2026-01-05", Status.PRUNED),
+        ("outputs/failed-early", "2026-01-07", Status.FAILED),
         (".hidden/e", "2026-01-06", Status.FINISHED),
     ]:
         run_at(tmp_path / name, started, status)
-    assert len(list(run_folders(tmp_path))) == 5
+    RunFolder(tmp_path / "outputs" / "c").last_checkpoint.touch()
+    assert len(list(run_folders(tmp_path))) == 6
     assert latest_run(finished=False, top=tmp_path).path == tmp_path / "outputs/c"
     assert latest_run(finished=True, top=tmp_path).path == tmp_path / "multirun/x/0"
     with pytest.raises(UserError, match="no unfinished run"):
@@ -125,3 +128,11 @@ def test_a_run_that_another_process_works_on_is_not_the_latest(tmp_path: Path) -
         holder.kill()
     assert latest_run(finished=False, top=tmp_path).path == newer.path
     write_record(newer, replace(RunRecord(settings={"seed": 0}), status=Status.STOPPED))
+
+
+def test_what_evaluate_wrote_counts_only_where_it_is_named(tmp_path: Path) -> None:
+    for name in ("run", "evaluate/again"):
+        write_run(tmp_path / name, rows_of("au_net", quality=0.5))
+    write_record(RunFolder(tmp_path / "evaluate" / "again"), RunRecord(settings={"seed": 0}, status=Status.EVALUATED))
+    assert [run.folder.path.name for run in find_runs([tmp_path])] == ["run"]
+    assert [run.folder.path.name for run in find_runs([tmp_path / "evaluate" / "again"])] == ["again"]

@@ -162,9 +162,11 @@ def test_ties_to_two_decimals_are_all_the_best() -> None:
 
 def test_a_damaged_record_and_a_table_of_bytes_are_told(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rows_of("a", quality=0.7))
+    record = (folder / "run.json").read_text()
     (folder / "run.json").write_text('{"settings":')
     with pytest.raises(UserError, match=r"run.json: damaged"):
         find_runs([tmp_path])
+    (folder / "run.json").write_text(record)
     (folder / "results.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"results.csv: .*test the run again"):
         find_runs([tmp_path])

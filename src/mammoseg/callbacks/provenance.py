@@ -9,6 +9,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 
 from mammoseg.runs.checkpoint import PROVENANCE_KEY
+from mammoseg.segmenter import Segmenter
 
 
 class ProvenanceCallback(Callback):
@@ -28,6 +29,11 @@ class ProvenanceCallback(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint[PROVENANCE_KEY] = self.provenance
+        if trainer.is_last_batch and isinstance(pl_module, Segmenter):
+            # Lightning logs these after the checkpoint is saved; a run that is killed in between would lose them.
+            metrics = {name: float(value) for name, value in pl_module.train_metrics.items()}
+            step = {"epoch": trainer.current_epoch, "step": trainer.global_step - 1}
+            checkpoint[PROVENANCE_KEY] = {**self.provenance, "train_metrics": {**step, **metrics}}
         # ModelCheckpoint's state holds absolute paths, which would name the user's folders.
         checkpoint["callbacks"] = replace_prefix(checkpoint["callbacks"], f"{self.folder}/", "run:/")
 

@@ -22,6 +22,7 @@ from mammoseg.metrics.detection import MatchingRule
 from mammoseg.reports import run_summary
 from mammoseg.runs import checkpoint, results
 from mammoseg.runs.folder import DataPaths, RunFolder
+from mammoseg.runs.record import RunRecord, Status, write_record
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
 
@@ -63,10 +64,17 @@ def evaluate(
     output = RunFolder(folder)
     output.write_data_paths(cfg.dataset)
     run_test(cfg, loaded, path, output, rule)
+    write_record(output, evaluation_record(loaded))
     rows = results.read_results(output.results)
     write_reports(rows, output, rule)
     compare_with_training_run(rows, run.results)
     return rows
+
+
+def evaluation_record(loaded: dict[str, Any]) -> RunRecord:
+    """The record of a folder with the results of a loaded checkpoint."""
+    run_info, settings = checkpoint.run_info_of(loaded), checkpoint.config_of(loaded)
+    return RunRecord(run_info=run_info, settings=settings, status=Status.EVALUATED)
 
 
 def run_test(cfg: DictConfig, loaded: dict[str, Any], path: Path, output: RunFolder, rule: MatchingRule | None) -> None:

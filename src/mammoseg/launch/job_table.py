@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mammoseg.files import atomic_write
-from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.record import RunRecord, Status, read_record
 
 NOT_FINISHED = "did not finish: killed, out of memory or time, or still running"
@@ -55,9 +55,9 @@ class Job:
 
 def find_jobs(folder: Path, since: float = 0.0) -> list[Job]:
     """The jobs below `folder`, best first, whose records are not older than `since`, in seconds of `time.time()`."""
-    recent = [path for path in folder.rglob(RunFolder.record.name) if path.stat().st_mtime >= since]
-    records = [(path.parent, read_record(RunFolder(path.parent))) for path in recent]
-    jobs = [Job(parent, record) for parent, record in records if record is not None and record.job is not None]
+    runs = [run for run in folders_with(folder, RunFolder.record.name) if run.record.stat().st_mtime >= since]
+    records = [(run.path, read_record(run)) for run in runs]
+    jobs = [Job(path, record) for path, record in records if record is not None and record.job is not None]
     return sorted(jobs, key=lambda job: job.sort_key)
 
 

@@ -24,7 +24,7 @@ from mammoseg.launch.gpus import count_gpus
 from mammoseg.launch.job_table import find_jobs, print_table, write_table
 from mammoseg.launch.signals import GracefulExit
 from mammoseg.runs.folder import RunFolder
-from mammoseg.runs.record import RunRecord, Status, read_record, write_record
+from mammoseg.runs.record import RunRecord, Status, read_record, redact_paths, write_record
 from mammoseg.runs.settings import is_private
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, user_message: Callable[
 
 def record_success(folder: RunFolder, job: dict[str, Any]) -> None:
     record = read_record(folder) or RunRecord()
-    status = record.status if record.is_complete else Status.FINISHED  # other commands than `train` write no status
+    status = Status.FINISHED if record.status is Status.RUNNING else record.status  # some commands write none
     write_record(folder, replace(record, status=status, error=None, job=job))
 
 
@@ -90,20 +90,6 @@ def record_failure(folder: RunFolder, job: dict[str, Any], message: str, error: 
 def without_private_overrides(overrides: Sequence[str]) -> list[str]:
     """The overrides that may be shown to others: without those that name files and folders of this machine."""
     return [override for override in overrides if not is_private(override)]
-
-
-def redact_paths(text: str, folder: Path, cfg: DictConfig) -> str:
-    """`text` with the paths of this machine replaced by what they stand for."""
-    root = str(cfg.get("dataset", {}).get("root") or "")
-    for path, name in (
-        (str(folder), folder.name),
-        (root, "dataset.root"),
-        (os.getcwd(), "."),
-        (str(Path.home()), "~"),
-    ):
-        if len(path) > 1:
-            text = text.replace(path, name)
-    return text
 
 
 class SweepSummary(Callback):

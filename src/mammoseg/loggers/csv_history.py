@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger
@@ -12,13 +13,14 @@ from lightning.pytorch.loggers import CSVLogger
 from mammoseg.files import atomic_write
 
 
-def resumable_csv_logger(path: Path, first_step: int) -> CSVLogger:
+def resumable_csv_logger(path: Path, first_step: int, train_metrics: Mapping[str, float] | None = None) -> CSVLogger:
     """Build a logger that appends to metrics.csv.
 
     Args:
         path: The run's metrics.csv.
         first_step: Optimizer step at which training begins or resumes. Rows from this step on, rows of a test, and
             truncated ones are removed, because they are written again.
+        train_metrics: Row of training metrics in the checkpoint that is resumed; it is added if the file lacks it.
 
     Returns:
         The logger.
@@ -32,6 +34,9 @@ def resumable_csv_logger(path: Path, first_step: int) -> CSVLogger:
             table = csv.DictReader(lines)
             rows = [row for row in table if is_kept(row, first_step)]
             header = list(table.fieldnames or ())
+    if train_metrics and header and not any(is_row_of(row, train_metrics) for row in rows):
+        header = sorted({*header, *train_metrics})
+        rows.append({name: str(value) for name, value in train_metrics.items()})
     if rows:
         with atomic_write(kept) as lines:
             writer = csv.DictWriter(lines, header)
@@ -46,6 +51,11 @@ def resumable_csv_logger(path: Path, first_step: int) -> CSVLogger:
         experiment.metrics_keys = header
         os.replace(kept, path)
     return logger
+
+
+def is_row_of(row: Mapping[str, str], train_metrics: Mapping[str, float]) -> bool:
+    """Whether `row` holds the training metrics of the same epoch."""
+    return row.get("epoch") == str(train_metrics["epoch"]) and bool(row.get("train/loss"))
 
 
 def is_kept(row: dict[str, str], first_step: int) -> bool:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from mammoseg.cli import command, parse_path, parse_paths
 
-RENAMED = {"ckpt": "ckpt_path", "flips": "tta", "trust": "trusted_modules"}
+RENAMED = {"ckpt": "ckpt_path", "out": "output", "flips": "tta", "trust": "trusted_modules"}
 
 
 @command("predict", renamed=RENAMED)

@@ -14,10 +14,11 @@ import yaml
 from torch import nn
 
 from mammoseg.errors import UserError
+from mammoseg.runs.folder import EXPORTED_WEIGHTS
 from mammoseg.runs.upgrade import upgrade_config
 
 PROVENANCE_KEY = "mammoseg"  # of the config and the identity of the run
-WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.yaml"  # of an exported model
+WEIGHTS_FILE, CONFIG_FILE = EXPORTED_WEIGHTS, "config.yaml"  # of an exported model
 # The sections of the config that are instantiated. A stored _target_ is code that somebody else may have written.
 INSTANTIATED_SECTIONS = ("dataset", "split", "model", "loss", "trainer")
 # Not all of monai, which would include its downloaders.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from mammoseg.errors import UserError
 from mammoseg.processes import is_locked
 from mammoseg.runs import results
-from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.folder import EXPORTED_WEIGHTS, RunFolder, folders_with
 from mammoseg.runs.record import RunRecord, Status, read_record
 from mammoseg.runs.results import COUNTS, ResultRow
 from mammoseg.runs.settings import differing, flatten
@@ -24,7 +23,6 @@ from mammoseg.runs.settings import differing, flatten
 log = logging.getLogger(__name__)
 
 LATEST = "latest"
-EXPORTED_WEIGHTS = "model.safetensors"
 MAX_DEPTH = 6  # of run folders below the working directory; sweeps are three deep
 FoldSeed = tuple[str, str]
 
@@ -89,14 +87,15 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
                 f"runs={folder}: no such folder; give one that mammoseg.train wrote, such as multirun/table1-phantom, "
                 "or latest"
             )
-        found = sorted(
-            {path.parent for name in (RunFolder.record.name, RunFolder.results.name) for path in folder.rglob(name)}
-        )
-        for run in map(RunFolder, found):
-            if run.results.is_file():
+        for run in folders_with(folder, RunFolder.record.name, RunFolder.results.name):
+            record = read_record(run)
+            evaluated = record is not None and record.status is Status.EVALUATED
+            if evaluated and run.path != folder:
+                continue  # it repeats a run, so it counts only if the user names it
+            if run.results.is_file() and (record is None or evaluated or record.is_complete):
                 runs.append(read_run(run))
             else:
-                log.warning("skipped %s: not finished, it has no %s", run.path, RunFolder.results.name)
+                log.warning("skipped %s: not finished", run.path)
     if not runs:
         raise UserError(
             f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} in it or below; train first, for "
@@ -137,22 +136,14 @@ def read_rows(path: Path) -> list[ResultRow]:
 
 def label_repeated_splits(runs: Sequence[RunResults]) -> list[RunResults]:
     """The runs, their folds labelled by the split's seed too where it differs: a fold then has other images."""
-    if len({run.split_seed for run in runs}) < 2:
+    if len({run.split_seed for run in runs if run.split_seed}) < 2:  # unknown for results without a record
         return list(runs)
     return [replace(run, fold=f"{run.fold} of split {run.split_seed}".strip()) for run in runs]
 
 
 def run_folders(top: Path) -> Iterator[RunFolder]:
-    """The run folders at or below `top`, at most six folders deep. Hidden folders and environments are skipped."""
-    top = top.absolute()
-    for folder, subfolders, files in os.walk(top):
-        if RunFolder.record.name in files:
-            yield RunFolder(Path(folder))
-            subfolders.clear()
-            continue
-        deep = len(Path(folder).relative_to(top).parts) >= MAX_DEPTH
-        skip = deep or "pyvenv.cfg" in files
-        subfolders[:] = [] if skip else sorted(name for name in subfolders if not name.startswith((".", "__")))
+    """The run folders at or below `top`, at most six folders deep."""
+    return folders_with(top.absolute(), RunFolder.record.name, max_depth=MAX_DEPTH)
 
 
 def latest_run(*, finished: bool, top: Path | None = None) -> RunFolder:
@@ -169,7 +160,7 @@ def latest_run(*, finished: bool, top: Path | None = None) -> RunFolder:
         record = read_record(folder)
         if record is None or not record.settings:
             continue
-        if record.is_complete if not finished else record.status is not Status.FINISHED:
+        if not (record.status is Status.FINISHED if finished else can_be_resumed(folder, record)):
             continue
         if finished or not is_locked(folder.lock):
             found.append((record.started, str(folder.path), folder))
@@ -179,6 +170,13 @@ def latest_run(*, finished: bool, top: Path | None = None) -> RunFolder:
     return max(found)[2]
 
 
+def can_be_resumed(folder: RunFolder, record: RunRecord) -> bool:
+    """Whether the run is unfinished; one that failed before its first checkpoint would fail again."""
+    if record.status is Status.FAILED:
+        return folder.last_checkpoint.is_file()
+    return record.status in (Status.RUNNING, Status.STOPPED)
+
+
 def unfinished_twins(folder: RunFolder, record: RunRecord) -> list[RunFolder]:
     """Unfinished runs beside `folder` with the settings of `record`, which nobody is working on; the newest first."""
     twins = []
@@ -186,7 +184,7 @@ def unfinished_twins(folder: RunFolder, record: RunRecord) -> list[RunFolder]:
         if other.path == folder.path.absolute():
             continue
         stored = read_record(other)
-        if stored is None or stored.is_complete or not stored.settings or stored.root != record.root:
+        if stored is None or not stored.settings or stored.root != record.root or not can_be_resumed(other, stored):
             continue
         if not differing(stored.settings, record.settings) and not is_locked(other.lock):
             twins.append((stored.started, other))

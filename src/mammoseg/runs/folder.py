@@ -6,7 +6,8 @@ the table in the documentation is generated from it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -17,6 +18,7 @@ from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
 
 DEFAULT_STORE = "data/prepared"
+EXPORTED_WEIGHTS = "model.safetensors"  # of a model that `export` wrote, in a folder of its own
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class RunFolder:
     @property
     def launch_dir(self) -> Path | None:
         """The working directory the run was started in, None if it is not known."""
-        stored = _load(self.hydra / "hydra.yaml")
+        stored = load_yaml(self.hydra / "hydra.yaml")
         cwd = OmegaConf.select(stored, "hydra.runtime.cwd")
         return None if cwd is None else Path(cwd)
 
@@ -105,7 +107,7 @@ class RunFolder:
 
         The folder may also be one that `evaluate` wrote.
         """
-        stored: Mapping[Any, Any] = _load(self.hydra / "data.yaml") or self._data_paths_of_config()
+        stored: Mapping[Any, Any] = load_yaml(self.hydra / "data.yaml") or self._data_paths_of_config()
         root, tables = stored.get("root"), stored.get("tables")
         return DataPaths(
             root=None if root is None else Path(root),
@@ -123,7 +125,7 @@ class RunFolder:
 
     def _data_paths_of_config(self) -> Mapping[str, Any]:
         """The same for runs of version 0.1, which stored the composed configuration only."""
-        config, start = _load(self.hydra / "config.yaml"), self.launch_dir
+        config, start = load_yaml(self.hydra / "config.yaml"), self.launch_dir
         if start is None:
             return {}
         if (checkpoint := OmegaConf.select(config, "ckpt")) is not None:  # written by `evaluate`
@@ -142,7 +144,7 @@ def _absolute(path: Any, start: Path | None = None) -> Path:
     return (start or Path.cwd()) / Path(str(path)).expanduser()
 
 
-def _load(path: Path) -> DictConfig:
+def load_yaml(path: Path) -> DictConfig:
     """The YAML mapping at `path`, empty if there is no such file."""
     if not path.is_file():
         return OmegaConf.create()
@@ -153,3 +155,21 @@ def _load(path: Path) -> DictConfig:
     if not isinstance(loaded, DictConfig):
         raise UserError(f"{path}: must hold a mapping, got {type(loaded).__name__}; restore it, or train again")
     return loaded
+
+
+def folders_with(top: Path, *names: str, max_depth: int | None = None) -> Iterator[RunFolder]:
+    """The folders at or below `top` that contain one of the files `names`, in alphabetical order.
+
+    Links to folders are followed, each folder is visited once. Hidden folders and virtual environments are skipped.
+    """
+    seen: set[str] = set()
+    for folder, subfolders, files in os.walk(top, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        if not {*names}.isdisjoint(files):
+            yield RunFolder(Path(folder))
+        depth = len(Path(folder).relative_to(top).parts)
+        skip = "pyvenv.cfg" in files or (max_depth is not None and depth >= max_depth)
+        subfolders[:] = [] if skip else sorted(name for name in subfolders if not name.startswith((".", "__")))

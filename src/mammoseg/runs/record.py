@@ -24,6 +24,7 @@ from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import differing, flatten, public
 from mammoseg.runs.upgrade import upgrade_config
 
+FORMAT = 2  # version 0.1 wrote none
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydicom", "mammoseg")
 
 
@@ -35,6 +36,7 @@ class Status(StrEnum):
     FAILED = "failed"
     PRUNED = "pruned"  # by a search; not tested
     FINISHED = "finished"
+    EVALUATED = "evaluated"  # results of a checkpoint that was tested again
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class RunRecord:
         pruned: Epoch after which a search stopped it.
         error: First line of the error that ended it.
         job: Number, overrides and seconds of the sweep's job, None for a single run.
+        trained: Whether training has ended, so that only the test is missing.
+        format: Version of this layout.
     """
 
     run_info: dict[str, Any] = field(default_factory=dict)
@@ -68,6 +72,8 @@ class RunRecord:
     pruned: int | None = None
     error: str | None = None
     job: dict[str, Any] | None = None
+    trained: bool = False
+    format: int = FORMAT
 
     @property
     def is_complete(self) -> bool:
@@ -92,6 +98,16 @@ def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str |
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         started=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
+
+
+def redact_paths(text: str, folder: Path, cfg: DictConfig) -> str:
+    """`text` with the paths of this machine replaced by what they stand for."""
+    keys = ("dataset.root", "dataset.store", "dataset.reader.tables", "init_from", "resume")
+    paths = {str(folder): folder.name, **{str(OmegaConf.select(cfg, key) or ""): key for key in keys}}
+    for path, name in {**paths, str(Path.cwd()): ".", str(Path.home()): "~"}.items():
+        if len(path) > 1 and Path(path).expanduser().is_absolute():
+            text = text.replace(path, name)
+    return text
 
 
 def path_digest(path: Path) -> str:
@@ -121,7 +137,7 @@ _FIELDS = {field.name for field in fields(RunRecord)}
 
 def _upgrade(stored: dict[str, Any]) -> dict[str, Any]:
     """The record of version 0.1 had no status, and another name for run_info."""
-    if "status" not in stored:
+    if "format" not in stored and "status" not in stored:
         complete = Status.PRUNED if stored.get("pruned") else Status.FINISHED
         stored = {**stored, "status": complete if stored.get("score") is not None else Status.RUNNING}
         stored = {**stored, "settings": upgrade_config(stored.get("settings", {}))}

@@ -10,7 +10,8 @@ An entry below stands for the setting of that name and for all settings under it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -79,6 +80,10 @@ ROLES = {
 }
 
 
+# An absolute path, or one in the home folder, anywhere in the text of an override.
+LOCAL_PATH = re.compile(r"""(?:^|[\s:=,'"\[{(])(?:/|~|[A-Za-z]:\\)""")
+
+
 def covers(entry: str, key: str) -> bool:
     """Whether `entry` is the setting `key` or a section that contains it."""
     return key == entry or key.startswith(f"{entry}.")
@@ -92,7 +97,7 @@ def role(key: str) -> Role:
 def is_private(override: str) -> bool:
     """Whether the override `key=value` names a file, a folder or an account of the user."""
     key, _, value = override.lstrip("+~").partition("=")
-    return role(key) is Role.PRIVATE or key in DIGESTED or _is_local_path(value.strip("'\"[]"))
+    return role(key) is Role.PRIVATE or key in DIGESTED or LOCAL_PATH.search(value) is not None
 
 
 def public(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,11 +108,15 @@ def public(settings: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         settings: The composed and resolved configuration of a run, as plain values.
     """
-    return {
+    found = {
         name: _without_paths(value, name)
         for name, value in settings.items()
         if name not in SHORTHANDS and role(name) is not Role.PRIVATE
     }
+    if (callbacks := found.get("callbacks")) and (callbacks.get("early_stopping") or {}).get("patience") is None:
+        # Without a patience it is not built, which must be the same as not choosing it.
+        found["callbacks"] = {name: value for name, value in callbacks.items() if name != "early_stopping"}
+    return found
 
 
 def _without_paths(node: Any, key: str) -> Any:
@@ -141,6 +150,17 @@ def select(settings: Mapping[str, Any], *roles: Role) -> dict[str, Any]:
 def method_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The flat settings that define the method of a run."""
     return select(settings, Role.METHOD)
+
+
+def varying(runs: Sequence[Mapping[str, Any]], *roles: Role) -> list[str]:
+    """The settings of these roles, by default of the method, in which runs differ.
+
+    Sections that one of the runs lacks are not compared, see `differing`.
+    """
+    common = set.intersection(*(set(settings) for settings in runs)) if runs else set()
+    flat = [select({name: settings[name] for name in common}, *(roles or (Role.METHOD,))) for settings in runs]
+    keys = sorted({key for settings in flat for key in settings})
+    return [key for key in keys if len({str(settings.get(key)) for settings in flat}) > 1]
 
 
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
+# Old -> new name of settings of `train` on the command line; None for those that were removed.
+RENAMED_SETTINGS: dict[str, str | None] = {
+    "model.checkpointing": "model.gradient_checkpointing",
+    "model.in_channels": None,
+    "model.out_channels": None,
+    "scheduler.step_size": "scheduler.scheduler.step_size",
+    "scheduler.gamma": "scheduler.scheduler.gamma",
+    "ckpt_path": None,
+}
 # Old -> new path of every `_target_` that has moved. Checkpoints of earlier versions store the old one.
 RENAMED_TARGETS = {
     "mammoseg.data.inbreast.read": "mammoseg.data.readers.inbreast.read",
@@ -29,6 +38,16 @@ RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
     "mammoseg.models.unet.UNet": {"in_channels": None, "out_channels": None},
     "mammoseg.models.arf_net.ARFNet": {"in_channels": None, "out_channels": None},
 }
+
+
+def upgrade_override(override: str) -> str | None:
+    """An override of the command line with the setting's name of this version, None if the setting was removed."""
+    key, equals, value = override.partition("=")
+    prefix, name = key[: len(key) - len(key.lstrip("+~"))], key.lstrip("+~")
+    if name not in RENAMED_SETTINGS:
+        return override
+    renamed = RENAMED_SETTINGS[name]
+    return None if renamed is None else f"{prefix}{renamed}{equals}{value}"
 
 
 def upgrade_config(config: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import FoldSeed, RunResults, label_repeated_splits
 from mammoseg.runs.results import COUNTS, ResultRow
-from mammoseg.runs.settings import HEADLINE, method_of
+from mammoseg.runs.settings import HEADLINE, varying
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,12 @@ def align_runs(runs: Sequence[RunResults]) -> AlignedRuns:
 
 def disambiguate_methods(runs: Sequence[RunResults]) -> list[RunResults]:
     """The runs, their method labelled by the settings in which runs of that method differ, such as loss.alpha=1."""
-    settings_of = [method_of(run.settings) for run in runs]
     named = []
-    for run, settings in zip(runs, settings_of, strict=True):
+    for run in runs:
         # A run without a record says nothing about its settings.
-        same = [each for other, each in zip(runs, settings_of, strict=True) if other.method == run.method and each]
-        keys = sorted({key for each in same for key in each})
-        varying = [key for key in keys if len({str(each.get(key)) for each in same}) > 1] if settings else []
-        label = ", ".join(f"{key}={compact(settings.get(key))}" for key in varying)
+        same = [other.settings for other in runs if other.method == run.method and other.settings]
+        keys = varying(same) if run.settings else []
+        label = ", ".join(f"{key}={compact(run.setting(key))}" for key in keys)
         named.append(replace(run, method=f"{run.method} ({label})" if label else run.method))
     return named
 

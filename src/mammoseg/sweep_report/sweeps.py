@@ -16,7 +16,7 @@ from scipy import stats
 from mammoseg.errors import UserError
 from mammoseg.runs import results
 from mammoseg.runs.discovery import read_rows
-from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.record import RunRecord, Status, read_record
 from mammoseg.runs.settings import Role, method_of, role, select
 
@@ -195,12 +195,11 @@ def find_finished_runs(folders: Sequence[Path]) -> list[SweepRun]:
             raise UserError(
                 f"runs={folder}: no such folder; give one that a sweep wrote, such as multirun/theta-phantom"
             )
-        for path in sorted(folder.rglob(RunFolder.record.name)):
-            run = RunFolder(path.parent)
+        for run in folders_with(folder, RunFolder.record.name):
             record = read_record(run) or RunRecord()
             if record.is_complete and record.score is not None:
-                runs[path.resolve()] = read_sweep_run(run, record, record.score)
-            else:
+                runs[run.path.resolve()] = read_sweep_run(run, record, record.score)
+            elif record.status is not Status.EVALUATED:
                 log.warning("skipped %s: not finished", run.path)
     return list(runs.values())
 

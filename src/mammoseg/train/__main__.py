@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,21 +11,32 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mammoseg.cli import command
+from mammoseg.errors import UserError
 from mammoseg.launch import distributed
+from mammoseg.runs.upgrade import RENAMED_SETTINGS
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
 
 
 RENAMED = {
+    **{old: new for old, new in RENAMED_SETTINGS.items() if new is not None},
     "ckpt_path": "resume",
     # indices started at 0, so that loss.theta.2 was the weight of ACR 3
     **{f"loss.theta.{index}": f"theta.acr{index + 1}" for index in range(4)},
 }
+LAUNCHER_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
 
 
 def prepare_argv(argv: list[str]) -> list[str]:
-    """Expand `resume`, except in the workers of a distributed run, which get it expanded."""
+    """Expand `resume`, except in the workers of a distributed run, which get it expanded.
+
+    Raises:
+        UserError: If the plugin of a launcher is not installed, or there is no run to resume.
+    """
+    for name, plugin in LAUNCHER_PLUGINS.items():
+        if f"launcher={name}" in argv and find_spec(f"hydra_plugins.{plugin}") is None:
+            raise UserError(f"launcher={name} needs a plugin of Hydra; install it with pip install '.[{name}]'")
     if distributed.is_worker() or not any(arg.lstrip("+").startswith("resume=") for arg in argv):
         return argv
     from mammoseg.train.resume import expand_resume
@@ -40,6 +52,8 @@ def main(cfg: DictConfig) -> float:
 
     hydra = HydraConfig.get()
     folder = RunFolder(Path(hydra.runtime.output_dir))
+    if cfg.resume is not None and Path(cfg.resume) != folder.path:  # a character that Hydra's grammar changed
+        raise UserError(f"resume must name a folder without special characters such as $, got {cfg.resume}")
     run = TrainingRun(cfg, folder, run_info(cfg, hydra.runtime.choices))
     with run.exclusive():
         if not run.finished:

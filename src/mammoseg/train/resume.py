@@ -7,22 +7,38 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
-from mammoseg.launch.overrides import quote
+from mammoseg.launch.overrides import key_of, merge, quote
 from mammoseg.runs.discovery import LATEST, latest_run
-from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.folder import RunFolder, load_yaml
 from mammoseg.runs.record import RunRecord, load_matching_record, read_record
 from mammoseg.runs.settings import RESUMABLE
+from mammoseg.runs.upgrade import upgrade_override
 
 DATA_PATHS = ("dataset.root", "dataset.store", "dataset.reader.tables")
+# What identifies a run besides its settings.
+FIXED = ("experiment", "sweep", "init_from", "trial", "hydra.run.dir", "hydra.sweep.dir")
+OPTIONS_WITH_VALUE = (
+    "--config-dir",
+    "-cd",
+    "--config-name",
+    "-cn",
+    "--config-path",
+    "-cp",
+    "--cfg",
+    "-c",
+    "--package",
+    "-p",
+)
 
 
 def expand_resume(argv: Sequence[str]) -> list[str]:
@@ -35,25 +51,45 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
         UserError: If there is no such run, or its settings are not stored with it.
     """
     values = [value for arg in argv if (value := _value(arg, "resume")) is not None]
-    if not values or values[-1] in ("", "null"):
+    if not values or values[-1] == "null":
         return list(argv)
-    if any(arg in ("-m", "--multirun") for arg in argv):
+    options, given = _split_options(argv)
+    if any(option in ("-m", "--multirun") for option in options):
         raise UserError("resume continues a single run and cannot be swept; run the command of the sweep again instead")
+    given = [override for override in given if _value(override, "resume") is None]
+    if fixed := [key_of(override) for override in given if key_of(override) in FIXED]:
+        raise UserError(f"{fixed[0]} cannot be changed when a run is resumed; only compute settings and epochs can")
     run = find_run(values[-1])
-    stored = _load(run.hydra / "hydra.yaml")
-    options = [arg for arg in argv if arg.startswith("-")]
-    given = [arg for arg in argv if not arg.startswith("-") and _value(arg, "resume") is None]
+    stored = load_yaml(run.hydra / "hydra.yaml").get("hydra")
+    if stored is None or "overrides" not in stored or "job" not in stored:
+        raise UserError(f"{run.hydra / 'hydra.yaml'}: missing or damaged; run the command of the run again instead")
+    config_dirs = [source.path for source in stored.runtime.config_sources if source.provider == "command-line"]
+    if config_dirs and (start := run.launch_dir) is not None:
+        sys.path.append(str(start))  # modules of the user's own parts were found there
     return [
         *options,
-        *("--config-name", str(stored.hydra.job.config_name)),
-        *(part for path in _config_dirs(stored) for part in ("--config-dir", path)),
-        *stored_overrides(run),
-        *_data_overrides(run),
-        *given,
-        *stored.hydra.overrides.hydra,
+        *("--config-name", str(stored.job.config_name)),
+        *(part for path in config_dirs for part in ("--config-dir", path)),
+        *merge([*stored_overrides(run), *_data_overrides(run), *given]),
+        *stored.overrides.hydra,
         *("hydra.mode=RUN", f"hydra.run.dir={quote(run.path)}", "hydra.output_subdir=null"),
         f"resume={quote(run.path)}",
     ]
+
+
+def _split_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's options, each with its value, and the overrides."""
+    options: list[str] = []
+    overrides: list[str] = []
+    arguments = iter(argv)
+    for argument in arguments:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        options.append(argument)
+        if argument in OPTIONS_WITH_VALUE:
+            options += [value for value in [next(arguments, None)] if value is not None]
+    return options, overrides
 
 
 def _value(arg: str, key: str) -> str | None:
@@ -70,6 +106,8 @@ def find_run(reference: str) -> RunFolder:
     """
     if reference == LATEST:
         return latest_run(finished=False)
+    if not reference:
+        raise UserError("resume must name a run folder, its last checkpoint or latest, got an empty value")
     path = Path(reference).expanduser().absolute()
     if not path.exists():
         raise UserError(f"resume={reference}: no such run folder or checkpoint; give the folder of a run, or latest")
@@ -88,23 +126,16 @@ def find_run(reference: str) -> RunFolder:
     return run
 
 
-def _load(path: Path) -> DictConfig:
-    if not path.is_file():
-        raise UserError(f"{path}: missing, so the run's settings are not known; run its command again instead")
-    loaded = OmegaConf.load(path)
-    assert isinstance(loaded, DictConfig)
-    return loaded
-
-
-def _config_dirs(stored: DictConfig) -> list[str]:
-    return [source.path for source in stored.hydra.runtime.config_sources if source.provider == "command-line"]
-
-
 def stored_overrides(run: RunFolder) -> list[str]:
-    """The overrides that the run was started with."""
+    """The overrides that the run was started with, with the names of this version."""
     path = run.hydra / "overrides.yaml"
-    overrides: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else []
-    return [override for override in overrides if _value(override, "ckpt_path") is None]
+    try:
+        overrides = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else []
+    except (yaml.YAMLError, UnicodeDecodeError):
+        overrides = None
+    if not isinstance(overrides, list):
+        raise UserError(f"{path}: damaged; run the command of the run again instead")
+    return [upgraded for override in overrides if (upgraded := upgrade_override(str(override))) is not None]
 
 
 def _data_overrides(run: RunFolder) -> list[str]:
@@ -141,6 +172,12 @@ def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) 
             f"resume: epochs must stay {epochs_of(previous)}, since the learning-rate schedule spans the whole run, "
             f"got {cfg.trainer.max_epochs}; use init_from to train on from the weights"
         )
+    finished_trial = cfg.trial is not None and previous is not None and previous.is_complete
+    if finished_trial and previous is not None and cfg.trainer.max_epochs != epochs_of(previous):
+        raise UserError(
+            "resume: a finished trial of a search keeps its epochs, since the study has its score; use init_from "
+            "to start a new run from its weights"
+        )
     return previous
 
 
@@ -151,13 +188,10 @@ def epochs_of(record: RunRecord) -> int | None:
 
 
 def remember_overrides(run: RunFolder) -> None:
-    """PreparedStore the overrides of this process with the run, for the next time it is resumed."""
-    overrides = [
-        override
-        for override in HydraConfig.get().overrides.task
-        if _value(override, "resume") is None and not any(_value(override, key) is not None for key in DATA_PATHS)
-    ]
-    atomic_write_text(run.hydra / "overrides.yaml", OmegaConf.to_yaml(list(dict.fromkeys(overrides))))
+    """Store the overrides of this process in the run folder, for the next time it is resumed."""
+    keys = {"resume", *DATA_PATHS}
+    overrides = [override for override in HydraConfig.get().overrides.task if key_of(override) not in keys]
+    atomic_write_text(run.hydra / "overrides.yaml", OmegaConf.to_yaml(merge(overrides)))
 
 
 def resume_command(run: RunFolder) -> str:

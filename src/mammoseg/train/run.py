@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -17,11 +18,12 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
-from mammoseg import processes
+from mammoseg import processes, validate
 from mammoseg.build import build_callbacks, build_datamodule, build_loggers, build_segmenter, build_trainer
 from mammoseg.callbacks.preemption import PreemptionCallback
 from mammoseg.callbacks.provenance import ProvenanceCallback
 from mammoseg.callbacks.results_writer import ResultsWriter
+from mammoseg.cli import user_message
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_text
@@ -29,12 +31,13 @@ from mammoseg.launch import distributed
 from mammoseg.loggers.csv_history import resumable_csv_logger
 from mammoseg.reports import run_figures, run_summary
 from mammoseg.runs import checkpoint, results
-from mammoseg.runs.discovery import resolve_checkpoint, unfinished_twins
+from mammoseg.runs.discovery import unfinished_twins
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.predictions import read_predictions
-from mammoseg.runs.record import RunRecord, Status, make_record, read_record, write_record
+from mammoseg.runs.record import RunRecord, Status, make_record, read_record, redact_paths, write_record
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
+from mammoseg.train.init_from import find_init_checkpoint
 from mammoseg.train.resume import epochs_of, load_previous_record, remember_overrides, resume_command
 
 if TYPE_CHECKING:
@@ -59,11 +62,13 @@ class TrainingRun:
         self.cfg = cfg
         self.folder = folder
         self.run_info = run_info
-        self.init_checkpoint = None if cfg.init_from is None else resolve_checkpoint(cfg.init_from, "init_from")
-        self.record = make_record(cfg, run_info, self._init_digest())
+        validate.positive_int("epochs", cfg.trainer.max_epochs)
+        self.init_checkpoint, init_digest = find_init_checkpoint(cfg, folder)
+        self.record = make_record(cfg, run_info, init_digest)
         self.previous: RunRecord | None = None
         self.start_time = time.monotonic()
         self.initial_global_step = 0
+        self.train_metrics: dict[str, float] | None = None
         configure_library_logging()
         self.run_loggers = build_loggers(cfg, folder.path, run_info, self.record.settings)
         self.csv_logger: CSVLogger | None = None
@@ -79,17 +84,6 @@ class TrainingRun:
     @cached_property
     def segmenter(self) -> Segmenter:
         return build_segmenter(self.cfg)
-
-    def _init_digest(self) -> str | None:
-        """Digest of the weights that training starts from; a resumed run no longer needs the file."""
-        if self.init_checkpoint is None:
-            return None
-        if self.init_checkpoint.is_file():
-            return checkpoint.file_digest(self.init_checkpoint)
-        stored = read_record(self.folder)
-        if stored is None or stored.settings.get("init_from") is None:
-            raise UserError(f"init_from={self.cfg.init_from}: no such checkpoint; give a checkpoint or a run folder")
-        return str(stored.settings["init_from"])
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -107,8 +101,10 @@ class TrainingRun:
             except (KeyboardInterrupt, SystemExit):
                 self._update_status(Status.STOPPED)
                 raise
-            except Exception:
-                self._update_status(Status.FAILED)
+            except Exception as error:
+                message = user_message(error) or f"{type(error).__name__}: {error}"
+                line = message.splitlines()[0] if message else ""
+                self._update_status(Status.FAILED, redact_paths(line, self.folder.path, self.cfg))
                 raise
             finally:
                 # W&B must be closed between the jobs of a sweep, or the next job would log to this one's run.
@@ -129,12 +125,12 @@ class TrainingRun:
             for twin in unfinished_twins(self.folder, self.record)[:1]:
                 log.warning("an unfinished run has the same settings; to resume it: %s", resume_command(twin))
 
-    def _update_status(self, status: Status) -> None:
+    def _update_status(self, status: Status, error: str | None = None) -> None:
         """Record how the run ended, unless it had not begun."""
         stored = read_record(self.folder)
         begun = stored is not None and not stored.is_complete and stored.settings == self.record.settings
         if distributed.rank() == 0 and stored is not None and begun:
-            write_record(self.folder, replace(stored, status=status))
+            write_record(self.folder, replace(stored, status=status, error=error))
 
     @property
     def finished(self) -> bool:
@@ -143,7 +139,7 @@ class TrainingRun:
             return False
         if self.cfg.resume is not None and self.cfg.trainer.max_epochs != epochs_of(self.previous):
             return False
-        log.info("%s: finished before, nothing to do; its results are in %s", self.run_info["run"], self.folder.path)
+        log.info("%s: finished before, nothing to do", self.run_info["run"])
         return True
 
     @property
@@ -164,6 +160,9 @@ class TrainingRun:
         """
         lightning.seed_everything(self.cfg.seed, workers=True, verbose=False)
         ckpt_path = self.resume_checkpoint()
+        if self._is_trained() and ckpt_path is not None:
+            self._restore_best(ckpt_path)
+            return self
         # Before any output: a wrong folder, split or theta ends here, with nothing half-written.
         self.datamodule.setup()
         if self.init_checkpoint is not None and ckpt_path is None:
@@ -180,11 +179,28 @@ class TrainingRun:
             raise
         except MisconfigurationException as error:
             raise UserError(f"trainer: {error}") from error
+        self.record = replace(self.record, trained=True)
         if pruning and pruning.pruned_epoch is not None:
             self.record = replace(self.record, status=Status.PRUNED, pruned=pruning.pruned_epoch, score=self.score)
-            if trainer.is_global_zero:
-                write_record(self.folder, self.record)
+        if trainer.is_global_zero:
+            write_record(self.folder, self.record)
         return self
+
+    def _is_trained(self) -> bool:
+        """Whether the run was interrupted after its training, which may have been stopped early."""
+        previous = self.previous
+        return previous is not None and previous.trained and self.cfg.trainer.max_epochs == epochs_of(previous)
+
+    def _restore_best(self, last_checkpoint: str) -> None:
+        """Take path and score of the best checkpoint from the last one, as if it had been trained just now."""
+        loaded = checkpoint.load_checkpoint(Path(last_checkpoint), trusted_modules=None)
+        state = next(state for state in loaded["callbacks"].values() if state.get("monitor") == "val/dsc")
+        self.best.best_model_path = str(self.folder.best_checkpoint)
+        self.best.best_model_score = state["best_model_score"]
+        self.datamodule.setup()
+        self.segmenter.criterion.fit(self.datamodule.train_mass_fractions())
+        self.record = replace(self.record, trained=True)
+        self.write_initial_files()
 
     def test(self) -> TrainingRun:
         """Test the best checkpoint, unless training was pruned, and write the reports."""
@@ -221,7 +237,7 @@ class TrainingRun:
         if distributed.rank() > 0:
             return [DummyLogger()]
         if self.csv_logger is None:
-            self.csv_logger = resumable_csv_logger(self.folder.metrics, self.initial_global_step)
+            self.csv_logger = resumable_csv_logger(self.folder.metrics, self.initial_global_step, self.train_metrics)
         return [self.csv_logger, *(logger for run_logger in self.run_loggers for logger in run_logger.loggers())]
 
     def write_initial_files(self) -> None:
@@ -270,6 +286,7 @@ class TrainingRun:
             return None
         loaded = checkpoint.load_checkpoint(path, trusted_modules=None)  # nothing is built from its config
         self.initial_global_step = loaded["global_step"]
+        self.train_metrics = loaded[checkpoint.PROVENANCE_KEY].get("train_metrics")
         trained, epochs = _epochs_trained(loaded), self.cfg.trainer.max_epochs
         if epochs is not None and epochs != -1 and epochs < trained:
             raise UserError(f"resume: epochs must be at least {trained}, the epochs already trained, got {epochs}")

@@ -65,10 +65,9 @@ class PreprocessingCache:
         self.workers = workers or os.cpu_count() or 1
 
     def lock(self) -> AbstractContextManager[None]:
-        """Wait until no other process works in the folder."""
-        return processes.exclusive_lock(
-            self.folder / "lock", "waiting for another process that preprocesses the same images"
-        )
+        """Wait until no other process works in the folder. The lock is beside it, since the folder is removed."""
+        lock_file = self.folder.with_name(f".lock-{self.folder.name.lstrip('.')}")
+        return processes.exclusive_lock(lock_file, "waiting for another process that preprocesses the same images")
 
     def fill(self, mammograms: dict[str, Mammogram], dataset: str) -> dict[str, str]:
         """Preprocess the images that are not cached yet.
