@@ -23,7 +23,7 @@ from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed
 from mammoseg.loggers.base import RunLogger
-from mammoseg.losses.priority import four_numbers
+from mammoseg.losses.priority import validate_theta
 from mammoseg.segmenter import Segmenter
 
 INTERVALS = ("epoch", "step")
@@ -57,7 +57,7 @@ def build_segmenter(cfg: DictConfig, *, training: bool = True) -> Segmenter:
             "take bf16-mixed"
         )
     if "theta" in cfg:
-        four_numbers(cfg.theta["values"])  # the loss takes them one by one, and would not see a fifth
+        validate_theta(cfg.theta["values"])  # the loss takes them one by one, and would not see a fifth
     return Segmenter(
         net=instantiate(cfg.model),
         criterion=instantiate(cfg.loss),

@@ -85,7 +85,9 @@ class Segmenter(lightning.LightningModule):
         return logits
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
-        parts = torch.stack([*self.criterion.parts(self(batch["image"]), batch["mask"], batch["density"]).values()])
+        parts = torch.stack(
+            [*self.criterion.weighted_terms(self(batch["image"]), batch["mask"], batch["density"]).values()]
+        )
         weights = batch.get("weight")
         self.train_terms.update(parts.detach(), parts.shape[1] if weights is None else weights.count_nonzero())
         if self.trainer.is_last_batch:
