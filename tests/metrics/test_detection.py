@@ -85,7 +85,7 @@ DETECTIONS = [
 def test_froc_of_a_small_example() -> None:
     froc = Froc.from_detections(DETECTIONS)
     assert sorted(froc.lesion_scores.tolist()) == [-math.inf, 0.5, 0.7, 0.8, 0.95]
-    # Without false positives, only 0.95 counts. With one (0.25 per image), scores above 0.6. Two are impossible: 0.6 ties.
+    # Without false positives, only 0.95 counts. With one (0.25 per image), all above 0.6. Two are impossible: a tie.
     for rate, n_found in ((0, 1), (0.25, 3), (0.5, 3), (0.75, 4), (1, 4), (4, 4), (math.inf, 4)):
         assert froc.sensitivity(rate) == pytest.approx(n_found / 5), rate
     fp_rate, sensitivity = froc.curve()
