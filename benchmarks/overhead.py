@@ -44,7 +44,7 @@ class Bare(Callback):
         self.net = copy.deepcopy(pl_module.net)
         self.optimizer = copy.deepcopy(pl_module).optimizer(self.net.parameters())
         loader = trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
-        device, layout = pl_module.device, pl_module.layout
+        device, layout = pl_module.device, pl_module.memory_format
         self.images = [batch["image"].to(device).contiguous(memory_format=layout) for batch in loader]
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

@@ -194,7 +194,7 @@ def test_training_logs_it(precision: type[PooledPixelMetric]) -> None:
     segmenter = Segmenter(AUNet(1), DensityASP([1.0] * 4))
     assert "val/precision" in dict(segmenter.val_metrics.items())
     assert "test/precision" in dict(segmenter.test_metrics.items())
-    assert "test/image_precision" in dict(segmenter.test_means.items())
+    assert "test/image_precision" in dict(segmenter.test_image_metrics.items())
 
 
 def test_a_metric_without_unit_is_displayed_as_it_is(runs: Path, tmp_path: Path) -> None:
