@@ -1,4 +1,4 @@
-"""What the benchmarks share: the device, batches of disc-like masks, and times taken in turn."""
+"""Helpers of the benchmarks: device, synthetic batches, and interleaved timing."""
 
 from __future__ import annotations
 
@@ -14,49 +14,56 @@ THETA = (0.5, 0.5, 0.85, 0.95)
 
 
 def device() -> torch.device:
+    """Return the GPU if there is one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def device_name() -> str:
-    """For the tables: the GPU, or the processor and how many threads of it."""
+    """Return the name of the GPU, or the number of CPU threads, for the tables."""
     return (
         torch.cuda.get_device_name() if torch.cuda.is_available() else f"the CPU (threads: {torch.get_num_threads()})"
     )
 
 
-def finished() -> None:
-    """Waits until the GPU has done what it was given."""
+def synchronize() -> None:
+    """Wait until the GPU has finished."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def seconds(work: Callable[[], object]) -> float:
-    finished()
+def seconds(function: Callable[[], object]) -> float:
+    """Return the run time of a call in seconds."""
+    synchronize()
     started = time.perf_counter()
-    work()
-    finished()
+    function()
+    synchronize()
     return time.perf_counter() - started
 
 
-def interleaved(works: Mapping[str, Callable[[], object]], rounds: int, warm: int = 2) -> dict[str, float]:
-    """Median seconds of each, called in turn, so that a busy minute of the machine falls on all of them."""
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(warm + rounds):
-        for name, work in works.items():
-            spent = seconds(work)
-            if number >= warm:
-                times[name].append(spent)
-    return {name: statistics.median(spent) for name, spent in times.items()}
+def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 2) -> dict[str, float]:
+    """Return the median run time of each function in seconds.
+
+    The functions are called in turn, so that other load on the machine affects all of them.
+    """
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for index in range(warmup + rounds):
+        for name, function in functions.items():
+            elapsed = seconds(function)
+            if index >= warmup:
+                times[name].append(elapsed)
+    return {name: statistics.median(elapsed) for name, elapsed in times.items()}
 
 
-def batch(number: int, size: int, where: torch.device | str = "cpu", seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """logits (B, 1, size, size) of an undecided network, mask of discs from small to large, density."""
+def batch(
+    batch_size: int, size: int, device: torch.device | str = "cpu", seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return random logits (B, 1, size, size), masks of discs of increasing size, and densities (B,)."""
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(number, 1, size, size, generator=generator)
+    logits = torch.randn(batch_size, 1, size, size, generator=generator)
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     discs = [
-        (y - 0.45 * size) ** 2 + (x - 0.4 * size) ** 2 < (size * (0.03 + 0.15 * place / number)) ** 2
-        for place in range(number)
+        (y - 0.45 * size) ** 2 + (x - 0.4 * size) ** 2 < (size * (0.03 + 0.15 * index / batch_size)) ** 2
+        for index in range(batch_size)
     ]
     mask = torch.stack(discs)[:, None].float()
-    return logits.to(where), mask.to(where), (torch.arange(number) % 4).to(where)
+    return logits.to(device), mask.to(device), (torch.arange(batch_size) % 4).to(device)

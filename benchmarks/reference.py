@@ -1,6 +1,7 @@
-"""The Density-ASP criterion as its publications write it, part by part: slow, plain, independent of mammoseg.
+"""Reference implementation of the Density-ASP criterion: a direct transcription of the publications.
 
-What benchmarks and tests compare with. Shapes everywhere: logits and mask (B, 1, H, W), mask in {0, 1} -> (B,).
+It is slow, independent of mammoseg, and the baseline of benchmarks and tests. Shapes of all functions: logits
+(B, 1, H, W) and mask (B, 1, H, W) in {0, 1} -> (B,).
 """
 
 from __future__ import annotations
@@ -15,31 +16,31 @@ RIDGE = 5e-4  # Zhao et al.'s alpha
 
 
 def bce(logits: Tensor, mask: Tensor) -> Tensor:
-    """Eq. 1, the mean over pixels."""
+    """Eq. 1, averaged over the pixels."""
     return functional.binary_cross_entropy_with_logits(logits, mask, reduction="none").mean(dim=(1, 2, 3))
 
 
 def dice(logits: Tensor, mask: Tensor) -> Tensor:
-    """Eq. 2 as printed, with 1 against empty masks."""
+    """Eq. 2 as printed, with a smoothing constant of 1 for empty masks."""
     prob = torch.sigmoid(logits)
-    overlap = (prob * mask).sum(dim=(1, 2, 3))
-    return 1 - (overlap + 1) / (prob.sum(dim=(1, 2, 3)) + mask.sum(dim=(1, 2, 3)) + 1)
+    intersection = (prob * mask).sum(dim=(1, 2, 3))
+    return 1 - (intersection + 1) / (prob.sum(dim=(1, 2, 3)) + mask.sum(dim=(1, 2, 3)) + 1)
 
 
 def ssim(logits: Tensor, mask: Tensor, window_size: int = 11, sigma: float = 1.5) -> Tensor:
-    """Eq. 5, with Wang et al.'s sum in the denominator: five blurs, each a depth-wise 11x11 convolution."""
+    """Eq. 5 with the sum of Wang et al. in the denominator, computed by five 11x11 convolutions."""
     prob = torch.sigmoid(logits)
     offset = torch.arange(window_size, dtype=prob.dtype, device=prob.device) - window_size // 2
-    line = torch.exp(-(offset**2) / (2 * sigma**2))
-    window = (torch.outer(line, line) / line.sum() ** 2)[None, None]
+    kernel_1d = torch.exp(-(offset**2) / (2 * sigma**2))
+    window = (torch.outer(kernel_1d, kernel_1d) / kernel_1d.sum() ** 2)[None, None]
 
-    def blur(maps: Tensor) -> Tensor:
+    def gaussian_filter(maps: Tensor) -> Tensor:
         return functional.conv2d(maps, window, groups=1)
 
-    mean_p, mean_y = blur(prob), blur(mask)
-    variance_p = blur(prob * prob) - mean_p**2
-    variance_y = blur(mask * mask) - mean_y**2
-    covariance = blur(prob * mask) - mean_p * mean_y
+    mean_p, mean_y = gaussian_filter(prob), gaussian_filter(mask)
+    variance_p = gaussian_filter(prob * prob) - mean_p**2
+    variance_y = gaussian_filter(mask * mask) - mean_y**2
+    covariance = gaussian_filter(prob * mask) - mean_p * mean_y
     c1, c2 = 0.01**2, 0.03**2
     similarity = ((2 * mean_p * mean_y + c1) * (2 * covariance + c2)) / (
         (mean_p**2 + mean_y**2 + c1) * (variance_p + variance_y + c2)
@@ -48,13 +49,13 @@ def ssim(logits: Tensor, mask: Tensor, window_size: int = 11, sigma: float = 1.5
 
 
 def rmi(logits: Tensor, mask: Tensor, radius: int = 3, pool: str | None = "max", stride: int = 3) -> Tensor:
-    """Eq. 4 as Zhao et al. publish it: pool, unfold, double precision, inverse, log-determinant by Cholesky."""
+    """Eq. 4 as published by Zhao et al.: pooling, unfold, float64, matrix inverse, log-determinant by Cholesky."""
     maps = [mask, torch.sigmoid(logits) + 1e-6]
     if pool is not None:
         pooling = functional.max_pool2d if pool == "max" else functional.avg_pool2d
-        maps = [pooling(each, stride, stride, padding=stride // 2) for each in maps]
+        maps = [pooling(array, stride, stride, padding=stride // 2) for array in maps]
     dims = radius**2
-    y, p = (functional.unfold(each, radius).double() for each in maps)
+    y, p = (functional.unfold(array, radius).double() for array in maps)
     y = y - y.mean(dim=2, keepdim=True)
     p = p - p.mean(dim=2, keepdim=True)
     ridge = RIDGE * torch.eye(dims, dtype=torch.float64, device=logits.device)

@@ -1,6 +1,6 @@
-"""All benchmarks, each in a process of its own -> results.md beside this file, with the machine named.
+"""Run all benchmarks in separate processes and write results.md next to this file.
 
-python benchmarks/run.py [name ...]     with names: those alone, shown and not written
+python benchmarks/run.py [name ...]     with names: run only these, without writing results.md
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ BENCHMARKS = {
 
 
 def processor() -> str:
+    """Return the model name of the CPU."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
@@ -35,32 +36,35 @@ def processor() -> str:
 
 
 def main() -> None:
+    """Run the benchmarks given on the command line, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"one of {', '.join(BENCHMARKS)}")
     names = parser.parse_args().names
     if unknown := set(names) - set(BENCHMARKS):
-        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+        parser.error(f"name must be one of {', '.join(BENCHMARKS)}, got {', '.join(sorted(unknown))}")
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "opencv-python-headless", "pydicom"))
-    parts = [
+    sections = [
         "# Benchmarks",
         f"`make bench` on {len(os.sched_getaffinity(0))} cores of {processor()}; Python {platform.python_version()}, "
         f"{versions}. Both sides of a ratio were measured in one run.",
     ]
-    began, failed = time.monotonic(), []
+    started, failed = time.monotonic(), []
     for name in names or BENCHMARKS:
         print(f"{name} ...", flush=True)
-        done = subprocess.run([sys.executable, HERE / f"{name}.py"], text=True, stdout=subprocess.PIPE, check=False)
-        if done.returncode:
+        completed = subprocess.run(
+            [sys.executable, HERE / f"{name}.py"], text=True, stdout=subprocess.PIPE, check=False
+        )
+        if completed.returncode:
             failed.append(name)
             continue
-        print(done.stdout, flush=True)
-        parts += [f"## {BENCHMARKS[name]}", f"`python benchmarks/{name}.py`", done.stdout.strip()]
+        print(completed.stdout, flush=True)
+        sections += [f"## {BENCHMARKS[name]}", f"`python benchmarks/{name}.py`", completed.stdout.strip()]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     if names:
         sys.exit(bool(failed))
-    parts[1] += f" All of it took {(time.monotonic() - began) / 60:.0f} minutes."
-    (HERE / "results.md").write_text("\n\n".join(parts) + "\n")
+    sections[1] += f" All of it took {(time.monotonic() - started) / 60:.0f} minutes."
+    (HERE / "results.md").write_text("\n\n".join(sections) + "\n")
     print(f"written to {HERE / 'results.md'}")
     sys.exit(bool(failed))
 

@@ -36,7 +36,7 @@ from mammoseg.runs import results
 from mammoseg.runs.discovery import find_runs
 from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
-from step import Training, Way
+from step import Options, Training
 from store import write_store
 
 IMAGES = (10, 100, 1000, 10_000)
@@ -116,7 +116,7 @@ def criterion_of(batch: int, folder: Path) -> None:
 
 
 def network(side: int, _: Path, batch: int = 1) -> None:
-    Training(Way(channels_last=True, fused=True), WIDTH, batch, size=side).step()
+    Training(Options(channels_last=True, fused=True), WIDTH, batch, size=side).step()
 
 
 def network_of(batch: int, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How long a command takes to begin, against the imports that nobody can avoid; each a process of its own.
+"""Start-up time of commands in new processes, compared with that of the required imports.
 
 python benchmarks/startup.py
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 REPEATS = 5
 BARE = "import torch, lightning"
-# The first training step ends the process, and the clock stops.
+# The process ends after the first training step.
 FIRST_STEP = """
 import os, sys, torch
 from mammoseg import train
@@ -31,13 +31,15 @@ SMALL = ["dataset.source.cases=30", "dataset.source.height=208", "dataset.size=6
 
 
 def seconds(arguments: list[str], folder: Path) -> float:
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return time.perf_counter() - began
+    """Return the run time of Python with these arguments in seconds."""
+    started = time.perf_counter()
+    completed = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    return time.perf_counter() - started
 
 
 def main() -> None:
+    """Run the benchmark."""
     os.environ["WANDB_MODE"] = "offline"
     commands = {
         "`import torch, lightning` and nothing else": ["-c", BARE],

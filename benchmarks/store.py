@@ -52,9 +52,9 @@ def write_store(folder: Path, number: int, size: int = SIZE) -> None:
 
 def training_step(width: int, where: torch.device) -> float:
     """Seconds of one step as it is taken by default, on a GPU in bf16: forward, backward, optimiser."""
-    from step import Training, Way  # scaling.py imports both
+    from step import Options, Training  # scaling.py imports both
 
-    training = Training(Way(channels_last=True, fused=True, bf16=where.type == "cuda"), width, BATCH)
+    training = Training(Options(channels_last=True, fused=True, bf16=where.type == "cuda"), width, BATCH)
     if where.type == "cuda":
         return measure.interleaved({"step": training.step}, 10)["step"]
     return measure.seconds(training.step)  # a second one takes as long, half a minute
@@ -68,7 +68,7 @@ def epoch(loader: DataLoader, where: torch.device) -> float:
             for value in batch.values():
                 value.to(where, non_blocking=True)
 
-    return measure.interleaved({"epoch": all_of_it}, 3, warm=1)["epoch"] / len(loader)
+    return measure.interleaved({"epoch": all_of_it}, 3, warmup=1)["epoch"] / len(loader)
 
 
 def loaders(store: PreparedStore, where: torch.device) -> dict[str, DataLoader]:

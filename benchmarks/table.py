@@ -1,11 +1,12 @@
-"""The paper's Table 1 by packing jobs onto one device, against running them one after another.
+"""Time of the paper's Table 1 with several concurrent jobs on one device, compared with sequential jobs.
 
-python benchmarks/table.py          the demo's network and few epochs, for a CPU or a first look
-python benchmarks/table.py full     the full AU-Net at 256x256, two epochs of each method's first fold: for a GPU
+python benchmarks/table.py          network of the demo and few epochs, for a CPU or a quick test
+python benchmarks/table.py full     full AU-Net at 256x256, two epochs of the first fold of each method, for a GPU
 """
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -26,15 +27,15 @@ JOBS = {"cpu": len(os.sched_getaffinity(0)), "cuda": 4}
 
 @contextmanager
 def utilisation() -> Iterator[list[float]]:
-    """Samples of the GPU's utilisation in %, each half second; none without a GPU."""
+    """Sample the utilisation of the GPU in percent every half second; no samples without a GPU."""
     samples: list[float] = []
-    over = threading.Event()
+    stop = threading.Event()
 
     def sample() -> None:
-        ask = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-        while not over.wait(0.5):
-            said = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.split()
-            samples.extend(float(value) for value in said[:1])
+        command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+        while not stop.wait(0.5):
+            output = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+            samples.extend(float(value) for value in output[:1])
 
     thread = threading.Thread(target=sample) if shutil.which("nvidia-smi") else None
     if thread is not None:
@@ -42,46 +43,49 @@ def utilisation() -> Iterator[list[float]]:
     try:
         yield samples
     finally:
-        over.set()
+        stop.set()
         if thread is not None:
             thread.join()
 
 
-def table(settings: list[str], name: str, place: Path, **environment: str) -> tuple[float, float]:
-    """Seconds of the sweep, and the GPU's mean utilisation."""
+def run_sweep(settings: list[str], name: str, cwd: Path, **environment: str) -> tuple[float, float]:
+    """Return the time of the sweep in seconds and the mean utilisation of the GPU."""
     command = [
         *(sys.executable, "-m", "mammoseg.train", "experiment=table1", "dataset=phantom", "split.fold=0"),
         *("logger=csv", f"hydra.sweep.dir={name}", *settings),
     ]
     with utilisation() as samples:
-        began = time.perf_counter()
-        done = subprocess.run(
-            command, cwd=place, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        started = time.perf_counter()
+        completed = subprocess.run(
+            command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False
         )
-        seconds = time.perf_counter() - began
-    assert done.returncode == 0, done.stderr
+        seconds = time.perf_counter() - started
+    assert completed.returncode == 0, completed.stderr
     return seconds, sum(samples) / len(samples) if samples else float("nan")
 
 
 def main() -> None:
+    """Run the benchmark."""
     settings = FULL if "full" in sys.argv else SMALL
     device = "cuda" if torch.cuda.is_available() else "cpu"
     jobs = JOBS[device]
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        # Drawn and prepared before the clock starts.
-        first = [one for one in settings if one.startswith("dataset.")]
-        subprocess.run([sys.executable, "-m", "mammoseg.prepare", *first], cwd=place, capture_output=True, check=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # Generate and preprocess the dataset before timing.
+        dataset = [setting for setting in settings if setting.startswith("dataset.")]
+        subprocess.run(
+            [sys.executable, "-m", "mammoseg.prepare", *dataset], cwd=folder, capture_output=True, check=True
+        )
         one_thread = {"OMP_NUM_THREADS": "1"} if device == "cpu" else {}
-        serial, busy = table(settings, "serial", place)
+        serial, busy = run_sweep(settings, "serial", folder)
         packing = ["launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
-        packed, busier = table([*settings, *packing], "packed", place, **one_thread)
-    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {jobs} cores"
-    print(f"Six methods, one fold ({', '.join(settings)}) on {name}.\n")
+        packed, busier = run_sweep([*settings, *packing], "packed", folder, **one_thread)
+    device_name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {jobs} cores"
+    print(f"Six methods, one fold ({', '.join(settings)}) on {device_name}.\n")
     print("| how | seconds | GPU utilisation | speed |\n|---|---|---|---|")
-    for what, seconds, use in (("one after another", serial, busy), (f"{jobs} at once, joblib", packed, busier)):
-        told = "–" if use != use else f"{use:.0f} %"
-        print(f"| {what} | {seconds:.0f} | {told} | {serial / seconds:.2f}x |")
+    for label, seconds, gpu_use in (("one after another", serial, busy), (f"{jobs} at once, joblib", packed, busier)):
+        gpu_text = "–" if math.isnan(gpu_use) else f"{gpu_use:.0f} %"
+        print(f"| {label} | {seconds:.0f} | {gpu_text} | {serial / seconds:.2f}x |")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Callbacks, loggers and schedulers are built from any combination of choices; invalid settings are explained."""
+"""Callbacks, loggers and schedulers are built from any combination of settings; invalid settings raise UserError."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def config(*overrides: str) -> DictConfig:
         (["callbacks=[]"], []),
     ],
 )
-def test_required_callbacks_follow_the_chosen_ones(overrides: list[str], expected: list[type[Callback]]) -> None:
+def test_required_callbacks_come_last(overrides: list[str], expected: list[type[Callback]]) -> None:
     required = ModelCheckpoint()
-    *chosen, last = build_callbacks(config(*overrides), [required])
-    assert [type(callback) for callback in chosen] == expected
+    *configured, last = build_callbacks(config(*overrides), [required])
+    assert [type(callback) for callback in configured] == expected
     assert last is required
 
 
 @pytest.mark.parametrize(("override", "patience"), [("patience=3", 3), ("callbacks=early_stopping", 20)])
-def test_patience_stops_early(override: str, patience: int) -> None:
-    (callback,) = (one for one in build_callbacks(config(override)) if isinstance(one, EarlyStopping))
+def test_patience_adds_early_stopping(override: str, patience: int) -> None:
+    (callback,) = (callback for callback in build_callbacks(config(override)) if isinstance(callback, EarlyStopping))
     assert (callback.monitor, callback.mode, callback.patience) == ("val/dsc", "max", patience)
 
 
@@ -64,23 +64,23 @@ def test_loggers_are_combined(overrides: list[str], expected: list[type], tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("overrides", "sentence"),
+    ("overrides", "message"),
     [
         (["patience=3", "callbacks.early_stopping.mode=x"], r"callbacks\.early_stopping: .*got x"),
-        (["+callbacks.mine.factor=2"], r"callbacks\.mine must be a Lightning callback with a _target_"),
+        (["+callbacks.custom.factor=2"], r"callbacks\.custom must be a Lightning callback with a _target_"),
         (["+callbacks.lr_monitor.factor=2"], r"callbacks\.lr_monitor: .*unexpected keyword argument 'factor'"),
     ],
 )
-def test_invalid_callbacks_are_explained(overrides: list[str], sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence):
+def test_invalid_callbacks_raise(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         build_callbacks(config(*overrides))
 
 
-def test_invalid_loggers_are_explained(tmp_path: Path) -> None:
+def test_invalid_loggers_raise(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"logger\.tensorboard: .*unexpected keyword argument 'port'"):
         build_loggers(config("logger=tensorboard", "+logger.tensorboard.port=1"), tmp_path, {}, {})
 
 
-def test_an_unknown_interval_is_explained() -> None:
+def test_unknown_interval_raises() -> None:
     with pytest.raises(UserError, match=r"scheduler\.interval must be one of epoch, step, got week"):
         build_scheduler_config(config("scheduler.interval=week").scheduler)

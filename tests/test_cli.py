@@ -1,4 +1,4 @@
-"""A user's user_message is one sentence and exit status 2; a bug keeps its traceback."""
+"""A user error gives one sentence and exit status 2; a bug keeps its traceback."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def raised_from(outer: Exception, inner: Exception) -> Exception:
         return error
 
 
-def test_a_user_error_is_told_however_deep_it_lies() -> None:
-    buried = raised_from(InstantiationException("wrapped"), raised_from(ValueError("x"), UserError("mend it")))
-    assert user_message(buried) == "mend it"
+def test_user_message_of_a_wrapped_user_error() -> None:
+    wrapped = raised_from(InstantiationException("wrapped"), raised_from(ValueError("x"), UserError("fix it")))
+    assert user_message(wrapped) == "fix it"
 
 
 @pytest.mark.parametrize("bug", [ValueError("a bug"), InstantiationException("a bug"), KeyError("a bug")])
-def test_a_bug_is_no_mistake_of_the_user(bug: Exception) -> None:
+def test_user_message_of_a_bug_is_none(bug: Exception) -> None:
     assert user_message(bug) is None
 
 
-def test_conf_is_found_in_a_checkout() -> None:
+def test_conf_dir_in_a_checkout() -> None:
     assert conf_dir() == Path(__file__).resolve().parents[1] / "conf"
 
 
@@ -46,7 +46,7 @@ def train(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["dataset=inbreast", "dataset.root=nowhere"], ["nowhere", "AllDICOMs", "INbreast.csv"]),
         (["dataset=folder", "dataset.root=nowhere"], ["nowhere", "cases.csv", "dataset.root"]),
@@ -66,25 +66,27 @@ def train(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         (["loss.rmi.pool=median"], ["loss.rmi.pool", "max"]),
     ],
 )
-def test_a_mistake_ends_in_one_sentence_and_status_2(arguments: list[str], said: list[str], tmp_path: Path) -> None:
-    done = train(*arguments, "model.width=1", folder=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    for part in said:
-        assert part in done.stderr
+def test_invalid_setting_gives_one_sentence_and_status_2(
+    arguments: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    completed = train(*arguments, "model.width=1", folder=tmp_path)
+    assert completed.returncode == 2, completed.stderr
+    assert "Traceback" not in completed.stderr
+    for text in expected:
+        assert text in completed.stderr
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_help_lists_the_groups_without_importing_torch(tmp_path: Path) -> None:
+def test_help_lists_config_groups_without_importing_torch(tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['train', '--help']\n"
         "import atexit; atexit.register(lambda: print('torch imported:', 'torch' in sys.modules))\n"
         "import runpy; runpy.run_module('mammoseg.train', run_name='__main__')"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, timeout=60, check=False
     )
-    assert "torch imported: False" in done.stdout, done.stderr
+    assert "torch imported: False" in completed.stdout, completed.stderr
     groups = (
         "dataset",
         "model",
@@ -99,4 +101,4 @@ def test_help_lists_the_groups_without_importing_torch(tmp_path: Path) -> None:
         "augment",
     )
     for group in (*groups, "experiment"):
-        assert f"\n{group}: " in done.stdout, group
+        assert f"\n{group}: " in completed.stdout, group

@@ -1,4 +1,4 @@
-"""The encodings of ACR density."""
+"""Encodings of ACR density."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from mammoseg.density import ACRDensity
 
 
-def test_tables_count_from_1_and_tensors_from_0() -> None:
+def test_value_is_one_based_and_index_zero_based() -> None:
     assert [int(density) for density in ACRDensity] == [1, 2, 3, 4]
     assert [density.index for density in ACRDensity] == [0, 1, 2, 3]
     assert [ACRDensity.from_index(index) for index in range(4)] == list(ACRDensity)
 
 
-def test_files_hold_the_plain_number() -> None:
+def test_serialised_as_integer() -> None:
     assert f"{ACRDensity.EXTREME}" == str(ACRDensity.EXTREME) == json.dumps(ACRDensity.EXTREME) == "4"
 
 
@@ -27,6 +27,6 @@ def test_parse() -> None:
             ACRDensity.parse(text)
 
 
-def test_there_is_no_category_beyond_the_scale() -> None:
+def test_invalid_index_raises() -> None:
     with pytest.raises(ValueError, match="5 is not a valid ACRDensity"):
         ACRDensity.from_index(4)

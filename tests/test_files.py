@@ -1,4 +1,4 @@
-"""`mammoseg.files`: interrupted writes leave the old file and no temporary."""
+"""`mammoseg.files`: an interrupted write keeps the old file and leaves no temporary file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def listing(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def ended_process() -> int:
+def pid_of_ended_process() -> int:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
@@ -41,13 +41,15 @@ def test_atomic_write_replaces_the_file_and_creates_parents(tmp_path: Path) -> N
     assert listing(path.parent) == ["report.md"]
 
 
-def test_atomic_write_translates_no_line_ending(tmp_path: Path) -> None:
+def test_atomic_write_does_not_translate_line_endings(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "table.csv") as file:
         file.write("a\r\nb\n")
     assert (tmp_path / "table.csv").read_bytes() == b"a\r\nb\n"
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("bad row"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), ValueError("invalid row"), KeyboardInterrupt()]
+)
 def test_atomic_write_that_raises_keeps_the_old_file(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "results.csv"
     path.write_text("old")
@@ -74,38 +76,38 @@ def test_atomic_write_on_a_full_device_keeps_the_old_file(tmp_path: Path) -> Non
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         f"files.atomic_write_bytes(pathlib.Path({str(path)!r}), bytes(5000))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "OSError" in done.stderr
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert completed.returncode == 1
+    assert "OSError" in completed.stderr
     assert path.read_text() == "old"
     assert listing(tmp_path) == ["results.csv"]
 
 
-def test_atomic_write_refuses_other_modes(tmp_path: Path) -> None:
+def test_atomic_write_with_invalid_mode_raises(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mode must be 'w' or 'wb', got 'a'"), atomic_write(tmp_path / "x", "a"):  # type: ignore[call-overload]
         pass
     assert listing(tmp_path) == []
 
 
-def test_atomic_write_follows_links_and_the_umask(tmp_path: Path) -> None:
+def test_atomic_write_respects_symbolic_links_and_umask(tmp_path: Path) -> None:
     target = tmp_path / "target.csv"
     (tmp_path / "link.csv").symlink_to(target)
-    before = os.umask(0o027)
+    previous = os.umask(0o027)
     try:
         atomic_write_text(tmp_path / "link.csv", "new")
     finally:
-        os.umask(before)
+        os.umask(previous)
     assert (tmp_path / "link.csv").is_symlink()
     assert target.read_text() == "new"
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
 
 
-def test_atomic_write_takes_the_longest_file_name(tmp_path: Path) -> None:
+def test_atomic_write_with_the_longest_file_name(tmp_path: Path) -> None:
     atomic_write_text(tmp_path / ("n" * 255), "x")
     assert (tmp_path / ("n" * 255)).read_text() == "x"
 
 
-def test_a_killed_writer_leaves_the_old_file_and_the_next_write_cleans_up(tmp_path: Path) -> None:
+def test_killed_writer_keeps_the_old_file_and_the_next_write_removes_the_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     path.write_text("old")
     code = (
@@ -125,8 +127,8 @@ def test_a_killed_writer_leaves_the_old_file_and_the_next_write_cleans_up(tmp_pa
     assert listing(tmp_path) == ["results.csv"]
 
 
-def test_remove_stale_keeps_what_is_in_use(tmp_path: Path) -> None:
-    here, ended = socket.gethostname(), ended_process()
+def test_remove_stale_keeps_files_of_running_processes(tmp_path: Path) -> None:
+    here, ended = socket.gethostname(), pid_of_ended_process()
     names = {
         "own": f"{TMP_PREFIX}{os.getpid()}-0-{here}",
         "ended": f"{TMP_PREFIX}{ended}-0-{here}",
@@ -162,16 +164,16 @@ def test_atomic_dir_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     assert listing(folder) == ["cases.csv"]
 
 
-@pytest.mark.parametrize(("replace", "kept"), [(False, "first"), (True, "second")])
-def test_atomic_dir_keeps_or_replaces_an_existing_folder(tmp_path: Path, replace: bool, kept: str) -> None:
+@pytest.mark.parametrize(("replace", "expected"), [(False, "first"), (True, "second")])
+def test_atomic_dir_keeps_or_replaces_an_existing_folder(tmp_path: Path, replace: bool, expected: str) -> None:
     for name in ("first", "second"):
         with atomic_dir(tmp_path / "store", replace=replace) as scratch:
             (scratch / name).touch()
     assert listing(tmp_path) == ["store"]
-    assert listing(tmp_path / "store") == [kept]
+    assert listing(tmp_path / "store") == [expected]
 
 
-def test_atomic_dir_that_cannot_be_renamed_puts_the_old_folder_back(
+def test_atomic_dir_restores_the_old_folder_if_the_rename_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "viewer"
@@ -197,7 +199,7 @@ def test_atomic_dir_that_cannot_be_renamed_puts_the_old_folder_back(
 
 
 def test_remove_stale_descends_only_if_recursive(tmp_path: Path) -> None:
-    stale = tmp_path / "masks" / f"{TMP_PREFIX}{ended_process()}-0-{socket.gethostname()}"
+    stale = tmp_path / "masks" / f"{TMP_PREFIX}{pid_of_ended_process()}-0-{socket.gethostname()}"
     stale.parent.mkdir()
     stale.touch()
     remove_stale(tmp_path)

@@ -1,4 +1,4 @@
-"""Predictions from Python, and the public names of the package."""
+"""`mammoseg.load` and the public names of the package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def film(tmp_path: Path) -> Path:
     return tmp_path / "film.png"
 
 
-def test_an_array_and_its_file_give_the_same_prediction_at_the_original_size(film: Path) -> None:
+def test_array_and_file_give_the_same_prediction_at_the_original_size(film: Path) -> None:
     predict = mammoseg.load(CHECKPOINT)
     from_file, from_array = predict(film), predict(read_image(film)[0])
     assert from_file.prob.shape == from_file.mask.shape == (160, 120)
@@ -36,7 +36,7 @@ def test_an_array_and_its_file_give_the_same_prediction_at_the_original_size(fil
     assert 0 <= from_file.prob.min() <= from_file.prob.max() <= 1
 
 
-def test_an_ensemble_has_a_standard_deviation(film: Path) -> None:
+def test_ensemble_has_a_standard_deviation(film: Path) -> None:
     prediction = mammoseg.load(CHECKPOINT, CHECKPOINT, threshold=0.9)(film)
     np.testing.assert_allclose(prediction.prob, mammoseg.load(CHECKPOINT)(film).prob, atol=1e-6)
     assert prediction.std is not None
@@ -46,7 +46,7 @@ def test_an_ensemble_has_a_standard_deviation(film: Path) -> None:
     assert with_tta.shape == (160, 120)
 
 
-def test_wrong_input_is_explained(tmp_path: Path) -> None:
+def test_invalid_input_raises(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must have the shape \(H, W\), got \(2, 3, 4\)"):
         mammoseg.load(CHECKPOINT)(np.zeros((2, 3, 4)))
     with pytest.raises(ValueError, match="at least one checkpoint"):
@@ -55,7 +55,7 @@ def test_wrong_input_is_explained(tmp_path: Path) -> None:
         mammoseg.load(tmp_path)
 
 
-def test_every_public_name_exists_and_nothing_is_imported_before_it_is_used() -> None:
+def test_public_names_exist_and_are_imported_lazily() -> None:
     for name in mammoseg.__all__:
         assert getattr(mammoseg, name).__name__ == name
     assert set(mammoseg.__all__) <= set(dir(mammoseg))

@@ -52,7 +52,7 @@ def test_exclusive_lock_waits_until_its_holder_is_killed(tmp_path: Path, caplog:
         assert caplog.messages == ["waiting for the other run"]
 
 
-def test_exclusive_lock_does_not_wait_where_the_lock_is_free(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_exclusive_lock_does_not_wait_for_a_free_lock(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "mammoseg")
     for _ in range(2):
         with exclusive_lock(tmp_path / ".lock", "waiting"):
@@ -60,10 +60,10 @@ def test_exclusive_lock_does_not_wait_where_the_lock_is_free(tmp_path: Path, cap
     assert caplog.messages == []
 
 
-def test_is_locked_tells_a_running_process_from_a_killed_one(tmp_path: Path) -> None:
+def test_is_locked_is_false_after_the_holder_is_killed(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     assert not is_locked(path)
-    assert not path.exists(), "looking must not create it"
+    assert not path.exists(), "is_locked must not create the file"
     with holder(path) as process:
         assert is_locked(path)
         process.kill()
@@ -72,7 +72,7 @@ def test_is_locked_tells_a_running_process_from_a_killed_one(tmp_path: Path) -> 
         assert not is_locked(path)
 
 
-def test_is_locked_sees_a_lock_of_this_process(tmp_path: Path) -> None:
+def test_is_locked_for_a_lock_of_this_process(tmp_path: Path) -> None:
     with exclusive_lock(tmp_path / ".lock", "waiting"):
         assert is_locked(tmp_path / ".lock")
     assert not is_locked(tmp_path / ".lock")
@@ -94,7 +94,7 @@ def test_exclusive_lock_without_file_locks_warns_and_runs(
     assert not is_locked(tmp_path / ".lock")
 
 
-def test_other_errors_of_the_lock_file_are_raised(tmp_path: Path) -> None:
+def test_exclusive_lock_raises_other_errors(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
     with pytest.raises(OSError, match="directory"), exclusive_lock(tmp_path / ".lock", "waiting"):
         pass

@@ -1,4 +1,4 @@
-"""The Segmenter's ways to be fast change what it computes by no more than rounding, and its checkpoint not at all."""
+"""Performance options of the Segmenter change results only by rounding, and do not change its checkpoint."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from mammoseg.segmenter import Batch, Segmenter
 THETA = (0.5, 0.5, 0.85, 0.95)
 
 
-def batches(number: int = 3) -> list[Batch]:
+def batches(n_batches: int = 3) -> list[Batch]:
     generator = torch.Generator().manual_seed(0)
-    made = []
-    for _ in range(number):
+    batches = []
+    for _ in range(n_batches):
         mask = torch.zeros(2, 1, 64, 64)
         mask[:, :, 20:40, 10:25] = 1
         image = mask + torch.rand(2, 1, 64, 64, generator=generator)
-        made.append({"image": image, "mask": mask, "density": torch.tensor([1, 3]), "case": torch.arange(2)})
-    return made
+        batches.append({"image": image, "mask": mask, "density": torch.tensor([1, 3]), "case": torch.arange(2)})
+    return batches
 
 
-def trained(
+def train(
     precision: str = "32-true", clip: float | None = 1.0, fused: bool | None = None, channels_last: bool = False
 ) -> Segmenter:
     torch.manual_seed(0)
@@ -58,13 +58,13 @@ def loss(module: Segmenter) -> float:
         return module.criterion(module.net.train()(batch["image"]), batch["mask"], batch["density"]).mean().item()
 
 
-# Lightning's advice: more processes for three batches, Slurm where it is installed.
+# Lightning recommends more workers, and srun if Slurm is installed.
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:The `srun` command.*")
 
 
 @pytest.fixture(scope="module")
-def plain() -> float:
-    return loss(trained())
+def default_loss() -> float:
+    return loss(train())
 
 
 @pytest.mark.parametrize(
@@ -75,29 +75,29 @@ def plain() -> float:
         ({"fused": True, "channels_last": True, "precision": "bf16-mixed"}, 2e-2),
     ],
 )
-def test_each_way_learns_the_same(plain: float, settings: dict, tolerance: float) -> None:
+def test_performance_options_do_not_change_training(default_loss: float, settings: dict, tolerance: float) -> None:
     untrained = loss(Segmenter(AUNet(2), DensityASP(THETA)))
-    assert abs(plain - untrained) > 0.05, "there is something to be learned"
-    assert loss(trained(**settings)) == pytest.approx(plain, abs=tolerance)
+    assert abs(default_loss - untrained) > 0.05, "training changes the loss"
+    assert loss(train(**settings)) == pytest.approx(default_loss, abs=tolerance)
 
 
-def test_gradients_of_a_fused_optimiser_are_clipped_in_16_bits() -> None:
-    unclipped, clipped = (trained("bf16-mixed", clip, fused=True) for clip in (None, 1e-12))
+def test_gradients_of_a_fused_optimizer_are_clipped_under_amp() -> None:
+    unclipped, clipped = (train("bf16-mixed", clip, fused=True) for clip in (None, 1e-12))
     assert loss(unclipped) != loss(clipped)
 
 
-def test_a_compiled_network_keeps_the_names_of_its_weights() -> None:
+def test_compiled_network_has_the_same_state_dict_names() -> None:
     plain, compiled = (Segmenter(AUNet(2), DensityASP(THETA), compile=mode) for mode in (None, "default"))
     assert plain.state_dict().keys() == compiled.state_dict().keys()
     plain.load_state_dict(compiled.state_dict())
 
 
-def test_an_unknown_way_to_compile_is_told() -> None:
+def test_unknown_compile_mode_raises() -> None:
     with pytest.raises(UserError, match=r"compile must be one of null, default, .*, got fast"):
         Segmenter(AUNet(2), DensityASP(THETA), compile="fast")
 
 
-def test_what_the_compiler_gets_wrong_is_refused() -> None:
+def test_compile_with_16_bit_precision_on_cpu_raises() -> None:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", ["compile=default", "trainer.precision=bf16-mixed", "trainer.accelerator=cpu"])
     with pytest.raises(UserError, match="wrong gradients on a CPU"):

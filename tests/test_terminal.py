@@ -1,4 +1,4 @@
-"""`mammoseg.terminal`: what reaches the console."""
+"""`mammoseg.terminal`: progress reporting and suppression of messages."""
 
 from __future__ import annotations
 

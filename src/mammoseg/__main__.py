@@ -9,15 +9,15 @@ from importlib import import_module
 import mammoseg
 
 COMMANDS = {
-    "train": "train a network, test it and report",
-    "evaluate": "test a checkpoint again",
+    "train": "train and test a network",
+    "evaluate": "evaluate a checkpoint on its test split",
     "predict": "segment masses in new mammograms",
     "compare": "compare methods: tables, figures and tests",
     "sweep_report": "report on a hyper-parameter sweep",
     "view": "browse predictions image by image",
     "export": "write a trained network as safetensors and ONNX",
     "prepare": "preprocess a dataset and report on it",
-    "phantom": "draw synthetic mammograms in the layout of a real dataset",
+    "phantom": "generate synthetic mammograms in the layout of a real dataset",
     "dashboard": "build a W&B workspace that compares the methods",
 }
 HELP = "\n".join(
@@ -36,7 +36,7 @@ HELP = "\n".join(
 
 
 def main() -> None:
-    """Run the command that the first argument names."""
+    """Run the command given by the first argument."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help", "help"):
         print(HELP)
@@ -46,9 +46,9 @@ def main() -> None:
         sys.argv = [f"mammoseg {name}", *arguments]
         import_module(f"mammoseg.{name}.__main__").main()
     else:
-        close = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        print(f"mammoseg: {name} is not a command, must be one of {', '.join(COMMANDS)}{hint}", file=sys.stderr)
+        matches = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"; did you mean {matches[0]}?" if matches else ""
+        print(f"mammoseg: command must be one of {', '.join(COMMANDS)}, got {name}{hint}", file=sys.stderr)
         sys.exit(2)
 
 

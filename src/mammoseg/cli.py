@@ -1,6 +1,6 @@
-"""Entry point of every command: finds `conf/`, wraps Hydra, and prints a user's error as one sentence.
+"""Entry point of every command: locates `conf/`, wraps Hydra, and prints user errors as one sentence.
 
-Imports no torch, so that `--help` answers at once.
+This module does not import torch, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -40,12 +40,16 @@ OS_ERROR_HINTS = {
 
 
 def conf_dir() -> Path:
-    """`conf/`, inside the package when installed from a wheel, else at the top of the checkout."""
+    """Return the folder `conf/`, in the package if installed from a wheel, otherwise at the top of the checkout.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
     package = Path(__file__).resolve().parent
     for candidate in (package / "conf", package.parents[1] / "conf"):
         if (candidate / "train.yaml").is_file():
             return candidate
-    raise FileNotFoundError(f"conf/ is neither in {package} nor two folders above it; reinstall mammoseg")
+    raise FileNotFoundError(f"conf/ must be in {package} or two folders above it; reinstall mammoseg")
 
 
 def command(
@@ -54,16 +58,19 @@ def command(
     renamed: Mapping[str, str] | None = None,
     prepare_argv: Callable[[list[str]], list[str]] = list,
 ) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
-    """Make `main(cfg)` a command with the config `conf/<name>.yaml`.
+    """Decorator that makes `main(cfg)` a command with the config `conf/<name>.yaml`.
 
-    The exit status is 0 on success, 2 for a user's error, which is printed as one sentence, and 130 for Ctrl-C; a bug
-    keeps its traceback. A sweep runs all its jobs even if some fail, prints a table of them, and exits with 1 if any
-    failed.
+    The exit status is 0 on success, 2 for a user error, which is printed as one sentence, and 130 for Ctrl-C. Other
+    exceptions keep their traceback. A sweep runs all its jobs even if some fail, prints a summary table, and exits with
+    status 1 if any job failed.
 
     Args:
         name: Name of the command.
-        renamed: Settings of earlier versions and their names in this one, for the error message.
-        prepare_argv: Called with the arguments before Hydra parses them; returns those that it parses.
+        renamed: Current names of settings that were renamed, for the error message.
+        prepare_argv: Called with the command-line arguments; returns those that Hydra parses.
+
+    Returns:
+        The decorator. The decorated function has no arguments and reads the command line.
     """
 
     def decorator(main: Callable[[Any], Any]) -> Callable[[], None]:
@@ -73,7 +80,7 @@ def command(
 
         @functools.wraps(main)
         def entry_point() -> None:
-            # Hydra would swallow the exception and exit with 1 before it reaches us.
+            # Otherwise Hydra catches the exception and exits with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             with exit_on_error(name):
                 check_renamed(sys.argv[1:], renamed or {})
@@ -86,7 +93,16 @@ def command(
 
 
 def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
-    """`main(cfg)` as a job of a sweep, as a worker of a distributed run, or as a single run."""
+    """Call `main(cfg)` as a job of a sweep, a worker of a distributed run, or a single run.
+
+    Args:
+        name: Name of the command.
+        main: Function of the command.
+        cfg: The composed config.
+
+    Returns:
+        The return value of `main`.
+    """
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return sweep.run_job(main, cfg, user_message)
     if distributed.is_worker():
@@ -102,15 +118,15 @@ def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
 
 @contextmanager
 def exit_on_error(name: str) -> Iterator[None]:
-    """Turn the exceptions of a command into its exit status."""
+    """Convert exceptions in the block to the exit status of the command `name`."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        if not distributed.is_worker():  # its launcher prints it
+        if not distributed.is_worker():  # the launcher prints the message
             print(f"mammoseg {name}: interrupted; finished work is kept{interrupt}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # `--help | head` stops reading; the interpreter must not complain at exit.
+        # `--help | head` closes the pipe; avoid an error when the interpreter flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         exit_if_user_error(name, error)
@@ -119,7 +135,20 @@ def exit_on_error(name: str) -> Iterator[None]:
 
 
 def check_renamed(argv: Sequence[str], renamed: Mapping[str, str]) -> None:
-    """Raise UserError for a setting that an earlier version had under another name."""
+    """Check the command line for settings that were renamed.
+
+    Args:
+        argv: Command-line arguments.
+        renamed: New name of each renamed setting.
+
+    Raises:
+        UserError: If an argument uses an old name.
+
+    Example:
+        >>> check_renamed(["trust=my_package"], {"trust": "trusted_modules"})
+        Traceback (most recent call last):
+        mammoseg.errors.UserError: trust is now called trusted_modules; write trusted_modules=... instead
+    """
     for arg in argv:
         key, equals, _ = arg.lstrip("+~").partition("=")
         if equals and key in renamed:
@@ -127,19 +156,31 @@ def check_renamed(argv: Sequence[str], renamed: Mapping[str, str]) -> None:
 
 
 def parse_path(value: Any, name: str) -> Path:
-    """The file or folder that the setting `name` names; a folder may be called 2024."""
+    """Convert the value of a setting to a path. Numbers are accepted, since a folder may be called 2024.
+
+    Args:
+        value: Value of the setting.
+        name: Name of the setting.
+
+    Raises:
+        UserError: If the value is null, a list or a mapping.
+
+    Example:
+        >>> parse_path(2024, "dataset.root").name
+        '2024'
+    """
     if value is None or isinstance(value, ListConfig | DictConfig):
         raise UserError(f"{name} must be one path, got {value}")
     return Path(str(value)).expanduser()
 
 
 def parse_paths(value: Any, name: str) -> list[Path]:
-    """The files or folders that the setting `name` names: one, or a list of them."""
-    return [parse_path(each, name) for each in (value if isinstance(value, ListConfig) else [value])]
+    """Convert the value of a setting, a path or a list of paths, to a list of paths; see `parse_path`."""
+    return [parse_path(item, name) for item in (value if isinstance(value, ListConfig) else [value])]
 
 
 def exit_if_user_error(name: str, error: Exception) -> None:
-    """Exit with status 2 and one sentence if `error` is a user's error; otherwise do nothing."""
+    """Print one sentence and exit with status 2 if `error` is a user error; otherwise return."""
     message = user_message(error)
     if message is not None:
         print(f"mammoseg {name}: {message}", file=sys.stderr)
@@ -147,20 +188,20 @@ def exit_if_user_error(name: str, error: Exception) -> None:
 
 
 def user_message(error: BaseException) -> str | None:
-    """The message for the user, or None if `error` is a bug of ours."""
+    """Return the message for a user error, or None if `error` is a bug in mammoseg."""
     for cause in exception_chain(error):
         if isinstance(cause, UserError):
             return str(cause)
         if isinstance(cause, OSError) and cause.errno in OS_ERROR_HINTS:
-            where = f"{cause.filename}: " if cause.filename else ""
-            return f"{where}{cause.strerror}; {OS_ERROR_HINTS[cause.errno]}; finished work is kept"
+            location = f"{cause.filename}: " if cause.filename else ""
+            return f"{location}{cause.strerror}; {OS_ERROR_HINTS[cause.errno]}; finished work is kept"
     if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
         return str(error)
     return None
 
 
 def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
-    """`error` and what it was raised from: `hydra.utils.instantiate` wraps what a constructor raises."""
+    """Yield `error` and its causes, since `hydra.utils.instantiate` wraps the exceptions of constructors."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""ACR breast density, the scale that readers, losses, metrics and reports share."""
+"""ACR breast density categories, shared by readers, losses, metrics and reports."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from enum import IntEnum
 
 
 class ACRDensity(IntEnum):
-    """BI-RADS breast composition category of the American College of Radiology; an unknown density is None.
+    """BI-RADS breast composition category of the American College of Radiology (ACR).
 
-    The value, 1 to 4, is what tables store; `index`, 0 to 3, is what tensors store.
+    Tables store the value, 1 to 4; tensors store `index`, 0 to 3. An unknown density is None.
+
+    Example:
+        >>> ACRDensity.parse("4").index
+        3
     """
 
     FATTY = 1
@@ -18,24 +22,24 @@ class ACRDensity(IntEnum):
 
     @property
     def index(self) -> int:
-        """Position on the scale, 0 to 3: the element of `theta`, and the `density` of a batch."""
+        """Zero-based category, 0 to 3: the index into `theta` and the `density` of a batch."""
         return self.value - 1
 
     @classmethod
     def from_index(cls, index: int) -> ACRDensity:
-        """The category at position `index`, 0 to 3.
+        """Return the category of a zero-based index, 0 to 3.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If there is no such category.
         """
         return cls(index + 1)
 
     @classmethod
     def parse(cls, text: str) -> ACRDensity | None:
-        """A cell of a table: "1" to "4", or None for an empty one.
+        """Parse the cell of a table: "1" to "4", or an empty one, which gives None.
 
         Raises:
-            ValueError: If the cell holds anything else.
+            ValueError: If the cell contains anything else.
         """
         if text in ("", *map(str, cls)):
             return cls(int(text)) if text else None

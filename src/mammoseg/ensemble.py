@@ -1,4 +1,4 @@
-"""Checkpoint(s) -> probability of mass: the preparation they carry, mirrored copies, and ensembles."""
+"""Inference with one or several checkpoints: preprocessing, test-time augmentation and ensembling."""
 
 from __future__ import annotations
 
@@ -25,11 +25,27 @@ ACCELERATORS = ("auto", "cpu", "gpu")
 
 
 class Ensemble:
-    """Networks that were trained on images prepared in one way; their opinion is the mean probability.
+    """Ensemble of networks with the same preprocessing; predicts the mean probability over its members.
 
-    `threshold`: a pixel is mass above this probability. `tta`: each network also sees every image mirrored, left to
-    right, upside down and both, and its answers are mirrored back; not left to right where `settings.flip` puts all
-    breasts on one side, for then it never saw one on the other.
+    A member is a network together with a flip of the image. Test-time augmentation flips the image horizontally,
+    vertically and both; the predictions are flipped back. There are no horizontal flips if `settings.flip` mirrors all
+    breasts to one side, since the networks were not trained on the other side.
+
+    Args:
+        networks: Networks that map images (B, 1, size, size) to logits of the same shape.
+        settings: Preprocessing of the networks' training images.
+        threshold: Probability above which a pixel is mass.
+        tta: Whether to use test-time augmentation.
+        device: Device of the networks.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> ensemble = Ensemble([torch.nn.Identity()], PreprocessingSettings(size=16), 0.5, True, torch.device("cpu"))
+        >>> ensemble.members
+        4
+        >>> prob, std = ensemble(np.zeros((1, 16, 16), np.float32))
+        >>> (prob.shape, float(prob[0, 0, 0]), float(std[0, 0, 0]))
+        ((1, 16, 16), 0.5, 0.0)
     """
 
     def __init__(
@@ -45,98 +61,129 @@ class Ensemble:
         self.threshold = threshold
         self.tta = tta
         self.device = device
-        sideways = [(), (3,)] if tta and settings.flip == "none" else [()]
-        self.mirrors = [across + down for down in ([(), (2,)] if tta else [()]) for across in sideways]
+        vertical_flips: list[tuple[int, ...]] = [(), (2,)] if tta else [()]
+        horizontal_flips: list[tuple[int, ...]] = [(), (3,)] if tta and settings.flip == "none" else [()]
+        self.flip_dims = [horizontal + vertical for vertical in vertical_flips for horizontal in horizontal_flips]
 
     @property
     def members(self) -> int:
-        """Opinions on each image; of a single one nobody can say how certain it is."""
-        return len(self.networks) * len(self.mirrors)
+        """Number of predictions averaged per image; the standard deviation is only meaningful for more than one."""
+        return len(self.networks) * len(self.flip_dims)
 
-    def prepare(self, pixels: NDArray) -> PreprocessedImage:
-        """(H, W) as the reader gives them -> as the networks' training images were prepared."""
+    def prepare(self, pixels: NDArray[Any]) -> PreprocessedImage:
+        """Preprocess the pixels (H, W) of an image in the same way as the networks' training images."""
         return preprocess(pixels, np.zeros(pixels.shape, np.uint8), self.settings)
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.float32]) -> tuple[Maps, Maps]:
-        """(B, size, size) -> mean over the members of the probability of mass, and its standard deviation.
+        """Predict the probability of mass.
 
-        Both (B, size, size); the deviation, of the members as a population, lies in [0, 0.5].
-        Raises UserError where a network's output is not a number, or the accelerator's memory is too small.
+        Args:
+            images: Preprocessed images of shape (B, size, size), see `prepare`.
+
+        Returns:
+            Mean of the probability over the members, in [0, 1], and its population standard deviation, in [0, 0.5],
+            both of shape (B, size, size).
+
+        Raises:
+            UserError: If an output is not finite, or the accelerator runs out of memory.
         """
         image = torch.from_numpy(images)[:, None].to(self.device)
         try:
-            opinions = torch.stack([self.opinion(*each, image) for each in self.each_member()])
+            member_probs = torch.stack(
+                [_predict_member(network, dims, image) for network in self.networks for dims in self.flip_dims]
+            )
         except torch.OutOfMemoryError as error:
             raise UserError(
-                "the accelerator's memory is too small; lower batch_size, or set accelerator=cpu"
+                "the accelerator's memory is too small; reduce batch_size or set accelerator=cpu"
             ) from error
-        if not opinions.isfinite().all():
-            raise UserError(
-                "the network's output is not a number, so its training had diverged; give another checkpoint"
-            )
-        mean, deviation = opinions.mean(dim=0), opinions.std(dim=0, correction=0)
-        return mean.cpu().numpy(), deviation.cpu().numpy()
+        if not member_probs.isfinite().all():
+            raise UserError("the network's output is not a number: its training has diverged; use another checkpoint")
+        mean, std = member_probs.mean(dim=0), member_probs.std(dim=0, correction=0)
+        return mean.cpu().numpy(), std.cpu().numpy()
 
-    def each_member(self) -> list[tuple[nn.Module, tuple[int, ...]]]:
-        return [(network, mirror) for network in self.networks for mirror in self.mirrors]
 
-    def opinion(self, network: nn.Module, mirror: tuple[int, ...], image: Tensor) -> Tensor:
-        """(B, 1, H, W) -> (B, H, W)"""
-        logits = network(image.flip(mirror)).flip(mirror)
-        return torch.sigmoid(logits.float())[:, 0]
+def _predict_member(network: nn.Module, flip_dims: tuple[int, ...], image: Tensor) -> Tensor:
+    """Probabilities (B, H, W) of a network for the flipped images (B, 1, H, W), flipped back."""
+    logits = network(image.flip(flip_dims)).flip(flip_dims)
+    return torch.sigmoid(logits.float())[:, 0]
 
 
 def load_ensemble(
     paths: Sequence[Path], *, tta: bool, threshold: float | None, accelerator: str, trusted_modules: Sequence[str] = ()
 ) -> Ensemble:
-    """The ensemble of these checkpoints. `threshold=None` takes theirs. `trusted_modules`: see `load_checkpoint`.
+    """Load checkpoints as an ensemble.
 
-    Raises UserError for what is no checkpoint, and for checkpoints that prepare images in different ways.
+    Args:
+        paths: Checkpoints or exported networks.
+        tta: Whether to use test-time augmentation.
+        threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
+        accelerator: "auto", "cpu" or "gpu".
+        trusted_modules: Modules whose classes a checkpoint may instantiate, see `checkpoint.load_checkpoint`.
+
+    Returns:
+        The ensemble, in evaluation mode on the device.
+
+    Raises:
+        UserError: If a file is not a valid checkpoint, or the checkpoints differ in preprocessing or threshold.
     """
     loaded = [checkpoint.load_checkpoint(path, trusted_modules) for path in paths]
-    configs = [checkpoint.config_of(each) for each in loaded]
-    settings = [preparation(config) for config in configs]
+    configs = [checkpoint.config_of(content) for content in loaded]
+    settings = [preprocessing_settings(config) for config in configs]
+    reference = asdict(settings[0])
     for path, other in zip(paths, settings, strict=True):
         for name, value in asdict(other).items():
-            if value != (first := asdict(settings[0])[name]):
+            if value != reference[name]:
                 raise UserError(
-                    f"ckpt_path: {path} was trained with dataset.{name}={value}, {paths[0]} with {first}; "
-                    "an ensemble needs checkpoints of one preparation"
+                    f"ckpt_path: {path} was trained with dataset.{name}={value}, {paths[0]} with {reference[name]}; "
+                    "the checkpoints of an ensemble must have the same preprocessing"
                 )
     return Ensemble(
-        [load_network(each, path) for each, path in zip(loaded, paths, strict=True)],
+        [load_network(content, path) for content, path in zip(loaded, paths, strict=True)],
         settings[0],
-        agreed(configs) if threshold is None else threshold,
+        common_threshold(configs) if threshold is None else threshold,
         tta,
         select_device(accelerator),
     )
 
 
-def agreed(configs: Sequence[dict[str, Any]]) -> float:
+def common_threshold(configs: Sequence[dict[str, Any]]) -> float:
+    """Return the threshold of these configs.
+
+    Raises:
+        UserError: If they have different thresholds.
+    """
     thresholds = sorted({float(config["threshold"]) for config in configs})
     if len(thresholds) > 1:
-        raise UserError(f"the checkpoints have different thresholds ({thresholds}); choose one with threshold=0.5")
+        raise UserError(f"the checkpoints have different thresholds {thresholds}; set one, such as threshold=0.5")
     return thresholds[0]
 
 
-def preparation(config: dict[str, Any]) -> PreprocessingSettings:
-    """How the images of a run with this config were prepared."""
+def preprocessing_settings(config: dict[str, Any]) -> PreprocessingSettings:
+    """Return the preprocessing settings in the config of a run."""
     names = [field.name for field in fields(PreprocessingSettings)]
     return PreprocessingSettings(**{name: config["dataset"][name] for name in names})
 
 
 def load_network(loaded: dict[str, Any], path: Path) -> nn.Module:
-    """The network of a checkpoint that `load_checkpoint` gave, with its weights.
+    """Build the network of a checkpoint and load its weights.
 
-    `path` is for the message: UserError where the weights are not those of the network that the config describes.
+    Args:
+        loaded: Content of the checkpoint, from `checkpoint.load_checkpoint`.
+        path: Path of the checkpoint, for error messages.
+
+    Returns:
+        The network in evaluation mode.
+
+    Raises:
+        UserError: If the network cannot be built, or its weights do not match its config.
     """
     try:
         net: nn.Module = instantiate(checkpoint.config_of(loaded)["model"])
     except InstantiationException as error:
         raise UserError(
-            f"{path}: its network cannot be built here, for it is of another version of mammoseg, or of a module that "
-            "Python does not find; use the version that trained it, in the folder of your modules"
+            f"{path}: the network cannot be built; it needs another version of mammoseg or a module that Python cannot "
+            "import; use the version that trained it, and run from the folder of your modules"
         ) from error
     weights = {
         name.removeprefix("net."): value for name, value in loaded["state_dict"].items() if name.startswith("net.")
@@ -145,16 +192,30 @@ def load_network(loaded: dict[str, Any], path: Path) -> nn.Module:
         net.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(
-            f"{path}: its weights are not those of the network that its config describes "
-            f"({checkpoint.config_of(loaded)['model']['_target_']}); give the checkpoint as training wrote it"
+            f"{path}: the weights must be those of the network in the config "
+            f"({checkpoint.config_of(loaded)['model']['_target_']}); use the unmodified checkpoint"
         ) from error
     return net.eval()
 
 
 def select_device(accelerator: str) -> torch.device:
+    """Return the device for an accelerator.
+
+    Args:
+        accelerator: "cpu", "gpu" (CUDA or MPS), or "auto", which uses a GPU if there is one.
+
+    Raises:
+        UserError: If `accelerator` is invalid, or "gpu" without a GPU.
+
+    Example:
+        >>> select_device("cpu")
+        device(type='cpu')
+    """
     validate.one_of("accelerator", accelerator, ACCELERATORS)
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    fitting = [name for name, there in present.items() if there and accelerator != "cpu"]
-    if accelerator == "gpu" and not fitting:
-        raise UserError("accelerator=gpu, but torch sees none; set accelerator=cpu, or install torch for your GPU")
-    return torch.device(fitting[0] if fitting else "cpu")
+    if accelerator == "cpu":
+        return torch.device("cpu")
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    gpus = [name for name, is_available in available.items() if is_available]
+    if accelerator == "gpu" and not gpus:
+        raise UserError("accelerator=gpu, but torch finds no GPU; set accelerator=cpu or install torch for your GPU")
+    return torch.device(gpus[0] if gpus else "cpu")

@@ -1,21 +1,21 @@
-"""The exceptions that are the user's business."""
+"""Exceptions caused by settings or data of the user."""
 
 
 class UserError(Exception):
-    """An error that the user can fix. The message is one sentence: what is wrong, where, and what to do.
+    """Error that the user can fix. The message is one sentence: what is wrong, where, and what to do.
 
     `mammoseg.cli.command` prints it without a traceback and exits with status 2.
     """
 
 
 class RunConflictError(UserError):
-    """A folder holds a run with other settings.
+    """The run folder contains a run with different settings.
 
     Args:
-        message: The sentence, without the advice.
-        key: The setting that differs.
-        previous: Its value in the folder.
-        current: Its value in this run.
+        message: Sentence that describes the conflict, without advice.
+        key: Setting that differs.
+        previous: Value of the setting in the existing run.
+        current: Value of the setting in this run.
     """
 
     def __init__(self, message: str, key: str, previous: object = None, current: object = None) -> None:
@@ -29,7 +29,7 @@ class RunConflictError(UserError):
 
 
 class ImageReadError(Exception):
-    """An image cannot be used. The message is a short reason, without the path and without header text.
+    """An image cannot be read or used. The message is a short reason without the path and without header text.
 
-    `prepare` collects them in a table of rejected cases; `dataset.on_bad` decides whether it continues.
+    `prepare` collects these errors in a table of rejected cases; `dataset.on_bad` determines whether it continues.
     """

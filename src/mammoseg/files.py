@@ -1,4 +1,4 @@
-"""Atomic writes: a file or a folder appears complete under its name, or not at all."""
+"""Atomic writes of files and folders: the target is either complete or unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import IO, Any, Literal, overload
 
 TMP_PREFIX = ".tmp-"
 TMP_NAME = re.compile(re.escape(TMP_PREFIX) + r"(?P<pid>\d+)-[0-9a-f]+-(?P<host>.+)")
-MAX_FOREIGN_AGE_S = 24 * 3600.0  # temporaries of other hosts, whose processes cannot be looked up from here
+MAX_FOREIGN_AGE_S = 24 * 3600.0  # for temporary files of other hosts, whose processes cannot be checked
 
 
 @overload
@@ -33,14 +33,14 @@ def atomic_write(path: Path, mode: Literal["wb"], *, fsync: bool = False) -> Abs
 def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool = False) -> Iterator[IO[Any]]:
     """Open a temporary file that replaces `path` when the block succeeds and is removed when it raises.
 
-    The temporary is created in the folder of `path`, since a rename is atomic only within one file system. Parent
-    folders are created, and symbolic links are followed. Temporaries that killed processes left in that folder are
+    The temporary file is created in the folder of `path`, since a rename is atomic only within one file system. Parent
+    folders are created and symbolic links are followed. Temporary files of killed processes in that folder are
     removed.
 
     Args:
         path: File to write.
         mode: "w" for UTF-8 text or "wb" for bytes.
-        newline: As in `open`; the default translates no line ending, as `csv` requires.
+        newline: As in `open`; by default line endings are not translated, as `csv` requires.
         fsync: Flush the file to disk before it is renamed, so that it survives a power failure.
 
     Yields:
@@ -48,6 +48,7 @@ def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool 
 
     Raises:
         OSError: If the file cannot be written; `path` is then unchanged.
+        ValueError: If `mode` is invalid.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}")
@@ -62,18 +63,26 @@ def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool 
             file.flush()
             if fsync:
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # torch.save, for one, reports a full disk without it
-        # Another error, such as a full disk, is on its way and must not be replaced by one of the removal.
+        # An error of the removal must not replace the original one, such as a full disk.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write UTF-8 `text` to `path` atomically; see `atomic_write`."""
+    """Write UTF-8 `text` to `path` atomically; see `atomic_write`.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "results.csv"
+        >>> atomic_write_text(path, "case,dsc")
+        >>> path.read_text()
+        'case,dsc'
+    """
     with atomic_write(path) as file:
         file.write(text)
 
@@ -90,8 +99,8 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Args:
         folder: Folder to create; an empty one may exist.
-        replace: Replace a folder that is not empty. Otherwise it is kept and the new one is dropped without an error:
-            of two processes that create the same content at once, the first one succeeds.
+        replace: Whether to replace an existing folder that is not empty. Otherwise the existing folder is kept and the
+            new one is discarded without an error, so that two processes can create the same content concurrently.
 
     Yields:
         The temporary folder, next to `folder`.
@@ -103,22 +112,22 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(folder.parent)
     temporary = folder.parent / _temporary_name()
-    temporary.mkdir()  # with the user's permissions, which mkdtemp would narrow
+    temporary.mkdir()  # mkdtemp would ignore the umask and restrict the permissions
     try:
         yield temporary
         if replace and folder.exists():
-            # Folders cannot be exchanged in one step: move the old one away, then rename the new one.
+            # Folders cannot be exchanged atomically: rename the old one first, then the new one.
             replaced = folder.parent / _temporary_name()
-            os.replace(folder, replaced)
+            folder.replace(replaced)
             try:
-                os.replace(temporary, folder)
+                temporary.replace(folder)
             except BaseException:
-                os.replace(replaced, folder)
+                replaced.replace(folder)
                 raise
             shutil.rmtree(replaced, ignore_errors=True)
         else:
             try:
-                os.replace(temporary, folder)
+                temporary.replace(folder)
             except OSError:
                 if not folder.is_dir():
                     raise
@@ -127,10 +136,14 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def remove_stale(folder: Path, *, recursive: bool = False) -> None:
-    """Remove temporaries in `folder`, and in all folders below it if `recursive`, whose process has ended.
+    """Remove temporary files and folders of processes that have ended.
 
-    A process of this host is looked up by its number. Temporaries of another host, which may write to the same network
-    file system, are removed once they have not changed for a day.
+    Processes of this host are identified by their process id. Temporary files of other hosts, which may use the same
+    network file system, are removed if they have not changed for a day.
+
+    Args:
+        folder: Folder to clean.
+        recursive: Whether to clean all subfolders as well.
     """
     pattern = f"{TMP_PREFIX}*"
     for temporary in list(folder.rglob(pattern) if recursive else folder.glob(pattern)):
@@ -138,32 +151,32 @@ def remove_stale(folder: Path, *, recursive: bool = False) -> None:
             if temporary.is_dir() and not temporary.is_symlink():
                 shutil.rmtree(temporary, ignore_errors=True)
             else:
-                with suppress(OSError):  # removed by another process meanwhile, or not ours to remove
+                with suppress(OSError):  # already removed by another process, or without permission
                     temporary.unlink()
 
 
 @lru_cache(maxsize=4096)
 def _remove_stale_once(folder: Path) -> None:
-    """`remove_stale` once per folder and process: listing a large folder before every write would be slow."""
+    """Call `remove_stale` once per folder and process, since listing a large folder before every write is slow."""
     remove_stale(folder)
 
 
 def _temporary_name() -> str:
-    # Independent of the target's name, which may already have the maximum length.
+    # Does not contain the name of the target, which may already have the maximum length.
     return f"{TMP_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:12]}-{socket.gethostname()}"
 
 
 def _is_stale(temporary: Path) -> bool:
-    matched = TMP_NAME.fullmatch(temporary.name)
-    if matched is None:
+    match = TMP_NAME.fullmatch(temporary.name)
+    if match is None:
         return False
-    if matched["host"] == socket.gethostname():
-        return not _is_alive(int(matched["pid"]))
+    if match["host"] == socket.gethostname():
+        return not _is_alive(int(match["pid"]))
     try:
-        changed = max(path.stat().st_mtime for path in (temporary, *temporary.glob("*")))
+        modified = max(path.stat().st_mtime for path in (temporary, *temporary.glob("*")))
     except OSError:
         return False
-    return time.time() - changed > MAX_FOREIGN_AGE_S
+    return time.time() - modified > MAX_FOREIGN_AGE_S
 
 
 def _is_alive(pid: int) -> bool:
@@ -171,6 +184,6 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # of another user
+    except PermissionError:  # process of another user
         return True
     return True

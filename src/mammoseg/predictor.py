@@ -1,10 +1,11 @@
-"""Predictions from Python: `mammoseg.load(checkpoint)(image)`."""
+"""Python interface for predictions: `mammoseg.load(checkpoint)(image)`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,12 @@ from mammoseg.runs.discovery import resolve_checkpoint
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction for one mammogram at its original resolution.
+    """Prediction for a mammogram at its original resolution.
 
     Attributes:
-        prob: Probability of mass, (H, W) float32 in [0, 1].
-        mask: Where `prob` exceeds the threshold, (H, W) bool.
-        std: Standard deviation of the probability over the members of the ensemble, (H, W) float32 in [0, 0.5]; None
+        prob: Probability of mass of each pixel, shape (H, W), in [0, 1].
+        mask: Predicted mask, shape (H, W): whether `prob` exceeds the threshold.
+        std: Standard deviation of the probability over the members of the ensemble, shape (H, W), in [0, 0.5]; None
             for a single network without test-time augmentation.
     """
 
@@ -32,10 +33,10 @@ class Prediction:
 
 
 class Predictor:
-    """Predicts masses in mammograms of any size.
+    """Predicts masses in mammograms of any size; created by `load`.
 
     Args:
-        ensemble: One or several networks, see `load`.
+        ensemble: One or several networks.
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -46,11 +47,15 @@ class Predictor:
         """Probability above which a pixel is mass."""
         return self.ensemble.threshold
 
-    def __call__(self, image: NDArray | str | Path) -> Prediction:
-        """Predict one image.
+    def __call__(self, image: NDArray[Any] | str | Path) -> Prediction:
+        """Predict the masses in one image.
 
         Args:
-            image: Grey values (H, W), brighter is denser, or the path of a DICOM, PNG, TIFF or JPEG file.
+            image: Grey values of shape (H, W), where brighter tissue is denser, or the path of a DICOM, PNG, TIFF or
+                JPEG file.
+
+        Returns:
+            The prediction at the resolution of `image`.
 
         Raises:
             ImageReadError: If the file cannot be read.
@@ -80,17 +85,18 @@ def load(
     """Load one or several checkpoints for prediction.
 
     Args:
-        *checkpoints: Run folders, checkpoints, exported models, or "latest". Several are an ensemble.
-        tta: Test-time augmentation: average the predictions for the image and its mirror images.
-        threshold: Probability above which a pixel is mass; None takes that of the checkpoints.
+        *checkpoints: Run folders, checkpoints, exported networks, or "latest". Several form an ensemble.
+        tta: Test-time augmentation: average the predictions for the image and its flips.
+        threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".
         trusted_modules: Modules whose classes a checkpoint may instantiate, besides those of mammoseg, torch and MONAI.
 
     Returns:
-        A callable that maps an image to a `Prediction`.
+        Callable that maps an image to a `Prediction`.
 
     Raises:
-        UserError: If a checkpoint cannot be used, or they expect images preprocessed in different ways.
+        UserError: If a checkpoint is invalid, or the checkpoints differ in preprocessing or threshold.
+        ValueError: If no checkpoint is passed.
 
     Example:
         >>> import mammoseg

@@ -1,4 +1,4 @@
-"""Multiprocessing helpers: file locks, spawned process pools, ending with the parent."""
+"""Multiprocessing helpers: file locks, spawned process pools, and termination with the parent process."""
 
 from __future__ import annotations
 
@@ -16,27 +16,37 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # errors of a file system without file locks
+LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # errors of a file system without file locks
 POLL_INTERVAL_S = 0.2
 
 
 @contextmanager
 def exclusive_lock(path: Path, wait_message: str) -> Iterator[None]:
-    """Hold the file lock `path` during the block; the system releases it when its holder dies, even by SIGKILL.
+    """Hold an exclusive file lock during the block.
 
-    On a file system without locks a warning is logged and the block runs without one.
+    The operating system releases the lock when the process ends, even by SIGKILL. On a file system without locks, a
+    warning is logged and the block runs without a lock.
 
     Args:
-        path: Lock file; it is created, with its parents, and stays.
+        path: Lock file; it is created with its parent folders and not removed.
         wait_message: Logged before waiting for another process that holds the lock.
 
     Raises:
         OSError: If the lock file cannot be created.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / ".lock"
+        >>> with exclusive_lock(path, "waiting for another process"):
+        ...     is_locked(path)
+        True
+        >>> is_locked(path)
+        False
     """
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, fallback_to_soft=False)  # a soft lock would outlive a killed holder
+    lock = FileLock(path, fallback_to_soft=False)  # a soft lock would remain after its holder is killed
     try:
         try:
             lock.acquire(blocking=False)
@@ -44,7 +54,7 @@ def exclusive_lock(path: Path, wait_message: str) -> Iterator[None]:
             log.info(wait_message)
             lock.acquire(poll_interval=POLL_INTERVAL_S)
     except OSError as error:
-        if isinstance(error, Timeout) or error.errno not in NO_LOCKS:
+        if isinstance(error, Timeout) or error.errno not in LOCKS_UNSUPPORTED:
             raise
         log.warning("%s: this file system supports no locks; do not run two processes in this folder", path.parent)
     try:
@@ -54,14 +64,14 @@ def exclusive_lock(path: Path, wait_message: str) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Return True if a process holds the lock `path` at this moment.
+    """Return True if a process currently holds the lock file `path`.
 
-    False also where that cannot be determined: on a file system without locks, or for a lock file without write
-    permission.
+    Returns False if the state cannot be determined: on a file system without locks, or without write permission for
+    the lock file.
     """
     from filelock import FileLock, Timeout
 
-    if not path.is_file():  # do not create one just to look
+    if not path.is_file():  # acquiring the lock would create the file
         return False
     try:
         with FileLock(path, fallback_to_soft=False).acquire(blocking=False):
@@ -69,30 +79,33 @@ def is_locked(path: Path) -> bool:
     except Timeout:
         return True
     except OSError as error:
-        if error.errno not in (*NO_LOCKS, errno.EACCES, errno.EROFS):
+        if error.errno not in (*LOCKS_UNSUPPORTED, errno.EACCES, errno.EROFS):
             raise
         return False
 
 
 def spawn_pool(max_workers: int, initializer: Callable[[], object] | None = None) -> ProcessPoolExecutor:
-    """Return a pool of spawned processes; torch and OpenCV threads do not survive a fork.
+    """Create a pool of spawned processes. A fork would be unsafe, since torch and OpenCV use threads.
 
     Args:
         max_workers: Number of processes.
         initializer: Called once in each process before its first task.
+
+    Returns:
+        The executor.
     """
     if multiprocessing.get_start_method(allow_none=True) == "loky":
-        # Inside a job of joblib; a spawned process would fail to find a start method of that name.
+        # In a joblib worker; a spawned process would not know the start method "loky".
         multiprocessing.set_start_method("spawn", force=True)
     return ProcessPoolExecutor(max_workers, multiprocessing.get_context("spawn"), initializer)
 
 
 def die_with_parent(signal_number: signal.Signals, parent: int | None = None) -> None:
-    """Have the system send `signal_number` to this process when its parent ends for any reason (Linux only).
+    """Request a signal to this process when its parent process ends for any reason (Linux only).
 
     Args:
         signal_number: Signal to send.
-        parent: Process id of the parent, to detect that it has ended before this call.
+        parent: Process id of the parent, to detect whether it ended before this call.
     """
     if sys.platform == "linux":
         import ctypes

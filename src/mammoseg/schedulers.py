@@ -1,4 +1,4 @@
-"""Learning-rate schedules, and the arguments of a schedule that only the trainer knows."""
+"""Learning-rate schedules, and schedule arguments that depend on the trainer."""
 
 from __future__ import annotations
 
@@ -20,38 +20,45 @@ def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0
     """Linear warm-up to the optimizer's learning rate, then a half cosine to 0.
 
     Args:
-        optimizer: Its learning rates are the peaks of the schedule.
-        total_steps: Calls of `scheduler.step()` until the learning rate is 0.
-        warmup: Share of the steps, in [0, 1), in which the learning rate rises.
+        optimizer: Its learning rates are the maxima of the schedule.
+        total_steps: Number of calls of `scheduler.step()` until the learning rate is 0.
+        warmup: Fraction of the steps, in [0, 1), during which the learning rate rises.
 
     Returns:
         The scheduler, to be stepped after each optimizer step.
 
     Raises:
         UserError: If `warmup` is not in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        >>> scheduler = cosine_with_warmup(optimizer, total_steps=10, warmup=0.2)
+        >>> [round(scheduler.lr_lambdas[0](step), 2) for step in (0, 1, 2, 6, 10)]
+        [0.33, 0.67, 1.0, 0.5, 0.0]
     """
     if not 0 <= warmup < 1:
         raise UserError(f"scheduler.scheduler.warmup must be in [0, 1), got {warmup}")
-    warmup_steps = round(warmup * total_steps)
+    n_warmup = round(warmup * total_steps)
 
     def factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / (warmup_steps + 1)
-        progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+        if step < n_warmup:
+            return (step + 1) / (n_warmup + 1)
+        progress = (step - n_warmup) / max(total_steps - n_warmup, 1)
         return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
     return LambdaLR(optimizer, factor)
 
 
 def resolve_total_steps(scheduler: Any, trainer: lightning.Trainer) -> Any:
-    """Replace `total_steps="auto"` of a partial by the number of optimizer steps of the training.
+    """Replace `total_steps="auto"` in a partial scheduler by the number of optimizer steps of the training.
 
     Args:
-        scheduler: Callable that builds a scheduler from an optimizer.
+        scheduler: Callable that builds a scheduler from an optimizer, usually a `functools.partial`.
         trainer: The trainer that fits the model.
 
     Returns:
-        `scheduler`, with the number of steps where its `total_steps` is "auto".
+        `scheduler`, with the number of steps if its `total_steps` is "auto".
 
     Raises:
         UserError: If the number of steps is not known in advance.
@@ -62,13 +69,13 @@ def resolve_total_steps(scheduler: Any, trainer: lightning.Trainer) -> Any:
 
 
 def count_optimizer_steps(trainer: lightning.Trainer) -> int:
-    """Number of optimizer steps of a training with a datamodule, from its first epoch to its last.
+    """Return the number of optimizer steps of the entire training with a datamodule.
 
-    Lightning's `estimated_stepping_batches` has the same value, but loads the data before a checkpoint is restored, so
-    that a run resumed in the middle of an epoch would start that epoch's data again.
+    Lightning's `estimated_stepping_batches` has the same value, but loads the data before the checkpoint is restored,
+    so that a run resumed within an epoch would repeat the data of that epoch.
 
     Args:
-        trainer: A trainer that has begun to fit.
+        trainer: The trainer during `fit`.
 
     Raises:
         UserError: If the number of steps is not known in advance.
@@ -81,8 +88,8 @@ def count_optimizer_steps(trainer: lightning.Trainer) -> int:
         raise UserError(
             "scheduler.scheduler.total_steps must be a number with callbacks=gradient_accumulation, got auto"
         )
-    batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+    n_batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
     limit = trainer.limit_train_batches
-    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    steps = math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
+    n_batches = min(n_batches, limit) if isinstance(limit, int) else int(n_batches * limit)
+    steps = math.ceil(n_batches / trainer.accumulate_grad_batches) * trainer.max_epochs
     return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)

@@ -1,4 +1,4 @@
-"""The LightningModule: net + criterion + metrics + optimiser. Knows no dataset, file or plot."""
+"""LightningModule with network, criterion, metrics and optimizer, independent of datasets, files and figures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric, MetricCollection
+from typing_extensions import override
 
 from mammoseg import validate
 from mammoseg.errors import UserError
@@ -24,18 +25,34 @@ COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune")
 
 
 class Segmenter(lightning.LightningModule):
-    """Trains `net` with `criterion` and reports every metric of `PIXEL_METRICS`.
+    """Trains a network with a criterion and logs every metric of `PIXEL_METRICS`.
 
-    Batches are dicts: image (B, 1, H, W), mask (B, 1, H, W) in {0, 1}, density (B,) in 0..3, case (B,), and
-    weight (B,) where several processes share a batch: times the mean over these B, it makes the mean over the
-    processes that of the whole batch.
-    `optimizer`: parameters -> Optimizer. `scheduler`: Lightning's lr_scheduler configuration, in which `scheduler` is a
-    callable Optimizer -> LRScheduler, `interval` is "epoch" or "step", and `monitor` a logged metric or None.
-    `threshold`: a pixel is mass above this probability. `channels_last`: memory layout, a speed matter.
-    `compile`: the mode in which torch compiles the network, or None; the names of its weights stay.
+    Batches are dicts with image (B, 1, H, W), mask (B, 1, H, W) in {0, 1}, density (B,) in {0, 1, 2, 3} and case (B,),
+    the row of the image in the store. In distributed training, a batch also contains weight (B,): the loss is
+    multiplied by its mean, so that the mean over the processes equals the mean over the global batch.
 
-    Logs train/loss and train/<term>; val/<metric> and test/<metric>, pooled over pixels;
-    test/image_<metric>, the mean over images; test/<metric>_density<1-4>, pooled per ACR category.
+    Logged are train/loss and train/<term>; val/<metric> and test/<metric>, pooled over pixels; test/image_<metric>,
+    the mean over images; and test/<metric>_density<1-4>, pooled over the pixels of each ACR category.
+
+    Args:
+        net: Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+        criterion: Loss of each sample, see `Criterion`.
+        optimizer: Builds the optimizer from the parameters.
+        scheduler: Lightning's lr_scheduler configuration: `scheduler`, which builds the scheduler from the optimizer;
+            `interval`, "epoch" or "step"; and `monitor`, a logged metric or None. None keeps the learning rate.
+        threshold: Probability above which a pixel is mass.
+        channels_last: Use the channels-last memory format, which is faster on recent GPUs.
+        compile: Mode of torch.compile, or None. The names in the state_dict do not change.
+
+    Raises:
+        UserError: If `threshold` or `compile` is invalid.
+
+    Example:
+        >>> import torch
+        >>> from mammoseg import AUNet, DensityASP
+        >>> segmenter = Segmenter(AUNet(width=1), DensityASP(theta=[0.5, 0.5, 0.85, 0.95]))
+        >>> segmenter(torch.zeros(1, 1, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
 
     def __init__(
@@ -51,33 +68,42 @@ class Segmenter(lightning.LightningModule):
         super().__init__()
         validate.probability("threshold", threshold)
         validate.one_of("compile", compile, COMPILE_MODES)
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.net = net.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.net = net.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         if compile is not None:
             self.net.compile(mode=compile)
         self.criterion = criterion
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.threshold = threshold
-        self.cut = math.log(threshold / (1 - threshold))  # on logits: no sigmoid to compute or to round
+        self.logit_threshold = math.log(threshold / (1 - threshold))  # comparing logits avoids rounding by the sigmoid
         pooled = MetricCollection({name: metric() for name, metric in PIXEL_METRICS.items()})
         means = {f"image_{name}": MeanOverImages(metric) for name, metric in PIXEL_METRICS.items()}
-        self.train_terms = LossTermMeans([*criterion.terms])
+        self.train_loss_terms = LossTermMeans([*criterion.terms])
         self.train_metrics: dict[str, Tensor] = {}  # of the last complete epoch, for checkpoints
         self.val_loss = MeanMetric()
         self.val_metrics = pooled.clone(prefix="val/")
         self.test_metrics = pooled.clone(prefix="test/")
-        self.test_means = MetricCollection(dict(means), prefix="test/")
+        self.test_image_metrics = MetricCollection(dict(means), prefix="test/")
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.net(image.contiguous(memory_format=self.layout))
+        """Compute the logits of images (B, 1, H, W)."""
+        logits: Tensor = self.net(image.contiguous(memory_format=self.memory_format))
+        return logits
 
-    def mask_of(self, logits: Tensor) -> Tensor:
-        return logits > self.cut
+    def logits_to_mask(self, logits: Tensor) -> Tensor:
+        """Return the predicted masks, bool tensors of the same shape."""
+        return logits > self.logit_threshold
 
-    def finite(self, image: Tensor) -> Tensor:
-        """Logits; a network that has diverged would otherwise be scored as one that finds nothing."""
-        logits = self(image)
+    def checked_logits(self, image: Tensor) -> Tensor:
+        """Compute the logits and check that they are finite.
+
+        NaN > threshold is False, so without the check a diverged network would be scored as an empty prediction.
+
+        Raises:
+            UserError: If a logit is not finite.
+        """
+        logits: Tensor = self(image)
         if not logits.isfinite().all():
             raise UserError(
                 "the network's output is not a number: training has diverged; lower lr, "
@@ -85,46 +111,61 @@ class Segmenter(lightning.LightningModule):
             )
         return logits
 
-    def training_step(self, batch: Batch, step: int) -> Tensor:
-        parts = torch.stack([*self.criterion.parts(self(batch["image"]), batch["mask"], batch["density"]).values()])
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Compute the mean loss of the batch and accumulate the means of the terms."""
+        terms = self.criterion.weighted_terms(self(batch["image"]), batch["mask"], batch["density"])
+        loss_terms = torch.stack(list(terms.values()))
         weights = batch.get("weight")
-        self.train_terms.update(parts.detach(), parts.shape[1] if weights is None else weights.count_nonzero())
+        self.train_loss_terms.update(
+            loss_terms.detach(), loss_terms.shape[1] if weights is None else weights.count_nonzero()
+        )
         if self.trainer.is_last_batch:
-            self.train_metrics = {f"train/{name}": value for name, value in self.train_terms.compute().items()}
+            means = self.train_loss_terms.compute()
+            self.train_metrics = {f"train/{name}": value for name, value in means.items()}
             self.log_dict(self.train_metrics, on_step=False, on_epoch=True)
-            self.train_terms.reset()
-        loss = parts.mean(dim=1).sum()  # the mean over the batch is taken here, only here
+            self.train_loss_terms.reset()
+        loss = loss_terms.mean(dim=1).sum()  # the only place with a mean over the batch
         return loss if weights is None else loss * weights.mean()
 
-    def validation_step(self, batch: Batch, step: int) -> None:
-        if idle(batch):
+    @override
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Accumulate loss and metrics of the batch."""
+        if is_padding_batch(batch):
             return
-        logits = self.finite(batch["image"])
+        logits = self.checked_logits(batch["image"])
         self.val_loss.update(self.criterion(logits, batch["mask"], batch["density"]))
-        self.val_metrics.update(self.mask_of(logits), batch["mask"], batch["density"])
+        self.val_metrics.update(self.logits_to_mask(logits), batch["mask"], batch["density"])
 
+    @override
     def on_validation_start(self) -> None:
-        # Where batch normalisation cannot see the other processes' images, each has its own running statistics.
+        """Broadcast the running statistics of rank 0."""
+        # Without synchronised batch normalisation, each process has its own running statistics.
         if torch.distributed.is_initialized():
             for buffer in self.net.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
+    @override
     def on_validation_epoch_end(self) -> None:
+        """Log loss and metrics of the epoch."""
         self.log_dict({"val/loss": self.val_loss.compute(), **self.val_metrics.compute()})
         self.val_loss.reset()
         self.val_metrics.reset()
 
-    def test_step(self, batch: Batch, step: int) -> dict[str, Tensor] | None:
-        """The rows of the store, their counts (B, 4), predicted masks (B, 1, H, W), and the batch's reliability.
+    @override
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
+        """Accumulate the metrics of the batch and return its predictions.
 
-        `logits` (B, 1, H, W): for whoever wants probabilities.
+        Returns:
+            case (B,), the rows of the images in the store; counts (B, 4), TP, FP, FN and TN; mask (B, 1, H, W);
+            logits (B, 1, H, W); and reliability (10, 3), see `reliability_sums`. None for a padding batch.
         """
-        if idle(batch):
+        if is_padding_batch(batch):
             return None
-        logits = self.finite(batch["image"])
-        mask_pred = self.mask_of(logits)
+        logits = self.checked_logits(batch["image"])
+        mask_pred = self.logits_to_mask(logits)
         self.test_metrics.update(mask_pred, batch["mask"], batch["density"])
-        self.test_means.update(mask_pred, batch["mask"], batch["density"])
+        self.test_image_metrics.update(mask_pred, batch["mask"], batch["density"])
         return {
             "case": batch["case"],
             "counts": confusion_counts(mask_pred, batch["mask"]),
@@ -133,17 +174,23 @@ class Segmenter(lightning.LightningModule):
             "reliability": reliability_sums(torch.sigmoid(logits.float()), batch["mask"]),
         }
 
+    @override
     def on_test_epoch_end(self) -> None:
-        self.log_dict({**self.test_metrics.compute(), **self.test_means.compute()})
+        """Log the metrics of the test set."""
+        self.log_dict({**self.test_metrics.compute(), **self.test_image_metrics.compute()})
         for name, metric in self.test_metrics.items():
             assert isinstance(metric, PooledPixelMetric)
             for category, value in enumerate(metric.by_density(), start=1):
                 self.log(f"{name}_density{category}", value)
         self.test_metrics.reset()
-        self.test_means.reset()
+        self.test_image_metrics.reset()
 
+    @override
     def configure_optimizers(self) -> Any:
-        """The optimizer and, unless the learning rate is constant, Lightning's lr_scheduler configuration.
+        """Build the optimizer and, unless the learning rate is constant, the scheduler.
+
+        Returns:
+            The optimizer, or a dict with the optimizer and Lightning's lr_scheduler configuration.
 
         Raises:
             UserError: If optimizer or scheduler reject their arguments.
@@ -152,11 +199,11 @@ class Segmenter(lightning.LightningModule):
             optimizer = self.optimizer(self.net.parameters())
         except (ValueError, TypeError) as error:
             raise UserError(f"optimizer: {error}; correct the optimizer.* settings, such as lr") from error
-        # A criterion may have trainable weights.
+        # A criterion may have trainable parameters, such as LearnedByRatio.
         if criterion_params := list(self.criterion.parameters()):
             optimizer.add_param_group({"params": criterion_params})
-        # Lightning does not clip the gradients of a fused optimizer under AMP, which could unscale them itself. With
-        # this flag it unscales, clips and steps as for any other optimizer.
+        # A fused optimizer can unscale AMP gradients itself, so Lightning would not clip them. With this flag cleared,
+        # Lightning unscales, clips and steps as for any other optimizer.
         optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self.scheduler is None:
             return optimizer
@@ -168,6 +215,6 @@ class Segmenter(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {**self.scheduler, "scheduler": scheduler}}
 
 
-def idle(batch: Batch) -> bool:
-    """Whether the batch only keeps a process busy for which there is no image."""
+def is_padding_batch(batch: Batch) -> bool:
+    """Return True for a batch of weight 0, which only keeps this process in step with the others."""
     return "weight" in batch and not batch["weight"].any()

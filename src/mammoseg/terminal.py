@@ -1,4 +1,4 @@
-"""Console output: progress of long operations, and logging and warnings of third-party libraries."""
+"""Console output: progress reporting, and suppression of logs and warnings of third-party libraries."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 
 from rich import progress as rich_progress
 
 log = logging.getLogger(__name__)
 
-LOG_INTERVAL_S = 30.0  # between progress lines where the output is no terminal
+LOG_INTERVAL_S = 30.0  # between progress lines if the output is not a terminal
 IGNORED_WARNINGS = (
-    # Lightning 2.6 calls a name that torch 2.13 has renamed.
+    # Lightning 2.6 uses a name that torch 2.13 renamed.
     r".*isinstance\(treespec, LeafSpec\)",
-    # Lightning recommends srun wherever Slurm is installed; the message quotes the user's paths.
+    # Lightning recommends srun if Slurm is installed; the message contains paths of the user.
     "The `srun` command is available on your system but is not used",
-    # A resumed run finds its own checkpoints; the message quotes the user's paths.
+    # A resumed run finds its own checkpoints; the message contains paths of the user.
     "Checkpoint directory .* exists and is not empty",
-    # Metrics logged at the end of an epoch are equal in all processes already.
+    # Metrics logged at the end of an epoch are already synchronised.
     ".*sync_dist=True.*when logging on epoch level in distributed setting",
     # A test needs the averaged weights only, which are the checkpoint's state_dict.
     "You're using the WeightAveraging callback, but loading",
@@ -31,14 +30,19 @@ IGNORED_WARNINGS = (
 
 
 class Progress:
-    """Progress of a long operation: a bar on a terminal, otherwise a log line every `LOG_INTERVAL_S` seconds.
-
-    Use it as a context manager: `with Progress("preprocessing", 100) as progress: ...; progress.advance()`.
+    """Progress reporting: a bar on a terminal, otherwise a log message every `LOG_INTERVAL_S` seconds.
 
     Args:
-        description: What is being done, such as "predicting".
+        description: Name of the operation, such as "predicting".
         total: Number of items.
-        unit: Name of the items, in the plural.
+        unit: Name of the items in the plural.
+
+    Example:
+        >>> with Progress("preprocessing", total=2) as progress:
+        ...     progress.advance()
+        ...     progress.advance()
+        >>> progress.completed
+        2
     """
 
     def __init__(self, description: str, total: int, unit: str = "images") -> None:
@@ -62,7 +66,7 @@ class Progress:
         self.bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.bar.stop()
 
     def advance(self, n: int = 1) -> None:
@@ -74,33 +78,37 @@ class Progress:
         if self.bar.disable and now - self.last_logged > LOG_INTERVAL_S:
             self.last_logged = now
             seconds_left = (self.total - self.completed) / rate
-            done = f"{self.completed} of {self.total}, {rate:.1f} {self.unit}/s, {seconds_left:.0f} s left"
-            log.info("%s: %s", self.description, done)
+            status = f"{self.completed} of {self.total}, {rate:.1f} {self.unit}/s, {seconds_left:.0f} s left"
+            log.info("%s: %s", self.description, status)
 
 
 @contextmanager
 def suppress_logs_and_warnings(*loggers: str) -> Iterator[None]:
-    """Suppress all warnings, and all messages of the loggers of these names, during the block.
+    """Suppress all warnings and the messages of the given loggers during the block.
 
-    The filters are process-wide: do not nest it in threads that overlap in time; hold it around all of them instead.
+    The filters apply to the entire process: with threads, enter the context once around all of them.
+
+    Args:
+        *loggers: Names of the loggers.
     """
-    named = [logging.getLogger(name) for name in loggers]
-    levels = [logger.level for logger in named]
-    for logger in named:
+    suppressed = [logging.getLogger(name) for name in loggers]
+    levels = [logger.level for logger in suppressed]
+    for logger in suppressed:
         logger.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(named, levels, strict=True):
+        for logger, level in zip(suppressed, levels, strict=True):
             logger.setLevel(level)
 
 
 def configure_library_logging() -> None:
-    """Silence Lightning's notes on devices and known harmless warnings; set torch's float32 precision and MPS fallback.
+    """Silence Lightning's messages on devices and known harmless warnings, and set torch's defaults.
 
-    Warnings that are not listed in `IGNORED_WARNINGS` are still shown.
+    The defaults are a float32 matmul precision of "high" and the CPU fallback of MPS. Warnings that are not listed in
+    `IGNORED_WARNINGS` are shown.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Checks of single settings. Each returns the valid value and raises UserError "X must be Y, got Z" otherwise."""
+"""Validation of settings. Each function returns the valid value or raises UserError "X must be Y, got Z"."""
 
 from __future__ import annotations
 
@@ -15,49 +15,70 @@ def one_of(name: str, value: object, choices: Iterable[T]) -> T:
     """Check an enumerated setting.
 
     Args:
-        name: The setting as the user writes it, such as `dataset.aspect`.
-        value: What the user gave.
-        choices: The allowed values; None and booleans are displayed as YAML writes them.
+        name: Name of the setting, such as `dataset.aspect`.
+        value: Value of the setting.
+        choices: Allowed values; None and booleans are displayed in YAML syntax.
 
     Returns:
         The choice equal to `value`.
 
     Raises:
-        UserError: If `value` is none of the choices. Suggests the closest choice for a misspelt string.
+        UserError: If `value` is not one of the choices. The message suggests the closest choice for a misspelt string.
+
+    Example:
+        >>> one_of("dataset.aspect", "pad", ["stretch", "pad"])
+        'pad'
+        >>> one_of("dataset.aspect", "pads", ["stretch", "pad"])
+        Traceback (most recent call last):
+        mammoseg.errors.UserError: dataset.aspect must be one of stretch, pad, got pads; did you mean pad?
     """
     allowed = list(choices)
     for choice in allowed:
-        # Type as well as value: 1 == True and 0 == False.
+        # Compare the type as well, since 1 == True and 0 == False.
         if isinstance(value, bool) == isinstance(choice, bool) and value == choice:
             return choice
-    close = difflib.get_close_matches(str(value), [choice for choice in allowed if isinstance(choice, str)], n=1)
-    hint = f"; did you mean {close[0]}?" if isinstance(value, str) and close else ""
+    matches = difflib.get_close_matches(str(value), [choice for choice in allowed if isinstance(choice, str)], n=1)
+    hint = f"; did you mean {matches[0]}?" if isinstance(value, str) and matches else ""
     raise UserError(f"{name} must be one of {', '.join(map(as_yaml, allowed))}, got {as_yaml(value)}{hint}")
 
 
 def subset_of(name: str, values: Iterable[object], choices: Iterable[T]) -> tuple[T, ...]:
     """Check a non-empty list of enumerated values.
 
+    Args:
+        name: Name of the setting.
+        values: Values of the setting.
+        choices: Allowed values.
+
+    Returns:
+        The values as a tuple.
+
     Raises:
         UserError: If `values` is empty, or one of them is not among the choices.
     """
     allowed = list(choices)
-    given = tuple(one_of(name, value, allowed) for value in values)
-    if not given:
+    subset = tuple(one_of(name, value, allowed) for value in values)
+    if not subset:
         raise UserError(f"{name} must contain one or more of {', '.join(map(as_yaml, allowed))}, got []")
-    return given
+    return subset
 
 
 def boolean(name: str, value: object) -> bool:
-    """Check for true or false. Hydra parses `no` and `off` as strings, which Python would treat as true."""
+    """Check that a setting is true or false.
+
+    Hydra parses `no` and `off` as strings, which Python would treat as true.
+
+    Raises:
+        UserError: If `value` is not a boolean.
+    """
     return one_of(name, value, (True, False))
 
 
 def positive_int(name: str, value: object, *, minimum: int = 1) -> int:
-    """Check for an integer of at least `minimum`. A float or a boolean is rejected.
+    """Check that a setting is an integer of at least `minimum`. Floats and booleans are rejected.
 
     Raises:
-        UserError: If it is none.
+        UserError: If `value` is anything else.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
         raise UserError(f"{name} must be an integer of at least {minimum}, got {as_yaml(value)}")
@@ -65,7 +86,11 @@ def positive_int(name: str, value: object, *, minimum: int = 1) -> int:
 
 
 def optional_positive_int(name: str, value: object, *, minimum: int = 1) -> int | None:
-    """As `positive_int`, or None."""
+    """Check that a setting is None or an integer of at least `minimum`.
+
+    Raises:
+        UserError: If `value` is anything else.
+    """
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
@@ -74,10 +99,10 @@ def optional_positive_int(name: str, value: object, *, minimum: int = 1) -> int 
 
 
 def probability(name: str, value: object) -> float:
-    """Check for a number strictly between 0 and 1, such as a threshold or a confidence level.
+    """Check that a setting is a number strictly between 0 and 1, such as a threshold or a confidence level.
 
     Raises:
-        UserError: If it is none.
+        UserError: If `value` is anything else.
     """
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1:
         raise UserError(f"{name} must be a number between 0 and 1 (exclusive), got {as_yaml(value)}")
@@ -85,10 +110,10 @@ def probability(name: str, value: object) -> float:
 
 
 def fraction(name: str, value: object) -> float:
-    """Check for a number above 0 and at most 1, such as an intersection over union.
+    """Check that a setting is a number above 0 and at most 1, such as an intersection over union.
 
     Raises:
-        UserError: If it is none.
+        UserError: If `value` is anything else.
     """
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
         raise UserError(f"{name} must be a number above 0 and at most 1, got {as_yaml(value)}")
@@ -96,7 +121,7 @@ def fraction(name: str, value: object) -> float:
 
 
 def as_yaml(value: object) -> str:
-    """A scalar as the user would write it: null, true, false, or the plain value."""
+    """Format a scalar in YAML syntax: null, true, false, or the plain value."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

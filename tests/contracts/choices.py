@@ -1,4 +1,4 @@
-"""Builds every choice of a config group, so that a new yaml is tested without editing a test."""
+"""Build every option of a config group, so that contract tests cover new YAML files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packages import each other in one direction, and commands never import each other."""
+"""Imports between packages have no cycles, and command packages do not import each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMANDS = {path.parent.name for path in SOURCE.glob("*/__main__.py")}
 
 
 def imported_modules(path: Path) -> Iterator[str]:
-    """The modules of mammoseg that a file imports when it runs, also inside functions, as dotted names below it."""
+    """Yield the modules of mammoseg that a file imports at run time, as dotted names relative to the package."""
     for node in runtime_nodes(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -22,13 +22,13 @@ def imported_modules(path: Path) -> Iterator[str]:
         else:
             continue
         for name in names:
-            below = name.removeprefix("mammoseg.")
-            if below != name and module_file(below) is not None:
-                yield below
+            relative = name.removeprefix("mammoseg.")
+            if relative != name and module_file(relative) is not None:
+                yield relative
 
 
 def runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Every node of the tree except those under `if TYPE_CHECKING`."""
+    """Yield all nodes of the tree except those under `if TYPE_CHECKING`."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
             continue
@@ -43,7 +43,7 @@ def module_file(name: str) -> Path | None:
 
 
 def node_of(module: str) -> str:
-    """The package of a module, or the module itself if it is at the top."""
+    """Return the package of a module, or the module itself at the top level."""
     return module.partition(".")[0]
 
 
@@ -51,46 +51,48 @@ def graph() -> dict[str, set[str]]:
     edges: dict[str, set[str]] = {}
     for path in SOURCE.rglob("*.py"):
         module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
-        found = edges.setdefault(node_of(module), set())
-        found |= {node_of(name) for name in imported_modules(path)} - {node_of(module)}
+        imported = edges.setdefault(node_of(module), set())
+        imported |= {node_of(name) for name in imported_modules(path)} - {node_of(module)}
     return edges
 
 
 def cycle(edges: dict[str, set[str]]) -> list[str]:
-    """The nodes of a cycle, empty if there is none."""
-    done: set[str] = set()
+    """Return the nodes of a cycle, or an empty list."""
+    visited: set[str] = set()
 
     def visit(node: str, path: list[str]) -> list[str]:
         if node in path:
             return [*path[path.index(node) :], node]
-        if node in done:
+        if node in visited:
             return []
         for other in sorted(edges.get(node, ())):
             if found := visit(other, [*path, node]):
                 return found
-        done.add(node)
+        visited.add(node)
         return []
 
     return next((found for node in sorted(edges) if (found := visit(node, []))), [])
 
 
-def test_a_cycle_is_found() -> None:
+def test_cycle() -> None:
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
     assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
-def test_packages_do_not_import_each_other_in_a_circle() -> None:
+def test_packages_have_no_import_cycle() -> None:
     edges = graph()
     assert len(edges) > 20
     assert cycle(edges) == []
 
 
-def test_commands_do_not_import_each_other() -> None:
+def test_command_packages_do_not_import_each_other() -> None:
     assert {"train", "evaluate", "compare", "predict", "phantom"} <= COMMANDS
     edges = graph()
     assert {name: edges[name] & COMMANDS for name in COMMANDS if edges[name] & COMMANDS} == {}
 
 
-def test_nothing_else_imports_a_command() -> None:
-    users = {name: found & COMMANDS for name, found in graph().items() if name not in COMMANDS and found & COMMANDS}
+def test_other_packages_do_not_import_commands() -> None:
+    users = {
+        name: imported & COMMANDS for name, imported in graph().items() if name not in COMMANDS and imported & COMMANDS
+    }
     assert users == {}

@@ -1,4 +1,4 @@
-"""Modules and functions stay small, and a module's name says where it is."""
+"""Limits on the length of modules and functions, and unique module names."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import mammoseg
 
 SOURCE = Path(mammoseg.__file__).parent
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 300, 40
-# Two sides of one thing: loss and metric of pixels, writer and reader of a format.
+# Loss terms and metrics of pixels; writer and reader of a format.
 SHARED_NAMES = {"pixel.py", "cbis_ddsm.py", "dicom.py"}
 
 
-def test_no_module_is_too_long() -> None:
+def test_module_length() -> None:
     files = [path for suffix in ("py", "js", "html", "css") for path in SOURCE.rglob(f"*.{suffix}")]
     assert len(files) > 100
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert {path.name: length for path, length in lengths.items() if length > MAX_MODULE_LINES} == {}
 
 
-def test_no_function_is_too_long() -> None:
-    found = {}
+def test_function_length() -> None:
+    too_long = {}
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno is not None
                 length = node.end_lineno - node.lineno + 1
                 if length > MAX_FUNCTION_LINES:
-                    found[f"{path.name}:{node.name}"] = length
-    assert found == {}
+                    too_long[f"{path.name}:{node.name}"] = length
+    assert too_long == {}
 
 
-def test_no_two_modules_share_a_name() -> None:
+def test_module_names_are_unique() -> None:
     names = Counter(path.name for path in SOURCE.rglob("*.py") if not path.name.startswith("__"))
-    assert {name for name, number in names.items() if number > 1} <= SHARED_NAMES
+    assert {name for name, count in names.items() if count > 1} <= SHARED_NAMES

@@ -1,4 +1,4 @@
-"""What every loss in conf/loss must keep."""
+"""Contract of every loss in conf/loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mammoseg.losses import PerSample
-from mammoseg.losses.blur import kept_band
+from mammoseg.losses.gaussian_filter import cached_band_matrix
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -27,24 +27,24 @@ def batch() -> Batch:
 
 
 @pytest.mark.parametrize("name", options("loss"))
-def test_one_value_per_sample_that_does_not_see_its_neighbours(name: str, batch: Batch) -> None:
+def test_value_of_a_sample_does_not_depend_on_the_batch(name: str, batch: Batch) -> None:
     loss = build("loss", name)
-    together = loss(*batch)
-    assert together.shape == (4,)
-    alone = torch.cat([loss(*(v[i : i + 1] for v in batch)) for i in range(4)])
-    torch.testing.assert_close(together, alone)
+    batched = loss(*batch)
+    assert batched.shape == (4,)
+    one_by_one = torch.cat([loss(*(v[i : i + 1] for v in batch)) for i in range(4)])
+    torch.testing.assert_close(batched, one_by_one)
 
 
 @pytest.mark.parametrize("name", options("loss"))
-def test_parts_sum_to_the_loss(name: str, batch: Batch) -> None:
+def test_weighted_terms_sum_to_the_loss(name: str, batch: Batch) -> None:
     loss = build("loss", name)
-    torch.testing.assert_close(torch.stack(list(loss.parts(*batch).values())).sum(dim=0), loss(*batch))
+    torch.testing.assert_close(torch.stack(list(loss.weighted_terms(*batch).values())).sum(dim=0), loss(*batch))
 
 
 @pytest.mark.parametrize("name", options("loss"))
 @pytest.mark.parametrize("mask_value", [0.0, 1.0])
 @pytest.mark.parametrize("logit", [-50.0, 0.0, 50.0])
-def test_gradients_stay_finite_at_the_extremes(name: str, mask_value: float, logit: float) -> None:
+def test_gradients_are_finite_for_extreme_logits(name: str, mask_value: float, logit: float) -> None:
     loss = build("loss", name)
     logits = torch.full((2, 1, 64, 64), logit, requires_grad=True)
     value = loss(logits, torch.full((2, 1, 64, 64), mask_value), torch.tensor([0, 3]))
@@ -55,44 +55,44 @@ def test_gradients_stay_finite_at_the_extremes(name: str, mask_value: float, log
 
 
 @pytest.mark.parametrize("name", options("loss"))
-def test_a_step_down_the_gradient_lowers_the_loss(name: str, batch: Batch) -> None:
+def test_gradient_step_decreases_the_loss(name: str, batch: Batch) -> None:
     loss = build("loss", name)
     logits, mask, density = batch
     logits = logits.double().requires_grad_()
-    before = loss(logits, mask.double(), density).sum()
-    (gradient,) = torch.autograd.grad(before, logits)
+    initial = loss(logits, mask.double(), density).sum()
+    (gradient,) = torch.autograd.grad(initial, logits)
     with torch.no_grad():
-        after = loss(logits - 1e-3 * gradient / gradient.norm(), mask.double(), density).sum()
-    assert after < before
+        updated = loss(logits - 1e-3 * gradient / gradient.norm(), mask.double(), density).sum()
+    assert updated < initial
 
 
 @pytest.mark.parametrize("name", options("loss"))
-def test_autocast_changes_nothing_but_the_rounding_of_its_input(name: str, batch: Batch) -> None:
+def test_autocast_does_not_change_the_value(name: str, batch: Batch) -> None:
     loss = build("loss", name)
     logits, mask, density = batch
     with torch.autocast("cpu", torch.bfloat16):
-        under = loss(logits, mask, density)
-        of_half = loss(logits.bfloat16(), mask, density)
-    torch.testing.assert_close(under, loss(logits, mask, density))
-    assert of_half.dtype == torch.float32
-    torch.testing.assert_close(of_half, loss(logits.bfloat16().float(), mask, density))
+        float32_input = loss(logits, mask, density)
+        bfloat16_input = loss(logits.bfloat16(), mask, density)
+    torch.testing.assert_close(float32_input, loss(logits, mask, density))
+    assert bfloat16_input.dtype == torch.float32
+    torch.testing.assert_close(bfloat16_input, loss(logits.bfloat16().float(), mask, density))
 
 
 @pytest.fixture
-def no_bands() -> Iterator[None]:
-    """No band is kept from before the test or for after it."""
-    kept_band.cache_clear()
+def empty_band_cache() -> Iterator[None]:
+    """Clear the cache of band matrices before and after the test."""
+    cached_band_matrix.cache_clear()
     yield
-    kept_band.cache_clear()
+    cached_band_matrix.cache_clear()
 
 
-@pytest.mark.usefixtures("no_bands")
+@pytest.mark.usefixtures("empty_band_cache")
 @pytest.mark.parametrize("name", options("loss"))
-def test_nothing_waits_for_the_device(name: str, batch: Batch) -> None:
-    # Fake tensors have no values: whoever asks for one, or decides by one, fails.
+def test_does_not_synchronise_the_device(name: str, batch: Batch) -> None:
+    # Fake tensors have no values: reading one, or branching on one, raises.
     loss = build("loss", name)
     if any(isinstance(term, PerSample) for term in loss.terms.values()):
-        pytest.skip("another library's loss may look at values, as MONAI's do to check them")
+        pytest.skip("losses of other libraries may read values, as MONAI does for input checks")
     if loss.priority is not None:
         loss.fit(torch.linspace(0.001, 0.1, 50))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:

@@ -1,4 +1,4 @@
-"""Contract of a metric on pixel counts: one class is enough for every table and figure, also of earlier results."""
+"""Contract of a metric on pixel counts: defining the class adds it to every table and figure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from mammoseg.segmenter import Segmenter
 from mammoseg.sweep_report.sweep_report import write_sweep_report
 from mammoseg.view.formulas import metrics_script
 
-EARLIER = Path(__file__).parents[1] / "fixtures" / "v0_1" / "results.csv"
+RESULTS_V0_1 = Path(__file__).parents[1] / "fixtures" / "v0_1" / "results.csv"
 PAPER = ("dsc", "area_difference", "sensitivity", "accuracy")
 HEADING = "Precision ↑"
 COUNTS = st.integers(0, 10**7)
@@ -44,7 +44,7 @@ SOME = st.integers(1, 10**7)
 
 @pytest.fixture
 def precision() -> Iterator[type[PooledPixelMetric]]:
-    """A fifth metric, registered by its definition alone."""
+    """A fifth metric, registered by its definition."""
 
     class Precision(PooledPixelMetric):
         """Precision TP / (TP + FP); higher is better."""
@@ -64,14 +64,14 @@ def precision() -> Iterator[type[PooledPixelMetric]]:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """Results of two methods in two folds, written before the fifth metric exists."""
+    """Results of two methods in two folds, written before the fifth metric is defined."""
     for method, quality in (("au_net", 0.6), ("density_asp", 0.8)):
         for fold in (0, 1):
             write_run(tmp_path / "runs" / f"{method}{fold}", rows_of(method, quality=quality, fold=fold))
     return tmp_path / "runs"
 
 
-# The order of fixtures matters in the tests below: `runs` first, so that results.csv lacks the metric.
+# In the tests below, `runs` must be the first fixture, so that results.csv lacks the metric.
 
 
 def cells(path: Path) -> list[dict[str, str]]:
@@ -79,53 +79,53 @@ def cells(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def test_earlier_results_gain_the_metric_on_reading(precision: type[PooledPixelMetric]) -> None:
-    assert "precision" not in EARLIER.read_text().splitlines()[0]
-    rows = read_results(EARLIER)
+def test_metric_is_computed_for_results_of_earlier_versions(precision: type[PooledPixelMetric]) -> None:
+    assert "precision" not in RESULTS_V0_1.read_text().splitlines()[0]
+    rows = read_results(RESULTS_V0_1)
     assert len(rows) > 1
     for row in rows:
         assert row["precision"] == row["tp"] / (row["tp"] + row["fp"])
 
 
-def test_results_written_from_now_on_have_it_as_last_column(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
-    write_results(tmp_path / "results.csv", read_results(EARLIER))
-    before, after = EARLIER.read_text().splitlines(), (tmp_path / "results.csv").read_text().splitlines()
-    assert [line.rsplit(",", 1)[0] for line in after] == before
-    assert after[0].endswith(",accuracy,precision")
+def test_new_results_have_the_metric_as_last_column(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
+    write_results(tmp_path / "results.csv", read_results(RESULTS_V0_1))
+    previous, written = RESULTS_V0_1.read_text().splitlines(), (tmp_path / "results.csv").read_text().splitlines()
+    assert [line.rsplit(",", 1)[0] for line in written] == previous
+    assert written[0].endswith(",accuracy,precision")
 
 
 def test_metric_columns_are_ignored_on_reading(tmp_path: Path) -> None:
-    rows = cells(EARLIER)
+    rows = cells(RESULTS_V0_1)
     kept = [name for name in rows[0] if name not in PAPER]
     wrong = [{**{name: row[name] for name in kept}, "dsc": "nonsense", "unknown": "0.5"} for row in rows]
     write_table(tmp_path / "results.csv", wrong, (*kept, "dsc", "unknown"))
-    found, expected = read_results(tmp_path / "results.csv"), read_results(EARLIER)
-    assert [[row[key] for key in PAPER] for row in found] == [[row[key] for key in PAPER] for row in expected]
+    actual, expected = read_results(tmp_path / "results.csv"), read_results(RESULTS_V0_1)
+    assert [[row[key] for key in PAPER] for row in actual] == [[row[key] for key in PAPER] for row in expected]
 
 
 def test_run_summary(precision: type[PooledPixelMetric], capsys: pytest.CaptureFixture[str]) -> None:
-    rows = read_results(EARLIER)
+    rows = read_results(RESULTS_V0_1)
     pooled = 100 * sum(row["tp"] for row in rows) / sum(row["tp"] + row["fp"] for row in rows)
     header, _, first, *_ = run_summary.markdown(rows).splitlines()
     assert header.endswith(f"| {HEADING} |")
     assert first.endswith(f"| {pooled:.2f} |")
-    run_summary.print_table(rows, EARLIER.parent)
+    run_summary.print_table(rows, RESULTS_V0_1.parent)
     assert f"{pooled:.2f}" in capsys.readouterr().out
 
 
 def test_learning_curves(precision: type[PooledPixelMetric], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"epoch": 0, "train/loss": 1, "val/precision": 0.5}
     write_table(tmp_path / "metrics.csv", [row], tuple(row))
-    drawn: list[Figure] = []
+    saved: list[Figure] = []
     savefig = Figure.savefig
 
     def record(figure: Figure, *args: Any, **kwargs: Any) -> None:
-        drawn.append(figure)
+        saved.append(figure)
         savefig(figure, *args, **kwargs)
 
     monkeypatch.setattr(Figure, "savefig", record)
     run_figures.curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
-    labels = [line.get_label() for axis in drawn[0].axes for line in axis.get_lines()]
+    labels = [line.get_label() for axis in saved[0].axes for line in axis.get_lines()]
     assert labels == ["train/loss", "val/precision"]
 
 
@@ -151,7 +151,7 @@ def test_comparison(runs: Path, precision: type[PooledPixelMetric], tmp_path: Pa
         assert "Precision" in (out / f"table1.{suffix}").read_text(encoding="utf-8")
 
 
-def test_sweep_report_is_not_disturbed(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
+def test_sweep_report_is_unchanged(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
     """It ranks settings by DSC and shows no other metric."""
     for alpha in (1.0, 2.0):
         write_run(tmp_path / str(alpha), rows_of("a", quality=0.5 + 0.1 * alpha), {"loss": {"alpha": alpha}})
@@ -164,8 +164,8 @@ def test_sweep_report_is_not_disturbed(precision: type[PooledPixelMetric], tmp_p
 def test_model_card(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
     best = tmp_path / "checkpoints" / "best.ckpt"
     best.parent.mkdir()
-    shutil.copy(EARLIER.with_name("best.ckpt"), best)
-    shutil.copy(EARLIER, tmp_path)
+    shutil.copy(RESULTS_V0_1.with_name("best.ckpt"), best)
+    shutil.copy(RESULTS_V0_1, tmp_path)
     card = model_card.markdown(checkpoint.load_checkpoint(best)[checkpoint.PROVENANCE_KEY], 1, best, onnx=False)
     assert f"| {HEADING} |" in card
 
@@ -179,7 +179,7 @@ def test_dashboard(precision: type[PooledPixelMetric]) -> None:
 
 def test_native_report(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
     geometry = dict.fromkeys(native_resolution.GEOMETRY, "") | {"unit": "mm", "hd95": 1.0, "asd": 0.5, "masses": 1}
-    rows = [{**row, **geometry} for row in read_results(EARLIER)]
+    rows = [{**row, **geometry} for row in read_results(RESULTS_V0_1)]
     write_results(tmp_path / native_resolution.NATIVE, rows, native_resolution.MORE_COLUMNS)
     write_table(tmp_path / native_resolution.CANDIDATES, [], native_resolution.OF_CANDIDATE)
     assert f"| {HEADING} |" in native_report.write_report(tmp_path, MatchingRule())
@@ -190,14 +190,14 @@ def test_viewer(precision: type[PooledPixelMetric]) -> None:
     assert "(tp / (tp + fp))" in metrics_script()
 
 
-def test_training_logs_it(precision: type[PooledPixelMetric]) -> None:
+def test_training_logs_the_metric(precision: type[PooledPixelMetric]) -> None:
     segmenter = Segmenter(AUNet(1), DensityASP([1.0] * 4))
     assert "val/precision" in dict(segmenter.val_metrics.items())
     assert "test/precision" in dict(segmenter.test_metrics.items())
-    assert "test/image_precision" in dict(segmenter.test_means.items())
+    assert "test/image_precision" in dict(segmenter.test_image_metrics.items())
 
 
-def test_a_metric_without_unit_is_displayed_as_it_is(runs: Path, tmp_path: Path) -> None:
+def test_metric_without_unit_is_not_scaled(runs: Path, tmp_path: Path) -> None:
     class Ratio(PooledPixelMetric):
         key = "ratio"
         title = "Ratio"
@@ -210,7 +210,7 @@ def test_a_metric_without_unit_is_displayed_as_it_is(runs: Path, tmp_path: Path)
             return (tp + fp) / (tp + fn)
 
     try:
-        rows = read_results(EARLIER)
+        rows = read_results(RESULTS_V0_1)
         assert Ratio.short_name == "Ratio"
         assert run_summary.markdown(rows).splitlines()[3].endswith(f"| {np.mean([r['ratio'] for r in rows]):.2f} |")
         assert run_summary.units_note() == "In % except Ratio"
@@ -218,13 +218,13 @@ def test_a_metric_without_unit_is_displayed_as_it_is(runs: Path, tmp_path: Path)
         del PIXEL_METRICS["ratio"]
 
 
-def test_the_papers_metrics_are_those_registered_and_in_the_columns() -> None:
-    """Also that the tests above leave no metric behind."""
+def test_registered_metrics_equal_those_of_the_paper_and_of_the_columns() -> None:
+    """Also checks that the tests above remove their metrics."""
     assert tuple(PIXEL_METRICS) == PAPER
-    assert ",".join(columns()) == EARLIER.read_text().splitlines()[0]
+    assert ",".join(columns()) == RESULTS_V0_1.read_text().splitlines()[0]
 
 
-def test_invalid_definitions_are_rejected() -> None:
+def test_invalid_definitions_raise() -> None:
     for attributes, message in (
         ({"key": "dsc", "title": "A", "higher_is_better": True}, "already used by DSC"),
         ({"key": "a", "title": "A", "higher_is_better": True, "unit": "mm"}, "unit must be one of"),
@@ -241,7 +241,7 @@ def evaluate(metric: type[PooledPixelMetric], *counts: int) -> float:
 
 @pytest.mark.parametrize("key", list(PIXEL_METRICS))
 @given(st.lists(st.tuples(COUNTS, COUNTS, COUNTS, COUNTS), min_size=1, max_size=6))
-def test_values_have_the_shape_of_the_counts_and_lie_in_the_range(key: str, counts: list[tuple[int, ...]]) -> None:
+def test_values_have_the_shape_of_the_counts_and_are_in_the_range(key: str, counts: list[tuple[int, ...]]) -> None:
     metric = PIXEL_METRICS[key]
     values = metrics_from_counts(np.array(counts))[key]
     assert (values.shape, values.dtype) == ((len(counts),), np.float64)

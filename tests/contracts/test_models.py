@@ -1,4 +1,4 @@
-"""What every network in conf/model must keep."""
+"""Contract of every network in conf/model."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from choices import build, options
 
 
 @pytest.mark.parametrize("name", options("model"))
-def test_logits_of_the_images_size(name: str) -> None:
+def test_logits_have_the_shape_of_the_image_and_do_not_depend_on_the_batch(name: str) -> None:
     torch.manual_seed(0)
     net = build("model", name, "width=2").eval()
     image = torch.randn(2, 1, 64, 96)
     with torch.inference_mode():
         logits = net(image)
-        alone = net(image[:1])
+        single = net(image[:1])
     assert logits.shape == image.shape
-    torch.testing.assert_close(logits[:1], alone, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits[:1], single, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", options("model"))
-def test_every_parameter_learns(name: str) -> None:
+def test_every_parameter_has_a_gradient(name: str) -> None:
     torch.manual_seed(0)
     net = build("model", name, "width=4")
     net(torch.randn(2, 1, 64, 64)).square().mean().backward()
-    idle = [name for name, value in net.named_parameters() if value.grad is None]
-    assert not idle
+    untrained = [name for name, value in net.named_parameters() if value.grad is None]
+    assert not untrained

@@ -1,4 +1,4 @@
-"""What every choice of conf/callbacks, logger, optimizer, split, augment and scheduler must keep."""
+"""Contract of every option of callbacks, logger, optimizer, split, augment and scheduler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from training import compose_tiny, train
 from mammoseg.errors import UserError
 from mammoseg.schedulers import count_optimizer_steps
 
-# Lightning's advice for longer trainings, and about the learning-rate monitor of a constant learning rate.
+# Lightning's recommendations for longer training, and for the learning-rate monitor of a constant learning rate.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers.*",
     "ignore:.*LearningRateMonitor.*no learning rate schedulers.*",
@@ -45,7 +45,7 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in options(group)])
-def test_it_trains_and_writes_only_into_the_run_folder(group: str, name: str, data: Path, tmp_path: Path) -> None:
+def test_training_writes_only_into_the_run_folder(group: str, name: str, data: Path, tmp_path: Path) -> None:
     cfg = compose_tiny(data, f"{group}={name}", "epochs=1", "+trainer.limit_train_batches=2")
     trained = train(cfg, tmp_path / "run")
     assert trained.trainer.global_step == 2
@@ -56,18 +56,18 @@ def test_it_trains_and_writes_only_into_the_run_folder(group: str, name: str, da
 
 
 @pytest.mark.parametrize("name", options("logger"))
-def test_a_closed_logger_writes_no_more(name: str, data: Path, tmp_path: Path) -> None:
+def test_closed_logger_does_not_write(name: str, data: Path, tmp_path: Path) -> None:
     """The runs of a sweep share a process."""
     cfg = compose_tiny(data, f"logger={name}", "epochs=1")
     train(cfg, tmp_path / "first")
-    before = contents(tmp_path / "first")
+    expected = contents(tmp_path / "first")
     for run_logger in train(cfg, tmp_path / "second").run_loggers:
-        run_logger.close()  # a second time, which must do no harm
-    assert contents(tmp_path / "first") == before
+        run_logger.close()  # closing twice must have no effect
+    assert contents(tmp_path / "first") == expected
 
 
 @pytest.mark.parametrize("name", options("scheduler"))
-def test_the_learning_rate_changes_at_the_interval_of_the_scheduler(name: str, data: Path, tmp_path: Path) -> None:
+def test_learning_rate_changes_at_the_interval_of_the_scheduler(name: str, data: Path, tmp_path: Path) -> None:
     cfg = compose_tiny(data, f"scheduler={name}", "epochs=3", "decay_every=1", *NO_IMPROVEMENT.get(name, ()))
     rates = train(cfg, tmp_path / "run").history.learning_rates
     assert len(rates) == 3
@@ -79,22 +79,20 @@ def test_the_learning_rate_changes_at_the_interval_of_the_scheduler(name: str, d
 
 @pytest.mark.parametrize("accumulated", [1, 2])
 @pytest.mark.parametrize("name", ["one_cycle", "cosine"])
-def test_total_steps_are_those_of_the_run(name: str, accumulated: int, data: Path, tmp_path: Path) -> None:
+def test_total_steps_equal_the_steps_of_the_run(name: str, accumulated: int, data: Path, tmp_path: Path) -> None:
     cfg = compose_tiny(data, f"scheduler={name}", f"+trainer.accumulate_grad_batches={accumulated}")
     trained = train(cfg, tmp_path / "run")
     (lr_scheduler_config,) = trained.trainer.lr_scheduler_configs
     assert lr_scheduler_config.scheduler.last_epoch == trained.trainer.global_step
     assert count_optimizer_steps(trained.trainer) == trained.trainer.estimated_stepping_batches
     rates = [rate for epoch in trained.history.learning_rates.values() for rate in epoch[::accumulated]]
-    falling = rates[rates.index(max(rates)) :]
-    assert falling == sorted(set(falling), reverse=True)
+    decreasing = rates[rates.index(max(rates)) :]
+    assert decreasing == sorted(set(decreasing), reverse=True)
     assert min(rates[-1], *lr_scheduler_config.scheduler.get_last_lr()) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("override", RESUMED)
-def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
-    override: str, data: Path, tmp_path: Path
-) -> None:
+def test_run_resumed_within_an_epoch_has_the_same_weights(override: str, data: Path, tmp_path: Path) -> None:
     cfg = compose_tiny(data, override, "epochs=3", "decay_every=1", "augment=flip_affine")
     if "ema" not in override:
         cfg.batch_size = 4
@@ -104,15 +102,15 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     train(cfg, tmp_path / "resumed", signal_at=batches + 2)
     resumed = train(cfg, tmp_path / "resumed", resume=True)
     assert resumed.trainer.global_step == uninterrupted.trainer.global_step
-    one, other = (torch.load(run.last, weights_only=True) for run in (uninterrupted, resumed))
+    expected, actual = (torch.load(run.last, weights_only=True) for run in (uninterrupted, resumed))
     for key in ("state_dict", "current_model_state"):
-        assert (key in one) == (key in other)
-        for name, value in one.get(key, {}).items():
-            assert torch.equal(value, other[key][name]), name
+        assert (key in expected) == (key in actual)
+        for name, value in expected.get(key, {}).items():
+            assert torch.equal(value, actual[key][name]), name
     assert uninterrupted.history.learning_rates[2] == resumed.history.learning_rates[2]
 
 
-def test_the_stop_waits_for_the_end_of_an_accumulation(data: Path, tmp_path: Path) -> None:
+def test_stop_waits_for_the_end_of_gradient_accumulation(data: Path, tmp_path: Path) -> None:
     """Accumulated gradients are not part of a checkpoint."""
     cfg = compose_tiny(data, "epochs=2", "batch_size=4", "+trainer.accumulate_grad_batches=2")
     uninterrupted = train(cfg, tmp_path / "uninterrupted")
@@ -124,7 +122,7 @@ def test_the_stop_waits_for_the_end_of_an_accumulation(data: Path, tmp_path: Pat
         assert torch.equal(value, resumed.segmenter.state_dict()[name]), name
 
 
-def test_a_checkpoint_with_ema_holds_the_averaged_weights(data: Path, tmp_path: Path) -> None:
+def test_checkpoint_with_ema_contains_the_averaged_weights(data: Path, tmp_path: Path) -> None:
     cfg = compose_tiny(data, "callbacks=ema", "epochs=1", "batch_size=4")
     trained = train(cfg, tmp_path / "run")
     checkpoint = torch.load(trained.last, weights_only=True)
@@ -143,7 +141,7 @@ def test_a_checkpoint_with_ema_holds_the_averaged_weights(data: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("overrides", "sentence"),
+    ("overrides", "message"),
     [
         (("scheduler=one_cycle", "epochs=-1"), r"trainer\.max_epochs must be at least 1, got -1"),
         (("scheduler=cosine", "callbacks=gradient_accumulation"), r"total_steps must be a number .*, got auto"),
@@ -151,6 +149,6 @@ def test_a_checkpoint_with_ema_holds_the_averaged_weights(data: Path, tmp_path: 
         (("+scheduler.scheduler.gama=3",), r"scheduler: .*unexpected keyword argument 'gama'"),
     ],
 )
-def test_invalid_schedules_are_explained(overrides: tuple[str, ...], sentence: str, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=sentence):
+def test_invalid_schedules_raise(overrides: tuple[str, ...], message: str, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
         train(compose_tiny(data, *overrides), tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Trains a tiny network in this process, from a config that is composed as the command composes it."""
+"""Train a tiny network in this process from the composed config of the train command."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ RUN_INFO = {
 
 
 def compose_tiny(data: Path, *overrides: str) -> DictConfig:
-    """The config of a run of a few steps an epoch on synthetic images, which are prepared once in `data`."""
+    """Compose the config of a run with a few steps per epoch on synthetic images, which are prepared once in `data`."""
     source = "mammoseg.phantom.write.write_inbreast"
     dataset = "phantom"
-    if "split=official" in overrides:  # which the INbreast layout does not have
+    if "split=official" in overrides:  # not available in the INbreast layout
         source = "mammoseg.phantom.cbis_ddsm.write_cbis_ddsm"
         dataset = "cbis_ddsm"
     tiny = [
@@ -53,10 +53,10 @@ def compose_tiny(data: Path, *overrides: str) -> DictConfig:
 
 
 class History(Callback):
-    """Learning rate before and weights after each batch."""
+    """Records the learning rate before and the weights after each batch."""
 
     def __init__(self) -> None:
-        self.learning_rates: dict[int, list[float]] = {}  # of each epoch, which a resumed run may enter in its middle
+        self.learning_rates: dict[int, list[float]] = {}  # by epoch; a resumed run may start within an epoch
         self.weights: list[dict[str, Any]] = []
 
     def on_train_batch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
@@ -68,7 +68,7 @@ class History(Callback):
 
 
 class SignalAt(Callback):
-    """Pretends that a signal arrives during the batch after which `batches` batches have been seen."""
+    """Simulates a signal during the batch number `batches`, counted from 1."""
 
     def __init__(self, preemption: PreemptionCallback, batches: int) -> None:
         self.preemption = preemption
@@ -90,13 +90,13 @@ class Trained:
 
 
 def train(cfg: DictConfig, folder: Path, resume: bool = False, signal_at: int | None = None) -> Trained:
-    """Fit in `folder`, with the callbacks that a run always has.
+    """Fit in `folder` with the required callbacks of a run.
 
     Args:
-        cfg: From `compose_tiny`.
-        folder: The run folder.
-        resume: Continue from `folder`/checkpoints/last.ckpt.
-        signal_at: Batch, from 1, during which a signal arrives; training then ends early.
+        cfg: Config from `compose_tiny`.
+        folder: Run folder.
+        resume: Resume from `folder`/checkpoints/last.ckpt.
+        signal_at: Batch, counted from 1, during which a signal arrives and ends the training.
     """
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule, segmenter = build_datamodule(cfg), build_segmenter(cfg)

@@ -1,4 +1,4 @@
-"""ASP: weights by the size of the mass, against formulas by hand and other implementations of quantiles and k-means."""
+"""ASP: weights by mass ratio, compared with explicit formulas and with the quantiles and k-means of other libraries."""
 
 from __future__ import annotations
 
@@ -31,42 +31,42 @@ def ratios() -> Tensor:
 
 
 @pytest.mark.parametrize("grouping", ["quantile", "cluster"])
-def test_each_group_has_its_weights(grouping: str, batch: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_each_group_has_its_own_weights(grouping: str, batch: tuple[Tensor, Tensor, Tensor]) -> None:
     loss = ASP(ByRatio(TABLE, grouping), alpha=2.0, beta=3.0)
     loss.fit(ratios())
     logits, mask, density = batch
-    by_hand = torch.tensor(TABLE["dice"]) * 2 * Dice()(logits, mask) + torch.tensor(TABLE["bce"]) * 3 * BCE()(
+    expected = torch.tensor(TABLE["dice"]) * 2 * Dice()(logits, mask) + torch.tensor(TABLE["bce"]) * 3 * BCE()(
         logits, mask
     )
-    torch.testing.assert_close(loss(logits, mask, density), by_hand)
+    torch.testing.assert_close(loss(logits, mask, density), expected)
 
 
-def test_quantile_groups_have_equal_numbers() -> None:
+def test_quantile_groups_have_equal_size() -> None:
     priority = ByRatio(TABLE, "quantile")
-    drawn = torch.rand(1000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    priority.fit(drawn)
-    groups = torch.bucketize(drawn, priority.edges, right=True)
+    sampled = torch.rand(1000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    priority.fit(sampled)
+    groups = torch.bucketize(sampled, priority.edges, right=True)
     assert torch.bincount(groups).tolist() == [250] * 4
-    np.testing.assert_allclose(priority.edges, np.quantile(drawn.numpy(), [0.25, 0.5, 0.75]))
+    np.testing.assert_allclose(priority.edges, np.quantile(sampled.numpy(), [0.25, 0.5, 0.75]))
 
 
-def test_clusters_are_those_of_scikit_learn() -> None:
-    drawn = np.random.default_rng(2).lognormal(-5, 1, 400)
+def test_clusters_equal_scikit_learn() -> None:
+    sampled = np.random.default_rng(2).lognormal(-5, 1, 400)
     priority = ByRatio(TABLE, "cluster")
-    priority.fit(torch.from_numpy(drawn))
-    centres = np.sort(KMeans(4, n_init=20, random_state=0).fit(drawn[:, None]).cluster_centers_.ravel())
-    groups = torch.bucketize(torch.from_numpy(drawn), priority.edges, right=True).numpy()
-    nearest = np.abs(drawn[:, None] - centres).argmin(axis=1)
-    assert (groups == nearest).mean() > 0.99  # Lloyd's iterations end in neighbouring optima
+    priority.fit(torch.from_numpy(sampled))
+    centres = np.sort(KMeans(4, n_init=20, random_state=0).fit(sampled[:, None]).cluster_centers_.ravel())
+    groups = torch.bucketize(torch.from_numpy(sampled), priority.edges, right=True).numpy()
+    nearest = np.abs(sampled[:, None] - centres).argmin(axis=1)
+    assert (groups == nearest).mean() > 0.99  # Lloyd's iterations may converge to different local optima
 
 
-def test_fewer_sizes_than_groups_is_told() -> None:
+def test_fit_raises_for_fewer_sizes_than_groups() -> None:
     for grouping in ("quantile", "cluster"):
         with pytest.raises(UserError, match=r"4 groups.*3 different sizes"):
             ByRatio(TABLE, grouping).fit(torch.tensor([0.1, 0.2, 0.3, 0.3, 0.1]))
 
 
-def test_unfitted_it_is_the_plain_hybrid_loss_and_says_so(
+def test_unfitted_asp_warns_and_equals_hybrid_loss(
     batch: tuple[Tensor, Tensor, Tensor], caplog: pytest.LogCaptureFixture
 ) -> None:
     logits, mask, density = batch
@@ -76,7 +76,7 @@ def test_unfitted_it_is_the_plain_hybrid_loss_and_says_so(
     assert "not fitted" in caplog.text
 
 
-def test_the_edges_travel_in_the_state(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_edges_are_saved_in_the_state_dict(batch: tuple[Tensor, Tensor, Tensor]) -> None:
     fitted, fresh = ASP(ByRatio(TABLE)), ASP(ByRatio(TABLE))
     fitted.fit(ratios())
     fresh.load_state_dict(fitted.state_dict())
@@ -84,20 +84,20 @@ def test_the_edges_travel_in_the_state(batch: tuple[Tensor, Tensor, Tensor]) -> 
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
-        ({"dice": [1.0, 2.0], "bce": [1.0, 2.0, 3.0]}, "as many weights"),
+        ({"dice": [1.0, 2.0], "bce": [1.0, 2.0, 3.0]}, "same number of weights"),
         ({"dice": [1.0, -2.0]}, "numbers >= 0"),
         ({"dice": ["a", "b"]}, "numbers >= 0"),
         ({"dice": [1.0]}, "two or more"),
     ],
 )
-def test_a_bad_table_is_told(table: dict, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_invalid_table_raises(table: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         ByRatio(table)
 
 
-def test_learned_weights_move_against_the_larger_term_and_stay_bounded(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_learned_weights_decrease_for_the_larger_term_within_bounds(batch: tuple[Tensor, Tensor, Tensor]) -> None:
     priority = LearnedByRatio(span=0.5)
     loss = ASP(priority)
     loss.fit(ratios())
@@ -117,7 +117,7 @@ def test_learned_weights_move_against_the_larger_term_and_stay_bounded(batch: tu
     assert (weights["dice"][larger] < 1).all()
 
 
-def test_the_learned_ratio_is_standardised_by_hand() -> None:
+def test_the_learned_ratio_is_standardised_expected() -> None:
     priority = LearnedByRatio(span=0.5)
     priority.fit(ratios())
     with torch.no_grad():
@@ -130,7 +130,7 @@ def test_the_learned_ratio_is_standardised_by_hand() -> None:
     assert priority(mask, torch.zeros(1))["dice"].item() == pytest.approx(1 + 0.5 * np.tanh(z + 0.25), rel=1e-6)
 
 
-def test_a_constant_ratio_is_told_and_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+def test_constant_ratio_warns_and_gives_finite_loss(caplog: pytest.LogCaptureFixture) -> None:
     loss = ASP(LearnedByRatio())
     with caplog.at_level(logging.WARNING):
         loss.fit(torch.full((5,), 0.1))
@@ -138,5 +138,5 @@ def test_a_constant_ratio_is_told_and_does_no_harm(caplog: pytest.LogCaptureFixt
     assert loss(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16), torch.zeros(1)).isfinite().all()
 
 
-def test_losses_without_a_priority_ignore_the_fit() -> None:
+def test_criterion_without_priority_ignores_fit() -> None:
     Criterion({"dice": Dice()}).fit(torch.tensor([0.1]))

@@ -1,4 +1,4 @@
-"""Other people's losses as terms: the values are theirs, one for each sample."""
+"""Values of terms that wrap or reimplement losses of other authors, one per sample."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def batch() -> tuple[Tensor, Tensor]:
     return logits, (torch.rand(3, 1, 24, 24, generator=generator) < 0.3).float()
 
 
-@pytest.mark.parametrize("make", [DiceLoss, TverskyLoss, GeneralizedDiceLoss])
-def test_monais_own_reduction_per_sample_agrees(make: type, batch: tuple[Tensor, Tensor]) -> None:
+@pytest.mark.parametrize("loss_class", [DiceLoss, TverskyLoss, GeneralizedDiceLoss])
+def test_equals_monai_without_reduction(loss_class: type, batch: tuple[Tensor, Tensor]) -> None:
     logits, mask = batch
-    theirs = make(sigmoid=True, reduction="none")(logits, mask).flatten(1).mean(dim=1)
-    torch.testing.assert_close(PerSample(make(sigmoid=True))(logits, mask), theirs)
+    expected = loss_class(sigmoid=True, reduction="none")(logits, mask).flatten(1).mean(dim=1)
+    torch.testing.assert_close(PerSample(loss_class(sigmoid=True))(logits, mask), expected)
 
 
-def test_focal_by_hand(batch: tuple[Tensor, Tensor]) -> None:
+def test_focal_equals_its_formula(batch: tuple[Tensor, Tensor]) -> None:
     logits, mask = batch
     prob = torch.sigmoid(logits)
-    right = torch.where(mask > 0, prob, 1 - prob)
-    by_hand = (-((1 - right) ** 2) * right.log()).mean(dim=(1, 2, 3))
-    torch.testing.assert_close(PerSample(FocalLoss(gamma=2.0))(logits, mask), by_hand)
+    prob_true_class = torch.where(mask > 0, prob, 1 - prob)
+    expected = (-((1 - prob_true_class) ** 2) * prob_true_class.log()).mean(dim=(1, 2, 3))
+    torch.testing.assert_close(PerSample(FocalLoss(gamma=2.0))(logits, mask), expected)
 
 
-def test_unified_focal_by_hand(batch: tuple[Tensor, Tensor]) -> None:
+def test_unified_focal_equals_its_formula(batch: tuple[Tensor, Tensor]) -> None:
     """Yeung et al. 2022 with weight 1/2, gamma 1/2 and delta 0.6; MONAI averages the focal part over both classes."""
     logits, mask = batch
     loss = PerSample(AsymmetricUnifiedFocalLoss(weight=0.5, gamma=0.5, delta=0.6), input="probability")
@@ -52,26 +52,26 @@ def test_unified_focal_by_hand(batch: tuple[Tensor, Tensor]) -> None:
         )
 
 
-def test_an_unknown_input_is_told() -> None:
+def test_unknown_input_raises() -> None:
     with pytest.raises(UserError, match="must be one of logits, probability"):
         PerSample(DiceLoss(), input="odds")
 
 
-def test_weighted_cross_entropy_by_hand(batch: tuple[Tensor, Tensor]) -> None:
+def test_weighted_cross_entropy_equals_its_formula(batch: tuple[Tensor, Tensor]) -> None:
     logits, mask = batch
     prob = torch.sigmoid(logits)
-    by_hand = -(0.7 * mask * prob.log() + 0.2 * (1 - mask) * (1 - prob).log()).mean(dim=(1, 2, 3))
-    torch.testing.assert_close(BCE(positive=0.7, negative=0.2)(logits, mask), by_hand)
+    expected = -(0.7 * mask * prob.log() + 0.2 * (1 - mask) * (1 - prob).log()).mean(dim=(1, 2, 3))
+    torch.testing.assert_close(BCE(positive=0.7, negative=0.2)(logits, mask), expected)
 
 
-def test_ssl_by_hand_on_one_window(batch: tuple[Tensor, Tensor]) -> None:
-    """Zhao et al. 2019, with the window's sums written out."""
+def test_ssl_equals_its_formula(batch: tuple[Tensor, Tensor]) -> None:
+    """Zhao et al. 2019, with explicit sums over each window."""
     logits, mask = batch
     p, y = torch.sigmoid(logits)[0, 0].double().numpy(), mask[0, 0].double().numpy()
     weights = np.exp(-((np.arange(-1, 2)[:, None] ** 2 + np.arange(-1, 2) ** 2) / (2 * 1.5**2)))
     weights /= weights.sum()
 
-    def standardised(image: np.ndarray) -> np.ndarray:
+    def standardise(image: np.ndarray) -> np.ndarray:
         padded = np.pad(image, 1)
         out = np.empty_like(image)
         for (row, column), value in np.ndenumerate(image):
@@ -80,13 +80,13 @@ def test_ssl_by_hand_on_one_window(batch: tuple[Tensor, Tensor]) -> None:
             out[row, column] = (value - mean + 0.01) / (np.sqrt((weights * window**2).sum() - mean**2) + 0.01)
         return out
 
-    error = np.abs(standardised(y) - standardised(p))
-    kept = error > 0.1 * error.max()
+    error = np.abs(standardise(y) - standardise(p))
+    selected = error > 0.1 * error.max()
     entropy = -(y * np.log(p) + (1 - y) * np.log(1 - p))
-    assert SSL()(logits, mask)[0].item() == pytest.approx((error * entropy)[kept].mean(), rel=1e-5)
+    assert SSL()(logits, mask)[0].item() == pytest.approx((error * entropy)[selected].mean(), rel=1e-5)
 
 
-def test_dice_agrees_with_monai(batch: tuple[Tensor, Tensor]) -> None:
+def test_dice_equals_monai(batch: tuple[Tensor, Tensor]) -> None:
     logits, mask = batch
-    theirs = DiceLoss(sigmoid=True, reduction="none", smooth_nr=1.0, smooth_dr=1.0)(logits, mask).flatten()
-    torch.testing.assert_close(Dice(factor=2, eps=1.0)(logits, mask), theirs)
+    expected = DiceLoss(sigmoid=True, reduction="none", smooth_nr=1.0, smooth_dr=1.0)(logits, mask).flatten()
+    torch.testing.assert_close(Dice(factor=2, eps=1.0)(logits, mask), expected)

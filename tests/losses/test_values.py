@@ -1,4 +1,4 @@
-"""Values of every term against its published formula, written out here, or an independent implementation."""
+"""Values of each term compared with its published formula or an independent implementation."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def logits() -> Tensor:
 def mask() -> Tensor:
     y, x = torch.meshgrid(torch.arange(96.0), torch.arange(112.0), indexing="ij")
     discs = [((y - 40) ** 2 + (x - 50) ** 2 < radius**2).float() for radius in (6, 15, 30)]
-    return torch.stack([*discs, torch.zeros(96, 112)])[:, None]  # the last has no mass
+    return torch.stack([*discs, torch.zeros(96, 112)])[:, None]  # the last image has no mass
 
 
-def test_bce_is_the_mean_of_equation_1(logits: Tensor, mask: Tensor) -> None:
+def test_bce_equals_the_mean_of_equation_1(logits: Tensor, mask: Tensor) -> None:
     prob = 1 / (1 + np.exp(-logits.double().numpy()))
     y = mask.numpy()
     expected = -(y * np.log(prob) + (1 - y) * np.log(1 - prob)).mean(axis=(1, 2, 3))
@@ -35,14 +35,14 @@ def test_bce_is_the_mean_of_equation_1(logits: Tensor, mask: Tensor) -> None:
 
 
 @pytest.mark.parametrize("factor", [1, 2])
-def test_dice_is_equation_2(logits: Tensor, mask: Tensor, factor: int) -> None:
+def test_dice_equals_equation_2(logits: Tensor, mask: Tensor, factor: int) -> None:
     prob, y = 1 / (1 + np.exp(-logits.double().numpy())), mask.numpy()
-    both, total = (prob * y).sum((1, 2, 3)), prob.sum((1, 2, 3)) + y.sum((1, 2, 3))
-    expected = 1 - (factor * both + 1) / (total + 1)
+    intersection, total = (prob * y).sum((1, 2, 3)), prob.sum((1, 2, 3)) + y.sum((1, 2, 3))
+    expected = 1 - (factor * intersection + 1) / (total + 1)
     np.testing.assert_allclose(Dice(factor=factor)(logits, mask).numpy(), expected, rtol=1e-5)
 
 
-def test_the_printed_dice_with_alpha_2_is_the_usual_one_up_to_a_constant(mask: Tensor) -> None:
+def test_printed_dice_with_alpha_2_equals_usual_dice_up_to_a_constant(mask: Tensor) -> None:
     logits = torch.randn(4, 1, 96, 112, dtype=torch.float64)
     printed, usual = Dice(factor=1, eps=0)(logits, mask), Dice(factor=2, eps=0)(logits, mask)
     torch.testing.assert_close(2 * printed, 1 + usual)
@@ -57,8 +57,8 @@ def test_ssim_equals_pytorch_msssim(logits: Tensor, mask: Tensor, window_size: i
 
 
 def test_ssim_with_same_padding_equals_a_zero_padded_convolution(logits: Tensor, mask: Tensor) -> None:
-    line = torch.exp(-((torch.arange(11.0) - 5) ** 2) / (2 * 1.5**2))
-    window = torch.outer(line, line)[None, None] / line.sum() ** 2
+    kernel_1d = torch.exp(-((torch.arange(11.0) - 5) ** 2) / (2 * 1.5**2))
+    window = torch.outer(kernel_1d, kernel_1d)[None, None] / kernel_1d.sum() ** 2
     prob = torch.sigmoid(logits)
     mean_p, mean_y, pp, yy, py = (
         functional.conv2d(v, window, padding=5) for v in (prob, mask, prob**2, mask**2, prob * mask)
@@ -75,7 +75,7 @@ def test_ssim_of_a_perfect_prediction_is_0(mask: Tensor) -> None:
 
 
 def published_rmi(logits: Tensor, mask: Tensor, pool: str | None, stride: int) -> np.ndarray:
-    """Zhao et al.'s computation, step by step: pool, unfold, centre, explicit inverse, log-determinant."""
+    """Computation of Zhao et al., step by step: pool, unfold, centre, explicit inverse, log-determinant."""
     maps = [mask, torch.sigmoid(logits) + 1e-6]
     if pool is not None:
         pooling = functional.max_pool2d if pool == "max" else functional.avg_pool2d
@@ -95,30 +95,30 @@ def test_rmi_equals_the_published_computation(logits: Tensor, mask: Tensor, pool
     np.testing.assert_allclose(RMI(pool=pool, stride=stride)(logits, mask).numpy(), expected, rtol=1e-5)
 
 
-def test_rmi_knows_its_landmarks(mask: Tensor) -> None:
+def test_rmi_of_perfect_empty_and_inverted_predictions(mask: Tensor) -> None:
     perfect = RMI(pool=None)(100 * (mask - 0.5), mask)
     assert perfect[:3] == pytest.approx(0.5 * math.log(1e-3), abs=2e-3)
-    assert perfect[3].item() == pytest.approx(0.5 * math.log(5e-4), abs=1e-3), "the floor, at an empty mask"
-    inverted = RMI(pool=None)(100 * (0.5 - mask), mask)  # it is blind to inversion
+    assert perfect[3].item() == pytest.approx(0.5 * math.log(5e-4), abs=1e-3), "the minimum, for an empty mask"
+    inverted = RMI(pool=None)(100 * (0.5 - mask), mask)  # RMI is invariant under inversion
     torch.testing.assert_close(inverted, perfect, rtol=1e-4, atol=1e-4)
 
 
-def test_rmi_mixes_in_bce_as_published_when_asked(logits: Tensor, mask: Tensor) -> None:
+def test_rmi_with_bce_weight(logits: Tensor, mask: Tensor) -> None:
     expected = 0.5 * BCE()(logits, mask) + 0.5 * RMI()(logits, mask)
     torch.testing.assert_close(RMI(bce_weight=0.5)(logits, mask), expected)
 
 
-def test_density_asp_is_equation_7(logits: Tensor, mask: Tensor) -> None:
+def test_density_asp_equals_equation_7(logits: Tensor, mask: Tensor) -> None:
     theta, density = [0.1, 0.2, 0.4, 0.8], torch.tensor([3, 0, 2, 1])
     loss = DensityASP(theta, alpha=2.5, beta=0.7, eta=1.3, gamma=0.6)
     region = 1.3 * RMI()(logits, mask) + 0.6 * SSIM()(logits, mask)
     pixel = 2.5 * Dice()(logits, mask) + 0.7 * BCE()(logits, mask)
     torch.testing.assert_close(loss(logits, mask, density), torch.tensor([0.8, 0.1, 0.4, 0.2]) * region + pixel)
-    parts = loss.parts(logits, mask, density)
-    torch.testing.assert_close(sum(parts.values()), loss(logits, mask, density))
+    weighted_terms = loss.weighted_terms(logits, mask, density)
+    torch.testing.assert_close(sum(weighted_terms.values()), loss(logits, mask, density))
 
 
-def test_the_hybrids_are_equations_3_and_6(logits: Tensor, mask: Tensor) -> None:
+def test_hybrid_losses_equal_equations_3_and_6(logits: Tensor, mask: Tensor) -> None:
     density = torch.zeros(4, dtype=torch.long)
     expected = 3 * Dice()(logits, mask) + 2 * BCE()(logits, mask)
     torch.testing.assert_close(HybridPixel(alpha=3, beta=2)(logits, mask, density), expected)
@@ -127,7 +127,7 @@ def test_the_hybrids_are_equations_3_and_6(logits: Tensor, mask: Tensor) -> None
 
 
 @pytest.mark.parametrize("term", [BCE(), Dice(), SSIM(window_size=5), RMI(), RMI(pool="avg", stride=2)], ids=str)
-def test_gradients_are_those_of_finite_differences(term: torch.nn.Module) -> None:
+def test_gradcheck(term: torch.nn.Module) -> None:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(2, 1, 16, 20, dtype=torch.float64, generator=generator, requires_grad=True)
     mask = (torch.rand(2, 1, 16, 20, dtype=torch.float64, generator=generator) > 0.6).double()
@@ -138,18 +138,18 @@ def test_gradients_are_those_of_finite_differences(term: torch.nn.Module) -> Non
     "theta",
     [[0.5, 0.5, 0.85], [1, 1, 1, 1, 1], [[1, 1, 1, 1], [1, 1, 1, 1]], [1, 1, -1, 1], [1, 1, math.nan, 1], "abcd"],
 )
-def test_theta_takes_four_numbers(theta: object) -> None:
+def test_invalid_theta_raises(theta: object) -> None:
     with pytest.raises(UserError, match=r"loss.theta must be four numbers"):
         DensityASP(theta)  # type: ignore[arg-type]
 
 
-def test_a_weight_needs_a_term() -> None:
+def test_weight_without_a_term_and_all_weights_0_raise() -> None:
     with pytest.raises(UserError, match="rmi"):
         Criterion(terms={"bce": BCE()}, weights={"rmi": 1.0})
     with pytest.raises(UserError, match="nothing to minimise"):
         Criterion(terms={"bce": BCE()}, weights={"bce": 0.0})
 
 
-def test_a_term_of_weight_0_is_left_out(logits: Tensor, mask: Tensor) -> None:
+def test_term_of_weight_0_is_not_computed(logits: Tensor, mask: Tensor) -> None:
     density = torch.zeros(4, dtype=torch.long)
-    assert set(HybridPixel(alpha=0).parts(logits, mask, density)) == {"bce"}
+    assert set(HybridPixel(alpha=0).weighted_terms(logits, mask, density)) == {"bce"}

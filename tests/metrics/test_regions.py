@@ -1,4 +1,4 @@
-"""Connected regions against scikit-image's regionprops."""
+"""Connected regions compared with scikit-image's regionprops."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ SHAPES = npst.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)
 
 @settings(max_examples=60, deadline=None)
 @given(npst.arrays(bool, SHAPES), st.integers(0, 1000))
-def test_regions_equal_those_of_scikit_image(mask: NDArray[np.bool_], seed: int) -> None:
+def test_regions_equal_scikit_image(mask: NDArray[np.bool_], seed: int) -> None:
     rng = np.random.default_rng(seed)
     prob, std = rng.random((2, *mask.shape)).astype(np.float32)
     labels = np.asarray(measure.label(mask, connectivity=2))
-    theirs = measure.regionprops(labels, intensity_image=np.stack([prob, std], axis=-1))
-    expected = sorted((-one.area, *one.centroid, one.label) for one in theirs)
-    found = connected_regions(mask, prob, std)
-    assert [region.area for region in found] == [-area for area, *_ in expected]
-    by_label = {one.label: one for one in theirs}
-    for region, (_, y, x, label) in zip(found, expected, strict=True):
-        one = by_label[label]
+    props = measure.regionprops(labels, intensity_image=np.stack([prob, std], axis=-1))
+    expected = sorted((-prop.area, *prop.centroid, prop.label) for prop in props)
+    regions = connected_regions(mask, prob, std)
+    assert [region.area for region in regions] == [-area for area, *_ in expected]
+    by_label = {prop.label: prop for prop in props}
+    for region, (_, y, x, label) in zip(regions, expected, strict=True):
+        prop = by_label[label]
         assert (region.y, region.x) == pytest.approx((y, x))
-        assert region.max_prob == one.intensity_max[0]
-        assert (region.mean_prob, region.mean_std) == pytest.approx(one.intensity_mean, rel=1e-6)
+        assert region.max_prob == prop.intensity_max[0]
+        assert (region.mean_prob, region.mean_std) == pytest.approx(prop.intensity_mean, rel=1e-6)
 
 
 @settings(max_examples=60, deadline=None)

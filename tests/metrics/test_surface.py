@@ -1,4 +1,4 @@
-"""Distances between outlines, against MONAI, SciPy's distance transform and what a hand can draw."""
+"""Surface distances compared with MONAI, SciPy's distance transform and small examples."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def blobs(seed: int, shape: tuple[int, int] = (70, 90), level: float = 0.08) -> 
 
 
 def monai(mask_pred: NDArray[np.bool_], mask: NDArray[np.bool_], spacing: tuple[float, float]) -> tuple[float, float]:
-    pred, true = (torch.from_numpy(each)[None, None] for each in (mask_pred, mask))
+    pred, true = (torch.from_numpy(array)[None, None] for array in (mask_pred, mask))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 passes itself an argument that it deprecates
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 uses its own deprecated argument
         hausdorff = compute_hausdorff_distance(pred, true, include_background=True, percentile=95, spacing=spacing)
         average = compute_average_surface_distance(pred, true, include_background=True, symmetric=True, spacing=spacing)
     return float(hausdorff), float(average)
@@ -31,46 +31,46 @@ def monai(mask_pred: NDArray[np.bool_], mask: NDArray[np.bool_], spacing: tuple[
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.07, 0.05)])
-def test_equal_to_monai(seed: int, spacing: tuple[float, float]) -> None:
-    ours, theirs = blobs(seed), blobs(seed + 100, level=0.06 + 0.01 * seed)
-    assert ours[:, 0].any() or ours[0].any() or theirs[:, 0].any()  # some touch the image's border
-    assert surface_distances(ours, theirs, spacing) == pytest.approx(monai(ours, theirs, spacing), rel=1e-5)
+def test_equals_monai(seed: int, spacing: tuple[float, float]) -> None:
+    mask_pred, mask = blobs(seed), blobs(seed + 100, level=0.06 + 0.01 * seed)
+    assert mask_pred[:, 0].any() or mask_pred[0].any() or mask[:, 0].any()  # some masks touch the border
+    assert surface_distances(mask_pred, mask, spacing) == pytest.approx(monai(mask_pred, mask, spacing), rel=1e-5)
 
 
-def test_equal_to_distance_transforms_of_the_whole_image() -> None:
-    ours, theirs = blobs(1), blobs(2)
+def test_equals_distance_transforms() -> None:
+    mask_pred, mask = blobs(1), blobs(2)
     spacing = (0.2, 0.3)
-    edges = [each & ~ndimage.binary_erosion(each) for each in (ours, theirs)]
-    there, back = (
-        ndimage.distance_transform_edt(~other, sampling=spacing)[edge]
-        for edge, other in ((edges[0], edges[1]), (edges[1], edges[0]))
+    surfaces = [array & ~ndimage.binary_erosion(array) for array in (mask_pred, mask)]
+    pred_to_true, true_to_pred = (
+        ndimage.distance_transform_edt(~other, sampling=spacing)[surface]
+        for surface, other in ((surfaces[0], surfaces[1]), (surfaces[1], surfaces[0]))
     )
-    hausdorff, average = surface_distances(ours, theirs, spacing)
-    assert hausdorff == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)))
-    assert average == pytest.approx(np.concatenate([there, back]).mean())
+    hausdorff, average = surface_distances(mask_pred, mask, spacing)
+    assert hausdorff == pytest.approx(max(np.percentile(pred_to_true, 95), np.percentile(true_to_pred, 95)))
+    assert average == pytest.approx(np.concatenate([pred_to_true, true_to_pred]).mean())
 
 
-def test_two_pixels_are_as_far_apart_as_their_spacing_says() -> None:
-    ours, theirs = np.zeros((2, 9, 9), bool)
-    ours[1, 2] = theirs[5, 5] = True
-    assert surface_distances(ours, theirs) == (5.0, 5.0)  # 3, 4, 5
-    assert surface_distances(ours, theirs, (0.75, 1.0)) == pytest.approx((math.sqrt(18), math.sqrt(18)))
+def test_distance_of_two_pixels() -> None:
+    mask_pred, mask = np.zeros((2, 9, 9), bool)
+    mask_pred[1, 2] = mask[5, 5] = True
+    assert surface_distances(mask_pred, mask) == (5.0, 5.0)  # a 3-4-5 triangle
+    assert surface_distances(mask_pred, mask, (0.75, 1.0)) == pytest.approx((math.sqrt(18), math.sqrt(18)))
 
 
-def test_a_square_shifted_by_two_columns() -> None:
-    """Of its 40 border pixels, by symmetry the same for either square.
+def test_square_shifted_by_two_columns() -> None:
+    """The sum of the distances of the 40 border pixels, by symmetry the same for both squares, is 40.
 
-    11 of the side that left: 2. Above and below, one each: 1, and 9 each: 0. Of the other side, which now lies inside:
-    1 for the two next to the corners, 2 for the 7 between. 22 + 2 + 0 + 2 + 14 = 40.
+    The 11 pixels of the outer side: 2 each. On the sides above and below: one pixel at distance 1 and the others at 0.
+    The other side lies inside the other square: the two pixels next to the corners at 1, the 7 in between at 2.
     """
-    ours, theirs = np.zeros((2, 40, 40), bool)
-    ours[10:21, 10:21] = theirs[10:21, 12:23] = True
-    assert surface_distances(ours, theirs) == (2, 1)
+    mask_pred, mask = np.zeros((2, 40, 40), bool)
+    mask_pred[10:21, 10:21] = mask[10:21, 12:23] = True
+    assert surface_distances(mask_pred, mask) == (2, 1)
 
 
-def test_equal_masks_have_no_distance_and_empty_ones_none_that_exists() -> None:
+def test_equal_masks_give_0_and_empty_masks_nan() -> None:
     mask = blobs(3)
     assert surface_distances(mask, mask) == (0, 0)
-    nothing = np.zeros_like(mask)
-    for pair in ((nothing, mask), (mask, nothing), (nothing, nothing)):
+    empty = np.zeros_like(mask)
+    for pair in ((empty, mask), (mask, empty), (empty, empty)):
         assert all(math.isnan(value) for value in surface_distances(*pair))

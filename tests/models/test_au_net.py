@@ -1,4 +1,4 @@
-"""AU-Net has the published size, stage by stage."""
+"""AU-Net: published number of parameters, gradient checkpointing and compilation."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from mammoseg.errors import UserError
 from mammoseg.models.au_net import AUNet, ResUnit
 
 
-def parameters(module: nn.Module) -> int:
+def n_parameters(module: nn.Module) -> int:
     return sum(value.numel() for value in module.parameters())
 
 
-def test_the_published_number_of_parameters() -> None:
+def test_published_number_of_parameters() -> None:
     with torch.device("meta"):
-        assert parameters(AUNet(64)) == 75_493_945
+        assert n_parameters(AUNet(64)) == 75_493_945
 
 
-def test_the_published_number_of_parameters_of_each_stage() -> None:
+def test_published_number_of_parameters_of_each_stage() -> None:
     with torch.device("meta"):
         net = AUNet()
-    assert [parameters(stage) for stage in net.encoder] == [74_880, 369_792, 1_476_864, 5_902_848, 23_602_176]
-    assert [parameters(stage) for stage in net.decoder] == [33_174_592, 8_296_992, 2_075_920, 519_816]
-    assert parameters(net.head) == 65
+    assert [n_parameters(stage) for stage in net.encoder] == [74_880, 369_792, 1_476_864, 5_902_848, 23_602_176]
+    assert [n_parameters(stage) for stage in net.decoder] == [33_174_592, 8_296_992, 2_075_920, 519_816]
+    assert n_parameters(net.head) == 65
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5])
-def test_narrow_networks_work(width: int) -> None:
+def test_narrow_networks(width: int) -> None:
     assert AUNet(width)(torch.zeros(1, 1, 32, 48)).shape == (1, 1, 32, 48)
 
 
-def test_a_width_of_0_is_told() -> None:
+def test_width_0_raises() -> None:
     with pytest.raises(UserError, match=r"model\.width must be .*, got 0"):
         AUNet(0)
 
 
-def test_the_shortcut_starts_after_the_first_convolution() -> None:
+def test_shortcut_starts_after_the_first_convolution() -> None:
     unit = ResUnit(3, 4).eval()
     last = unit.residual[-1]
     assert isinstance(last, nn.BatchNorm2d)
@@ -47,8 +47,8 @@ def test_the_shortcut_starts_after_the_first_convolution() -> None:
     torch.testing.assert_close(unit(image), unit.enter(image))
 
 
-def two_steps(net: AUNet, compiled: bool = False, sizes: tuple[int, ...] = (2, 2)) -> dict[str, torch.Tensor]:
-    """The state after steps on batches of these sizes, the network's use in between included."""
+def train_steps(net: AUNet, compiled: bool = False, sizes: tuple[int, ...] = (2, 2)) -> dict[str, torch.Tensor]:
+    """Return the state after training steps on batches of these sizes, each followed by an inference step."""
     torch.manual_seed(1)
     if compiled:
         net.compile(backend="aot_eager")
@@ -63,24 +63,24 @@ def two_steps(net: AUNet, compiled: bool = False, sizes: tuple[int, ...] = (2, 2
     return net.state_dict()
 
 
-def pair(width: int = 2) -> tuple[AUNet, AUNet]:
+def plain_and_checkpointed(width: int = 2) -> tuple[AUNet, AUNet]:
     plain, checkpointed = AUNet(width), AUNet(width, gradient_checkpointing=True)
     checkpointed.load_state_dict(plain.state_dict())
     return plain, checkpointed
 
 
-def test_checkpointing_changes_no_bit_of_weights_and_running_statistics() -> None:
-    plain, checkpointed = map(two_steps, pair())
+def test_checkpointing_gives_identical_weights_and_running_statistics() -> None:
+    plain, checkpointed = map(train_steps, plain_and_checkpointed())
     assert plain.keys() == checkpointed.keys()
     for name, value in plain.items():
         assert torch.equal(value, checkpointed[name]), name
-    counted = [value for name, value in checkpointed.items() if name.endswith("num_batches_tracked")]
-    assert counted
-    assert all(value == 2 for value in counted)
+    n_batches = [value for name, value in checkpointed.items() if name.endswith("num_batches_tracked")]
+    assert n_batches
+    assert all(value == 2 for value in n_batches)
 
 
-def test_checkpointing_keeps_less() -> None:
-    def kept(net: AUNet) -> int:
+def test_checkpointing_saves_memory() -> None:
+    def saved_bytes(net: AUNet) -> int:
         sizes = []
 
         def pack(value: torch.Tensor) -> torch.Tensor:
@@ -91,22 +91,22 @@ def test_checkpointing_keeps_less() -> None:
             net(torch.rand(1, 1, 64, 64))
         return sum(sizes)
 
-    plain, checkpointed = map(kept, pair(4))
+    plain, checkpointed = map(saved_bytes, plain_and_checkpointed(4))
     assert checkpointed < plain / 4
 
 
-def test_checkpointing_does_not_reach_a_network_in_use() -> None:
-    plain, checkpointed = pair()
+def test_checkpointing_does_not_change_inference() -> None:
+    plain, checkpointed = plain_and_checkpointed()
     image = torch.rand(1, 1, 32, 32)
     assert torch.equal(plain.eval()(image), checkpointed.eval()(image))
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_compiled_network_learns_the_same_under_the_same_names(checkpointing: bool) -> None:
+def test_compiled_training_equals_eager_training(checkpointing: bool) -> None:
     torch.compiler.reset()
-    plain, other = pair(1)
-    other.gradient_checkpointing = checkpointing
-    wanted, found = two_steps(plain.double()), two_steps(other.double(), compiled=True)
-    assert wanted.keys() == found.keys()
-    for name, value in wanted.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-8)
+    plain, compiled = plain_and_checkpointed(1)
+    compiled.gradient_checkpointing = checkpointing
+    expected, actual = train_steps(plain.double()), train_steps(compiled.double(), compiled=True)
+    assert expected.keys() == actual.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(actual[name], value, rtol=1e-6, atol=1e-8)

@@ -1,4 +1,4 @@
-"""U-Net and ARF-Net: their size by arithmetic, and that the receptive field is selected."""
+"""U-Net and ARF-Net: number of parameters and selection of the receptive field."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from mammoseg.models.monai_nets import swin_unetr
 from mammoseg.models.unet import UNet
 
 
-def size(net: torch.nn.Module) -> int:
+def n_parameters(net: torch.nn.Module) -> int:
     return sum(value.numel() for value in net.parameters())
 
 
-def conv_bn(before: int, after: int) -> int:
-    return 9 * before * after + after + 2 * after
+def conv_bn(in_channels: int, out_channels: int) -> int:
+    return 9 * in_channels * out_channels + out_channels + 2 * out_channels
 
 
-def test_the_published_unet_has_the_size_that_arithmetic_gives() -> None:
+def test_number_of_parameters_of_unet() -> None:
     channels = [64, 128, 256, 512, 1024]
     encoder = sum(conv_bn(a, b) + conv_bn(b, b) for a, b in zip([1, *channels], channels, strict=False))
     decoder = sum(4 * 2 * c * c + c + conv_bn(2 * c, c) + conv_bn(c, c) for c in channels[:-1])
-    assert size(UNet(64)) == encoder + decoder + 64 + 1
+    assert n_parameters(UNet(64)) == encoder + decoder + 64 + 1
 
 
-def test_arf_net_adds_one_module_to_each_skip() -> None:
+def test_arf_net_adds_one_module_to_each_skip_connection() -> None:
     added = sum(
         4 * conv_bn(c, c) + c * max(c // 16, 4) + max(c // 16, 4) + max(c // 16, 4) * 4 * c + 4 * c
         for c in (64, 128, 256, 512)
     )
-    assert size(ARFNet(64)) == size(UNet(64)) + added
+    assert n_parameters(ARFNet(64)) == n_parameters(UNet(64)) + added
 
 
-@pytest.mark.parametrize("place", ["encode", "skip", "decode"])
-def test_every_place_takes_the_module(place: str) -> None:
+@pytest.mark.parametrize("insertion_point", ["encode", "skip", "decode"])
+def test_every_insertion_point(insertion_point: str) -> None:
     torch.manual_seed(0)
-    net = ARFNet(2, places=[place], dilations=[1, 3])
+    net = ARFNet(2, places=[insertion_point], dilations=[1, 3])
     net(torch.randn(2, 1, 32, 32)).square().mean().backward()
     assert all(value.grad is not None for value in net.parameters())
-    assert size(net) > size(UNet(2))
+    assert n_parameters(net) > n_parameters(UNet(2))
 
 
-def test_the_selection_mixes_branches_with_shares_that_sum_to_one() -> None:
+def test_selection_is_a_convex_combination_of_the_branches() -> None:
     torch.manual_seed(0)
     module = SelectiveReceptiveField(4, (1, 2), 16).eval()
     features = torch.randn(1, 4, 16, 16)
@@ -57,7 +57,7 @@ def test_the_selection_mixes_branches_with_shares_that_sum_to_one() -> None:
     torch.testing.assert_close(module(features), first)
 
 
-def test_wrong_settings_are_told() -> None:
+def test_invalid_arguments_raise() -> None:
     with pytest.raises(UserError, match="encode, skip, decode"):
         ARFNet(2, places=["bottom"])
     with pytest.raises(UserError, match="two or more"):
@@ -66,5 +66,10 @@ def test_wrong_settings_are_told() -> None:
         UNet(0)
 
 
-def test_the_transformers_width_is_rounded_up_to_what_it_takes() -> None:
-    assert size(swin_unetr(1)) == size(swin_unetr(12)) < size(swin_unetr(13)) == size(swin_unetr(24))
+def test_width_of_swin_unetr_is_rounded_up_to_a_multiple_of_12() -> None:
+    assert (
+        n_parameters(swin_unetr(1))
+        == n_parameters(swin_unetr(12))
+        < n_parameters(swin_unetr(13))
+        == n_parameters(swin_unetr(24))
+    )

@@ -1,4 +1,4 @@
-"""Losses: terms (logits, mask) -> (B,), and criteria (logits, mask, density) -> (B,) made of them."""
+"""Losses: terms (logits, mask) -> (B,), and criteria (logits, mask, density) -> (B,), their weighted sums."""
 
 from mammoseg.losses.asp import ASP
 from mammoseg.losses.criterion import Criterion

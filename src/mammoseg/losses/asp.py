@@ -1,4 +1,4 @@
-"""ASP: Dice against BCE, weighed for each image by the size of its mass (Aliniya et al., ICANN 2023)."""
+"""ASP loss: balance of Dice and BCE by the size of the mass (Aliniya et al., ICANN 2023)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,36 @@ from mammoseg.losses.term import Term
 
 
 class ASP(Criterion):
-    """L_i = a_i alpha Dice_i + b_i beta BCE_i, with (a_i, b_i) from the mass ratio of image i.
+    """Adaptive sample-level prioritising loss: L_i = a_i alpha Dice_i + b_i beta BCE_i.
 
-    `priority`: `ByRatio` for the quantile and the cluster form, `LearnedByRatio` for the learned one.
+    a_i and b_i depend on the mass ratio of image i, the fraction of its area that is mass.
 
-    Reconstructed. Known is that Dice and BCE are weighed by the ratio of mass to image, in groups by
-    quantile, in groups by k-means, or by a parametrised function. The papers at hand leave open how many
-    groups, all weights, and the function: here four groups, as there are four densities, Dice weighing
-    more for small masses (it does not drown in background) and BCE more for large ones, a_i + b_i = 2 so
-    that the plain hybrid loss is the mean; each of these is a setting of conf/loss/asp_*.yaml.
+    This is a reconstruction. The published description says that Dice and BCE are weighted by the ratio of mass area
+    to image area: in groups by quantile, in groups by k-means, or by a parametrised function. It does not specify the
+    number of groups, the weights, or the function. The choices made here are settings of conf/loss/asp_*.yaml: four
+    groups, like the four density categories; a larger Dice weight for small masses, which are a tiny part of the
+    BCE, and a larger BCE weight for large ones; and a_i + b_i = 2, so that the mean is the plain hybrid loss.
+
+    Args:
+        priority: `ByRatio` for the quantile and cluster variants, `LearnedByRatio` for the learned variant.
+        alpha: Weight of Dice.
+        beta: Weight of BCE.
+        dice: Dice term; `Dice()` by default.
+        bce: BCE term; `BCE()` by default.
+
+    Source: Aliniya et al., ICANN 2023.
+
+    Example:
+        >>> import torch
+        >>> from mammoseg.losses import ByRatio
+        >>> loss = ASP(ByRatio({"dice": [1.5, 0.5], "bce": [0.5, 1.5]}), alpha=2.0, beta=1.0)
+        >>> loss.fit(torch.tensor([0.01, 0.02, 0.1, 0.2]))  # mass ratios of the training images
+        >>> mask = torch.zeros(1, 1, 10, 10)
+        >>> mask[..., 0, 0] = 1  # a mass ratio of 0.01
+        >>> sorted(loss.weighted_terms(torch.zeros(1, 1, 10, 10), mask, torch.tensor([0])))
+        ['bce', 'dice']
+        >>> loss(torch.zeros(1, 1, 10, 10), mask, torch.tensor([0]))
+        tensor([3.2600])
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The only place where terms are weighed and summed."""
+"""Weighted sum of loss terms."""
 
 from __future__ import annotations
 
@@ -12,11 +12,25 @@ from mammoseg.losses.term import Term
 
 
 class Criterion(nn.Module):
-    """L_i = sum_t weight_t * priority_t(i) * term_t(i), one value per sample.
+    """Weighted sum of terms for each sample: L_i = sum_t weight_t * priority_t(i) * term_t(i).
 
-    Shapes: logits (B, 1, H, W), mask (B, 1, H, W) in {0, 1}, density (B,) in 0..3 -> (B,).
-    `weights`: one per term, 1 where none is given. A term of weight 0 is not computed.
-    Raises UserError for a weight without a term, and for a criterion with nothing to minimise.
+    Args:
+        terms: The terms by name.
+        weights: Weight of each term; 1 for terms without an entry. A term of weight 0 is not computed.
+        priority: Weights that depend on the sample, see `Priority`; without one all samples weigh the same.
+
+    Shapes:
+        logits (B, 1, H, W), mask (B, 1, H, W) in {0, 1} and density (B,) in {0, 1, 2, 3} -> (B,).
+
+    Raises:
+        UserError: If a weight has no term, or all weights are 0.
+
+    Example:
+        >>> import torch
+        >>> from mammoseg.losses import BCE, Dice
+        >>> criterion = Criterion({"dice": Dice(factor=2), "bce": BCE()}, weights={"dice": 0.5})
+        >>> criterion(torch.zeros(2, 1, 8, 8), torch.ones(2, 1, 8, 8), torch.tensor([0, 3]))
+        tensor([0.8581, 0.8581])
     """
 
     def __init__(
@@ -28,7 +42,7 @@ class Criterion(nn.Module):
         super().__init__()
         weights = dict(weights or {})
         if unknown := sorted(set(weights) - set(terms)):
-            raise UserError(f"loss.weights names {unknown}, but the terms are {sorted(terms)}")
+            raise UserError(f"loss.weights must be weights of the terms {sorted(terms)}, got {unknown}")
         self.weights = {name: float(weights.get(name, 1.0)) for name in terms}
         self.terms = nn.ModuleDict({name: term for name, term in terms.items() if self.weights[name] != 0})
         if not self.terms:
@@ -36,19 +50,33 @@ class Criterion(nn.Module):
         self.priority = priority
 
     def fit(self, ratios: Tensor) -> None:
-        """Adapt the priority to the mass ratios (N,) of the training images; losses without one ignore them."""
+        """Fit the priority to the training data. Criteria without a priority ignore the call.
+
+        Args:
+            ratios: Mass ratios (fraction of the image area) of the training images, shape (N,).
+        """
         if self.priority is not None:
             self.priority.fit(ratios)
 
-    def parts(self, logits: Tensor, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
-        """The weighed terms by name, each (B,); their sum is the criterion."""
+    def weighted_terms(self, logits: Tensor, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
+        """Return the weighted terms by name, each of shape (B,). Their sum is the loss."""
         priority = {} if self.priority is None else self.priority(mask, density)
-        parts = {}
+        weighted = {}
         for name, term in self.terms.items():
             value = self.weights[name] * term(logits, mask)
-            parts[name] = value * priority[name].to(value.dtype) if name in priority else value
-        return parts
+            weighted[name] = value * priority[name].to(value.dtype) if name in priority else value
+        return weighted
 
     def forward(self, logits: Tensor, mask: Tensor, density: Tensor) -> Tensor:
-        parts = list(self.parts(logits, mask, density).values())
-        return sum(parts[1:], start=parts[0])
+        """Compute the loss of each sample.
+
+        Args:
+            logits: Network output of shape (B, 1, H, W).
+            mask: Ground truth of shape (B, 1, H, W) in {0, 1}.
+            density: ACR density category of each image in {0, 1, 2, 3}, shape (B,).
+
+        Returns:
+            Loss of each sample, shape (B,).
+        """
+        first, *others = self.weighted_terms(logits, mask, density).values()
+        return sum(others, start=first)

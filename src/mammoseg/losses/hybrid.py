@@ -1,4 +1,4 @@
-"""The paper's losses, each spelled from terms, weights and a priority in the paper's letters."""
+"""The losses of the paper, with the weights under the paper's letters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,21 @@ from mammoseg.losses.term import Term
 
 
 class HybridPixel(Criterion):
-    """L_HP = alpha Dice + beta BCE (eq. 3): the loss of the AU-Net baseline."""
+    """Hybrid pixel-level loss L_HP = alpha Dice + beta BCE (eq. 3), the loss of the AU-Net baseline.
+
+    Args:
+        alpha: Weight of Dice.
+        beta: Weight of BCE.
+        dice: Dice term; `Dice()` by default.
+        bce: BCE term; `BCE()` by default.
+
+    Source: Aliniya et al., "Hybrid Region and Pixel-Level Adaptive Loss", §3.1.
+
+    Example:
+        >>> import torch
+        >>> HybridPixel(alpha=2.0, beta=1.0)(torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8), torch.tensor([0]))
+        tensor([2.0127])
+    """
 
     def __init__(
         self, alpha: float = 2.0, beta: float = 1.0, *, dice: Term | None = None, bce: Term | None = None
@@ -24,7 +38,25 @@ class HybridPixel(Criterion):
 
 
 class HybridRegion(Criterion):
-    """L_HR = eta RMI + gamma SSIM (eq. 6)."""
+    """Hybrid region-level loss L_HR = eta RMI + gamma SSIM (eq. 6).
+
+    Args:
+        eta: Weight of RMI.
+        gamma: Weight of SSIM.
+        rmi: RMI term; `RMI()` by default.
+        ssim: SSIM term; `SSIM()` by default.
+
+    Source: Aliniya et al., "Hybrid Region and Pixel-Level Adaptive Loss", §3.2.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> density = torch.tensor([0])
+        >>> loss = HybridRegion(eta=1.0, gamma=1.0)
+        >>> bool(loss(20 * (mask - 0.5), mask, density) < loss(torch.zeros_like(mask), mask, density))
+        True
+    """
 
     def __init__(
         self, eta: float = 1.0, gamma: float = 1.0, *, rmi: Term | None = None, ssim: Term | None = None
@@ -36,10 +68,33 @@ class HybridRegion(Criterion):
 
 
 class DensityASP(Criterion):
-    """L_i = theta[density_i] (eta RMI_i + gamma SSIM_i) + alpha Dice_i + beta BCE_i (eqs. 3, 6, 7).
+    """Density-ASP: L_i = theta[density_i] (eta RMI_i + gamma SSIM_i) + alpha Dice_i + beta BCE_i (eqs. 3, 6 and 7).
 
-    Negative values are expected, since RMI is a log determinant: select checkpoints by validation DSC.
+    The value may be negative, since RMI is a log-determinant. Select checkpoints by the validation DSC instead.
+
+    Args:
+        theta: Weight of the region-level terms for each of the four ACR density categories.
+        alpha: Weight of Dice.
+        beta: Weight of BCE.
+        eta: Weight of RMI.
+        gamma: Weight of SSIM.
+        dice: Dice term; `Dice()` by default.
+        bce: BCE term; `BCE()` by default.
+        rmi: RMI term; `RMI()` by default.
+        ssim: SSIM term; `SSIM()` by default.
+
+    Raises:
+        UserError: If `theta` is not a list of four numbers >= 0.
+
     Source: Aliniya et al., "Hybrid Region and Pixel-Level Adaptive Loss", §3.3.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.zeros(2, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> loss = DensityASP(theta=[0.5, 0.5, 0.85, 0.95])
+        >>> loss(torch.zeros_like(mask), mask, torch.tensor([0, 3])).shape
+        torch.Size([2])
     """
 
     def __init__(

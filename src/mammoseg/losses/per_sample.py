@@ -1,4 +1,4 @@
-"""Any library's loss as a term."""
+"""Adapter that makes a loss of another library a term."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ INPUTS = ("logits", "probability")
 
 
 class PerSample(Term):
-    """A loss that reduces over its batch, called on one sample at a time, so that each sample has its value.
+    """Apply a loss that reduces over the batch to one sample at a time.
 
-    `loss`: (prediction, mask), both (1, 1, H, W), to a tensor whose mean is the value.
-    `input`: what the loss wants as prediction, "logits" or the "probability" of mass. MONAI's classes take
-    logits if they have an argument `sigmoid` and it is true.
-    Raises UserError for another input.
+    Args:
+        loss: Module called with a prediction and a mask of shape (1, 1, H, W); the mean of its output is the value.
+        input: What `loss` expects as prediction, "logits" or "probability". MONAI's losses expect logits if their
+            argument `sigmoid` is true.
+
+    Raises:
+        UserError: If `input` is neither of the two.
+
+    Example:
+        >>> import torch
+        >>> loss = PerSample(torch.nn.MSELoss(), input="probability")
+        >>> loss(torch.zeros(2, 1, 8, 8), torch.ones(2, 1, 8, 8))
+        tensor([0.2500, 0.2500])
     """
 
     def __init__(self, loss: nn.Module, input: str = "logits") -> None:
@@ -26,6 +35,7 @@ class PerSample(Term):
         self.input = validate.one_of("input of a PerSample loss", input, INPUTS)
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Loss of each sample, computed one by one."""
         prediction = torch.sigmoid(logits) if self.input == "probability" else logits
-        samples = zip(prediction.split(1), mask.split(1), strict=True)
+        samples = zip(torch.split(prediction, 1), torch.split(mask, 1), strict=True)
         return torch.stack([self.loss(*sample).mean() for sample in samples])

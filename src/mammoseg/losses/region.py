@@ -1,4 +1,4 @@
-"""Region-level terms: every pixel is compared together with its neighbours (Aliniya et al., §3.2)."""
+"""Region-level terms: each pixel is compared together with its neighbourhood."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from mammoseg import validate
 from mammoseg.errors import UserError
-from mammoseg.losses.blur import blur
-from mammoseg.losses.neighbours import joint_covariance
+from mammoseg.losses.gaussian_filter import gaussian_filter2d
+from mammoseg.losses.joint_covariance import joint_covariance
 from mammoseg.losses.pixel import BCE
 from mammoseg.losses.term import Term
 
@@ -20,14 +20,32 @@ POOLINGS = ("max", "avg", None)
 
 
 class SSIM(Term):
-    """1 - structural similarity of probability and mask, the mean over all windows (eq. 5).
+    """SSIM loss: 1 - structural similarity of probability and mask, averaged over all windows (eq. 5).
 
-    Value: [0, 2]; 0 only if the probabilities equal the mask.
-    `window_size`, `sigma`: Gaussian window in pixels; `c1`, `c2`: Wang et al.'s (0.01)^2 and (0.03)^2.
-    `padding`: "same" pads by zeros (the implementation the field copies), "valid" takes whole windows.
-    Eq. 5 prints a product of squared means in the denominator; that is a misprint (it would give 100
-    at perfect agreement for a mean of 0.1), and the sum of Wang et al. is used.
-    Source: Wang et al., IEEE TIP 13(4), 2004. Raises UserError for an image smaller than the window.
+    The range is [0, 2]; the value is 0 only if the probabilities equal the mask. The denominator of eq. 5 is printed
+    with a product of squared means, which would give 100 for perfect agreement and a mean of 0.1. The sum of Wang et
+    al. is used instead.
+
+    Args:
+        window_size: Side of the Gaussian window in pixels, an odd integer.
+        sigma: Standard deviation of the Gaussian in pixels.
+        c1: Constant of the luminance factor, (0.01)^2 in Wang et al.
+        c2: Constant of the structure factor, (0.03)^2 in Wang et al.
+        padding: "valid" uses complete windows only; "same" pads with zeros, as in the widely used implementation.
+
+    Raises:
+        UserError: If `window_size` or `padding` is invalid, or the image is smaller than the window.
+
+    Source: Wang et al., IEEE TIP 13(4), 2004; Aliniya et al., §3.2.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> round(SSIM()(100 * (mask - 0.5), mask).item(), 4)
+        0.0
+        >>> round(SSIM()(100 * (0.5 - mask), mask).item(), 4)  # inverted: negative structure factors
+        1.3297
     """
 
     def __init__(
@@ -39,115 +57,152 @@ class SSIM(Term):
         padding: str = "valid",
     ) -> None:
         super().__init__()
-        check_window("ssim", window_size)
-        self.window_size = window_size
+        self.window_size = _validate_window("ssim", window_size)
         self.sigma = sigma
         self.c1 = c1
         self.c2 = c2
         self.padding = validate.one_of("loss.ssim.padding", padding, PADDINGS)
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """1 - mean SSIM of each sample."""
         prob = torch.sigmoid(logits)
-        mean_y = blur(mask, self.window_size, self.sigma, self.padding)
-        # Eq. 5 needs the two squares only as a sum. The difference, not the product: see MeanDissimilarity.
-        apart = prob - mask
-        maps = torch.stack([apart, prob * prob + mask * mask, apart * apart])
-        moments = blur(maps, self.window_size, self.sigma, self.padding)
-        return MeanDissimilarity.apply(moments, mean_y, self.c1, self.c2)
+        mean_y = gaussian_filter2d(mask, self.window_size, self.sigma, self.padding)
+        # Eq. 5 needs only the sum of both squares. For the squared difference see _MeanSSIMLoss.
+        diff = prob - mask
+        maps = torch.stack([diff, prob * prob + mask * mask, diff * diff])
+        moments = gaussian_filter2d(maps, self.window_size, self.sigma, self.padding)
+        loss: Tensor = _MeanSSIMLoss.apply(moments, mean_y, self.c1, self.c2)  # type: ignore[no-untyped-call]  # torch
+        return loss
 
 
-class MeanDissimilarity(torch.autograd.Function):
-    """1 - luminance structure (eq. 5), the mean over windows, from the blurred d = prob - mask, prob^2 + mask^2 and d^2
-    (3, B, 1, H, W) and the blurred mask -> (B,).
+class _MeanSSIMLoss(torch.autograd.Function):
+    """Mean of 1 - luminance * structure (eq. 5) over the windows.
 
-    With the means m and (co)variances s, 1 - luminance = m_d^2 / (m_p^2 + m_y^2 + c1) and
-    1 - structure = s_dd / (s_pp + s_yy + c2): near a perfect prediction these keep the digits that 1 minus a product of
-    ratios near 1 would lose. The gradient by hand takes a third of the passes that autograd would make.
+    The inputs are the filtered d = prob - mask, prob^2 + mask^2 and d^2 (3, B, 1, H, W) and the filtered mask; the
+    output is (B,). With means m and (co)variances s, 1 - luminance = m_d^2 / (m_p^2 + m_y^2 + c1) and
+    1 - structure = s_dd / (s_pp + s_yy + c2). Near a perfect prediction, these forms keep the digits that
+    1 - (a product of ratios near 1) loses to cancellation. The analytic backward pass needs a third of autograd's
+    memory passes.
     """
 
     @staticmethod
     def forward(ctx: Any, moments: Tensor, mean_y: Tensor, c1: float, c2: float) -> Tensor:
-        mean_d, squares, apart = moments
+        mean_d, squares, sq_diff = moments
         mean_p = mean_y + mean_d
         squared_means = (mean_p * mean_p).addcmul_(mean_y, mean_y)
-        over = squared_means + c1
-        below = squares - squared_means + c2
-        luminance = (mean_d * mean_d).div_(over)  # both are 1 - what they are called
-        structure = torch.addcmul(apart, mean_d, mean_d, value=-1).div_(below)
-        ctx.save_for_backward(mean_p, mean_d, over, below, luminance, structure)
-        return torch.addcmul(luminance + structure, luminance, structure, value=-1).mean(dim=(1, 2, 3))
+        luminance_den = squared_means + c1
+        structure_den = squares - squared_means + c2
+        luminance_loss = (mean_d * mean_d).div_(luminance_den)
+        structure_loss = torch.addcmul(sq_diff, mean_d, mean_d, value=-1).div_(structure_den)
+        ctx.save_for_backward(mean_p, mean_d, luminance_den, structure_den, luminance_loss, structure_loss)
+        loss = torch.addcmul(luminance_loss + structure_loss, luminance_loss, structure_loss, value=-1)
+        return loss.mean(dim=(1, 2, 3))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        mean_p, mean_d, over, below, luminance, structure = ctx.saved_tensors
-        share = gradient[:, None, None, None] / mean_p[0].numel()
-        of_luminance = share * (1 - structure) / over
-        of_apart = share * (1 - luminance) / below
-        of_squares = -of_apart * structure
-        of_mean = of_luminance * torch.addcmul(mean_d, luminance, mean_p, value=-1)
-        of_mean -= of_apart * torch.addcmul(mean_d, structure, mean_p, value=-1)
-        return torch.stack([2 * of_mean, of_squares, of_apart]), None, None, None
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
+        mean_p, mean_d, luminance_den, structure_den, luminance_loss, structure_loss = ctx.saved_tensors
+        grad_per_window = grad_output[:, None, None, None] / mean_p[0].numel()
+        grad_luminance = grad_per_window * (1 - structure_loss) / luminance_den
+        grad_sq_diff = grad_per_window * (1 - luminance_loss) / structure_den
+        grad_squares = -grad_sq_diff * structure_loss
+        grad_mean_diff = grad_luminance * torch.addcmul(mean_d, luminance_loss, mean_p, value=-1)
+        grad_mean_diff -= grad_sq_diff * torch.addcmul(mean_d, structure_loss, mean_p, value=-1)
+        return torch.stack([2 * grad_mean_diff, grad_squares, grad_sq_diff]), None, None, None
 
 
 class SSL(Term):
-    """Structural similarity loss: BCE over the pixels whose surroundings differ most, weighed by how much.
+    """Structural similarity loss: BCE over the pixels with the largest structural error, weighted by that error.
 
-    With means m and deviations s in a Gaussian window, e = ``|(y - m_y + c)/(s_y + c) - (p - m_p + c)/(s_p + c)|``;
-    pixels with e > share max(e) are kept, and the value is the mean of e BCE over them. e is a weight, and
-    has no gradient. The paper adds the plain BCE: sum the two in yaml, as conf/loss/ssl.yaml does.
+    With mean m and standard deviation s in a Gaussian window, the error of a pixel is
+    e = ``|(y - m_y + eps) / (s_y + eps) - (p - m_p + eps) / (s_p + eps)|``. Pixels with e > error_threshold * max(e)
+    are selected, and the value is the mean of e * BCE over them. e is a weight and has no gradient. The range is
+    [0, inf); the value is 0 if no pixel differs. The paper adds the plain BCE: sum the two in YAML, as in
+    conf/loss/ssl.yaml.
 
-    Value: [0, inf); 0 where no pixel differs. `window_size`, `sigma`: the window in pixels; `c`: keeps flat
-    windows finite; `share`: of the image's largest e, below which a pixel is left out.
+    Args:
+        window_size: Side of the Gaussian window in pixels, an odd integer.
+        sigma: Standard deviation of the Gaussian in pixels.
+        eps: Constant that keeps the error finite in uniform windows.
+        error_threshold: Fraction of the largest error of the image; pixels at or below it are ignored.
+
+    Raises:
+        UserError: If `window_size` is not an odd integer.
+
     Source: Zhao et al., "Correlation maximized structural similarity loss", arXiv 1910.08711.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 16, 16)
+        >>> mask[..., 4:12, 4:12] = 1
+        >>> bool(SSL()(20 * (mask - 0.5), mask) < SSL()(torch.zeros_like(mask), mask))
+        True
     """
 
-    def __init__(self, window_size: int = 3, sigma: float = 1.5, c: float = 0.01, share: float = 0.1) -> None:
+    def __init__(
+        self, window_size: int = 3, sigma: float = 1.5, eps: float = 0.01, error_threshold: float = 0.1
+    ) -> None:
         super().__init__()
-        check_window("ssl", window_size)
-        self.window_size = window_size
+        self.window_size = _validate_window("ssl", window_size)
         self.sigma = sigma
-        self.c = c
-        self.share = share
+        self.eps = eps
+        self.error_threshold = error_threshold
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Mean weighted cross-entropy over the selected pixels of each sample."""
         with torch.no_grad():
-            error = (self.standardised(mask) - self.standardised(torch.sigmoid(logits))).abs()
-            weight = torch.where(error > self.share * error.amax(dim=(1, 2, 3), keepdim=True), error, 0)
-            kept = (weight > 0).sum(dim=(1, 2, 3))
+            error = (self._standardise(mask) - self._standardise(torch.sigmoid(logits))).abs()
+            threshold = self.error_threshold * error.amax(dim=(1, 2, 3), keepdim=True)
+            weight = torch.where(error > threshold, error, 0)
+            n_selected = (weight > 0).sum(dim=(1, 2, 3))
         entropy = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none")
-        return (weight * entropy).sum(dim=(1, 2, 3)) / kept.clamp(min=1)
+        return (weight * entropy).sum(dim=(1, 2, 3)) / n_selected.clamp(min=1)
 
-    def standardised(self, maps: Tensor) -> Tensor:
-        mean, square = blur(torch.stack([maps, maps * maps]), self.window_size, self.sigma, "same").unbind()
-        deviation = (square - mean**2).clamp(min=0).sqrt()
-        return (maps - mean + self.c) / (deviation + self.c)
+    def _standardise(self, maps: Tensor) -> Tensor:
+        moments = gaussian_filter2d(torch.stack([maps, maps * maps]), self.window_size, self.sigma, "same")
+        mean, square = moments.unbind()
+        std = (square - mean**2).clamp(min=0).sqrt()
+        return (maps - mean + self.eps) / (std + self.eps)
 
 
-def check_window(name: str, window_size: int) -> None:
+def _validate_window(loss_name: str, window_size: int) -> int:
+    """Return `window_size`; raises UserError if it is not a positive odd integer."""
     if window_size < 1 or window_size % 2 == 0:
-        raise UserError(f"loss.{name}.window_size must be an odd number of pixels, got {window_size}")
+        raise UserError(f"loss.{loss_name}.window_size must be an odd number of pixels, got {window_size}")
+    return window_size
 
 
 class RMI(Term):
-    """Region mutual information: the lower bound's log determinant, to be minimised (eq. 4).
+    """Region mutual information loss: log-determinant of the lower bound, to be minimised (eq. 4).
 
-    Each position of the (pooled) maps becomes a point of radius^2 dimensions, its square of neighbours.
-    With covariances S of mask (y) and probability (p) points, M = S_yy - S_yp (S_pp + a I)^-1 S_py and
-    the value is log det(M + a I) / (2 radius^2), a = 5e-4.
+    Each position of the (pooled) maps becomes a point with radius^2 dimensions, its square neighbourhood. With the
+    covariances S of mask (y) and probability (p) points, M = S_yy - S_yp (S_pp + a I)^-1 S_py and the value is
+    log det(M + a I) / (2 radius^2), a = 5e-4. It ranges from about -3.8 (empty mask) and -3.45 (perfect prediction) to
+    2. RMI is invariant under inversion and translation of the prediction, so combine it with a pixel-level term. It is
+    computed in float64, since near a perfect prediction M is about 1e-7 of its summands.
 
-    Value: about -3.8 (empty mask) and -3.45 (perfect) up to +2. It is blind to inversion and to
-    misplacement, so it needs a pixel-level term beside it.
-    `radius`: side of the square in pixels, as the authors' `rmi_radius`. `pool`: "max" (the default of
-    the published constructor), "avg" or None; `stride`: size and step of the pooling.
-    `bce_weight`: the published module returns w BCE + (1 - w) RMI with w = 0.5; here 0, since eq. 6 means
-    the mutual information alone and eq. 3 has its own BCE.
-    Always in double precision: near a perfect prediction M is about 1e-7 of its parts.
-    Source: Zhao et al., NeurIPS 2019. Raises UserError for an unknown pooling or too small an image.
+    Args:
+        radius: Side of the square neighbourhood in pixels; `rmi_radius` of the authors' code.
+        pool: Pooling before the computation: "max" (default of the authors' code), "avg" or None.
+        stride: Kernel size and stride of the pooling in pixels.
+        bce_weight: Weight w of w BCE + (1 - w) RMI. The authors' code uses 0.5. The default is 0, since eq. 6 contains
+            the mutual information only and eq. 3 has its own BCE.
+
+    Raises:
+        UserError: If an argument is invalid, or the pooled image is smaller than the neighbourhood.
+
+    Source: Zhao et al., NeurIPS 2019; Aliniya et al., §3.2.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> RMI(radius=3, pool="max", stride=3)(100 * (mask - 0.5), mask)
+        tensor([-3.4539])
     """
 
     ridge = 5e-4
-    eps = 1e-6  # added to probabilities, as published
-    log_eps = 1e-8  # added inside the logarithm, as published
+    eps = 1e-6  # added to the probabilities, as in the authors' code
+    log_eps = 1e-8  # added inside the logarithm, as in the authors' code
 
     def __init__(self, radius: int = 3, pool: str | None = "max", stride: int = 3, bce_weight: float = 0.0) -> None:
         super().__init__()
@@ -158,20 +213,22 @@ class RMI(Term):
         self.bce = BCE()
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
-        maps = self.pooled(torch.sigmoid(logits) + self.eps), self.pooled(mask)
+        """Region mutual information loss of each sample."""
+        prob, mask_pooled = self._pool(torch.sigmoid(logits) + self.eps), self._pool(mask)
         dims = self.radius**2
-        joint = joint_covariance(maps[0][:, 0], maps[1][:, 0], self.radius)  # (S_pp, S_py; S_yp, S_yy)
+        joint = joint_covariance(prob[:, 0], mask_pooled[:, 0], self.radius)  # (S_pp, S_py; S_yp, S_yy)
         ridge = self.ridge * torch.eye(2 * dims, dtype=joint.dtype, device=joint.device)
-        # M + a I is the Schur complement of S_pp + a I, so that its pivots are the joint matrix's last ones.
-        # cholesky_ex does not wait for a GPU to say whether the matrix was positive definite; the ridge makes it so.
+        # M + a I is the Schur complement of S_pp + a I, so its pivots are the last ones of the joint matrix.
+        # cholesky_ex does not synchronise the GPU to check for a positive definite matrix; the ridge guarantees it.
         pivots = torch.linalg.cholesky_ex(joint + ridge).L.diagonal(dim1=1, dim2=2)[:, dims:]
         log_det = 2 * torch.log(pivots + self.log_eps).sum(dim=1)
-        information = (log_det / (2 * dims)).to(logits.dtype)
+        rmi = (log_det / (2 * dims)).to(logits.dtype)
         if self.bce_weight == 0:
-            return information
-        return self.bce_weight * self.bce(logits, mask) + (1 - self.bce_weight) * information
+            return rmi
+        bce: Tensor = self.bce(logits, mask)
+        return self.bce_weight * bce + (1 - self.bce_weight) * rmi
 
-    def pooled(self, maps: Tensor) -> Tensor:
+    def _pool(self, maps: Tensor) -> Tensor:
         if self.pool is not None:
             pooling = functional.max_pool2d if self.pool == "max" else functional.avg_pool2d
             maps = pooling(maps, self.stride, self.stride, padding=self.stride // 2)

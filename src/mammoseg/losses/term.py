@@ -1,4 +1,4 @@
-"""What every loss term is."""
+"""Base class of the loss terms."""
 
 from __future__ import annotations
 
@@ -9,18 +9,29 @@ from torch import Tensor, nn
 
 
 class Term(nn.Module):
-    """One term of a loss, one value per sample.
+    """Base class of loss terms that return one value per sample. Subclasses implement `value`.
 
-    Shapes: logits (B, 1, H, W), mask (B, 1, H, W) in {0, 1} -> (B,). The mask gets no gradient.
-    Computed in single precision or better, also under autocast: sums over 65,536 pixels and small
-    variances lose too much in 16 bits.
+    Terms are computed in float32 or float64, also under autocast, because sums over 65,536 pixels and small
+    variances lose too much precision in 16 bits.
+
+    Shapes:
+        logits (B, 1, H, W) and mask (B, 1, H, W) in {0, 1} -> (B,).
     """
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Compute the term for each sample.
+
+        Args:
+            logits: Network output of shape (B, 1, H, W).
+            mask: Ground truth of shape (B, 1, H, W) in {0, 1}; receives no gradient.
+
+        Returns:
+            Loss of each sample, shape (B,).
+        """
         dtype = torch.promote_types(logits.dtype, torch.float32)
         with torch.autocast(logits.device.type, enabled=False):
             return self.value(logits.to(dtype), mask.detach().to(dtype))
 
     @abstractmethod
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """(B, 1, H, W) logits and mask of one floating type -> (B,)."""
+        """Compute the term from logits and mask (B, 1, H, W) of the same floating-point type; returns (B,)."""

@@ -4,11 +4,11 @@ A metric on pixel counts is one subclass of `PooledPixelMetric`; see `mammoseg.m
 """
 
 from mammoseg.metrics.calibration import BINS, expected_calibration_error, reliability_sums
+from mammoseg.metrics.mean_over_images import MeanOverImages
 from mammoseg.metrics.pixel import (
     DSC,
     PIXEL_METRICS,
     Accuracy,
-    MeanOverImages,
     PooledPixelMetric,
     RelativeAreaDifference,
     Sensitivity,

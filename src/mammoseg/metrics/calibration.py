@@ -11,14 +11,21 @@ BINS = 10
 
 
 def reliability_sums(prob: Tensor, mask: Tensor) -> Tensor:
-    """Sums for the reliability diagram, by ten equal bins of the probability. Sums of batches add up.
+    """Compute the sums of the reliability diagram in ten equal bins of the probability.
+
+    The sums of several batches can be added.
 
     Args:
-        prob: (B, 1, H, W) in [0, 1].
-        mask: (B, 1, H, W) in {0, 1}.
+        prob: Predicted probability of shape (B, 1, H, W) in [0, 1].
+        mask: Ground truth of shape (B, 1, H, W) in {0, 1}.
 
     Returns:
-        (10, 3) float64: number of pixels, sum of their probabilities, number of mass pixels.
+        Float64 tensor of shape (10, 3): number of pixels, sum of their probabilities, number of mass pixels.
+
+    Example:
+        >>> import torch
+        >>> reliability_sums(torch.full((1, 1, 2, 2), 0.25), torch.ones(1, 1, 2, 2))[2]
+        tensor([4., 1., 4.], dtype=torch.float64)
     """
     prob = prob.flatten().double()
     bin_index = (prob * BINS).long().clamp(max=BINS - 1)
@@ -27,15 +34,20 @@ def reliability_sums(prob: Tensor, mask: Tensor) -> Tensor:
 
 
 def expected_calibration_error(sums: NDArray[np.float64] | Tensor) -> float:
-    """Mean over pixels of |mean probability - fraction of mass| of their bin; [0, 1], lower is better.
+    """Expected calibration error: mean over pixels of |mean probability - fraction of mass pixels| of their bin.
+
+    Args:
+        sums: Array of shape (10, 3) from `reliability_sums`.
+
+    Returns:
+        The error in [0, 1], lower is better; NaN without pixels.
 
     Source: Naeini et al., AAAI 2015.
 
-    Args:
-        sums: (10, 3) as `reliability_sums` returns.
-
-    Returns:
-        The error; NaN without pixels.
+    Example:
+        >>> import torch
+        >>> expected_calibration_error(reliability_sums(torch.full((1, 1, 2, 2), 0.25), torch.ones(1, 1, 2, 2)))
+        0.75
     """
-    pixels, probabilities, masses = (np.asarray(column, np.float64) for column in np.asarray(sums).T)
-    return float(np.abs(probabilities - masses).sum() / pixels.sum()) if pixels.any() else float("nan")
+    n_pixels, prob_sums, n_mass_pixels = (np.asarray(column, np.float64) for column in np.asarray(sums).T)
+    return float(np.abs(prob_sums - n_mass_pixels).sum() / n_pixels.sum()) if n_pixels.any() else float("nan")

@@ -1,4 +1,4 @@
-"""Lesion detection: which masses are found, and at how many false positives per image (FROC)."""
+"""Lesion detection: matching of candidates and masses, and free-response ROC analysis (FROC)."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from numpy.typing import NDArray
 from mammoseg import validate
 from mammoseg.metrics.regions import LabelImage, Region, label_regions, measure_regions
 
-FP_RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # false positives per image at which sensitivity is reported
+FP_RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # false positives per image for which the sensitivity is reported
 MATCHINGS = ("centre", "iou")
 
 
 @dataclass(frozen=True)
 class MatchingRule:
-    """Which regions are candidates, and when a candidate matches a mass.
+    """Definition of a candidate and of its match with a mass.
+
+    A candidate is a connected region of pixels with a probability above a threshold; its score is the highest
+    probability in the region.
 
     Attributes:
-        prob_threshold: A candidate is a connected region of pixels whose probability is above this; its score is the
-            highest probability in it. None uses the run's own threshold, so that the candidates are the regions of its
-            masks. A lower threshold gives more candidates, but also merges regions joined by low probabilities.
-        matching: "centre": the candidate's centroid lies within the mass, the usual rule of computer-aided detection
-            in mammography (Ribli et al., Scientific Reports 8:4165, 2018, for one). "iou": their intersection over
-            union is at least `iou_threshold`.
-        iou_threshold: 0.2 in Dhungel et al., Medical Image Analysis 37, 2017.
+        prob_threshold: Threshold of the candidates. None uses the threshold of the run, so that the candidates are
+            the regions of its predicted masks. A lower threshold gives more candidates, but also merges regions that
+            are connected by low probabilities.
+        matching: "centre": the centroid of the candidate lies within the mass, the usual rule of computer-aided
+            detection in mammography (e.g. Ribli et al., Scientific Reports 8:4165, 2018). "iou": their intersection
+            over union is at least `iou_threshold`.
+        iou_threshold: Smallest intersection over union of a match; 0.2 in Dhungel et al., Medical Image Analysis 37,
+            2017.
 
     Raises:
-        UserError: For other values.
+        UserError: If an attribute is invalid.
     """
 
     prob_threshold: float | None = None
@@ -44,7 +48,7 @@ class MatchingRule:
 
     @property
     def description(self) -> str:
-        """The rule as a clause: a candidate is a hit if ..."""
+        """Text that completes the sentence "A candidate is a true positive if ..."."""
         if self.matching == "centre":
             return "its centre of gravity lies within a mass"
         return f"its intersection over union with a mass is at least {self.iou_threshold:g}"
@@ -52,15 +56,15 @@ class MatchingRule:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One candidate detection.
+    """A candidate detection.
 
     Attributes:
-        x: Column of the centroid in pixels; the centre of the image's first pixel is 0.
-        y: Row of the centroid.
-        area: In pixels.
-        score: Highest probability in it.
-        mean: Mean probability.
-        hits: Labels, from 1, of the masses it matches; empty for a false positive.
+        x: Column of the centroid in pixels; the centre of the top left pixel of the image is at 0.
+        y: Row of the centroid in pixels.
+        area: Number of pixels.
+        score: Highest probability in the region.
+        mean: Mean probability in the region.
+        hits: Labels (from 1) of the masses that the candidate matches; empty for a false positive.
     """
 
     x: float
@@ -77,13 +81,21 @@ def detect(
     """Find the candidates of one image and match them to its masses.
 
     Args:
-        prob: (H, W), predicted probability.
-        mask: (H, W), true mask; each connected region is a mass.
-        rule: Defines candidates and matching.
-        threshold: The run's own, used where the rule has none.
+        prob: Predicted probability of shape (H, W).
+        mask: True mask of shape (H, W); each connected region is a mass.
+        rule: Definition of candidates and matches.
+        threshold: Threshold of the run, used if `rule.prob_threshold` is None.
 
     Returns:
-        Candidates by decreasing score, and the number of masses.
+        The candidates by decreasing score, and the number of masses.
+
+    Example:
+        >>> import numpy as np
+        >>> prob = np.zeros((8, 8), np.float32)
+        >>> prob[2:4, 2:4] = 0.75
+        >>> (candidate,), n_masses = detect(prob, prob > 0, MatchingRule(), threshold=0.5)
+        >>> (candidate.score, candidate.hits, n_masses)
+        (0.75, (1,), 1)
     """
     cutoff = threshold if rule.prob_threshold is None else rule.prob_threshold
     masses = label_regions(mask)
@@ -94,11 +106,11 @@ def detect(
         )
         for region in measure_regions(image, prob)
     ]
-    return sorted(candidates, key=lambda one: (-one.score, one.y, one.x)), len(masses)
+    return sorted(candidates, key=lambda candidate: (-candidate.score, candidate.y, candidate.x)), len(masses)
 
 
 def matches(region: Region, image: LabelImage, masses: LabelImage, rule: MatchingRule) -> tuple[int, ...]:
-    """Labels of the masses that a region of `image` matches."""
+    """Return the labels of the masses that a region of `image` matches."""
     if rule.matching == "centre":
         label = int(masses.labels[round(region.y), round(region.x)])
         return (label,) if label else ()
@@ -111,13 +123,19 @@ def matches(region: Region, image: LabelImage, masses: LabelImage, rule: Matchin
 
 @dataclass(frozen=True)
 class Froc:
-    """Free-response receiver operating characteristic of a number of images.
+    """Free-response receiver operating characteristic (FROC).
 
     Attributes:
-        lesion_scores: For each mass the highest score of a candidate that matches it, -inf without one. Further
-            matches of the same mass neither count again nor are false positives.
+        lesion_scores: For each mass, the highest score of the candidates that match it; -inf without a match. Further
+            matches of the same mass are neither true nor false positives.
         fp_scores: Scores of the candidates that match no mass.
         images: Number of images.
+
+    Example:
+        >>> hit, false_positive = Candidate(2, 2, 9, 0.9, 0.8, hits=(1,)), Candidate(5, 5, 4, 0.6, 0.6, hits=())
+        >>> froc = Froc.from_detections([([hit, false_positive], 1), ([], 1)])
+        >>> froc.sensitivity(fp_rate=0.5)
+        0.5
     """
 
     lesion_scores: NDArray[np.float64]
@@ -125,35 +143,42 @@ class Froc:
     images: int
 
     @classmethod
-    def from_detections(cls, found: Sequence[tuple[Sequence[Candidate], int]]) -> Froc:
-        """From what `detect` returned for each image."""
+    def from_detections(cls, detections: Sequence[tuple[Sequence[Candidate], int]]) -> Froc:
+        """Create the FROC from the results of `detect` for each image."""
         lesion_scores = [
-            max((one.score for one in candidates if label in one.hits), default=-np.inf)
-            for candidates, n_masses in found
+            max((candidate.score for candidate in candidates if label in candidate.hits), default=-np.inf)
+            for candidates, n_masses in detections
             for label in range(1, n_masses + 1)
         ]
-        fp_scores = [one.score for candidates, _ in found for one in candidates if not one.hits]
-        return cls(np.array(lesion_scores, float), np.array(fp_scores, float), len(found))
+        fp_scores = [candidate.score for candidates, _ in detections for candidate in candidates if not candidate.hits]
+        return cls(np.array(lesion_scores, float), np.array(fp_scores, float), len(detections))
 
     def sensitivity(self, fp_rate: float) -> float:
-        """The largest fraction of masses found with at most `fp_rate` false positives per image.
+        """Return the largest sensitivity with at most `fp_rate` false positives per image.
 
-        No interpolation: the operating point is a score threshold, and all candidates of that score count.
+        There is no interpolation: the operating point is a score threshold, and all candidates of that score count.
+
+        Args:
+            fp_rate: Allowed number of false positives per image.
 
         Returns:
-            In [0, 1]; NaN without masses.
+            Fraction of the masses with a matching candidate, in [0, 1]; NaN without masses.
         """
         if not len(self.lesion_scores):
             return float("nan")
-        allowed = int(min(fp_rate * self.images, len(self.fp_scores)))
+        max_fp = int(min(fp_rate * self.images, len(self.fp_scores)))
         fp_scores_desc = np.sort(self.fp_scores)[::-1]
-        score_cutoff = fp_scores_desc[allowed] if allowed < len(fp_scores_desc) else -np.inf
+        score_cutoff = fp_scores_desc[max_fp] if max_fp < len(fp_scores_desc) else -np.inf
         return float((self.lesion_scores > score_cutoff).mean())
 
     def curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """False positives per image and sensitivity at each score, from the highest; starts at (0, 0)."""
+        """Return the FROC curve, which starts at (0, 0).
+
+        Returns:
+            False positives per image and sensitivity, at each score from the highest to the lowest.
+        """
         matched = self.lesion_scores[self.lesion_scores > -np.inf]
         scores = np.unique(np.concatenate([matched, self.fp_scores]))[::-1]
-        false = [np.count_nonzero(self.fp_scores >= score) for score in scores]
-        found = [np.count_nonzero(self.lesion_scores >= score) for score in scores]
-        return np.array([0, *false]) / max(self.images, 1), np.array([0, *found]) / max(len(self.lesion_scores), 1)
+        fp = [np.count_nonzero(self.fp_scores >= score) for score in scores]
+        tp = [np.count_nonzero(self.lesion_scores >= score) for score in scores]
+        return np.array([0, *fp]) / max(self.images, 1), np.array([0, *tp]) / max(len(self.lesion_scores), 1)

@@ -1,12 +1,12 @@
-"""Segmentation metrics that follow from the pixel counts TP, FP, FN and TN.
+"""Segmentation metrics computed from the pixel counts TP, FP, FN and TN.
 
-The paper's tables are pooled: counts are summed over the test set first and divided once. Five of the six rows of
-its Table 2 satisfy the identity that follows from pooling, Delta A = ``|2 sensitivity/DSC - 2|``, which means over
-images would violate.
+The metrics of the paper's tables are pooled: the counts are summed over the test set before the metric is computed.
+Five of the six rows of its Table 2 satisfy the identity Delta A = ``|2 sensitivity/DSC - 2|``, which holds for pooled
+metrics but not for means over images.
 
-To add a metric, add one subclass of `PooledPixelMetric` here. Defining it registers it in `PIXEL_METRICS`, from which
-training, every table and every figure take their list of metrics. Results of earlier runs gain it too, since every
-metric is computed from the counts when results.csv is read.
+To add a metric, add a subclass of `PooledPixelMetric`. Its definition registers it in `PIXEL_METRICS`, the list of
+metrics of training, tables and figures. It is also available for the results of earlier runs, since all metrics are
+computed from the counts when results.csv is read.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
+from typing_extensions import override
 
 from mammoseg.density import ACRDensity
 
@@ -30,11 +31,16 @@ def confusion_counts(mask_pred: Tensor, mask: Tensor) -> Tensor:
     """Count true positive, false positive, false negative and true negative pixels of each image.
 
     Args:
-        mask_pred: Predicted masks (B, 1, H, W) in {0, 1}.
-        mask: True masks, same shape.
+        mask_pred: Predicted masks of shape (B, 1, H, W) in {0, 1}.
+        mask: True masks of the same shape.
 
     Returns:
-        (B, 4) int64 in the order TP, FP, FN, TN.
+        Counts of shape (B, 4), int64, in the order TP, FP, FN, TN.
+
+    Example:
+        >>> import torch
+        >>> confusion_counts(torch.tensor([[[[1, 1, 0, 0]]]]), torch.tensor([[[[1, 0, 1, 0]]]]))
+        tensor([[1, 1, 1, 1]])
     """
     pred, true = mask_pred.flatten(1).bool(), mask.flatten(1).bool()
     tp = (pred & true).sum(dim=1)
@@ -44,23 +50,24 @@ def confusion_counts(mask_pred: Tensor, mask: Tensor) -> Tensor:
 
 
 class PooledPixelMetric(Metric):
-    """A formula on pixel counts, pooled over all pixels seen.
+    """Base class of metrics that are a formula of the pixel counts, pooled over all pixels.
 
-    Shapes: update(mask_pred, mask, density), (B, 1, H, W) in {0, 1} twice and (B,) in 0..3; compute ->
-    float64 scalar, NaN where the formula is undefined. `by_density()` -> (4,), the same per ACR category.
-    The state is 16 int64 sums: float32 would stop counting at 16.8 million pixels, 256 images.
+    Subclasses define `formula` and the class attributes below. A subclass with a `key` is registered in
+    `PIXEL_METRICS`, in order of definition. The state consists of 16 int64 sums, since float32 cannot count beyond
+    16.8 million pixels, which is 256 images.
 
-    Subclasses define `formula` and the class attributes below; a subclass with a `key` is registered in
-    `PIXEL_METRICS`, in order of definition.
+    Shapes:
+        mask_pred and mask (B, 1, H, W) in {0, 1}, density (B,) in {0, 1, 2, 3} -> float64 scalar.
 
     Attributes:
         key: Name in logs, columns and code, such as "dsc".
         title: Name in tables and figures, such as "Sensitivity".
         short_name: Name where space is short, such as "Sens."; `title` by default.
-        unit: "%" if fractions are displayed in percent, "" if values are displayed as they are.
-        value_range: Smallest and largest value.
-        higher_is_better: Direction.
+        unit: "%" if fractions are displayed in percent, "" if values are displayed unscaled.
+        value_range: Smallest and largest possible value.
+        higher_is_better: Whether larger values are better.
         heading: `title` with an arrow for the direction; set on registration.
+        counts: State of shape (4, 4), int64: TP, FP, FN and TN for each density category.
     """
 
     key: ClassVar[str]
@@ -92,32 +99,35 @@ class PooledPixelMetric(Metric):
         self.add_state("counts", zero, dist_reduce_fx="sum")
 
     def update(self, mask_pred: Tensor, mask: Tensor, density: Tensor) -> None:
+        """Add the counts of a batch: masks (B, 1, H, W) in {0, 1}, density (B,) in {0, 1, 2, 3}."""
         self.counts.index_add_(0, density, confusion_counts(mask_pred, mask))
 
     def compute(self) -> Tensor:
+        """Return the pooled value, a float64 scalar; NaN where the formula is undefined."""
         return self.formula(*self.counts.sum(dim=0).double())
 
     def by_density(self) -> Tensor:
+        """Return the pooled value for each ACR category, shape (4,)."""
         return self.formula(*self.counts.double().unbind(dim=1))
 
     @staticmethod
     @abstractmethod
     def formula(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> Tensor:
-        """Counts of any one shape -> values of that shape; 0/0 is NaN."""
+        """Compute the metric elementwise from counts of equal shape; 0/0 is NaN."""
 
     @classmethod
     def scale(cls) -> int:
-        """Factor from a value to its displayed number: 100 for percent."""
+        """Return the factor from a value to the displayed number: 100 for percent, otherwise 1."""
         return 100 if cls.unit == "%" else 1
 
     @classmethod
     def label(cls) -> str:
-        """Heading with the unit, for axes."""
+        """Return the heading with the unit, for the axes of figures."""
         return f"{cls.heading}, {cls.unit}" if cls.unit else cls.heading
 
     @classmethod
     def show(cls, value: float) -> str:
-        """The value as displayed, with two decimals; a dash where it is undefined, never 0."""
+        """Format a value with two decimals; a dash if it is undefined (NaN)."""
         return "–" if math.isnan(value) else f"{cls.scale() * value:.2f}"
 
 
@@ -127,7 +137,16 @@ PIXEL_METRICS: dict[str, type[PooledPixelMetric]] = {}
 class DSC(PooledPixelMetric):
     """Dice similarity coefficient 2 TP / (2 TP + FP + FN); higher is better.
 
-    Value: [0, 1]; NaN if no pixel is positive in truth or prediction. Source: Aliniya et al., §4.2.
+    Range: [0, 1]; NaN if no pixel is positive in truth or prediction.
+
+    Source: Aliniya et al., §4.2.
+
+    Example:
+        >>> import torch
+        >>> metric = DSC()
+        >>> metric.update(torch.tensor([[[[1, 1, 0, 0]]]]), torch.tensor([[[[1, 0, 1, 0]]]]), torch.tensor([0]))
+        >>> metric.compute()
+        tensor(0.5000, dtype=torch.float64)
     """
 
     key = "dsc"
@@ -135,6 +154,7 @@ class DSC(PooledPixelMetric):
     higher_is_better = True
 
     @staticmethod
+    @override
     def formula(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> Tensor:
         return 2 * tp / (2 * tp + fp + fn)
 
@@ -142,8 +162,16 @@ class DSC(PooledPixelMetric):
 class RelativeAreaDifference(PooledPixelMetric):
     """Relative area difference ``|A_pred - A_true| / A_true`` (Delta A); lower is better.
 
-    Value: [0, inf); NaN if no true pixel was seen. Source: Aliniya et al., §4.2; equals
-    ``|2 sensitivity/DSC - 2|`` on the same counts.
+    Range: [0, inf); NaN without true pixels. Equals ``|2 sensitivity/DSC - 2|`` on the same counts.
+
+    Source: Aliniya et al., §4.2.
+
+    Example:
+        >>> import torch
+        >>> metric = RelativeAreaDifference()
+        >>> metric.update(torch.tensor([[[[1, 1, 1, 0]]]]), torch.tensor([[[[1, 0, 1, 0]]]]), torch.tensor([0]))
+        >>> metric.compute()
+        tensor(0.5000, dtype=torch.float64)
     """
 
     key = "area_difference"
@@ -152,6 +180,7 @@ class RelativeAreaDifference(PooledPixelMetric):
     higher_is_better = False
 
     @staticmethod
+    @override
     def formula(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> Tensor:
         area = tp + fn
         return torch.where(area > 0, (fp - fn).abs() / area, torch.nan)
@@ -160,7 +189,16 @@ class RelativeAreaDifference(PooledPixelMetric):
 class Sensitivity(PooledPixelMetric):
     """Sensitivity TP / (TP + FN); higher is better.
 
-    Value: [0, 1]; NaN if no true pixel was seen. Source: Aliniya et al., §4.2.
+    Range: [0, 1]; NaN without true pixels.
+
+    Source: Aliniya et al., §4.2.
+
+    Example:
+        >>> import torch
+        >>> metric = Sensitivity()
+        >>> metric.update(torch.tensor([[[[1, 1, 0, 0]]]]), torch.tensor([[[[1, 0, 1, 0]]]]), torch.tensor([0]))
+        >>> metric.compute()
+        tensor(0.5000, dtype=torch.float64)
     """
 
     key = "sensitivity"
@@ -169,14 +207,24 @@ class Sensitivity(PooledPixelMetric):
     higher_is_better = True
 
     @staticmethod
+    @override
     def formula(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> Tensor:
         return tp / (tp + fn)
 
 
 class Accuracy(PooledPixelMetric):
-    """Accuracy (TP + TN) / all pixels; higher is better, and above 0.99 for an empty prediction.
+    """Accuracy (TP + TN) / all pixels; higher is better.
 
-    Value: [0, 1]; NaN if no pixel was seen. Source: Aliniya et al., §4.2.
+    Range: [0, 1]; NaN without pixels. Masses are so small that an empty prediction has an accuracy above 0.99.
+
+    Source: Aliniya et al., §4.2.
+
+    Example:
+        >>> import torch
+        >>> metric = Accuracy()
+        >>> metric.update(torch.tensor([[[[1, 0, 0, 0]]]]), torch.tensor([[[[1, 0, 1, 0]]]]), torch.tensor([0]))
+        >>> metric.compute()
+        tensor(0.7500, dtype=torch.float64)
     """
 
     key = "accuracy"
@@ -185,55 +233,24 @@ class Accuracy(PooledPixelMetric):
     higher_is_better = True
 
     @staticmethod
+    @override
     def formula(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> Tensor:
         return (tp + tn) / (tp + fp + fn + tn)
 
 
-class MeanOverImages(Metric):
-    """Mean over images of a metric on pixel counts; every image has the same weight.
-
-    Shapes and arguments as for `PooledPixelMetric`.
-    Value: float64; an image without a value makes the mean NaN, and so does seeing no image. `undefined`
-    counts such images.
-
-    Args:
-        metric: A subclass of `PooledPixelMetric`, such as `DSC`.
-    """
-
-    full_state_update = False
-    total: Tensor
-    images: Tensor
-    undefined: Tensor
-
-    def __init__(self, metric: type[PooledPixelMetric], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.formula = metric.formula
-        zero = torch.zeros(len(ACRDensity), dtype=torch.float64)
-        self.add_state("total", zero, dist_reduce_fx="sum")
-        self.add_state("images", zero.long(), dist_reduce_fx="sum")
-        self.add_state("undefined", zero.long(), dist_reduce_fx="sum")
-
-    def update(self, mask_pred: Tensor, mask: Tensor, density: Tensor) -> None:
-        values = self.formula(*confusion_counts(mask_pred, mask).double().unbind(dim=1))
-        self.total.index_add_(0, density, values)
-        self.images.index_add_(0, density, torch.ones_like(density))
-        self.undefined.index_add_(0, density, values.isnan().long())
-
-    def compute(self) -> Tensor:
-        return self.total.sum() / self.images.sum()
-
-    def by_density(self) -> Tensor:
-        return self.total / self.images
-
-
 def metrics_from_counts(counts: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
-    """Every registered metric of given counts.
+    """Compute all registered metrics from pixel counts.
 
     Args:
-        counts: (..., 4), TP, FP, FN and TN.
+        counts: Array of shape (..., 4) with TP, FP, FN and TN.
 
     Returns:
-        Values (...) by key of the metric; NaN where undefined.
+        Arrays of shape (...) by the key of the metric; NaN where undefined.
+
+    Example:
+        >>> import numpy as np
+        >>> float(metrics_from_counts(np.array([[1, 1, 1, 1]]))["dsc"][0])
+        0.5
     """
     columns = torch.from_numpy(np.ascontiguousarray(counts, dtype=np.float64)).unbind(dim=-1)
     return {key: metric.formula(*columns).numpy() for key, metric in PIXEL_METRICS.items()}

@@ -1,4 +1,4 @@
-"""Connected regions of a binary mask: candidates of the detection analysis, and the masses of a prediction."""
+"""Connected regions of a binary mask: lesion candidates for FROC and the masses of a prediction."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-CONNECTIVITY = 8  # pixels that share a corner are connected
+CONNECTIVITY = 8  # pixels that share an edge or a corner are connected
 
 
 @dataclass(frozen=True)
 class Region:
-    """One 8-connected region.
+    """An 8-connected region and its measurements.
 
     Attributes:
-        label: Its value in the label image, from 1.
-        x: Column of the centroid in pixels; the centre of the image's first pixel is 0.
-        y: Row of the centroid.
-        area: In pixels.
+        label: Value of its pixels in the label image, from 1.
+        x: Column of the centroid in pixels; the centre of the top left pixel of the image is at 0.
+        y: Row of the centroid in pixels.
+        area: Number of pixels.
         max_prob: Highest probability in the region.
-        mean_prob: Mean probability.
-        mean_std: Mean standard deviation of the probability; NaN if unknown.
+        mean_prob: Mean probability in the region.
+        mean_std: Mean standard deviation of the probability in the region; NaN if unknown.
     """
 
     label: int
@@ -36,13 +36,13 @@ class Region:
 
 @dataclass(frozen=True)
 class LabelImage:
-    """The regions of a mask before anything is measured in them.
+    """Label image of the connected regions of a mask.
 
     Attributes:
-        labels: (H, W) int32; 0 is background.
-        areas: (N,) in pixels, of labels 1 to N.
-        centroids: (N, 2) as (x, y).
-        boxes: (N, 4) left, top, width, height.
+        labels: Label of each pixel, shape (H, W); 0 is background.
+        areas: Area of each region in pixels, shape (N,), for the labels 1 to N.
+        centroids: Centroids (x, y) in pixels, shape (N, 2).
+        boxes: Bounding boxes (left, top, width, height) in pixels, shape (N, 4).
     """
 
     labels: NDArray[np.int32]
@@ -54,13 +54,19 @@ class LabelImage:
         return len(self.areas)
 
     def window(self, label: int) -> tuple[slice, slice]:
-        """Index of the bounding box of a region."""
+        """Return the slices of the bounding box of a region."""
         left, top, width, height = self.boxes[label - 1].tolist()
         return np.s_[top : top + height, left : left + width]
 
 
 def label_regions(mask: NDArray[np.bool_]) -> LabelImage:
-    """Label the 8-connected regions of a mask (H, W)."""
+    """Label the 8-connected regions of a mask (H, W).
+
+    Example:
+        >>> import numpy as np
+        >>> label_regions(np.eye(3, dtype=bool)).areas
+        array([3])
+    """
     _, labels, stats, centroids = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=CONNECTIVITY)
     return LabelImage(
         np.asarray(labels, np.int32),
@@ -73,12 +79,21 @@ def label_regions(mask: NDArray[np.bool_]) -> LabelImage:
 def connected_regions(
     mask: NDArray[np.bool_], prob: NDArray[np.float32], std: NDArray[np.float32] | None = None
 ) -> list[Region]:
-    """The regions of a mask, measured; the largest first, equal ones from top to bottom and left to right.
+    """Find and measure the connected regions of a mask.
 
     Args:
-        mask: (H, W).
-        prob: (H, W), predicted probability.
-        std: (H, W), its standard deviation over an ensemble; None if unknown.
+        mask: Binary mask of shape (H, W).
+        prob: Predicted probability of shape (H, W).
+        std: Standard deviation of the probability over an ensemble, shape (H, W); None if unknown.
+
+    Returns:
+        The regions by decreasing area; regions of equal area from top to bottom and left to right.
+
+    Example:
+        >>> import numpy as np
+        >>> (region,) = connected_regions(np.eye(3, dtype=bool), np.full((3, 3), 0.75, np.float32))
+        >>> (region.x, region.y, region.area, region.max_prob)
+        (1.0, 1.0, 3, 0.75)
     """
     regions = measure_regions(label_regions(mask), prob, std)
     return sorted(regions, key=lambda region: (-region.area, region.y, region.x))
@@ -90,12 +105,12 @@ def measure_regions(
     """Measure the regions of a label image.
 
     Args:
-        image: From `label_regions`.
-        prob: As for `connected_regions`.
-        std: As for `connected_regions`.
+        image: Label image from `label_regions`.
+        prob: See `connected_regions`.
+        std: See `connected_regions`.
 
     Returns:
-        Regions in order of their labels.
+        The regions in the order of their labels.
     """
     regions = []
     for label in range(1, len(image) + 1):

@@ -1,4 +1,4 @@
-"""How far apart two outlines lie."""
+"""Surface distances between two masks: HD95 and average symmetric surface distance."""
 
 from __future__ import annotations
 
@@ -8,36 +8,52 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 CROSS = np.asarray(cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))
-QUANTILE = 95  # %
+HD_PERCENTILE = 95
 
 
 def surface_distances(
     mask_pred: NDArray[np.bool_], mask: NDArray[np.bool_], spacing: tuple[float, float] = (1.0, 1.0)
 ) -> tuple[float, float]:
-    """The 95 % Hausdorff distance and the average symmetric surface distance; lower is better.
+    """Compute the 95th percentile Hausdorff distance and the average symmetric surface distance.
 
-    Shapes: mask_pred, mask (H, W). `spacing`: between pixels, down and across; the distances are in its unit, in
-    pixels as it stands. Values: [0, inf); NaN where either mask is empty, for then there is no distance.
+    The surface of a mask is the set of its pixels with a neighbour (above, below, left or right) outside the mask or
+    the image. For each pixel of one surface, the distance to the nearest pixel of the other is computed, in both
+    directions. HD95 is the larger of the 95th percentiles of the two directions; the average is over the pixels of
+    both surfaces. The values equal MONAI's compute_hausdorff_distance(percentile=95) and
+    compute_average_surface_distance(symmetric=True). MONAI computes distance transforms of the bounding box of both
+    masks, which takes seconds for distant masks in a film of 20 million pixels; the k-d tree takes tenths of a second.
 
-    A surface is the pixels of a mask that have a neighbour outside it, above, below, left or right; beyond the image
-    all is outside. From each pixel of one surface the distance to the nearest of the other is taken, both ways. HD95
-    is the larger of the two ways' 95th percentiles, the average is that over both ways' pixels together. Equal to
-    MONAI's compute_hausdorff_distance(percentile=95) and compute_average_surface_distance(symmetric=True) (tested),
-    which measure the whole box around both masses: on a film of 20 million pixels that takes seconds where the
-    prediction is at the wrong end, and the search here tenths of one.
-    Source: Heimann et al., IEEE TMI 28(8), 2009 (average); Huttenlocher et al., IEEE TPAMI 15(9), 1993 (Hausdorff).
+    Args:
+        mask_pred: Predicted mask of shape (H, W).
+        mask: True mask of shape (H, W).
+        spacing: Distance between pixels along rows and columns (down, across); the unit of the result. By default
+            distances are in pixels.
+
+    Returns:
+        HD95 and average symmetric surface distance in [0, inf), lower is better; NaN if a mask is empty.
+
+    Source: Huttenlocher et al., IEEE TPAMI 15(9), 1993 (Hausdorff); Heimann et al., IEEE TMI 28(8), 2009 (average).
+
+    Example:
+        >>> import numpy as np
+        >>> mask_pred, mask = np.zeros((2, 9, 9), bool)
+        >>> mask_pred[1, 2] = mask[5, 5] = True
+        >>> surface_distances(mask_pred, mask)
+        (5.0, 5.0)
     """
     if not mask_pred.any() or not mask.any():
         return float("nan"), float("nan")
-    ours, theirs = (surface(each) * np.asarray(spacing) for each in (mask_pred, mask))
-    there, back = KDTree(theirs).query(ours)[0], KDTree(ours).query(theirs)[0]
-    hausdorff = max(np.percentile(there, QUANTILE), np.percentile(back, QUANTILE))
-    return float(hausdorff), float(np.concatenate([there, back]).mean())
+    pred_surface, true_surface = surface(mask_pred) * np.asarray(spacing), surface(mask) * np.asarray(spacing)
+    pred_to_true = KDTree(true_surface).query(pred_surface)[0]
+    true_to_pred = KDTree(pred_surface).query(true_surface)[0]
+    hausdorff = max(np.percentile(pred_to_true, HD_PERCENTILE), np.percentile(true_to_pred, HD_PERCENTILE))
+    return float(hausdorff), float(np.concatenate([pred_to_true, true_to_pred]).mean())
 
 
 def surface(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(N, 2) rows and columns of the surface's pixels."""
+    """Return the row and column of each surface pixel of a mask (H, W), shape (N, 2)."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     box = mask.view(np.uint8)[top : top + height, left : left + width]
     inner = cv2.erode(box, CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return np.argwhere(box > inner) + np.array([top, left])
+    pixels: NDArray[np.int64] = np.argwhere(box > inner) + np.array([top, left])
+    return pixels

@@ -1,4 +1,4 @@
-"""Probabilities quantised to 256 levels, so that any threshold can be applied later without the network."""
+"""Quantise probabilities to 256 levels, so that any threshold can be applied later without the network."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import torch
 from torch import Tensor
 
 N_LEVELS = 256
-# Logits of the probabilities 1/256 to 255/256; that of 1/2 is exactly 0.
+# Logits of the probabilities 1/256 to 255/256; the logit of 1/2 is exactly 0.
 LOGIT_EDGES = torch.logit(torch.arange(1, N_LEVELS, dtype=torch.float64) / N_LEVELS).float()
 
 
 def quantise_probs(logits: Tensor) -> Tensor:
-    """Quantise the probabilities of `logits`.
+    """Quantise the probabilities of `logits` to 256 levels.
 
-    `quantised >= k` equals `probability > k / 256` exactly, and `quantised > 127` is the mask at a threshold of 0.5.
-    The comparison is on logits, since a sigmoid rounds small ones to 0.5.
+    `quantised >= k` equals `probability > k / 256` exactly, and `quantised > 127` is the mask for a threshold of 0.5.
+    Logits are compared instead of probabilities, since the sigmoid of a small logit is rounded to 0.5.
 
     Args:
-        logits: Of any shape.
+        logits: Tensor of any shape.
 
     Returns:
-        uint8 of the same shape: the number of k in 1..255 for which the probability is above k/256.
+        uint8 tensor of the same shape: the number of k in 1..255 for which the probability is above k/256.
+
+    Example:
+        >>> import torch
+        >>> quantise_probs(torch.tensor([-10.0, 0.0, 1e-30, 10.0]))
+        tensor([  0, 127, 128, 255], dtype=torch.uint8)
     """
     return torch.bucketize(logits.float().contiguous(), LOGIT_EDGES.to(logits.device)).to(torch.uint8)

@@ -1,1 +1,1 @@
-"""Networks: image (B, 1, H, W) -> logits (B, 1, H, W). No loss, no sigmoid, no Lightning."""
+"""Networks that map images (B, 1, H, W) to logits (B, 1, H, W), as plain PyTorch modules without a sigmoid."""

@@ -1,10 +1,11 @@
 """ARF-Net, the adaptive receptive field network (Xu et al., Biomed. Signal Process. Control 71:103178, 2022).
 
-Reconstructed from its abstract; no code of its authors is public. Known: an encoder-decoder with a pixel-wise
-classifier, and a selective receptive field module that makes features of several receptive fields (MRFM) and
-selects among them by the size of the object (MSSM). Open, and chosen here: U-Net as the encoder-decoder; one
-module on each skip connection; parallel 3x3 convolutions of growing dilation as the receptive fields; the
-selection of SKNet (Li et al., CVPR 2019). Places, dilations and reduction are settings of conf/model/arf_net.yaml.
+This is a reconstruction from the abstract, since the authors' code is not public. The abstract describes an
+encoder-decoder with a pixel-wise classifier and a selective receptive field module, which computes features with
+several receptive fields (MRFM) and selects among them by the size of the object (MSSM). The following is our choice:
+U-Net as the encoder-decoder; one module on each skip connection; parallel 3x3 convolutions of increasing dilation as
+the receptive fields; and the selection of SKNet (Li et al., CVPR 2019). Insertion points, dilations and reduction are
+settings of conf/model/arf_net.yaml.
 """
 
 from __future__ import annotations
@@ -24,43 +25,55 @@ INSERTION_POINTS = ("encode", "skip", "decode")
 
 
 class SelectiveReceptiveField(nn.Module):
-    """Parallel convolutions of several dilations, mixed per channel by attention over the branches.
-
-    Shapes: (B, C, H, W) -> the same.
+    """Parallel convolutions with different dilations, combined per channel by attention over the branches.
 
     Args:
-        channels: C.
-        dilations: One 3x3 branch each.
-        reduction: Ratio of C to the hidden width of the attention.
+        channels: Number of channels C.
+        dilations: Dilation of the 3x3 convolution of each branch.
+        reduction: Ratio of C to the number of hidden units of the attention.
+
+    Shapes:
+        (B, C, H, W) -> (B, C, H, W).
     """
 
     def __init__(self, channels: int, dilations: Sequence[int], reduction: int) -> None:
         super().__init__()
-        hidden = max(channels // reduction, 4)  # narrow networks need some
+        hidden = max(channels // reduction, 4)  # lower bound for narrow networks
         self.branches = nn.ModuleList(conv_bn_relu(channels, channels, dilation) for dilation in dilations)
         self.squeeze = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(inplace=True))
         self.select = nn.Linear(hidden, len(dilations) * channels)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return the weighted sum of the branches."""
         branch_features = torch.stack([branch(features) for branch in self.branches], dim=1)  # MRFM: (B, K, C, H, W)
         means = branch_features.sum(dim=1).mean(dim=(2, 3))
         attention = self.select(self.squeeze(means)).unflatten(1, branch_features.shape[1:3]).softmax(dim=1)
-        return (branch_features * attention[..., None, None]).sum(dim=1)  # MSSM
+        selected: Tensor = (branch_features * attention[..., None, None]).sum(dim=1)  # MSSM
+        return selected
 
 
 class ARFNet(UNet):
-    """U-Net with a selective receptive field module in the named `places`: encode, skip, decode.
-
-    Shapes: image (B, 1, H, W) -> logits (B, 1, H, W); H and W multiples of 16.
+    """ARF-Net: U-Net with selective receptive field modules.
 
     Args:
-        width: Channels of the first stage, doubled in each of the next four.
-        places: Where modules are inserted, one or more of `INSERTION_POINTS`.
-        dilations: Of the branches, at least two.
+        width: Number of channels of the first stage, doubled in each of the following four.
+        places: Where modules are inserted: "encode" (after encoder stages), "skip" (on skip connections), "decode"
+            (after decoder stages), or several of them.
+        dilations: Dilations of the branches, at least two.
         reduction: See `SelectiveReceptiveField`.
+
+    Shapes:
+        image (B, 1, H, W) -> logits (B, 1, H, W); H and W must be multiples of 16.
 
     Raises:
         UserError: If an argument is invalid.
+
+    Source: Xu et al., Biomed. Signal Process. Control 71:103178, 2022.
+
+    Example:
+        >>> import torch
+        >>> ARFNet(width=2)(torch.zeros(1, 1, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
 
     def __init__(

@@ -7,14 +7,20 @@ from torch import Tensor, nn
 
 from mammoseg.models.blocks import checkpointed, conv_bn_relu, stage_widths
 
-REDUCTION = 16  # of the channel attention
+REDUCTION = 16  # ratio of channels to hidden units of the channel attention
 
 
 class ResUnit(nn.Module):
-    """Encoder stage: one convolution, then two with an identity shortcut around them.
+    """Encoder stage: a convolution, followed by a residual block of two convolutions.
 
     The shortcut starts after the first convolution, so it needs no projection.
-    Shapes: (B, C_in, H, W) -> (B, C_out, H, W).
+
+    Args:
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+
+    Shapes:
+        (B, in_channels, H, W) -> (B, out_channels, H, W).
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -27,12 +33,19 @@ class ResUnit(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        entered = self.enter(features)
-        return torch.relu(entered + self.residual(entered))
+        """Apply the stage to features (B, in_channels, H, W)."""
+        shortcut = self.enter(features)
+        return torch.relu(shortcut + self.residual(shortcut))
 
 
 class ChannelAttention(nn.Module):
-    """Squeeze-and-excitation: each channel scaled by a gate in (0, 1) computed from all channel means."""
+    """Squeeze-and-excitation: scales each channel by a gate in (0, 1), computed from the means of all channels.
+
+    Args:
+        channels: Number of channels.
+
+    Source: Hu et al., CVPR 2018.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -42,13 +55,19 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        return features * self.gate(features.mean(dim=(2, 3)))[:, :, None, None]
+        """Scale the channels of features (B, C, H, W)."""
+        gate: Tensor = self.gate(features.mean(dim=(2, 3)))[:, :, None, None]
+        return features * gate
 
 
 class AUBlock(nn.Module):
-    """Decoder stage: dense and bilinear up-sampling, fusion with the skip, attention, two convolutions.
+    """Decoder stage: dense and bilinear upsampling, fusion with the skip connection, attention, two convolutions.
 
-    Shapes: deep (B, 2C, H, W), skip (B, C, 2H, 2W) -> (B, C, 2H, 2W).
+    Args:
+        channels: Number of output channels C.
+
+    Shapes:
+        deep (B, 2C, H, W), skip (B, C, 2H, 2W) -> (B, C, 2H, 2W).
     """
 
     def __init__(self, channels: int) -> None:
@@ -63,24 +82,33 @@ class AUBlock(nn.Module):
         self.decode = nn.Sequential(conv_bn_relu(2 * channels, channels), conv_bn_relu(channels, channels))
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+        """Upsample `deep` and fuse it with `skip`."""
         fused = self.fuse(skip + self.dense(deep))
-        return self.decode(self.attention(torch.cat([fused, self.bilinear(deep)], dim=1)))
+        decoded: Tensor = self.decode(self.attention(torch.cat([fused, self.bilinear(deep)], dim=1)))
+        return decoded
 
 
 class AUNet(nn.Module):
-    """Asymmetric encoder-decoder with an attention-guided up-sampling (AU) block in each decoder stage.
-
-    Shapes: image (B, 1, H, W) -> logits (B, 1, H, W); H and W multiples of 16.
-    Source: Sun et al. 2020; structure as in the authors' published model, written from its description.
+    """AU-Net: asymmetric encoder-decoder with an attention-guided dense-upsampling block in each decoder stage.
 
     Args:
-        width: Channels of the first stage, doubled in each of the next four; 64 is the published size (75,493,945
-            parameters).
-        gradient_checkpointing: Keep only the outputs of the stages in training and recompute the rest in the backward
-            pass: the same results with a fraction of the memory, in a third more time.
+        width: Number of channels of the first stage, doubled in each of the following four. 64 is the published size
+            with 75,493,945 parameters.
+        gradient_checkpointing: Store only the outputs of the stages during training and recompute the activations in
+            the backward pass. The results are identical; training takes a fraction of the memory and a third more time.
+
+    Shapes:
+        image (B, 1, H, W) -> logits (B, 1, H, W); H and W must be multiples of 16.
 
     Raises:
         UserError: If `width` is below 1.
+
+    Source: Sun et al., Phys. Med. Biol. 65(5):055005, 2020, implemented from the description.
+
+    Example:
+        >>> import torch
+        >>> AUNet(width=2)(torch.zeros(1, 1, 32, 48)).shape
+        torch.Size([1, 1, 32, 48])
     """
 
     def __init__(self, width: int = 64, gradient_checkpointing: bool = False) -> None:
@@ -88,21 +116,25 @@ class AUNet(nn.Module):
         self.gradient_checkpointing = gradient_checkpointing
         channels = stage_widths(width)
         self.encoder = nn.ModuleList(
-            ResUnit(before, after) for before, after in zip([1, *channels], channels, strict=False)
+            ResUnit(in_channels, out_channels)
+            for in_channels, out_channels in zip([1, *channels], channels, strict=False)
         )
-        self.decoder = nn.ModuleList(AUBlock(count) for count in reversed(channels[:-1]))
+        self.decoder = nn.ModuleList(AUBlock(n_channels) for n_channels in reversed(channels[:-1]))
         self.head = nn.Conv2d(width, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        skips = [self.run_stage(self.encoder[0], image)]
+        """Compute the logits of images (B, 1, H, W)."""
+        skips = [self._run_stage(self.encoder[0], image)]
         for stage in self.encoder[1:]:
-            skips.append(self.run_stage(stage, nn.functional.max_pool2d(skips[-1], 2)))
+            skips.append(self._run_stage(stage, nn.functional.max_pool2d(skips[-1], 2)))
         features = skips.pop()
         for block in self.decoder:
-            features = self.run_stage(block, features, skips.pop())
-        return self.head(features)
+            features = self._run_stage(block, features, skips.pop())
+        logits: Tensor = self.head(features)
+        return logits
 
-    def run_stage(self, module: nn.Module, *features: Tensor) -> Tensor:
+    def _run_stage(self, module: nn.Module, *features: Tensor) -> Tensor:
         if self.gradient_checkpointing and self.training:
             return checkpointed(module, *features)
-        return module(*features)
+        output: Tensor = module(*features)
+        return output

@@ -1,4 +1,4 @@
-"""Building blocks that the networks share."""
+"""Building blocks shared by the networks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from torch.utils.checkpoint import checkpoint
 
 from mammoseg.validate import positive_int
 
-N_STAGES = 5  # four poolings: height and width must be multiples of 16
+N_STAGES = 5  # with four pooling layers, so height and width must be multiples of 16
 
 
 def stage_widths(width: int) -> list[int]:
-    """Channels of the five stages, doubled from one to the next. Raises UserError for a width below 1."""
+    """Return the number of channels of the five stages, which doubles from stage to stage.
+
+    Raises:
+        UserError: If `width` is below 1.
+    """
     return [positive_int("model.width", width) * 2**stage for stage in range(N_STAGES)]
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
-    """3x3 convolution that keeps height and width, batch normalisation, ReLU."""
+    """3x3 convolution with padding that keeps height and width, batch normalisation and ReLU."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation),
         nn.BatchNorm2d(out_channels),
@@ -32,26 +36,36 @@ def conv_bn_relu(in_channels: int, out_channels: int, dilation: int = 1) -> nn.S
 def checkpointed(stage: nn.Module, *features: Tensor) -> Tensor:
     """Apply a stage with gradient checkpointing: its activations are recomputed in the backward pass.
 
-    Values, gradients and running statistics are unchanged. For stages without randomness, such as dropout, only.
+    Values, gradients and running statistics are the same as without. The stage must be deterministic (no dropout).
+
+    Args:
+        stage: Module to apply.
+        *features: Inputs of the module.
+
+    Returns:
+        Output of the module.
     """
 
-    def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), frozen_batchnorm_stats(stage)
 
-    if torch.compiler.is_compiling():  # the compiler updates the statistics once by itself
-        return checkpoint(stage, *features, use_reentrant=False)
-    return checkpoint(stage, *features, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+    output: Tensor
+    if torch.compiler.is_compiling():  # torch.compile updates the running statistics only once
+        output = checkpoint(stage, *features, use_reentrant=False)
+    else:
+        output = checkpoint(stage, *features, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+    return output
 
 
 @contextmanager
 def frozen_batchnorm_stats(stage: nn.Module) -> Iterator[None]:
-    """Keep running statistics unchanged while the forward pass is recomputed."""
+    """Keep the running statistics of batch normalisation unchanged during the block."""
     norms = [module for module in stage.modules() if isinstance(module, _BatchNorm)]
-    before = [(module.momentum, module.num_batches_tracked) for module in norms]
+    previous = [(module.momentum, module.num_batches_tracked) for module in norms]
     for module in norms:
         module.momentum, module.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for module, (momentum, count) in zip(norms, before, strict=True):
-            module.momentum, module.num_batches_tracked = momentum, count
+        for module, (momentum, n_batches) in zip(norms, previous, strict=True):
+            module.momentum, module.num_batches_tracked = momentum, n_batches

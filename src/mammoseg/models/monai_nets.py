@@ -10,10 +10,16 @@ from mammoseg.models.blocks import N_STAGES, stage_widths
 
 
 class WithoutDeepSupervision(nn.Module):
-    """MONAI's U-Net++ with its last head only, which returns a tensor instead of a list.
+    """MONAI's U-Net++ without the heads for deep supervision; returns a tensor instead of a list.
 
-    The heads of the shallower paths would be computed and discarded, with parameters that are never trained.
-    Shapes: image (B, 1, H, W) -> logits (B, 1, H, W).
+    Without this wrapper, the outputs of the other heads would be computed and discarded, and their parameters never
+    trained.
+
+    Args:
+        net: `monai.networks.nets.BasicUNetPlusPlus`.
+
+    Shapes:
+        image (B, 1, H, W) -> logits (B, 1, H, W).
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -22,36 +28,55 @@ class WithoutDeepSupervision(nn.Module):
         self.net = net
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.net(image)[0]
+        """Compute the logits of images (B, 1, H, W)."""
+        logits: Tensor = self.net(image)[0]
+        return logits
 
 
 def attention_unet(width: int = 64, **options: Any) -> nn.Module:
-    """Attention U-Net (Oktay et al., MIDL 2018)."""
-    from monai.networks.nets import AttentionUnet
+    """Build an Attention U-Net (Oktay et al., MIDL 2018).
+
+    Args:
+        width: Number of channels of the first stage, doubled in each of the following four.
+        **options: Further arguments of MONAI's class.
+    """
+    from monai.networks.nets import AttentionUnet  # type: ignore[attr-defined]  # MONAI lists no exports
 
     return AttentionUnet(2, 1, 1, channels=stage_widths(width), strides=[2] * (N_STAGES - 1), **options)
 
 
 def unet_plus_plus(width: int = 64, **options: Any) -> nn.Module:
-    """U-Net++ (Zhou et al., DLMIA 2018)."""
-    from monai.networks.nets import BasicUNetPlusPlus
+    """Build a U-Net++ (Zhou et al., DLMIA 2018).
+
+    Args:
+        width: Number of channels of the first stage, doubled in each of the following four.
+        **options: Further arguments of MONAI's class.
+    """
+    from monai.networks.nets import BasicUNetPlusPlus  # type: ignore[attr-defined]  # MONAI lists no exports
 
     return WithoutDeepSupervision(BasicUNetPlusPlus(2, 1, 1, features=[*stage_widths(width), width], **options))
 
 
 def dyn_unet(width: int = 64, **options: Any) -> nn.Module:
-    """The convolutional U-Net of nnU-Net (Isensee et al., Nature Methods 18, 2021)."""
-    from monai.networks.nets import DynUNet
+    """Build the U-Net of nnU-Net (Isensee et al., Nature Methods 18, 2021).
+
+    Args:
+        width: Number of channels of the first stage, doubled in each of the following four.
+        **options: Further arguments of MONAI's class.
+    """
+    from monai.networks.nets import DynUNet  # type: ignore[attr-defined]  # MONAI lists no exports
 
     strides = [1] + [2] * (N_STAGES - 1)
     return DynUNet(2, 1, 1, [3] * N_STAGES, strides, strides[1:], filters=stage_widths(width), **options)
 
 
 def swin_unetr(width: int = 64, **options: Any) -> nn.Module:
-    """Swin UNETR (Hatamizadeh et al., BrainLes 2021), a transformer; H and W must be multiples of 32.
+    """Build a Swin UNETR (Hatamizadeh et al., BrainLes 2021), a transformer; H and W must be multiples of 32.
 
-    Its width must be a multiple of 12: `width` is rounded up.
+    Args:
+        width: Number of channels of the first stage, rounded up to a multiple of 12.
+        **options: Further arguments of MONAI's class.
     """
-    from monai.networks.nets import SwinUNETR
+    from monai.networks.nets import SwinUNETR  # type: ignore[attr-defined]  # MONAI lists no exports
 
     return SwinUNETR(1, 1, spatial_dims=2, feature_size=12 * -(-max(width, 1) // 12), **options)

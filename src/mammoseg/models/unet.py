@@ -11,18 +11,27 @@ from mammoseg.models.blocks import conv_bn_relu, stage_widths
 
 
 class UNet(nn.Module):
-    """Encoder-decoder with a skip connection in each of four stages.
-
-    Shapes: image (B, 1, H, W) -> logits (B, 1, H, W); H and W multiples of 16.
+    """U-Net: encoder-decoder with skip connections in four stages.
 
     Args:
-        width: Channels of the first stage, doubled in each of the next four; 64 is the published size.
-        encode: Channels -> shape-preserving module to insert after each encoder stage; None for none.
-        skip: The same on each skip connection.
-        decode: The same after each decoder stage.
+        width: Number of channels of the first stage, doubled in each of the following four; 64 is the published size.
+        encode: Builds a module to insert after each encoder stage from its number of channels. The module must keep
+            the shape. None inserts nothing.
+        skip: As `encode`, for a module on each skip connection.
+        decode: As `encode`, for a module after each decoder stage.
+
+    Shapes:
+        image (B, 1, H, W) -> logits (B, 1, H, W); H and W must be multiples of 16.
 
     Raises:
         UserError: If `width` is below 1.
+
+    Source: Ronneberger et al., MICCAI 2015.
+
+    Example:
+        >>> import torch
+        >>> UNet(width=2)(torch.zeros(1, 1, 32, 48)).shape
+        torch.Size([1, 1, 32, 48])
     """
 
     def __init__(
@@ -36,31 +45,31 @@ class UNet(nn.Module):
         super().__init__()
         channels = stage_widths(width)
         self.encoder = nn.ModuleList(
-            nn.Sequential(double_conv(before, after), (encode or identity)(after))
-            for before, after in zip([1, *channels], channels, strict=False)
+            nn.Sequential(double_conv(in_channels, out_channels), (encode or nn.Identity)(out_channels))
+            for in_channels, out_channels in zip([1, *channels], channels, strict=False)
         )
-        self.skips = nn.ModuleList((skip or identity)(count) for count in channels[:-1])
+        self.skips = nn.ModuleList((skip or nn.Identity)(n_channels) for n_channels in channels[:-1])
         decoder_widths = list(reversed(channels[:-1]))
-        self.enlarge = nn.ModuleList(nn.ConvTranspose2d(2 * count, count, 2, stride=2) for count in decoder_widths)
+        self.enlarge = nn.ModuleList(
+            nn.ConvTranspose2d(2 * n_channels, n_channels, 2, stride=2) for n_channels in decoder_widths
+        )
         self.decoder = nn.ModuleList(
-            nn.Sequential(double_conv(2 * count, count), (decode or identity)(count)) for count in decoder_widths
+            nn.Sequential(double_conv(2 * n_channels, n_channels), (decode or nn.Identity)(n_channels))
+            for n_channels in decoder_widths
         )
         self.head = nn.Conv2d(width, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Compute the logits of images (B, 1, H, W)."""
         features = self.encoder[0](image)
         skips = []
         for skip, stage in zip(self.skips, self.encoder[1:], strict=True):
             skips.append(skip(features))
             features = stage(nn.functional.max_pool2d(features, 2))
-        for enlarge, stage in zip(self.enlarge, self.decoder, strict=True):
-            features = stage(torch.cat([skips.pop(), enlarge(features)], dim=1))
-        return self.head(features)
-
-
-def identity(channels: int) -> nn.Module:
-    """Inserts nothing."""
-    return nn.Identity()
+        for upsample, stage in zip(self.enlarge, self.decoder, strict=True):
+            features = stage(torch.cat([skips.pop(), upsample(features)], dim=1))
+        logits: Tensor = self.head(features)
+        return logits
 
 
 def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:

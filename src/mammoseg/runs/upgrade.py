@@ -37,6 +37,7 @@ RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
     },
     "mammoseg.models.unet.UNet": {"in_channels": None, "out_channels": None},
     "mammoseg.models.arf_net.ARFNet": {"in_channels": None, "out_channels": None},
+    "mammoseg.losses.SSL": {"c": "eps", "share": "error_threshold"},
 }
 
 

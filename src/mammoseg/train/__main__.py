@@ -24,6 +24,8 @@ RENAMED = {
     "ckpt_path": "resume",
     # indices started at 0, so that loss.theta.2 was the weight of ACR 3
     **{f"loss.theta.{index}": f"theta.acr{index + 1}" for index in range(4)},
+    "loss.terms.ssl.c": "loss.terms.ssl.eps",
+    "loss.terms.ssl.share": "loss.terms.ssl.error_threshold",
 }
 LAUNCHER_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
 

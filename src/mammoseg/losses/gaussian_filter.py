@@ -1,0 +1,108 @@
+"""Gaussian filter: a separable convolution as products of small banded matrices with tiles of the image."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mammoseg.errors import UserError
+
+# Candidate tile sizes in pixels. A band matrix for the entire image would consist almost entirely of zeros.
+TILE_SIZES = range(24, 65)
+
+
+def gaussian_filter2d(maps: Tensor, window_size: int, sigma: float, padding: str) -> Tensor:
+    """Filter the last two dimensions with a normalised Gaussian kernel of `window_size` x `window_size` pixels.
+
+    Args:
+        maps: Tensor of shape (..., H, W).
+        window_size: Side of the kernel in pixels, an odd integer.
+        sigma: Standard deviation of the Gaussian in pixels.
+        padding: "same" pads with zeros and keeps the shape; "valid" uses complete windows only and returns
+            (..., H - window_size + 1, W - window_size + 1).
+
+    Returns:
+        The filtered maps, in the data type of `maps`.
+
+    Raises:
+        UserError: If a side of the image is smaller than the window.
+
+    Example:
+        >>> import torch
+        >>> gaussian_filter2d(torch.ones(1, 1, 12, 16), window_size=11, sigma=1.5, padding="valid").shape
+        torch.Size([1, 1, 2, 6])
+    """
+    if min(maps.shape[-2:]) < window_size:
+        raise UserError(
+            f"the sides of the image must be at least {window_size} pixels, the window of SSIM, "
+            f"got an image side of {min(maps.shape[-2:])} pixels; "
+            "set a smaller loss.ssim.window_size or a larger dataset.size"
+        )
+    pad = window_size // 2 if padding == "same" else 0
+    filtered: Tensor = _GaussianFilter2d.apply(maps, window_size, sigma, pad)  # type: ignore[no-untyped-call]  # torch
+    return filtered
+
+
+class _GaussianFilter2d(torch.autograd.Function):
+    """The kernel is symmetric, so the backward pass is the same convolution with the complementary padding."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, window_size: int, sigma: float, pad: int) -> Tensor:
+        ctx.backward_args = window_size, sigma, window_size - 1 - pad
+        return _separable_filter(maps, window_size, sigma, pad)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
+        return _separable_filter(grad_output, *ctx.backward_args), None, None, None
+
+
+def _separable_filter(maps: Tensor, window_size: int, sigma: float, pad: int) -> Tensor:
+    """(..., H, W), padded with `pad` zeros on each side -> (..., H + 2 pad - window_size + 1, W + ...)."""
+    dtype = maps.dtype
+    if maps.is_cuda:
+        # With TF32, a GPU multiplies float32 values with an 11-bit mantissa, which is too inaccurate for variances.
+        maps = maps.double()
+    height, width = (side + 2 * pad - window_size + 1 for side in maps.shape[-2:])
+    tile_h, tile_w = best_tile_size(height), best_tile_size(width)
+    pad_right, pad_bottom = pad + -width % tile_w, pad + -height % tile_h  # up to a multiple of the tile size
+    if any((pad, pad_right, pad_bottom)):
+        maps = functional.pad(maps, (pad, pad_right, pad, pad_bottom))
+    kernel = window_size, sigma, maps.dtype, maps.device
+    tiles = maps.unfold(-1, tile_w + window_size - 1, tile_w)  # (..., H, tiles, tile_w + window_size - 1)
+    rows = (tiles.flatten(0, -2) @ band_matrix(tile_w, *kernel).mT).view(*maps.shape[:-1], -1)
+    tiles = rows.unfold(-2, tile_h + window_size - 1, tile_h).mT  # (..., tiles, tile_h + window_size - 1, W)
+    columns = torch.matmul(band_matrix(tile_h, *kernel), tiles).flatten(-3, -2)
+    return columns[..., :height, :width].to(dtype)
+
+
+def best_tile_size(side: int) -> int:
+    """Return the tile size, at most `side` pixels, that needs the least padding to cover `side` pixels."""
+    by_padding = sorted(TILE_SIZES, key=lambda size: -side % size)
+    return min(by_padding[0], side)
+
+
+def band_matrix(size: int, window_size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the matrix (size, size + window_size - 1) whose row i holds the Gaussian kernel from column i."""
+    if torch.compiler.is_compiling():  # torch.compile cannot trace a function with a cache
+        return _make_band_matrix(size, window_size, sigma, dtype, device)
+    return cached_band_matrix(size, window_size, sigma, dtype, device)
+
+
+def _make_band_matrix(size: int, window_size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    half = window_size // 2
+    positions = torch.arange(size + window_size - 1, dtype=torch.float64, device=device)
+    offset = positions[None, :] - positions[:size, None] - half
+    weights = torch.exp(-(offset**2) / (2 * sigma**2)) * (offset.abs() <= half)
+    return (weights / weights[0].sum()).to(dtype)
+
+
+@lru_cache(maxsize=32)
+def cached_band_matrix(size: int, window_size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return `band_matrix`, computed once for each set of arguments."""
+    # A tensor created in inference mode could not be used for training later.
+    with torch.inference_mode(False):
+        return _make_band_matrix(size, window_size, sigma, dtype, device)

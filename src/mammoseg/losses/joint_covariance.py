@@ -1,0 +1,115 @@
+"""Joint covariance matrix of pixel neighbourhoods in a prediction and a mask, without im2col.
+
+The neighbourhood of a position consists of `radius` x `radius` probabilities and the same number of mask pixels.
+im2col would materialise 18 shifted float64 copies of a map for radius 3 and be limited by memory bandwidth. Here,
+each image row is expanded into its `features`: `radius` copies of each map, each shifted by one more column, and a
+row of ones. The neighbourhoods of a row of positions then lie in `radius` consecutive rows of features, and sliding
+windows over these rows are views.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def joint_covariance(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
+    """Compute the joint covariance matrix of all neighbourhoods, multiplied by the number of positions.
+
+    Args:
+        prob: Probabilities of shape (B, H, W).
+        mask: Ground truth of shape (B, H, W); receives no gradient.
+        radius: Side of the square neighbourhood in pixels.
+
+    Returns:
+        Float64 tensor of shape (B, 2 radius^2, 2 radius^2). The first radius^2 rows and columns belong to the
+        neighbours in `prob` in row-major order, the remaining ones to those in `mask`.
+
+    Example:
+        >>> import torch
+        >>> prob = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
+        >>> joint_covariance(prob, 1 - prob, radius=1)
+        tensor([[[ 1., -1.],
+                 [-1.,  1.]]], dtype=torch.float64)
+    """
+    n_positions = (prob.shape[1] - radius + 1) * (prob.shape[2] - radius + 1)
+    moments: Tensor = _NeighbourhoodMoments.apply(prob, mask, radius)  # type: ignore[no-untyped-call]  # torch
+    split = (2, radius)  # the features are `radius` columns of each of the two maps
+    sums = torch.unflatten(moments[:, :, :-1, 0, -1], 2, split).transpose(1, 2).flatten(1)  # products with ones
+    products = torch.unflatten(torch.unflatten(moments[:, :, :-1, :, :-1], 4, split), 2, split)
+    products = products.permute(0, 2, 1, 3, 5, 4, 6).flatten(4, 6).flatten(1, 3)  # (row, map, column) -> map first
+    return products - sums[:, :, None] * (sums[:, None, :] / n_positions)
+
+
+class _NeighbourhoodMoments(torch.autograd.Function):
+    """Sums of products of the features of two rows, over all rows in which a neighbourhood can start.
+
+    prob, mask (B, H, W) -> (B, radius, features, radius, features).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, prob: Tensor, mask: Tensor, radius: int) -> Tensor:
+        rows = _shifted_rows(prob, mask, radius)
+        ctx.radius, ctx.shape, ctx.dtype = radius, prob.shape, prob.dtype
+        ctx.save_for_backward(rows)
+        batch, height, _ = prob.shape
+        n_features = rows.shape[1]
+        first_rows = rows[radius - 1 :]
+        row_windows = _sliding_rows(first_rows, radius)
+        products = torch.bmm(first_rows[: len(row_windows)], row_windows.mT)
+        products = products.view(batch, -1, n_features, radius, n_features)
+        moments = products.new_empty(batch, radius, n_features, radius, n_features)
+        for row in range(radius):
+            # Products of a row with itself and those below, summed over the rows that are the neighbourhood's `row`-th.
+            block = products[:, row : row + height - radius + 1].sum(dim=1)[:, :, : radius - row]
+            moments[:, row, :, row:] = block
+            moments[:, row:, :, row] = block.permute(0, 2, 3, 1)
+        return moments
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
+        (rows,) = ctx.saved_tensors
+        radius = ctx.radius
+        batch, height, width = ctx.shape
+        n_features = rows.shape[1]
+        grad_moments = grad_output + grad_output.permute(0, 3, 4, 1, 2)  # the products are symmetric
+        # Coefficients of the features from radius - 1 rows above each row to radius - 1 rows below it.
+        coefficients = rows.new_zeros(batch, height + 2 * radius - 2, radius, 2 * radius - 1, n_features)
+        for row in range(radius):
+            offset_range = slice(radius - 1 - row, 2 * radius - 1 - row)
+            coefficients[:, row : row + height - radius + 1, :, offset_range] += grad_moments[:, row, None, :radius]
+        grad_rows = torch.bmm(coefficients.flatten(3).flatten(0, 1), _sliding_rows(rows, 2 * radius - 1))
+        grad_rows = grad_rows.view(batch, height + 2 * radius - 2, radius, -1)[:, :height]
+        grad_prob = rows.new_zeros(batch, height, width)
+        for column in range(radius):
+            grad_prob[:, :, column : column + grad_rows.shape[3]] += grad_rows[:, :, column]
+        return grad_prob.to(ctx.dtype), None, None
+
+
+def _shifted_rows(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
+    """The features of all image rows: (rows, 2 radius + 1, W - radius + 1) in float64.
+
+    The samples are stacked along the rows, each with radius - 1 rows of zeros above and below, followed by the rows of
+    zeros that the last sliding window reaches into.
+    """
+    batch, height, width = prob.shape
+    margin = radius - 1
+    n_features, row_length = 2 * radius + 1, width - margin
+    n_rows = batch * (height + 2 * margin)
+    rows = prob.new_empty((n_rows + 2 * margin, n_features, row_length), dtype=torch.float64)
+    rows[n_rows:] = 0
+    samples = rows[:n_rows].view(batch, -1, n_features, row_length)
+    samples[:, :margin] = 0
+    samples[:, margin + height :] = 0
+    image_rows = samples[:, margin : margin + height]
+    image_rows[:, :, :radius] = prob.unfold(2, row_length, 1)
+    image_rows[:, :, radius:-1] = mask.unfold(2, row_length, 1)
+    image_rows[:, :, -1] = 1
+    return rows
+
+
+def _sliding_rows(rows: Tensor, window: int) -> Tensor:
+    """(R, features, W) -> (R - window + 1, window * features, W), a view with overlapping windows."""
+    return rows.unfold(0, window, 1).movedim(3, 1).flatten(1, 2)

@@ -1,0 +1,67 @@
+"""Means over images of metrics on pixel counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from mammoseg.density import ACRDensity
+from mammoseg.metrics.pixel import PooledPixelMetric, confusion_counts
+
+
+class MeanOverImages(Metric):
+    """Mean over images of a metric on pixel counts; every image has the same weight.
+
+    The mean is NaN if the metric is undefined for an image, or without images.
+
+    Args:
+        metric: A subclass of `PooledPixelMetric`, such as `DSC`.
+
+    Shapes:
+        As for `PooledPixelMetric`.
+
+    Attributes:
+        total: State of shape (4,): sum of the values for each density category.
+        images: State of shape (4,): number of images.
+        undefined: State of shape (4,): number of images for which the metric is undefined.
+
+    Example:
+        >>> import torch
+        >>> from mammoseg.metrics import Sensitivity
+        >>> metric = MeanOverImages(Sensitivity)
+        >>> masks = torch.tensor([[[[1, 1, 1, 0]]], [[[1, 0, 0, 0]]]])
+        >>> metric.update(torch.tensor([[[[1, 1, 1, 0]]], [[[0, 0, 0, 0]]]]), masks, torch.tensor([0, 3]))
+        >>> metric.compute()  # 0.75 when pooled over the pixels
+        tensor(0.5000, dtype=torch.float64)
+    """
+
+    full_state_update = False
+    total: Tensor
+    images: Tensor
+    undefined: Tensor
+
+    def __init__(self, metric: type[PooledPixelMetric], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.formula = metric.formula
+        zero = torch.zeros(len(ACRDensity), dtype=torch.float64)
+        self.add_state("total", zero, dist_reduce_fx="sum")
+        self.add_state("images", zero.long(), dist_reduce_fx="sum")
+        self.add_state("undefined", zero.long(), dist_reduce_fx="sum")
+
+    def update(self, mask_pred: Tensor, mask: Tensor, density: Tensor) -> None:
+        """Add the images of a batch: masks (B, 1, H, W) in {0, 1}, density (B,) in {0, 1, 2, 3}."""
+        values = self.formula(*confusion_counts(mask_pred, mask).double().unbind(dim=1))
+        self.total.index_add_(0, density, values)
+        self.images.index_add_(0, density, torch.ones_like(density))
+        self.undefined.index_add_(0, density, values.isnan().long())
+
+    def compute(self) -> Tensor:
+        """Return the mean over all images, a float64 scalar."""
+        return self.total.sum() / self.images.sum()
+
+    def by_density(self) -> Tensor:
+        """Return the mean over the images of each ACR category, shape (4,)."""
+        return self.total / self.images
