@@ -55,7 +55,7 @@ def test_the_report_tells_what_is_there(reference: tuple[PreparedStore, str]) ->
     assert report["published"]["images"] == {"published": 1592, "here": CASES, "difference": CASES - 1592}
     assert sum(report["density"].values()) == CASES
     assert sum(map(sum, report["density_agreement"]["confusion"])) == CASES
-    assert sorted(report["masks_rescaled"]) == sorted(case.case for case in store.cases if case.rescaled) != []
+    assert sorted(report["masks_rescaled"]) == sorted(case.case for case in store.cases if case.mask_resized) != []
     assert "images/s" in told
     assert f"1592; here {CASES} ({CASES - 1592})" in told
     assert "1231; here" in (store.folder / "data_report.md").read_text()

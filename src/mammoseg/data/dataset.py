@@ -1,4 +1,4 @@
-"""A dataset as configured by `conf/dataset/*.yaml`: where it is, who reads it, and how it is preprocessed."""
+"""A dataset as configured by `conf/dataset/*.yaml`: its location, its reader and its preprocessing."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ON_BAD = ("error", "skip")
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Mammograms of one kind, and how they become the network's input.
+    """A dataset and its preprocessing.
 
     Attributes:
-        name: What tables call it.
-        root: Its folder.
-        reader: (root, rejected) -> images; see `readers.mammogram.Reader`.
-        builder: How images are preprocessed and where they are stored.
-        on_device: Whether training keeps the preprocessed images on its device.
-        generator: Called with `root` if that does not exist, to create the dataset (synthetic data).
+        name: Name in tables and file names.
+        root: Folder of the dataset.
+        reader: Lists the images in `root`; see `readers.mammogram.Reader`.
+        builder: Preprocesses the images and writes the store.
+        on_device: Whether training keeps all preprocessed images on the device.
+        generator: Called with `root` to create a synthetic dataset if `root` does not exist; None for real datasets.
     """
 
     name: str
@@ -38,10 +38,13 @@ class DatasetSpec:
     generator: Callable[[Path], object] | None = None
 
     def open_store(self) -> PreparedStore:
-        """Open the store of this dataset with these settings; prepare it first if it does not exist.
+        """Open the prepared store of this dataset, building it first if it does not exist.
+
+        Returns:
+            The prepared store.
 
         Raises:
-            UserError: If there is no dataset at `root`, or for cases that cannot be used unless dataset.on_bad=skip.
+            UserError: If `root` does not contain the dataset, or if cases are rejected and `on_bad` is "error".
         """
         if self.generator is not None and not self.root.is_dir():
             self.generator(self.root)
@@ -49,7 +52,7 @@ class DatasetSpec:
         return self.builder.open(self.root, self.reader(self.root, rejected), rejected)
 
     def mammograms(self) -> dict[str, Mammogram]:
-        """The images at `root` by case, as the reader finds them, without those that it rejects."""
+        """Return the accepted images in `root`, by case."""
         return {mammogram.case: mammogram for mammogram in self.reader(self.root, RejectedCases())}
 
 
@@ -70,17 +73,35 @@ def build_dataset(
     remark: str = "",
     **preprocessing: Any,
 ) -> DatasetSpec:
-    """Build a dataset from the settings of `conf/dataset` and `conf/preparation`, where they are described.
+    """Build a dataset from the settings in `conf/dataset` and `conf/preparation`.
 
     Args:
-        name, root, reader, on_device: See `DatasetSpec`.
-        store, on_bad, workers, published, remark: See `StoreBuilder`.
-        density, missing_density, density_cuts: See `DensityPolicy`.
-        source: See `DatasetSpec.generator`.
-        **preprocessing: See `PreprocessingSettings`.
+        name: Name in tables and file names.
+        root: Folder of the dataset; `~` is expanded.
+        reader: Lists the images in `root`.
+        store: Folder of the prepared stores.
+        on_bad: "error" to fail on rejected cases, "skip" to continue without them.
+        workers: Number of preprocessing processes; None for one per CPU core.
+        on_device: Whether training keeps all preprocessed images on the device.
+        density: "given" for the dataset's densities, "estimated" to estimate all of them.
+        missing_density: Treatment of images without a density; see `DensityPolicy.missing`.
+        density_cuts: Three percent densities, as fractions, that separate the estimated ACR categories.
+        source: Generator of a synthetic dataset; see `DatasetSpec.generator`.
+        published: Published counts of the complete dataset, for the data report.
+        remark: Note for the data report.
+        **preprocessing: Fields of `PreprocessingSettings`.
+
+    Returns:
+        The dataset; no file is read yet.
 
     Raises:
         UserError: If a setting is invalid.
+
+    Example:
+        >>> from mammoseg.data.readers import inbreast
+        >>> dataset = build_dataset("inbreast", "data/INbreast", inbreast.read, size=128, on_bad="skip")
+        >>> dataset.builder.settings.size
+        128
     """
     builder = StoreBuilder(
         dataset=name,

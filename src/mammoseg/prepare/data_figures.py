@@ -48,10 +48,10 @@ def sample(store: PreparedStore) -> list[tuple[int, str]]:
 
 def worst(store: PreparedStore) -> list[tuple[int, str]]:
     """Where the cleaning is most likely to have failed: the smallest breasts first, then what was reported."""
-    share = np.array([case.breast_share for case in store.cases])
+    share = np.array([case.breast_fraction for case in store.cases])
     small = [(int(row), f"smallest breast: {100 * share[row]:.0f} %") for row in np.argsort(share)[:WORST]]
-    whole = [(row, "kept whole for its mass") for row, case in enumerate(store.cases) if case.whole]
-    sized = [(row, "mask had another size") for row, case in enumerate(store.cases) if case.rescaled]
+    whole = [(row, "kept whole for its mass") for row, case in enumerate(store.cases) if case.crop_skipped]
+    sized = [(row, "mask had another size") for row, case in enumerate(store.cases) if case.mask_resized]
     return [*small, *whole[:WORST], *sized[:WORST]]
 
 
