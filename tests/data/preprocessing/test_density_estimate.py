@@ -15,7 +15,7 @@ from mammoseg.data.preprocessing.density_estimate import acr_category, percent_d
 from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.image_folder import read
-from mammoseg.prepare.data_report import agreement, quadratic_kappa
+from mammoseg.prepare.data_report import density_agreement, quadratic_kappa
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm_256"
 
@@ -70,7 +70,7 @@ def test_agreement_on_real_images(tmp_path: Path) -> None:
     cases = dataset.open_store().cases
     assert len(cases) == 1592
     for part, kappa in (("train", 0.559), ("test", 0.522)):
-        agreement_report = agreement([case for case in cases if case.split == part])
+        agreement_report = density_agreement([case for case in cases if case.split == part])
         assert agreement_report is not None
         assert agreement_report["quadratic_kappa"] == pytest.approx(kappa, abs=0.01)
 
