@@ -14,7 +14,8 @@ from mammoseg.data.dataset import build_dataset
 from mammoseg.data.readers.cbis_ddsm import read
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.errors import UserError
-from mammoseg.phantom.cbis_ddsm import LAYOUTS, plan, write_cbis_ddsm
+from mammoseg.phantom.cbis_ddsm import LAYOUTS, write_cbis_ddsm
+from mammoseg.phantom.cbis_ddsm_plan import make_plans
 from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_grey
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm"
@@ -187,7 +188,7 @@ def phantom(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_phantoms_of_every_layout_are_read_completely(phantom: Path, tmp_path: Path) -> None:
     rejected = RejectedCases()
     mammograms = {mammogram.case: mammogram for mammogram in read(phantom, rejected)}
-    planned = {image.name: image for image in plan(12, 2)}
+    planned = {image.name: image for image in make_plans(12, 2)}
     assert rejected.rows == []
     assert mammograms.keys() == planned.keys()
     for name, image in planned.items():
