@@ -76,32 +76,13 @@ def build_dataset(
     """Build a dataset from the settings in `conf/dataset` and `conf/preparation`.
 
     Args:
-        name: Name in tables and file names.
-        root: Folder of the dataset; `~` is expanded.
-        reader: Lists the images in `root`.
-        store: Folder of the prepared stores.
-        on_bad: "error" to fail on rejected cases, "skip" to continue without them.
-        workers: Number of preprocessing processes; None for one per CPU core.
-        on_device: Whether training keeps all preprocessed images on the device.
-        density: "given" for the dataset's densities, "estimated" to estimate all of them.
-        missing_density: Treatment of images without a density; see `DensityPolicy.missing`.
-        density_cuts: Three percent densities, as fractions, that separate the estimated ACR categories.
-        source: Generator of a synthetic dataset; see `DatasetSpec.generator`.
-        published: Published counts of the complete dataset, for the data report.
-        remark: Note for the data report.
-        **preprocessing: Fields of `PreprocessingSettings`.
-
-    Returns:
-        The dataset; no file is read yet.
+        name, root, reader, on_device, source: See `DatasetSpec`; `source` is its `generator`.
+        store, on_bad, workers, published, remark: See `StoreBuilder`; `store` is the folder of all stores.
+        density, missing_density, density_cuts: See `DensityPolicy`.
+        **preprocessing: See `PreprocessingSettings`.
 
     Raises:
         UserError: If a setting is invalid.
-
-    Example:
-        >>> from mammoseg.data.readers import inbreast
-        >>> dataset = build_dataset("inbreast", "data/INbreast", inbreast.read, size=128, on_bad="skip")
-        >>> dataset.builder.settings.size
-        128
     """
     builder = StoreBuilder(
         dataset=name,

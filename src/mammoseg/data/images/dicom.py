@@ -18,7 +18,8 @@ from pydicom.pixels import get_decoder, pixel_array  # type: ignore[attr-defined
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 from pydicom.uid import UID_dictionary as STANDARD_UIDS  # type: ignore[attr-defined]  # re-exported without __all__
 
-from mammoseg.data.images.metadata import ImageMetadata, Spacing
+from mammoseg.data.images.dicom_metadata import METADATA_TAGS, float_attribute, parse_metadata
+from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.errors import ImageReadError
 from mammoseg.terminal import suppress_logs_and_warnings
 
@@ -38,29 +39,8 @@ PIXEL_TAGS = [
     "RescaleSlope",
     "PixelData",
 ]
-METADATA_TAGS = [
-    *("ViewCodeSequence", "ViewPosition", "ImageLaterality", "Laterality"),
-    *("PixelSpacing", "PixelSpacingCalibrationType", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
-    "EstimatedRadiographicMagnificationFactor",
-]
 TAGS = [*PIXEL_TAGS, *METADATA_TAGS]
-# View codes of DICOM CID 4014 (SNOMED CT and SRT). Only listed codes are mapped; free text never leaves the header.
-VIEW_CODES = {
-    **dict.fromkeys(("399162004", "R-10242"), "CC"),
-    **dict.fromkeys(("399368009", "R-10226"), "MLO"),
-    **dict.fromkeys(("399260004", "R-10224"), "ML"),
-    **dict.fromkeys(("399352003", "R-10228"), "LM"),
-    **dict.fromkeys(("399099002", "R-10230"), "LMO"),
-    **dict.fromkeys(("399196006", "R-10244"), "FB"),
-    **dict.fromkeys(("399188001", "R-102D0"), "SIO"),
-    **dict.fromkeys(("441555000", "R-40AAA"), "ISO"),
-    **dict.fromkeys(("399192008", "R-1024A"), "XCCL"),
-    **dict.fromkeys(("399101009", "R-1024B"), "XCCM"),
-}
-VIEWS = {*VIEW_CODES.values(), "XCC"}
 REQUIRED_ATTRIBUTES = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
-MIN_SPACING_MM, MAX_SPACING_MM = 0.001, 5.0  # mammograms: 0.025 to 0.2
-MAX_MAGNIFICATION = 5.0  # spot views: up to 2
 MAX_PIXELS = 200_000_000  # the largest digitised films have about 40 million; a larger value means a damaged header
 CODECS_INSTALL_HINT = "pip install '.[codecs]'"
 CODEC_MODULES = ("gdcm", "pylibjpeg", "openjpeg")  # installed by the extra
@@ -243,66 +223,3 @@ def stored_range(stored: NDArray[Any], header: FileDataset) -> tuple[float, floa
     signed = bool(int(header.get("PixelRepresentation") or 0))
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     return min(low, int(stored.min())), max(high, int(stored.max()))
-
-
-def float_attribute(header: FileDataset, name: str, default: float) -> float:
-    """Return a numeric attribute, or `default` if it is absent or empty."""
-    value = header.get(name)
-    return default if value in (None, "") else float(value)
-
-
-def parse_metadata(header: FileDataset) -> ImageMetadata:
-    """Return view, side and spacing; empty if absent, unknown or invalid."""
-    view = next(iter(header.get("ViewCodeSequence") or []), None)
-    code_value = VIEW_CODES.get(str(view.get("CodeValue", "")), "") if view is not None else ""
-    position = str(header.get("ViewPosition") or "").upper()
-    side = str(header.get("ImageLaterality") or header.get("Laterality") or "")
-    return ImageMetadata(
-        code_value or (position if position in VIEWS else ""),
-        side if side in ("L", "R") else "",
-        resolve_spacing(header),
-    )
-
-
-def resolve_spacing(header: FileDataset) -> Spacing | None:
-    """Return the pixel spacing in the plane of the breast.
-
-    In order of preference:
-
-    1. Pixel Spacing, if marked as calibrated or different from the detector's or scanner's spacing.
-    2. Imager Pixel Spacing, divided by the estimated radiographic magnification factor if present. Without the factor
-       the spacing applies at the detector and slightly overestimates sizes.
-    3. Nominal Scanned Pixel Spacing.
-    4. Pixel Spacing of unknown meaning.
-
-    Source:
-        DICOM PS3.3, section 10.7.1.
-    """
-    calibrated, imager, nominal_scanned = (
-        spacing_attribute(header, name) for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-    )
-    uncalibrated = imager or nominal_scanned
-    if calibrated and uncalibrated and (header.get("PixelSpacingCalibrationType") or calibrated != uncalibrated):
-        return Spacing(*calibrated, "PixelSpacing, calibrated", uncalibrated)
-    if imager:
-        try:
-            factor = float_attribute(header, "EstimatedRadiographicMagnificationFactor", 1.0)
-        except (TypeError, ValueError):
-            factor = 1.0
-        if np.isfinite(factor) and 1 < factor < MAX_MAGNIFICATION:
-            corrected = (imager[0] / factor, imager[1] / factor)
-            return Spacing(*corrected, "ImagerPixelSpacing / EstimatedRadiographicMagnificationFactor", imager)
-        return Spacing(*imager, "ImagerPixelSpacing", imager)
-    if nominal_scanned:
-        return Spacing(*nominal_scanned, "NominalScannedPixelSpacing", nominal_scanned)
-    return Spacing(*calibrated, "PixelSpacing", calibrated) if calibrated else None
-
-
-def spacing_attribute(header: FileDataset, name: str) -> tuple[float, float] | None:
-    """Return the spacing (between rows, between columns) in mm; None if absent or implausible."""
-    try:
-        down, across = (float(value) for value in header.get(name) or ())
-    except (TypeError, ValueError):
-        return None
-    plausible = all(MIN_SPACING_MM < value < MAX_SPACING_MM for value in (down, across))
-    return (down, across) if plausible else None
