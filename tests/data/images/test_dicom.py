@@ -198,7 +198,7 @@ def test_a_failing_decoder_names_the_extra(path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("mammoseg.data.images.dicom.find_spec", lambda _: None)
     assert "pip install '.[codecs]'" in error_message(path)
     monkeypatch.setattr("mammoseg.data.images.dicom.find_spec", lambda module: module)
-    assert "mammoseg[codecs]" not in error_message(path)
+    assert "pip install" not in error_message(path)
 
 
 @pytest.mark.parametrize("syntax", [None, RLELossless])
