@@ -1,4 +1,4 @@
-"""Mammograms in DICOM whose headers are full of what must not get out, in any transfer syntax."""
+"""DICOM mammograms with confidential header text, to test that it never leaks, in any transfer syntax."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGLosslessSV1
 from mammoseg.phantom.anatomy import Phantom, draw
 from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_grey
 
-# All that a Segmentation may take over where the user says so.
+# Attributes that a DICOM SEG may copy if the user allows it.
 IDENTITY = {
     "PatientName": "Planted^Jane",
     "PatientID": "PLANTED-ID-4711",
@@ -47,7 +47,7 @@ ELSEWHERE = {
     "ImageComments": "Planted image comment",
 }
 PLANTED = {**IDENTITY, **ELSEWHERE}
-# "F" and the like would be found by chance.
+# Short values such as "F" would occur by chance.
 SECRETS = [value.encode() for value in PLANTED.values() if len(value) > 4]
 SPACING = 0.35  # mm
 
@@ -59,22 +59,29 @@ def phantom(side: str = "L", view: str = "CC", seed: int = 3, height: int = 512)
 
 
 def write(path: Path, pixels: np.ndarray | None = None, syntax: str | None = None, **attributes: Any) -> np.ndarray:
-    """The stored values, (H, W). `attributes` replace those planted or usual; None removes one.
+    """Write a DICOM mammogram.
 
-    `syntax`: None, or what to compress with.
+    Args:
+        path: File to write.
+        pixels: (H, W); by default those of a phantom.
+        syntax: Transfer syntax to compress with, or None.
+        **attributes: Attributes that replace the default ones; None removes one.
+
+    Returns:
+        The stored values (H, W).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = phantom().pixels if pixels is None else pixels
-    usual: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "SOPClassUID": DIGITAL_MAMMOGRAPHY,
         "ImageLaterality": "L",
         "ViewPosition": "CC",
         "PatientOrientation": ["A", "L"],
         "ImagerPixelSpacing": [SPACING, SPACING],
     }
-    given = {**PLANTED, **usual, **attributes}
-    there = {name: value for name, value in given.items() if value is not None}
-    write_grey(path, pixels, bits=12, uids=(path.name,), **there)
+    merged = {**PLANTED, **defaults, **attributes}
+    present = {name: value for name, value in merged.items() if value is not None}
+    write_grey(path, pixels, bits=12, uids=(path.name,), **present)
     if syntax is not None:
         compress(path, UID(syntax))
     return pixels
@@ -82,7 +89,7 @@ def write(path: Path, pixels: np.ndarray | None = None, syntax: str | None = Non
 
 def compress(path: Path, syntax: UID) -> None:
     if syntax == JPEGLosslessSV1:
-        import gdcm  # pydicom does not write it
+        import gdcm  # pydicom cannot encode it
 
         reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
         reader.SetFileName(str(path))
@@ -102,7 +109,7 @@ def compress(path: Path, syntax: UID) -> None:
 
 
 def leaks(folder: Path) -> list[str]:
-    """Which planted values are in which files below `folder`, or in their names."""
+    """Return the planted values found in the content or name of each file below `folder`."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert files
     return [

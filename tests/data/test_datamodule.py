@@ -1,4 +1,4 @@
-"""Folder -> store -> batches: nothing stale, nothing half-written, an order that depends on seed and epoch alone."""
+"""From a dataset folder to batches: caching, atomic stores, and an order that depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
 
 
-def write_folder(root: Path, number: int = 20) -> Path:
-    """Images of a bright half-disc with a brighter square mass; image n has grey values that tell n."""
+def write_folder(root: Path, n_images: int = 20) -> Path:
+    """Images of a bright half-disc with a brighter square mass; the grey values of image n depend on n."""
     (root / "images").mkdir(parents=True)
     rows = [["case", "image", "mask", "patient", "density", "side"]]
     y, x = np.mgrid[:60, :40]
-    for n in range(number):
+    for n in range(n_images):
         image = np.where((y - 30) ** 2 + x**2 < 26**2, 9000 + 100 * n, 0).astype(np.uint16)
         mask = np.zeros((60, 40), np.uint8)
         mask[25:33, 5:13] = 255
@@ -61,7 +61,7 @@ def stores(root: Path) -> list[str]:
     return sorted(path.name for path in (root.parent / "store").glob("*") if path.is_dir())
 
 
-def test_the_store_holds_every_case_in_order(root: Path) -> None:
+def test_the_store_contains_every_case_in_order(root: Path) -> None:
     store = dataset(root).open_store()
     assert [case.case for case in store.cases] == [f"case{n}" for n in range(20)]
     assert store.density.tolist() == [n // 2 % 4 for n in range(20)]
@@ -71,14 +71,14 @@ def test_the_store_holds_every_case_in_order(root: Path) -> None:
     assert set(np.unique(store.masks)) == {0, 1}
     for case, mask, image in zip(store.cases, store.masks, store.images, strict=True):
         assert case.mass_pixels == mask.sum() > 0
-        assert (image[mask > 0] > 0.5).all(), "the mass is the brightest part, also after the crop"
-        assert (case.height, case.width, case.whole) == (60, 40, 0)
+        assert (image[mask > 0] > 0.5).all(), "the mass is the brightest structure"
+        assert (case.height, case.width, case.crop_skipped) == (60, 40, 0)
         assert case.right < 40, "cropped to the breast"
 
 
-def test_a_second_call_opens_what_is_there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_store_is_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = dataset(root).open_store()
-    monkeypatch.setattr(cache, "preprocess_mammogram", None)  # nothing may be decoded again
+    monkeypatch.setattr(cache, "preprocess_mammogram", None)  # no image may be decoded
     second = dataset(root).open_store()
     assert first.folder == second.folder
     assert np.array_equal(first.images, second.images)
@@ -87,11 +87,11 @@ def test_a_second_call_opens_what_is_there(root: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "change", [{"size": 48}, {"crop": False}, {"aspect": "pad"}, {"normalise": "zscore"}, {"flip": "right"}]
 )
-def test_a_changed_setting_never_reuses_arrays(root: Path, change: dict[str, Any]) -> None:
+def test_a_changed_setting_gives_another_store(root: Path, change: dict[str, Any]) -> None:
     assert dataset(root).open_store().folder != dataset(root, **change).open_store().folder
 
 
-def test_a_changed_input_never_reuses_arrays(root: Path) -> None:
+def test_a_changed_input_gives_another_store(root: Path) -> None:
     folders = {dataset(root).open_store().folder}
     table = (root / "cases.csv").read_text()
     (root / "cases.csv").write_text(table.replace("p0,1", "p0,4"))
@@ -108,74 +108,74 @@ def damage(root: Path) -> None:
     cv2.imwrite(str(root / "images" / "9-mask.png"), np.zeros((10, 10), np.uint8))
 
 
-def test_every_bad_case_is_told_at_once_and_no_store_is_left(root: Path) -> None:
+def test_all_rejected_cases_are_reported_together_and_no_store_is_written(root: Path) -> None:
     damage(root)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         dataset(root).open_store()
     for part in ("3 cases", "images/4.png", "images/7.png", "no such file", "images/9.png", "10x10"):
-        assert part in str(told.value)
+        assert part in str(caught.value)
     assert not [name for name in stores(root) if not name.startswith(CACHE_PREFIX)]
 
 
-def test_what_is_finished_is_never_decoded_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_images_are_not_decoded_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reference = dataset(root, store=str(root.parent / "reference")).open_store()
-    picture = (root / "images" / "4.png").read_bytes()
-    when = (root / "images" / "4.png").stat().st_mtime_ns
+    content = (root / "images" / "4.png").read_bytes()
+    mtime_ns = (root / "images" / "4.png").stat().st_mtime_ns
     damage(root)
     decoded: list[str] = []
     preprocess_mammogram = cache.preprocess_mammogram
 
-    def counted(mammogram: Mammogram, settings: PreprocessingSettings) -> cache.PreprocessedSample:
+    def counting(mammogram: Mammogram, settings: PreprocessingSettings) -> cache.PreprocessedSample:
         decoded.append(mammogram.case)
         return preprocess_mammogram(mammogram, settings)
 
-    monkeypatch.setattr(cache, "preprocess_mammogram", counted)
+    monkeypatch.setattr(cache, "preprocess_mammogram", counting)
     with pytest.raises(UserError, match="3 cases"):
         dataset(root).open_store()
     assert len(decoded) == 20
     decoded.clear()
-    (root / "images" / "4.png").write_bytes(picture)
-    os.utime(root / "images" / "4.png", ns=(when, when))
+    (root / "images" / "4.png").write_bytes(content)
+    os.utime(root / "images" / "4.png", ns=(mtime_ns, mtime_ns))
     store = dataset(root, on_bad="skip").open_store()
-    assert decoded == ["case4", "case7", "case9"], "the repaired one, and those still to be tried"
-    kept = [n for n in range(20) if n not in (7, 9)]
-    assert np.array_equal(store.images, reference.images[kept])
+    assert decoded == ["case4", "case7", "case9"], "the repaired image and those that failed"
+    kept_rows = [n for n in range(20) if n not in (7, 9)]
+    assert np.array_equal(store.images, reference.images[kept_rows])
     assert not [name for name in stores(root) if name.startswith(CACHE_PREFIX)]
     with pytest.raises(UserError, match="2 cases"):
         dataset(root).open_store()
 
 
-def test_a_file_that_a_power_failure_broke_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_cache_files_are_computed_again(root: Path) -> None:
     reference = dataset(root, store=str(root.parent / "reference")).open_store()
-    damage = root / "images" / "9-mask.png"
-    good, when = damage.read_bytes(), damage.stat().st_mtime_ns
-    damage.unlink()
+    mask_file = root / "images" / "9-mask.png"
+    original, mtime_ns = mask_file.read_bytes(), mask_file.stat().st_mtime_ns
+    mask_file.unlink()
     with pytest.raises(UserError):
         dataset(root).open_store()
     files = sorted((root.parent / "store").glob(f"{CACHE_PREFIX}*/*.npz"))
     assert len(files) == 19
     files[0].write_bytes(b"")
     files[1].write_bytes(files[1].read_bytes()[:-500])
-    flipped = bytearray(files[2].read_bytes())
-    flipped[len(flipped) // 3] ^= 255
-    files[2].write_bytes(flipped)
-    damage.write_bytes(good)
-    os.utime(damage, ns=(when, when))
+    corrupted = bytearray(files[2].read_bytes())
+    corrupted[len(corrupted) // 3] ^= 255
+    files[2].write_bytes(corrupted)
+    mask_file.write_bytes(original)
+    os.utime(mask_file, ns=(mtime_ns, mtime_ns))
     assert np.array_equal(dataset(root).open_store().images, reference.images)
 
 
-def test_bad_cases_are_left_out_when_asked(root: Path) -> None:
+def test_rejected_cases_can_be_skipped(root: Path) -> None:
     damage(root)
     store = dataset(root, on_bad="skip").open_store()
     assert [case.case for case in store.cases] == [f"case{n}" for n in range(20) if n not in (4, 7, 9)]
     assert len(store.images) == len(store.masks) == 17
     assert [file for file, _ in store.skipped] == ["images/4.png", "images/7.png", "images/9.png"]
-    again = PreparedStore.open(store.folder)
-    assert again.skipped == store.skipped
-    assert again.cases == store.cases
+    second = PreparedStore.open(store.folder)
+    assert second.skipped == store.skipped
+    assert second.cases == store.cases
 
 
-def test_a_blank_density_is_named_dropped_or_assumed(root: Path) -> None:
+def test_a_missing_density_is_an_error_or_dropped_or_assumed(root: Path) -> None:
     table = (root / "cases.csv").read_text()
     (root / "cases.csv").write_text(table.replace("p3,4", "p3,"))
     with pytest.raises(UserError, match="case6"):
@@ -184,12 +184,12 @@ def test_a_blank_density_is_named_dropped_or_assumed(root: Path) -> None:
     assert dataset(root, missing_density=2).open_store().cases[6].density == 2
 
 
-def test_several_processes_give_the_same_bytes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = dataset(root).open_store()
+def test_the_store_does_not_depend_on_the_number_of_processes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    single = dataset(root).open_store()
     monkeypatch.setattr(cache, "MIN_IMAGES_PER_WORKER", 4)
-    several = dataset(root, workers=2, store=str(root.parent / "several")).open_store()
-    assert (alone.folder / "images.npy").read_bytes() == (several.folder / "images.npy").read_bytes()
-    assert (alone.folder / "masks.npy").read_bytes() == (several.folder / "masks.npy").read_bytes()
+    multiple = dataset(root, workers=2, store=str(root.parent / "several")).open_store()
+    assert (single.folder / "images.npy").read_bytes() == (multiple.folder / "images.npy").read_bytes()
+    assert (single.folder / "masks.npy").read_bytes() == (multiple.folder / "masks.npy").read_bytes()
 
 
 def datamodule(root: Path, **settings: Any) -> MammogramDataModule:
@@ -198,19 +198,19 @@ def datamodule(root: Path, **settings: Any) -> MammogramDataModule:
     return module
 
 
-def test_batches_keep_the_contract(root: Path) -> None:
+def test_shapes_and_dtypes_of_a_batch(root: Path) -> None:
     module = datamodule(root, batch_size=3)
     batch = next(iter(module.train_dataloader()))
     assert set(batch) == {"image", "mask", "density", "case"}
     assert batch["image"].shape == batch["mask"].shape == (3, 1, 32, 32)
     assert batch["image"].dtype == batch["mask"].dtype == torch.float32
     assert set(batch["mask"].unique().tolist()) == {0.0, 1.0}
-    for place, row in enumerate(batch["case"].tolist()):
-        assert batch["density"][place] == module.store.cases[row].density - 1
-        np.testing.assert_array_equal(batch["image"][place, 0].numpy(), module.store.images[row])
+    for index, row in enumerate(batch["case"].tolist()):
+        assert batch["density"][index] == module.store.cases[row].density - 1
+        np.testing.assert_array_equal(batch["image"][index, 0].numpy(), module.store.images[row])
 
 
-def test_every_case_of_a_part_comes_once(root: Path) -> None:
+def test_every_case_of_a_part_is_loaded_once(root: Path) -> None:
     module = datamodule(root, batch_size=3)
     for loader, rows in (
         (module.train_dataloader(), module.split.train),
@@ -222,7 +222,7 @@ def test_every_case_of_a_part_comes_once(root: Path) -> None:
     assert [row for batch in module.test_dataloader() for row in batch["case"].tolist()] == module.split.test.tolist()
 
 
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+def test_the_order_depends_only_on_seed_and_epoch() -> None:
     def order(seed: int, epoch: int) -> list[int]:
         sampler = EpochSampler(np.arange(50), shuffle=True, seed=seed)
         sampler.set_epoch(epoch)
@@ -242,26 +242,26 @@ def test_image_and_mask_are_augmented_together(root: Path) -> None:
     flip = Augmentation([albumentations.HorizontalFlip(p=0.5), albumentations.VerticalFlip(p=0.5)])
     module = datamodule(root, batch_size=3, augment=flip)
     loader = module.train_dataloader()
-    first, again = list(loader), list(loader)
-    flipped = 0
-    for batch, twin in zip(first, again, strict=True):
+    first, second = list(loader), list(loader)
+    n_flipped = 0
+    for batch, twin in zip(first, second, strict=True):
         assert torch.equal(batch["image"], twin["image"]), "one seed and epoch give one augmentation"
         for image, mask, row in zip(batch["image"], batch["mask"], batch["case"].tolist(), strict=True):
             assert (image[mask > 0] > 0.5).all()
-            flipped += not np.array_equal(image[0].numpy(), module.store.images[row])
-    assert flipped > 0
+            n_flipped += not np.array_equal(image[0].numpy(), module.store.images[row])
+    assert n_flipped > 0
     for batch in module.test_dataloader():
         np.testing.assert_array_equal(batch["image"][:, 0].numpy(), module.store.images[batch["case"].numpy()])
 
 
-def test_worker_processes_change_nothing(root: Path) -> None:
+def test_batches_do_not_depend_on_the_number_of_workers(root: Path) -> None:
     make = partial(datamodule, root, batch_size=3)
-    for alone, with_workers in zip(make().train_dataloader(), make(num_workers=2).train_dataloader(), strict=True):
-        assert all(torch.equal(alone[name], with_workers[name]) for name in alone)
+    for single, with_workers in zip(make().train_dataloader(), make(num_workers=2).train_dataloader(), strict=True):
+        assert all(torch.equal(single[name], with_workers[name]) for name in single)
 
 
-def one_by_one(module: MammogramDataModule, batches: ShardedBatchSampler) -> list[dict[str, torch.Tensor]]:
-    """Sample after sample, put together by torch."""
+def collate_samples(module: MammogramDataModule, batches: ShardedBatchSampler) -> list[dict[str, torch.Tensor]]:
+    """Batches of single samples collated by torch."""
     return [
         default_collate(
             [
@@ -280,26 +280,26 @@ def one_by_one(module: MammogramDataModule, batches: ShardedBatchSampler) -> lis
 
 
 @pytest.mark.parametrize("on_device", [False, True])
-@pytest.mark.parametrize(("rank", "ranks"), [(0, 1), (0, 2), (1, 2)])
+@pytest.mark.parametrize(("rank", "world_size"), [(0, 1), (0, 2), (1, 2)])
 @pytest.mark.parametrize("train", [True, False])
-def test_batches_gathered_at_once_are_those_of_single_samples(
-    root: Path, on_device: bool, rank: int, ranks: int, train: bool
+def test_batch_dataset_equals_collated_samples(
+    root: Path, on_device: bool, rank: int, world_size: int, train: bool
 ) -> None:
     module = MammogramDataModule(dataset(root, on_device=on_device), PatientKFold(folds=4), batch_size=3, seed=5)
     module.trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_rank=rank, world_size=ranks, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+        global_rank=rank, world_size=world_size, strategy=SimpleNamespace(root_device=torch.device("cpu"))
     )
     module.setup()
     rows = module.split.train if train else module.split.test
     loader = module._loader(rows, train=train)
-    alike = ShardedBatchSampler(rows, 3, 5, train=train, rank=rank, world_size=ranks)
+    sampler = ShardedBatchSampler(rows, 3, 5, train=train, rank=rank, world_size=world_size)
     for epoch in (0, 1):
         loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]
-        alike.sampler.set_epoch(epoch)
-        expected = one_by_one(module, alike)
-        found = list(loader)
-        assert len(found) == len(expected) == len(loader)
-        for batch, other in zip(found, expected, strict=True):
+        sampler.sampler.set_epoch(epoch)
+        expected = collate_samples(module, sampler)
+        batches = list(loader)
+        assert len(batches) == len(expected) == len(loader)
+        for batch, other in zip(batches, expected, strict=True):
             assert batch.keys() == other.keys()
             for name in batch:
                 assert batch[name].dtype == other[name].dtype
@@ -307,45 +307,45 @@ def test_batches_gathered_at_once_are_those_of_single_samples(
 
 
 @pytest.mark.parametrize("on_device", [False, True])
-def test_an_epoch_goes_on_where_it_stopped(root: Path, on_device: bool) -> None:
+def test_the_loader_resumes_mid_epoch(root: Path, on_device: bool) -> None:
     module = MammogramDataModule(dataset(root, on_device=on_device), PatientKFold(folds=4), batch_size=3)
     module.setup()
-    whole = list(module.train_dataloader())
+    complete = list(module.train_dataloader())
     stopped = module.train_dataloader()
-    for number, _ in enumerate(stopped):
-        if number == 1:
+    for index, _ in enumerate(stopped):
+        if index == 1:
             break
     resumed = module.train_dataloader()
     resumed.load_state_dict(stopped.state_dict())  # type: ignore[attr-defined]
-    for batch, other in zip(resumed, whole[2:], strict=True):
+    for batch, other in zip(resumed, complete[2:], strict=True):
         assert all(torch.equal(batch[name], other[name]) for name in batch)
 
 
-def test_a_batch_is_no_window_on_the_store(root: Path) -> None:
+def test_writing_to_a_batch_does_not_change_the_store(root: Path) -> None:
     module = datamodule(root, batch_size=3)
-    before = np.array(module.store.images)
+    previous = np.array(module.store.images)
     for batch in module.train_dataloader():
         batch["image"].zero_()
         batch["mask"].zero_()
-    assert np.array_equal(module.store.images, before)
-    module.store.images[:] = 0  # copied on writing: the file keeps what it has
-    assert np.array_equal(PreparedStore.open(module.store.folder).images, before)
+    assert np.array_equal(module.store.images, previous)
+    module.store.images[:] = 0  # copy-on-write: the file is not modified
+    assert np.array_equal(PreparedStore.open(module.store.folder).images, previous)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"), [({"num_workers": 2}, "num_workers=2"), ({"augment": lambda *pair: pair}, "augmentation")]
+    ("settings", "message"), [({"num_workers": 2}, "num_workers=2"), ({"augment": lambda *pair: pair}, "augmentation")]
 )
-def test_what_cannot_be_done_on_the_device_is_told(root: Path, settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_on_device_excludes_workers_and_augmentation(root: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         MammogramDataModule(dataset(root, on_device=True), PatientKFold(folds=4), **settings)
 
 
-def test_a_store_larger_than_the_device_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_larger_than_the_device_memory_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = dataset(root).open_store()
 
-    def full(*_: object) -> torch.Tensor:
+    def raise_out_of_memory(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(torch.Tensor, "to", full)
+    monkeypatch.setattr(torch.Tensor, "to", raise_out_of_memory)
     with pytest.raises(UserError, match=r"0\.0 GiB of images and masks do not fit on cpu"):
         BatchDataset(store, torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""No patient leaks, every case counts once, and the paper's shares."""
+"""Splits: no patient leakage, each case in one part, and the proportions of the paper."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mammoseg.data.store import Case
 from mammoseg.errors import UserError
 
 
-def case(number: int, patient: str, density: int, split: str = "") -> Case:
-    measured: dict[str, Any] = {field.name: 9 for field in fields(Case)}
-    known: dict[str, Any] = {"case": f"c{number}", "patient": patient, "density": density, "side": "L", "view": "CC"}
-    return Case(**(measured | known | {"split": split, "masses": 1}))
+def case(index: int, patient: str, density: int, split: str = "") -> Case:
+    placeholders: dict[str, Any] = {field.name: 9 for field in fields(Case)}
+    values: dict[str, Any] = {"case": f"c{index}", "patient": patient, "density": density, "side": "L", "view": "CC"}
+    return Case(**(placeholders | values | {"split": split, "masses": 1}))
 
 
 @st.composite
@@ -29,9 +29,9 @@ def tables(draw: st.DrawFn) -> list[Case]:
     """12 to 40 patients of one to four images, of one density each, in any order."""
     sizes = draw(st.lists(st.integers(1, 4), min_size=12, max_size=40))
     densities = draw(st.lists(st.integers(1, 4), min_size=len(sizes), max_size=len(sizes)))
-    patients = [f"p{who}" for who, size in enumerate(sizes) for _ in range(size)]
+    patients = [f"p{patient}" for patient, size in enumerate(sizes) for _ in range(size)]
     order = draw(st.permutations(range(len(patients))))
-    return [case(n, patients[place], densities[int(patients[place][1:])]) for n, place in enumerate(order)]
+    return [case(n, patients[index], densities[int(patients[index][1:])]) for n, index in enumerate(order)]
 
 
 @st.composite
@@ -45,71 +45,71 @@ def groupings(draw: st.DrawFn) -> list[Case]:
     ]
 
 
-def people(cases: list[Case], rows: np.ndarray) -> set[str]:
+def patients_in(cases: list[Case], rows: np.ndarray) -> set[str]:
     return {cases[row].patient for row in rows.tolist()}
 
 
 @settings(max_examples=60, deadline=None)
 @given(groupings(), st.integers(2, 10), st.integers(0, 9), st.integers(0, 2**31))
-def test_no_patient_stands_in_two_parts(cases: list[Case], folds: int, fold: int, seed: int) -> None:
-    """For any seed, any number of folds and any grouping of images into patients, or it is refused."""
+def test_no_patient_is_in_two_parts(cases: list[Case], folds: int, fold: int, seed: int) -> None:
+    """For any seed, number of folds and grouping of images into patients that does not raise UserError."""
     for splitter in (PatientKFold(folds=folds, fold=fold % folds, seed=seed), Official(seed=seed)):
         try:
             split = splitter(cases)
         except UserError:
             continue
-        parts = [people(cases, rows) for rows in split.parts().values()]
+        parts = [patients_in(cases, rows) for rows in split.parts().values()]
         assert all(parts)
-        assert sum(map(len, parts)) == len(people(cases, np.arange(len(cases))))
+        assert sum(map(len, parts)) == len(patients_in(cases, np.arange(len(cases))))
         assert sorted(np.concatenate(list(split.parts().values())).tolist()) == list(range(len(cases)))
 
 
 @settings(max_examples=30, deadline=None)
 @given(groupings(), st.integers(2, 10), st.integers(0, 2**31))
-def test_enough_patients_are_never_refused(cases: list[Case], folds: int, seed: int) -> None:
-    if len(people(cases, np.arange(len(cases)))) >= 2 * folds:
+def test_two_patients_per_fold_are_sufficient(cases: list[Case], folds: int, seed: int) -> None:
+    if len(patients_in(cases, np.arange(len(cases)))) >= 2 * folds:
         for fold in range(folds):
             PatientKFold(folds=folds, fold=fold, seed=seed)(cases)
 
 
 @settings(max_examples=15, deadline=None)
 @given(tables(), st.integers(0, 99), st.sampled_from([PatientKFold, ImageKFold]))
-def test_the_folds_hold_each_case_out_once(cases: list[Case], seed: int, kind: type[PatientKFold]) -> None:
+def test_each_case_is_held_out_once(cases: list[Case], seed: int, splitter_class: type[PatientKFold]) -> None:
     held_out = []
     for fold in range(5):
-        split = kind(fold=fold, seed=seed)(cases)
-        every = np.concatenate(list(split.parts().values()))
-        assert sorted(every.tolist()) == list(range(len(cases)))
+        split = splitter_class(fold=fold, seed=seed)(cases)
+        all_rows = np.concatenate(list(split.parts().values()))
+        assert sorted(all_rows.tolist()) == list(range(len(cases)))
         held_out += split.val.tolist() + split.test.tolist()
     assert sorted(held_out) == list(range(len(cases)))
 
 
 def large(patients: int = 200) -> list[Case]:
     rng = np.random.default_rng(0)
-    who = np.repeat(np.arange(patients), rng.integers(1, 5, patients))
+    patient_of = np.repeat(np.arange(patients), rng.integers(1, 5, patients))
     density = rng.choice([1, 2, 3, 4], patients, p=[0.4, 0.3, 0.2, 0.1])
-    return [case(n, f"p{p}", int(density[p])) for n, p in enumerate(who)]
+    return [case(n, f"p{p}", int(density[p])) for n, p in enumerate(patient_of)]
 
 
-def test_80_10_10_and_densities_in_proportion() -> None:
+def test_folds_are_80_10_10_and_stratified_by_density() -> None:
     cases = large()
     split = PatientKFold()(cases)
-    shares = [len(rows) / len(cases) for rows in split.parts().values()]
-    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
+    fractions = [len(rows) / len(cases) for rows in split.parts().values()]
+    assert fractions == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
     density = np.array([c.density for c in cases])
     for category in (1, 2, 3, 4):
-        whole = (density == category).mean()
-        assert (density[split.train] == category).mean() == pytest.approx(whole, abs=0.03)
-        assert (density[split.test] == category).mean() == pytest.approx(whole, abs=0.08)
+        proportion = (density == category).mean()
+        assert (density[split.train] == category).mean() == pytest.approx(proportion, abs=0.03)
+        assert (density[split.test] == category).mean() == pytest.approx(proportion, abs=0.08)
 
 
-def test_the_seed_decides() -> None:
+def test_the_split_depends_on_the_seed() -> None:
     cases = large(60)
     assert np.array_equal(PatientKFold(seed=1)(cases).test, PatientKFold(seed=1)(cases).test)
     assert not np.array_equal(PatientKFold(seed=1)(cases).test, PatientKFold(seed=2)(cases).test)
 
 
-def test_image_folds_warn_that_patients_leak(caplog: pytest.LogCaptureFixture) -> None:
+def test_image_folds_warn_about_patient_leakage(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         ImageKFold()(large(60))
     assert "patients have images in more than one part" in caplog.text
@@ -126,26 +126,26 @@ def official(shared: bool = False, val: bool = False) -> list[Case]:
     ]
 
 
-def test_official_parts_are_kept_and_a_tenth_of_the_patients_validates() -> None:
+def test_official_parts_are_kept_and_a_tenth_of_the_patients_is_held_out() -> None:
     cases = official()
     split = Official()(cases)
     assert split.test.tolist() == list(range(40, 50))
     assert sorted([*split.train.tolist(), *split.val.tolist()]) == list(range(40))
-    assert len(people(cases, split.val)) == 2, "of 20 training patients"
-    assert not people(cases, split.train) & people(cases, split.val)
+    assert len(patients_in(cases, split.val)) == 2, "of 20 training patients"
+    assert not patients_in(cases, split.train) & patients_in(cases, split.val)
 
 
 def test_an_official_validation_part_is_kept() -> None:
     assert Official()(official(val=True)).val.tolist() == list(range(40, 45))
 
 
-def test_an_official_split_that_shares_a_patient_is_refused() -> None:
+def test_an_official_split_with_overlapping_patients_is_an_error() -> None:
     with pytest.raises(UserError, match="more than one part"):
         Official()(official(shared=True))
 
 
 @pytest.mark.parametrize(
-    ("splitter", "cases", "said"),
+    ("splitter", "cases", "message"),
     [
         (lambda: PatientKFold(fold=5), large(9), r"split\.fold must be between 0 and 4 .* got 5"),
         (lambda: PatientKFold(fold=-1), large(9), "got -1"),
@@ -156,29 +156,29 @@ def test_an_official_split_that_shares_a_patient_is_refused() -> None:
         (lambda: Official(val_share=1.5), large(9), r"split\.val_share must be .* got 1\.5"),
     ],
 )
-def test_what_cannot_be_split_is_told(splitter: type[Splitter], cases: list[Case], said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_an_impossible_split_is_an_error(splitter: type[Splitter], cases: list[Case], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         splitter()(cases)
 
 
-def test_the_written_split_reads_back(tmp_path: Path) -> None:
+def test_the_written_table_contains_the_split(tmp_path: Path) -> None:
     cases = large(20)
     split = PatientKFold()(cases)
     split.write(tmp_path / "split.csv", cases)
     with (tmp_path / "split.csv").open() as lines:
         rows = list(csv.DictReader(lines))
-    for part, numbers in split.parts().items():
-        assert [row["case"] for row in rows if row["part"] == part] == [cases[n].case for n in numbers.tolist()]
+    for part, indices in split.parts().items():
+        assert [row["case"] for row in rows if row["part"] == part] == [cases[n].case for n in indices.tolist()]
 
 
-def test_the_real_cbis_table() -> None:
+def test_the_official_split_of_cbis_ddsm() -> None:
     table = Path(__file__).resolve().parents[3] / "shared" / "data" / "cbis_ddsm_256" / "cases.csv"
     if not table.is_file():
-        pytest.skip("the real CBIS-DDSM images are not beside this checkout")
+        pytest.skip("the real CBIS-DDSM images are not available")
     with table.open() as lines:
         rows = list(csv.DictReader(lines))
     cases = [case(n, row["patient"], int(row["density"]), row["split"]) for n, row in enumerate(rows)]
     split: Split = Official()(cases)
     assert len(split.train) + len(split.val) == 1231
     assert len(split.test) == 361
-    assert len(people(cases, split.val)) == 69, "a tenth of 691 patients"
+    assert len(patients_in(cases, split.val)) == 69, "a tenth of 691 patients"

@@ -1,6 +1,6 @@
-"""Damaged DICOM, XML, CSV, JPEG and PNG files end in a clean record, a listed skip or a one-sentence error.
+"""Damaged DICOM, XML, CSV, JPEG and PNG files give a valid store, a skipped case or a short error message.
 
-200 mutants in `make test`; `make fuzz` tries 2000 (MUTANTS=... for more). Mutant n is the same each time.
+`make test` runs 200 mutants and `make fuzz` 2000 (or MUTANTS=...). Mutant n is always the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm
 from mammoseg.phantom.write import write_inbreast
 
 MUTANTS = int(os.environ.get("MUTANTS", "200"))
-KINDS = (
+TARGET_NAMES = (
     "dicom",
     "xml",
     "inbreast-csv",
@@ -36,36 +36,37 @@ KINDS = (
     "folder-png",
     "folder-csv",
 )
-NASTY = [b"", b"\x00", b"\xff" * 8, b"-1", b"1e308", b"nan", b"NaN", b'"', b"\n", b";" * 50, b",", b"../../etc/passwd"]
-NASTY += [b"9" * 40, b"\xf0\x9f\xa9\xbb", b"<!ENTITY a 'b'>", b"<key>", b"</array>", b"(1, 2)", b"%s%s", b"\\", b"/"]
+HOSTILE_VALUES = [b"", b"\x00", b"\xff" * 8, b"-1", b"1e308", b"nan", b"NaN", b'"', b"\n", b";" * 50, b","]
+HOSTILE_VALUES += [b"../../etc/passwd", b"9" * 40, b"\xf0\x9f\xa9\xbb", b"<!ENTITY a 'b'>", b"<key>", b"</array>"]
+HOSTILE_VALUES += [b"(1, 2)", b"%s%s", b"\\", b"/"]
 
 
 def mutate(content: bytes, rng: np.random.Generator) -> bytes:
-    """One to four damages: cut, flipped bits, an overwritten, doubled, moved or lost stretch, something nasty."""
+    """Apply one to four changes: truncate, flip bits, overwrite, repeat, move or delete, insert a hostile value."""
     for _ in range(int(rng.integers(1, 5))):
-        # Headers are where it hurts: half of all damages hit the first kilobyte.
-        reach = len(content) if rng.random() < 0.5 else min(len(content), 1024)
-        at, length = int(rng.integers(0, max(reach, 1))), int(rng.integers(1, 64))
+        # Headers are the most sensitive part: half of all changes are in the first kilobyte.
+        end = len(content) if rng.random() < 0.5 else min(len(content), 1024)
+        start, length = int(rng.integers(0, max(end, 1))), int(rng.integers(1, 64))
         choice = rng.integers(0, 7)
         if choice == 0:
-            content = content[:at]
+            content = content[:start]
         elif choice == 1:
-            flipped = bytearray(content)
-            for place in rng.integers(0, max(reach, 1), 6).tolist():
-                if place < len(flipped):
-                    flipped[place] ^= 1 << int(rng.integers(0, 8))
-            content = bytes(flipped)
+            mutated = bytearray(content)
+            for position in rng.integers(0, max(end, 1), 6).tolist():
+                if position < len(mutated):
+                    mutated[position] ^= 1 << int(rng.integers(0, 8))
+            content = bytes(mutated)
         elif choice == 2:
-            content = content[:at] + rng.bytes(length) + content[at + length :]
+            content = content[:start] + rng.bytes(length) + content[start + length :]
         elif choice == 3:
-            content = content[:at] + content[at + length :]
+            content = content[:start] + content[start + length :]
         elif choice == 4:
-            content = content[:at] + content[at : at + length] * 2 + content[at + length :]
+            content = content[:start] + content[start : start + length] * 2 + content[start + length :]
         elif choice == 5:
-            content = content[:at] + NASTY[int(rng.integers(len(NASTY)))] + content[at:]
+            content = content[:start] + HOSTILE_VALUES[int(rng.integers(len(HOSTILE_VALUES)))] + content[start:]
         else:
-            stretch = content[at : at + length]
-            content = stretch + content[:at] + content[at + length :]
+            segment = content[start : start + length]
+            content = segment + content[:start] + content[start + length :]
     return content
 
 
@@ -87,7 +88,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-# kind -> folder, reader, files that may be damaged
+# name -> folder, reader, files to damage
 TARGETS: dict[str, tuple[str, Reader, str]] = {
     "dicom": ("inbreast", inbreast.read, "AllDICOMs/*.dcm"),
     "xml": ("inbreast", inbreast.read, "AllXML/*.xml"),
@@ -101,7 +102,7 @@ TARGETS: dict[str, tuple[str, Reader, str]] = {
 }
 
 
-def check_record(store: PreparedStore) -> None:
+def check_store(store: PreparedStore) -> None:
     assert np.isfinite(store.images).all()
     assert store.images.min() >= 0
     assert store.images.max() <= 1
@@ -114,41 +115,43 @@ def check_record(store: PreparedStore) -> None:
 
 
 @pytest.fixture
-def quiet_fork() -> Iterator[None]:
+def ignore_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # libraries may warn of what we then refuse
+        warnings.simplefilter("ignore")  # libraries may warn about files that are then rejected
         yield
 
 
-@pytest.mark.usefixtures("quiet_fork")
-@pytest.mark.parametrize("kind", KINDS)
-def test_mutants(kind: str, originals: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    name, reader, pattern = TARGETS[kind]
-    root = tmp_path / name
-    shutil.copytree(originals / name, root)
+@pytest.mark.usefixtures("ignore_warnings")
+@pytest.mark.parametrize("target_name", TARGET_NAMES)
+def test_mutants(
+    target_name: str, originals: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    folder, reader, pattern = TARGETS[target_name]
+    root = tmp_path / folder
+    shutil.copytree(originals / folder, root)
     targets = sorted(root.glob(pattern))
     assert targets
     outcomes: Counter[str] = Counter()
-    for number in range(-(-MUTANTS // len(KINDS))):
-        rng = np.random.default_rng([number, KINDS.index(kind)])
+    for mutant in range(-(-MUTANTS // len(TARGET_NAMES))):
+        rng = np.random.default_rng([mutant, TARGET_NAMES.index(target_name)])
         target = targets[int(rng.integers(len(targets)))]
         original = target.read_bytes()
         target.write_bytes(mutate(original, rng))
         dataset = build_dataset(
-            name, str(root), reader, size=16, store=str(tmp_path / "store"), workers=1, on_bad="skip",
+            folder, str(root), reader, size=16, store=str(tmp_path / "store"), workers=1, on_bad="skip",
             missing_density="estimate",
         )  # fmt: skip
         try:
             store = dataset.open_store()
-            check_record(store)
-            outcomes["skipped" if store.skipped else "clean"] += 1
+            check_store(store)
+            outcomes["skipped" if store.skipped else "valid"] += 1
         except UserError as error:
-            outcomes["refused" if 0 < len(str(error).splitlines()[0]) < 600 else "refused at length"] += 1
+            outcomes["error" if 0 < len(str(error).splitlines()[0]) < 600 else "long error"] += 1
         except Exception as error:
-            raise AssertionError(f"mutant {number} of {kind}, {target.name}") from error
+            raise AssertionError(f"mutant {mutant} of {target_name}, {target.name}") from error
         finally:
             target.write_bytes(original)
             shutil.rmtree(tmp_path / "store", ignore_errors=True)
     record_property("outcomes", dict(outcomes))
-    assert not outcomes["refused at length"]
-    assert sum(outcomes.values()) >= MUTANTS // len(KINDS)
+    assert not outcomes["long error"]
+    assert sum(outcomes.values()) >= MUTANTS // len(TARGET_NAMES)

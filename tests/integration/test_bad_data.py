@@ -1,4 +1,4 @@
-"""Damaged cases are told together, by file, and nothing is left half-written; on_bad=skip goes on without them."""
+"""Damaged cases are reported together, by file, and no incomplete store is left; on_bad=skip skips them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def prepare(root: Path, folder: Path, *arguments: str) -> subprocess.CompletedPr
     )
 
 
-def with_outline(file: Path, points: list[str]) -> None:
+def replace_outline(file: Path, points: list[str]) -> None:
     content = plistlib.loads(file.read_bytes())
     content["Images"][0]["ROIs"][0]["Point_px"] = points
     file.write_bytes(plistlib.dumps(content))
@@ -42,61 +42,59 @@ def with_outline(file: Path, points: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """A phantom INbreast of ten mass images, five of them damaged, each in another way: kind -> case."""
+    """A phantom INbreast of ten images with a mass, five of them damaged; and the case of each damage."""
     root = tmp_path_factory.mktemp("damaged") / "INbreast"
     write_inbreast(root, cases=10, seed=3, height=208)
     outlines = sorted((root / "AllXML").glob("*.xml"))
-    case = dict(zip(SKIPPED, (file.stem for file in outlines), strict=False))
-    (image,) = (root / "AllDICOMs").glob(f"{case['truncated']}_*.dcm")
+    case_of = dict(zip(SKIPPED, (file.stem for file in outlines), strict=False))
+    (image,) = (root / "AllDICOMs").glob(f"{case_of['truncated']}_*.dcm")
     image.write_bytes(image.read_bytes()[:20_000])
-    (root / "AllXML" / f"{case['broken']}.xml").write_text("<plist><dict><key>Images</key>")
-    with_outline(root / "AllXML" / f"{case['short']}.xml", ["(10, 10)", "(20, 20)"])
-    with_outline(root / "AllXML" / f"{case['outside']}.xml", ["(9000, 10)", "(9010, 10)", "(9010, 20)"])
+    (root / "AllXML" / f"{case_of['broken']}.xml").write_text("<plist><dict><key>Images</key>")
+    replace_outline(root / "AllXML" / f"{case_of['short']}.xml", ["(10, 10)", "(20, 20)"])
+    replace_outline(root / "AllXML" / f"{case_of['outside']}.xml", ["(9000, 10)", "(9010, 10)", "(9010, 20)"])
     table = (root / "INbreast.csv").read_text().splitlines()
     rows = [row.split(";") for row in table]
     for row in rows:
-        if row[5] == case["blank"]:
+        if row[5] == case_of["blank"]:
             row[6] = " " * 193
     (root / "INbreast.csv").write_text("\r\n".join(";".join(row) for row in rows) + "\r\n")
-    return root, case
+    return root, case_of
 
 
-def test_every_damaged_case_is_named_at_once(damaged: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
-    root, case = damaged
-    done = prepare(root, tmp_path)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert "5 cases" in done.stderr
-    assert "dataset.on_bad=skip" in done.stderr
-    for kind, number in case.items():
-        assert number in done.stderr, kind
-    assert "2 points" in done.stderr
-    assert "outside the image" in done.stderr
-    assert "dataset.missing_density=drop" in done.stderr
-    left = [path.name for path in (tmp_path / "data" / "prepared").iterdir()]
-    assert all(name.startswith((".preparing-", ".lock-")) for name in left), (
-        "finished images are kept, half a store is not"
-    )
+def test_all_damaged_cases_are_reported_together(damaged: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    root, case_of = damaged
+    completed = prepare(root, tmp_path)
+    assert completed.returncode == 2
+    assert "Traceback" not in completed.stderr
+    assert "5 cases" in completed.stderr
+    assert "dataset.on_bad=skip" in completed.stderr
+    for damage, case in case_of.items():
+        assert case in completed.stderr, damage
+    assert "2 points" in completed.stderr
+    assert "outside the image" in completed.stderr
+    assert "dataset.missing_density=drop" in completed.stderr
+    remaining = [path.name for path in (tmp_path / "data" / "prepared").iterdir()]
+    assert all(name.startswith((".preparing-", ".lock-")) for name in remaining), "only the cache is kept"
 
 
-def test_skipping_keeps_the_rest(damaged: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
-    root, case = damaged
-    done = prepare(root, tmp_path, "dataset.on_bad=skip")
-    assert done.returncode == 0, done.stderr
-    assert "5 images" in done.stdout
-    assert "5 skipped" in done.stdout
+def test_skipping_keeps_the_other_cases(damaged: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    root, case_of = damaged
+    completed = prepare(root, tmp_path, "dataset.on_bad=skip")
+    assert completed.returncode == 0, completed.stderr
+    assert "5 images" in completed.stdout
+    assert "5 skipped" in completed.stdout
     (table,) = tmp_path.rglob("cases.csv")
     with table.open() as lines:
-        kept = {row["case"] for row in csv.DictReader(lines)}
-    assert len(kept) == 5
-    assert not kept & set(case.values())
+        kept_cases = {row["case"] for row in csv.DictReader(lines)}
+    assert len(kept_cases) == 5
+    assert not kept_cases & set(case_of.values())
 
 
 def test_a_missing_density_can_be_assumed(damaged: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
-    root, case = damaged
-    done = prepare(root, tmp_path, "dataset.on_bad=skip", "dataset.missing_density=2")
-    assert done.returncode == 0, done.stderr
+    root, case_of = damaged
+    completed = prepare(root, tmp_path, "dataset.on_bad=skip", "dataset.missing_density=2")
+    assert completed.returncode == 0, completed.stderr
     (table,) = tmp_path.rglob("cases.csv")
     with table.open() as lines:
         density = {row["case"]: row["density"] for row in csv.DictReader(lines)}
-    assert density[case["blank"]] == "2"
+    assert density[case_of["blank"]] == "2"

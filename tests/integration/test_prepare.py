@@ -1,4 +1,4 @@
-"""`python -m mammoseg.prepare`: reports what it found, and goes on after Ctrl-C, kill -9 and a full disk."""
+"""`python -m mammoseg.prepare`: report, and resuming after Ctrl-C, kill -9 and a full disk."""
 
 from __future__ import annotations
 
@@ -28,26 +28,28 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def arguments(root: Path, *more: str) -> list[str]:
+def command_line(root: Path, *overrides: str) -> list[str]:
     command = [sys.executable, "-m", "mammoseg.prepare", "dataset=cbis_ddsm", f"dataset.root={root}"]
-    return [*command, "dataset.size=64", "dataset.workers=2", *more]
+    return [*command, "dataset.size=64", "dataset.workers=2", *overrides]
 
 
-def prepare(root: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments(root, *more), cwd=folder, text=True, capture_output=True, timeout=120, check=False)
+def prepare(root: Path, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command_line(root, *overrides), cwd=folder, text=True, capture_output=True, timeout=120, check=False
+    )
 
 
 @pytest.fixture(scope="module")
 def reference(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[PreparedStore, str]:
     folder = tmp_path_factory.mktemp("reference")
-    done = prepare(root, folder)
-    assert done.returncode == 0, done.stderr
+    completed = prepare(root, folder)
+    assert completed.returncode == 0, completed.stderr
     (table,) = folder.rglob("cases.csv")
-    return PreparedStore.open(table.parent), done.stdout
+    return PreparedStore.open(table.parent), completed.stdout
 
 
-def test_the_report_tells_what_is_there(reference: tuple[PreparedStore, str]) -> None:
-    store, told = reference
+def test_the_report_describes_the_store(reference: tuple[PreparedStore, str]) -> None:
+    store, output = reference
     report = json.loads((store.folder / "data_report.json").read_text())
     assert report["counts"]["images"] == len(store.cases) == CASES
     assert report["counts"]["masses"] == sum(case.masses for case in store.cases)
@@ -55,96 +57,101 @@ def test_the_report_tells_what_is_there(reference: tuple[PreparedStore, str]) ->
     assert report["published"]["images"] == {"published": 1592, "here": CASES, "difference": CASES - 1592}
     assert sum(report["density"].values()) == CASES
     assert sum(map(sum, report["density_agreement"]["confusion"])) == CASES
-    assert sorted(report["masks_rescaled"]) == sorted(case.case for case in store.cases if case.rescaled) != []
-    assert "images/s" in told
-    assert f"1592; here {CASES} ({CASES - 1592})" in told
+    assert sorted(report["masks_rescaled"]) == sorted(case.case for case in store.cases if case.mask_resized) != []
+    assert "images/s" in output
+    assert f"1592; here {CASES} ({CASES - 1592})" in output
     assert "1231; here" in (store.folder / "data_report.md").read_text()
     for name in ("contact_sheet", "density", "mass_size", "examples"):
-        picture = cv2.imread(str(store.folder / f"{name}.png"))
-        assert picture is not None
-        assert np.std(picture) > 10, name
+        image = cv2.imread(str(store.folder / f"{name}.png"))
+        assert image is not None
+        assert np.std(image) > 10, name
     assert not any(str(root) in (store.folder / "data_report.json").read_text() for root in (Path.home(), Path.cwd()))
 
 
-def test_a_second_call_prepares_nothing(root: Path, reference: tuple[PreparedStore, str]) -> None:
+def test_a_second_call_opens_the_existing_store(root: Path, reference: tuple[PreparedStore, str]) -> None:
     store, _ = reference
-    done = prepare(root, store.folder.parents[2])
-    assert done.returncode == 0
-    assert "images/s" not in done.stdout
+    completed = prepare(root, store.folder.parents[2])
+    assert completed.returncode == 0
+    assert "images/s" not in completed.stdout
 
 
-def finished(folder: Path) -> int:
+def n_cached(folder: Path) -> int:
     return len(list((folder / "data" / "prepared").glob(f"{CACHE_PREFIX}*/*.npz")))
 
 
-def children(process: int) -> list[int]:
+def child_pids(process: int) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_call_is_gone_on_with(
-    how: signal.Signals, root: Path, reference: tuple[PreparedStore, str], tmp_path: Path
+@pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_call_is_resumed(
+    signal_sent: signal.Signals, root: Path, reference: tuple[PreparedStore, str], tmp_path: Path
 ) -> None:
-    started = subprocess.Popen(
-        arguments(root), cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    process = subprocess.Popen(
+        command_line(root),
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
-    until = time.monotonic() + 60
-    while finished(tmp_path) < 4:
-        assert time.monotonic() < until
+    deadline = time.monotonic() + 60
+    while n_cached(tmp_path) < 4:
+        assert time.monotonic() < deadline
         time.sleep(0.002)
-    workers = children(started.pid)
-    if how == signal.SIGINT:  # as a terminal does: the whole group
-        os.killpg(started.pid, how)
+    workers = child_pids(process.pid)
+    if signal_sent == signal.SIGINT:  # a terminal signals the process group
+        os.killpg(process.pid, signal_sent)
     else:
-        started.kill()
-    _, told = started.communicate(timeout=60)
-    before = finished(tmp_path)
-    assert 4 <= before < CASES, told
-    if how == signal.SIGINT:
-        assert started.returncode == 130
-        assert "Traceback" not in told
-        assert "interrupted" in told
+        process.kill()
+    _, output = process.communicate(timeout=60)
+    n_before = n_cached(tmp_path)
+    assert 4 <= n_before < CASES, output
+    if signal_sent == signal.SIGINT:
+        assert process.returncode == 130
+        assert "Traceback" not in output
+        assert "interrupted" in output
     deadline = time.monotonic() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline, "a worker outlived its parent"
         time.sleep(0.05)
-    before = finished(tmp_path)
-    again = prepare(root, tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert f"resuming; {before} of {CASES} images are preprocessed already" in again.stdout
+    n_before = n_cached(tmp_path)
+    resumed = prepare(root, tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"resuming; {n_before} of {CASES} images are preprocessed already" in resumed.stdout
     (table,) = tmp_path.rglob("cases.csv")
     store, expected = PreparedStore.open(table.parent), reference[0]
     assert store.cases == expected.cases
     assert np.array_equal(store.images, expected.images)
     assert np.array_equal(store.masks, expected.masks)
-    assert finished(tmp_path) == 0
+    assert n_cached(tmp_path) == 0
 
 
-def test_a_folder_that_cannot_be_written_ends_in_one_sentence(root: Path, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_a_user_error(root: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = prepare(root, tmp_path, "dataset.store=file/store")
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "dataset.store" in done.stderr
+    completed = prepare(root, tmp_path, "dataset.store=file/store")
+    assert completed.returncode == 2, completed.stderr
+    assert "Traceback" not in completed.stderr
+    assert "dataset.store" in completed.stderr
 
 
-def test_a_full_disk_ends_in_one_sentence_and_loses_nothing(root: Path, tmp_path: Path) -> None:
-    """A limit on the size of files, which the system reports as a full disk would be: in the middle of a write."""
-    limited = ["bash", "-c", 'ulimit -f 64; trap "" XFSZ; exec "$@"', "bash", *arguments(root)]
-    done = subprocess.run(limited, cwd=tmp_path, text=True, capture_output=True, timeout=120, check=False)
-    assert done.returncode == 2, done.stderr[-2000:]
-    assert "Traceback" not in done.stderr
-    assert finished(tmp_path) == CASES, "the single images fit below the limit, the store did not"
+def test_a_full_disk_is_a_user_error_and_cached_images_are_kept(root: Path, tmp_path: Path) -> None:
+    """Simulated by a limit on the file size, which fails in the middle of a write."""
+    limited = ["bash", "-c", 'ulimit -f 64; trap "" XFSZ; exec "$@"', "bash", *command_line(root)]
+    completed = subprocess.run(limited, cwd=tmp_path, text=True, capture_output=True, timeout=120, check=False)
+    assert completed.returncode == 2, completed.stderr[-2000:]
+    assert "Traceback" not in completed.stderr
+    assert n_cached(tmp_path) == CASES, "single images are below the limit, the store is not"
     assert prepare(root, tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("setting", ["density=estimated", "missing_density=estimate"])
-def test_density_may_come_from_the_image(setting: str, root: Path, tmp_path: Path) -> None:
-    done = prepare(root, tmp_path, f"dataset.{setting}")
-    assert done.returncode == 0, done.stderr
+def test_density_can_be_estimated(setting: str, root: Path, tmp_path: Path) -> None:
+    completed = prepare(root, tmp_path, f"dataset.{setting}")
+    assert completed.returncode == 0, completed.stderr
     (table,) = tmp_path.rglob("cases.csv")
     cases = PreparedStore.open(table.parent).cases
     estimated = [case.density == case.estimated_density for case in cases]
-    given = [case.density == case.given_density for case in cases]
-    assert all(estimated if setting == "density=estimated" else given)
-    assert "quadratic kappa" in done.stdout
+    from_dataset = [case.density == case.given_density for case in cases]
+    assert all(estimated if setting == "density=estimated" else from_dataset)
+    assert "quadratic kappa" in completed.stdout

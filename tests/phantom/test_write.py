@@ -1,4 +1,4 @@
-"""Phantoms in INbreast's layout: exact, whole or not there, and the same bytes for the same seed."""
+"""Synthetic datasets in the layout of INbreast: format, atomic creation, reproducibility."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from mammoseg.data.readers.inbreast import read
 from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.errors import UserError
-from mammoseg.phantom.write import plan, write_inbreast
+from mammoseg.phantom.write import make_plans, write_inbreast
 
 CASES = 14
 
@@ -33,19 +33,20 @@ def digest(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_the_real_reader_finds_every_mass_image(root: Path) -> None:
-    bad = RejectedCases()
-    mammograms = read(root, bad)
-    planned = {image.number: image for image in plan(CASES, 1) if image.masses}
-    assert not bad.rows
-    assert {m.case for m in mammograms} == set(planned)
-    for m in mammograms:
-        image = planned[m.case]
-        assert (m.patient, m.density, m.side, m.view) == (image.patient, image.density, image.side, image.view)
-        assert m.masses == image.masses == len(m.outlines)
+def test_the_reader_returns_every_image_with_a_mass(root: Path) -> None:
+    rejected = RejectedCases()
+    mammograms = read(root, rejected)
+    planned = {image.case: image for image in make_plans(CASES, 1) if image.masses}
+    assert not rejected.rows
+    assert {mammogram.case for mammogram in mammograms} == set(planned)
+    for mammogram in mammograms:
+        image = planned[mammogram.case]
+        for name in ("patient", "density", "side", "view"):
+            assert getattr(mammogram, name) == getattr(image, name)
+        assert mammogram.masses == image.masses == len(mammogram.outlines)
 
 
-def test_dicoms_carry_what_a_mammogram_must(root: Path) -> None:
+def test_dicom_attributes(root: Path) -> None:
     for path in (root / "AllDICOMs").iterdir():
         name = re.fullmatch(r"(\d{8})_([0-9a-f]{16})_MG_([LR])_(CC|ML)_ANON\.dcm", path.name)
         assert name, path.name
@@ -60,7 +61,7 @@ def test_dicoms_carry_what_a_mammogram_must(root: Path) -> None:
         assert not str(dicom.PatientName)
 
 
-def test_outlines_have_every_key_of_osirix(root: Path) -> None:
+def test_outlines_have_all_keys_of_osirix(root: Path) -> None:
     keys = [
         "Area",
         "Center",
@@ -90,7 +91,7 @@ def test_outlines_have_every_key_of_osirix(root: Path) -> None:
                 assert region["Area"] == pytest.approx(area, rel=0.25)
 
 
-def test_the_table_is_in_the_releases_form(root: Path) -> None:
+def test_the_table_has_the_format_of_the_release(root: Path) -> None:
     content = (root / "INbreast.csv").read_bytes()
     heading, *rows = content.decode("ascii").removesuffix("\r\n").split("\r\n")
     assert heading == "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads"
@@ -99,28 +100,27 @@ def test_the_table_is_in_the_releases_form(root: Path) -> None:
         assert re.fullmatch(r"removed;removed;[LR];(CC|MLO);20\d{4};\d{8};[1-4];(1|4a|4c|5)", row), row
 
 
-def test_the_same_seed_gives_the_same_bytes_however_many_processes_draw(root: Path, tmp_path: Path) -> None:
-    # 14 + 1 images are drawn in this process, twice as many in several: compare what both draw.
-    write_inbreast(tmp_path / "again", cases=CASES, seed=1, height=208)
-    assert digest(tmp_path / "again") == digest(root)
+def test_the_bytes_depend_only_on_the_seed(root: Path, tmp_path: Path) -> None:
+    write_inbreast(tmp_path / "same_seed", cases=CASES, seed=1, height=208)
+    assert digest(tmp_path / "same_seed") == digest(root)
     write_inbreast(tmp_path / "other", cases=CASES, seed=2, height=208)
     assert digest(tmp_path / "other") != digest(root)
 
 
-def test_every_density_is_there_and_a_patient_has_one() -> None:
-    images = plan(40, 0)
+def test_every_density_occurs_and_a_patient_has_one() -> None:
+    images = make_plans(40, 0)
     assert sum(image.masses > 0 for image in images) == 40
     assert {image.density for image in images if image.masses} == {1, 2, 3, 4}
     density = {image.patient: image.density for image in images}
     assert all(density[image.patient] == image.density for image in images)
-    assert len({image.number for image in images}) == len(images)
+    assert len({image.case for image in images}) == len(images)
 
 
-def test_an_existing_folder_is_not_touched(tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("mine")
-    with pytest.raises(UserError, match="something is there already"):
+def test_an_existing_folder_is_not_modified(tmp_path: Path) -> None:
+    (tmp_path / "existing").write_text("content")
+    with pytest.raises(UserError, match="root must be an empty or new folder"):
         write_inbreast(tmp_path, cases=8, height=208)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert [path.name for path in tmp_path.iterdir()] == ["existing"]
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["root=out", "layout=dicomdir"], "layout must be one of inbreast"),
         ([], "root is not set"),
@@ -139,8 +139,8 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         (["root=out", "height=20"], "height must be an integer of at least 128, got 20"),
     ],
 )
-def test_the_command_tells_a_mistake_in_a_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:
-    done = subprocess.run(
+def test_invalid_arguments_of_the_command_are_user_errors(tmp_path: Path, arguments: list[str], message: str) -> None:
+    completed = subprocess.run(
         [sys.executable, "-m", "mammoseg.phantom", *arguments],
         cwd=tmp_path,
         text=True,
@@ -148,7 +148,7 @@ def test_the_command_tells_a_mistake_in_a_sentence(tmp_path: Path, arguments: li
         timeout=60,
         check=False,
     )
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    assert completed.returncode == 2
+    assert message in completed.stderr
+    assert "Traceback" not in completed.stderr
     assert not list(tmp_path.iterdir())

@@ -56,16 +56,16 @@ def draw_store(folder: Path, cases: list[str], seed: int = 0) -> NDArray[np.bool
             masses=1,
             mass_area=9,
             mass_pixels=int(truths[number].sum()),
-            breast_share=0.4,
+            breast_fraction=0.4,
             height=90,
             width=70,
             top=0,
             bottom=90,
             left=0,
             right=70,
-            whole=0,
+            crop_skipped=0,
             flipped=0,
-            rescaled=0,
+            mask_resized=0,
         )
         for number, name in enumerate(cases)
     ]

@@ -1,31 +1,48 @@
-"""Augmentation with albumentations, seeded per sample."""
+"""Data augmentation with albumentations, seeded per sample."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-# albumentations asks the package index for its newest version when it is imported.
+# albumentations queries the package index for updates on import.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations
 
 
 class Augmentation:
-    """Applies transforms of albumentations in order; the seed determines their random parameters.
-
-    Shapes: image (H, W) float32, mask (H, W) uint8 in {0, 1}, seed -> the same shapes, types and range of the mask.
+    """Apply a sequence of albumentations transforms to an image and its mask.
 
     Args:
-        transforms: See https://albumentations.ai/docs.
+        transforms: Applied in order; see https://albumentations.ai/docs.
+
+    Example:
+        >>> augmentation = Augmentation([albumentations.HorizontalFlip(p=1)])
+        >>> image, mask = np.eye(4, dtype=np.float32), np.eye(4, dtype=np.uint8)
+        >>> augmented_image, augmented_mask = augmentation(image, mask, seed=0)
+        >>> bool((augmented_image == np.fliplr(image)).all())
+        True
     """
 
     def __init__(self, transforms: Sequence[albumentations.BasicTransform]) -> None:
         self.compose = albumentations.Compose(list(transforms))
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, image: NDArray[Any], mask: NDArray[Any], seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Augment one sample.
+
+        Args:
+            image: (H, W) float32.
+            mask: (H, W) uint8 in {0, 1}.
+            seed: Determines the random parameters of the transforms.
+
+        Returns:
+            The augmented image and mask, with the same shapes and dtypes.
+        """
         self.compose.set_random_seed(seed)
         augmented = self.compose(image=image, mask=mask)
         return np.ascontiguousarray(augmented["image"]), np.ascontiguousarray(augmented["mask"])

@@ -1,8 +1,9 @@
-"""PreparedStore and split -> batches."""
+"""Lightning data module: from a prepared store and a split to batches."""
 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import lightning
 import numpy as np
@@ -19,22 +20,31 @@ from mammoseg.validate import positive_int
 
 
 class MammogramDataModule(lightning.LightningDataModule):
-    """Batches {image (B, 1, H, W) float32, mask (B, 1, H, W) float32 in {0, 1}, density (B,) in 0..3, case (B,)}.
+    """Data module for a mammography dataset.
 
-    `case` is the row of the store. The order of training cases and their augmentation depend on `seed`, the epoch and
-    the row alone, so that a resumed run equals an uninterrupted one. With dataset.on_device, the images are copied to
-    the device once and batches are made there.
+    A batch is a dictionary with `image` (B, 1, H, W) float32, `mask` (B, 1, H, W) float32 in {0, 1}, `density` (B,)
+    int64 in 0..3 and `case` (B,) int64, the row of the case in the store.
+
+    Shuffling and augmentation depend only on `seed`, the epoch and the row, so a resumed run is identical to an
+    uninterrupted one. With `dataset.on_device`, all images are copied to the device once and batches are assembled
+    there.
 
     Args:
-        dataset: The images.
-        splitter: Cases -> parts.
-        batch_size: Of all processes together.
-        num_workers: Processes that load augmented samples.
-        augment: Applied to training samples; None for none.
-        seed: Of shuffling and augmentation.
+        dataset: The dataset to load.
+        splitter: Assigns the cases to the train, validation and test parts.
+        batch_size: Global batch size, summed over all processes.
+        num_workers: Number of worker processes that load augmented samples.
+        augment: Augmentation of the training samples, or None.
+        seed: Seed of shuffling and augmentation.
 
     Raises:
-        UserError: For an invalid batch size, or for augmentation or workers with dataset.on_device.
+        UserError: If the batch size is invalid, or augmentation or workers are combined with `dataset.on_device`.
+
+    Example:
+        >>> datamodule = MammogramDataModule(dataset, PatientKFold(folds=5), batch_size=4)  # doctest: +SKIP
+        >>> datamodule.setup()  # doctest: +SKIP
+        >>> next(iter(datamodule.train_dataloader()))["image"].shape  # doctest: +SKIP
+        torch.Size([4, 1, 256, 256])
     """
 
     def __init__(
@@ -50,7 +60,7 @@ class MammogramDataModule(lightning.LightningDataModule):
         if dataset.on_device and (augment is not None or num_workers):
             conflict = f"num_workers={num_workers}" if num_workers else "augmentation"
             raise UserError(
-                f"dataset.on_device=true makes batches on the device and cannot be combined with {conflict}; "
+                f"dataset.on_device=true assembles batches on the device and cannot be combined with {conflict}; "
                 "set augment=none and num_workers=0, or dataset.on_device=false"
             )
         self.dataset = dataset
@@ -64,26 +74,34 @@ class MammogramDataModule(lightning.LightningDataModule):
         self.is_set_up = False
 
     def setup(self, stage: str | None = None) -> None:
-        """Prepare the dataset if that has not been done; the trainer calls this before every stage."""
+        """Open the dataset, preprocessing it first if needed, and split it.
+
+        Args:
+            stage: Ignored; all stages share one store and split.
+        """
+        del stage
         if not self.is_set_up:
             self.store = self.dataset.open_store()
             self.split = self.splitter(self.store.cases)
             self.is_set_up = True
 
     def train_mass_fractions(self) -> Tensor:
-        """(N,) fraction of each training image that is mass; ratio-based losses are fitted to it."""
+        """Mass pixels as a fraction of each training image, (N,) float64; ratio-based losses are fitted to them."""
         return torch.from_numpy(self.store.mass_fraction[np.asarray(self.split.train)])
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of shuffled, augmented training batches."""
         return self._loader(self.split.train, train=True)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of validation batches."""
         return self._loader(self.split.val)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of test batches."""
         return self._loader(self.split.test)
 
-    def _loader(self, rows: Indices, train: bool = False) -> DataLoader:
+    def _loader(self, rows: Indices, train: bool = False) -> DataLoader[Any]:
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         sampler = ShardedBatchSampler(rows, self.batch_size, self.seed, train=train, rank=rank, world_size=world_size)
@@ -93,7 +111,7 @@ class MammogramDataModule(lightning.LightningDataModule):
 
     @cached_property
     def batch_dataset(self) -> BatchDataset:
-        """Shared by all loaders, so that the images are copied to the device once."""
+        """Dataset without augmentation, shared by all loaders so that images are copied to the device only once."""
         if self.dataset.on_device and self.trainer is not None:
             return BatchDataset(self.store, self.trainer.strategy.root_device)
         return BatchDataset(self.store, torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""A dataset as configured by `conf/dataset/*.yaml`: where it is, who reads it, and how it is preprocessed."""
+"""A dataset as configured by `conf/dataset/*.yaml`: its location, its reader and its preprocessing."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ON_BAD = ("error", "skip")
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Mammograms of one kind, and how they become the network's input.
+    """A dataset and its preprocessing.
 
     Attributes:
-        name: What tables call it.
-        root: Its folder.
-        reader: (root, rejected) -> images; see `readers.mammogram.Reader`.
-        builder: How images are preprocessed and where they are stored.
-        on_device: Whether training keeps the preprocessed images on its device.
-        generator: Called with `root` if that does not exist, to create the dataset (synthetic data).
+        name: Name in tables and file names.
+        root: Folder of the dataset.
+        reader: Lists the images in `root`; see `readers.mammogram.Reader`.
+        builder: Preprocesses the images and writes the store.
+        on_device: Whether training keeps all preprocessed images on the device.
+        generator: Called with `root` to create a synthetic dataset if `root` does not exist; None for real datasets.
     """
 
     name: str
@@ -38,10 +38,13 @@ class DatasetSpec:
     generator: Callable[[Path], object] | None = None
 
     def open_store(self) -> PreparedStore:
-        """Open the store of this dataset with these settings; prepare it first if it does not exist.
+        """Open the prepared store of this dataset, building it first if it does not exist.
+
+        Returns:
+            The prepared store.
 
         Raises:
-            UserError: If there is no dataset at `root`, or for cases that cannot be used unless dataset.on_bad=skip.
+            UserError: If `root` does not contain the dataset, or if cases are rejected and `on_bad` is "error".
         """
         if self.generator is not None and not self.root.is_dir():
             self.generator(self.root)
@@ -49,7 +52,7 @@ class DatasetSpec:
         return self.builder.open(self.root, self.reader(self.root, rejected), rejected)
 
     def mammograms(self) -> dict[str, Mammogram]:
-        """The images at `root` by case, as the reader finds them, without those that it rejects."""
+        """Return the accepted images in `root`, by case."""
         return {mammogram.case: mammogram for mammogram in self.reader(self.root, RejectedCases())}
 
 
@@ -70,13 +73,12 @@ def build_dataset(
     remark: str = "",
     **preprocessing: Any,
 ) -> DatasetSpec:
-    """Build a dataset from the settings of `conf/dataset` and `conf/preparation`, where they are described.
+    """Build a dataset from the settings in `conf/dataset` and `conf/preparation`.
 
     Args:
-        name, root, reader, on_device: See `DatasetSpec`.
-        store, on_bad, workers, published, remark: See `StoreBuilder`.
+        name, root, reader, on_device, source: See `DatasetSpec`; `source` is its `generator`.
+        store, on_bad, workers, published, remark: See `StoreBuilder`; `store` is the folder of all stores.
         density, missing_density, density_cuts: See `DensityPolicy`.
-        source: See `DatasetSpec.generator`.
         **preprocessing: See `PreprocessingSettings`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How each image gets the ACR density that training and results use."""
+"""Selection of the ACR density of each image: from the dataset, estimated, or assumed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,18 @@ class DensityPolicy:
     """The settings `dataset.density`, `dataset.missing_density` and `dataset.density_cuts`.
 
     Attributes:
-        source: "given", or "estimated" to use the estimate for all images.
-        missing: For images without a given density: "error", "drop", "estimate", or the ACR category 1 to 4 to assume.
-        cuts: Percent densities, as fractions, between the four estimated categories.
+        source: "given" to use the densities of the dataset, "estimated" to use the estimate for all images.
+        missing: Treatment of images without a density: "error", "drop", "estimate", or an ACR category 1 to 4 to
+            assume.
+        cuts: Three ascending percent densities, as fractions, that separate the four estimated categories.
 
     Raises:
         UserError: If a setting is invalid.
+
+    Example:
+        >>> density, estimate = DensityPolicy().resolve(ACRDensity.FATTY, percent_density=0.6)
+        >>> int(density), int(estimate)
+        (1, 4)
     """
 
     source: str = "given"
@@ -45,11 +51,19 @@ class DensityPolicy:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings under the names of the user, as plain values."""
+        """The settings by configuration key, as plain values."""
         return {"density": self.source, "missing_density": self.missing, "density_cuts": list(self.cuts)}
 
     def apply(self, mammograms: Sequence[Mammogram], rejected: RejectedCases) -> list[Mammogram]:
-        """The images that have a density or whose density will be estimated; the others are dropped or rejected."""
+        """Apply the treatment of missing densities.
+
+        Args:
+            mammograms: The images.
+            rejected: Receives the images without a density if `missing` is "error".
+
+        Returns:
+            The images that have a density, or whose density will be estimated.
+        """
         if self.source == "estimated":
             return list(mammograms)
         accepted = []
@@ -64,15 +78,17 @@ class DensityPolicy:
                 rejected.add(mammogram.case, "no ACR density; set dataset.missing_density=drop, =estimate, or =1 to =4")
         return accepted
 
-    def resolve(self, given: ACRDensity | None, percent_density: float) -> tuple[ACRDensity, ACRDensity]:
-        """The density to use, and the estimate.
+    def resolve(self, dataset_density: ACRDensity | None, percent_density: float) -> tuple[ACRDensity, ACRDensity]:
+        """Choose between the density of the dataset and the estimate.
 
         Args:
-            given: The density of the dataset.
-            percent_density: As estimated, a fraction.
+            dataset_density: ACR category in the dataset, or None.
+            percent_density: Estimated percent density, as a fraction.
 
         Returns:
             The density to use, and the estimate.
         """
         estimate = acr_category(percent_density, self.cuts)
-        return (estimate if self.source == "estimated" or given is None else given), estimate
+        if self.source == "estimated" or dataset_density is None:
+            return estimate, estimate
+        return dataset_density, estimate

@@ -1,4 +1,4 @@
-"""Preprocess a dataset into a store, once for each combination of settings and input files."""
+"""Preprocessing of a dataset into a store, once per combination of settings and input files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from mammoseg.data.density_policy import DensityPolicy
 from mammoseg.data.preprocessing.cache import PreprocessingCache
-from mammoseg.data.preprocessing.fingerprints import cache_key, hash_json, relative_name
+from mammoseg.data.preprocessing.fingerprints import cache_key, hash_json, original_reason, relative_name
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.store import Case, NpyWriter, PreparedStore, write_cases
@@ -22,22 +22,22 @@ from mammoseg.files import atomic_dir, atomic_write_text
 
 log = logging.getLogger(__name__)
 
-CACHE_PREFIX = ".preparing-"  # next to the stores: caches of those that are not complete
+CACHE_PREFIX = ".preparing-"  # next to the stores: caches of incomplete ones
 
 
 @dataclass(frozen=True)
 class StoreBuilder:
-    """Opens the store of a list of images, and writes it first if it does not exist.
+    """Open the store of a list of images, building it first if it does not exist.
 
     Attributes:
         dataset: Name of the dataset.
-        store_root: Folder of all stores.
-        settings: Of the preprocessing.
-        density: How an image gets its density.
-        on_bad: "error" or "skip" for cases that cannot be used.
-        workers: Processes that preprocess; None for one per core.
-        published: Counts of the complete dataset, for the data report.
-        note: For the data report.
+        store_root: Folder that contains all stores.
+        settings: Preprocessing settings.
+        density: Selection of the ACR density of each image.
+        on_bad: "error" to fail on rejected cases, "skip" to continue without them.
+        workers: Number of preprocessing processes; None for one per CPU core.
+        published: Published counts of the complete dataset, for the data report.
+        note: Note for the data report.
     """
 
     dataset: str
@@ -50,18 +50,19 @@ class StoreBuilder:
     note: str
 
     def open(self, root: Path, mammograms: Sequence[Mammogram], rejected: RejectedCases) -> PreparedStore:
-        """Open the store of these images.
+        """Open the store of a list of images.
 
         Args:
             root: Folder of the dataset.
-            mammograms: The images that the reader accepted.
-            rejected: Those that it rejected; images without a density and images that cannot be preprocessed are added.
+            mammograms: Images accepted by the reader.
+            rejected: Cases rejected by the reader. Images without a density and images that cannot be preprocessed are
+                added.
 
         Returns:
-            The store.
+            The prepared store.
 
         Raises:
-            UserError: For rejected cases under on_bad=error, or if no image is left.
+            UserError: If cases are rejected and `on_bad` is "error", or if no image remains.
         """
         accepted = self.density.apply(mammograms, rejected)
         by_key = {cache_key(mammogram, root): mammogram for mammogram in accepted}
@@ -76,18 +77,27 @@ class StoreBuilder:
         return store
 
     def fingerprint(self, by_key: Mapping[str, Mammogram], rejected: RejectedCases) -> str:
-        """Changes with every setting that affects the store, and with every input file."""
+        """Return a hash of all settings and input files that affect the store; part of its folder name.
+
+        Args:
+            by_key: Accepted images by cache key.
+            rejected: Cases rejected so far.
+
+        Returns:
+            16 hexadecimal digits.
+        """
         cases = [
             [key, m.case, m.patient, m.density, m.side, m.view, m.split, m.masses] for key, m in sorted(by_key.items())
         ]
         density = [self.density.source, str(self.density.missing), list(self.density.cuts)]
-        return hash_json([self.settings.digest, density, rejected.rows, cases])
+        reasons = [(file, original_reason(reason)) for file, reason in rejected.rows]
+        return hash_json([self.settings.digest, density, reasons, cases])
 
     def _build(self, root: Path, by_key: Mapping[str, Mammogram], rejected: RejectedCases, folder: Path) -> None:
         cache_dir = self.store_root / f"{CACHE_PREFIX}{self.dataset}-{self.settings.digest}"
         cache = PreprocessingCache(cache_dir, self.settings, self.workers)
         with cache.lock():
-            if folder.is_dir():  # written by the process that held the lock
+            if folder.is_dir():  # built by another process in the meantime
                 return
             reasons = cache.fill(dict(by_key), self.dataset)
             for key in by_key:
@@ -97,20 +107,20 @@ class StoreBuilder:
                 self._raise_rejected(rejected, root)
             usable = {key: mammogram for key, mammogram in by_key.items() if key not in reasons}
             if not usable:
-                raise UserError(f"{root}: no usable image with a mass is left\n{rejected.format()}".rstrip())
+                raise UserError(f"{root}: no usable image with a mass remains\n{rejected.format()}".rstrip())
             self._write_store(cache, usable, rejected, folder)
             shutil.rmtree(cache_dir, ignore_errors=True)
 
     def _raise_rejected(self, rejected: RejectedCases, root: Path) -> None:
         raise UserError(
-            f"{len(rejected.rows)} cases below {root} cannot be used; fix them, or set dataset.on_bad=skip to skip "
-            f"them; what is preprocessed is kept:\n{rejected.format()}"
+            f"{len(rejected.rows)} cases in {root} cannot be used; fix them, or set dataset.on_bad=skip to skip "
+            f"them (preprocessed images are kept):\n{rejected.format()}"
         )
 
     def _write_store(
         self, cache: PreprocessingCache, by_key: Mapping[str, Mammogram], rejected: RejectedCases, folder: Path
     ) -> None:
-        """Collect the cached images in a store, in the reader's order."""
+        """Write the cached images to a store, in the order of the reader."""
         with atomic_dir(folder) as tmp_dir, ExitStack() as files:
             writers = {
                 name: files.enter_context(NpyWriter(tmp_dir / f"{name}.npy", len(by_key)))
@@ -122,9 +132,9 @@ class StoreBuilder:
                 for name, writer in writers.items():
                     writer.append(getattr(sample, name))
                 cases.append(self._case(mammogram, sample.columns))
-            if uncropped := [case.case for case in cases if case.whole]:
+            if uncropped := [case.case for case in cases if case.crop_skipped]:
                 log.warning(
-                    "%d images not cropped, since the crop would have cut a mass: %s",
+                    "%d images not cropped, because the crop would have cut a mass: %s",
                     len(uncropped),
                     ", ".join(uncropped),
                 )

@@ -1,4 +1,4 @@
-"""Samplers, datasets and loaders: which images make up which batch, and in which process."""
+"""Batch sampler, datasets and data loader that support several processes and resuming mid-epoch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -14,17 +15,17 @@ from mammoseg.data.split import Indices
 from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
 
-# (image (H, W), mask (H, W), seed) -> the same, augmented
-Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+# (image (H, W), mask (H, W), seed) -> (augmented image, augmented mask)
+Augment = Callable[[NDArray[Any], NDArray[Any], int], tuple[NDArray[Any], NDArray[Any]]]
 
 
 class SampleKey(NamedTuple):
-    """What a dataset needs to draw one sample.
+    """Key of a sample.
 
     Attributes:
-        epoch: Seeds the augmentation.
+        epoch: Current epoch, part of the seed of the augmentation.
         row: Row of the store.
-        weight: Of the sample in the loss; None unless several processes share a batch.
+        weight: Weight of the sample in the loss; None unless several processes share a batch.
     """
 
     epoch: int
@@ -33,7 +34,13 @@ class SampleKey(NamedTuple):
 
 
 class EpochSampler(Sampler[int]):
-    """Rows of the store; with `shuffle` in an order that depends on the seed and the epoch alone."""
+    """Sampler of rows of the store, reshuffled every epoch if `shuffle`.
+
+    Args:
+        rows: Rows of the store.
+        shuffle: Whether to shuffle; the order depends only on `seed` and the epoch.
+        seed: Seed of the shuffling.
+    """
 
     def __init__(self, rows: Indices, shuffle: bool, seed: int) -> None:
         self.rows = rows
@@ -42,7 +49,7 @@ class EpochSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer at the start of each epoch."""
+        """Set the current epoch; called by the trainer at the start of each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -56,22 +63,27 @@ class EpochSampler(Sampler[int]):
 
 
 class ShardedBatchSampler(Sampler[list[SampleKey]]):
-    """The batches of one of several processes.
+    """Batch sampler for one or more processes.
 
-    With `train`, rows are reshuffled every epoch and each global batch is sharded across ranks, so the number of steps
-    and the images per step do not depend on the world size. Otherwise each rank takes every `world_size`-th batch
-    unchanged, so that each image comes once and in the same batch for any world size.
+    With `train=True`, rows are reshuffled every epoch and each global batch is sharded across ranks, so the number of
+    steps and the images per step do not depend on the world size. Otherwise each rank takes every `world_size`-th
+    batch, so each image is evaluated once, in the same batch for any world size.
 
     Args:
         rows: Rows of the store.
-        batch_size: Of all processes together.
-        seed: Of the shuffling.
-        train: See above.
-        rank: Of this process.
+        batch_size: Global batch size, summed over all processes.
+        seed: Seed of the shuffling.
+        train: Whether to shuffle and to shard batches.
+        rank: Global rank of this process.
         world_size: Number of processes.
 
     Raises:
-        UserError: If a training batch has fewer images than there are processes.
+        UserError: If `batch_size` is smaller than the world size and `train` is True.
+
+    Example:
+        >>> sampler = ShardedBatchSampler(np.arange(5), batch_size=2, seed=0, train=False)
+        >>> [[key.row for key in batch] for batch in sampler]
+        [[0, 1], [2, 3], [4]]
     """
 
     def __init__(
@@ -79,15 +91,15 @@ class ShardedBatchSampler(Sampler[list[SampleKey]]):
     ) -> None:
         if train and batch_size < world_size:
             raise UserError(
-                f"batch_size must be at least the number of processes, {world_size}, which share a batch, got "
-                f"{batch_size}; raise it, or use fewer devices"
+                f"batch_size must be at least the number of processes ({world_size}), which share each batch, got "
+                f"{batch_size}; increase it or use fewer devices"
             )
         self.sampler = EpochSampler(rows, train, seed)
         self.batch_size = batch_size
         self.train = train
         self.rank = rank
         self.world_size = world_size
-        self.skip = 0  # batches that the next iteration skips: the run was stopped after them
+        self.skip = 0  # batches to skip in the next iteration, when resuming mid-epoch
 
     def __len__(self) -> int:
         n_batches = -(-len(self.sampler) // self.batch_size)
@@ -102,11 +114,19 @@ class ShardedBatchSampler(Sampler[list[SampleKey]]):
         else:
             own_batches = batches[self.rank :: self.world_size]
             yield from (sample_keys(epoch, batch) for batch in own_batches)
-            if not own_batches:  # the trainer requires at least one
+            if not own_batches:  # the trainer requires at least one batch
                 yield sample_keys(epoch, batches[0], weight=0.0)
 
     def shard(self, batch: list[int], epoch: int) -> list[SampleKey]:
-        """This rank's shard of a global batch; an empty shard is padded with one zero-weight sample."""
+        """Return this rank's shard of a global batch.
+
+        Args:
+            batch: Rows of the global batch.
+            epoch: Current epoch.
+
+        Returns:
+            Keys of the shard; an empty shard is padded with one zero-weight sample.
+        """
         if self.world_size == 1:
             return sample_keys(epoch, batch)
         shard = batch[self.rank :: self.world_size]
@@ -114,12 +134,18 @@ class ShardedBatchSampler(Sampler[list[SampleKey]]):
 
 
 def sample_keys(epoch: int, rows: list[int], weight: float | None = None) -> list[SampleKey]:
-    """The keys of a batch."""
+    """Return the keys of a batch."""
     return [SampleKey(epoch, row, weight) for row in rows]
 
 
-class AugmentedDataset(Dataset):
-    """Map-style dataset of single samples, augmented."""
+class AugmentedDataset(Dataset[dict[str, Any]]):
+    """Map-style dataset of augmented samples.
+
+    Args:
+        store: The prepared images.
+        augment: Applied to each sample.
+        seed: Combined with the epoch and the row to seed the augmentation.
+    """
 
     def __init__(self, store: PreparedStore, augment: Augment, seed: int) -> None:
         self.store = store
@@ -131,8 +157,8 @@ class AugmentedDataset(Dataset):
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
         epoch, row, weight = key
         image, mask = np.array(self.store.images[row]), np.array(self.store.masks[row])
-        draw = np.random.SeedSequence([self.seed, epoch, row]).generate_state(1)[0]
-        image, mask = self.augment(image, mask, int(draw))
+        sample_seed = np.random.SeedSequence([self.seed, epoch, row]).generate_state(1)[0]
+        image, mask = self.augment(image, mask, int(sample_seed))
         return {
             "image": torch.from_numpy(image)[None],
             "mask": torch.from_numpy(mask)[None].float(),
@@ -142,14 +168,14 @@ class AugmentedDataset(Dataset):
         }
 
 
-class BatchDataset(Dataset):
+class BatchDataset(Dataset[dict[str, Tensor]]):
     """Map-style dataset that gathers a batch with one indexing operation.
 
-    Equals `AugmentedDataset` without augmentation.
+    Gives the same batches as `AugmentedDataset` without augmentation.
 
     Args:
-        store: The images. On the CPU they stay memory-mapped: the page cache holds them once for all processes.
-        device: Where the images are kept and the batches are made.
+        store: The prepared images; on the CPU they stay memory-mapped and are shared between processes.
+        device: Device on which the images are kept and the batches are assembled.
 
     Raises:
         UserError: If the images do not fit on the device.
@@ -171,7 +197,7 @@ class BatchDataset(Dataset):
     def __getitems__(self, keys: list[SampleKey]) -> dict[str, Tensor]:
         _, rows, weights = zip(*keys, strict=True)
         case = torch.tensor(rows)
-        if self.device.type == "cuda":  # pinned, so that the host does not wait for the previous step
+        if self.device.type == "cuda":  # pinned memory, so that the copy does not synchronise with the GPU
             case = case.pin_memory()
         case = case.to(self.device, non_blocking=True)
         return {
@@ -183,8 +209,14 @@ class BatchDataset(Dataset):
         }
 
 
-class StatefulDataLoader(DataLoader):
-    """DataLoader whose position Lightning checkpoints, so training resumes mid-epoch."""
+class StatefulDataLoader(DataLoader[Any]):
+    """DataLoader whose position is checkpointed by Lightning, so training resumes mid-epoch.
+
+    Args:
+        dataset: The samples or batches.
+        sampler: Selects the batches.
+        num_workers: Number of worker processes.
+    """
 
     def __init__(
         self, dataset: AugmentedDataset | BatchDataset, sampler: ShardedBatchSampler, num_workers: int = 0
@@ -207,14 +239,14 @@ class StatefulDataLoader(DataLoader):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """The position in the epoch. The key is that of version 0.1, whose checkpoints resume."""
+        """Return the position in the epoch; the key is that of version 0.1, whose checkpoints can be resumed."""
         return {"given": self.batches_yielded % max(len(self), 1)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Start the next iteration at the stored position."""
+        """Start the next iteration at the saved position."""
         self.sharded_sampler.skip = state["given"]
 
 
 def identity_collate(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The batch is complete already."""
+    """Return the batch unchanged; `BatchDataset` has already collated it."""
     return batch

@@ -1,4 +1,4 @@
-"""Splits of the cases into train, val and test. A patient is in one part only, unless the split allows otherwise."""
+"""Train, validation and test splits, disjoint by patient unless the splitter allows overlap."""
 
 from __future__ import annotations
 
@@ -25,21 +25,28 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of the store in each part, ascending. Shapes: (N_train,), (N_val,), (N_test,)."""
+    """Rows of the store in each part, in ascending order.
+
+    Attributes:
+        train: (N_train,) int64.
+        val: (N_val,) int64.
+        test: (N_test,) int64.
+    """
 
     train: Indices
     val: Indices
     test: Indices
 
     def parts(self) -> dict[str, Indices]:
+        """Return the rows by the name of the part."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def write(self, path: Path, cases: Sequence[Case]) -> None:
-        """Write a table with the columns case, patient, density and part, from which the split can be reproduced."""
+        """Write a CSV table with the columns case, patient, density and part."""
         atomic_write_text(path, self._table(cases))
 
     def differs_from(self, path: Path, cases: Sequence[Case]) -> bool:
-        """Whether `path`, which `write` has written, is the table of another split or of other cases."""
+        """Return whether a table written by `write` describes a different split or different cases."""
         return path.read_text(encoding="utf-8") != self._table(cases)
 
     def _table(self, cases: Sequence[Case]) -> str:
@@ -54,25 +61,46 @@ class Split:
 
 
 class Splitter(ABC):
-    """Maps cases to a `Split`. Deterministic: the same cases and options give the same parts."""
+    """Base class of splitters; the same cases and arguments always give the same split.
+
+    Attributes:
+        allows_patient_overlap: Whether images of one patient may be in different parts.
+    """
 
     allows_patient_overlap = False
 
     def __call__(self, cases: Sequence[Case]) -> Split:
+        """Split the cases and check the result.
+
+        Args:
+            cases: Rows of the store.
+
+        Returns:
+            The split.
+
+        Raises:
+            UserError: If a part is empty, or if patients overlap although the splitter does not allow it.
+        """
         split = self.split(cases)
         for part, rows in split.parts().items():
             if len(rows) == 0:
                 raise UserError(
                     f"the {part} part is empty: {len(cases)} images of {len({c.patient for c in cases})} "
-                    "patients are too few for this split; use more cases or another split"
+                    "patients are too few for this split; use more cases or a different split"
                 )
         self.check_patients(split, cases)
         return split
 
     @abstractmethod
-    def split(self, cases: Sequence[Case]) -> Split: ...
+    def split(self, cases: Sequence[Case]) -> Split:
+        """Assign the cases to the parts, without checking the result."""
 
     def check_patients(self, split: Split, cases: Sequence[Case]) -> None:
+        """Check that the parts are disjoint by patient.
+
+        Raises:
+            UserError: If they are not and `allows_patient_overlap` is False; otherwise a warning is logged.
+        """
         patients = {part: {cases[row].patient for row in rows} for part, rows in split.parts().items()}
         shared = (patients["train"] & (patients["val"] | patients["test"])) | (patients["val"] & patients["test"])
         if not shared:
@@ -90,19 +118,22 @@ class Splitter(ABC):
 
 
 class KFold(Splitter):
-    """k-fold cross-validation; the held-out fold is halved into validation and test (the paper's 80/10/10 of §4.1).
+    """Grouped k-fold cross-validation, stratified by density.
 
-    Groups are kept in one fold and stratified by density: they are shuffled, ranked by density and then by number of
-    images, and assigned to the folds in snake order. So folds differ by at most one group, however few there are
-    (scikit-learn's StratifiedGroupKFold leaves folds empty on small sets).
+    The held-out fold is halved into validation and test (80/10/10 for five folds, as in the paper). Groups are
+    shuffled, ranked by density and then by number of images, and assigned to the folds in snake order, so the folds
+    differ by at most one group. scikit-learn's StratifiedGroupKFold can leave folds empty on small datasets.
 
     Args:
         folds: Number of folds, at least 2.
-        fold: The held-out fold, 0 to folds - 1.
-        seed: Of the shuffle; the folds of one seed partition the cases.
+        fold: Index of the held-out fold, 0 to folds - 1.
+        seed: Seed of the shuffling; the folds of one seed partition the cases.
 
     Raises:
         UserError: If `folds` or `fold` is out of range, or there are fewer groups than folds.
+
+    Source:
+        Proportions: Aliniya et al., section 4.1.
     """
 
     def __init__(self, folds: int = 5, fold: int = 0, seed: int = 0) -> None:
@@ -115,9 +146,10 @@ class KFold(Splitter):
     @staticmethod
     @abstractmethod
     def group(case: Case) -> str:
-        """Identifier of the group of a case; cases of one group are in one fold."""
+        """Return the group of a case; all cases of a group are in the same fold."""
 
     def split(self, cases: Sequence[Case]) -> Split:
+        """Assign the cases to the parts; see the class."""
         rows = np.arange(len(cases))
         fold = self.assign_folds(cases, rows, self.folds)
         held_out = rows[fold == self.fold]
@@ -125,14 +157,26 @@ class KFold(Splitter):
         return Split(train=rows[fold != self.fold], val=held_out[half == 0], test=held_out[half == 1])
 
     def assign_folds(self, cases: Sequence[Case], rows: Indices, folds: int) -> Indices:
-        """The fold of each of `rows`, (N,) in 0 to folds - 1."""
+        """Assign rows to folds.
+
+        Args:
+            cases: All rows of the store.
+            rows: (N,) rows to assign.
+            folds: Number of folds.
+
+        Returns:
+            (N,) fold of each row, 0 to folds - 1.
+
+        Raises:
+            UserError: If there are fewer groups than folds.
+        """
         groups: dict[str, list[Case]] = {}
         for row in rows.tolist():
             groups.setdefault(self.group(cases[row]), []).append(cases[row])
         if len(groups) < folds:
-            what = "image" if self.allows_patient_overlap else "patient"
+            group_name = "image" if self.allows_patient_overlap else "patient"
             raise UserError(
-                f"{len(groups)} {what}(s) are too few for {folds} parts; use more cases or a smaller split.folds"
+                f"{len(groups)} {group_name}(s) are too few for {folds} parts; use more cases or a smaller split.folds"
             )
         rng = np.random.default_rng(self.seed)
         shuffled = rng.permutation(sorted(groups)).tolist()
@@ -144,32 +188,41 @@ class KFold(Splitter):
 
 
 class PatientKFold(KFold):
-    """Folds of patients."""
+    """k-fold cross-validation over patients; see `KFold`.
+
+    Example:
+        >>> splitter = PatientKFold(folds=5, fold=0)
+        >>> split = splitter(store.cases)  # doctest: +SKIP
+    """
 
     @staticmethod
     def group(case: Case) -> str:
+        """Return the patient."""
         return case.patient
 
 
 class ImageKFold(KFold):
-    """Folds of single images, apparently the paper's way. Patients leak between parts, with a warning."""
+    """k-fold cross-validation over images, as the paper appears to do. Patients overlap between parts (warning)."""
 
     allows_patient_overlap = True
 
     @staticmethod
     def group(case: Case) -> str:
+        """Return the case itself."""
         return case.case
 
 
 class Official(Splitter):
-    """The dataset's own parts. Without a validation part, some training patients are held out for it.
+    """The dataset's official split.
+
+    If it has no validation part, a fraction of the training patients is held out for validation.
 
     Args:
         val_share: Fraction of the training patients to hold out; 0.1 in the paper.
-        seed: Of their choice.
+        seed: Seed of the random selection of these patients.
 
     Raises:
-        UserError: If `val_share` is not between 0 and 1, or the dataset has no parts.
+        UserError: If `val_share` is not between 0 and 1, or the dataset has no official split.
     """
 
     def __init__(self, val_share: float = 0.1, seed: int = 0) -> None:
@@ -177,18 +230,18 @@ class Official(Splitter):
         self.seed = seed
 
     def split(self, cases: Sequence[Case]) -> Split:
+        """Assign the cases to the parts; see the class."""
         part = np.array([case.split for case in cases])
         if not {"train", "test"} <= set(part):
             raise UserError(
-                "split=official needs a dataset with train and test parts, and this one has none; "
-                "use split=patient_kfold"
+                "split=official requires a dataset with official train and test parts; use split=patient_kfold"
             )
         train, val, test = (np.flatnonzero(part == name) for name in ("train", "val", "test"))
         if len(val) == 0:
             patient = np.array([cases[row].patient for row in train.tolist()])
             patients = np.unique(patient)
-            count = max(round(self.val_share * len(patients)), 1)
-            chosen = np.random.default_rng(self.seed).choice(patients, count, replace=False)
-            held_out = np.isin(patient, chosen)
+            n_val = max(round(self.val_share * len(patients)), 1)
+            val_patients = np.random.default_rng(self.seed).choice(patients, n_val, replace=False)
+            held_out = np.isin(patient, val_patients)
             train, val = train[~held_out], train[held_out]
         return Split(train=train, val=val, test=test)

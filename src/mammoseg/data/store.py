@@ -1,13 +1,13 @@
-"""Preprocessed dataset on disk: memory-mapped arrays and cases.csv, written atomically."""
+"""Prepared dataset on disk: memory-mapped arrays and cases.csv, written atomically."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,35 +15,63 @@ from numpy.typing import NDArray
 from mammoseg.density import ACRDensity
 from mammoseg.files import atomic_write
 
+Value = TypeVar("Value")
 UNKNOWN_DENSITY = 0  # in cases.csv
+# Columns of cases.csv in version 0.1, whose stores and caches are still read, and their present names.
+RENAMED_COLUMNS = {"breast_share": "breast_fraction", "whole": "crop_skipped", "rescaled": "mask_resized"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row of cases.csv, whose columns are the fields; its row number is the `case` of a batch."""
+    """A row of cases.csv; the columns are the fields. The row index is the `case` of a batch.
+
+    Attributes:
+        case: Identifier of the image.
+        patient: Identifier of the patient.
+        density: ACR category used for training and results.
+        given_density: ACR category in the dataset, or assumed by `dataset.missing_density`; None if unknown.
+        percent_density: Estimated percent density, as a fraction in [0, 1].
+        estimated_density: ACR category estimated from `percent_density`.
+        side: L or R; may be empty.
+        view: Projection such as CC or MLO; may be empty.
+        split: The dataset's own part (train, val or test), or empty.
+        masses: Number of masses.
+        mass_area: Mass pixels in the full-size image.
+        mass_pixels: Mass pixels in the preprocessed mask.
+        breast_fraction: Breast area as a fraction of the full-size image.
+        height: Height of the full-size image in pixels.
+        width: Width of the full-size image in pixels.
+        top: First row of the crop box in the full-size image.
+        bottom: Last row of the crop box, exclusive.
+        left: First column of the crop box.
+        right: Last column of the crop box, exclusive.
+        crop_skipped: 1 if the image was left uncropped because the crop would have cut a mass.
+        flipped: 1 if the image was mirrored.
+        mask_resized: 1 if a mask file had a different size than the image and was resized.
+    """
 
     case: str
     patient: str
-    density: ACRDensity  # used for training and results
-    given_density: ACRDensity | None  # of the dataset, or assumed by dataset.missing_density
-    percent_density: float  # estimated: fraction of the breast that is dense, 0 to 1
-    estimated_density: ACRDensity  # follows from it
+    density: ACRDensity
+    given_density: ACRDensity | None
+    percent_density: float
+    estimated_density: ACRDensity
     side: str
     view: str
-    split: str  # the dataset's own part, or empty
+    split: str
     masses: int
-    mass_area: int  # pixels of the masses in the full-size image
-    mass_pixels: int  # of the preprocessed mask
-    breast_share: float  # fraction of the full-size image
-    height: int  # of the image before cropping, in pixels
+    mass_area: int
+    mass_pixels: int
+    breast_fraction: float
+    height: int
     width: int
-    top: int  # the box that was kept: rows [top, bottom), columns [left, right)
+    top: int
     bottom: int
     left: int
     right: int
-    whole: int  # 1 if the crop was skipped because it would have cut a mass
-    flipped: int  # 1 if the box was mirrored after cropping
-    rescaled: int  # 1 if a mask file had another size than the image and was resized
+    crop_skipped: int
+    flipped: int
+    mask_resized: int
 
 
 @dataclass(frozen=True)
@@ -53,12 +81,17 @@ class PreparedStore:
     The arrays are memory-mapped copy-on-write, so tensors may alias them without modifying the files.
 
     Attributes:
-        folder: Where the files are.
+        folder: Folder of the store.
         images: (N, size, size) float32.
         masks: (N, size, size) uint8 in {0, 1}.
-        previews: (N, THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8, the uncropped images padded to a square.
+        previews: (N, THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8 thumbnails of the uncropped images.
         cases: N rows in the same order.
-        about: The settings, and under `skipped` the cases that were skipped.
+        about: Content of about.json: the settings, and the skipped cases under `skipped`.
+
+    Example:
+        >>> store = PreparedStore.open(Path("data/prepared/inbreast-..."))  # doctest: +SKIP
+        >>> store.images.shape  # doctest: +SKIP
+        (107, 256, 256)
     """
 
     ARRAYS: ClassVar = ("images", "masks", "previews")
@@ -72,7 +105,7 @@ class PreparedStore:
 
     @classmethod
     def open(cls, folder: Path) -> PreparedStore:
-        """Open the store in `folder`; no image is read yet."""
+        """Open the store in `folder` without reading the arrays."""
         return cls(
             folder=folder,
             **{name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in cls.ARRAYS},
@@ -82,28 +115,39 @@ class PreparedStore:
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
-        """(file, reason) of each case that was skipped."""
+        """(file, reason) of each skipped case."""
         return [(file, reason) for file, reason in self.about["skipped"]]
 
     @property
     def density(self) -> NDArray[np.int64]:
-        """(N,) in 0..3, as in batches."""
+        """ACR density (N,) in 0..3, as in batches."""
         return np.array([case.density.index for case in self.cases], dtype=np.int64)
 
     @property
     def mass_fraction(self) -> NDArray[np.float64]:
-        """(N,) fraction of each preprocessed image that is mass."""
-        return np.array([case.mass_pixels for case in self.cases]) / self.masks.shape[1] ** 2
+        """Mass pixels as a fraction of each preprocessed image, (N,)."""
+        mass_pixels = np.array([case.mass_pixels for case in self.cases], np.float64)
+        return np.asarray(mass_pixels / self.masks.shape[1] ** 2)
 
 
 class NpyWriter:
-    """Writes a .npy file row by row.
+    """Write a .npy file row by row.
 
-    Plain writes, not memmap: a full disk raises OSError instead of SIGBUS.
+    Uses plain writes instead of a memmap, so a full disk raises OSError instead of SIGBUS.
 
     Args:
         path: File to create.
-        n_rows: Number of rows that will be appended.
+        n_rows: Number of rows to be appended.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "rows.npy"
+        ...     with NpyWriter(path, n_rows=2) as writer:
+        ...         writer.append(np.zeros(3))
+        ...         writer.append(np.ones(3))
+        ...     np.load(path).shape
+        (2, 3)
     """
 
     def __init__(self, path: Path, n_rows: int) -> None:
@@ -114,27 +158,32 @@ class NpyWriter:
     def __enter__(self) -> NpyWriter:
         return self
 
-    def append(self, row: NDArray) -> None:
-        """Write the next row; all rows must have one shape and dtype."""
+    def append(self, row: NDArray[Any]) -> None:
+        """Append a row; all rows must have the same shape and dtype."""
         if self.n_written == 0:
             header = {"descr": row.dtype.str, "fortran_order": False, "shape": (self.n_rows, *row.shape)}
             np.lib.format.write_array_header_1_0(self.file, header)
         self.file.write(np.ascontiguousarray(row).tobytes())
         self.n_written += 1
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         self.file.close()
-        assert kind is not None or self.n_written == self.n_rows, "the header states the number of rows"
+        assert exc_type is not None or self.n_written == self.n_rows, "the header states the number of rows"
 
 
 def read_cases(path: Path) -> list[Case]:
-    """The rows of cases.csv."""
+    """Read cases.csv, also with the column names of version 0.1."""
     with path.open(newline="") as lines:
-        return [_parse_case(row) for row in csv.DictReader(lines)]
+        return [_parse_case(rename_columns(row)) for row in csv.DictReader(lines)]
+
+
+def rename_columns(row: Mapping[str, Value]) -> dict[str, Value]:
+    """Return a row of cases.csv with the column names of version 0.1 replaced by the present ones."""
+    return {RENAMED_COLUMNS.get(name, name): value for name, value in row.items()}
 
 
 def write_cases(path: Path, cases: list[Case]) -> None:
-    """Write cases.csv; an unknown given density is stored as 0."""
+    """Write cases.csv; an unknown density is stored as 0."""
     with atomic_write(path) as lines:
         table = csv.DictWriter(lines, [field.name for field in fields(Case)], lineterminator="\n")
         table.writeheader()

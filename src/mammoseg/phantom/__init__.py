@@ -1,1 +1,1 @@
-"""Synthetic mammograms: drawn by `anatomy`, written in the layouts of real datasets by `write`."""
+"""Synthetic mammograms in the layouts of real datasets."""

@@ -17,17 +17,18 @@ from mammoseg.errors import UserError
 
 @command("phantom")
 def main(cfg: DictConfig) -> None:
+    """Write synthetic mammograms in the layout of a real dataset, and print their counts."""
     from mammoseg.phantom.cbis_ddsm import LAYOUTS, write_cbis_ddsm
     from mammoseg.phantom.write import write_inbreast
 
     layouts: dict[str, Callable[..., Sequence[Any]]] = {
         "inbreast": write_inbreast,
         "cbis_ddsm": write_cbis_ddsm,
-        **{f"cbis_ddsm_{kind}": partial(write_cbis_ddsm, layout=kind) for kind in LAYOUTS if kind != "tcia"},
+        **{f"cbis_ddsm_{name}": partial(write_cbis_ddsm, layout=name) for name in LAYOUTS if name != "tcia"},
     }
     layout = validate.one_of("layout", cfg.layout, layouts)
     if cfg.root is None:
-        raise UserError("root is not set: say where to write the mammograms, such as root=data/my-phantom")
+        raise UserError("root is not set; set it to the folder to write to, such as root=data/my-phantom")
     root = Path(cfg.root).expanduser()
     plans = layouts[layout](root, cases=cfg.cases, seed=cfg.seed, height=cfg.height)
     with_mass = [plan for plan in plans if plan.masses]

@@ -1,4 +1,4 @@
-"""Columns of CBIS-DDSM's tables in its two editions, TCIA's metadata.csv and Kaggle's dicom_info.csv."""
+"""Columns of the CBIS-DDSM tables (two editions), of NBIA's metadata.csv and of Kaggle's dicom_info.csv."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ DICOM_INFO = (
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """Write a CSV table.
+
+    Args:
+        path: File to write.
+        columns: Columns to write; other keys of the rows are ignored.
+        rows: Cells by column.
+    """
     with atomic_write(path) as file:
         table = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         table.writeheader()

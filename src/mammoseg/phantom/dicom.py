@@ -1,4 +1,4 @@
-"""Grey pixels -> a DICOM file with nobody's data in it; the same arguments give the same bytes."""
+"""Writing of anonymous DICOM images; the same arguments give the same bytes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 DIGITAL_MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"  # Digital Mammography X-Ray Image Storage - For Presentation
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # what digitised films are stored as
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # used for digitised film
 
 
 def uid(*sources: str) -> str:
-    """The same for the same sources."""
+    """Return a UID that is determined by `sources`."""
     from pydicom.uid import generate_uid
 
     return str(generate_uid(entropy_srcs=["mammoseg phantom", *sources]))
 
 
-def write_grey(path: Path, pixels: NDArray, *, bits: int, uids: tuple[str, ...], **attributes: Any) -> None:
-    """pixels (H, W) uint8 or uint16, of which `bits` are used. `uids`: what tells this image from others.
+def write_grey(path: Path, pixels: NDArray[Any], *, bits: int, uids: tuple[str, ...], **attributes: Any) -> None:
+    """Write a greyscale DICOM image.
 
-    `attributes`: DICOM keywords, which may replace those set here; SOPClassUID must be among them.
+    Args:
+        path: File to write.
+        pixels: (H, W) uint8 or uint16.
+        bits: Number of bits stored.
+        uids: Strings that identify the image; its UIDs are derived from them.
+        **attributes: DICOM keywords and values, which override the defaults; SOPClassUID is required.
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import UID, ExplicitVRLittleEndian

@@ -1,4 +1,4 @@
-"""A drawn mammogram -> a scan of a film of it: fog, labels, tape, dust, a white frame and the scanner's dark border."""
+"""Simulation of digitised film: fog, labels, tape, dust, a white frame and the scanner's dark border."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mammoseg.phantom.anatomy import TOP, Phantom
+from mammoseg.phantom.anatomy import MAX_VALUE, Phantom
 
 WHITE = 65535
-FOG = 0.03  # of the range: unexposed film is not quite black
-GRAIN = 0.006  # of the range
-DUST = 12  # specks on a film
+FOG = 0.03  # fraction of the range: grey value of unexposed film
+GRAIN = 0.006  # fraction of the range: standard deviation of the noise
+MAX_DUST_SPECKS = 12
 
 
 @dataclass(frozen=True)
 class Film:
-    """pixels (H, W) uint16 over its whole range; outlines (N, 2) of (x, y); what of it is the breast (H, W)."""
+    """A digitised film.
+
+    Attributes:
+        pixels: (H, W) uint16 over the full range.
+        outlines: Outlines of the masses, each (N, 2) of (x, y) in pixels.
+        breast: (H, W) breast mask.
+    """
 
     pixels: NDArray[np.uint16]
     outlines: tuple[NDArray[np.float64], ...]
@@ -27,60 +33,76 @@ class Film:
 
 
 def scan(rng: np.random.Generator, phantom: Phantom, side: str) -> Film:
-    """The scan is larger than the film by its borders, a few per cent on each side."""
+    """Simulate a film of a mammogram and its digitisation.
+
+    Args:
+        rng: Source of randomness.
+        phantom: The mammogram.
+        side: L or R.
+
+    Returns:
+        The film, which is larger than the mammogram by borders of up to 3 % on each side.
+    """
     height, width = phantom.pixels.shape
-    grey = phantom.pixels.astype(np.float32) / TOP
-    slope = rng.uniform(0, 0.02) * np.linspace(0, 1, height, dtype=np.float32)[:, None]
-    grey = np.maximum(FOG + slope, FOG + (1 - FOG) * 0.93 * grey)
-    away = "right" if side == "L" else "left"  # of the chest wall
-    label(rng, grey, away)
+    grey = phantom.pixels.astype(np.float32) / MAX_VALUE
+    gradient = rng.uniform(0, 0.02) * np.linspace(0, 1, height, dtype=np.float32)[:, None]
+    grey = np.maximum(FOG + gradient, FOG + (1 - FOG) * 0.93 * grey)
+    free_side = "right" if side == "L" else "left"  # opposite to the chest wall
+    add_label(rng, grey, free_side)
     if rng.random() < 0.4:
-        tape(rng, grey, away)
-    for _ in range(int(rng.integers(DUST))):
+        add_tape(rng, grey, free_side)
+    for _ in range(int(rng.integers(MAX_DUST_SPECKS))):
         centre = (int(rng.integers(width)), int(rng.integers(height)))
         cv2.circle(grey, centre, max(height // 600, 1), float(rng.uniform(0.3, 1)), -1)
     grey += rng.standard_normal(grey.shape, np.float32) * GRAIN
-    top, bottom, left, right = (int(part * height) for part in rng.uniform(0.004, 0.03, 4))
-    whole = np.pad(grey, ((top, bottom), (left, right)), constant_values=0.01)
-    frame(rng, whole, (top, bottom, left, right))
-    pixels = np.clip(np.rint(whole * WHITE), 0, WHITE).astype(np.uint16)
+    top, bottom, left, right = (int(fraction * height) for fraction in rng.uniform(0.004, 0.03, 4))
+    padded = np.pad(grey, ((top, bottom), (left, right)), constant_values=0.01)
+    add_frame(rng, padded, (top, bottom, left, right))
+    pixels = np.clip(np.rint(padded * WHITE), 0, WHITE).astype(np.uint16)
     outlines = tuple(outline + np.array([left, top]) for outline in phantom.outlines)
     return Film(pixels, outlines, np.pad(phantom.breast, ((top, bottom), (left, right))))
 
 
-def label(rng: np.random.Generator, grey: NDArray[np.float32], away: str) -> None:
-    """A bright name plate with dark letters in an upper corner, not quite straight."""
+def add_label(rng: np.random.Generator, grey: NDArray[np.float32], free_side: str) -> None:
+    """Draw, in place, a slightly rotated bright label with dark text in the upper corner of `free_side`."""
     height, width = grey.shape
-    tall, wide = round(rng.uniform(0.05, 0.08) * height), round(rng.uniform(0.12, 0.2) * width)
-    plate = np.full((tall, wide), 242, np.uint8)
+    label_height, label_width = round(rng.uniform(0.05, 0.08) * height), round(rng.uniform(0.12, 0.2) * width)
+    label = np.full((label_height, label_width), 242, np.uint8)
     text = f"{'DDSM'[: int(rng.integers(2, 5))]} {int(rng.integers(1000, 9999))}"
-    cv2.putText(
-        plate, text, (wide // 12, round(0.65 * tall)), cv2.FONT_HERSHEY_SIMPLEX, wide / 190, 64, max(tall // 25, 1)
-    )
-    turned = ndimage.rotate(plate.astype(np.float32) / 255, rng.uniform(-6, 6), order=1, cval=0)
-    tall, wide = turned.shape
-    across = round(0.03 * width)
-    left = width - wide - across if away == "right" else across
-    corner = grey[round(0.02 * height) :, left:][:tall, :wide]
-    np.maximum(corner, turned[: corner.shape[0], : corner.shape[1]], out=corner)
+    origin = (label_width // 12, round(0.65 * label_height))
+    line_width = max(label_height // 25, 1)
+    cv2.putText(label, text, origin, cv2.FONT_HERSHEY_SIMPLEX, label_width / 190, 64, line_width)
+    rotated = ndimage.rotate(label.astype(np.float32) / 255, rng.uniform(-6, 6), order=1, cval=0)
+    label_height, label_width = rotated.shape
+    margin = round(0.03 * width)
+    left = width - label_width - margin if free_side == "right" else margin
+    corner = grey[round(0.02 * height) :, left:][:label_height, :label_width]
+    np.maximum(corner, rotated[: corner.shape[0], : corner.shape[1]], out=corner)
 
 
-def tape(rng: np.random.Generator, grey: NDArray[np.float32], away: str) -> None:
-    """A grey strip that runs in from the edge, low on the side of the label."""
+def add_tape(rng: np.random.Generator, grey: NDArray[np.float32], free_side: str) -> None:
+    """Draw, in place, a horizontal grey strip near the bottom that starts at the edge of `free_side`."""
     height, width = grey.shape
     top = round(rng.uniform(0.86, 0.93) * height)
-    thick, reach = round(rng.uniform(0.015, 0.03) * height), round(rng.uniform(0.1, 0.25) * width)
-    strip = grey[top : top + thick, width - reach :] if away == "right" else grey[top : top + thick, :reach]
+    tape_height, tape_width = round(rng.uniform(0.015, 0.03) * height), round(rng.uniform(0.1, 0.25) * width)
+    rows = grey[top : top + tape_height]
+    strip = rows[:, width - tape_width :] if free_side == "right" else rows[:, :tape_width]
     np.maximum(strip, np.float32(rng.uniform(0.35, 0.6)), out=strip)
 
 
-def frame(rng: np.random.Generator, whole: NDArray[np.float32], borders: tuple[int, int, int, int]) -> None:
-    """White where light went past the film: slanted edges of any thickness on some sides."""
+def add_frame(rng: np.random.Generator, grey: NDArray[np.float32], borders: tuple[int, int, int, int]) -> None:
+    """Draw, in place, slanted white borders on some sides, where light passed the film.
+
+    Args:
+        rng: Source of randomness.
+        grey: (H, W).
+        borders: Width of the border at the top, bottom, left and right, in pixels.
+    """
     top, bottom, left, right = borders
-    for turns, border in ((0, left), (1, bottom), (2, right), (3, top)):
+    for k, border in ((0, left), (1, bottom), (2, right), (3, top)):
         if rng.random() < 0.3:
             continue
-        lines = np.rot90(whole, -turns)  # a view: its left edge is the side meant
+        lines = np.rot90(grey, -k)  # a view whose left edge is this side
         first, last = rng.uniform(0.3, 1.3, 2)
-        thick = border * np.linspace(first, last, lines.shape[0])
-        lines[np.arange(lines.shape[1])[None, :] < thick[:, None]] = 1.0
+        width = border * np.linspace(first, last, lines.shape[0])
+        lines[np.arange(lines.shape[1])[None, :] < width[:, None]] = 1.0

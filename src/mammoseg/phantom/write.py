@@ -1,4 +1,4 @@
-"""Writes phantoms in the layout of a real dataset, so that the real reader reads them."""
+"""Synthetic mammograms in the layout of INbreast, readable by the INbreast reader."""
 
 from __future__ import annotations
 
@@ -23,22 +23,32 @@ from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw
 from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_grey
 from mammoseg.terminal import Progress
 
-# Shares of patients by ACR category. Nearer to even than INbreast's 39:34:20:7 %, so that small sets have all four.
-DENSITY_SHARES = (0.30, 0.30, 0.25, 0.15)
-NORMAL_SHARE = 0.1  # images without a mass beside those with one, which a reader has to leave out
-TWO_MASSES = 0.08  # of the images, as in INbreast: 116 masses in 107 images
-ASPECT = 2560 / 3328
+# Fractions of patients by ACR category; more even than INbreast's 39:34:20:7 %, so that small datasets have all four.
+DENSITY_FRACTIONS = (0.30, 0.30, 0.25, 0.15)
+NORMAL_FRACTION = 0.1  # additional images without a mass, relative to those with one
+TWO_MASSES_PROBABILITY = 0.08  # as in INbreast: 116 masses in 107 images
+ASPECT = 2560 / 3328  # width / height
 Task = TypeVar("Task")
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 COLUMNS = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One image to be drawn."""
+    """Parameters of one image.
 
-    number: str  # INbreast's file name: 8 digits
-    patient: str  # 16 hexadecimal digits
+    Attributes:
+        case: INbreast's File Name, 8 digits.
+        patient: Identifier of the patient, 16 hexadecimal digits.
+        side: L or R.
+        view: CC or MLO.
+        density: ACR category, 1 to 4.
+        masses: Number of masses.
+        seed: Seed of the image.
+    """
+
+    case: str
+    patient: str
     side: str
     view: str
     density: int
@@ -47,81 +57,132 @@ class Plan:
 
 
 def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 832) -> list[Plan]:
-    """`cases` images with a mass, and a tenth as many normal ones, as an INbreast release below `root`.
+    """Write a synthetic dataset in the layout of an INbreast release.
 
-    `height` in pixels; the pixel size follows, so that the breast keeps its millimetres (3328 is the real one).
-    The folder appears whole or not at all, and the same arguments give the same bytes.
-    Raises UserError if `root` holds something already, or for fewer than 8 cases or 128 pixels.
+    The folder is created atomically, and the same arguments give the same bytes.
+
+    Args:
+        root: Folder to create.
+        cases: Number of images with a mass, at least 8; a tenth as many normal images are added.
+        seed: Seed of the dataset.
+        height: Height of the images in pixels, at least 128 (INbreast: 3328). The pixel spacing is scaled, so the size
+            of the breast in mm does not depend on it.
+
+    Returns:
+        The parameters of all images.
+
+    Raises:
+        UserError: If `root` is not empty, or `cases` or `height` is too small.
+
+    Example:
+        >>> plans = write_inbreast(Path("data/my-phantom"), cases=40)  # doctest: +SKIP
     """
-    check(root, cases, height)
-    plans = plan(cases, seed)
-    with atomic_dir(root) as scratch:
+    check_arguments(root, cases, height)
+    plans = make_plans(cases, seed)
+    with atomic_dir(root) as tmp_dir:
         for folder in ("AllDICOMs", "AllXML"):
-            (scratch / folder).mkdir()
-        for _ in every(partial(write_one, scratch, height), plans):
+            (tmp_dir / folder).mkdir()
+        for _ in map_in_processes(partial(write_image, tmp_dir, height), plans):
             pass
-        write_table(scratch / "INbreast.csv", plans)
+        write_table(tmp_dir / "INbreast.csv", plans)
     return plans
 
 
-def check(root: Path, cases: int, height: int) -> None:
-    validate.positive_int("cases", cases, minimum=8)  # each density, and a split
-    validate.positive_int("height", height, minimum=128)  # smaller mammograms show nothing
+def check_arguments(root: Path, cases: int, height: int) -> None:
+    """Check the arguments of `write_inbreast` and `write_cbis_ddsm`.
+
+    Raises:
+        UserError: If `root` is not empty, or `cases` or `height` is too small.
+    """
+    validate.positive_int("cases", cases, minimum=8)  # required by four densities and a split
+    validate.positive_int("height", height, minimum=128)  # no structure is visible in smaller images
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UserError(f"{root}: something is there already; choose another root or remove it first")
+        raise UserError(f"root must be an empty or new folder, got {root}; choose another one or remove it")
 
 
-def plan(cases: int, seed: int) -> list[Plan]:
-    """Patients of one to four images each; a patient's breasts are of one density."""
+def make_plans(cases: int, seed: int) -> list[Plan]:
+    """Draw the parameters of all images: one to four images per patient, who has one density.
+
+    Args:
+        cases: Number of images with a mass.
+        seed: Seed of the dataset.
+
+    Example:
+        >>> len(make_plans(cases=20, seed=0))
+        22
+    """
     rng = np.random.default_rng(seed)
     views = [(side, view) for side in "LR" for view in ("CC", "MLO")]
     patients: list[list[tuple[str, str]]] = []
-    normals = max(round(NORMAL_SHARE * cases), 1)
-    while (left := cases + normals - sum(map(len, patients))) > 0:
-        count = min(int(rng.integers(1, 5)), left)
-        patients.append([views[chosen] for chosen in sorted(rng.permutation(4)[:count])])
-    density = densities(rng, len(patients))
-    images = [(who, *view) for who, chosen in enumerate(patients) for view in chosen]
-    normal = set(rng.permutation(len(images))[:normals].tolist())
-    numbers = rng.choice(np.arange(20_000_000, 54_000_000, 7), len(images), replace=False)
-    hashes = [rng.bytes(8).hex() for _ in patients]
+    n_normal = max(round(NORMAL_FRACTION * cases), 1)
+    while (n_missing := cases + n_normal - sum(map(len, patients))) > 0:
+        n_views = min(int(rng.integers(1, 5)), n_missing)
+        patients.append([views[index] for index in sorted(rng.permutation(4)[:n_views])])
+    density = draw_densities(rng, len(patients))
+    images = [(patient, *view) for patient, patient_views in enumerate(patients) for view in patient_views]
+    normal = set(rng.permutation(len(images))[:n_normal].tolist())
+    case_ids = rng.choice(np.arange(20_000_000, 54_000_000, 7), len(images), replace=False)
+    patient_ids = [rng.bytes(8).hex() for _ in patients]
     return [
         Plan(
-            number=str(numbers[place]),
-            patient=hashes[who],
+            case=str(case_ids[index]),
+            patient=patient_ids[patient],
             side=side,
             view=view,
-            density=density[who],
-            masses=0 if place in normal else 1 + int(rng.random() < TWO_MASSES),
-            seed=(seed, place),
+            density=density[patient],
+            masses=0 if index in normal else 1 + int(rng.random() < TWO_MASSES_PROBABILITY),
+            seed=(seed, index),
         )
-        for place, (who, side, view) in enumerate(images)
+        for index, (patient, side, view) in enumerate(images)
     ]
 
 
-def densities(rng: np.random.Generator, patients: int) -> list[int]:
-    """Shuffled categories in the shares above, each at least once where there are four patients."""
-    at_least = list(ACRDensity)[:patients]
-    rest = rng.choice(list(ACRDensity), patients - len(at_least), p=DENSITY_SHARES).tolist()
-    return [int(category) for category in rng.permutation(at_least + rest)]
+def draw_densities(rng: np.random.Generator, n_patients: int) -> list[int]:
+    """Draw an ACR category per patient with `DENSITY_FRACTIONS`; each occurs at least once if there are four patients.
+
+    Args:
+        rng: Source of randomness.
+        n_patients: Number of patients.
+
+    Returns:
+        (n_patients,) categories 1 to 4.
+    """
+    required = list(ACRDensity)[:n_patients]
+    others = rng.choice(list(ACRDensity), n_patients - len(required), p=DENSITY_FRACTIONS).tolist()
+    return [int(category) for category in rng.permutation(required + others)]
 
 
-def every(one: Callable[[Task], Done], plans: Sequence[Task]) -> Iterator[Done]:
-    """`one` of each plan, in order, over processes."""
-    workers = min(os.cpu_count() or 1, max(len(plans) // 12, 1))
-    with Progress("drawing mammograms", len(plans)) as progress:
+def map_in_processes(function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+    """Apply `function` to each task in worker processes, with a progress bar.
+
+    Args:
+        function: Picklable function of one task.
+        tasks: The tasks.
+
+    Yields:
+        The results, in the order of the tasks.
+    """
+    workers = min(os.cpu_count() or 1, max(len(tasks) // 12, 1))
+    with Progress("drawing mammograms", len(tasks)) as progress:
         if workers == 1:
-            for plan in plans:
-                yield one(plan)
+            for task in tasks:
+                yield function(task)
                 progress.advance()
             return
         with processes.spawn_pool(workers) as pool:
-            for done in pool.map(one, plans, chunksize=2):
-                yield done
+            for result in pool.map(function, tasks, chunksize=2):
+                yield result
                 progress.advance()
 
 
-def write_one(folder: Path, height: int, image: Plan) -> None:
+def write_image(folder: Path, height: int, image: Plan) -> None:
+    """Draw one image and write its DICOM file and, if it has masses, its XML file.
+
+    Args:
+        folder: Root of the release.
+        height: Height of the image in pixels.
+        image: Parameters of the image.
+    """
     cv2.setNumThreads(1)
     rng = np.random.default_rng(image.seed)
     phantom = draw(
@@ -134,24 +195,25 @@ def write_one(folder: Path, height: int, image: Plan) -> None:
         masses=image.masses,
     )
     spacing = HEIGHT_MM / height
-    view = {"MLO": "ML"}.get(image.view, image.view)  # as the release's file names abbreviate it
-    name = f"{image.number}_{image.patient}_MG_{image.side}_{view}_ANON.dcm"
+    view = {"MLO": "ML"}.get(image.view, image.view)  # as abbreviated in the file names of the release
+    name = f"{image.case}_{image.patient}_MG_{image.side}_{view}_ANON.dcm"
     write_dicom(folder / "AllDICOMs" / name, phantom.pixels, image, spacing)
     if image.masses:
-        regions = [region("Mass", outline, phantom, spacing) for outline in phantom.outlines]
-        if rng.random() < 0.3:  # what else OsiriX marks, and a reader of masses must pass over
+        regions = [osirix_roi("Mass", outline, phantom, spacing) for outline in phantom.outlines]
+        if rng.random() < 0.3:  # another type of lesion, which the reader must ignore
             centre = phantom.outlines[0].mean(axis=0, keepdims=True)
-            regions.append(region("Calcification", centre + rng.uniform(-9, 9, (1, 2)), phantom, spacing))
+            regions.append(osirix_roi("Calcification", centre + rng.uniform(-9, 9, (1, 2)), phantom, spacing))
         content = {"Images": [{"ImageIndex": 0, "NumberOfROIs": len(regions), "ROIs": regions}]}
-        atomic_write_bytes(folder / "AllXML" / f"{image.number}.xml", plistlib.dumps(content))
+        atomic_write_bytes(folder / "AllXML" / f"{image.case}.xml", plistlib.dumps(content))
 
 
 def write_dicom(path: Path, pixels: NDArray[np.uint16], image: Plan, spacing: float) -> None:
+    """Write the DICOM file of an image; `spacing` in mm."""
     write_grey(
         path,
         pixels,
         bits=12,
-        uids=("image", image.patient, image.number),
+        uids=("image", image.patient, image.case),
         SOPClassUID=DIGITAL_MAMMOGRAPHY,
         PresentationIntentType="FOR PRESENTATION",
         ImageType=["DERIVED", "PRIMARY"],
@@ -164,14 +226,24 @@ def write_dicom(path: Path, pixels: NDArray[np.uint16], image: Plan, spacing: fl
     )
 
 
-def region(name: str, outline: NDArray[np.float64], phantom: Phantom, spacing: float) -> dict[str, Any]:
-    """One region of interest as OsiriX exports it; areas in cm2, points in pixels and mm."""
-    layer = np.zeros(phantom.pixels.shape, np.uint8)
-    cv2.fillPoly(layer, [np.rint(outline).astype(np.int32)], 1)
-    inside = phantom.pixels[layer > 0].astype(float)
+def osirix_roi(name: str, outline: NDArray[np.float64], phantom: Phantom, spacing: float) -> dict[str, Any]:
+    """Create a region of interest as exported by OsiriX.
+
+    Args:
+        name: Name of the lesion type.
+        outline: (N, 2) of (x, y) in pixels.
+        phantom: The image.
+        spacing: Pixel spacing in mm.
+
+    Returns:
+        The property list; the area is in cm2, points are in pixels and in mm.
+    """
+    mask = np.zeros(phantom.pixels.shape, np.uint8)
+    cv2.fillPoly(mask, [np.rint(outline).astype(np.int32)], 1)
+    inside = phantom.pixels[mask > 0].astype(float)
     centre = outline.mean(axis=0)
     return {
-        "Area": float(layer.sum() * spacing**2 / 100),
+        "Area": float(mask.sum() * spacing**2 / 100),
         "Center": f"({centre[0]:f}, {centre[1]:f}, 0.000000)",
         "Dev": float(inside.std()),
         "IndexInImage": 0,
@@ -187,13 +259,12 @@ def region(name: str, outline: NDArray[np.float64], phantom: Phantom, spacing: f
     }
 
 
-def write_table(path: Path, plans: list[Plan]) -> None:
+def write_table(path: Path, plans: Sequence[Plan]) -> None:
+    """Write INbreast.csv, with the columns and the dialect of the release."""
     with atomic_write(path) as file:
         table = csv.writer(file, delimiter=";", lineterminator="\r\n")
         table.writerow(COLUMNS.split(";"))
-        for image in sorted(plans, key=lambda image: image.number):
-            assessment = ("4a", "4c", "5")[int(image.number) % 3] if image.masses else "1"
-            date = f"20{8 + int(image.number) % 3:02d}{1 + int(image.number) % 12:02d}"
-            table.writerow(
-                ["removed", "removed", image.side, image.view, date, image.number, image.density, assessment]
-            )
+        for image in sorted(plans, key=lambda image: image.case):
+            assessment = ("4a", "4c", "5")[int(image.case) % 3] if image.masses else "1"
+            date = f"20{8 + int(image.case) % 3:02d}{1 + int(image.case) % 12:02d}"
+            table.writerow(["removed", "removed", image.side, image.view, date, image.case, image.density, assessment])

@@ -1,4 +1,4 @@
-"""`python -m mammoseg.prepare`: read a dataset, write the store that train then opens at once, and report on it."""
+"""`python -m mammoseg.prepare`: preprocess a dataset into a store for training, and report on it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from mammoseg.cli import command
 
 @command("prepare")
 def main(cfg: DictConfig) -> None:
+    """Open or build the prepared store of `cfg.dataset`, then write and print its report."""
     from hydra.utils import instantiate
 
-    from mammoseg.prepare import data_report as data_report
+    from mammoseg.prepare import data_report
 
     dataset = instantiate(cfg.dataset)
     store = dataset.open_store()
     print(f"{dataset.name}: {len(store.cases)} images, {len(store.skipped)} skipped")
-    data_report.show(data_report.write(store), store.folder)
+    data_report.print_report(data_report.write_report(store), store.folder)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pictures of a prepared store: a contact sheet to check it by, and what its masses and densities are like."""
+"""Figures of a prepared store: contact sheet, densities, mass sizes and examples."""
 
 from __future__ import annotations
 
@@ -15,107 +15,139 @@ from mammoseg.data.store import PreparedStore
 from mammoseg.density import ACRDensity
 from mammoseg.reports.plotting import TRUTH_COLOUR, contour, save_figure
 
-SAMPLE, WORST = 12, 6  # images of each kind on the contact sheet
-ACROSS = 6  # of them in a row
-KEPT = "#ffcc00"
+N_SAMPLED = 12  # random images on the contact sheet
+N_SUSPECT = 6  # images per criterion of `likely_failures`
+N_COLUMNS = 6  # pairs of images per row
+BOX_COLOUR = "#ffcc00"
 
 
 def contact_sheet(store: PreparedStore, path: Path) -> None:
-    """Before (the film, with the box that was kept) and after, for a sample and for the worst of each kind."""
-    chosen = [*sample(store), *worst(store)]
-    rows = -(-len(chosen) // ACROSS)
-    figure = Figure(figsize=(2 * 1.55 * ACROSS, 1.95 * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, 2 * ACROSS, squeeze=False)
+    """Draw original and preprocessed images side by side, for a random sample and for likely failures.
+
+    Args:
+        store: The prepared store.
+        path: PNG file to write.
+    """
+    entries = [*sample(store), *likely_failures(store)]
+    n_rows = -(-len(entries) // N_COLUMNS)
+    figure = Figure(figsize=(2 * 1.55 * N_COLUMNS, 1.95 * n_rows + 0.4), layout="constrained")
+    axes = figure.subplots(n_rows, 2 * N_COLUMNS, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for place, (number, why) in enumerate(chosen):
-        row, column = divmod(place, ACROSS)
-        before, after = axes[row, 2 * column], axes[row, 2 * column + 1]
-        draw_before(before, store, number)
-        after.imshow(store.images[number], cmap="gray")
-        contour(after, store.masks[number], 0.5, TRUTH_COLOUR)
-        before.set_title(f"{store.cases[number].case}\n{why}", fontsize=5.5, loc="left")
-    figure.suptitle("each: the film with the box that is kept, and what the network gets; masses green", fontsize=9)
+    for index, (row, title) in enumerate(entries):
+        grid_row, grid_column = divmod(index, N_COLUMNS)
+        original, preprocessed = axes[grid_row, 2 * grid_column], axes[grid_row, 2 * grid_column + 1]
+        draw_original(original, store, row)
+        preprocessed.imshow(store.images[row], cmap="gray")
+        contour(preprocessed, store.masks[row], 0.5, TRUTH_COLOUR)
+        original.set_title(f"{store.cases[row].case}\n{title}", fontsize=5.5, loc="left")
+    figure.suptitle("Left: original with crop box. Right: network input. Green: mass.", fontsize=9)
     save_figure(figure, path)
 
 
 def sample(store: PreparedStore) -> list[tuple[int, str]]:
-    """Spread over the store, the same each time."""
-    number = min(SAMPLE, len(store.cases))
-    rows = np.sort(np.random.default_rng(0).choice(len(store.cases), number, replace=False))
+    """Draw a reproducible random sample; returns (row, title) of each image."""
+    size = min(N_SAMPLED, len(store.cases))
+    rows = np.sort(np.random.default_rng(0).choice(len(store.cases), size, replace=False))
     return [(int(row), f"sample, ACR {store.cases[row].density}") for row in rows]
 
 
-def worst(store: PreparedStore) -> list[tuple[int, str]]:
-    """Where the cleaning is most likely to have failed: the smallest breasts first, then what was reported."""
-    share = np.array([case.breast_share for case in store.cases])
-    small = [(int(row), f"smallest breast: {100 * share[row]:.0f} %") for row in np.argsort(share)[:WORST]]
-    whole = [(row, "kept whole for its mass") for row, case in enumerate(store.cases) if case.whole]
-    sized = [(row, "mask had another size") for row, case in enumerate(store.cases) if case.rescaled]
-    return [*small, *whole[:WORST], *sized[:WORST]]
+def likely_failures(store: PreparedStore) -> list[tuple[int, str]]:
+    """Select images whose preprocessing may have failed; returns (row, title) of each.
+
+    These are the images with the smallest breasts, those whose crop was skipped, and those whose mask was resized.
+    """
+    fraction = np.array([case.breast_fraction for case in store.cases])
+    smallest = np.argsort(fraction)[:N_SUSPECT]
+    small = [(int(row), f"smallest breast: {100 * fraction[row]:.0f} %") for row in smallest]
+    uncropped = [(row, "crop skipped (would cut a mass)") for row, case in enumerate(store.cases) if case.crop_skipped]
+    resized = [(row, "mask resized") for row, case in enumerate(store.cases) if case.mask_resized]
+    return [*small, *uncropped[:N_SUSPECT], *resized[:N_SUSPECT]]
 
 
-def draw_before(axis: Axes, store: PreparedStore, number: int) -> None:
-    """The film in its own pixels, so that box and outline need no scaling."""
-    case, longer = store.cases[number], max(store.cases[number].height, store.cases[number].width)
+def draw_original(axis: Axes, store: PreparedStore, row: int) -> None:
+    """Draw the original image with crop box and mass, in its own pixel coordinates.
+
+    Args:
+        axis: Axes to draw into.
+        store: The prepared store.
+        row: Row of the image in the store.
+    """
+    case, longer = store.cases[row], max(store.cases[row].height, store.cases[row].width)
     left, top = (case.width - longer) / 2, (case.height - longer) / 2
-    axis.imshow(store.previews[number], cmap="gray", extent=(left, left + longer, top + longer, top))
+    axis.imshow(store.previews[row], cmap="gray", extent=(left, left + longer, top + longer, top))
     box = Rectangle((case.left, case.top), case.right - case.left, case.bottom - case.top, fill=False)
-    box.set(edgecolor=KEPT, linewidth=1)
+    box.set(edgecolor=BOX_COLOUR, linewidth=1)
     axis.add_patch(box)
-    mask = store.masks[number]
+    mask = store.masks[row]
     x, y = InversePreprocessing.from_case(case, store.about["aspect"]).pixel_centres(len(mask))
     if 0 < mask.min() + mask.max() < 2:
         axis.contour(x, y, mask, levels=[0.5], colors=[TRUTH_COLOUR], linewidths=1)
 
 
 def densities(store: PreparedStore, path: Path) -> None:
-    """Images by ACR category: the given ones and the estimate, where both are there."""
-    given = [case.given_density for case in store.cases if case.given_density is not None]
+    """Draw the number of images per ACR category: estimated and, if available, from the dataset.
+
+    Args:
+        store: The prepared store.
+        path: PNG file to write.
+    """
+    from_dataset = [case.given_density for case in store.cases if case.given_density is not None]
     estimated = [case.estimated_density for case in store.cases]
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     axis = figure.subplots()
-    bars: list[tuple[str, Sequence[int]]] = [("estimated from the image", estimated)]
-    if given:
-        bars.insert(0, ("given", given))
-    for place, (name, values) in enumerate(bars):
+    series: list[tuple[str, Sequence[int]]] = [("estimated from the image", estimated)]
+    if from_dataset:
+        series.insert(0, ("dataset", from_dataset))
+    bar_width = 0.8 / len(series)
+    for index, (name, values) in enumerate(series):
         counts = [values.count(category) for category in ACRDensity]
-        wide = 0.8 / len(bars)
-        drawn = axis.bar(np.array(list(ACRDensity)) + (place - (len(bars) - 1) / 2) * wide, counts, wide, label=name)
-        axis.bar_label(drawn, fontsize=8)
+        x = np.array(list(ACRDensity)) + (index - (len(series) - 1) / 2) * bar_width
+        bars = axis.bar(x, counts, bar_width, label=name)
+        axis.bar_label(bars, fontsize=8)
     axis.set(xlabel="ACR density", ylabel="images", xticks=list(ACRDensity), title=f"{store.about['dataset']}: density")
     axis.legend(fontsize=8)
     save_figure(figure, path)
 
 
 def mass_sizes(store: PreparedStore, path: Path) -> None:
-    """Share of the prepared image that is mass, by density: each image a point, quartiles as a box."""
-    shares = 100 * store.mass_fraction
+    """Draw the mass fraction of each preprocessed image by ACR category, with quartiles as boxes.
+
+    Args:
+        store: The prepared store.
+        path: PNG file to write.
+    """
+    percentages = 100 * store.mass_fraction
     density = np.array([case.density for case in store.cases])
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axis = figure.subplots()
     rng = np.random.default_rng(0)
     for category in ACRDensity:
-        some = shares[(density == category) & (shares > 0)]
-        if len(some) == 0:
+        values = percentages[(density == category) & (percentages > 0)]
+        if len(values) == 0:
             continue
-        axis.plot(category + rng.uniform(-0.22, 0.22, len(some)), some, ".", markersize=2, alpha=0.5)
-        axis.boxplot(some, positions=[category], widths=0.5, showfliers=False, medianprops={"color": "black"})
+        axis.plot(category + rng.uniform(-0.22, 0.22, len(values)), values, ".", markersize=2, alpha=0.5)
+        axis.boxplot(values, positions=[category], widths=0.5, showfliers=False, medianprops={"color": "black"})
     axis.set_yscale("log")
     axis.set(
         xlabel="ACR density",
-        ylabel="mass, % of the prepared image",
+        ylabel="mass, % of the preprocessed image",
         xticks=list(ACRDensity),
         xticklabels=list(ACRDensity),
     )
-    axis.set_title(f"{store.about['dataset']}: size of masses")
+    axis.set_title(f"{store.about['dataset']}: mass size")
     axis.grid(axis="y", alpha=0.3)
     save_figure(figure, path)
 
 
 def examples(store: PreparedStore, path: Path) -> None:
-    """For each density the image whose mass is of median size."""
-    shares = store.mass_fraction
+    """Draw the image with the median mass fraction of each ACR category.
+
+    Args:
+        store: The prepared store.
+        path: PNG file to write.
+    """
+    mass_fraction = store.mass_fraction
     figure = Figure(figsize=(3 * len(ACRDensity), 3.4), layout="constrained")
     for axis, category in zip(figure.subplots(1, len(ACRDensity)), ACRDensity, strict=True):
         axis.set_axis_off()
@@ -123,7 +155,7 @@ def examples(store: PreparedStore, path: Path) -> None:
         if not rows:
             axis.set_title(f"ACR {category}: none", fontsize=9)
             continue
-        row = sorted(rows, key=lambda row: shares[row])[len(rows) // 2]
+        row = sorted(rows, key=lambda row: mass_fraction[row])[len(rows) // 2]
         axis.imshow(store.images[row], cmap="gray")
         contour(axis, store.masks[row], 0.5, TRUTH_COLOUR)
         axis.set_title(f"ACR {category}: {store.cases[row].case}", fontsize=8)

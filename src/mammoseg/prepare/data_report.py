@@ -1,10 +1,10 @@
-"""What a prepared store holds: data_report.json and .md, and the pictures by which a person checks it at a glance."""
+"""Report on a prepared store: data_report.json, data_report.md and figures for quality control."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,24 @@ from mammoseg.files import atomic_write_text
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SETTINGS = ("size", "crop", "aspect", "normalise", "flip", "density", "missing_density", "density_cuts")
-Report = dict[str, Any]
+MAX_LISTED = 5  # names in one cell of the table
+Report = dict[str, Any]  # content of data_report.json
 
 
-def write(store: PreparedStore) -> Report:
-    """Write all files of the report into the store's folder; returns the content of data_report.json."""
+def write_report(store: PreparedStore) -> Report:
+    """Write all files of the report into the folder of the store.
+
+    Args:
+        store: The prepared store.
+
+    Returns:
+        The content of data_report.json.
+    """
     from mammoseg.prepare import data_figures
 
-    report = summary(store)
+    report = summarise(store)
     atomic_write_text(store.folder / "data_report.json", json.dumps(report, indent=1) + "\n")
-    atomic_write_text(store.folder / "data_report.md", markdown(report))
+    atomic_write_text(store.folder / "data_report.md", to_markdown(report))
     data_figures.contact_sheet(store, store.folder / "contact_sheet.png")
     data_figures.densities(store, store.folder / "density.png")
     data_figures.mass_sizes(store, store.folder / "mass_size.png")
@@ -34,61 +42,90 @@ def write(store: PreparedStore) -> Report:
     return report
 
 
-def summary(store: PreparedStore) -> Report:
+def summarise(store: PreparedStore) -> Report:
+    """Compute the content of data_report.json."""
     cases = store.cases
     counts: dict[str, int] = {
         "images": len(cases),
         "masses": sum(case.masses for case in cases),
         "patients": len({case.patient for case in cases}),
     }
-    counts |= {f"{part} images": number for part, number in tally(case.split for case in cases).items() if part}
+    counts |= {f"{part} images": count for part, count in count_values(case.split for case in cases).items() if part}
     return {
         "dataset": store.about["dataset"],
         "counts": counts,
-        "published": against_published(counts, store.about["published"]),
+        "published": compare_with_published(counts, store.about["published"]),
         "remark": store.about["remark"],
         "density": {str(category): sum(case.density == category for case in cases) for category in ACRDensity},
-        "density_agreement": agreement(cases),
-        "views": tally(case.view or "unknown" for case in cases),
-        "sides": tally(case.side or "unknown" for case in cases),
-        "masses_per_image": tally(str(case.masses) for case in cases),
-        "mass_percent_of_prepared_image": quantiles(100 * share for share in store.mass_fraction),
+        "density_agreement": density_agreement(cases),
+        "views": count_values(case.view or "unknown" for case in cases),
+        "sides": count_values(case.side or "unknown" for case in cases),
+        "masses_per_image": count_values(str(case.masses) for case in cases),
+        "mass_percent_of_prepared_image": quantiles(100 * fraction for fraction in store.mass_fraction),
         "mass_percent_of_full_image": quantiles(100 * case.mass_area / (case.height * case.width) for case in cases),
-        "breast_percent_of_full_image": quantiles(100 * case.breast_share for case in cases),
-        "kept_whole": [case.case for case in cases if case.whole],
-        "masks_rescaled": [case.case for case in cases if case.rescaled],
+        "breast_percent_of_full_image": quantiles(100 * case.breast_fraction for case in cases),
+        "kept_whole": [case.case for case in cases if case.crop_skipped],
+        "masks_rescaled": [case.case for case in cases if case.mask_resized],
         "flipped": sum(case.flipped for case in cases),
         "skipped": [{"file": file, "reason": reason} for file, reason in store.skipped],
         "settings": {name: store.about[name] for name in SETTINGS},
     }
 
 
-def tally(values: Iterable[str]) -> dict[str, int]:
+def count_values(values: Iterable[str]) -> dict[str, int]:
+    """Count the occurrences of each value, sorted by value.
+
+    Example:
+        >>> count_values(["MLO", "CC", "MLO"])
+        {'CC': 1, 'MLO': 2}
+    """
     return dict(sorted(Counter(values).items()))
 
 
 def quantiles(values: Iterable[float]) -> dict[str, float]:
+    """Return minimum, `QUANTILES` and maximum, rounded to four decimals.
+
+    Example:
+        >>> quantiles([1, 2, 3])["50 %"]
+        2.0
+    """
     array = np.array(list(values))
     named = {f"{100 * q:.0f} %": float(np.quantile(array, q)) for q in QUANTILES}
     return {name: round(value, 4) for name, value in {"min": array.min(), **named, "max": array.max()}.items()}
 
 
-def against_published(counts: dict[str, int], published: dict[str, int]) -> dict[str, dict[str, int]]:
-    """The dataset's published counts beside ours; a difference is stated, not hidden."""
+def compare_with_published(counts: Mapping[str, int], published: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Compare the counts of the store with the published counts of the dataset.
+
+    Args:
+        counts: Counts of the store, by name.
+        published: Published counts, by name.
+
+    Returns:
+        For each published count: `published`, `here` and `difference`.
+    """
     return {
-        name: {"published": number, "here": counts.get(name, 0), "difference": counts.get(name, 0) - number}
-        for name, number in published.items()
+        name: {"published": count, "here": counts.get(name, 0), "difference": counts.get(name, 0) - count}
+        for name, count in published.items()
     }
 
 
-def agreement(cases: Sequence[Case]) -> Report | None:
-    """Estimated against given density, over the images that have one: rows of `confusion` are the given ones."""
+def density_agreement(cases: Sequence[Case]) -> Report | None:
+    """Compare the estimated ACR density with that of the dataset.
+
+    Args:
+        cases: Rows of the store; those without a density in the dataset are ignored.
+
+    Returns:
+        Number of images, quadratically weighted kappa, accuracy (`same_category`) and confusion matrix (rows: dataset,
+        columns: estimate); None if no image has a density.
+    """
     pairs = [(case.given_density, case.estimated_density) for case in cases if case.given_density is not None]
     if not pairs:
         return None
     confusion = np.zeros((len(ACRDensity), len(ACRDensity)), np.int64)
-    for given, estimated in pairs:
-        confusion[given.index, estimated.index] += 1
+    for from_dataset, estimated in pairs:
+        confusion[from_dataset.index, estimated.index] += 1
     return {
         "images": len(pairs),
         "quadratic_kappa": round(quadratic_kappa(confusion), 4),
@@ -98,7 +135,21 @@ def agreement(cases: Sequence[Case]) -> Report | None:
 
 
 def quadratic_kappa(confusion: NDArray[np.int64]) -> float:
-    """Cohen's kappa with quadratic weights (Cohen, Psychol. Bull. 70, 1968); NaN if only one category occurs."""
+    """Compute Cohen's kappa with quadratic weights.
+
+    Args:
+        confusion: (K, K) confusion matrix.
+
+    Returns:
+        Kappa, at most 1; NaN if only one category occurs.
+
+    Source:
+        Cohen, Psychological Bulletin 70, 1968.
+
+    Example:
+        >>> quadratic_kappa(np.array([[2, 0], [0, 2]]))
+        1.0
+    """
     row, column = np.indices(confusion.shape)
     weight = (row - column) ** 2
     expected = np.outer(confusion.sum(axis=1), confusion.sum(axis=0)) / confusion.sum()
@@ -106,65 +157,90 @@ def quadratic_kappa(confusion: NDArray[np.int64]) -> float:
     return float(1 - (weight * confusion).sum() / chance) if chance else float("nan")
 
 
-def lines(report: Report) -> list[tuple[str, str]]:
-    """The report as (what, value), for the terminal and for Markdown."""
-
-    def joined(counts: dict[str, int]) -> str:
-        return ", ".join(f"{name}: {number}" for name, number in counts.items())
-
-    def spread(values: dict[str, float]) -> str:
-        return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
-
-    table = [(name, str(number)) for name, number in report["counts"].items()]
-    for name, row in report["published"].items():
-        verdict = "as published" if not row["difference"] else f"{row['difference']:+d}"
-        table.append((f"{name}, published", f"{row['published']}; here {row['here']} ({verdict})"))
+def summary_rows(report: Report) -> list[tuple[str, str]]:
+    """Return the report as (label, value) rows, for the terminal and for Markdown."""
+    rows = [(name, str(count)) for name, count in report["counts"].items()]
+    for name, comparison in report["published"].items():
+        difference = "as published" if not comparison["difference"] else f"{comparison['difference']:+d}"
+        rows.append((f"{name}, published", f"{comparison['published']}; here {comparison['here']} ({difference})"))
     if report["remark"]:
-        table.append(("remark", report["remark"]))
-    table += [
-        ("ACR density", joined(report["density"])),
-        ("views", joined(report["views"])),
-        ("sides", joined(report["sides"])),
-        ("masses per image", joined(report["masses_per_image"])),
-        ("mass, % of the prepared image", spread(report["mass_percent_of_prepared_image"])),
-        ("mass, % of the full image", spread(report["mass_percent_of_full_image"])),
-        ("breast, % of the full image", spread(report["breast_percent_of_full_image"])),
+        rows.append(("note", report["remark"]))
+    rows += [
+        ("ACR density", format_counts(report["density"])),
+        ("views", format_counts(report["views"])),
+        ("sides", format_counts(report["sides"])),
+        ("masses per image", format_counts(report["masses_per_image"])),
+        ("mass, % of the preprocessed image", format_quantiles(report["mass_percent_of_prepared_image"])),
+        ("mass, % of the full image", format_quantiles(report["mass_percent_of_full_image"])),
+        ("breast, % of the full image", format_quantiles(report["breast_percent_of_full_image"])),
     ]
-    if (agreed := report["density_agreement"]) is not None:
-        value = f"quadratic kappa {agreed['quadratic_kappa']:.3f}, same category {100 * agreed['same_category']:.1f} %"
-        table.append(("estimated against given density", f"{value} of {agreed['images']}"))
-        for category, row in zip(ACRDensity, agreed["confusion"], strict=True):
-            table.append((f"  given {category}, estimated 1-4", " ".join(f"{number:4d}" for number in row)))
-    table += [
-        ("kept whole, as the crop would have cut a mass", listed(report["kept_whole"])),
-        ("masks of another size, stretched onto the image", listed(report["masks_rescaled"])),
-        ("left out", listed([f"{row['file']}: {row['reason']}" for row in report["skipped"]])),
+    if (agreement := report["density_agreement"]) is not None:
+        accuracy = f"same category {100 * agreement['same_category']:.1f} %"
+        value = f"quadratic kappa {agreement['quadratic_kappa']:.3f}, {accuracy} of {agreement['images']}"
+        rows.append(("density: estimate vs. dataset", value))
+        for category, counts in zip(ACRDensity, agreement["confusion"], strict=True):
+            rows.append((f"  dataset {category}, estimate 1-4", " ".join(f"{count:4d}" for count in counts)))
+    rows += [
+        ("crop skipped (would cut a mass)", summarise_names(report["kept_whole"])),
+        ("masks resized to their image", summarise_names(report["masks_rescaled"])),
+        ("skipped", summarise_names([f"{row['file']}: {row['reason']}" for row in report["skipped"]])),
     ]
-    return table
+    return rows
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """The number, and the first few."""
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Format counts by name.
+
+    Example:
+        >>> format_counts({"CC": 1, "MLO": 2})
+        'CC: 1, MLO: 2'
+    """
+    return ", ".join(f"{name}: {count}" for name, count in counts.items())
+
+
+def format_quantiles(values: Mapping[str, float]) -> str:
+    """Format the output of `quantiles`.
+
+    Example:
+        >>> format_quantiles({"min": 0.51234, "max": 2.0})
+        'min 0.512, max 2'
+    """
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+
+
+def summarise_names(names: Sequence[str]) -> str:
+    """Format the number of names and the first `MAX_LISTED` of them.
+
+    Example:
+        >>> summarise_names(["a", "b"])
+        '2 (a; b)'
+    """
     if not names:
         return "0"
-    more = f"; and {len(names) - most} more" if len(names) > most else ""
-    return f"{len(names)} ({'; '.join(names[:most])}{more})"
+    more = f"; and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return f"{len(names)} ({'; '.join(names[:MAX_LISTED])}{more})"
 
 
-def markdown(report: Report) -> str:
-    rows = [f"| {what.strip()} | {value} |" for what, value in lines(report)]
+def to_markdown(report: Report) -> str:
+    """Format the report as a Markdown table."""
+    rows = [f"| {label.strip()} | {value} |" for label, value in summary_rows(report)]
     return "\n".join([f"# {report['dataset']}", "", "| | |", "|---|---|", *rows]) + "\n"
 
 
-def show(report: Report, folder: Path) -> None:
-    """The table in the terminal, and where the files lie."""
+def print_report(report: Report, folder: Path) -> None:
+    """Print the report and the location of its files to the terminal.
+
+    Args:
+        report: Content of data_report.json.
+        folder: Folder of the store.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{report['dataset']}: what was prepared", show_header=False)
-    for what, value in lines(report):
-        table.add_row(what, value)
+    table = Table(title=f"{report['dataset']}: dataset summary", show_header=False)
+    for label, value in summary_rows(report):
+        table.add_row(label, value)
     console = Console()
     console.print(table)
     console.print(f"store: {folder}", soft_wrap=True)
-    console.print("look at contact_sheet.png, density.png, mass_size.png and examples.png in it", soft_wrap=True)
+    console.print("figures: contact_sheet.png, density.png, mass_size.png, examples.png", soft_wrap=True)

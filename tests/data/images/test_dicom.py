@@ -1,4 +1,4 @@
-"""Pixels out of DICOM files: values, and nothing but ImageReadError for what is broken."""
+"""DICOM reader: pixel values, metadata and errors."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "22678622.dcm"
 
 
-def reason(path: Path) -> str:
-    """Why the file cannot be read; never with a path or a name out of the header."""
+def error_message(path: Path) -> str:
+    """Message of the ImageReadError; contains neither a path nor text of the header."""
     with pytest.raises(ImageReadError) as caught:
-        read_image(path)[0]
+        read_image(path)
     message = str(caught.value)
     assert "Planted" not in message
     assert str(path.parent) not in message
@@ -46,19 +46,21 @@ def reason(path: Path) -> str:
     return message
 
 
-def test_stored_values_come_out(path: Path) -> None:
+def test_stored_values_are_returned(path: Path) -> None:
     pixels = read_image(save(dicom(grey(), BitsStored=12), path))[0]
     assert pixels.dtype == np.uint16
     np.testing.assert_array_equal(pixels, grey())
 
 
-@pytest.mark.parametrize(("kind", "top"), [(np.uint8, 256), (np.uint16, 65536), (np.int16, 32768), (np.uint32, 65536)])
-def test_integer_types(path: Path, kind: Any, top: int) -> None:
-    pixels = grey(top=top).astype(kind)
-    if kind == np.int16:
+@pytest.mark.parametrize(
+    ("dtype", "n_levels"), [(np.uint8, 256), (np.uint16, 65536), (np.int16, 32768), (np.uint32, 65536)]
+)
+def test_integer_types(path: Path, dtype: Any, n_levels: int) -> None:
+    pixels = grey(n_levels=n_levels).astype(dtype)
+    if dtype == np.int16:
         pixels -= 1000
     stored = read_image(save(dicom(pixels), path))[0]
-    assert stored.dtype == {np.uint8: np.uint8, np.uint16: np.uint16, np.int16: np.int32}.get(kind, np.float32)
+    assert stored.dtype == {np.uint8: np.uint8, np.uint16: np.uint16, np.int16: np.int32}.get(dtype, np.float32)
     np.testing.assert_array_equal(stored, pixels)
 
 
@@ -81,18 +83,18 @@ def test_rescale_slope_and_intercept(path: Path) -> None:
     np.testing.assert_array_equal(stored, grey() * 0.5 - 10)
 
 
-def test_two_inversions_are_none(path: Path) -> None:
-    """Modality value = -stored, shown with its least value white: dense stays bright."""
+def test_negative_slope_and_monochrome1_cancel(path: Path) -> None:
+    """Rescale slope -1 and MONOCHROME1 both invert, so dense tissue stays bright."""
     header = dicom(grey(), BitsStored=12, RescaleSlope="-1", RescaleIntercept="0")
     header.PhotometricInterpretation = "MONOCHROME1"
     np.testing.assert_array_equal(read_image(save(header, path))[0], grey())
 
 
 @pytest.mark.parametrize("slope", ["0", "nan"])
-def test_an_impossible_slope(path: Path, slope: str) -> None:
-    whole = save(dicom(grey(), RescaleSlope="7.5", RescaleIntercept="0"), path).read_bytes()
-    path.write_bytes(whole.replace(b"7.5 ", slope.ljust(4).encode()))
-    assert "rescale slope" in reason(path)
+def test_an_invalid_slope_is_an_error(path: Path, slope: str) -> None:
+    complete = save(dicom(grey(), RescaleSlope="7.5", RescaleIntercept="0"), path).read_bytes()
+    path.write_bytes(complete.replace(b"7.5 ", slope.ljust(4).encode()))
+    assert "rescale slope" in error_message(path)
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
@@ -132,98 +134,98 @@ def test_without_preamble_and_file_meta(path: Path, implicit: bool) -> None:
         ({"Rows": 65535, "Columns": 65535}, "65535x65535"),
         ({"Rows": 0}, "48x0"),
         ({"Rows": HEIGHT + 1}, f"truncated: {2 * HEIGHT * WIDTH} of {2 * (HEIGHT + 1) * WIDTH} bytes"),
-        ({"Rows": HEIGHT // 2}, "do not have the size in the header"),
+        ({"Rows": HEIGHT // 2}, "does not have the size stated in the header"),
         ({"BitsAllocated": 13}, "damaged"),
     ],
 )
-def test_what_is_no_mammogram(path: Path, elements: dict[str, Any], expected: str) -> None:
+def test_an_unsuitable_header_is_an_error(path: Path, elements: dict[str, Any], expected: str) -> None:
     save(dicom(grey(), **elements), path)
-    assert expected in reason(path)
+    assert expected in error_message(path)
 
 
-def test_a_colour_image(path: Path) -> None:
+def test_a_colour_image_is_an_error(path: Path) -> None:
     save(dicom(np.zeros((8, 8, 3), np.uint8), PhotometricInterpretation="RGB", PlanarConfiguration=0), path)
-    assert "a colour image" in reason(path)
+    assert "a colour image" in error_message(path)
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [(b"", "the file is empty"), (b"PK\3\4 a zip archive", "not a DICOM"), (b"\0" * 4096, "not a DICOM")],
 )
-def test_not_a_dicom(path: Path, content: bytes, expected: str) -> None:
+def test_a_file_that_is_not_dicom_is_an_error(path: Path, content: bytes, expected: str) -> None:
     path.write_bytes(content)
-    assert expected in reason(path)
+    assert expected in error_message(path)
 
 
-def test_no_such_file(path: Path) -> None:
-    assert "No such file" in reason(path)
+def test_a_missing_file_is_an_error(path: Path) -> None:
+    assert "No such file" in error_message(path)
 
 
-def test_syntaxes_that_nobody_decodes(path: Path) -> None:
+def test_an_unsupported_transfer_syntax_is_an_error(path: Path) -> None:
     compressed = dicom(grey(), BitsStored=12)
     compressed.compress(RLELossless, generate_instance_uid=False)
-    whole = save(compressed, path).read_bytes()
-    assert len(MPEG2MPML) > len(RLELossless)  # so the padding below is right
+    complete = save(compressed, path).read_bytes()
+    assert len(MPEG2MPML) > len(RLELossless)  # so the padding in replace_syntax is valid
     for uid in ("1.2.3.99.Planted", str(MPEG2MPML)):
         compressed.file_meta.TransferSyntaxUID = RLELossless
-        path.write_bytes(with_syntax(whole, RLELossless, uid))
-        assert "is not supported; convert" in reason(path)
+        path.write_bytes(replace_syntax(complete, RLELossless, uid))
+        assert "is not supported; convert" in error_message(path)
 
 
-def with_syntax(whole: bytes, old: str, new: str) -> bytes:
-    """`whole` with another transfer syntax UID, and the lengths of it and of its group put right."""
-    before, after = (uid.encode() + b"\0" * (len(uid) % 2) for uid in (old, new))
-    start = whole.index(b"\x02\x00\x10\x00UI")
-    length = int.from_bytes(whole[140:144], "little") + len(after) - len(before)
-    value = b"\x02\x00\x10\x00UI" + len(after).to_bytes(2, "little") + after
-    rest = whole[start + 8 + len(before) :]
-    return whole[:140] + length.to_bytes(4, "little") + whole[144:start] + value + rest
+def replace_syntax(complete: bytes, old: str, new: str) -> bytes:
+    """Replace the transfer syntax UID, and update its length and that of its group."""
+    old_value, new_value = (uid.encode() + b"\0" * (len(uid) % 2) for uid in (old, new))
+    start = complete.index(b"\x02\x00\x10\x00UI")
+    length = int.from_bytes(complete[140:144], "little") + len(new_value) - len(old_value)
+    element = b"\x02\x00\x10\x00UI" + len(new_value).to_bytes(2, "little") + new_value
+    remainder = complete[start + 8 + len(old_value) :]
+    return complete[:140] + length.to_bytes(4, "little") + complete[144:start] + element + remainder
 
 
 def test_a_missing_decoder_names_the_extra(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compressed = dicom(grey(), BitsStored=12)
     compressed.compress(RLELossless, generate_instance_uid=False)
-    path.write_bytes(with_syntax(save(compressed, path).read_bytes(), RLELossless, JPEG2000Lossless))
+    path.write_bytes(replace_syntax(save(compressed, path).read_bytes(), RLELossless, JPEG2000Lossless))
     monkeypatch.setattr(get_decoder(JPEG2000Lossless), "_available", {})
-    assert "JPEG 2000" in reason(path)
-    assert "pip install '.[codecs]'" in reason(path)
+    assert "JPEG 2000" in error_message(path)
+    assert "pip install '.[codecs]'" in error_message(path)
 
 
-def test_a_decoder_that_cannot_do_it_names_the_extra(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_decoder_names_the_extra(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compressed = dicom(grey(), BitsStored=12)
     compressed.compress(RLELossless, generate_instance_uid=False)
-    path.write_bytes(with_syntax(save(compressed, path).read_bytes(), RLELossless, JPEG2000Lossless))
-    monkeypatch.setattr("mammoseg.data.images.dicom.find_spec", lambda module: None)
-    assert "pip install '.[codecs]'" in reason(path)
+    path.write_bytes(replace_syntax(save(compressed, path).read_bytes(), RLELossless, JPEG2000Lossless))
+    monkeypatch.setattr("mammoseg.data.images.dicom.find_spec", lambda _: None)
+    assert "pip install '.[codecs]'" in error_message(path)
     monkeypatch.setattr("mammoseg.data.images.dicom.find_spec", lambda module: module)
-    assert "mammoseg[codecs]" not in reason(path)
+    assert "pip install" not in error_message(path)
 
 
 @pytest.mark.parametrize("syntax", [None, RLELossless])
-def test_cut_anywhere(path: Path, syntax: UID | None) -> None:
+def test_a_truncated_file_is_an_error(path: Path, syntax: UID | None) -> None:
     header = dicom(grey(), BitsStored=12)
     if syntax:
         header.compress(syntax, generate_instance_uid=False)
-    whole = save(header, path).read_bytes()
-    for length in [*range(0, 700, 3), *range(700, len(whole) - 12, 131), *range(len(whole) - 12, len(whole))]:
-        path.write_bytes(whole[:length])
-        if syntax and length > len(whole) - 8:  # in the delimiter behind the pixels
+    complete = save(header, path).read_bytes()
+    for length in [*range(0, 700, 3), *range(700, len(complete) - 12, 131), *range(len(complete) - 12, len(complete))]:
+        path.write_bytes(complete[:length])
+        if syntax and length > len(complete) - 8:  # in the delimiter after the pixels
             with suppress(ImageReadError):
                 np.testing.assert_array_equal(read_image(path)[0], grey())
         else:
-            reason(path)
+            error_message(path)
 
 
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
 @given(changes=st.lists(st.tuples(st.integers(0, 639), st.integers(0, 255)), min_size=1, max_size=5))
-def test_a_damaged_header(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
-    """Bytes of the header changed at will: an image or ImageReadError, and the name stays inside."""
+def test_a_damaged_header_never_leaks_the_patient_name(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
+    """Random changes of header bytes give an image or an ImageReadError without the name."""
     path = tmp_path / "damaged.dcm"
     content = bytearray(save(dicom(grey(), BitsStored=12), path).read_bytes())
-    for place, value in changes:
-        content[place] = value
+    for position, byte in changes:
+        content[position] = byte
     path.write_bytes(content)
     try:
         outcome: object = read_image(path)[0].ndim
@@ -232,22 +234,22 @@ def test_a_damaged_header(tmp_path: Path, changes: list[tuple[int, int]]) -> Non
     assert outcome == 2 or "Planted" not in str(outcome)
 
 
-def test_nothing_about_the_patient_is_parsed(path: Path) -> None:
+def test_patient_attributes_are_not_parsed(path: Path) -> None:
     header = read_header(save(dicom(grey()), path))
     assert "PixelData" in header
     assert "PatientName" not in header
     assert "StudyDescription" not in header
 
 
-def test_pydicom_prints_no_header(
+def test_pydicom_does_not_log_header_text(
     path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    whole = save(dicom(grey(), BitsStored=12, RescaleSlope="1.5", RescaleIntercept="0"), path).read_bytes()
-    # An invalid decimal string, an excess of pixel data, a text of an unknown encoding: pydicom warns.
-    path.write_bytes(whole.replace(b"1.5 ", PLANTED[:4].encode()))
+    complete = save(dicom(grey(), BitsStored=12, RescaleSlope="1.5", RescaleIntercept="0"), path).read_bytes()
+    # pydicom warns of an invalid decimal string, excess pixel data and an unknown encoding.
+    path.write_bytes(complete.replace(b"1.5 ", PLANTED[:4].encode()))
     level = logging.getLogger("pydicom").level
     with caplog.at_level(logging.DEBUG):
-        reason(path)
+        error_message(path)
         save(dicom(grey(), BitsStored=12, Rows=HEIGHT - 1, SpecificCharacterSet="ISO_IR 100"), path)
         path.write_bytes(path.read_bytes().replace(b"ISO_IR 100", b"ISO_IR_Pla"))
         np.testing.assert_array_equal(read_image(path)[0], grey()[:-1])
@@ -262,7 +264,7 @@ def test_pydicom_prints_no_header(
         ({}, None),
         ({"ImagerPixelSpacing": [0.07, 0.08]}, (0.07, 0.08, "ImagerPixelSpacing")),
         ({"ImagerPixelSpacing": [0.1, 0.1], "EstimatedRadiographicMagnificationFactor": 1.25}, (0.08, 0.08, "Imager")),
-        # PS3.3, 10.7.1.1: equal values mean that nothing was corrected, other values that something was.
+        # PS3.3, 10.7.1.1: equal values mean no calibration, different values mean calibration.
         (
             {
                 "ImagerPixelSpacing": [0.1, 0.1],
@@ -298,7 +300,7 @@ def test_pixel_spacing(path: Path, elements: dict[str, Any], expected: tuple[flo
     assert metadata.spacing.pixel_area == pytest.approx(down * across)
 
 
-def view(code: Any) -> pydicom.Sequence:
+def view_code_sequence(code: Any) -> pydicom.Sequence:
     item = pydicom.Dataset()
     item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme_designator
     return pydicom.Sequence([item])
@@ -310,16 +312,19 @@ def view(code: Any) -> pydicom.Sequence:
         ({}, ("", "")),
         ({"ViewPosition": "MLO", "ImageLaterality": "R"}, ("MLO", "R")),
         ({"ViewPosition": "XCCL", "Laterality": "L"}, ("XCCL", "L")),
-        ({"ViewCodeSequence": view(codes.cid4014.CranioCaudal), "ImageLaterality": "L"}, ("CC", "L")),
-        ({"ViewCodeSequence": view(codes.cid4014.MedioLateralObliqueProjection)}, ("MLO", "")),
-        ({"ViewCodeSequence": view(codes.cid4014.MedioLateralProjection), "ViewPosition": "CC"}, ("ML", "")),
-        ({"ViewCodeSequence": view(codes.cid4014.LateroMedial)}, ("LM", "")),
-        ({"ViewCodeSequence": view(codes.cid4014.LateroMedialOblique)}, ("LMO", "")),
-        ({"ViewCodeSequence": view(codes.cid4014.CaudoCranial)}, ("FB", "")),
-        ({"ViewCodeSequence": view(codes.cid4014.CranioCaudalExaggeratedLaterally)}, ("XCCL", "")),
-        ({"ViewCodeSequence": view(codes.cid4014.CranioCaudalExaggeratedMedially)}, ("XCCM", "")),
-        ({"ViewCodeSequence": view(codes.cid4014.SuperolateralToInferomedialOblique)}, ("SIO", "")),
-        ({"ViewCodeSequence": view(codes.cid4014.InferomedialToSuperolateralOblique)}, ("ISO", "")),
+        ({"ViewCodeSequence": view_code_sequence(codes.cid4014.CranioCaudal), "ImageLaterality": "L"}, ("CC", "L")),
+        ({"ViewCodeSequence": view_code_sequence(codes.cid4014.MedioLateralObliqueProjection)}, ("MLO", "")),
+        (
+            {"ViewCodeSequence": view_code_sequence(codes.cid4014.MedioLateralProjection), "ViewPosition": "CC"},
+            ("ML", ""),
+        ),
+        ({"ViewCodeSequence": view_code_sequence(codes.cid4014.LateroMedial)}, ("LM", "")),
+        ({"ViewCodeSequence": view_code_sequence(codes.cid4014.LateroMedialOblique)}, ("LMO", "")),
+        ({"ViewCodeSequence": view_code_sequence(codes.cid4014.CaudoCranial)}, ("FB", "")),
+        ({"ViewCodeSequence": view_code_sequence(codes.cid4014.CranioCaudalExaggeratedLaterally)}, ("XCCL", "")),
+        ({"ViewCodeSequence": view_code_sequence(codes.cid4014.CranioCaudalExaggeratedMedially)}, ("XCCM", "")),
+        ({"ViewCodeSequence": view_code_sequence(codes.cid4014.SuperolateralToInferomedialOblique)}, ("SIO", "")),
+        ({"ViewCodeSequence": view_code_sequence(codes.cid4014.InferomedialToSuperolateralOblique)}, ("ISO", "")),
         ({"ImageLaterality": "B"}, ("", "")),
     ],
 )
@@ -328,8 +333,8 @@ def test_view_and_side(path: Path, elements: dict[str, Any], expected: tuple[str
     assert (metadata.view, metadata.side) == expected
 
 
-def test_text_in_the_place_of_a_view_stays_in_the_header(path: Path) -> None:
-    whole = save(dicom(grey(), ViewPosition="MLO_PLANTED", ImageLaterality="L"), path).read_bytes()
-    path.write_bytes(whole.replace(b"MLO_PLANTED ", b"Planted^Jane"))
+def test_free_text_in_the_view_position_is_dropped(path: Path) -> None:
+    complete = save(dicom(grey(), ViewPosition="MLO_PLANTED", ImageLaterality="L"), path).read_bytes()
+    path.write_bytes(complete.replace(b"MLO_PLANTED ", b"Planted^Jane"))
     metadata = read_metadata(path)
     assert (metadata.view, metadata.side) == ("", "L")

@@ -1,4 +1,4 @@
-"""The one reader of image files: its rule for the format, and what it refuses."""
+"""Image reader: detection of the format, pixel values and errors."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mammoseg.errors import ImageReadError, UserError
 from mammoseg.predict.inputs import Input, read_input
 
 
-def grey(shape: tuple[int, int] = (90, 70), kind: type = np.uint8) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, np.iinfo(kind).max, shape).astype(kind)
+def grey(shape: tuple[int, int] = (90, 70), dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
 
 
 @pytest.mark.parametrize("name", ["a.dcm", "a.DICOM", "IM00001", "1.2.840.10008.77"])
@@ -32,7 +32,7 @@ def test_dicom_files_of_any_name_are_read(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("read", [read_image, read_metadata])
-def test_other_formats_are_refused(tmp_path: Path, read: object) -> None:
+def test_an_unsupported_format_is_an_error(tmp_path: Path, read: object) -> None:
     (tmp_path / "a.webp").write_bytes(b"RIFF" + bytes(200))
     with pytest.raises(ImageReadError, match=r"format \.webp is not supported"):
         read(tmp_path / "a.webp")  # type: ignore[operator]
@@ -41,7 +41,7 @@ def test_other_formats_are_refused(tmp_path: Path, read: object) -> None:
 
 
 @pytest.mark.parametrize("missing_bytes", [1, 2, 100, 2000])
-def test_a_truncated_jpeg_is_refused(tmp_path: Path, missing_bytes: int) -> None:
+def test_a_truncated_jpeg_is_an_error(tmp_path: Path, missing_bytes: int) -> None:
     path = tmp_path / "a.jpg"
     cv2.imwrite(str(path), grey((200, 200)))
     path.write_bytes(path.read_bytes()[:-missing_bytes])
@@ -57,11 +57,11 @@ def test_a_jpeg_has_the_values_of_opencv(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(path)[0], cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
-def test_a_tiff_keeps_its_values(tmp_path: Path, kind: type, compression: str | None) -> None:
-    Image.fromarray(grey(kind=kind)).save(tmp_path / "a.tif", compression=compression)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0], grey(kind=kind))
+def test_a_tiff_keeps_its_values(tmp_path: Path, dtype: type, compression: str | None) -> None:
+    Image.fromarray(grey(dtype=dtype)).save(tmp_path / "a.tif", compression=compression)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0], grey(dtype=dtype))
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def multi_page(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_multi_page_tiff_is_refused_everywhere(multi_page: Path, tmp_path: Path) -> None:
-    """In training, in masks and in prediction by the same rule."""
+def test_a_multi_page_tiff_is_an_error_in_every_reader(multi_page: Path, tmp_path: Path) -> None:
+    """Images and masks of the dataset and inputs of prediction share one reader."""
     reason = "2 pages; give one mammogram per file"
     with pytest.raises(ImageReadError, match=reason):
         read_image(multi_page)

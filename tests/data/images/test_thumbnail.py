@@ -1,4 +1,4 @@
-"""Thumbnails keep the aspect ratio and use the full range of greys."""
+"""Thumbnails keep the aspect ratio and use the full grey range."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def test_thumbnail_keeps_the_aspect_ratio_and_spans_the_greys(dtype: type) -> No
 
 def test_a_small_image_is_not_enlarged() -> None:
     image = np.arange(600 * 500, dtype=np.uint16).reshape(600, 500)
-    reduced, scale = shrink(image)
+    downsampled, scale = shrink(image)
     assert scale == 1
-    np.testing.assert_array_equal(reduced, image)
+    np.testing.assert_array_equal(downsampled, image)

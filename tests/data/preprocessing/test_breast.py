@@ -1,4 +1,4 @@
-"""Frames, labels and tape go, tissue stays: on drawn films, whose truth is known, and on real ones."""
+"""Breast segmentation on synthetic films with known ground truth and on real ones."""
 
 from __future__ import annotations
 
@@ -28,78 +28,78 @@ def film(seed: int) -> Film:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_what_is_not_breast_goes(seed: int) -> None:
-    drawn = film(seed)
-    found = segment_breast(drawn.pixels)
-    overlap = 2 * (found & drawn.breast).sum() / (found.sum() + drawn.breast.sum())
+def test_labels_and_frames_are_excluded(seed: int) -> None:
+    scanned = film(seed)
+    segmented = segment_breast(scanned.pixels)
+    overlap = 2 * (segmented & scanned.breast).sum() / (segmented.sum() + scanned.breast.sum())
     assert overlap > 0.94
-    # Labels and frames are the only things as bright as this outside the breast.
-    rim = cv2.dilate(drawn.breast.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-    bright = (drawn.pixels > 0.7 * 65535) & ~rim
+    # Outside the breast, only labels and frames are this bright.
+    rim = cv2.dilate(scanned.breast.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    bright = (scanned.pixels > 0.7 * 65535) & ~rim
     assert bright.sum() > 500
-    assert (found & bright).sum() < 0.02 * bright.sum()
+    assert (segmented & bright).sum() < 0.02 * bright.sum()
 
 
 @pytest.mark.parametrize("side", range(4))
-def test_a_frame_beside_the_breast_is_told_from_tissue(side: int) -> None:
+def test_a_frame_next_to_the_breast_is_distinguished_from_tissue(side: int) -> None:
     y, x = np.mgrid[:400, :300]
     tissue = np.where((y - 200) ** 2 + x**2 < 180**2, 120 + 90 * np.exp(-x / 40), 4).astype(np.uint8)
     assert not find_frame(downsample_uint8(np.rot90(tissue, side))).any(), (
-        "bright tissue at the chest wall fades, a frame ends"
+        "tissue at the chest wall fades, a frame has a sharp edge"
     )
     framed = tissue.copy()
     framed[:, :7] = 250
-    found = np.rot90(find_frame(downsample_uint8(np.rot90(framed, side))), -side)
-    assert found[20:-20, :6].all()
-    assert not found[:, 12:].any()
+    segmented = np.rot90(find_frame(downsample_uint8(np.rot90(framed, side))), -side)
+    assert segmented[20:-20, :6].all()
+    assert not segmented[:, 12:].any()
 
 
-def test_a_thick_bright_part_is_no_frame() -> None:
-    picture = np.full((400, 300), 5, np.uint8)
-    picture[:, :60] = 250
-    assert not find_frame(picture).any()
+def test_a_wide_bright_band_is_not_a_frame() -> None:
+    image = np.full((400, 300), 5, np.uint8)
+    image[:, :60] = 250
+    assert not find_frame(image).any()
 
 
 def boxes() -> dict[str, list[Box]]:
     if not FILMS.is_dir():
-        pytest.skip("the real films are not beside this checkout")
-    found: dict[str, list[Box]] = {}
+        pytest.skip("the real films are not available")
+    boxes_of_file: dict[str, list[Box]] = {}
     with (FILMS / "boxes.csv").open(newline="") as lines:
         for row in csv.DictReader(lines):
             x, y, width, height = (float(row[name]) for name in ("x", "y", "width", "height"))
             box = Box(int(y), int(np.ceil(y + height)), int(x), int(np.ceil(x + width)))
-            found.setdefault(row["file"], []).append(box)
-    return found
+            boxes_of_file.setdefault(row["file"], []).append(box)
+    return boxes_of_file
 
 
-def test_real_films_lose_their_edges_and_no_mass() -> None:
-    uncut, shares = 0, []
+def test_real_films_are_cropped_without_cutting_a_mass() -> None:
+    n_uncropped, fractions = 0, []
     for file, masses in boxes().items():
         pixels = np.asarray(cv2.imread(str(FILMS / file), cv2.IMREAD_GRAYSCALE))
         breast = segment_breast(pixels)
-        kept = breast_bounding_box(breast, *pixels.shape)
-        assert all(kept.contains(mass) for mass in masses), file
-        uncut += kept == Box(0, pixels.shape[0], 0, pixels.shape[1])
-        shares.append(breast.mean())
+        box = breast_bounding_box(breast, *pixels.shape)
+        assert all(box.contains(mass) for mass in masses), file
+        n_uncropped += box == Box(0, pixels.shape[0], 0, pixels.shape[1])
+        fractions.append(breast.mean())
         mask = np.zeros(pixels.shape, np.uint8)
         for mass in masses:
             mass.crop(mask)[:] = 1
-        cleaned = preprocess(pixels, mask, PreprocessingSettings(size=128))
-        assert not cleaned.crop_skipped, file
-        assert cleaned.mask.any()
-    assert uncut == 0, "each of the 120 films has something to cut off"
-    assert 0.35 < np.mean(shares) < 0.5
+        preprocessed = preprocess(pixels, mask, PreprocessingSettings(size=128))
+        assert not preprocessed.crop_skipped, file
+        assert preprocessed.mask.any()
+    assert n_uncropped == 0, "each of the 120 films has background to crop"
+    assert 0.35 < np.mean(fractions) < 0.5
 
 
-def test_prepared_real_images_keep_their_breasts() -> None:
-    """Images that others have cleaned already: the little that goes is what they left of frames."""
+def test_the_breast_of_preprocessed_real_images_is_kept() -> None:
+    """The images have been cropped by others; only remains of frames may be removed."""
     files = sorted((PREPARED / "images").glob("*.png"))[::16]
     if not files:
-        pytest.skip("the real CBIS-DDSM images are not beside this checkout")
-    kept = []
+        pytest.skip("the real CBIS-DDSM images are not available")
+    kept_fractions = []
     for file in files:
         pixels = np.asarray(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
-        theirs = pixels > 12
-        kept.append((segment_breast(pixels) & theirs).sum() / theirs.sum())
-    assert np.mean(kept) > 0.98
-    assert np.min(kept) > 0.85
+        reference = pixels > 12
+        kept_fractions.append((segment_breast(pixels) & reference).sum() / reference.sum())
+    assert np.mean(kept_fractions) > 0.98
+    assert np.min(kept_fractions) > 0.85

@@ -1,4 +1,4 @@
-"""The estimate of ACR density: monotone, indifferent to scale and side, and as good as stated on real images."""
+"""Density estimate: monotone, invariant to scale and side, and as accurate as documented on real images."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from mammoseg.data.preprocessing.density_estimate import acr_category, percent_d
 from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.image_folder import read
-from mammoseg.prepare.data_report import agreement, quadratic_kappa
+from mammoseg.prepare.data_report import density_agreement, quadratic_kappa
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm_256"
 
 
-def breast(share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A half-disc of fat that thins out to the skin, with a bright patch on a share of it."""
+def breast(dense_fraction: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A half-disc of fat that becomes thinner towards the skin, with a bright patch on a fraction of it."""
     y, x = np.mgrid[:128, :128]
     inside = (y - 64) ** 2 + x**2 < 60**2
     thickness = np.clip((60 - np.hypot(y - 64, x)) / 15, 0.2, 1)
     image = np.where(inside, 0.4 * thickness, 0.0) + 0.01 * np.random.default_rng(seed).standard_normal((128, 128))
-    dense = inside & (x < np.quantile(x[inside], share)) & (np.abs(y - 64) < 45)
+    dense = inside & (x < np.quantile(x[inside], dense_fraction)) & (np.abs(y - 64) < 45)
     return np.clip(image + 0.35 * dense, 0, 1).astype(np.float32), inside
 
 
-def test_more_gland_is_denser() -> None:
-    estimates = [percent_density(*breast(share), view="CC") for share in (0.0, 0.15, 0.3, 0.45, 0.6)]
+def test_the_estimate_increases_with_the_dense_fraction() -> None:
+    estimates = [percent_density(*breast(dense_fraction), view="CC") for dense_fraction in (0.0, 0.15, 0.3, 0.45, 0.6)]
     assert estimates == sorted(estimates)
     assert estimates[0] < 0.05
     assert estimates[-1] > 0.3
 
 
 @pytest.mark.parametrize("view", ["CC", "MLO"])
-def test_scale_and_side_do_not_matter(view: str) -> None:
+def test_the_estimate_is_invariant_to_scale_and_side(view: str) -> None:
     image, inside = breast(0.4)
-    plain = percent_density(image, inside, view)
-    assert percent_density(image * 3000 - 50, inside, view) == pytest.approx(plain, abs=1e-3)
-    assert percent_density(image[:, ::-1].copy(), inside[:, ::-1].copy(), view) == pytest.approx(plain, abs=0.01)
+    reference = percent_density(image, inside, view)
+    assert percent_density(image * 3000 - 50, inside, view) == pytest.approx(reference, abs=1e-3)
+    assert percent_density(image[:, ::-1].copy(), inside[:, ::-1].copy(), view) == pytest.approx(reference, abs=0.01)
 
 
-def test_pictures_without_anything_give_zero() -> None:
+def test_constant_images_give_zero() -> None:
     assert percent_density(np.zeros((32, 32), np.float32), np.ones((32, 32), bool), "CC") == 0
     assert percent_density(np.ones((32, 32), np.float32), np.zeros((32, 32), bool), "MLO") == 0
 
 
-def test_categories_by_hand() -> None:
+def test_category_boundaries() -> None:
     assert [acr_category(value, [0.1, 0.2, 0.3]) for value in (0, 0.1, 0.15, 0.25, 0.9)] == [1, 1, 2, 3, 4]
 
 
@@ -63,19 +63,19 @@ def test_kappa_equals_scikit_learn() -> None:
     assert quadratic_kappa(confusion) == pytest.approx(cohen_kappa_score(given, estimated, weights="quadratic"))
 
 
-def test_the_stated_agreement_on_all_real_images(tmp_path: Path) -> None:
+def test_agreement_on_real_images(tmp_path: Path) -> None:
     if not REAL.is_dir():
-        pytest.skip("the real CBIS-DDSM images are not beside this checkout")
+        pytest.skip("the real CBIS-DDSM images are not available")
     dataset = build_dataset("real", str(REAL), read, store=str(tmp_path))
     cases = dataset.open_store().cases
     assert len(cases) == 1592
     for part, kappa in (("train", 0.559), ("test", 0.522)):
-        agreed = agreement([case for case in cases if case.split == part])
-        assert agreed is not None
-        assert agreed["quadratic_kappa"] == pytest.approx(kappa, abs=0.01)
+        agreement_report = density_agreement([case for case in cases if case.split == part])
+        assert agreement_report is not None
+        assert agreement_report["quadratic_kappa"] == pytest.approx(kappa, abs=0.01)
 
 
-def test_images_without_a_density_get_the_estimate(tmp_path: Path) -> None:
+def test_missing_densities_are_estimated(tmp_path: Path) -> None:
     root = tmp_path / "data"
     root.mkdir()
     rows = [["case", "image", "mask", "patient", "density"]]
@@ -98,15 +98,17 @@ def test_images_without_a_density_get_the_estimate(tmp_path: Path) -> None:
             assert case.density == expected
 
 
-def test_flipping_changes_sides_only() -> None:
+def test_flipping_only_mirrors_the_image() -> None:
     image, _ = breast(0.3)
     mask = np.zeros((128, 128), np.uint8)
     mask[60:68, 10:20] = 1
-    plain, flipped = (preprocess(image, mask, PreprocessingSettings(size=64, flip=flip)) for flip in ("left", "right"))
-    assert not plain.flipped
+    reference, flipped = (
+        preprocess(image, mask, PreprocessingSettings(size=64, flip=flip)) for flip in ("left", "right")
+    )
+    assert not reference.flipped
     assert flipped.flipped
-    np.testing.assert_array_equal(plain.image, flipped.image[:, ::-1])
-    np.testing.assert_array_equal(plain.mask, flipped.mask[:, ::-1])
-    again = preprocess(image[:, ::-1].copy(), mask[:, ::-1].copy(), PreprocessingSettings(size=64, flip="left"))
-    assert again.flipped
-    assert np.abs(again.image - plain.image).mean() < 0.02
+    np.testing.assert_array_equal(reference.image, flipped.image[:, ::-1])
+    np.testing.assert_array_equal(reference.mask, flipped.mask[:, ::-1])
+    mirrored = preprocess(image[:, ::-1].copy(), mask[:, ::-1].copy(), PreprocessingSettings(size=64, flip="left"))
+    assert mirrored.flipped
+    assert np.abs(mirrored.image - reference.image).mean() < 0.02

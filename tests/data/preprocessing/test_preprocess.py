@@ -1,4 +1,4 @@
-"""The breast is found, labels go, and no mass is lost."""
+"""Preprocessing: crop, resize, normalise, and rasterised outlines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mammoseg.errors import UserError
 
 
 def film(rng: np.random.Generator, height: int = 300, width: int = 220) -> tuple[np.ndarray, np.ndarray]:
-    """A half-disc of noisy tissue at the left edge and a label at the upper right; pixels and where the breast is."""
+    """A half-disc of noisy tissue at the left edge and a label at the upper right: pixels and breast mask."""
     y, x = np.mgrid[:height, :width]
     breast = ((y - height / 2) / (0.42 * height)) ** 2 + (x / (0.6 * width)) ** 2 < 1
     pixels = np.where(
@@ -35,23 +35,23 @@ def square(shape: tuple[int, int], top: int, left: int, side: int) -> np.ndarray
     return mask
 
 
-def test_the_breast_is_found_and_the_label_is_not() -> None:
+def test_the_breast_is_segmented_without_the_label() -> None:
     pixels, breast = film(np.random.default_rng(0))
-    found = segment_breast(pixels)
-    overlap = 2 * (found & breast).sum() / (found.sum() + breast.sum())
+    segmented = segment_breast(pixels)
+    overlap = 2 * (segmented & breast).sum() / (segmented.sum() + breast.sum())
     assert overlap > 0.97
-    assert not found[12:30, -60:-20].any()
+    assert not segmented[12:30, -60:-20].any()
 
 
-def test_the_label_is_gone_from_the_prepared_image() -> None:
+def test_the_label_is_cropped() -> None:
     pixels, _ = film(np.random.default_rng(0))
     mask = square(pixels.shape, 140, 40, 20)
-    cleaned = preprocess(pixels, mask, PreprocessingSettings(size=64))
-    assert cleaned.box.right < 220 - 60
-    assert not cleaned.crop_skipped
-    kept_whole = preprocess(pixels, mask, PreprocessingSettings(size=64, crop=False))
-    assert kept_whole.image[3:6, 50:58].max() == pytest.approx(1), (
-        "without the crop the label is the brightest there is"
+    preprocessed = preprocess(pixels, mask, PreprocessingSettings(size=64))
+    assert preprocessed.box.right < 220 - 60
+    assert not preprocessed.crop_skipped
+    uncropped = preprocess(pixels, mask, PreprocessingSettings(size=64, crop=False))
+    assert uncropped.image[3:6, 50:58].max() == pytest.approx(1), (
+        "without the crop, the label is the brightest structure"
     )
 
 
@@ -59,52 +59,56 @@ def test_the_label_is_gone_from_the_prepared_image() -> None:
 @given(
     st.integers(0, 999), st.integers(0, 290), st.integers(0, 210), st.integers(1, 60), st.sampled_from([16, 48, 128])
 )
-def test_no_mass_is_lost_wherever_it_lies(seed: int, top: int, left: int, side: int, size: int) -> None:
+def test_no_mass_is_lost(seed: int, top: int, left: int, side: int, size: int) -> None:
     pixels, _ = film(np.random.default_rng(seed))
     mask = square(pixels.shape, top, left, side)
-    cleaned = preprocess(pixels, mask, PreprocessingSettings(size=size))
-    assert cleaned.box.crop(mask).sum() == mask.sum(), "the box holds every pixel of it"
-    assert cleaned.mask.sum() >= 1
-    expected = mask.sum() / ((cleaned.box.bottom - cleaned.box.top) * (cleaned.box.right - cleaned.box.left))
-    assert cleaned.mask.mean() == pytest.approx(expected, rel=0.35, abs=3 / size**2 + 2.2 * np.sqrt(expected) / size)
+    preprocessed = preprocess(pixels, mask, PreprocessingSettings(size=size))
+    assert preprocessed.box.crop(mask).sum() == mask.sum(), "the box contains every pixel of the mass"
+    assert preprocessed.mask.sum() >= 1
+    expected = mask.sum() / (
+        (preprocessed.box.bottom - preprocessed.box.top) * (preprocessed.box.right - preprocessed.box.left)
+    )
+    assert preprocessed.mask.mean() == pytest.approx(
+        expected, rel=0.35, abs=3 / size**2 + 2.2 * np.sqrt(expected) / size
+    )
 
 
-def test_two_masses_stay_two() -> None:
+def test_separate_masses_stay_separate() -> None:
     pixels, _ = film(np.random.default_rng(0))
     mask = square(pixels.shape, 100, 30, 3) | square(pixels.shape, 180, 60, 40)
     small = preprocess(pixels, mask, PreprocessingSettings(size=32)).mask
     assert ndimage.label(small)[1] == 2
 
 
-def test_a_mass_outside_the_breast_brings_the_whole_image_back() -> None:
+def test_the_crop_is_skipped_if_it_would_cut_a_mass() -> None:
     pixels, _ = film(np.random.default_rng(0))
-    cleaned = preprocess(pixels, square(pixels.shape, 250, 200, 10), PreprocessingSettings(size=64))
-    assert cleaned.crop_skipped
-    assert (cleaned.box.bottom, cleaned.box.right) == pixels.shape
+    preprocessed = preprocess(pixels, square(pixels.shape, 250, 200, 10), PreprocessingSettings(size=64))
+    assert preprocessed.crop_skipped
+    assert (preprocessed.box.bottom, preprocessed.box.right) == pixels.shape
 
 
 def test_a_mirrored_film_gives_a_mirrored_image() -> None:
     pixels, _ = film(np.random.default_rng(0))
     mask = square(pixels.shape, 140, 40, 20)
-    plain, mirrored = (
+    reference, mirrored = (
         preprocess(pixels, mask, PreprocessingSettings(size=64)),
         preprocess(pixels[:, ::-1], mask[:, ::-1], PreprocessingSettings(size=64)),
     )
-    assert np.abs(plain.image - mirrored.image[:, ::-1]).mean() < 0.02
+    assert np.abs(reference.image - mirrored.image[:, ::-1]).mean() < 0.02
 
 
-@pytest.mark.parametrize("kind", [np.uint16, np.int16, np.float32, np.float64])
-def test_brightness_and_type_do_not_matter(kind: type) -> None:
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32, np.float64])
+def test_the_result_is_invariant_to_brightness_and_dtype(dtype: type) -> None:
     pixels, _ = film(np.random.default_rng(0))
     mask = square(pixels.shape, 140, 40, 20)
-    plain, other = (
+    reference, other = (
         preprocess(pixels, mask, PreprocessingSettings(size=64)),
-        preprocess((pixels * 3 + 500).astype(kind), mask, PreprocessingSettings(size=64)),
+        preprocess((pixels * 3 + 500).astype(dtype), mask, PreprocessingSettings(size=64)),
     )
-    np.testing.assert_allclose(plain.image, other.image, atol=1e-4)
+    np.testing.assert_allclose(reference.image, other.image, atol=1e-4)
 
 
-def test_pad_keeps_shapes_and_stretch_fills() -> None:
+def test_pad_keeps_the_aspect_ratio_and_stretch_fills_the_square() -> None:
     pixels = np.full((100, 40), 9.0)
     mask = rasterise(
         [np.array([[20 + 12 * np.cos(a), 50 + 12 * np.sin(a)] for a in np.linspace(0, 6.28, 60)])], 100, 40
@@ -115,7 +119,7 @@ def test_pad_keeps_shapes_and_stretch_fills() -> None:
         assert len(columns) / len(rows) == pytest.approx(ratio, rel=0.05), aspect
 
 
-def test_normalisations_by_hand() -> None:
+def test_normalisation_formulas() -> None:
     values = np.arange(256 * 256, dtype=np.float32).reshape(256, 256)
     mask = square(values.shape, 5, 5, 9)
     minmax = preprocess(values, mask, PreprocessingSettings(size=256, crop=False)).image
@@ -132,23 +136,25 @@ def test_normalisations_by_hand() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64)])
 @pytest.mark.parametrize("value", [0, 7])
-def test_pictures_with_nothing_in_them_do_not_break_it(shape: tuple[int, int], value: int) -> None:
-    cleaned = preprocess(np.full(shape, value, np.uint8), np.zeros(shape, np.uint8), PreprocessingSettings(size=32))
-    assert np.isfinite(cleaned.image).all()
-    assert cleaned.mask.sum() == 0
+def test_constant_images_are_finite(shape: tuple[int, int], value: int) -> None:
+    preprocessed = preprocess(
+        np.full(shape, value, np.uint8), np.zeros(shape, np.uint8), PreprocessingSettings(size=32)
+    )
+    assert np.isfinite(preprocessed.image).all()
+    assert preprocessed.mask.sum() == 0
 
 
-def test_outlines_become_the_area_they_enclose() -> None:
+def test_rasterise_fills_the_outline() -> None:
     angle = np.linspace(0, 2 * np.pi, 80, endpoint=False)
     outline = np.column_stack([60 + 31.3 * np.cos(angle), 45 + 20.7 * np.sin(angle)])
     mask = rasterise([outline], 100, 130)
     reference = polygon2mask((100, 130), outline[:, ::-1])
     assert 2 * (mask & reference).sum() / (mask.sum() + reference.sum()) > 0.97
-    moved = rasterise([outline, outline + np.array([30, 20])], 100, 130)
-    assert mask.sum() < moved.sum() < 2 * mask.sum(), "overlapping masses are joined"
+    both = rasterise([outline, outline + np.array([30, 20])], 100, 130)
+    assert mask.sum() < both.sum() < 2 * mask.sum(), "overlapping masses are merged"
 
 
-def test_outlines_are_cut_at_the_image_and_told_if_outside() -> None:
+def test_rasterise_clips_outlines_and_rejects_those_outside() -> None:
     half_out = np.array([[-10.0, 10], [10, 10], [10, 30], [-10, 30]])
     mask = rasterise([half_out], 50, 50)
     assert mask.sum() == pytest.approx(11 * 21, abs=2)
@@ -158,18 +164,18 @@ def test_outlines_are_cut_at_the_image_and_told_if_outside() -> None:
         rasterise([half_out + 1e12], 50, 50)
 
 
-def test_real_films_lose_their_labels_and_keep_their_breast() -> None:
+def test_real_films_have_one_connected_breast() -> None:
     folder = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm_films"
     films = sorted(folder.glob("*.jpg"))
     if not films:
-        pytest.skip("the real CBIS-DDSM films are not beside this checkout")
-    whole = []
+        pytest.skip("the real CBIS-DDSM films are not available")
+    uncropped = []
     for path in films:
         pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         assert pixels is not None
-        found = segment_breast(pixels)
-        whole += [path.name] if found.all() else []
-        assert found.all() or 0.08 < found.mean() < 0.9, path.name
-        assert ndimage.label(found)[1] == 1, path.name
-    # A white frame that closes around the film counts as breast, and so does all within it: nothing is cut then.
-    assert len(whole) <= 2, whole
+        segmented = segment_breast(pixels)
+        uncropped += [path.name] if segmented.all() else []
+        assert segmented.all() or 0.08 < segmented.mean() < 0.9, path.name
+        assert ndimage.label(segmented)[1] == 1, path.name
+    # A closed white frame around the film counts as breast, with everything inside; the film is then uncropped.
+    assert len(uncropped) <= 2, uncropped

@@ -1,4 +1,4 @@
-"""Writes tiny folders in INbreast's exact layout: 64x48 pixels, OsiriX property lists, the real table's columns."""
+"""Tiny datasets in the layout of INbreast: 64x48 pixels, OsiriX property lists, the columns of the real table."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 HEIGHT, WIDTH = 64, 48
 PATIENT = "6c613a14b80a8591"
-PLANTED = "Planted^Jane"  # a name that no message may show
+PLANTED = "Planted^Jane"  # a name that no message may contain
 SQUARE = ((10.0, 20.0), (30.5, 20.0), (30.5, 40.25), (10.0, 40.25))
 COLUMNS = ["Patient ID", "Patient age", "Laterality", "View", "Acquisition date", "File Name", "ACR", "Bi-Rads"]
 BLANKS = " " * 193  # the ACR cell of 53582540
 
 
-def grey(seed: int = 0, top: int = 4096) -> NDArray[np.uint16]:
-    return np.random.default_rng(seed).integers(0, top, (HEIGHT, WIDTH)).astype(np.uint16)
+def grey(seed: int = 0, n_levels: int = 4096) -> NDArray[np.uint16]:
+    return np.random.default_rng(seed).integers(0, n_levels, (HEIGHT, WIDTH)).astype(np.uint16)
 
 
 def dicom(pixels: NDArray[Any], *, syntax: UID = ExplicitVRLittleEndian, **elements: Any) -> FileDataset:
@@ -59,10 +59,10 @@ def save(header: FileDataset, path: Path) -> Path:
 
 
 def roi(name: str | None, points: Iterable[Any] = SQUARE) -> dict[str, Any]:
-    """One lesion as OsiriX writes it; points are pairs, or strings taken as they are."""
-    marks = [mark if isinstance(mark, str) else f"({mark[0]:f}, {mark[1]:f})" for mark in points]
-    found = {"Area": 1.0, "IndexInImage": 0, "NumberOfPoints": len(marks), "Point_px": marks, "Type": 15}
-    return found if name is None else {**found, "Name": name}
+    """One lesion as written by OsiriX; points are pairs, or strings that are written unchanged."""
+    coordinates = [point if isinstance(point, str) else f"({point[0]:f}, {point[1]:f})" for point in points]
+    region = {"Area": 1.0, "IndexInImage": 0, "NumberOfPoints": len(coordinates), "Point_px": coordinates, "Type": 15}
+    return region if name is None else {**region, "Name": name}
 
 
 def outlines(*rois: dict[str, Any]) -> bytes:
@@ -70,7 +70,7 @@ def outlines(*rois: dict[str, Any]) -> bytes:
 
 
 class Release:
-    """An INbreast release below `root`, filled image by image; `table` writes what `add` collected."""
+    """An INbreast release in `root`; `add` adds an image, `table` writes the rows added so far."""
 
     def __init__(self, root: Path, dicoms: str = "AllDICOMs", xmls: str = "AllXML") -> None:
         self.root, self.dicoms, self.xmls = root, root / dicoms, root / xmls
@@ -89,7 +89,7 @@ class Release:
         birads: str = "4a",
         name: str | None = None,
     ) -> Release:
-        """An image with its row, and with an XML where there are `rois`."""
+        """Add an image with its row, and an XML file if there are `rois`."""
         token = {"MLO": "ML"}.get(view, view)
         self.dicom(name or f"{case}_{patient}_MG_{side}_{token}_ANON.dcm")
         if rois:
@@ -98,28 +98,31 @@ class Release:
         return self
 
     def dicom(self, name: str) -> None:
+        """Write an image."""
         save(dicom(grey(), BitsStored=12), self.dicoms / name)
 
     def xml(self, case: str, content: bytes) -> None:
+        """Write an XML file."""
         (self.xmls / f"{case}.xml").write_bytes(content)
 
     def table(self, separator: str = ";", encoding: str = "ascii", name: str = "INbreast.csv") -> Release:
+        """Write the CSV table."""
         lines = [separator.join(row) for row in [COLUMNS, *self.rows]]
         (self.root / name).write_bytes("".join(line + "\r\n" for line in lines).encode(encoding))
         return self
 
     def spreadsheet(self, columns: Sequence[str] = (*COLUMNS, "Mass ")) -> Release:
-        """As the real one: numbers as floats, a flag for masses, a blank row and one of totals below."""
+        """Write the .xls as in the release: numbers as floats, a mass flag, a blank row and a row of totals."""
         import xlwt
 
-        book = xlwt.Workbook()
-        sheet = book.add_sheet("Sheet1")
-        for column, title in enumerate(columns):
-            sheet.write(0, column, title)
+        workbook = xlwt.Workbook()
+        sheet = workbook.add_sheet("Sheet1")
+        for column, header in enumerate(columns):
+            sheet.write(0, column, header)
         for line, row in enumerate(self.rows, start=1):
             for column, value in enumerate([*row, "X"]):
                 sheet.write(line, column, float(value) if value.isdigit() else value)
         for column in range(3):
             sheet.write(len(self.rows) + 2, column, 28.0 + column)
-        book.save(str(self.root / "INbreast.xls"))
+        workbook.save(str(self.root / "INbreast.xls"))
         return self

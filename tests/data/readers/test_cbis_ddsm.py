@@ -1,4 +1,4 @@
-"""The official description tables give the published counts in every layout, and each trap of the real copies holds."""
+"""CBIS-DDSM reader: published counts in every layout, and the irregularities of the real distributions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from mammoseg.data.dataset import build_dataset
 from mammoseg.data.readers.cbis_ddsm import read
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.errors import UserError
-from mammoseg.phantom.cbis_ddsm import LAYOUTS, plan, write_cbis_ddsm
+from mammoseg.phantom.cbis_ddsm import LAYOUTS, write_cbis_ddsm
+from mammoseg.phantom.cbis_ddsm_plan import make_plans
 from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_grey
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm"
-needs_tables = pytest.mark.skipif(not SHARED.is_dir(), reason="the official tables are not beside this checkout")
+needs_tables = pytest.mark.skipif(not SHARED.is_dir(), reason="the official tables are not available")
 TABLES = ("mass_case_description_train_set.csv", "mass_case_description_test_set.csv")
 
 
@@ -33,7 +34,7 @@ def small_mask() -> np.ndarray:
     return mask
 
 
-def stub(folder: Path) -> dict[str, bytes]:
+def stub_files(folder: Path) -> dict[str, bytes]:
     """Tiny DICOMs of a film, its mask and a crop of it."""
     files = {}
     for name, pixels in (("film", film()), ("mask", small_mask()), ("crop", film()[16:32, :16])):
@@ -51,35 +52,35 @@ def official_rows() -> list[dict[str, str]]:
     return rows
 
 
-def put(root: Path, path: str, content: bytes) -> None:
+def write_file(root: Path, path: str, content: bytes) -> None:
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     (root / path).write_bytes(content)
 
 
 def write_uid_tree(root: Path, files: dict[str, bytes]) -> None:
-    """TCIA's first edition: the paths of the tables. Where both are in one series, the swap rows have them swapped."""
-    for number, row in enumerate(official_rows()):
-        put(root, row["image file path"], files["film"])
+    """TCIA's first edition: the paths are those of the tables; mask and crop are swapped for every third mass."""
+    for index, row in enumerate(official_rows()):
+        write_file(root, row["image file path"], files["film"])
         crop, mask = row["cropped image file path"], row["ROI mask file path"]
-        if number % 3 == 0:  # the tables swap them, and so do we
+        if index % 3 == 0:  # as in the real tables
             crop, mask = mask, crop
-        put(root, mask, files["mask"])
-        put(root, crop, files["crop"])
+        write_file(root, mask, files["mask"])
+        write_file(root, crop, files["crop"])
 
 
 def write_nbia_tree(root: Path, files: dict[str, bytes]) -> None:
     """Descriptive folders without UIDs, new file names; 1-1 is the mask for every other mass."""
-    for number, row in enumerate(official_rows()):
+    for index, row in enumerate(official_rows()):
         film_path, mask_path = (PurePosixPath(row[name]) for name in ("image file path", "ROI mask file path"))
-        put(
+        write_file(
             root,
             f"CBIS-DDSM/{film_path.parts[0]}/10-04-2016-DDSM-30104/1-full mammogram images-14172/1-1.dcm",
             files["film"],
         )
         folder = f"CBIS-DDSM/{mask_path.parts[0]}/07-20-2016-DDSM-NA-74994/1.000000-ROI mask images-24515"
-        names = ("1-1.dcm", "1-2.dcm") if number % 2 else ("1-2.dcm", "1-1.dcm")
-        put(root, f"{folder}/{names[0]}", files["mask"])
-        put(root, f"{folder}/{names[1]}", files["crop"])
+        names = ("1-1.dcm", "1-2.dcm") if index % 2 else ("1-2.dcm", "1-1.dcm")
+        write_file(root, f"{folder}/{names[0]}", files["mask"])
+        write_file(root, f"{folder}/{names[1]}", files["crop"])
 
 
 def with_tables(root: Path) -> Path:
@@ -89,65 +90,70 @@ def with_tables(root: Path) -> Path:
     return root
 
 
-def check_official(mammograms: list[Mammogram], bad: RejectedCases) -> None:
-    assert bad.rows == []
-    assert len(mammograms) == len({m.case for m in mammograms}) == 1592
-    parts = {part: [m for m in mammograms if m.split == part] for part in ("train", "test")}
-    assert {part: len(some) for part, some in parts.items()} == {"train": 1231, "test": 361}
-    assert {part: sum(m.masses for m in some) for part, some in parts.items()} == {"train": 1318, "test": 378}
-    assert {part: len({m.patient for m in some}) for part, some in parts.items()} == {"train": 691, "test": 201}
+def check_official(mammograms: list[Mammogram], rejected: RejectedCases) -> None:
+    assert rejected.rows == []
+    assert len(mammograms) == len({mammogram.case for mammogram in mammograms}) == 1592
+    parts = {part: [mammogram for mammogram in mammograms if mammogram.split == part] for part in ("train", "test")}
+    assert {part: len(subset) for part, subset in parts.items()} == {"train": 1231, "test": 361}
+    assert {part: sum(mammogram.masses for mammogram in subset) for part, subset in parts.items()} == {
+        "train": 1318,
+        "test": 378,
+    }
+    assert {part: len({mammogram.patient for mammogram in subset}) for part, subset in parts.items()} == {
+        "train": 691,
+        "test": 201,
+    }
     density = {
-        part: [sum(m.density == category for m in some) for category in (1, 2, 3, 4)] for part, some in parts.items()
+        part: [sum(mammogram.density == category for mammogram in subset) for category in (1, 2, 3, 4)]
+        for part, subset in parts.items()
     }
     assert density == {"train": [245, 551, 328, 107], "test": [45, 165, 107, 44]}
-    assert all(len(m.mask_candidates) == m.masses for m in mammograms)
+    assert all(len(mammogram.mask_candidates) == mammogram.masses for mammogram in mammograms)
 
 
 @needs_tables
 @pytest.mark.parametrize("write", [write_uid_tree, write_nbia_tree])
-def test_the_official_tables_give_the_published_counts(write, tmp_path: Path) -> None:
+def test_official_tables_give_the_published_counts(write, tmp_path: Path) -> None:
     root = with_tables(tmp_path / "CBIS-DDSM")
-    write(root, stub(tmp_path))
-    bad = RejectedCases()
-    mammograms = read(root, bad)
-    check_official(mammograms, bad)
-    # One image of each sort goes all the way: mask found among the crops, by its pixels.
-    several = next(m for m in mammograms if m.masses > 2)
-    some = [*mammograms[::199], several]
-    dataset = build_dataset(
-        "cbis", str(root), lambda root, bad: some, size=32, store=str(tmp_path / "store"), workers=1
-    )
+    write(root, stub_files(tmp_path))
+    rejected = RejectedCases()
+    mammograms = read(root, rejected)
+    check_official(mammograms, rejected)
+    # Preprocess a few images: the mask is identified among the crops by its pixels.
+    with_several_masses = next(mammogram for mammogram in mammograms if mammogram.masses > 2)
+    subset = [*mammograms[::199], with_several_masses]
+    dataset = build_dataset("cbis", str(root), lambda *_: subset, size=32, store=str(tmp_path / "store"), workers=1)
     store = dataset.open_store()
-    assert len(store.cases) == len(some)
+    assert len(store.cases) == len(subset)
     assert all(case.mass_area == 64 for case in store.cases)
 
 
 @needs_tables
-def test_the_kaggle_edition_gives_them_too(tmp_path: Path) -> None:
-    """By the real rows of its dicom_info.csv; a stub JPEG for each."""
+def test_the_kaggle_edition_gives_the_published_counts(tmp_path: Path) -> None:
+    """With the real rows of dicom_info.csv and a stub JPEG for each."""
     root = with_tables(tmp_path / "archive" / "csv").parent
     listing = SHARED / "kaggle" / "dicom_info_filtered.csv"
     shutil.copy(listing, root / "csv" / "dicom_info.csv")
-    pictures = {}
+    jpegs = {}
     for name, pixels in (("film", film() >> 8), ("mask", small_mask())):
-        pictures[name] = cv2.imencode(".jpg", pixels.astype(np.uint8))[1].tobytes()
+        jpegs[name] = cv2.imencode(".jpg", pixels.astype(np.uint8))[1].tobytes()
     with listing.open(newline="") as lines:
         for row in csv.DictReader(lines):
             kind = "mask" if row["SeriesDescription"] == "ROI mask images" else "film"
-            put(root, row["image_path"].removeprefix("CBIS-DDSM/"), pictures[kind])
-    bad = RejectedCases()
-    mammograms = read(tmp_path, bad)
-    check_official(mammograms, bad)
-    some = mammograms[::265]
-    dataset = build_dataset("k", str(root), lambda root, bad: some, size=32, store=str(tmp_path / "store"), workers=1)
+            write_file(root, row["image_path"].removeprefix("CBIS-DDSM/"), jpegs[kind])
+    rejected = RejectedCases()
+    mammograms = read(tmp_path, rejected)
+    check_official(mammograms, rejected)
+    subset = mammograms[::265]
+    dataset = build_dataset("k", str(root), lambda *_: subset, size=32, store=str(tmp_path / "store"), workers=1)
     assert all(case.mass_area == pytest.approx(64, abs=20) for case in dataset.open_store().cases)
 
 
 @needs_tables
-def test_other_editions_of_the_tables_say_the_same(tmp_path: Path) -> None:
-    """CRLF, no newline in quotes, back-slashes, the first edition's column names, a byte order mark."""
+def test_other_editions_of_the_tables_are_equivalent(tmp_path: Path) -> None:
+    """CRLF, no newline in quotes, backslashes, the column names of the first edition, a byte order mark."""
     root = with_tables(tmp_path / "a")
-    write_uid_tree(root, stub(tmp_path))
+    write_uid_tree(root, stub_files(tmp_path))
     reference = read(root, RejectedCases())
     renamed = {
         "left or right breast": "side",
@@ -166,10 +172,10 @@ def test_other_editions_of_the_tables_say_the_same(tmp_path: Path) -> None:
             writer = csv.writer(lines, lineterminator="\r\n")
             writer.writerow([renamed.get(name, name) for name in rows[0]])
             writer.writerows([value.strip().replace("/", "\\") for value in row.values()] for row in rows)
-    bad = RejectedCases()
-    again = read(root, bad)
-    check_official(again, bad)
-    assert again == reference
+    rejected = RejectedCases()
+    reread = read(root, rejected)
+    check_official(reread, rejected)
+    assert reread == reference
 
 
 @pytest.fixture(scope="module", params=LAYOUTS)
@@ -179,23 +185,28 @@ def phantom(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return root
 
 
-def test_phantoms_of_every_layout_are_read_whole(phantom: Path, tmp_path: Path) -> None:
-    bad = RejectedCases()
-    mammograms = {m.case: m for m in read(phantom, bad)}
-    planned = {image.name: image for image in plan(12, 2)}
-    assert bad.rows == []
+def test_phantoms_of_every_layout_are_read_completely(phantom: Path, tmp_path: Path) -> None:
+    rejected = RejectedCases()
+    mammograms = {mammogram.case: mammogram for mammogram in read(phantom, rejected)}
+    planned = {image.name: image for image in make_plans(12, 2)}
+    assert rejected.rows == []
     assert mammograms.keys() == planned.keys()
     for name, image in planned.items():
-        m = mammograms[name]
-        assert (m.patient, m.density, m.side, m.view) == (image.patient, image.density, image.side[0], image.view)
-        assert m.masses == image.masses == len(m.mask_candidates)
-        assert m.split == {"Training": "train", "Test": "test"}[image.part]
+        mammogram = mammograms[name]
+        assert (mammogram.patient, mammogram.density, mammogram.side, mammogram.view) == (
+            image.patient,
+            image.density,
+            image.side[0],
+            image.view,
+        )
+        assert mammogram.masses == image.masses == len(mammogram.mask_candidates)
+        assert mammogram.split == {"Training": "train", "Test": "test"}[image.part]
     store = build_dataset("p", str(phantom), read, size=64, store=str(tmp_path / "store"), workers=1).open_store()
     for case in store.cases:
         lesions = planned[case.case].lesions
-        assert case.rescaled == any(lesion.scale != 1 for lesion in lesions)
+        assert case.mask_resized == any(lesion.scale != 1 for lesion in lesions)
         assert case.mass_pixels > 0
-        assert case.mass_area < 0.2 * case.height * case.width, "a crop was taken for a mask"
+        assert case.mass_area < 0.2 * case.height * case.width, "a crop was used as a mask"
 
 
 def test_all_layouts_hold_the_same_masses(tmp_path: Path) -> None:
@@ -210,7 +221,7 @@ def test_all_layouts_hold_the_same_masses(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Path:
+def small_dataset(tmp_path: Path) -> Path:
     root = tmp_path / "CBIS-DDSM"
     write_cbis_ddsm(root, cases=8, seed=3, height=208, layout="tcia_old")
     return root
@@ -221,80 +232,80 @@ def prepared_cases(root: Path, **settings: object) -> list[str]:
     return [case.case for case in store.open_store().cases]
 
 
-def test_missing_files_are_told_by_image_and_left_out_when_asked(small: Path) -> None:
-    first, second, *_ = sorted({path.name for path in small.iterdir() if path.name[-1] in "CO"})
-    shutil.rmtree(small / first)
-    shutil.rmtree(next(small.glob(f"{second}_*")))
-    bad = RejectedCases()
-    assert len(read(small, bad)) == 6
-    assert {file for file, _ in bad.rows} == {first, second}
-    assert "full mammogram is missing" in dict(bad.rows)[first]
-    assert "mask of abnormality" in dict(bad.rows)[second]
+def test_missing_files_are_reported_by_image_and_can_be_skipped(small_dataset: Path) -> None:
+    first, second, *_ = sorted({path.name for path in small_dataset.iterdir() if path.name[-1] in "CO"})
+    shutil.rmtree(small_dataset / first)
+    shutil.rmtree(next(small_dataset.glob(f"{second}_*")))
+    rejected = RejectedCases()
+    assert len(read(small_dataset, rejected)) == 6
+    assert {file for file, _ in rejected.rows} == {first, second}
+    assert "full mammogram is missing" in dict(rejected.rows)[first]
+    assert "mask of abnormality" in dict(rejected.rows)[second]
     with pytest.raises(UserError, match="2 cases"):
-        prepared_cases(small)
-    assert len(prepared_cases(small, on_bad="skip")) == 6
+        prepared_cases(small_dataset)
+    assert len(prepared_cases(small_dataset, on_bad="skip")) == 6
 
 
-def test_a_mass_with_only_its_crop_is_told(small: Path) -> None:
-    mammogram = read(small, RejectedCases())[0]
+def test_a_mass_without_a_mask_is_an_error(small_dataset: Path) -> None:
+    mammogram = read(small_dataset, RejectedCases())[0]
     for file in mammogram.mask_candidates[0]:
         pixels = np.unique(np.frombuffer(file.read_bytes()[-2000:], np.uint8))
-        if len(pixels) == 1:  # the end of a mask is background
+        if len(pixels) == 1:  # a mask ends in background pixels
             file.unlink()
     with pytest.raises(UserError, match="only crops"):
-        prepared_cases(small)
+        prepared_cases(small_dataset)
 
 
-def test_a_png_made_from_a_dicom_beside_it_is_the_same_picture(small: Path) -> None:
-    before = read(small, RejectedCases())
-    for file in list(small.rglob("*.dcm")):
+def test_a_png_export_next_to_its_dicom_is_ignored(small_dataset: Path) -> None:
+    previous = read(small_dataset, RejectedCases())
+    for file in list(small_dataset.rglob("*.dcm")):
         shutil.copy(file, file.with_suffix(".png"))
-    assert read(small, RejectedCases()) == before
+    assert read(small_dataset, RejectedCases()) == previous
 
 
-def test_densities_that_contradict_each_other_are_told(small: Path) -> None:
-    table = small / TABLES[0]
+def test_contradictory_densities_are_rejected(small_dataset: Path) -> None:
+    table = small_dataset / TABLES[0]
     lines = table.read_text().splitlines()
-    several = next(number for number, line in enumerate(lines) if line.startswith("P_") and ",2,mass" in line)
-    cells = lines[several].split(",")
+    line_index = next(index for index, line in enumerate(lines) if line.startswith("P_") and ",2,mass" in line)
+    cells = lines[line_index].split(",")
     cells[1] = "1" if cells[1] != "1" else "2"
-    lines[several] = ",".join(cells)
+    lines[line_index] = ",".join(cells)
     table.write_text("\n".join(lines))
-    bad = RejectedCases()
-    assert len(read(small, bad)) == 7
-    assert "several densities" in bad.rows[0][1]
+    rejected = RejectedCases()
+    assert len(read(small_dataset, rejected)) == 7
+    assert "different densities" in rejected.rows[0][1]
 
 
-def test_tables_may_lie_elsewhere(small: Path, tmp_path: Path) -> None:
+def test_tables_may_be_in_another_folder(small_dataset: Path, tmp_path: Path) -> None:
     for table in TABLES:
         (tmp_path / "tables").mkdir(exist_ok=True)
-        shutil.move(small / table, tmp_path / "tables" / table)
-    with pytest.raises(UserError, match=r"no description table of masses.*dataset\.reader\.tables=DIR"):
-        read(small, RejectedCases())
-    assert len(read(small, RejectedCases(), tables=str(tmp_path / "tables"))) == 8
+        shutil.move(small_dataset / table, tmp_path / "tables" / table)
+    with pytest.raises(UserError, match=r"no description table of masses.*set dataset\.reader\.tables"):
+        read(small_dataset, RejectedCases())
+    assert len(read(small_dataset, RejectedCases(), tables=str(tmp_path / "tables"))) == 8
 
 
-def test_a_wrong_root_ends_in_one_sentence(small: Path, tmp_path: Path) -> None:
+def test_an_invalid_root_is_an_error(small_dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         read(tmp_path / "nowhere", RejectedCases())
     with pytest.raises(UserError, match="a file, not a folder"):
-        read(small / TABLES[0], RejectedCases())
+        read(small_dataset / TABLES[0], RejectedCases())
     (tmp_path / "only").mkdir()
-    shutil.copy(small / TABLES[0], tmp_path / "only")
+    shutil.copy(small_dataset / TABLES[0], tmp_path / "only")
     with pytest.raises(UserError, match="description tables, but no image files"):
         read(tmp_path / "only", RejectedCases())
 
 
-def test_folders_without_uids_are_found_by_the_listing(tmp_path: Path) -> None:
-    """metadata.csv alone ties a series to its folder, with a place from another machine in front."""
+def test_folders_without_uids_are_located_by_the_listing(tmp_path: Path) -> None:
+    """Only metadata.csv links a series to its folder, with a path from another machine."""
     root = tmp_path / "CBIS-DDSM"
     write_cbis_ddsm(root, cases=8, seed=3, height=208, layout="tcia")
     listing = (root / "metadata.csv").read_text()
-    for number, folder in enumerate(sorted(path for path in root.iterdir() if path.is_dir())):
-        folder.rename(root / f"case{number:03d}")
-        listing = listing.replace(f"./{folder.name}/", f"./manifest-1/CBIS-DDSM/case{number:03d}/")
-    lines = [line.replace("/", "\\") if number % 2 else line for number, line in enumerate(listing.splitlines())]
+    for index, folder in enumerate(sorted(path for path in root.iterdir() if path.is_dir())):
+        folder.rename(root / f"case{index:03d}")
+        listing = listing.replace(f"./{folder.name}/", f"./manifest-1/CBIS-DDSM/case{index:03d}/")
+    lines = [line.replace("/", "\\") if index % 2 else line for index, line in enumerate(listing.splitlines())]
     (root / "metadata.csv").write_text("\n".join(lines))
-    bad = RejectedCases()
-    assert len(read(root, bad)) == 8
-    assert bad.rows == []
+    rejected = RejectedCases()
+    assert len(read(root, rejected)) == 8
+    assert rejected.rows == []

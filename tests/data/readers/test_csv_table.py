@@ -1,4 +1,4 @@
-"""CSV tables of any dialect."""
+"""CSV reader: delimiters, line endings and encodings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mammoseg.errors import UserError
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_read_csv_knows_the_dialects(tmp_path: Path, delimiter: str, ending: str, encoding: str) -> None:
+def test_read_csv_supports_all_dialects(tmp_path: Path, delimiter: str, ending: str, encoding: str) -> None:
     rows = [["case", " path "], ["a", '"line\nbreak "'], [], ["b"]]
     path = tmp_path / "t.csv"
     path.write_bytes(ending.join(delimiter.join(row) for row in rows).encode(encoding))

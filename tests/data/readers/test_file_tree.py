@@ -1,4 +1,4 @@
-"""Traversal of a user's folder: order, links, depth, hidden entries, permissions."""
+"""Directory traversal: order, links, depth, hidden entries, permissions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def make(root: Path, *names: str) -> None:
         (root / name).write_bytes(b"")
 
 
-def found(root: Path, **options: Any) -> list[str]:
+def walked_files(root: Path, **options: Any) -> list[str]:
     return [(folder / name).relative_to(root).as_posix() for folder, names in walk(root, **options) for name in names]
 
 
 def test_walk_is_sorted_and_skips_hidden_entries(tmp_path: Path) -> None:
     make(tmp_path, "b/y", "b/x", "a/z", "top", ".hidden", "~$open.xls", "._copy", ".git/x", "__MACOSX/a/z")
-    assert found(tmp_path) == ["top", "a/z", "b/x", "b/y"]
+    assert walked_files(tmp_path) == ["top", "a/z", "b/x", "b/y"]
 
 
 def test_walk_visits_each_folder_once_through_links_and_loops(tmp_path: Path) -> None:
@@ -33,18 +33,18 @@ def test_walk_visits_each_folder_once_through_links_and_loops(tmp_path: Path) ->
     (tmp_path / "root").mkdir()
     for name, target in (("one", "real"), ("two", "real"), ("three", "elsewhere"), ("loop", "root")):
         (tmp_path / "root" / name).symlink_to(tmp_path / target, target_is_directory=True)
-    assert found(tmp_path / "root") == ["one/a", "three/b"]
+    assert walked_files(tmp_path / "root") == ["one/a", "three/b"]
 
 
 @pytest.mark.parametrize(("max_depth", "expected"), [(0, ["0"]), (1, ["0", "a/1"]), (None, ["0", "a/1", "a/b/2"])])
 def test_walk_stops_at_the_maximum_depth(tmp_path: Path, max_depth: int | None, expected: list[str]) -> None:
     make(tmp_path, "0", "a/1", "a/b/2")
-    assert found(tmp_path, max_depth=max_depth) == expected
+    assert walked_files(tmp_path, max_depth=max_depth) == expected
 
 
-def test_walk_skips_what_is_below_a_skipped_folder(tmp_path: Path) -> None:
+def test_walk_skips_subfolders_of_a_skipped_folder(tmp_path: Path) -> None:
     make(tmp_path, "kept/a", "marked/.marker", "marked/below/b")
-    assert found(tmp_path, skip_folder=lambda folder, names: ".marker" in names) == ["kept/a"]
+    assert walked_files(tmp_path, skip_folder=lambda _, names: ".marker" in names) == ["kept/a"]
 
 
 def test_walk_fails_on_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,12 +53,12 @@ def test_walk_fails_on_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatc
     def scandir(path: str) -> Any:
         if str(path).endswith("closed"):
             raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
+        return os_scandir(path)
 
-    real = os.scandir
-    monkeypatch.setattr(file_tree.os, "scandir", scandir)  # the superuser may list every folder
+    os_scandir = os.scandir
+    monkeypatch.setattr(file_tree.os, "scandir", scandir)  # permissions do not restrict the superuser
     with pytest.raises(UserError, match=r"closed: cannot be listed \(Permission denied\)"):
-        found(tmp_path)
+        walked_files(tmp_path)
 
 
 def test_require_folder(tmp_path: Path) -> None:

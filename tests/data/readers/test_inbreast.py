@@ -1,4 +1,4 @@
-"""The INbreast reader on tiny folders that hold every trap of the real release and its re-packagings."""
+"""INbreast reader, on tiny folders with the irregularities of the real release and its re-packagings."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def release(tmp_path: Path) -> Release:
     return Release(tmp_path / "INbreast Release 1.0")
 
 
-def good(root: Path, **options: list[str]) -> list[Mammogram]:
-    """What the reader finds where nothing is wrong."""
-    bad = RejectedCases()
-    mammograms = read(root, bad, **options)
-    assert bad.rows == []
+def read_accepted(root: Path, **options: list[str]) -> list[Mammogram]:
+    """Read a dataset without rejected cases."""
+    rejected = RejectedCases()
+    mammograms = read(root, rejected, **options)
+    assert rejected.rows == []
     return mammograms
 
 
-def only_bad(root: Path) -> tuple[str, str]:
-    """The file and the reason where one case is wrong."""
-    bad = RejectedCases()
-    read(root, bad)
-    ((file, reason),) = bad.rows
+def read_rejected(root: Path) -> tuple[str, str]:
+    """Read a dataset with one rejected case; return its file and the reason."""
+    rejected = RejectedCases()
+    read(root, rejected)
+    ((file, reason),) = rejected.rows
     assert str(root) not in file + reason
     return file, reason
 
 
-def complaint(root: Path, **options: list[str]) -> str:
+def user_error(root: Path, **options: list[str]) -> str:
     with pytest.raises(UserError) as caught:
         read(root, RejectedCases(), **options)
     assert "\n" not in str(caught.value)
@@ -48,7 +48,7 @@ def complaint(root: Path, **options: list[str]) -> str:
 
 def test_one_image(release: Release) -> None:
     release.add("22678622", MASS, side="R", view="MLO", acr="3").table()
-    (mammogram,) = good(release.root)
+    (mammogram,) = read_accepted(release.root)
     (outline,) = mammogram.outlines
     np.testing.assert_array_equal(outline, SQUARE)
     assert outline.dtype == np.float64
@@ -58,68 +58,68 @@ def test_one_image(release: Release) -> None:
     assert (mammogram.masses, mammogram.mask_candidates, mammogram.split) == (1, (), "")
 
 
-def test_sorted_by_case_with_patients_from_the_names(release: Release) -> None:
-    """Patient ID is `removed` on every row, and a follow-up exam has the same hash."""
+def test_images_are_sorted_and_patients_are_parsed_from_file_names(release: Release) -> None:
+    """Patient ID is `removed` in every row; a follow-up examination has the same hash."""
     release.add("50993670", MASS, patient="b03f1dd34eb3c55f").add("20586908", MASS)
     release.add("50993616", MASS, patient="b03f1dd34eb3c55f", view="FB").table()
-    found = good(release.root)
-    assert [(each.case, each.patient, each.view) for each in found] == [
+    mammograms = read_accepted(release.root)
+    assert [(mammogram.case, mammogram.patient, mammogram.view) for mammogram in mammograms] == [
         ("20586908", PATIENT, "CC"),
         ("50993616", "b03f1dd34eb3c55f", "FB"),
         ("50993670", "b03f1dd34eb3c55f", "CC"),
     ]
 
 
-def test_images_without_a_mass_are_left_out_silently(release: Release) -> None:
-    release.add("22678622", MASS).add("53582540", acr=BLANKS, birads="1")  # a normal has no XML
+def test_images_without_a_mass_are_ignored(release: Release) -> None:
+    release.add("22678622", MASS).add("53582540", acr=BLANKS, birads="1")  # a normal image has no XML
     release.add("22614097", roi("Calcification")).add("22614150", roi("Cluster", SQUARE[:1]))
     release.add("22614127").xml("22614127", outlines())
     release.table()
-    assert [each.case for each in good(release.root)] == ["22678622"]
+    assert [mammogram.case for mammogram in read_accepted(release.root)] == ["22678622"]
 
 
 @pytest.mark.parametrize("acr", [BLANKS, ""])
 def test_a_blank_density_is_none(release: Release, acr: str) -> None:
     release.add("53582540", MASS, acr=acr).add("22678622", MASS, acr=" 4 ").table()
-    assert [each.density for each in good(release.root)] == [4, None]
+    assert [mammogram.density for mammogram in read_accepted(release.root)] == [4, None]
 
 
 @pytest.mark.parametrize("acr", ["5", "x", "2.5"])
-def test_an_impossible_density(release: Release, acr: str) -> None:
+def test_an_invalid_density_is_rejected(release: Release, acr: str) -> None:
     release.add("22678622", MASS, acr=acr).table()
-    file, reason = only_bad(release.root)
+    file, reason = read_rejected(release.root)
     assert file == "AllXML/22678622.xml"
-    assert f"ACR '{acr}'" in reason
+    assert f"must be 1 to 4 or blank, got '{acr}'" in reason
 
 
-def test_names_as_the_annotators_spelt_them(release: Release) -> None:
+def test_misspelt_lesion_names_are_recognised(release: Release) -> None:
     spellings = ["Mass", " mass ", "MASS", "Espiculated Region", "Spiculated  region", "Assymetry", "Asymmetry"]
     others = [None, "", "Unnamed", "Point 1", "Calcifications", "Distortion"]
     release.add("22678622", *[roi(name) for name in spellings + others]).table()
-    assert good(release.root)[0].masses == 3
-    assert good(release.root, lesions=["mass", "spiculated region"])[0].masses == 5
-    assert good(release.root, lesions=["Assymetry"])[0].masses == 2
-    assert good(release.root, lesions=["calcification"])[0].masses == 1
+    assert read_accepted(release.root)[0].masses == 3
+    assert read_accepted(release.root, lesions=["mass", "spiculated region"])[0].masses == 5
+    assert read_accepted(release.root, lesions=["Assymetry"])[0].masses == 2
+    assert read_accepted(release.root, lesions=["calcification"])[0].masses == 1
 
 
 @pytest.mark.parametrize("lesions", [["spiculated"], [], ["mass", "unnamed"]])
-def test_unknown_lesions(release: Release, lesions: list[str]) -> None:
+def test_an_unknown_lesion_type_is_an_error(release: Release, lesions: list[str]) -> None:
     release.add("22678622", MASS).table()
-    assert "mass, spiculated region, calcification" in complaint(release.root, lesions=lesions)
+    assert "mass, spiculated region, calcification" in user_error(release.root, lesions=lesions)
 
 
 def test_several_masses_keep_the_order_of_the_file(release: Release) -> None:
     shifted = [(column + 5, row - 3) for column, row in SQUARE]
     release.add("51049107", roi("Mass", shifted), roi("Cluster"), roi("Mass")).table()
-    (mammogram,) = good(release.root)
+    (mammogram,) = read_accepted(release.root)
     assert mammogram.masses == 2
     np.testing.assert_array_equal(mammogram.outlines, [shifted, SQUARE])
 
 
-def test_outlines_that_leave_the_image_stay_as_they_are(release: Release) -> None:
+def test_outlines_outside_the_image_are_not_clipped(release: Release) -> None:
     points = [(3408.0, 10.0), (-4.5, 12.0), (3e2, 99.0)]
     release.add("22670094", roi("Mass", points)).table()
-    np.testing.assert_array_equal(good(release.root)[0].outlines[0], points)
+    np.testing.assert_array_equal(read_accepted(release.root)[0].outlines[0], points)
 
 
 @pytest.mark.parametrize(
@@ -136,17 +136,17 @@ def test_outlines_that_leave_the_image_stay_as_they_are(release: Release) -> Non
         ((*SQUARE, ""), "outline 2, point 5 is not"),
     ],
 )
-def test_outlines_that_are_none(release: Release, points: tuple[object, ...], expected: str) -> None:
+def test_invalid_outlines_are_rejected(release: Release, points: tuple[object, ...], expected: str) -> None:
     release.add("20586908", MASS).add("22678622", roi("Cluster"), roi("Mass", points)).table()
-    file, reason = only_bad(release.root)
+    file, reason = read_rejected(release.root)
     assert file == "AllXML/22678622.xml"
     assert expected in reason
     assert "fix the XML or set dataset.on_bad=skip" in reason
 
 
-def test_a_mass_without_points(release: Release) -> None:
+def test_a_mass_without_points_is_rejected(release: Release) -> None:
     release.add("22678622", {"Name": "Mass", "NumberOfPoints": 9}).table()
-    assert "outline 1 has 0 points" in only_bad(release.root)[1]
+    assert "outline 1 has 0 points" in read_rejected(release.root)[1]
 
 
 @pytest.mark.parametrize(
@@ -167,68 +167,68 @@ def test_a_mass_without_points(release: Release) -> None:
         plistlib.dumps({"Images": [{"ROIs": ["Mass"]}]}),
     ],
 )
-def test_broken_xml(release: Release, content: bytes) -> None:
+def test_invalid_xml_is_rejected(release: Release, content: bytes) -> None:
     release.add("20586908", MASS).add("22678622").table().xml("22678622", content)
-    file, reason = only_bad(release.root)
+    file, reason = read_rejected(release.root)
     assert file == "AllXML/22678622.xml"
     assert reason.startswith("broken XML: ")
     assert reason.endswith("copy it again from the release")
 
 
-def test_every_prefix_of_an_xml_is_broken(release: Release) -> None:
-    whole = outlines(MASS)
+def test_every_truncated_xml_is_rejected(release: Release) -> None:
+    content = outlines(MASS)
     release.add("22678622", MASS).table()
-    for length in range(0, len(whole.rstrip()), 13):
-        release.xml("22678622", whole[:length])
-        assert only_bad(release.root)[1].startswith("broken XML: ")
+    for length in range(0, len(content.rstrip()), 13):
+        release.xml("22678622", content[:length])
+        assert read_rejected(release.root)[1].startswith("broken XML: ")
 
 
-def test_a_mass_without_its_dicom(release: Release) -> None:
+def test_a_mass_without_a_dicom_file_is_rejected(release: Release) -> None:
     release.add("20586908", MASS).table().xml("22678622", outlines(MASS))
-    assert only_bad(release.root) == (
+    assert read_rejected(release.root) == (
         "AllXML/22678622.xml",
         "a mass but no DICOM 22678622_*.dcm; copy it from the release, or remove the XML",
     )
 
 
-def test_a_mass_without_its_row(release: Release) -> None:
+def test_a_mass_without_a_table_row_is_rejected(release: Release) -> None:
     release.add("22678622", MASS)
     release.rows[0][COLUMNS.index("File Name")] = "20586908"
     release.table()
-    assert "no row with File Name 22678622" in only_bad(release.root)[1]
+    assert "no row with File Name 22678622" in read_rejected(release.root)[1]
 
 
-def test_rows_that_contradict_each_other(release: Release) -> None:
+def test_contradictory_rows_are_rejected(release: Release) -> None:
     release.add("22678622", MASS, acr="1").add("20586908", MASS)
     release.rows += [release.rows[1], [*release.rows[0][:6], "2", "5"]]
     release.table()
-    assert "contradict each other on 22678622" in only_bad(release.root)[1]
+    assert "contradict each other on 22678622" in read_rejected(release.root)[1]
 
 
 @pytest.mark.parametrize("copy", ["22678622_x_MG_L_CC_ANON (1).dcm", "22678622_x_MG_L_CC_ANON - Copy.dcm"])
-def test_a_second_file_of_one_case(release: Release, copy: str) -> None:
+def test_a_duplicate_file_of_a_case_is_rejected(release: Release, copy: str) -> None:
     release.add("22678622", MASS, patient="x").table().dicom(copy)
-    bad = RejectedCases()
-    (mammogram,) = read(release.root, bad)
+    rejected = RejectedCases()
+    (mammogram,) = read(release.root, rejected)
     assert mammogram.image_file.name == "22678622_x_MG_L_CC_ANON.dcm"
-    ((file, reason),) = bad.rows
+    ((file, reason),) = rejected.rows
     assert file == f"AllDICOMs/{copy}"
-    assert reason == "a second file of 22678622 beside AllDICOMs/22678622_x_MG_L_CC_ANON.dcm; remove one"
+    assert reason == ("second file of case 22678622, the first is AllDICOMs/22678622_x_MG_L_CC_ANON.dcm; remove one")
 
 
-def test_a_dicom_of_another_name(release: Release) -> None:
+def test_a_dicom_with_another_name_is_rejected(release: Release) -> None:
     release.add("22678622", MASS).table().dicom("IM0001.dcm")
-    file, reason = only_bad(release.root)
+    file, reason = read_rejected(release.root)
     assert file == "AllDICOMs/IM0001.dcm"
     assert "8 digits" in reason
 
 
-def test_names_without_a_patient_are_warned_about_once(release: Release, caplog: pytest.LogCaptureFixture) -> None:
+def test_file_names_without_a_patient_give_one_warning(release: Release, caplog: pytest.LogCaptureFixture) -> None:
     release.add("22678622", MASS, name="22678622.dcm", view="MLO", side="R")
     release.add("22678646", MASS, name="22678646.dicom").add("20586908", MASS).table()
     with caplog.at_level(logging.WARNING):
-        found = good(release.root)
-    assert [(each.patient, each.side, each.view) for each in found] == [
+        mammograms = read_accepted(release.root)
+    assert [(mammogram.patient, mammogram.side, mammogram.view) for mammogram in mammograms] == [
         (PATIENT, "L", "CC"),
         ("22678622", "R", "MLO"),
         ("22678646", "L", "CC"),
@@ -240,29 +240,29 @@ def test_names_without_a_patient_are_warned_about_once(release: Release, caplog:
 # -- layouts ----------------------------------------------------------------------------------------------
 
 
-def test_the_parent_is_a_root_too(release: Release) -> None:
+def test_the_parent_folder_is_a_valid_root(release: Release) -> None:
     release.add("22678622", MASS).table()
-    assert [each.case for each in good(release.root.parent)] == ["22678622"]
-    assert good(release.root.parent)[0].image_file.parent == release.dicoms
+    assert [mammogram.case for mammogram in read_accepted(release.root.parent)] == ["22678622"]
+    assert read_accepted(release.root.parent)[0].image_file.parent == release.dicoms
 
 
 @pytest.mark.parametrize(
     ("dicoms", "xmls"),
     [("alldicoms", "allxml"), ("AllDICOMs/AllDICOMs", "AllXML/AllXML"), (".", "."), ("a/b/c/d", "XML")],
 )
-def test_other_folders(tmp_path: Path, dicoms: str, xmls: str) -> None:
+def test_other_folder_names(tmp_path: Path, dicoms: str, xmls: str) -> None:
     Release(tmp_path, dicoms, xmls).add("22678622", MASS).table(name="inbreast.CSV")
-    assert [each.case for each in good(tmp_path)] == ["22678622"]
+    assert [mammogram.case for mammogram in read_accepted(tmp_path)] == ["22678622"]
 
 
 def test_suffixes_in_any_case(release: Release) -> None:
     release.add("22678622", MASS, name=f"22678622_{PATIENT.upper()}_mg_l_ml_anon.DCM").table()
     (release.xmls / "22678622.xml").rename(release.xmls / "22678622.XML")
-    (mammogram,) = good(release.root)
+    (mammogram,) = read_accepted(release.root)
     assert (mammogram.patient, mammogram.side, mammogram.view) == (PATIENT, "L", "MLO")
 
 
-def test_what_systems_and_the_release_add_is_ignored(release: Release) -> None:
+def test_system_files_and_other_files_of_the_release_are_ignored(release: Release) -> None:
     release.add("22678622", MASS).table()
     for name in (
         f"AllDICOMs/._22678622_{PATIENT}_MG_L_CC_ANON.dcm",
@@ -278,23 +278,23 @@ def test_what_systems_and_the_release_add_is_ignored(release: Release) -> None:
     ):
         (release.root / name).parent.mkdir(parents=True, exist_ok=True)
         (release.root / name).write_bytes(b"nothing")
-    assert [each.case for each in good(release.root)] == ["22678622"]
+    assert [mammogram.case for mammogram in read_accepted(release.root)] == ["22678622"]
 
 
-def test_a_root_far_above_is_not_searched_through(release: Release, tmp_path: Path) -> None:
+def test_the_search_depth_is_limited(release: Release, tmp_path: Path) -> None:
     release.add("22678622", MASS).table()
     (tmp_path / "1/2/3/4").mkdir(parents=True)
     release.root.rename(tmp_path / "1/2/3/4/INbreast")
-    assert "no INbreast DICOM" in missing(tmp_path)
-    assert len(good(tmp_path / "1")) == 1
+    assert "no INbreast DICOM" in missing_data_error(tmp_path)
+    assert len(read_accepted(tmp_path / "1")) == 1
 
 
-def test_links_are_followed_and_loops_end(release: Release, tmp_path: Path) -> None:
+def test_links_are_followed_without_infinite_loops(release: Release, tmp_path: Path) -> None:
     release.add("22678622", MASS).table()
     release.dicoms.rename(tmp_path / "elsewhere")
     release.dicoms.symlink_to(tmp_path / "elsewhere")
     (release.root / "loop").symlink_to(release.root)
-    assert [each.case for each in good(release.root)] == ["22678622"]
+    assert [mammogram.case for mammogram in read_accepted(release.root)] == ["22678622"]
 
 
 # -- tables -----------------------------------------------------------------------------------------------
@@ -306,59 +306,62 @@ def test_links_are_followed_and_loops_end(release: Release, tmp_path: Path) -> N
 def test_csv_dialects(release: Release, separator: str, encoding: str) -> None:
     release.add("53582540", MASS, acr=BLANKS, view="MLO", name="53582540.dcm")
     release.add("22678622", MASS, acr="1", birads="4c").table(separator, encoding)
-    found = good(release.root)
-    assert [(each.case, each.density, each.view) for each in found] == [
+    mammograms = read_accepted(release.root)
+    assert [(mammogram.case, mammogram.density, mammogram.view) for mammogram in mammograms] == [
         ("22678622", 1, "CC"),
         ("53582540", None, "MLO"),
     ]
 
 
-def test_a_csv_made_from_the_spreadsheet(release: Release) -> None:
-    """A byte order mark before the first column that is needed, floats, blank and totals rows, no views."""
+def test_a_csv_exported_from_the_spreadsheet(release: Release) -> None:
+    """A byte order mark before a required column, floats, blank and totals rows, no views."""
     release.add("22678622", MASS).add("20586908", MASS)
     lines = ["File Name;ACR", "22678622.0;2.0", "20586908.0;4.0", ";", "28.0;49.0"]
     (release.root / "INbreast.csv").write_text("\n".join(lines), encoding="utf-8-sig")
-    assert [(each.case, each.density) for each in good(release.root)] == [("20586908", 4), ("22678622", 2)]
+    assert [(mammogram.case, mammogram.density) for mammogram in read_accepted(release.root)] == [
+        ("20586908", 4),
+        ("22678622", 2),
+    ]
 
 
 def test_the_spreadsheet(release: Release) -> None:
     release.add("53582540", MASS, acr=BLANKS, side="R", name="53582540.dcm")
     release.add("22678622", MASS, acr="4", birads="5").add("22614097", acr="1").spreadsheet()
-    assert [(each.case, each.density, each.side) for each in good(release.root)] == [
+    assert [(mammogram.case, mammogram.density, mammogram.side) for mammogram in read_accepted(release.root)] == [
         ("22678622", 4, "L"),
         ("53582540", None, "R"),
     ]
 
 
-def test_the_csv_goes_before_the_spreadsheet(release: Release) -> None:
+def test_the_csv_is_preferred_to_the_spreadsheet(release: Release) -> None:
     release.add("22678622", MASS, acr="4").spreadsheet()
     release.rows[0][6] = "1"
     release.table()
-    assert good(release.root)[0].density == 1
+    assert read_accepted(release.root)[0].density == 1
 
 
-def test_two_releases_below_one_root(release: Release, tmp_path: Path) -> None:
+def test_two_differing_tables_are_an_error(release: Release, tmp_path: Path) -> None:
     release.add("22678622", MASS).table()
     Release(tmp_path / "other").add("22678622", MASS, acr="4").table()
-    assert "set dataset.root to the folder of one of them" in complaint(tmp_path)
+    assert "set dataset.root to the folder of one of them" in user_error(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["INbreast.csv", "INbreast.xls"])
 @pytest.mark.parametrize("content", [b"", b"\0\1\2", b"File name,density\n22678622,3\n"])
-def test_a_table_that_is_none(release: Release, name: str, content: bytes) -> None:
+def test_an_invalid_table_is_an_error(release: Release, name: str, content: bytes) -> None:
     release.add("22678622", MASS)
     (release.root / name).write_bytes(content)
-    message = complaint(release.root)
+    message = user_error(release.root)
     assert message.startswith(str(release.root / name))
     assert "; replace it with the " in message
 
 
-# -- what is missing --------------------------------------------------------------------------------------
+# -- missing data ---------------------------------------------------------------------------------------------------
 
 
-def missing(root: Path) -> str:
-    """The complaint about a root, which must say where, what a root holds, and whence to get it."""
-    message = complaint(root)
+def missing_data_error(root: Path) -> str:
+    """Error message for a root; names it, its required content and the download location."""
+    message = user_error(root)
     assert message.startswith(f"{root}: ")
     for part in (
         "AllDICOMs/",
@@ -372,30 +375,30 @@ def missing(root: Path) -> str:
     return message
 
 
-def test_no_folder(tmp_path: Path) -> None:
-    assert "no such folder" in missing(tmp_path / "nowhere")
+def test_a_missing_root_is_an_error(tmp_path: Path) -> None:
+    assert "no such folder" in missing_data_error(tmp_path / "nowhere")
 
 
-def test_a_zip_for_a_root(tmp_path: Path) -> None:
+def test_an_archive_as_root_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "inbreast.zip").write_bytes(b"PK")
-    assert "a file, not a folder; unpack it" in missing(tmp_path / "inbreast.zip")
+    assert "a file, not a folder; unpack it" in missing_data_error(tmp_path / "inbreast.zip")
 
 
-def test_an_empty_folder(tmp_path: Path) -> None:
-    assert "no INbreast DICOM" in missing(tmp_path)
+def test_an_empty_root_is_an_error(tmp_path: Path) -> None:
+    assert "no INbreast DICOM" in missing_data_error(tmp_path)
 
 
-def test_another_dataset(release: Release) -> None:
+def test_another_dataset_is_an_error(release: Release) -> None:
     release.dicom("Mass-Test_P_00016_LEFT_CC/000000.dcm")
-    assert "no INbreast DICOM" in missing(release.root)
+    assert "no INbreast DICOM" in missing_data_error(release.root)
 
 
-def test_no_outlines(release: Release) -> None:
+def test_missing_outlines_are_an_error(release: Release) -> None:
     release.add("22678622").add("20586908").table()
-    assert "2 DICOM files but no outlines (AllXML/*.xml)" in missing(release.root)
-    assert "martholi/inbreast" in missing(release.root)
+    assert "2 DICOM files but no outlines (AllXML/*.xml)" in missing_data_error(release.root)
+    assert "martholi/inbreast" in missing_data_error(release.root)
 
 
-def test_no_table(release: Release) -> None:
+def test_a_missing_table_is_an_error(release: Release) -> None:
     release.add("22678622", MASS)
-    assert "no INbreast.csv or INbreast.xls" in missing(release.root)
+    assert "no INbreast.csv or INbreast.xls" in missing_data_error(release.root)

@@ -1,1 +1,1 @@
-"""Image files: pixels, masks and metadata."""
+"""Reading of image files: pixels, masks and metadata."""

@@ -1,6 +1,6 @@
-"""Reads DICOM images. No free text of a header leaves this module: it may identify the patient.
+"""DICOM reader. Free text in headers may identify the patient and never leaves this module.
 
-Imports pydicom; `read.py` imports this module when the first DICOM file is read.
+`read.py` imports this module lazily, because importing pydicom is slow.
 """
 
 from __future__ import annotations
@@ -8,24 +8,22 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
-from pydicom.pixels import get_decoder, pixel_array
-from pydicom.uid import (
-    UID,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    UID_dictionary,
-)
+from pydicom.pixels import get_decoder, pixel_array  # type: ignore[attr-defined]  # re-exported without __all__
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.uid import UID_dictionary as STANDARD_UIDS  # type: ignore[attr-defined]  # re-exported without __all__
 
-from mammoseg.data.images.metadata import ImageMetadata, Spacing
+from mammoseg.data.images.dicom_metadata import METADATA_TAGS, float_attribute, parse_metadata
+from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.errors import ImageReadError
 from mammoseg.terminal import suppress_logs_and_warnings
 
-# Only these attributes are parsed; those that describe the patient are never read.
+# Only these attributes are parsed; attributes of the patient are never read.
 PIXEL_TAGS = [
     "SamplesPerPixel",
     "PhotometricInterpretation",
@@ -41,49 +39,28 @@ PIXEL_TAGS = [
     "RescaleSlope",
     "PixelData",
 ]
-METADATA_TAGS = [
-    *("ViewCodeSequence", "ViewPosition", "ImageLaterality", "Laterality"),
-    *("PixelSpacing", "PixelSpacingCalibrationType", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
-    "EstimatedRadiographicMagnificationFactor",
-]
 TAGS = [*PIXEL_TAGS, *METADATA_TAGS]
-# View codes of DICOM CID 4014 (SNOMED CT and SRT). Only listed codes are mapped; free text never leaves the header.
-VIEW_CODES = {
-    **dict.fromkeys(("399162004", "R-10242"), "CC"),
-    **dict.fromkeys(("399368009", "R-10226"), "MLO"),
-    **dict.fromkeys(("399260004", "R-10224"), "ML"),
-    **dict.fromkeys(("399352003", "R-10228"), "LM"),
-    **dict.fromkeys(("399099002", "R-10230"), "LMO"),
-    **dict.fromkeys(("399196006", "R-10244"), "FB"),
-    **dict.fromkeys(("399188001", "R-102D0"), "SIO"),
-    **dict.fromkeys(("441555000", "R-40AAA"), "ISO"),
-    **dict.fromkeys(("399192008", "R-1024A"), "XCCL"),
-    **dict.fromkeys(("399101009", "R-1024B"), "XCCM"),
-}
-VIEWS = {*VIEW_CODES.values(), "XCC"}
 REQUIRED_ATTRIBUTES = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
-MIN_SPACING_MM, MAX_SPACING_MM = 0.001, 5.0  # mammograms have 0.025 to 0.2
-MAX_MAGNIFICATION = 5.0  # spot views have up to 2
-MAX_PIXELS = 200_000_000  # the largest digitised films have about 40 million; more is a damaged header
+MAX_PIXELS = 200_000_000  # the largest digitised films have about 40 million; a larger value means a damaged header
 CODECS_INSTALL_HINT = "pip install '.[codecs]'"
-CODEC_MODULES = ("gdcm", "pylibjpeg", "openjpeg")  # what the extra installs
+CODEC_MODULES = ("gdcm", "pylibjpeg", "openjpeg")  # installed by the extra
 
 
-def read_image(path: Path) -> tuple[NDArray, ImageMetadata]:
+def read_image(path: Path) -> tuple[NDArray[Any], ImageMetadata]:
     """Read a single-frame greyscale DICOM image.
 
-    The values are the stored ones. A rescale slope and intercept other than 1 and 0 are applied and give float32. A
-    MONOCHROME1 image is inverted: the maximum of its range minus the value. Windows, lookup tables and padding values
-    are ignored.
+    Returns stored values, unless the header has a rescale slope other than 1 or an intercept other than 0, which are
+    applied and give float32. MONOCHROME1 images are inverted (maximum of the range minus value). Windows, lookup
+    tables and padding values are ignored.
 
     Args:
         path: The DICOM file.
 
     Returns:
-        Pixels (H, W) at full resolution, brighter is denser, as uint8, uint16, int32 or float32, and the metadata.
+        Pixels (H, W) at full resolution as uint8, uint16, int32 or float32, where brighter is denser, and the metadata.
 
     Raises:
-        ImageReadError: With a short reason if it is no single greyscale image or cannot be decoded.
+        ImageReadError: If the file is not a single greyscale image or cannot be decoded.
     """
     with suppress_header_text():
         header = read_header(path)
@@ -93,12 +70,16 @@ def read_image(path: Path) -> tuple[NDArray, ImageMetadata]:
         except ImageReadError:
             raise
         except Exception:
-            # pydicom raises a dozen types for damaged files. `from None`: their messages quote the header.
-            raise ImageReadError("the header or the pixel data are damaged; copy the file again") from None
+            # pydicom raises a dozen exception types for damaged files. `from None`: their messages quote the header.
+            raise ImageReadError("the header or the pixel data is damaged; copy the file again") from None
 
 
 def read_metadata(path: Path) -> ImageMetadata:
-    """View, side and pixel spacing, without decoding the pixels. Raises ImageReadError."""
+    """Read view, side and pixel spacing without decoding the pixels.
+
+    Raises:
+        ImageReadError: If the header cannot be read.
+    """
     with suppress_header_text():
         header = read_header(path)
         try:
@@ -108,16 +89,20 @@ def read_metadata(path: Path) -> ImageMetadata:
 
 
 def suppress_header_text() -> AbstractContextManager[None]:
-    """Silence pydicom and highdicom, whose warnings and log messages may quote names from the header."""
+    """Silence pydicom and highdicom, whose warnings and log messages may quote patient names."""
     return suppress_logs_and_warnings("pydicom", "highdicom")
 
 
 def read_header(path: Path) -> FileDataset:
-    """The attributes in TAGS. A missing transfer syntax is filled in from the byte order that was detected."""
+    """Read the attributes in `TAGS`; a missing transfer syntax is inferred from the detected byte order.
+
+    Raises:
+        ImageReadError: If the file is empty, cannot be opened or is not DICOM.
+    """
     try:
         if path.stat().st_size == 0:
             raise ImageReadError("the file is empty; copy it again")
-        # force: some exports lack the preamble and "DICM".
+        # force: some exports lack the preamble and the "DICM" prefix.
         header = pydicom.dcmread(path, force=True, specific_tags=list(TAGS))
     except OSError as error:
         raise ImageReadError(
@@ -136,7 +121,11 @@ def read_header(path: Path) -> FileDataset:
 
 
 def validate_header(header: FileDataset) -> None:
-    """Raises ImageReadError unless this is one complete greyscale frame of plausible size with an available decoder."""
+    """Check for a single complete greyscale frame of plausible size whose decoder is installed.
+
+    Raises:
+        ImageReadError: If any of these does not hold.
+    """
     if "PixelData" not in header or not header.PixelData:
         raise ImageReadError("no pixel data: truncated, or not an image; copy the file again")
     if missing := [name for name in REQUIRED_ATTRIBUTES if header.get(name) in (None, "")]:
@@ -157,51 +146,65 @@ def validate_header(header: FileDataset) -> None:
         ) from None
     if not decoder.is_available:
         raise ImageReadError(f"{syntax_name(syntax)} needs a decoder: {CODECS_INSTALL_HINT}")
-    if decoder.is_encapsulated:
-        return
+    if not decoder.is_encapsulated:
+        validate_length(header)
+
+
+def validate_length(header: FileDataset) -> None:
+    """Check that uncompressed pixel data is complete.
+
+    Raises:
+        ImageReadError: If the pixel data is truncated, or is compressed although the header does not say so.
+    """
     if header["PixelData"].is_undefined_length:
         raise ImageReadError("compressed, but the header lacks the transfer syntax; replace the file with the original")
-    present, needed = len(header.PixelData), (height * width * int(header.BitsAllocated) + 7) // 8
-    if present < needed:
-        raise ImageReadError(f"truncated: {present} of {needed} bytes of pixel data; copy the file again")
+    n_bytes = len(header.PixelData)
+    n_expected = (int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) + 7) // 8
+    if n_bytes < n_expected:
+        raise ImageReadError(f"truncated: {n_bytes} of {n_expected} bytes of pixel data; copy the file again")
 
 
 def samples_per_pixel(header: FileDataset) -> int:
+    """Return the number of samples per pixel, 1 if the attribute is missing."""
     if header.get("SamplesPerPixel") is None:
         header.SamplesPerPixel = 1  # required, but missing in some exports of greyscale images
     return int(header.SamplesPerPixel)
 
 
 def syntax_name(syntax: UID) -> str:
-    """Names of standard transfer syntaxes only: an unknown UID is text from the header."""
-    return f"transfer syntax {syntax.name}" if syntax in UID_dictionary else "an unknown transfer syntax"
+    """Return the name of a standard transfer syntax; an unknown UID is header text and is not quoted."""
+    return f"transfer syntax {syntax.name}" if syntax in STANDARD_UIDS else "an unknown transfer syntax"
 
 
-def decode(header: FileDataset) -> NDArray:
-    """Stored values (H, W), in the integer type of the file."""
+def decode(header: FileDataset) -> NDArray[Any]:
+    """Decode the stored values (H, W), in the integer type of the file.
+
+    Raises:
+        ImageReadError: If compressed pixel data cannot be decoded, or the size differs from the header.
+    """
     syntax = header.file_meta.TransferSyntaxUID
     try:
         pixels = pixel_array(header)
     except Exception:
         if not syntax.is_encapsulated:
             raise
-        # An available decoder may not support this file: Pillow's decodes 8-bit JPEG only.
+        # An installed decoder may not support this file: Pillow decodes 8-bit JPEG only.
         missing = [module for module in CODEC_MODULES if find_spec(module) is None]
         advice = f"copy the file again, or install more decoders: {CODECS_INSTALL_HINT}" if missing else "copy it again"
         raise ImageReadError(f"pixel data in {syntax_name(syntax)} cannot be decoded; {advice}") from None
     if pixels.shape != (header.Rows, header.Columns):
-        raise ImageReadError("the pixel data do not have the size in the header; copy the file again")
+        raise ImageReadError("the pixel data does not have the size stated in the header; copy the file again")
     return pixels
 
 
-def to_monochrome2(stored: NDArray, header: FileDataset) -> NDArray:
-    """Stored values (H, W) -> rescaled, and inverted if MONOCHROME1; see `read_image`."""
+def to_monochrome2(stored: NDArray[Any], header: FileDataset) -> NDArray[Any]:
+    """Apply rescale slope and intercept to the stored values (H, W), and invert MONOCHROME1; see `read_image`."""
     slope, intercept = float_attribute(header, "RescaleSlope", 1.0), float_attribute(header, "RescaleIntercept", 0.0)
     if slope == 0 or not np.isfinite([slope, intercept]).all():
         raise ImageReadError("the rescale slope or intercept is invalid; replace the file with the original")
     rescaled = (slope, intercept) != (1.0, 0.0)
     if not rescaled and header.PhotometricInterpretation == "MONOCHROME2" and stored.dtype in (np.uint8, np.uint16):
-        return stored  # the usual case: avoids copying 20 million pixels
+        return stored  # the common case: avoids copying 20 million pixels
     values, (low, high) = stored, stored_range(stored, header)
     if rescaled:
         values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
@@ -214,66 +217,9 @@ def to_monochrome2(stored: NDArray, header: FileDataset) -> NDArray:
     return values.astype(np.uint16 if low >= 0 and high <= np.iinfo(np.uint16).max else np.int32)
 
 
-def stored_range(stored: NDArray, header: FileDataset) -> tuple[float, float]:
-    """Minimum and maximum that the header allows, extended to the values present."""
+def stored_range(stored: NDArray[Any], header: FileDataset) -> tuple[float, float]:
+    """Return the range that the header allows, extended to the values present."""
     bits = int(header.get("BitsStored") or header.BitsAllocated)
     signed = bool(int(header.get("PixelRepresentation") or 0))
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     return min(low, int(stored.min())), max(high, int(stored.max()))
-
-
-def float_attribute(header: FileDataset, name: str, default: float) -> float:
-    """Value of a numeric attribute, or `default` if it is absent or empty."""
-    value = header.get(name)
-    return default if value in (None, "") else float(value)
-
-
-def parse_metadata(header: FileDataset) -> ImageMetadata:
-    """View, side and spacing; empty where absent, unknown or invalid."""
-    view = next(iter(header.get("ViewCodeSequence") or []), None)
-    code_value = VIEW_CODES.get(str(view.get("CodeValue", "")), "") if view is not None else ""
-    position = str(header.get("ViewPosition") or "").upper()
-    side = str(header.get("ImageLaterality") or header.get("Laterality") or "")
-    return ImageMetadata(
-        code_value or (position if position in VIEWS else ""),
-        side if side in ("L", "R") else "",
-        resolve_spacing(header),
-    )
-
-
-def resolve_spacing(header: FileDataset) -> Spacing | None:
-    """Pixel spacing in the plane of the breast (DICOM PS3.3, section 10.7.1).
-
-    In order of preference: Pixel Spacing if it is marked as calibrated or differs from the spacing of the detector or
-    scanner, which implies calibration; Imager Pixel Spacing, divided by the estimated radiographic magnification
-    factor if there is one (without it, the spacing applies at the detector and slightly overestimates sizes);
-    Nominal Scanned Pixel Spacing; Pixel Spacing of unknown meaning.
-    """
-    calibrated, imager, nominal_scanned = (
-        spacing_attribute(header, name) for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-    )
-    uncalibrated = imager or nominal_scanned
-    if calibrated and uncalibrated and (header.get("PixelSpacingCalibrationType") or calibrated != uncalibrated):
-        return Spacing(*calibrated, "PixelSpacing, calibrated", uncalibrated)
-    if imager:
-        try:
-            factor = float_attribute(header, "EstimatedRadiographicMagnificationFactor", 1.0)
-        except (TypeError, ValueError):
-            factor = 1.0
-        if np.isfinite(factor) and 1 < factor < MAX_MAGNIFICATION:
-            corrected = (imager[0] / factor, imager[1] / factor)
-            return Spacing(*corrected, "ImagerPixelSpacing / EstimatedRadiographicMagnificationFactor", imager)
-        return Spacing(*imager, "ImagerPixelSpacing", imager)
-    if nominal_scanned:
-        return Spacing(*nominal_scanned, "NominalScannedPixelSpacing", nominal_scanned)
-    return Spacing(*calibrated, "PixelSpacing", calibrated) if calibrated else None
-
-
-def spacing_attribute(header: FileDataset, name: str) -> tuple[float, float] | None:
-    """(down, across) in mm; None if absent or impossible."""
-    try:
-        down, across = (float(value) for value in header.get(name) or ())
-    except (TypeError, ValueError):
-        return None
-    possible = all(MIN_SPACING_MM < value < MAX_SPACING_MM for value in (down, across))
-    return (down, across) if possible else None

@@ -1,9 +1,10 @@
-"""Mask files -> one binary mask per image."""
+"""Read mask files into one binary mask per image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from mammoseg.data.images.read import read_image
 from mammoseg.errors import ImageReadError
 
-SAMPLE_STEP = 4  # every 4th pixel along each axis distinguishes a mask from an image
+SAMPLE_STEP = 4  # pixels; sampling every 4th one suffices to distinguish a mask from an image
 LEVEL_TOLERANCE = 0.12  # of the grey range
 MIN_BILEVEL_FRACTION = 0.97  # JPEG blurs a mask's edges
 
@@ -20,19 +21,19 @@ MIN_BILEVEL_FRACTION = 0.97  # JPEG blurs a mask's edges
 def read_masks(
     candidates_per_mass: Sequence[Sequence[Path]], shape: tuple[int, int], verified: bool = True
 ) -> tuple[NDArray[np.uint8], bool]:
-    """Read the masks of all masses of an image and unite them.
+    """Read the masks of all masses in an image and return their union.
 
     Args:
-        candidates_per_mass: For each mass the files among which its mask is.
+        candidates_per_mass: For each mass, the files that may be its mask.
         shape: (H, W) of the image.
-        verified: Whether each mass has one file, known to be a mask of the image's size. Otherwise the mask is the
-            largest bilevel image among the candidates, resized to the image if their sizes differ.
+        verified: Whether each mass has exactly one file, known to be a mask of the image's size. Otherwise the largest
+            bilevel candidate is used, resized to the image if the sizes differ.
 
     Returns:
         The mask (H, W) in {0, 1}, and whether a mask was resized.
 
     Raises:
-        ImageReadError: With the reason if there is no readable mask for a mass.
+        ImageReadError: If a mass has no readable mask.
     """
     union, was_resized = np.zeros(shape, np.uint8), False
     for index, files in enumerate(candidates_per_mass, start=1):
@@ -53,19 +54,23 @@ def read_masks(
     return union, was_resized
 
 
-def read_mask_file(path: Path) -> NDArray:
-    """Grey values (H, W) of a mask file. Raises ImageReadError, which names the file."""
+def read_mask_file(path: Path) -> NDArray[Any]:
+    """Read the grey values (H, W) of a mask file.
+
+    Raises:
+        ImageReadError: If the file cannot be read; the message contains its name.
+    """
     try:
         return read_image(path)[0]
     except ImageReadError as error:
         raise ImageReadError(f"its mask {path.name}: {error}") from None
 
 
-def select_mask_file(files: Sequence[Path]) -> NDArray:
-    """Grey values (H, W) of the largest bilevel image; the other files are crops of the mammogram.
+def select_mask_file(files: Sequence[Path]) -> NDArray[Any]:
+    """Return the grey values (H, W) of the largest bilevel image; the other files are crops of the mammogram.
 
     Raises:
-        ImageReadError: If no file is a mask, with the reasons why files could not be read.
+        ImageReadError: If no file is a mask; the message contains the files that could not be read.
     """
     masks, reasons = [], []
     for file in files:
@@ -80,19 +85,19 @@ def select_mask_file(files: Sequence[Path]) -> NDArray:
         return max(masks, key=lambda grey: grey.size)
     if reasons:
         raise ImageReadError(f"no readable mask ({'; '.join(reasons)})")
-    raise ImageReadError(f"no mask among its {len(files)} file(s), only crops; download the ROI mask series")
+    raise ImageReadError(f"{len(files)} file(s) but no mask, only crops; download the ROI mask series")
 
 
-def is_bilevel(grey: NDArray) -> bool:
-    """Whether nearly all pixels (H, W) are close to the minimum or the maximum."""
+def is_bilevel(grey: NDArray[Any]) -> bool:
+    """Return whether nearly all pixels (H, W) are close to the minimum or the maximum."""
     sample = grey[::SAMPLE_STEP, ::SAMPLE_STEP] if min(grey.shape) > 32 * SAMPLE_STEP else grey
     low, high = float(sample.min()), float(sample.max())
     tolerance = LEVEL_TOLERANCE * (high - low)
     return bool(((sample <= low + tolerance) | (sample >= high - tolerance)).mean() > MIN_BILEVEL_FRACTION)
 
 
-def binarise(grey: NDArray) -> NDArray[np.uint8]:
-    """Threshold (H, W) at half the maximum: masks are stored as {0, 1}, {0, 255}, or with edges blurred by JPEG."""
+def binarise(grey: NDArray[Any]) -> NDArray[np.uint8]:
+    """Threshold (H, W) at half the maximum; masks are stored as {0, 1}, {0, 255}, or with edges blurred by JPEG."""
     if grey.dtype != np.uint8:
-        return (grey > grey.max(initial=0) / 2).astype(np.uint8)
+        return np.asarray(grey > grey.max(initial=0) / 2, np.uint8)
     return np.asarray(cv2.threshold(grey, int(grey.max(initial=0)) // 2, 1, cv2.THRESH_BINARY)[1], np.uint8)

@@ -1,4 +1,4 @@
-"""What an image file states about its image besides the pixels. Nothing that identifies the patient is kept."""
+"""Image metadata; attributes that identify the patient are never kept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Spacing:
 
 
 def spacing_columns(spacing: Spacing | None) -> dict[str, str]:
-    """Table columns of a pixel spacing; empty cells where it is unknown."""
+    """Return the table columns of a pixel spacing, empty if it is unknown."""
     return {
         "spacing_down_mm": f"{spacing.down:.6g}" if spacing else "",
         "spacing_across_mm": f"{spacing.across:.6g}" if spacing else "",
@@ -38,7 +38,7 @@ def spacing_columns(spacing: Spacing | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """Metadata of one image; empty or None where the file does not state it.
+    """Metadata of one image; empty or None if not stated in the file.
 
     Attributes:
         view: Projection, such as CC or MLO.

@@ -1,10 +1,11 @@
-"""The one reader of image files, for training and for prediction: DICOM, PNG, TIFF and JPEG."""
+"""Image reader for DICOM, PNG, TIFF and JPEG, shared by training and prediction."""
 
 from __future__ import annotations
 
 import struct
 import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,37 +23,50 @@ IMAGE_SUFFIXES = (*RASTER_SUFFIXES, *DICOM_SUFFIXES)
 DICOM_PREFIX_OFFSET = 128  # bytes of preamble before "DICM"
 WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
 
-# What is wrong with a file is reported in the table of rejected cases, not by OpenCV on stderr.
+# Unreadable files are reported in the table of rejected cases, not by OpenCV on stderr.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
-def read_image(path: Path) -> tuple[NDArray, ImageMetadata]:
+def read_image(path: Path) -> tuple[NDArray[Any], ImageMetadata]:
     """Read a single-frame greyscale image.
 
-    The format follows from the suffix: `RASTER_SUFFIXES`, or DICOM for `DICOM_SUFFIXES` and for files without a
-    suffix. A file with any other suffix is DICOM if it has "DICM" at byte 128; DICOM files are often named by a UID.
+    The format is determined by the suffix: `RASTER_SUFFIXES`, or DICOM for `DICOM_SUFFIXES` and files without a suffix.
+    A file with any other suffix is DICOM if it has "DICM" at byte 128, since DICOM files are often named by a UID.
 
     Args:
         path: The image file.
 
     Returns:
-        Pixels (H, W), brighter is denser, and the metadata that the file states.
+        Pixels (H, W), where brighter is denser, and the metadata in the file.
 
     Raises:
-        ImageReadError: With the reason if the file is missing, damaged, in colour, multi-page, or in another format.
+        ImageReadError: If the file is missing, damaged, in colour, multi-page, or in an unsupported format.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "image.png"
+        ...     _ = cv2.imwrite(str(path), np.full((3, 2), 1000, np.uint16))
+        ...     pixels, metadata = read_image(path)
+        >>> pixels.shape, pixels.dtype
+        ((3, 2), dtype('uint16'))
     """
     if not _exists(path):
         raise ImageReadError("no such file")
     if is_raster(path):
         return _read_raster(path), ImageMetadata()
     _require_dicom(path)
-    from mammoseg.data.images import dicom  # deferred: pydicom is imported only if there is a DICOM file
+    from mammoseg.data.images import dicom  # lazy: importing pydicom is slow
 
     return dicom.read_image(path)
 
 
 def read_metadata(path: Path) -> ImageMetadata:
-    """What `read_image` returns as metadata, without decoding the pixels. Raises ImageReadError."""
+    """Read the metadata that `read_image` returns, without decoding the pixels.
+
+    Raises:
+        ImageReadError: If the file is missing or its header cannot be read.
+    """
     if not _exists(path):
         raise ImageReadError("no such file")
     if is_raster(path):
@@ -64,12 +78,12 @@ def read_metadata(path: Path) -> ImageMetadata:
 
 
 def is_raster(path: Path) -> bool:
-    """Whether the file is named as a PNG, TIFF or JPEG."""
+    """Return whether the file has the suffix of a PNG, TIFF or JPEG."""
     return path.suffix.lower() in RASTER_SUFFIXES
 
 
 def has_dicom_prefix(path: Path) -> bool:
-    """Whether the file has "DICM" after a preamble of 128 bytes. False if it cannot be opened."""
+    """Return whether the file has "DICM" after a preamble of 128 bytes; False if it cannot be opened."""
     try:
         with path.open("rb") as file:
             return file.read(DICOM_PREFIX_OFFSET + 4)[DICOM_PREFIX_OFFSET:] == b"DICM"
@@ -86,11 +100,11 @@ def _require_dicom(path: Path) -> None:
 def _exists(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # too long a name, or a null byte in it
+    except (OSError, ValueError):  # the name is too long or contains a null byte
         return False
 
 
-def _read_raster(path: Path) -> NDArray:
+def _read_raster(path: Path) -> NDArray[Any]:
     try:
         pixels = _decode_jpeg(path) if path.suffix.lower() in JPEG_SUFFIXES else _decode_with_opencv(path)
     except OSError as error:
@@ -105,16 +119,16 @@ def _read_raster(path: Path) -> NDArray:
     return _check_tiff(pixels, path) if path.suffix.lower() in TIFF_SUFFIXES else pixels
 
 
-def _decode_with_opencv(path: Path) -> NDArray | None:
+def _decode_with_opencv(path: Path) -> NDArray[Any] | None:
     encoded = np.fromfile(path, np.uint8)
     try:
         return cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
-    except cv2.error:  # the header claims an impossible number of pixels
+    except cv2.error:  # the header states an impossible number of pixels
         return None
 
 
-def _decode_jpeg(path: Path) -> NDArray | None:
-    """By Pillow, since OpenCV fills the missing part of a truncated JPEG with grey. Both use libjpeg-turbo."""
+def _decode_jpeg(path: Path) -> NDArray[Any] | None:
+    """Decode with Pillow, since OpenCV fills the missing part of a truncated JPEG with grey."""
     with path.open("rb") as file:
         try:
             with Image.open(file, formats=["JPEG"]) as image:
@@ -123,10 +137,11 @@ def _decode_jpeg(path: Path) -> NDArray | None:
             return None
 
 
-def _check_tiff(pixels: NDArray, path: Path) -> NDArray:
-    """The pixels of a TIFF, inverted if its 16-bit values are WhiteIsZero; OpenCV inverts 8-bit ones itself.
+def _check_tiff(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Invert a 16-bit WhiteIsZero TIFF; OpenCV already inverts 8-bit ones.
 
-    Raises ImageReadError if it has several pages.
+    Raises:
+        ImageReadError: If the file has several pages.
     """
     pages = _tiff_pages(path)
     if len(pages) > 1:
@@ -136,20 +151,20 @@ def _check_tiff(pixels: NDArray, path: Path) -> NDArray:
         and pages
         and pages[0].get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
     ):
-        return np.iinfo(np.uint16).max - pixels
+        return np.asarray(np.iinfo(np.uint16).max - pixels)
     return pixels
 
 
 def _tiff_pages(path: Path) -> list[TiffImagePlugin.ImageFileDirectory_v2]:
-    """The image file directories of a TIFF; those before the first damaged one, as OpenCV's decoder tolerates damage.
+    """Return the image file directories up to the first damaged one, since OpenCV's decoder tolerates damage.
 
-    Read without `PIL.Image.open`, which refuses pixel formats that Pillow cannot decode.
+    `PIL.Image.open` is not used because it rejects pixel formats that Pillow cannot decode.
     """
     pages: list[TiffImagePlugin.ImageFileDirectory_v2] = []
     offsets: set[int] = set()
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata that is not used here
+            warnings.simplefilter("ignore")  # about unused metadata
             header = file.read(8)
             header += file.read(8) if header[2:3] == b"\x2b" else b""  # BigTIFF
             offset = TiffImagePlugin.ImageFileDirectory_v2(header).next

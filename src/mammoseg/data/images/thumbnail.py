@@ -1,20 +1,25 @@
-"""Reduced images for display."""
+"""Thumbnails for display."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_SIDE = 1024  # pixels
-PERCENTILES = (0.5, 99.8)  # of the grey values, shown as black and white
+PERCENTILES = (0.5, 99.8)  # of the grey values, displayed as black and white
 
 
-def shrink(image: NDArray) -> tuple[NDArray, float]:
-    """Reduce `image` (H, W) by area averaging until its longer side has at most `MAX_SIDE` pixels.
+def shrink(image: NDArray[Any]) -> tuple[NDArray[Any], float]:
+    """Downsample an image by area averaging so that its longer side has at most `MAX_SIDE` pixels.
+
+    Args:
+        image: (H, W).
 
     Returns:
-        The reduced image (h, w), in uint8, uint16 or float32, and the scale h / H, at most 1.
+        The downsampled image (h, w) as uint8, uint16 or float32, and the scale h / H, at most 1.
     """
     scale = min(MAX_SIDE / max(image.shape), 1)
     height, width = (max(round(side * scale), 1) for side in image.shape)
@@ -22,9 +27,9 @@ def shrink(image: NDArray) -> tuple[NDArray, float]:
     return cv2.resize(supported, (width, height), interpolation=cv2.INTER_AREA), scale
 
 
-def thumbnail(pixels: NDArray) -> tuple[NDArray[np.uint8], float]:
-    """Return `pixels` (H, W) reduced to 8 bits (h, w) with stretched contrast, and the scale h / H, at most 1."""
-    reduced, scale = shrink(pixels)
-    reduced = reduced.astype(np.float32)
-    low, high = np.percentile(reduced, PERCENTILES)
-    return np.clip((reduced - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8), scale
+def thumbnail(pixels: NDArray[Any]) -> tuple[NDArray[np.uint8], float]:
+    """Return the image (H, W) downsampled to (h, w) uint8 with stretched contrast, and the scale h / H, at most 1."""
+    downsampled, scale = shrink(pixels)
+    downsampled = downsampled.astype(np.float32)
+    low, high = np.percentile(downsampled, PERCENTILES)
+    return np.clip((downsampled - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8), scale

@@ -1,1 +1,1 @@
-"""From full-size pixels to the network's input, and back."""
+"""Preprocessing of full-size images for the network, and its inverse."""

@@ -1,19 +1,27 @@
-"""Boxes of pixels: what is cropped, and where it is in the resized square."""
+"""Bounding boxes in pixels, for cropping and letterboxing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-MARGIN = 0.015  # of the breast's bounding box, kept around it so that skin line and chest wall are not cut
+MARGIN = 0.015  # fraction of the breast's bounding box, added on each side so that the skin line is not cut
 
 
 @dataclass(frozen=True)
 class Box:
-    """Rows [top, bottom) and columns [left, right) of the full-size image."""
+    """Rows [top, bottom) and columns [left, right) of an image, in pixels.
+
+    Example:
+        >>> box = Box(top=1, bottom=3, left=0, right=2)
+        >>> box.crop(np.arange(12).reshape(3, 4))
+        array([[4, 5],
+               [8, 9]])
+    """
 
     top: int
     bottom: int
@@ -22,17 +30,20 @@ class Box:
 
     @property
     def height(self) -> int:
+        """Number of rows."""
         return self.bottom - self.top
 
     @property
     def width(self) -> int:
+        """Number of columns."""
         return self.right - self.left
 
-    def crop(self, array: NDArray) -> NDArray:
-        """The part of (H, W) inside the box, as a view."""
+    def crop(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the part of an array (H, W) inside the box, as a view."""
         return array[self.top : self.bottom, self.left : self.right]
 
     def contains(self, other: Box) -> bool:
+        """Return whether `other` lies inside the box."""
         return (
             self.left <= other.left
             and self.top <= other.top
@@ -41,18 +52,27 @@ class Box:
         )
 
     def relative_to(self, outer: Box) -> Box:
-        """This box in the coordinates of the crop to `outer`."""
+        """Return the box in the coordinates of a crop to `outer`."""
         return Box(self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left)
 
 
 def mask_bounding_box(mask: NDArray[np.uint8]) -> Box | None:
-    """Bounding box of all mass pixels of (H, W); None if there are none."""
+    """Return the bounding box of the non-zero pixels of a mask (H, W), or None if there are none."""
     left, top, width, height = cv2.boundingRect(mask)
     return Box(top, top + height, left, left + width) if width else None
 
 
 def breast_bounding_box(breast: NDArray[np.bool_], height: int, width: int) -> Box:
-    """Bounding box with margin in the image of (height, width); `breast` (h, w) is downsampled."""
+    """Return the bounding box of the breast with a margin, in pixels of the full-size image.
+
+    Args:
+        breast: (h, w) downsampled breast mask.
+        height: Height of the full-size image.
+        width: Width of the full-size image.
+
+    Returns:
+        The box, clipped to the image.
+    """
     rows, columns = np.flatnonzero(breast.any(axis=1)), np.flatnonzero(breast.any(axis=0))
     scale_y, scale_x = height / breast.shape[0], width / breast.shape[1]
     top, bottom = rows[0] * scale_y, (rows[-1] + 1) * scale_y
@@ -67,16 +87,36 @@ def breast_bounding_box(breast: NDArray[np.bool_], height: int, width: int) -> B
 
 
 def scale_box(box: Box, small: tuple[int, ...], full: tuple[int, ...]) -> Box:
-    """The box of an image of shape `full` on its downsampled copy of shape `small`; at least one pixel."""
+    """Scale a box to a downsampled copy of its image.
+
+    Args:
+        box: Box in the full-size image.
+        small: (h, w) of the downsampled image.
+        full: (H, W) of the full-size image.
+
+    Returns:
+        The box in the downsampled image, at least one pixel in size.
+    """
     scale_y, scale_x = small[0] / full[0], small[1] / full[1]
     top, left = min(round(box.top * scale_y), small[0] - 1), min(round(box.left * scale_x), small[1] - 1)
     return Box(top, max(round(box.bottom * scale_y), top + 1), left, max(round(box.right * scale_x), left + 1))
 
 
 def letterbox(height: int, width: int, size: int, aspect: str) -> Box:
-    """The part of a square of `size` that an image of (height, width) fills.
+    """Return the part of a square that an image fills after resizing.
 
-    All of it for "stretch"; centred, with the aspect ratio kept, for "pad".
+    Args:
+        height: Height of the image.
+        width: Width of the image.
+        size: Side of the square, in pixels.
+        aspect: "stretch" fills the square; "pad" keeps the aspect ratio and centres the image.
+
+    Returns:
+        The box in the square.
+
+    Example:
+        >>> letterbox(height=100, width=50, size=16, aspect="pad")
+        Box(top=0, bottom=16, left=4, right=12)
     """
     if aspect == "stretch":
         return Box(0, size, 0, size)

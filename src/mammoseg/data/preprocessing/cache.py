@@ -1,4 +1,7 @@
-"""Preprocess mammograms in parallel, one cache file per image, so an interrupted run resumes without recomputation."""
+"""Parallel preprocessing with one cache file per image.
+
+An interrupted run resumes without recomputing finished images.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ from mammoseg.data.preprocessing.density_estimate import percent_density
 from mammoseg.data.preprocessing.preprocess import Mask, preprocess, rasterise
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram
-from mammoseg.data.store import PreparedStore
+from mammoseg.data.store import PreparedStore, rename_columns
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.files import atomic_write
 from mammoseg.terminal import Progress
@@ -42,7 +45,14 @@ MIN_IMAGES_PER_WORKER = 24  # below this, starting processes costs more than it 
 
 @dataclass(frozen=True)
 class PreprocessedSample:
-    """One row of each of the store's arrays, and the columns of cases.csv that follow from the pixels."""
+    """One preprocessed image.
+
+    Attributes:
+        images: (size, size) float32 image.
+        masks: (size, size) uint8 mask in {0, 1}.
+        previews: (THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8 thumbnail.
+        columns: Columns of cases.csv that are computed from the pixels.
+    """
 
     images: NDArray[np.float32]
     masks: NDArray[np.uint8]
@@ -51,12 +61,12 @@ class PreprocessedSample:
 
 
 class PreprocessingCache:
-    """Preprocessed images in a folder, one file each, named by their key. One process at a time works in a folder.
+    """Folder of preprocessed images, one file per cache key, used by one process at a time.
 
     Args:
-        folder: Where the files are kept.
-        settings: Of the preprocessing.
-        workers: Number of processes; None for one per core.
+        folder: Cache folder.
+        settings: Preprocessing settings.
+        workers: Number of worker processes; None for one per CPU core.
     """
 
     def __init__(self, folder: Path, settings: PreprocessingSettings, workers: int | None) -> None:
@@ -65,26 +75,32 @@ class PreprocessingCache:
         self.workers = workers or os.cpu_count() or 1
 
     def lock(self) -> AbstractContextManager[None]:
-        """Wait until no other process works in the folder. The lock is beside it, since the folder is removed."""
+        """Return a context manager that holds the exclusive lock of the folder.
+
+        The lock file is beside the folder, because the folder is removed in the end.
+        """
         lock_file = self.folder.with_name(f".lock-{self.folder.name.lstrip('.')}")
-        return processes.exclusive_lock(lock_file, "waiting for another process that preprocesses the same images")
+        return processes.exclusive_lock(lock_file, "waiting for another process that is preprocessing the same images")
 
     def fill(self, mammograms: dict[str, Mammogram], dataset: str) -> dict[str, str]:
         """Preprocess the images that are not cached yet.
 
         Args:
-            mammograms: Images by key.
-            dataset: Its name, for messages.
+            mammograms: Images by cache key.
+            dataset: Name of the dataset, for messages.
 
         Returns:
-            Key -> reason for each image that cannot be preprocessed.
+            The reason of each image that cannot be preprocessed, by cache key.
+
+        Raises:
+            UserError: If a worker process was killed.
         """
-        missing = {key: each for key, each in mammograms.items() if not self._path(key).is_file()}
+        missing = {key: mammogram for key, mammogram in mammograms.items() if not self._path(key).is_file()}
         if n_cached := len(mammograms) - len(missing):
             log.info("%s: resuming; %d of %d images are preprocessed already", dataset, n_cached, len(mammograms))
         reasons: dict[str, str] = {}
         start_time = time.monotonic()
-        # `closing` ends the processes wherever Ctrl-C strikes.
+        # `closing` terminates the workers on Ctrl-C.
         with Progress(f"preparing {dataset}", len(missing)) as progress, closing(self._run(missing)) as results:
             for key, reason in results:
                 if reason is not None:
@@ -111,11 +127,11 @@ class PreprocessingCache:
                 yield future.result()
         except BrokenProcessPool as error:
             raise UserError(
-                "a preprocessing worker was killed, most likely for lack of memory; set dataset.workers=1 and start "
-                "again: what is preprocessed is kept"
+                "a preprocessing worker was killed, most likely because memory ran out; rerun with dataset.workers=1 "
+                "(preprocessed images are kept)"
             ) from error
         finally:
-            # One by one: the pool's own cancelling is lost if it is collected before its thread runs.
+            # shutdown(cancel_futures=True) has no effect if the pool is collected before its thread runs.
             for future in futures:
                 future.cancel()
             pool.shutdown(wait=False)
@@ -124,7 +140,18 @@ class PreprocessingCache:
         return self.folder / f"{key}.npz"
 
     def load(self, key: str, mammogram: Mammogram) -> PreprocessedSample:
-        """Read one image; a file that a power failure damaged is written again."""
+        """Load one image; a damaged file (power failure) is computed again.
+
+        Args:
+            key: Cache key.
+            mammogram: The image.
+
+        Returns:
+            The preprocessed image.
+
+        Raises:
+            UserError: If the file is damaged and the image cannot be preprocessed.
+        """
         try:
             return read_sample(self._path(key))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
@@ -136,7 +163,16 @@ class PreprocessingCache:
 
 
 def write_sample(item: tuple[str, Mammogram], folder: Path, settings: PreprocessingSettings) -> tuple[str, str | None]:
-    """Preprocess one image into its cache file; returns its key, and why it cannot be preprocessed or None."""
+    """Preprocess one image and write its cache file.
+
+    Args:
+        item: Cache key and image.
+        folder: Cache folder.
+        settings: Preprocessing settings.
+
+    Returns:
+        The cache key, and the reason if the image cannot be preprocessed, else None.
+    """
     key, mammogram = item
     try:
         sample = preprocess_mammogram(mammogram, settings)
@@ -149,14 +185,26 @@ def write_sample(item: tuple[str, Mammogram], folder: Path, settings: Preprocess
 
 
 def read_sample(file: Path) -> PreprocessedSample:
-    """The content of a cache file."""
+    """Read a cache file."""
     with file.open("rb") as content, np.load(content) as arrays:
-        columns = json.loads(arrays["columns"].tobytes())
+        columns = rename_columns(json.loads(arrays["columns"].tobytes()))
         return PreprocessedSample(**{name: arrays[name] for name in PreparedStore.ARRAYS}, columns=columns)
 
 
 def preprocess_mammogram(mammogram: Mammogram, settings: PreprocessingSettings) -> PreprocessedSample:
-    """Read and preprocess one image with its mask. Raises ImageReadError or ValueError with the reason."""
+    """Read and preprocess one image and its mask.
+
+    Args:
+        mammogram: The image.
+        settings: Preprocessing settings.
+
+    Returns:
+        The preprocessed image.
+
+    Raises:
+        ImageReadError: If the image or a mask cannot be read.
+        ValueError: If an outline lies outside the image.
+    """
     pixels, _ = read_image(mammogram.image_file)
     height, width = pixels.shape
     mask, mask_resized = ground_truth_mask(mammogram, (height, width))
@@ -167,24 +215,24 @@ def preprocess_mammogram(mammogram: Mammogram, settings: PreprocessingSettings) 
         "width": width,
         "mass_area": int(np.count_nonzero(mask)),
         "mass_pixels": int(result.mask.sum()),
-        "breast_share": round(result.breast_fraction, 4),
+        "breast_fraction": round(result.breast_fraction, 4),
         "percent_density": round(percent_density(result.image, result.breast, mammogram.view), 4),
-        "whole": int(result.crop_skipped),
+        "crop_skipped": int(result.crop_skipped),
         "flipped": int(result.flipped),
-        "rescaled": int(mask_resized),
+        "mask_resized": int(mask_resized),
     }
     return PreprocessedSample(result.image, result.mask, result.preview, columns)
 
 
 def ground_truth_mask(mammogram: Mammogram, shape: tuple[int, int]) -> tuple[Mask, bool]:
-    """The union of all masses of an image.
+    """Return the union of the masks of all masses in an image.
 
     Args:
         mammogram: The image.
         shape: (H, W) of its pixels.
 
     Returns:
-        The mask (H, W) in {0, 1}, and whether a mask file had another size and was resized.
+        The mask (H, W) in {0, 1}, and whether a mask file had a different size and was resized.
 
     Raises:
         ImageReadError: If a mask file cannot be used.
@@ -196,11 +244,11 @@ def ground_truth_mask(mammogram: Mammogram, shape: tuple[int, int]) -> tuple[Mas
 
 
 def init_worker() -> None:
-    """Prepare a worker process: one OpenCV thread, no reaction to Ctrl-C, and an end with its parent."""
+    """Initialise a worker process: one OpenCV thread, Ctrl-C ignored, terminated with its parent."""
     import cv2
 
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent receives it too, and closes the pool
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and closes the pool
     threading.Thread(target=exit_with_parent, daemon=True).start()
 
 

@@ -1,14 +1,16 @@
-"""ACR density estimated from the preprocessed image, for datasets that do not state it.
+"""ACR density estimated from the preprocessed image, for datasets without density labels.
 
-Percent density by thresholding (Byng et al., Phys. Med. Biol. 39, 1994: dense area over breast area) after peripheral
-enhancement for the decreasing thickness at the rim (Byng, Critten, Yaffe, Radiology 203, 1997), as a function of the
-distance to the skin line (Karssemeijer, Phys. Med. Biol. 43, 1998). The threshold and the three cuts between
-categories, interactive in these papers, are fixed here: fitted to the 1231 official training images of CBIS-DDSM.
+Percent density (dense area over breast area) is measured by thresholding (Byng et al., Phys. Med. Biol. 39, 1994) after
+a peripheral enhancement that compensates for the decreasing thickness near the skin line (Byng, Critten, Yaffe,
+Radiology 203, 1997), as a function of the distance to the skin line (Karssemeijer, Phys. Med. Biol. 43, 1998). The
+threshold and the three cuts between categories, chosen interactively in these papers, are fixed here; they were fitted
+to the 1231 official training images of CBIS-DDSM.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,28 +18,34 @@ from numpy.typing import NDArray
 
 from mammoseg.density import ACRDensity
 
-RING_WIDTH = 1 / 128  # of the image's side; a ring has equal distance to the skin
-MAX_DEPTH = 0.25  # of the side: deeper than this, the compressed breast has constant thickness
-FAT_PERCENTILE = 10  # of a ring's grey values, taken as fat: there is some fat at every depth
-MIN_RING_PIXELS = 20  # rings with fewer are interpolated from their neighbours
+RING_WIDTH = 1 / 128  # fraction of the image's side; pixels of a ring have equal distance to the skin
+MAX_DEPTH = 0.25  # fraction of the side; beyond this depth the compressed breast has constant thickness
+FAT_PERCENTILE = 10  # of a ring's grey values, taken as fat, which is present at every depth
+MIN_RING_PIXELS = 20  # smaller rings are interpolated from their neighbours
 CONTRAST_PERCENTILES = (0.1, 99.9)  # of the breast, taken as minimum and maximum
-DENSE_THRESHOLD = 0.15  # of the breast's grey range, above fat: brighter is fibroglandular
-PECTORAL_TRIANGLE = (0.5, 0.6)  # of width and height, excluded in oblique views for the pectoral muscle
+DENSE_THRESHOLD = 0.15  # fraction of the breast's grey range above fat; brighter pixels are fibroglandular
+PECTORAL_TRIANGLE = (0.5, 0.6)  # fraction of width and height, excluded in oblique views
 OBLIQUE = ("MLO", "ML", "LMO")
 
 Region = NDArray[np.bool_]
 
 
 def percent_density(image: NDArray[np.float32], breast: Region, view: str) -> float:
-    """Estimate the fraction of the breast that is fibroglandular.
+    """Estimate the fibroglandular fraction of the breast.
 
     Args:
-        image: (size, size), normalised in any way.
-        breast: (size, size).
-        view: The pectoral muscle is excluded in oblique views.
+        image: (size, size), with any normalisation.
+        breast: Breast mask (size, size).
+        view: Projection such as CC or MLO; the pectoral muscle is excluded in oblique views.
 
     Returns:
-        Percent density as a fraction, 0 to 1; 0 for an image without contrast.
+        Percent density as a fraction in [0, 1]; 0 for an image without contrast.
+
+    Example:
+        >>> image = np.zeros((128, 128), np.float32)
+        >>> image[40:90, 20:60] = 1
+        >>> 0 < percent_density(image, np.ones((128, 128), bool), "CC") < 0.5
+        True
     """
     size = image.shape[0]
     tissue = breast & ~pectoral(breast) if view.upper() in OBLIQUE else breast
@@ -55,12 +63,21 @@ def percent_density(image: NDArray[np.float32], breast: Region, view: str) -> fl
 
 
 def acr_category(percent_density: float, cuts: Sequence[float]) -> ACRDensity:
-    """The category of a percent density, given the three ascending cuts between categories."""
+    """Return the ACR category of a percent density.
+
+    Args:
+        percent_density: As a fraction, 0 to 1.
+        cuts: Three ascending values that separate the categories.
+
+    Example:
+        >>> int(acr_category(0.2, (0.169, 0.390, 0.567)))
+        2
+    """
     return ACRDensity.from_index(int(np.searchsorted(cuts, percent_density)))
 
 
 def skin_distance(breast: Region) -> NDArray[np.float32]:
-    """Distance in pixels to the nearest background (size, size); the edge of the image is no skin."""
+    """Return the distance to the nearest background pixel (size, size); the image border does not count as skin."""
     padded = np.pad(breast.astype(np.uint8), 1, mode="edge")
     if padded.all():
         return np.full(breast.shape, np.float32(max(breast.shape)))
@@ -68,18 +85,17 @@ def skin_distance(breast: Region) -> NDArray[np.float32]:
 
 
 def pectoral(breast: Region) -> Region:
-    """The upper corner at the chest wall, the side with more breast."""
+    """Return a mask of the upper corner at the chest wall, which is the side with more breast pixels."""
     height, width = breast.shape
     left = breast[:, : width // 2].sum() >= breast[:, width // 2 :].sum()
-    across = np.arange(width) if left else np.arange(width)[::-1]
-    return (
-        across[None, :] / (PECTORAL_TRIANGLE[0] * width) + np.arange(height)[:, None] / (PECTORAL_TRIANGLE[1] * height)
-        < 1
-    )
+    x = np.arange(width) if left else np.arange(width)[::-1]
+    y = np.arange(height)
+    inside = x[None, :] / (PECTORAL_TRIANGLE[0] * width) + y[:, None] / (PECTORAL_TRIANGLE[1] * height) < 1
+    return np.asarray(inside)
 
 
-def fat_by_ring(grey: NDArray, ring: NDArray[np.int64], tissue: Region) -> NDArray[np.float32]:
-    """Smoothed grey value of fat in each ring."""
+def fat_by_ring(grey: NDArray[Any], ring: NDArray[np.int64], tissue: Region) -> NDArray[np.float32]:
+    """Return the smoothed grey value of fat in each ring, (n_rings,)."""
     rings = np.arange(ring.max() + 1)
     fat = np.full(len(rings), np.nan)
     indices, values = ring[tissue], grey[tissue]

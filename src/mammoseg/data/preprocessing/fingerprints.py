@@ -1,21 +1,51 @@
-"""Hashes that change with the inputs of preprocessing, so that nothing outdated is reused."""
+"""Hashes of the inputs of preprocessing, so that outdated results are never reused."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from mammoseg.data.readers.mammogram import Mammogram
 
+# Reasons of rejected cases are part of the fingerprint of a store. Those that were reworded since version 0.1 are
+# hashed in the previous wording, so that existing stores keep their names.
+REWORDED_REASONS = {
+    r"rows of the image have different densities \((.*)\); fix the table": (
+        r"its rows have several densities (\1); mend the table"
+    ),
+    r"density must be an ACR category 1 to 4, got (.*); fix the table": (
+        r"density \1 is no ACR category 1-4; mend the table"
+    ),
+    r"density must be an ACR category 1 to 4 or blank, got (.*)": (
+        r"density \1 is no ACR category 1-4; leave it blank if it is unknown"
+    ),
+    r"ACR in INbreast\.csv must be 1 to 4 or blank, got (.*)": (
+        r"ACR \1 in INbreast.csv is no density 1-4; mend it or leave the cell blank"
+    ),
+    r"second file of case (\d+), the first is (.*); remove one": r"a second file of \1 beside \2; remove one",
+    r"case (.*) is already defined in an earlier line": r"case \1 stands in an earlier line already",
+    r"split must be train, val, test or blank, got (.*)": r"split \1 is none of train, val, test",
+    r"masses must be a non-negative integer, got (.*)": r"masses \1 is no whole number",
+}
+
+
+def original_reason(reason: str) -> str:
+    """Return the reason of a rejected case as worded by version 0.1; see `REWORDED_REASONS`."""
+    for pattern, original in REWORDED_REASONS.items():
+        if match := re.fullmatch(pattern, reason, re.DOTALL):
+            return match.expand(original)
+    return reason
+
 
 def hash_json(value: object) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of a JSON-serialisable value."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a JSON-serialisable value."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def cache_key(mammogram: Mammogram, root: Path) -> str:
-    """Cache key of one image: hash of its polygons and of the size and modification time of each of its files."""
+    """Return a hash of the outlines of an image and of the size and modification time of its files."""
     files = [mammogram.image_file, *(file for group in mammogram.mask_candidates for file in group)]
     outlines = [outline.tolist() for outline in mammogram.outlines]
     signatures = [file_signature(file, root) for file in files]
@@ -23,7 +53,7 @@ def cache_key(mammogram: Mammogram, root: Path) -> str:
 
 
 def file_signature(file: Path, root: Path) -> tuple[str, int, int]:
-    """Relative name, size in bytes and modification time in ns; -1 for the latter two if there is no such file."""
+    """Return relative name, size in bytes and modification time in ns; the latter two are -1 if the file is missing."""
     try:
         status = file.stat()
     except (OSError, ValueError):  # ValueError: a null byte in the name
@@ -32,5 +62,5 @@ def file_signature(file: Path, root: Path) -> tuple[str, int, int]:
 
 
 def relative_name(file: Path, root: Path) -> str:
-    """The name without the user's folders, which must not reach reports."""
+    """Return the name relative to `root`; paths of the user's machine must not appear in reports."""
     return file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name

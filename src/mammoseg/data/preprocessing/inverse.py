@@ -1,8 +1,9 @@
-"""The inverse of cropping, resizing and flipping: from the network's square back to the full-size image."""
+"""Inverse preprocessing: from the network's output back to the full-size image."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,16 +18,22 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class InversePreprocessing:
-    """The geometry of one preprocessed image, inverted.
+    """Inverse of cropping, resizing and flipping of one image.
 
-    Coordinates of pixels refer to their centres, as in OpenCV.
+    Coordinates refer to pixel centres, as in OpenCV.
 
     Attributes:
-        height: Of the full-size image, in pixels.
-        width: Of the full-size image, in pixels.
-        box: The part of it that was kept.
-        aspect: How the box was resized to the square, as in `letterbox`.
-        flipped: Whether the square was mirrored.
+        height: Height of the full-size image in pixels.
+        width: Width of the full-size image in pixels.
+        box: Crop box in the full-size image.
+        aspect: "stretch" or "pad", as in `letterbox`.
+        flipped: Whether the preprocessed image was mirrored.
+
+    Example:
+        >>> inverse = InversePreprocessing(height=8, width=6, box=Box(0, 8, 0, 4), aspect="stretch", flipped=False)
+        >>> full = inverse.to_original(np.ones((4, 4)))
+        >>> full.shape, float(full[:, :4].min()), float(full[:, 4:].max())
+        ((8, 6), 1.0, 0.0)
     """
 
     height: int
@@ -39,31 +46,42 @@ class InversePreprocessing:
     def from_preprocessed(
         cls, preprocessed: PreprocessedImage, shape: tuple[int, int], aspect: str
     ) -> InversePreprocessing:
-        """Of an image of `shape` (H, W) that was preprocessed with this `aspect`."""
+        """Create the inverse for a preprocessed image.
+
+        Args:
+            preprocessed: Output of `preprocess`.
+            shape: (H, W) of the full-size image.
+            aspect: The setting it was preprocessed with.
+        """
         return cls(*shape, preprocessed.box, aspect, preprocessed.flipped)
 
     @classmethod
     def from_case(cls, case: Case, aspect: str) -> InversePreprocessing:
-        """Of a case of a store that was prepared with this `aspect`."""
+        """Create the inverse for a case of a store.
+
+        Args:
+            case: Row of cases.csv.
+            aspect: The setting the store was prepared with.
+        """
         box = Box(case.top, case.bottom, case.left, case.right)
         return cls(case.height, case.width, box, aspect, bool(case.flipped))
 
     def content_box(self, size: int) -> Box:
-        """The part of the square of `size` that shows `box`, before mirroring; the rest is padding."""
+        """Return the part of the square that shows `box`, before mirroring; the rest is padding."""
         return letterbox(self.box.height, self.box.width, size, self.aspect)
 
-    def to_original(self, values: NDArray) -> Floats:
-        """Resize to the full-size image, bilinear to enlarge and by area averaging to shrink; 0 outside the box.
+    def to_original(self, values: NDArray[Any]) -> Floats:
+        """Map values to the full-size image by bilinear upsampling or area-averaging downsampling.
 
         Args:
-            values: (size, size). Probabilities stay within [0, 1]; threshold the result for a mask in {0, 1} at 0.5.
+            values: (size, size) probabilities, or a mask in {0, 1}, whose result is to be thresholded at 0.5.
 
         Returns:
-            (height, width).
+            (height, width) float32; 0 outside the crop box. Probabilities stay within [0, 1].
         """
         unflipped = values[:, ::-1] if self.flipped else values
         content = np.ascontiguousarray(self.content_box(values.shape[0]).crop(unflipped), np.float32)
-        # One axis after the other: OpenCV averages areas only if both shrink.
+        # One axis at a time: OpenCV averages areas only if both axes shrink.
         resized = _resize(_resize(content, (content.shape[0], self.box.width)), (self.box.height, self.box.width))
         if resized.shape == (self.height, self.width):
             return resized
@@ -72,13 +90,13 @@ class InversePreprocessing:
         return full
 
     def pixel_centres(self, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Coordinates of the centres of the square's columns and rows in the full-size image.
+        """Return the pixel centres of the preprocessed image in coordinates of the full-size image.
 
         Args:
-            size: Side of the square.
+            size: Side of the preprocessed image.
 
         Returns:
-            x (size,) and y (size,) in pixels, from the left and the upper edge: the first pixel's centre is 0.5.
+            x (size,) and y (size,) in pixels from the left and upper edge; the centre of the first pixel is at 0.5.
         """
         content, centres = self.content_box(size), np.arange(size, dtype=np.float64) + 0.5
         x = self.box.left + (centres - content.left) * (self.box.width / content.width)

@@ -1,13 +1,14 @@
-"""From full-size pixels to the network's input: crop to the breast, resize, normalise, flip.
+"""Preprocessing of full-size images: crop to the breast, resize, normalise, flip.
 
-Pure functions on arrays; no file is opened here. Only `cv2.resize` traverses the full-size image, so that
-preprocessing costs little more than decoding.
+Pure functions on arrays. Only `cv2.resize` traverses the full-size image, so preprocessing costs little more than
+decoding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -17,26 +18,27 @@ from mammoseg.data.preprocessing.box import Box, breast_bounding_box, letterbox,
 from mammoseg.data.preprocessing.breast import downsample_uint8, segment_downsampled
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 
-SAMPLE_STEP = 16  # every 16th pixel along each axis tells how much of its type's range an image uses
+SAMPLE_STEP = 16  # pixels; sampling every 16th one suffices to measure the range of an image
 THUMBNAIL_SIDE = 160  # pixels
 
 Pixels = NDArray[np.float32]
 Mask = NDArray[np.uint8]
+DType = TypeVar("DType", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class PreprocessedImage:
-    """The network's input and how it was derived.
+    """Preprocessed image and the parameters of its preprocessing.
 
     Attributes:
-        image: (size, size) float32.
+        image: (size, size) float32 network input.
         mask: (size, size) uint8 in {0, 1}.
-        breast: (size, size) bool.
-        preview: (THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8, the uncropped image padded to a square, never flipped.
-        box: The part of the full-size image that was kept.
-        crop_skipped: Whether the crop would have cut a mass, so that the uncropped image was kept.
-        flipped: Whether left and right are exchanged.
-        breast_fraction: Of the full-size image.
+        breast: (size, size) bool breast mask.
+        preview: (THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8 thumbnail of the uncropped, unflipped image, padded to a square.
+        box: Crop box in the full-size image.
+        crop_skipped: Whether the image was left uncropped because the crop would have cut a mass.
+        flipped: Whether the image was mirrored.
+        breast_fraction: Breast area as a fraction of the full-size image.
     """
 
     image: Pixels
@@ -49,19 +51,22 @@ class PreprocessedImage:
     breast_fraction: float
 
 
-def preprocess(pixels: NDArray, mask: Mask, settings: PreprocessingSettings) -> PreprocessedImage:
-    """Preprocess one image.
+def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings) -> PreprocessedImage:
+    """Preprocess one image and its mask.
 
-    No mass pixel is lost: if the crop would cut a mass, the uncropped image is used, and a mass too small for the new
-    size keeps at least one pixel.
+    No mass is lost: if the crop would cut a mass, the image is left uncropped, and a mass too small for the new size
+    keeps at least one pixel.
 
     Args:
-        pixels: (H, W) of any real type.
-        mask: (H, W) in {0, 1}.
+        pixels: (H, W) of any real dtype.
+        mask: (H, W) uint8 in {0, 1}.
         settings: See `PreprocessingSettings`.
 
-    Returns:
-        The preprocessed image.
+    Example:
+        >>> pixels, mask = np.zeros((300, 200)), np.zeros((300, 200), np.uint8)
+        >>> pixels[50:250, :120], mask[100:120, 40:60] = 1000, 1
+        >>> preprocess(pixels, mask, PreprocessingSettings(size=64)).image.shape
+        (64, 64)
     """
     height, width = pixels.shape
     grey = downsample_uint8(pixels)
@@ -85,7 +90,7 @@ def preprocess(pixels: NDArray, mask: Mask, settings: PreprocessingSettings) -> 
 
 
 def resize_to_square(
-    pixels: NDArray,
+    pixels: NDArray[Any],
     mask: Mask,
     masses: Box | None,
     breast: NDArray[np.bool_],
@@ -95,53 +100,53 @@ def resize_to_square(
     """Crop to `box`, resize and normalise.
 
     Args:
-        pixels: (H, W).
-        mask: (H, W) in {0, 1}.
-        masses: Bounding box of all mass pixels; None if there are none.
-        breast: (h, w), downsampled.
-        box: The part of the full-size image to keep.
+        pixels: (H, W) of any real dtype.
+        mask: (H, W) uint8 in {0, 1}.
+        masses: Bounding box of all mass pixels, or None if there are none.
+        breast: Downsampled breast mask (h, w).
+        box: Crop box in the full-size image.
         settings: See `PreprocessingSettings`.
 
     Returns:
-        Image, mask in {0, 1} and breast mask, all (size, size).
+        Image, mask in {0, 1} and breast mask, each (size, size).
     """
     size, aspect = settings.size, settings.aspect
     image = resize_image(to_resizable_dtype(box.crop(pixels)), size, aspect)
     small_mask = np.zeros((size, size), np.uint8)
     if masses is not None:
         small_mask = resize_mask(box.crop(mask), masses.relative_to(box), size, aspect)
-    # The outline is wrong by at most half a pixel of the downsampled image.
+    # Rounding shifts the outline by at most half a pixel of the downsampled image.
     small_box = scale_box(box, breast.shape, pixels.shape)
     breast_mask = resize_image(small_box.crop(breast.astype(np.float32)), size, aspect) >= 0.5
     # Pixels of a mass outside the breast's outline (a nipple, a skin fold) are not blanked.
     return normalise_intensity(image, breast_mask | (small_mask > 0), settings.normalise), small_mask, breast_mask
 
 
-def mirror(array: NDArray) -> NDArray:
-    """(H, W) with left and right exchanged."""
+def mirror(array: NDArray[DType]) -> NDArray[DType]:
+    """Return a contiguous copy of an array (H, W), mirrored left to right."""
     return np.ascontiguousarray(array[:, ::-1])
 
 
 def needs_flip(breast: NDArray[np.bool_], flip: str) -> bool:
-    """Whether the breast (h, w) is on the side opposite to `flip`; False for "none"."""
+    """Return whether the breast mask (h, w) lies on the side opposite to `flip`; False for "none"."""
     columns = breast.sum(axis=0)
     centre = (columns * (np.arange(len(columns)) + 0.5)).sum() / columns.sum()
     side = "left" if centre <= len(columns) / 2 else "right"
     return flip not in ("none", side)
 
 
-def normalise_intensity(pixels: Pixels, kept: NDArray[np.bool_], mode: str) -> Pixels:
-    """Scale grey values by the statistics of the kept pixels; the other pixels get the lowest value.
+def normalise_intensity(pixels: Pixels, region: NDArray[np.bool_], mode: str) -> Pixels:
+    """Normalise grey values by the statistics of a region; pixels outside get its lowest value.
 
     Args:
         pixels: (size, size).
-        kept: (size, size); if no pixel is kept, the statistics are those of all pixels.
-        mode: One of `settings.NORMALISATIONS`.
+        region: (size, size) bool; if empty, the statistics are those of all pixels.
+        mode: "minmax", "percentile" or "zscore"; see `PreprocessingSettings.normalise`.
 
     Returns:
-        (size, size); in [0, 1] for "minmax" and "percentile".
+        (size, size) float32; in [0, 1] for "minmax" and "percentile".
     """
-    inside = pixels[kept] if kept.any() else pixels.ravel()
+    inside = pixels[region] if region.any() else pixels.ravel()
     if mode == "minmax":
         low, high = inside.min(), inside.max()
     elif mode == "percentile":
@@ -151,12 +156,21 @@ def normalise_intensity(pixels: Pixels, kept: NDArray[np.bool_], mode: str) -> P
     scale = max(float(high - low), 1e-6)
     scaled = (pixels - low) / scale
     if mode == "zscore":
-        return np.where(kept, scaled, (inside.min() - low) / scale).astype(np.float32)
-    return np.where(kept, np.clip(scaled, 0, 1), 0).astype(np.float32)
+        return np.asarray(np.where(region, scaled, (inside.min() - low) / scale), np.float32)
+    return np.where(region, np.clip(scaled, 0, 1), 0).astype(np.float32)
 
 
-def resize_image(image: NDArray, size: int, aspect: str) -> Pixels:
-    """(H, W) -> (size, size), by area averaging to shrink and bilinear to enlarge, rounded to the input's type."""
+def resize_image(image: NDArray[Any], size: int, aspect: str) -> Pixels:
+    """Resize an image by area-averaging downsampling or bilinear upsampling, rounded to the input's dtype.
+
+    Args:
+        image: (H, W) uint8, uint16 or float32.
+        size: Side of the square.
+        aspect: "stretch" or "pad", as in `letterbox`.
+
+    Returns:
+        (size, size) float32; padding has the minimum of the resized image.
+    """
     height, width = image.shape
     content = letterbox(height, width, size, aspect)
     shrinks = height >= content.height and width >= content.width
@@ -168,28 +182,28 @@ def resize_image(image: NDArray, size: int, aspect: str) -> Pixels:
     return np.pad(small, pad_width, constant_values=float(small.min()))
 
 
-def to_resizable_dtype(image: NDArray) -> NDArray:
-    """uint16 if most of its range is used, so that OpenCV's rounding is negligible; otherwise float32."""
+def to_resizable_dtype(image: NDArray[Any]) -> NDArray[Any]:
+    """Convert an image to float32; uint16 is kept if most of its range is used, so that rounding is negligible."""
     if image.dtype == np.uint16 and image[::SAMPLE_STEP, ::SAMPLE_STEP].max() >= 2**14:
         return image
     return image.astype(np.float32)
 
 
 def resize_mask(mask: Mask, masses: Box, size: int, aspect: str) -> Mask:
-    """Resize a mask; a pixel is mass if at least half of its area was.
+    """Resize a mask; a pixel is mass if at least half of its area is.
 
     Args:
         mask: (H, W) in {0, 1}.
         masses: Bounding box of all mass pixels.
         size: Side of the square.
-        aspect: As in `letterbox`.
+        aspect: "stretch" or "pad", as in `letterbox`.
 
     Returns:
         (size, size) in {0, 1}.
     """
-    # 0 and 255, since OpenCV rounds to integers; float32 would take twice as long.
+    # Scaled to 0 and 255, since OpenCV rounds to integers; float32 would take twice as long.
     small = (resize_image(mask * np.uint8(255), size, aspect) >= 127.5).astype(np.uint8)
-    # A mass narrower than a pixel would vanish: each component without a pixel gets the one it covers most.
+    # A mass narrower than a pixel would vanish: set the pixel with the largest overlap.
     n_labels, labels = cv2.connectedComponents(masses.crop(mask))
     if n_labels == 2 and small.any():
         return small
@@ -203,27 +217,33 @@ def resize_mask(mask: Mask, masses: Box, size: int, aspect: str) -> Mask:
 
 
 def thumbnail(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w) -> (THUMBNAIL_SIDE, THUMBNAIL_SIDE), padded to a square."""
+    """Resize an image (h, w) to (THUMBNAIL_SIDE, THUMBNAIL_SIDE), padded to a square."""
     return np.asarray(resize_image(grey, THUMBNAIL_SIDE, "pad"), np.uint8)
 
 
-def rasterise(outlines: Sequence[NDArray], height: int, width: int) -> Mask:
-    """Rasterise polygons; parts outside the image are clipped.
+def rasterise(outlines: Sequence[NDArray[Any]], height: int, width: int) -> Mask:
+    """Rasterise polygons, clipped to the image.
 
     Args:
         outlines: Polygons (N, 2) of (x, y) in pixels.
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
 
     Returns:
         The union of the polygons as a mask (height, width) in {0, 1}.
 
     Raises:
-        ValueError: If an outline, counted from 1, has no pixel in the image.
+        ValueError: If a polygon lies completely outside the image.
+
+    Example:
+        >>> rasterise([np.array([[0, 0], [2, 0], [2, 1], [0, 1]])], height=3, width=4)
+        array([[1, 1, 1, 0],
+               [1, 1, 1, 0],
+               [0, 0, 0, 0]], dtype=uint8)
     """
     mask = np.zeros((height, width), np.uint8)
     for index, points in enumerate(outlines, start=1):
-        # fillPoly takes fixed-point coordinates, here of 1/16 pixel; clipping far outside prevents an overflow.
+        # fillPoly takes fixed-point coordinates, here of 1/16 pixel; clipping prevents an overflow.
         polygon = np.rint(np.clip(points, -1e5, 1e5) * 16).astype(np.int32)
         single = mask if index == 1 else np.zeros_like(mask)
         cv2.fillPoly(single, [polygon], 1, shift=4)

@@ -1,4 +1,4 @@
-"""The settings that decide what a preprocessed image looks like."""
+"""Settings of the preprocessing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from mammoseg.data.preprocessing.fingerprints import hash_json
 from mammoseg.errors import UserError
 from mammoseg.validate import one_of
 
-VERSION = 3  # raise it when the same settings give other arrays
-SIZE_MULTIPLE = 16  # the networks halve the image four times
+VERSION = 3  # increment when the same settings give different arrays
+SIZE_MULTIPLE = 16  # the networks downsample four times by 2
 ASPECTS = ("stretch", "pad")
 NORMALISATIONS = ("minmax", "percentile", "zscore")
 FLIPS = ("none", "left", "right")
@@ -17,19 +17,25 @@ FLIPS = ("none", "left", "right")
 
 @dataclass(frozen=True)
 class PreprocessingSettings:
-    """Settings of `preprocess`, named `dataset.size` and so on by the user.
+    """Settings of `preprocess`; the configuration keys are `dataset.size` and so on.
 
     Attributes:
         size: Side of the square images in pixels, a multiple of 16.
-        crop: Whether to crop to the breast and blank what is outside of it; otherwise the image is kept as it is.
-        aspect: "stretch" fills the square, as the paper's resizing does (its accuracies imply masses of 2.5 % of the
-            pixels on INbreast, which only a crop filled to the square gives); "pad" keeps the aspect ratio.
-        normalise: "minmax" to [0, 1], "percentile" the same between the 0.5th and 99.5th percentile, "zscore" to mean
-            0 and standard deviation 1; each over the pixels of the breast.
-        flip: "left" or "right" mirrors images so that all chest walls are on that side; "none" does not.
+        crop: Whether to crop to the breast and blank the pixels outside it.
+        aspect: "stretch" fills the square; "pad" keeps the aspect ratio. The paper appears to stretch: its accuracies
+            imply that masses cover 2.5 % of the pixels on INbreast, which only a stretched crop gives.
+        normalise: "minmax" scales to [0, 1], "percentile" likewise between the 0.5th and 99.5th percentile, "zscore" to
+            mean 0 and standard deviation 1; the statistics are those of the breast.
+        flip: "left" or "right" mirrors images so that all chest walls are on that side; "none" disables it.
 
     Raises:
         UserError: If a setting is invalid.
+
+    Example:
+        >>> PreprocessingSettings(size=100)
+        Traceback (most recent call last):
+            ...
+        mammoseg.errors.UserError: dataset.size must be a positive multiple of 16, got 100
     """
 
     size: int = 256
@@ -47,5 +53,5 @@ class PreprocessingSettings:
 
     @property
     def digest(self) -> str:
-        """Identifies the settings and `VERSION` in names of caches and stores."""
+        """Hash of the settings and `VERSION`, used in the names of caches and stores."""
         return hash_json([VERSION, asdict(self)])

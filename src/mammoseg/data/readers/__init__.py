@@ -1,1 +1,1 @@
-"""Readers of the dataset layouts."""
+"""Readers of dataset layouts."""

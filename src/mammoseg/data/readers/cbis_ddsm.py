@@ -1,14 +1,14 @@
-"""The reader of CBIS-DDSM, in the layouts of its distributions: one record per image with all its masses.
+"""Reader of CBIS-DDSM: one record per image, with all its masses.
 
-The description tables list the images; files are found by the names in their paths, so that these layouts are
-recognised automatically and may be mixed:
+The description tables list the images; files are located by the names in their paths, so the following layouts are
+detected automatically and may be mixed:
 
 - TCIA/NBIA downloads, `<image>/<study>/<series>/000000.dcm` or `1-1.dcm`, with UIDs or descriptions as folder names,
 - the Kaggle JPEG edition, `jpeg/<series uid>/1-172.jpg`,
 - PNG or TIFF exports that mirror the tree of TCIA.
 
-Which file of a mass is its mask and which is a crop is decided later, by the pixels: tables, file names and folder
-names swap them. No pixel is decoded here.
+Whether a file of a mass is its mask or a crop is determined later, from the pixels: tables, file names and folder
+names sometimes swap them. No pixel is decoded here.
 """
 
 from __future__ import annotations
@@ -31,69 +31,84 @@ log = logging.getLogger(__name__)
 
 # Mass-Training_P_00001_LEFT_CC, followed by _1 for the first mass of that image.
 SUBJECT = re.compile(
-    r"(?P<image>(?P<kind>Mass|Calc)-(?P<part>Training|Test)_(?P<patient>P_\d+)_(?P<side>LEFT|RIGHT)_(?P<view>CC|MLO))"
+    r"(?P<image>(?:Mass|Calc)-(?P<part>Training|Test)_(?P<patient>P_\d+)_(?P<side>LEFT|RIGHT)_(?P<view>CC|MLO))"
     r"(?:_(?P<mass>\d+))?",
     re.IGNORECASE,
 )
 UID = re.compile(r"(?:\d+\.){5,}\d+")
 SPLIT_NAMES = {"training": "train", "test": "test"}
-# Column names in the editions of the tables, without blanks and underscores.
+# Column names in the editions of the tables, without spaces and underscores.
 COLUMNS = {
     "patient": ("patientid", "patient"),
     "density": ("breastdensity", "density"),
-    "number": ("abnormalityid", "abnnum", "abnid"),
-    "kind": ("abnormalitytype",),
+    "abnormality": ("abnormalityid", "abnnum", "abnid"),
+    "type": ("abnormalitytype",),
     "image": ("imagefilepath", "odimgpath"),
     "crop": ("croppedimagefilepath", "odcroppath"),
     "mask": ("roimaskfilepath", "maskpath"),
 }
 MAX_DEPTH = 8
 DOWNLOAD_HINT = (
-    "dataset.root has to hold CBIS-DDSM's files and mass_case_description_train_set.csv and "
+    "dataset.root must contain the images, mass_case_description_train_set.csv and "
     "mass_case_description_test_set.csv: from The Cancer Imaging Archive (doi 10.7937/K9/TCIA.2016.7O02S9CY), or the "
-    "Kaggle copy awsaf49/cbis-ddsm-breast-cancer-image-dataset; dataset.reader.tables=DIR if the tables lie elsewhere"
+    "Kaggle copy awsaf49/cbis-ddsm-breast-cancer-image-dataset; set dataset.reader.tables if the tables are elsewhere"
 )
 
 
 @dataclass(frozen=True)
 class Row:
-    """One mass in a description table."""
+    """One mass in a description table.
 
-    source: str  # table and line, for messages
-    image: str  # Mass-Training_P_00001_LEFT_CC
-    number: str
+    Attributes:
+        source: Table and line, for messages.
+        image: Name of the image, such as Mass-Training_P_00001_LEFT_CC.
+        abnormality: Identifier of the mass within the image.
+        density: ACR density, as text.
+        image_path: Path of the full mammogram in the table.
+        mask_paths: Paths of mask and crop in the table, which may be swapped.
+    """
+
+    source: str
+    image: str
+    abnormality: str
     density: str
     image_path: PurePosixPath
-    mask_paths: tuple[PurePosixPath, ...]  # of mask and crop, which may be swapped
+    mask_paths: tuple[PurePosixPath, ...]
 
 
 @dataclass
 class Files:
-    """Image files by subject and by series, as stated in their paths."""
+    """Files of the dataset.
+
+    Attributes:
+        by_subject: Image files by the subject in their path.
+        by_series: Image files by the series UID in their path.
+        tables: CSV files that may be description tables.
+    """
 
     by_subject: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     by_series: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     tables: list[Path] = field(default_factory=list)
 
     def find(self, path: PurePosixPath) -> list[Path]:
-        """Files of the series in a table's path, by the UID of the series or else by the folder of the subject."""
+        """Return the image files of a path in a table, by its series UID or else by its subject."""
         series = next((part for part in reversed(path.parts) if UID.fullmatch(part)), "")
         return self.by_series.get(series) or self.by_subject.get(path.parts[0].lower(), [])
 
 
 def read(root: Path, rejected: RejectedCases, *, tables: str | None = None) -> list[Mammogram]:
-    """Read the images of the mass tables, sorted by name, with their official part (train or test).
+    """Read the images in the mass description tables, sorted by name, with their official part (train or test).
 
     Args:
         root: Folder of the dataset.
         rejected: Receives images with missing files or contradictory rows.
-        tables: Folder of the description tables, if they are not below `root`.
+        tables: Folder of the description tables, if not inside `root`.
 
     Returns:
-        The images.
+        The accepted images.
 
     Raises:
-        UserError: If `root` does not hold CBIS-DDSM.
+        UserError: If `root` does not contain CBIS-DDSM.
     """
     root = Path(root)
     files = find_files(root)
@@ -116,16 +131,20 @@ def read(root: Path, rejected: RejectedCases, *, tables: str | None = None) -> l
 
 
 def make_mammogram(name: str, rows: Sequence[Row], files: Files) -> Mammogram:
-    """Raises ValueError with the reason if a file is missing or the densities are invalid."""
+    """Create the record of one image from the rows of its masses.
+
+    Raises:
+        ValueError: If a file is missing or the densities are invalid; the message is the reason.
+    """
     subject = SUBJECT.fullmatch(name)
     assert subject is not None, "parse_row rejects other names"
     if len(densities := {row.density for row in rows if row.density not in ("", "0")}) > 1:
-        raise ValueError(f"its rows have several densities ({', '.join(sorted(densities))}); mend the table")
+        raise ValueError(f"rows of the image have different densities ({', '.join(sorted(densities))}); fix the table")
     density_text = densities.pop() if densities else ""
     try:
         density = ACRDensity.parse(density_text)
     except ValueError:
-        raise ValueError(f"density {density_text!r} is no ACR category 1-4; mend the table") from None
+        raise ValueError(f"density must be an ACR category 1 to 4, got {density_text!r}; fix the table") from None
     full_images = dedupe_by_stem(files.find(rows[0].image_path))
     if not full_images:
         raise ValueError("the full mammogram is missing; download its series")
@@ -135,10 +154,10 @@ def make_mammogram(name: str, rows: Sequence[Row], files: Files) -> Mammogram:
         log.warning("%s: %d files of the full mammogram; using the largest", name, len(full_images))
     masses: dict[str, tuple[Path, ...]] = {}
     for row in rows:
-        found = {file: None for path in row.mask_paths for file in files.find(path) if file != full_images[0]}
-        if not found:
-            raise ValueError(f"the mask of abnormality {row.number} is missing; download its ROI mask series")
-        masses[row.number] = tuple(dedupe_by_stem([*masses.get(row.number, ()), *found]))
+        candidates = {file: None for path in row.mask_paths for file in files.find(path) if file != full_images[0]}
+        if not candidates:
+            raise ValueError(f"the mask of abnormality {row.abnormality} is missing; download its ROI mask series")
+        masses[row.abnormality] = tuple(dedupe_by_stem([*masses.get(row.abnormality, ()), *candidates]))
     return Mammogram(
         case=name,
         image_file=full_images[0],
@@ -146,7 +165,7 @@ def make_mammogram(name: str, rows: Sequence[Row], files: Files) -> Mammogram:
         density=density,
         side=subject["side"][0].upper(),
         view=subject["view"].upper(),
-        mask_candidates=tuple(masses[number] for number in sorted(masses)),
+        mask_candidates=tuple(files for _, files in sorted(masses.items())),
         masks_verified=False,
         split=SPLIT_NAMES[subject["part"].lower()],
         masses=len(masses),
@@ -154,26 +173,30 @@ def make_mammogram(name: str, rows: Sequence[Row], files: Files) -> Mammogram:
 
 
 def dedupe_by_stem(files: Sequence[Path]) -> list[Path]:
-    """Of files that differ in their suffix only, such as 1-1.dcm and its export 1-1.png, keep the DICOM file."""
+    """Keep only the DICOM file of files that differ in their suffix, such as 1-1.dcm and its export 1-1.png."""
     ranked = sorted(files, key=lambda file: (file.suffix.lower() not in ("", *DICOM_SUFFIXES), file))
-    kept: dict[tuple[Path, str], Path] = {}
+    by_stem: dict[tuple[Path, str], Path] = {}
     for file in ranked:
-        kept.setdefault((file.parent, file.stem), file)
-    return sorted(kept.values())
+        by_stem.setdefault((file.parent, file.stem), file)
+    return sorted(by_stem.values())
 
 
 # -- files ------------------------------------------------------------------------------------------------
 
 
 def find_files(root: Path) -> Files:
-    """Raises UserError if `root` is no folder or cannot be listed."""
+    """Find the images and tables below `root`.
+
+    Raises:
+        UserError: If `root` is not a folder or cannot be listed.
+    """
     require_folder(root, DOWNLOAD_HINT)
     files = Files()
     listings: list[Path] = []
     for folder, names in walk(root, max_depth=MAX_DEPTH):
         parts = folder.relative_to(root).parts
         subject = next((part.lower() for part in reversed(parts) if SUBJECT.fullmatch(part)), None)
-        # Folder names may surround the UID, as in MG_<uid>.
+        # The folder name may contain more than the UID, as in MG_<uid>.
         series = next((match[0] for part in reversed(parts) if (match := UID.search(part))), None)
         for name in names:
             suffix = Path(name).suffix.lower()
@@ -189,23 +212,23 @@ def find_files(root: Path) -> Files:
     return files
 
 
-# Listings in downloads: file -> columns with the UID of the series and with its path.
+# Listings in downloads, with the columns of the series UID and of the path.
 LISTINGS = {"metadata.csv": ("Series UID", "File Location"), "dicom_info.csv": ("SeriesInstanceUID", "image_path")}
 
 
 def index_listing(listing: Path, root: Path, files: Files) -> None:
-    """Add the series whose folder names lack the UID, from NBIA's metadata.csv or Kaggle's dicom_info.csv."""
+    """Add series whose paths lack the UID, from the listing of NBIA (metadata.csv) or Kaggle (dicom_info.csv)."""
     uid_column, path_column = LISTINGS[listing.name.lower()]
     for _, row in read_csv(listing)[1]:
-        uid, path = row.get(uid_column, ""), row.get(path_column, "").replace("\\", "/")
-        if not uid or not path or uid in files.by_series:
+        uid, listed_path = row.get(uid_column, ""), row.get(path_column, "").replace("\\", "/")
+        if not uid or not listed_path or uid in files.by_series:
             continue
-        parts = PurePosixPath(path).parts
-        # The path begins with folders of the machine it was written on: use the longest suffix that exists here.
+        parts = PurePosixPath(listed_path).parts
+        # The path starts with folders of another machine: use the longest suffix that exists here.
         candidates = [base.joinpath(*parts[skip:]) for base in (listing.parent, root) for skip in range(len(parts))]
-        if (found := next((each for each in candidates if each.exists()), None)) is None:
+        if (existing := next((path for path in candidates if path.exists()), None)) is None:
             continue
-        members = sorted(found.iterdir()) if found.is_dir() else [found]
+        members = sorted(existing.iterdir()) if existing.is_dir() else [existing]
         files.by_series[uid] = [file for file in members if file.suffix.lower() in ("", *IMAGE_SUFFIXES)]
 
 
@@ -213,31 +236,31 @@ def index_listing(listing: Path, root: Path, files: Files) -> None:
 
 
 def read_tables(tables: Sequence[Path], root: Path, rejected: RejectedCases) -> list[Row]:
-    """The masses of all description tables, of any edition. Other CSV files are ignored."""
+    """Read the masses from all description tables of any edition; other CSV files are ignored."""
     rows: dict[tuple[str, str], Row] = {}
     for table in sorted(tables):
         label = table.relative_to(root).as_posix() if table.is_relative_to(root) else table.name
         for line, values in read_csv(table)[1]:
-            known = canonical_columns(values)
-            if not {"image", "mask", "density"} <= known.keys():
+            cells = canonical_columns(values)
+            if not {"image", "mask", "density"} <= cells.keys():
                 break  # not a description table
-            if known.get("kind", "mass").lower() != "mass" and not known["image"].lower().startswith("mass"):
+            if cells.get("type", "mass").lower() != "mass" and not cells["image"].lower().startswith("mass"):
                 continue
             try:
-                row = parse_row(f"{label} line {line}", known)
+                row = parse_row(f"{label} line {line}", cells)
             except ValueError as error:
                 rejected.add(f"{label} line {line}", error)
                 continue
-            first = rows.setdefault((row.image, row.number), row)
+            first = rows.setdefault((row.image, row.abnormality), row)
             if (first.density, first.image_path) != (row.density, row.image_path):
                 rejected.add(
-                    row.source, f"contradicts {first.source} on {row.image}, abnormality {row.number}; keep one"
+                    row.source, f"contradicts {first.source} on {row.image}, abnormality {row.abnormality}; keep one"
                 )
     return list(rows.values())
 
 
 def canonical_columns(values: Mapping[str, str]) -> dict[str, str]:
-    """The cells of the known columns, under the names in `COLUMNS`."""
+    """Return the cells of the columns in `COLUMNS`, under their canonical names."""
     normalised = {re.sub(r"[\s_-]", "", column).lower(): cell for column, cell in values.items()}
     return {
         name: normalised[spelling]
@@ -247,23 +270,31 @@ def canonical_columns(values: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def parse_row(source: str, known: Mapping[str, str]) -> Row:
-    """Raises ValueError with the reason if a path is missing."""
+def parse_row(source: str, cells: Mapping[str, str]) -> Row:
+    """Parse one row of a description table.
+
+    Args:
+        source: Table and line, for messages.
+        cells: Cells by canonical column name.
+
+    Raises:
+        ValueError: If a path is missing; the message is the reason.
+    """
     paths = {
-        name: PurePosixPath(known.get(name, "").replace("\\", "/").strip("/ ")) for name in ("image", "mask", "crop")
+        name: PurePosixPath(cells.get(name, "").replace("\\", "/").strip("/ ")) for name in ("image", "mask", "crop")
     }
-    # Some copies prepend folders: the path proper begins with the subject.
+    # Some copies prepend folders; drop everything before the subject.
     for name, path in paths.items():
-        start = next((n for n, part in enumerate(path.parts) if SUBJECT.fullmatch(part)), None)
+        start = next((i for i, part in enumerate(path.parts) if SUBJECT.fullmatch(part)), None)
         paths[name] = PurePosixPath(*path.parts[start:]) if start is not None else PurePosixPath()
     if not paths["image"].parts:
         raise ValueError("the image file path names no image such as Mass-Training_P_00001_LEFT_CC; take TCIA's table")
     subject = SUBJECT.fullmatch(paths["image"].parts[0])
-    assert subject is not None, "the path begins with it"
+    assert subject is not None, "the path starts with it"
     masks = tuple(path for path in (paths["mask"], paths["crop"]) if path.parts)
     if not masks:
         raise ValueError("neither mask nor crop has a path; take TCIA's table")
     mask_subject = SUBJECT.fullmatch(masks[0].parts[0])
-    number = known.get("number") or (mask_subject["mass"] if mask_subject else "") or "1"
-    density = known["density"].removesuffix(".0")
-    return Row(source, subject["image"], number, density, paths["image"], masks)
+    abnormality = cells.get("abnormality") or (mask_subject["mass"] if mask_subject else "") or "1"
+    density = cells["density"].removesuffix(".0")
+    return Row(source, subject["image"], abnormality, density, paths["image"], masks)

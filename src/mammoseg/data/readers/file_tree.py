@@ -1,4 +1,4 @@
-"""Directory traversal for everything that searches a folder of the user for images."""
+"""Directory traversal for the search of images."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ def walk(
     root: Path,
     *,
     max_depth: int | None = None,
-    skip_folder: Callable[[Path, Sequence[str]], bool] = lambda folder, names: False,
+    skip_folder: Callable[[Path, Sequence[str]], bool] | None = None,
 ) -> Iterator[tuple[Path, list[str]]]:
-    """Traverse a folder top-down in a fixed order.
+    """Traverse a folder top-down in sorted order.
 
-    Symbolic links are followed; a folder that is reached again, through a link or a loop of links, is skipped. So are
-    hidden files and folders.
+    Symbolic links are followed, but each folder is visited only once. Hidden files and folders are skipped.
 
     Args:
-        root: Where to start, itself at depth 0.
-        max_depth: Depth of the deepest folders to visit; None visits all.
-        skip_folder: Called with each folder and the names of all its files, hidden ones included; True skips the
-            folder and everything below it.
+        root: Folder to start from, at depth 0.
+        max_depth: Depth of the deepest folders to visit; None for no limit.
+        skip_folder: Called with each folder and the names of all its files, including hidden ones; if it returns True,
+            the folder and its subfolders are skipped.
 
     Yields:
         Each folder and the sorted names of its files.
@@ -44,7 +43,7 @@ def walk(
     visited: set[str] = set()
     for name, subfolders, names in os.walk(root, onerror=fail, followlinks=True):
         folder, target = Path(name), os.path.realpath(name)
-        if target in visited or skip_folder(folder, names):
+        if target in visited or (skip_folder is not None and skip_folder(folder, names)):
             subfolders.clear()
             continue
         visited.add(target)
@@ -58,11 +57,11 @@ def require_folder(root: Path, hint: str) -> None:
     """Check that the root of a dataset is a folder.
 
     Args:
-        root: Folder given by the user.
-        hint: What the folder has to contain, or where to get it; completes the error message.
+        root: Folder set by the user.
+        hint: Required content or download location, appended to the error message.
 
     Raises:
-        UserError: If it is a file, such as an archive, or does not exist.
+        UserError: If `root` does not exist or is a file, such as an archive.
     """
     if root.is_file():
         raise UserError(f"{root}: a file, not a folder; unpack it with `unzip` or `tar`; {hint}")

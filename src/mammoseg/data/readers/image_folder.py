@@ -1,8 +1,8 @@
-"""The reader of a plain folder: cases.csv with images and masks.
+"""Reader of a custom dataset: a folder with cases.csv, images and masks.
 
-`cases.csv` needs the columns case, image, mask, patient and density; side, view, split and masses are optional.
-`image` and `mask` are paths relative to the folder (PNG, TIFF or JPEG of 8 or 16 bits, or DICOM). A row is one image
-with all its masses united in one mask.
+`cases.csv` has the columns case, image, mask, patient and density; side, view, split and masses are optional. `image`
+and `mask` are paths relative to the folder (PNG, TIFF or JPEG of 8 or 16 bits, or DICOM). Each row is one image; its
+mask is the union of all its masses.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ def read(root: Path, rejected: RejectedCases) -> list[Mammogram]:
         rejected: Receives the rows that cannot be used.
 
     Returns:
-        The images.
+        The accepted images.
 
     Raises:
-        UserError: If there is no cases.csv, or it lacks a column.
+        UserError: If there is no cases.csv, or a required column is missing.
     """
     table = root / "cases.csv"
     if not table.is_file():
         raise UserError(
-            f"{root}: no cases.csv there; dataset=folder expects {LAYOUT}, so set dataset.root to such a folder"
+            f"{root}: no cases.csv there; dataset=folder requires {LAYOUT}; set dataset.root to such a folder"
         )
     columns, records = read_csv(table)
     if missing := [name for name in REQUIRED if name not in columns]:
-        raise UserError(f"{table}: the columns {', '.join(missing)} are missing; expected is {LAYOUT}")
+        raise UserError(f"{table}: missing columns: {', '.join(missing)}; dataset=folder requires {LAYOUT}")
     mammograms: dict[str, Mammogram] = {}
     for line, row in records:
         label = f"cases.csv line {line}"
@@ -49,23 +49,27 @@ def read(root: Path, rejected: RejectedCases) -> list[Mammogram]:
             rejected.add(label, error)
             continue
         if mammogram.case in mammograms:
-            rejected.add(label, f"case {mammogram.case} stands in an earlier line already")
+            rejected.add(label, f"case {mammogram.case} is already defined in an earlier line")
         else:
             mammograms[mammogram.case] = mammogram
     return list(mammograms.values())
 
 
 def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
-    """Raises ValueError with the reason if the row is invalid."""
+    """Parse one row of cases.csv.
+
+    Raises:
+        ValueError: If the row is invalid; the message is the reason.
+    """
     for name in ("case", "image", "mask", "patient"):
         if not row[name]:
             raise ValueError(f"column {name} is blank")
     try:
         density = ACRDensity.parse(row["density"])
     except ValueError:
-        raise ValueError(f"density {row['density']} is no ACR category 1-4; leave it blank if it is unknown") from None
+        raise ValueError(f"density must be an ACR category 1 to 4 or blank, got {row['density']}") from None
     if row.get("split", "") not in SPLIT_NAMES:
-        raise ValueError(f"split {row['split']} is none of train, val, test")
+        raise ValueError(f"split must be train, val, test or blank, got {row['split']}")
     return Mammogram(
         case=row["case"],
         image_file=root / row["image"],
@@ -75,12 +79,16 @@ def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
         side=row.get("side", "")[:1].upper(),
         view=row.get("view", "").upper(),
         split=row.get("split", ""),
-        masses=parse_int(row.get("masses") or "1", "masses"),
+        masses=parse_int("masses", row.get("masses") or "1"),
     )
 
 
-def parse_int(text: str, column: str) -> int:
-    """Raises ValueError for anything but decimal digits."""
+def parse_int(column: str, text: str) -> int:
+    """Parse a non-negative integer.
+
+    Raises:
+        ValueError: If the cell contains anything but decimal digits.
+    """
     if not text.isascii() or not text.isdigit():
-        raise ValueError(f"{column} {text} is no whole number")
+        raise ValueError(f"{column} must be a non-negative integer, got {text}")
     return int(text)

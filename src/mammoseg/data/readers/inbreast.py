@@ -1,9 +1,9 @@
-"""The reader of INbreast, in its original layout or a common re-packaging: the images that have a mass.
+"""Reader of INbreast, in its original layout or a common re-packaging: the images with a mass.
 
-Files are recognised by their names, at a depth of up to five folders and in any case of letters: DICOM
+Files are identified by their names, up to five folders deep and ignoring case: DICOM
 `<File Name>_<patient>_MG_<L|R>_<view>_ANON.dcm` (AllDICOMs/), outlines `<File Name>.xml` (AllXML/), and the table
-`INbreast.csv`, or `INbreast.xls` if there is no CSV. The XML decides which images have a mass: the table's own flag
-disagrees with it on three images. No pixel is decoded here.
+`INbreast.csv`, or `INbreast.xls` if there is no CSV. The XML files determine which images have a mass; the flag in the
+table disagrees with them on three images. No pixel is decoded here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from numpy.typing import NDArray
 from python_calamine import CalamineError, CalamineWorkbook
@@ -26,21 +27,27 @@ from mammoseg.errors import UserError
 
 log = logging.getLogger(__name__)
 
-VIEWS = {"ML": "MLO"}  # file names say ML where the table says MLO
-MAX_DEPTH = 5  # Kaggle's zip has the release at depth two; a root far above it is not searched completely
+VIEWS = {"ML": "MLO"}  # file names have ML where the table has MLO
+MAX_DEPTH = 5  # Kaggle's zip has the release at depth two; the limit avoids searching a whole disk
 DICOM_NAME = re.compile(
     r"(?P<case>\d{8})(?!\d)(?:_(?P<patient>[0-9a-z]+)_MG_(?P<side>[LR])_(?P<view>[A-Z]+))?", re.IGNORECASE
 )
 CASE = re.compile(r"\d{8}")
 DOWNLOAD_HINT = (
-    "dataset.root has to hold AllDICOMs/, AllXML/ and INbreast.csv: ask the INbreast authors for the release, "
-    "or take the Kaggle copy ramanathansp20/inbreast-dataset, whose zip needs `unzip`"
+    "dataset.root must contain AllDICOMs/, AllXML/ and INbreast.csv: request the release from the INbreast authors, "
+    "or download the Kaggle copy ramanathansp20/inbreast-dataset and unpack it with `unzip`"
 )
 
 
 @dataclass
 class Files:
-    """Files of the dataset by kind."""
+    """Files of the dataset.
+
+    Attributes:
+        dicoms: Images.
+        outlines: XML files with outlines.
+        tables: CSV files and spreadsheets.
+    """
 
     dicoms: list[Path] = field(default_factory=list)
     outlines: list[Path] = field(default_factory=list)
@@ -49,7 +56,13 @@ class Files:
 
 @dataclass(frozen=True)
 class Row:
-    """The table's entries of one image, as text."""
+    """Cells of one image in the table, as text.
+
+    Attributes:
+        acr: ACR density.
+        side: L or R.
+        view: CC or MLO.
+    """
 
     acr: str
     side: str
@@ -57,19 +70,19 @@ class Row:
 
 
 def read(root: Path, rejected: RejectedCases, *, lesions: Sequence[str] = ("mass",)) -> list[Mammogram]:
-    """Read the images that have an outline of one of the given kinds, sorted by case.
+    """Read the images with at least one lesion of the selected types, sorted by case.
 
     Args:
         root: Folder of the dataset.
         rejected: Receives the cases that cannot be used.
-        lesions: Kinds of lesions, among `osirix.LESIONS`; `masses` counts the outlines of all of them.
+        lesions: Types of lesions, from `osirix.LESIONS`; `Mammogram.masses` counts the outlines of all of them.
 
     Returns:
-        The images, with their outlines as annotated, even where they leave the image (22670094), and with density
-        None where the ACR cell is blank.
+        The accepted images. Outlines are as annotated, even outside the image (case 22670094); the density is None if
+        the ACR cell is blank.
 
     Raises:
-        UserError: If `root` does not hold INbreast, or for an unknown kind of lesion.
+        UserError: If `root` does not contain INbreast, or for an unknown type of lesion.
     """
     root, names = Path(root), lesion_names(lesions)
     files = find_files(root)
@@ -83,18 +96,22 @@ def read(root: Path, rejected: RejectedCases, *, lesions: Sequence[str] = ("mass
                 mammograms.append(make_mammogram(case, outlines, dicoms, rows))
         except ValueError as error:
             rejected.add(file.relative_to(root).as_posix(), error)
-    if anonymous := [each.case for each in mammograms if each.patient == each.case]:
+    if n_anonymous := sum(mammogram.patient == mammogram.case for mammogram in mammograms):
         log.warning(
-            "%d images have no patient in their file name; each is treated as a patient of its own, so views of one "
+            "%d images have no patient in their file name; each is treated as a separate patient, so views of one "
             "patient may be in different parts of a split; the original names are "
             "<File Name>_<patient>_MG_<L|R>_<view>_ANON.dcm",
-            len(anonymous),
+            n_anonymous,
         )
     return mammograms
 
 
 def lesion_names(lesions: Sequence[str]) -> set[str]:
-    """Canonical names. Raises UserError if there are none, or one is not among `LESIONS`."""
+    """Return the canonical names of the selected types of lesions.
+
+    Raises:
+        UserError: If there are none, or one is not in `osirix.LESIONS`.
+    """
     names = {canonical_lesion_name(name) for name in ([lesions] if isinstance(lesions, str) else lesions)}
     if not names or not names <= set(LESIONS):
         raise UserError(f"dataset.reader.lesions must be one or more of {', '.join(LESIONS)}, got {list(lesions)}")
@@ -105,10 +122,14 @@ def lesion_names(lesions: Sequence[str]) -> set[str]:
 
 
 def find_files(root: Path) -> Files:
-    """Raises UserError if `root` is no folder or lacks a part of the dataset."""
+    """Find the files of the dataset.
+
+    Raises:
+        UserError: If `root` is not a folder, or a part of the dataset is missing.
+    """
     require_folder(root, DOWNLOAD_HINT)
     files = Files()
-    # The pectoral muscle's XML files may be named like those of the lesions.
+    # The XML files of the pectoral muscle may have the same names as those of the lesions.
     for folder, names in walk(
         root, max_depth=MAX_DEPTH, skip_folder=lambda folder, _: folder != root and "pectoral" in folder.name.lower()
     ):
@@ -125,18 +146,21 @@ def find_files(root: Path) -> Files:
         raise UserError(f"{root}: no INbreast DICOM such as 22678622_<patient>_MG_L_CC_ANON.dcm there; {DOWNLOAD_HINT}")
     if not files.outlines:
         raise UserError(
-            f"{root}: {n_named} DICOM files but no outlines (AllXML/*.xml), which copies like Kaggle's "
-            f"martholi/inbreast lack; {DOWNLOAD_HINT}"
+            f"{root}: {n_named} DICOM files but no outlines (AllXML/*.xml); copies such as Kaggle's martholi/inbreast "
+            f"lack them; {DOWNLOAD_HINT}"
         )
     if not files.tables:
-        raise UserError(f"{root}: no INbreast.csv or INbreast.xls, which has the ACR densities; {DOWNLOAD_HINT}")
+        raise UserError(f"{root}: no INbreast.csv or INbreast.xls with the ACR densities; {DOWNLOAD_HINT}")
     return files
 
 
 def index_by_case(files: Sequence[Path], root: Path, rejected: RejectedCases) -> dict[str, Path]:
-    """Case -> its file, sorted. Files without a case in their name and second files of a case are rejected."""
+    """Return the files by case, sorted.
+
+    Files without a case in their name and second files of a case are rejected.
+    """
     cases: dict[str, Path] = {}
-    # Copies have the longer names: `… (1).dcm`, `… - Copy.dcm`.
+    # Copies have longer names: `… (1).dcm`, `… - Copy.dcm`.
     for file in sorted(files, key=lambda file: (len(file.name), file)):
         relative = file.relative_to(root).as_posix()
         name = DICOM_NAME.match(file.name)
@@ -144,16 +168,20 @@ def index_by_case(files: Sequence[Path], root: Path, rejected: RejectedCases) ->
             rejected.add(relative, "the name does not begin with INbreast's 8 digits; rename the file or remove it")
         elif name["case"] in cases:
             first = cases[name["case"]].relative_to(root).as_posix()
-            rejected.add(relative, f"a second file of {name['case']} beside {first}; remove one")
+            rejected.add(relative, f"second file of case {name['case']}, the first is {first}; remove one")
         else:
             cases[name["case"]] = file
     return dict(sorted(cases.items()))
 
 
 def make_mammogram(
-    case: str, outlines: Sequence[NDArray], dicoms: dict[str, Path], rows: dict[str, Row | None]
+    case: str, outlines: Sequence[NDArray[Any]], dicoms: dict[str, Path], rows: dict[str, Row | None]
 ) -> Mammogram:
-    """Raises ValueError with the reason if the case has no DICOM file, no row of the table, or an invalid density."""
+    """Create the record of one image.
+
+    Raises:
+        ValueError: If the case has no DICOM file, no row in the table or an invalid density; the message is the reason.
+    """
     if case not in dicoms:
         raise ValueError(f"a mass but no DICOM {case}_*.dcm; copy it from the release, or remove the XML")
     if case not in rows:
@@ -164,16 +192,14 @@ def make_mammogram(
     try:
         density = ACRDensity.parse(row.acr)
     except ValueError:
-        raise ValueError(
-            f"ACR {row.acr!r} in INbreast.csv is no density 1-4; mend it or leave the cell blank"
-        ) from None
+        raise ValueError(f"ACR in INbreast.csv must be 1 to 4 or blank, got {row.acr!r}") from None
     name = DICOM_NAME.match(dicoms[case].name)
     assert name is not None, "index_by_case rejects other names"
     view = (name["view"] or row.view).upper()
     return Mammogram(
         case=case,
         image_file=dicoms[case],
-        # Follow-ups share it too. The table's Patient ID is the word `removed` on every row.
+        # Also shared by follow-ups. The table's Patient ID is the word `removed` in every row.
         patient=(name["patient"] or case).lower(),
         density=density,
         side=(name["side"] or row.side).upper()[:1],
@@ -187,9 +213,16 @@ def make_mammogram(
 
 
 def read_table(files: Sequence[Path]) -> dict[str, Row | None]:
-    """Case -> its row, None where rows contradict each other. A CSV is preferred to a spreadsheet.
+    """Read the table; a CSV is preferred to a spreadsheet.
 
-    Raises UserError for a table that lacks a column, and for several tables that differ.
+    Args:
+        files: Candidates for the table.
+
+    Returns:
+        The row of each case, None if rows contradict each other.
+
+    Raises:
+        UserError: If a column is missing, or if several tables differ.
     """
     file, *others = sorted(files, key=lambda file: (file.suffix.lower(), file))  # .csv comes first
     lines = read_cells(file)
@@ -202,7 +235,7 @@ def read_table(files: Sequence[Path]) -> dict[str, Row | None]:
     rows: dict[str, Row | None] = {}
     for line in lines:
         values = dict(zip(columns, line, strict=False))
-        # A row without a File Name is the heading, a blank line, or the spreadsheet's totals.
+        # A row without a File Name is the header, a blank line, or the spreadsheet's totals.
         if CASE.fullmatch(case := values.get("File Name", "")):
             row = Row(values.get("ACR", ""), values.get("Laterality", ""), values.get("View", ""))
             rows[case] = row if rows.get(case, row) == row else None
@@ -210,7 +243,11 @@ def read_table(files: Sequence[Path]) -> dict[str, Row | None]:
 
 
 def read_cells(file: Path) -> list[list[str]]:
-    """The rows of a CSV or of a spreadsheet's first sheet, with stripped cells. Raises UserError."""
+    """Read the rows of a CSV or of a spreadsheet's first sheet, with stripped cells.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
     if file.suffix.lower() == ".csv":
         rows = [cells for _, cells in read_rows(file)]
     else:

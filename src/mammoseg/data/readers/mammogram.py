@@ -1,39 +1,44 @@
-"""The contract of dataset readers: what they return, and how they report cases that cannot be used."""
+"""Interface of dataset readers: the images they return and the cases they reject."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from mammoseg.density import ACRDensity
 
-MAX_LISTED = 30  # rejected cases in the terminal; data_report.json lists all of them
+MAX_LISTED = 30  # rejected cases shown in the terminal; data_report.json lists all of them
 
 
 @dataclass(frozen=True)
 class Mammogram:
-    """One image with its masses, as found in a dataset folder; no pixel is decoded yet.
+    """One image of a dataset with its masses; no pixel is decoded yet.
 
-    The masses are given either by `outlines` or by `mask_candidates`; all of them are united into one mask.
+    Masses are described by either `outlines` or `mask_candidates`; their union is the mask of the image.
 
     Attributes:
-        case: Identifier, unique within the dataset, usable as a file name.
-        image_file: The image.
-        patient: Identifier that the views of one patient share; splits keep them in one part.
-        density: ACR category as `ACRDensity` or as an integer 1 to 4; None if the dataset does not state it.
-        side: L or R.
-        view: CC, MLO, ...
-        outlines: Polygons (N, 2) of (x, y) in pixels of the full-size image; x is the column, y the row, and the
+        case: Identifier, unique within the dataset and usable as a file name.
+        image_file: Path of the image.
+        patient: Identifier of the patient; splits keep all images of a patient in one part.
+        density: ACR category as `ACRDensity` or integer 1 to 4; None if unknown.
+        side: L or R; may be empty.
+        view: Projection such as CC or MLO; may be empty.
+        outlines: Polygons (N, 2) of (x, y) in pixels of the full-size image; x is the column and y the row, and the
             origin is the centre of the top left pixel.
-        mask_candidates: For each mass the files among which its mask is. Mass pixels are brighter than half the
-            maximum.
-        masks_verified: Whether each mass has one file, known to be a mask of the image's size. Otherwise the mask is
-            found by its pixels and resized if need be.
-        split: The dataset's own part: train, val or test; empty if it has none.
+        mask_candidates: For each mass, the files that may be its mask. Mass pixels are brighter than half the maximum.
+        masks_verified: Whether each mass has exactly one file, known to be a mask of the image's size. Otherwise the
+            mask is identified by its pixels and resized if necessary.
+        split: The dataset's own part (train, val or test), or empty.
         masses: Number of masses.
+
+    Example:
+        >>> mammogram = Mammogram(case="a", image_file=Path("a.png"), patient="p1", density=2)
+        >>> mammogram.density
+        <ACRDensity.SCATTERED: 2>
     """
 
     case: str
@@ -42,7 +47,7 @@ class Mammogram:
     density: ACRDensity | None = None
     side: str = ""
     view: str = ""
-    outlines: tuple[np.ndarray, ...] = ()
+    outlines: tuple[NDArray[Any], ...] = ()
     mask_candidates: tuple[tuple[Path, ...], ...] = ()
     masks_verified: bool = True
     split: str = ""
@@ -55,25 +60,34 @@ class Mammogram:
 
 @dataclass
 class RejectedCases:
-    """Cases that cannot be used, with the reasons. Readers and preprocessing add to it; `dataset.on_bad` decides.
+    """Cases that cannot be used, with reasons. Filled by readers and preprocessing; handled by `dataset.on_bad`.
 
-    The rows that a reader adds are part of the prepared store's fingerprint: rewording a reason makes the stores of
-    datasets with such cases be prepared again.
+    The reasons of a reader are part of the fingerprint of the prepared store. When one is reworded, add it to
+    `fingerprints.REWORDED_REASONS`; otherwise datasets with such cases are preprocessed again.
+
+    Attributes:
+        rows: (file or case, reason) of each rejected case.
+
+    Example:
+        >>> rejected = RejectedCases()
+        >>> rejected.add("a.png", "no such file")
+        >>> print(rejected.format())
+          a.png  no such file
     """
 
     rows: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, file: Path | str, reason: object) -> None:
-        """Record a case.
+        """Add a rejected case.
 
         Args:
-            file: File or case, relative to the dataset's root.
-            reason: A short reason that says what to fix.
+            file: Case, or file relative to the dataset's root.
+            reason: Short reason that states what to fix.
         """
         self.rows.append((str(file), str(reason)))
 
     def format(self) -> str:
-        """An aligned list of the first `MAX_LISTED` cases for the terminal."""
+        """Return the first `MAX_LISTED` cases as an aligned list for the terminal."""
         listed = self.rows[:MAX_LISTED]
         width = max((len(file) for file, _ in listed), default=0)
         lines = [f"  {file:<{width}}  {reason}" for file, reason in listed]
@@ -82,6 +96,6 @@ class RejectedCases:
         return "\n".join(lines)
 
 
-# (root, rejected) -> usable images. A root that does not hold this dataset is a UserError; a single case that cannot
-# be used is added to `rejected`.
+# (root, rejected) -> accepted images. Raises UserError if the root does not contain the dataset; single cases that
+# cannot be used are added to `rejected`.
 Reader = Callable[[Path, RejectedCases], list[Mammogram]]

@@ -1,4 +1,4 @@
-"""Outlines in OsiriX's XML property lists, the annotation format of INbreast."""
+"""Reader of outlines in OsiriX XML property lists, the annotation format of INbreast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LESIONS = ("mass", "spiculated region", "calcification", "cluster", "asymmetry", "distortion")
-# Spellings of the annotators.
+# Misspellings in the annotations.
 ALIASES = {
     "espiculated region": "spiculated region",
     "calcifications": "calcification",
@@ -23,13 +23,18 @@ POINT = re.compile(r"\s*\(([^,()]+),([^,()]+)\)\s*")
 
 
 def canonical_lesion_name(name: object) -> str:
-    """`Espiculated  Region ` -> `spiculated region`; a missing name -> empty."""
+    """Return the canonical name of a lesion; empty for a missing name.
+
+    Example:
+        >>> canonical_lesion_name("Espiculated  Region ")
+        'spiculated region'
+    """
     spelling = " ".join(str(name or "").lower().split())
     return ALIASES.get(spelling, spelling)
 
 
 def read_outlines(file: Path, lesions: set[str]) -> list[NDArray[np.float64]]:
-    """Read the outlines of some kinds of lesions.
+    """Read the outlines of the lesions of some types.
 
     Args:
         file: The property list.
@@ -39,7 +44,7 @@ def read_outlines(file: Path, lesions: set[str]) -> list[NDArray[np.float64]]:
         Polygons (N, 2) of (x, y) in pixels of the full-size image, in the order of the file.
 
     Raises:
-        ValueError: With the reason if the file or an outline is invalid.
+        ValueError: If the file or an outline is invalid; the message is the reason.
     """
     outlines = []
     for index, roi in enumerate(load_rois(file), start=1):
@@ -52,7 +57,7 @@ def read_outlines(file: Path, lesions: set[str]) -> list[NDArray[np.float64]]:
                 f"outline {index} has {len(points)} point{'s' * (len(points) != 1)}, a mass needs 3 or more; "
                 "fix the XML or set dataset.on_bad=skip"
             )
-        if invalid := next((number for number, point in enumerate(points, start=1) if point is None), None):
+        if invalid := next((i for i, point in enumerate(points, start=1) if point is None), None):
             raise ValueError(
                 f"outline {index}, point {invalid} is not two finite numbers (x, y); "
                 "fix the XML or set dataset.on_bad=skip"
@@ -62,15 +67,19 @@ def read_outlines(file: Path, lesions: set[str]) -> list[NDArray[np.float64]]:
 
 
 def load_rois(file: Path) -> list[dict[str, Any]]:
-    """All regions of interest of a property list. Raises ValueError with the reason if it has another structure."""
+    """Load all regions of interest of a property list.
+
+    Raises:
+        ValueError: If the file cannot be read or has a different structure; the message is the reason.
+    """
     try:
-        # plistlib refuses entity declarations, which rules out exponential expansion.
+        # plistlib rejects entity declarations, which prevents exponential entity expansion.
         content = plistlib.loads(file.read_bytes(), fmt=plistlib.FMT_XML)
     except ExpatError as error:
         raise ValueError(f"broken XML: {error}; copy it again from the release") from None
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
-    except Exception:  # plistlib lets through whatever its conversions of single values raise
+    except Exception:  # plistlib passes on exceptions of its conversions of single values
         raise ValueError("broken XML: no property list; copy it again from the release") from None
     try:
         return [dict(roi.items()) for image in content["Images"] for roi in image["ROIs"]]
@@ -79,7 +88,12 @@ def load_rois(file: Path) -> list[dict[str, Any]]:
 
 
 def parse_point(text: object) -> tuple[float, float] | None:
-    """`(12.5, 3)` -> (12.5, 3.0); None for anything else."""
+    """Parse a point; None if it is not two finite numbers.
+
+    Example:
+        >>> parse_point("(12.5, 3)")
+        (12.5, 3.0)
+    """
     match = POINT.fullmatch(text) if isinstance(text, str) else None
     try:
         point = (float(match[1]), float(match[2])) if match else None
