@@ -42,7 +42,8 @@ def forest(comparison: Comparison, names: Names) -> Figure:
         axis.set_yticks(range(len(methods)), [names.get(method, method) for method in methods])
     axis.set_ylim(len(methods) - 0.5, -0.5)
     figure.suptitle(
-        f"pooled value (diamond), {100 * comparison.level:.0f} % interval over patients, folds and seeds (dots)",
+        f"Diamonds: pooled values with {100 * comparison.confidence_level:.0f} % intervals over patients. "
+        "Dots: folds and seeds.",
         fontsize=9,
     )
     return figure
@@ -122,7 +123,7 @@ def calibration(comparison: Comparison, names: Names) -> Figure | None:
 
 def ranking(comparison: Comparison, names: Names) -> Figure | None:
     """Pooled DSC of each method in each fold and seed that all of them have, one line each."""
-    parts, scores = comparison.blocks
+    parts, scores = comparison.fold_seed_scores
     if len(parts) < 2:
         return None
     methods = comparison.methods

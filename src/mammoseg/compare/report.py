@@ -167,7 +167,7 @@ def sections_of(
 def findings(comparison: Comparison, names: Mapping[str, str], baseline: str) -> list[str]:
     """The seeds' spread first, then each method against the baseline, claimed only where the interval excludes 0."""
     texts = [tables.how(comparison)]
-    spreads = {m: comparison.overall[m]["dsc"].deviation for m in comparison.methods}
+    spreads = {m: comparison.overall[m]["dsc"].std for m in comparison.methods}
     told = ", ".join(f"{names[m]} {100 * spread:.2f}" for m, spread in spreads.items() if spread == spread)
     if told:
         texts.append(f"Standard deviation of the pooled DSC over folds and seeds, in points: {told}.")
@@ -186,7 +186,7 @@ def findings(comparison: Comparison, names: Mapping[str, str], baseline: str) ->
         texts.append(
             f"{names[other]} against {names[baseline]}: pooled DSC {format_signed(turn * difference.mean)} points "
             f"[{format_signed(ends[0])}, {format_signed(ends[1])}], {verdict}. {comparison.unit.capitalize()} by "
-            f"{comparison.unit}: effect {format_effect(turn * difference.test.effect)}, p "
+            f"{comparison.unit}: effect {format_effect(turn * difference.test.effect_size)}, p "
             f"{format_p(difference.p_holm, '= ')} (Wilcoxon, Holm)."
         )
     return texts

@@ -9,7 +9,7 @@ from mammoseg.metrics import DSC, PIXEL_METRICS, PooledPixelMetric, expected_cal
 from mammoseg.reports.run_summary import metric_headings, units_note
 from mammoseg.reports.table import Table, format_effect, format_p, format_signed, percent
 from mammoseg.statistics import significance
-from mammoseg.statistics.comparison import Comparison, Estimate, best
+from mammoseg.statistics.comparison import Comparison, Estimate, argbest
 
 ROUNDING = 0.1  # in %, what two decimals can move an implied Delta A by
 
@@ -46,10 +46,10 @@ def main_table(comparison: Comparison, names: Mapping[str, str], paper: Mapping[
     step = 3 if rows_of else 1
     for number, (key, metric) in enumerate(PIXEL_METRICS.items()):
         ours = [comparison.overall[method][key].value for method in comparison.methods]
-        bold |= {(row, 1 + step * number) for row in best(ours, key)}
+        bold |= {(row, 1 + step * number) for row in argbest(ours, key)}
         published = [rows_of.get(method, {}).get(key, float("nan")) for method in comparison.methods]
         if rows_of:
-            bold |= {(row, 2 + step * number) for row in best([v / metric.scale() for v in published], key)}
+            bold |= {(row, 2 + step * number) for row in argbest([v / metric.scale() for v in published], key)}
     notes = [f"{units_note()}. {how(comparison)}"]
     if paper and rows_of:
         notes += [
@@ -93,21 +93,21 @@ def contradictions(paper: Mapping[str, Any], names: Mapping[str, str]) -> list[s
 
 
 def uncertainty_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
-    level = f"{100 * comparison.level:.0f} %"
+    level = f"{100 * comparison.confidence_level:.0f} %"
     rows, bold = [], set[tuple[int, int]]()
     for method in comparison.methods:
         cells = []
         for key, metric in PIXEL_METRICS.items():
             estimate = comparison.overall[method][key]
-            deviation = metric.scale() * estimate.deviation
+            deviation = metric.scale() * estimate.std
             cells.append(with_interval(metric, estimate, "" if deviation != deviation else f" ± {deviation:.2f}"))
         rows.append([names.get(method, method), *cells])
     for column, key in enumerate(PIXEL_METRICS, start=1):
         values = [comparison.overall[method][key].value for method in comparison.methods]
-        bold |= {(row, column) for row in best(values, key)}
+        bold |= {(row, column) for row in argbest(values, key)}
     note = (
         f"{units_note()}: mean ± standard deviation over folds and seeds (where there are several) and, in "
-        f"brackets, the {level} bootstrap interval over patients ({comparison.resamples} resamples)."
+        f"brackets, the {level} bootstrap interval over patients ({comparison.n_resamples} resamples)."
     )
     return Table(
         "uncertainty", "How sure the values are", ["Method", *metric_headings()], rows, frozenset(bold), [note]
@@ -116,7 +116,7 @@ def uncertainty_table(comparison: Comparison, names: Mapping[str, str]) -> Table
 
 def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Sequence[str] | None = None) -> Table:
     """All pairs of methods, in the given metrics or in all."""
-    level = f"{100 * comparison.level:.0f} %"
+    level = f"{100 * comparison.confidence_level:.0f} %"
     rows = [
         [
             metric.heading,
@@ -125,7 +125,7 @@ def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Seque
             signed(d.mean, metric),
             f"[{signed(d.low, metric)}, {signed(d.high, metric)}]",
             signed(d.test.median, metric),
-            format_effect(d.test.effect),
+            format_effect(d.test.effect_size),
             format_p(d.test.p),
             format_p(d.p_holm),
         ]
@@ -159,7 +159,7 @@ def density_table(comparison: Comparison, names: Mapping[str, str], key: str) ->
         rows.append([names.get(method, method), *(with_interval(metric, estimate) for estimate in estimates)])
     for column, found in enumerate(comparison.by_density.values(), start=1):
         values = [found[method][key].value for method in comparison.methods]
-        bold |= {(row, column) for row in best(values, key)}
+        bold |= {(row, column) for row in argbest(values, key)}
     missing = [c for c in (1, 2, 3, 4) if c not in comparison.by_density]
     notes = [("In %, pooled" if metric.unit else "Pooled") + " over the test images of that density."]
     if missing:
@@ -179,18 +179,18 @@ def size_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
         for method, line in zip(comparison.methods, values, strict=True)
     ]
     columns_of = enumerate(zip(*values, strict=True), start=1)
-    bold = frozenset((row, place) for place, column in columns_of for row in best(column, "dsc"))
+    bold = frozenset((row, place) for place, column in columns_of for row in argbest(column, "dsc"))
     return Table(
         "mass_size", "DSC by mass size", columns, rows, bold, ["In %, mean over the images of that mass size."]
     )
 
 
 def ranking_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
-    parts, scores = comparison.blocks
+    parts, scores = comparison.fold_seed_scores
     ranks = significance.mean_ranks(scores) if len(parts) else [float("nan")] * len(comparison.methods)
     first = scores.argmax(axis=1).tolist() if len(parts) else []
     lines = sorted(
-        (rank, names.get(m, m), f"{first.count(place)} of {len(parts)}", f"{100 * comparison.best_share[m]:.0f} %")
+        (rank, names.get(m, m), f"{first.count(place)} of {len(parts)}", f"{100 * comparison.win_rate[m]:.0f} %")
         for place, (m, rank) in enumerate(zip(comparison.methods, ranks, strict=True))
     )
     rows = [[name, "–" if rank != rank else f"{rank:.2f}", wins, share] for rank, name, wins, share in lines]
