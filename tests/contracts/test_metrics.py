@@ -124,7 +124,7 @@ def test_learning_curves(precision: type[PooledPixelMetric], tmp_path: Path, mon
         savefig(figure, *args, **kwargs)
 
     monkeypatch.setattr(Figure, "savefig", record)
-    run_figures.curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    run_figures.plot_learning_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
     labels = [line.get_label() for axis in drawn[0].axes for line in axis.get_lines()]
     assert labels == ["train/loss", "val/precision"]
 
