@@ -21,7 +21,7 @@ from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, load_matching_record, make_record, read_record, write_record
 from mammoseg.runs.settings import public
 from mammoseg.statistics.alignment import align_runs
-from mammoseg.sweep_report.sweeps import find_sweeps
+from mammoseg.sweep_report.sweep_discovery import find_sweeps
 
 COMPUTE = [
     *("dataset.workers=2", "dataset.on_device=true", "num_workers=2", "optimizer.fused=false", "compile=default"),
