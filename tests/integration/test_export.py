@@ -118,7 +118,7 @@ def test_metrics_of_another_checkpoint_are_not_listed(best: Path, sibling: Path,
     assert "results.csv was not available at export" in card
 
 
-def test_invalid_arguments_are_rejected_in_one_sentence(best: Path, exported: Path, tmp_path: Path) -> None:
+def test_invalid_arguments_are_rejected_in_one_sentence(best: Path, tmp_path: Path) -> None:
     (tmp_path / "junk.ckpt").write_bytes(b"junk")
     (tmp_path / "file").touch()
     for arguments, expected in (

@@ -82,16 +82,16 @@ def test_predictions_for_files_are_shown_with_their_mammograms(trained: Path, pl
     assert not told["truth"]
 
 
-def test_an_invalid_matching_rule_is_rejected_before_the_evaluation(trained: Path, place: Path) -> None:
+def test_an_invalid_matching_rule_is_rejected_before_the_evaluation(place: Path) -> None:
     settings = [
         "ckpt_path=run/checkpoints/best.ckpt",
         "native=true",
         "detection.matching=center",
         "hydra.run.dir=wrong",
     ]
-    done = command("evaluate", *settings, folder=place)
-    assert done.returncode == 2
-    assert "detection.matching must be one of centre, iou, got center; did you mean centre?" in done.stderr
+    process = command("evaluate", *settings, folder=place)
+    assert process.returncode == 2
+    assert "detection.matching must be one of centre, iou, got center; did you mean centre?" in process.stderr
     assert not (place / "wrong" / "results.csv").exists()
 
 

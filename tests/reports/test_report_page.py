@@ -68,7 +68,7 @@ def test_figures_are_written_atomically_and_reproducibly(tmp_path: Path, monkeyp
     save_svg_and_png(figure(), tmp_path / "1_curve.v2")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
 
-    def fail_during_write(self: Figure, file: object, **_: object) -> None:
+    def fail_during_write(_: Figure, file: object, **__: object) -> None:
         file.write(b"half")  # type: ignore[attr-defined]
         raise OSError("No space left on device")
 

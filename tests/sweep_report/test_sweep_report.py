@@ -29,7 +29,7 @@ def make_sweep() -> Sweep:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(sweep_report, "find_sweeps", lambda folders: [make_sweep()])
+    monkeypatch.setattr(sweep_report, "find_sweeps", lambda _: [make_sweep()])
     return sweep_report.write_sweep_report([tmp_path], tmp_path / "out", top=3).parent
 
 

@@ -105,7 +105,7 @@ def write_reports(rows: Sequence[results.ResultRow], output: RunFolder, rule: Ma
     if rule is not None:
         native_rows, _ = read_native_results(output.path)
         run_summary.print_table(native_rows, output.path, "at native resolution")
-        print(native_sections[native_sections.index("\n## Surface distances") :])
+        print(native_sections[native_sections.index("\n### Surface distances") :])
 
 
 def load_weights(segmenter: Segmenter, state_dict: dict[str, Any], ckpt_path: Path) -> None:

@@ -42,9 +42,9 @@ def write_native_report(folder: Path, rule: MatchingRule) -> str:
             "Predictions were resampled to the original pixels and compared with the original annotations. Pooled "
             "metrics weight each image by its number of pixels.\n",
             run_summary.markdown(rows),
-            "## Surface distances\n",
+            "### Surface distances\n",
             *(distance_table(rows, unit) for unit in sorted({row["unit"] for row in rows})),
-            "## Detection\n",
+            "### Detection\n",
             detection_table(curves, rule),
         ]
     )

@@ -1,4 +1,4 @@
-"""Model card of an exported network: training data, evaluation, intended use and limitations."""
+"""Model card of an exported network: intended use, limitations, training data and evaluation."""
 
 from __future__ import annotations
 
@@ -38,20 +38,21 @@ def markdown(provenance: Mapping[str, Any], n_parameters: int, ckpt_path: Path, 
     run_info, config = provenance["run_info"], provenance["config"]
     folder = RunFolder.of_checkpoint(ckpt_path.resolve())
     sections = {
-        "Training data": training_data_section(run_info, config, folder),
-        "Evaluation": evaluation_section(run_info, ckpt_path, folder),
         "Intended use": (
             "Research on the segmentation of masses in digital or digitised mammograms, for example as a baseline or "
             "in comparisons of losses and networks."
         ),
         "Limitations": limitations_section(run_info),
         "How to use": usage_section(config, onnx),
+        "Training data": training_data_section(run_info, config, folder),
         "Training procedure": training_section(config),
+        "Evaluation": evaluation_section(run_info, ckpt_path, folder),
     }
     blocks = [
         f"# {run_info['run']}",
-        f"A {run_info['model']} network ({n_parameters:,} parameters) that segments breast masses in full mammograms, "
-        f"trained with mammoseg on the dataset {run_info['dataset']} with the loss {run_info['loss']}.",
+        f"A network for the segmentation of breast masses in full mammograms (architecture {run_info['model']}, "
+        f"{n_parameters:,} parameters), trained with mammoseg on the dataset {run_info['dataset']} with the loss "
+        f"{run_info['loss']}.",
         "**For research only; not a medical device.** Not for diagnostic or clinical use.",
         *(f"## {title}\n\n{text}" for title, text in sections.items()),
     ]
@@ -88,8 +89,10 @@ def evaluation_section(run_info: Mapping[str, Any], ckpt_path: Path, folder: Run
         return "Not available: the run's results.csv belongs to its best checkpoint, but another one was exported."
     comparison = Comparison(align_runs([run]), N_RESAMPLES, CONFIDENCE_LEVEL, SEED)
     n_negative = int((comparison.mass_size == 0).sum())
-    negatives = f"{n_negative} of the test images contain no mass" + (
-        "." if n_negative else ", so the rate of false positives in mammograms without a mass was not measured."
+    negatives = (
+        f"{n_negative} of the {len(comparison.rows)} test images contain no mass."
+        if n_negative
+        else "All test images contain a mass, so false positives in mammograms without a mass were not measured."
     )
     return (
         f"{metrics_table(comparison)}\n\n{units_note()}, pooled over the pixels of the test images at the network's "
