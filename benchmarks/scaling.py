@@ -94,11 +94,13 @@ def reading(number: int, folder: Path) -> None:
 
 
 def comparing(number: int, folder: Path) -> None:
-    comparison = Comparison(align_runs(find_runs([folder / f"runs{number}"])), resamples=5000, level=0.95, seed=0)
+    comparison = Comparison(
+        align_runs(find_runs([folder / f"runs{number}"])), n_resamples=5000, confidence_level=0.95, seed=0
+    )
     assert comparison.overall
     assert comparison.differences
     assert comparison.by_density
-    assert comparison.best_share
+    assert comparison.win_rate
 
 
 def preparing(number: int, folder: Path) -> None:

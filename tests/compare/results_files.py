@@ -1,4 +1,4 @@
-"""Run folders with results as `mammoseg.train` leaves them, drawn instead of trained."""
+"""Run folders with random results in the format of `mammoseg.train`."""
 
 from __future__ import annotations
 
@@ -25,28 +25,31 @@ def rows_of(
     experiment: str = "",
     masses_seed: int = 7,
 ) -> list[dict[str, Any]]:
-    """Images of images/2 patients; masses depend on the fold alone, how well they are found on `quality`."""
-    truth = np.random.default_rng([masses_seed, int(fold or 0)])
-    luck = np.random.default_rng([len(method), seed, int(100 * quality)])
-    about: dict[str, Any] = {
+    """Random results of `images` images of images/2 patients.
+
+    Masses depend on `fold` and `masses_seed` only; `quality` is the mean fraction of each mass that is found.
+    """
+    mass_rng = np.random.default_rng([masses_seed, int(fold or 0)])
+    prediction_rng = np.random.default_rng([len(method), seed, int(100 * quality)])
+    run_info: dict[str, Any] = {
         "run": f"{method}-{fold}-{seed}",
         "experiment": experiment,
         "dataset": dataset,
         "method": method,
     }
-    about |= {"model": "au_net", "loss": method, "fold": fold, "seed": seed}
+    run_info |= {"model": "au_net", "loss": method, "fold": fold, "seed": seed}
     rows = []
-    for number in range(images):
-        area = int(truth.integers(20, 300))
-        tp = round(area * float(np.clip(luck.normal(quality, 0.15), 0, 1)))
-        fp = int(luck.integers(0, 60))
+    for i in range(images):
+        area = int(mass_rng.integers(20, 300))
+        tp = round(area * float(np.clip(prediction_rng.normal(quality, 0.15), 0, 1)))
+        fp = int(prediction_rng.integers(0, 60))
         counts = [tp, fp, area - tp, PIXELS - area - fp]
-        place = {"case": f"f{fold}i{number}", "patient": f"f{fold}p{number // 2}", "side": "L", "view": "CC"}
+        image_info = {"case": f"f{fold}i{i}", "patient": f"f{fold}p{i // 2}", "side": "L", "view": "CC"}
         rows.append(
             {
-                **about,
-                **place,
-                "density": 1 + number % 4,
+                **run_info,
+                **image_info,
+                "density": 1 + i % 4,
                 **dict(zip(results.COUNTS, counts, strict=True)),
             }
         )
@@ -54,9 +57,10 @@ def rows_of(
 
 
 def write_run(folder: Path, rows: list[dict[str, Any]], settings: Mapping[str, Any] | None = None) -> Path:
+    """Write results.csv and run.json into `folder`; `settings` replace the default ones."""
     folder.mkdir(parents=True)
     results.write_results(folder / "results.csv", rows)
-    known = {"loss": {"alpha": 2.0}, "trainer": {"max_epochs": 3}, "model": {"width": 2}}
-    record = {"about": {}, "settings": {**known, **(settings or {})}, "score": 0.5, "minutes": 1.5}
+    defaults = {"loss": {"alpha": 2.0}, "trainer": {"max_epochs": 3}, "model": {"width": 2}}
+    record = {"about": {}, "settings": {**defaults, **(settings or {})}, "score": 0.5, "minutes": 1.5}
     (folder / "run.json").write_text(json.dumps(record))
     return folder

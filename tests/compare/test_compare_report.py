@@ -1,4 +1,4 @@
-"""The report's files: the paper's tables, the page, and what they say."""
+"""The files of a comparison report: tables, page, figures and sentences."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import csv
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 from results_files import rows_of, write_run
 
 from mammoseg.cli import conf_dir
-from mammoseg.compare import tables as paper_tables
+from mammoseg.compare import tables
 from mammoseg.compare.report import write_comparison_reports
 from mammoseg.errors import UserError
 
@@ -27,7 +27,7 @@ QUALITY = {
 }
 
 
-def config(*overrides: str) -> Any:
+def config(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose("compare", ["runs=here", "resamples=200", *overrides])
 
@@ -43,7 +43,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path.parent
 
 
-def test_the_papers_numbers_stand_beside_ours_with_the_difference(report: Path) -> None:
+def test_published_values_are_listed_with_the_difference(report: Path) -> None:
     with (report / "table2.csv").open() as lines:
         rows = {row["Method"]: row for row in csv.DictReader(lines)}
     assert list(rows) == [
@@ -64,25 +64,25 @@ def test_the_papers_numbers_stand_beside_ours_with_the_difference(report: Path) 
     assert float(row["DSC ↑"]) - 51.04 == pytest.approx(float(row["diff. DSC"]), abs=0.011)
 
 
-def test_only_arf_nets_row_contradicts_itself(report: Path) -> None:
-    notes = paper_tables.contradictions(config().published.table2, {"arf_net": "ARF-Net"})
+def test_only_the_published_row_of_arf_net_is_inconsistent(report: Path) -> None:
+    notes = tables.inconsistent_published_rows(config().published.table2, {"arf_net": "ARF-Net"})
     assert len(notes) == 1
     assert "ARF-Net" in notes[0]
     assert "6.35" in notes[0]
     assert "11.47" in notes[0]
-    assert "contradicts itself" in (report / "table2.md").read_text()
+    assert "are inconsistent" in (report / "table2.md").read_text()
 
 
-def test_the_best_is_bold_in_every_form(report: Path) -> None:
+def test_the_best_value_is_bold_in_every_format(report: Path) -> None:
     line = next(line for line in (report / "table2.md").read_text().splitlines() if line.startswith("| Density-ASP"))
     assert line.split("|")[2].strip().startswith("**")
-    assert "**50.64**" not in line  # the paper's best DSC is the quantile form's
+    assert "**50.64**" not in line  # the best published DSC is that of ASP, quantile
     assert "**51.48**" in (report / "table2.md").read_text()
     assert r"\textbf{51.48}" in (report / "table2.tex").read_text()
     assert "<strong>51.48</strong>" in (report / "report.html").read_text()
 
 
-def test_latex_has_as_many_cells_in_each_line_and_no_bare_signs(report: Path) -> None:
+def test_latex_rows_have_equally_many_cells_and_special_characters_are_escaped(report: Path) -> None:
     for path in report.glob("*.tex"):
         text = path.read_text()
         lines = [line for line in text.splitlines() if line.endswith(r"\\")]
@@ -90,48 +90,50 @@ def test_latex_has_as_many_cells_in_each_line_and_no_bare_signs(report: Path) ->
         assert not re.search(r"(?<!\\)[%_#]|[Δ↑↓±−θα]", text), path
 
 
-class Page(HTMLParser):
+class PageParser(HTMLParser):
+    """Collects links, tables and unclosed tags."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
+        self.open_tags: list[str] = []
+        self.links: list[str] = []
         self.tables = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in ("meta", "img"):
-            self.open.append(tag)
+            self.open_tags.append(tag)
         self.tables += tag == "table"
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+        assert self.open_tags.pop() == tag
 
 
-def test_the_page_is_whole_and_needs_no_other_file(report: Path) -> None:
-    page = Page()
+def test_the_page_is_well_formed_and_self_contained(report: Path) -> None:
+    page = PageParser()
     text = (report / "report.html").read_text()
     page.feed(text)
-    assert not page.open
+    assert not page.open_tags
     assert page.tables >= 10
-    assert all(address.startswith(("#", "data:image/png;base64,")) for address in page.addresses)
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
     assert not re.search(r"https?://", text)
     assert str(report.parent) not in text
 
 
-def test_figures_are_png_and_svg(report: Path) -> None:
+def test_figures_are_written_as_png_and_svg(report: Path) -> None:
     for name in ("metrics", "density", "mass_size", "ranking"):
         assert (report / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (report / f"{name}.svg").read_text()
 
 
-def test_a_difference_is_claimed_only_where_the_interval_excludes_0(report: Path) -> None:
+def test_a_difference_is_claimed_only_if_the_interval_excludes_0(report: Path) -> None:
     text = (report / "report.md").read_text()
-    assert re.search(r"Density-ASP against AU-Net: pooled DSC \+\d.*\], higher\.", text)
-    assert re.search(r"ASP, learned against AU-Net: pooled DSC .*\], not told apart,", text)
+    assert re.search(r"Density-ASP vs\. AU-Net: pooled DSC \+\d.*\], higher\.", text)
+    assert re.search(r"ASP, learned vs\. AU-Net: pooled DSC .*\], no significant difference", text)
     assert "Standard deviation of the pooled DSC" in text
 
 
-def test_a_sweep_over_theta_and_alpha_is_drawn(tmp_path: Path) -> None:
+def test_a_sweep_over_theta_and_alpha_is_plotted(tmp_path: Path) -> None:
     for theta in ([1.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.85, 0.95]):
         for alpha in (1.0, 2.0):
             rows = rows_of("density_asp", quality=0.5 + 0.1 * alpha)
@@ -141,7 +143,7 @@ def test_a_sweep_over_theta_and_alpha_is_drawn(tmp_path: Path) -> None:
     assert "density_asp (loss.alpha=1.0, loss.theta=[1.0,1.0,1.0,1.0])" in path.read_text()
 
 
-def test_datasets_are_reported_one_by_one(tmp_path: Path) -> None:
+def test_datasets_are_reported_separately(tmp_path: Path) -> None:
     for dataset in ("inbreast", "cbis_ddsm"):
         write_run(tmp_path / dataset, rows_of("au_net", quality=0.6, dataset=dataset))
     paths = write_comparison_reports([tmp_path], tmp_path / "out", config())
@@ -150,7 +152,7 @@ def test_datasets_are_reported_one_by_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("level=95", "between 0 and 1"),
         ("level=high", "between 0 and 1"),
@@ -161,8 +163,14 @@ def test_datasets_are_reported_one_by_one(tmp_path: Path) -> None:
         ("paper=table3", "table1"),
     ],
 )
-def test_wrong_settings_are_told_and_nothing_is_written(tmp_path: Path, override: str, told: str) -> None:
+def test_invalid_settings_are_rejected_before_anything_is_written(tmp_path: Path, override: str, message: str) -> None:
     write_run(tmp_path / "a", rows_of("au_net", quality=0.6))
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         write_comparison_reports([tmp_path], tmp_path / "out", config(override))
     assert not (tmp_path / "out").exists()
+
+
+def test_pairs_csv_has_machine_readable_column_names(report: Path) -> None:
+    header = (report / "pairs.csv").read_text().splitlines()[0]
+    assert header == "metric,first,second,difference,interval,median,effect_size,p,p_holm"
+    assert "| p, Holm |" in (report / "pairs.md").read_text()

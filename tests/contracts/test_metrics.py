@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mammoseg.cli import conf_dir
 from mammoseg.compare.report import write_comparison_reports
-from mammoseg.dashboard.workspace import specification, workspace
+from mammoseg.dashboard.workspace import build_workspace, specification
 from mammoseg.evaluate import native_report, native_resolution
 from mammoseg.export import model_card
 from mammoseg.losses import DensityASP
@@ -124,7 +124,7 @@ def test_learning_curves(precision: type[PooledPixelMetric], tmp_path: Path, mon
         savefig(figure, *args, **kwargs)
 
     monkeypatch.setattr(Figure, "savefig", record)
-    run_figures.curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    run_figures.plot_learning_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
     labels = [line.get_label() for axis in saved[0].axes for line in axis.get_lines()]
     assert labels == ["train/loss", "val/precision"]
 
@@ -172,17 +172,22 @@ def test_model_card(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
 
 def test_dashboard(precision: type[PooledPixelMetric]) -> None:
     pytest.importorskip("wandb_workspaces")
-    text = specification(workspace("", "project", "name"))
+    text = specification(build_workspace("", "project", "name"))
     for name in ("test/precision", "test/precision_density4", "val/precision"):
         assert f'{name}"' in text, name
 
 
 def test_native_report(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
-    geometry = dict.fromkeys(native_resolution.GEOMETRY, "") | {"unit": "mm", "hd95": 1.0, "asd": 0.5, "masses": 1}
+    geometry = dict.fromkeys(native_resolution.GEOMETRY_COLUMNS, "") | {
+        "unit": "mm",
+        "hd95": 1.0,
+        "asd": 0.5,
+        "masses": 1,
+    }
     rows = [{**row, **geometry} for row in read_results(RESULTS_V0_1)]
-    write_results(tmp_path / native_resolution.NATIVE, rows, native_resolution.MORE_COLUMNS)
-    write_table(tmp_path / native_resolution.CANDIDATES, [], native_resolution.OF_CANDIDATE)
-    assert f"| {HEADING} |" in native_report.write_report(tmp_path, MatchingRule())
+    write_results(tmp_path / native_resolution.NATIVE_FILE, rows, native_resolution.IMAGE_COLUMNS)
+    write_table(tmp_path / native_resolution.CANDIDATES_FILE, [], native_resolution.CANDIDATE_COLUMNS)
+    assert f"| {HEADING} |" in native_report.write_native_report(tmp_path, MatchingRule())
 
 
 def test_viewer(precision: type[PooledPixelMetric]) -> None:

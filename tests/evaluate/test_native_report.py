@@ -1,4 +1,4 @@
-"""native.csv and candidates.csv, and what is reported from them."""
+"""native.csv and candidates.csv, and the report on them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from test_results import ROWS
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.errors import UserError
 from mammoseg.evaluate import native_resolution
-from mammoseg.evaluate.native_report import write_report
+from mammoseg.evaluate.native_report import write_native_report
 from mammoseg.metrics.detection import Candidate, MatchingRule
 from mammoseg.runs import results
 
-NO = math.nan
-MORE: list[dict[str, Any]] = [
+NAN = math.nan
+NATIVE_COLUMNS: list[dict[str, Any]] = [
     {"spacing_down_mm": 0.07, "spacing_across_mm": 0.07, "unit": "mm", "hd95": 4.0, "asd": 1.0, "masses": 2},
-    {"spacing_down_mm": 0.07, "spacing_across_mm": 0.07, "unit": "mm", "hd95": NO, "asd": NO, "masses": 1},
+    {"spacing_down_mm": 0.07, "spacing_across_mm": 0.07, "unit": "mm", "hd95": NAN, "asd": NAN, "masses": 1},
     {"spacing_down_mm": "", "spacing_across_mm": "", "unit": "pixels", "hd95": 12.5, "asd": 3.25, "masses": 1},
 ]
 CANDIDATES = {
@@ -32,41 +32,41 @@ CANDIDATES = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    place = {"height": 10, "width": 10, "spacing_from": ""}
-    rows = [{**row, **place, **more} for row, more in zip(ROWS, MORE, strict=True)]
-    results.write_results(tmp_path / native_resolution.NATIVE, rows, native_resolution.MORE_COLUMNS)
+    geometry = {"height": 10, "width": 10, "spacing_from": ""}
+    rows = [{**row, **geometry, **columns} for row, columns in zip(ROWS, NATIVE_COLUMNS, strict=True)]
+    results.write_results(tmp_path / native_resolution.NATIVE_FILE, rows, native_resolution.IMAGE_COLUMNS)
     results.write_table(
-        tmp_path / native_resolution.CANDIDATES,
+        tmp_path / native_resolution.CANDIDATES_FILE,
         native_resolution.candidate_rows(CANDIDATES),
-        native_resolution.OF_CANDIDATE,
+        native_resolution.CANDIDATE_COLUMNS,
     )
     return tmp_path
 
 
-def test_what_is_written_reads_back(folder: Path) -> None:
-    rows, candidates = native_resolution.read(folder)
+def test_files_round_trip(folder: Path) -> None:
+    rows, candidates = native_resolution.read_native_results(folder)
     assert candidates == CANDIDATES
     assert [row["masses"] for row in rows] == [2, 1, 1]
-    np.testing.assert_equal([row["hd95"] for row in rows], [4.0, NO, 12.5])
+    np.testing.assert_equal([row["hd95"] for row in rows], [4.0, NAN, 12.5])
     assert rows[0]["dsc"] == ROWS[0]["dsc"]
 
 
-def test_the_summary_counts_what_has_no_distance_and_names_the_unit(folder: Path) -> None:
-    said = write_report(folder, MatchingRule(matching="iou"))
-    assert "Distances between outlines, in mm:" in said
-    assert "| HD95 ↓ | 4.00 | 4.00 | 1 | 1 |" in said
-    assert "in pixels; these files do not say how far apart their pixels are" in said
-    assert "| average surface distance ↓ | 3.25 | 3.25 | 1 | 0 |" in said
-    assert "| all, pooled over pixels | 3 | 42.11 |" in said
-    assert "its intersection over union with a mass is at least 0.2" in said
+def test_the_report_lists_distances_by_unit_and_lesion_sensitivity(folder: Path) -> None:
+    report = write_native_report(folder, MatchingRule(matching="iou"))
+    assert "Distances between predicted and true outlines, in mm:" in report
+    assert "| HD95 ↓ | 4.00 | 4.00 | 1 | 1 |" in report
+    assert "in pixels (pixel spacing unknown):" in report
+    assert "| average surface distance ↓ | 3.25 | 3.25 | 1 | 0 |" in report
+    assert "| all, pooled over pixels | 3 | 42.11 |" in report
+    assert "its intersection over union with a mass is at least 0.2" in report
     # 4 masses. Without a false positive 0.9 is found; a third of one per image also affords 0.8, so 0.7 is found.
-    assert "| all | 3 | 4 | 25.00 | 50.00 | 50.00 | 50.00 | 50.00 | 50.00 at 0.67 FP |" in said
-    assert "| ACR 1 | 2 | 3 | 33.33 | 33.33 | 33.33 | 33.33 | 33.33 | 33.33 at 0.50 FP |" in said
-    assert "| ACR 2 | 0 | 0 | – | – | – | – | – | – |" in said
+    assert "| all | 3 | 4 | 25.00 | 50.00 | 50.00 | 50.00 | 50.00 | 50.00 at 0.67 FP |" in report
+    assert "| ACR 1 | 2 | 3 | 33.33 | 33.33 | 33.33 | 33.33 | 33.33 | 33.33 at 0.50 FP |" in report
+    assert "| ACR 2 | 0 | 0 | – | – | – | – | – | – |" in report
     assert (folder / "froc.png").stat().st_size > 5000
 
 
-def test_masses_that_are_gone_are_told(tmp_path: Path) -> None:
+def test_a_missing_mask_file_is_reported(tmp_path: Path) -> None:
     mammogram = Mammogram("a", tmp_path / "a.png", "p", mask_candidates=((tmp_path / "mask.png",),))
-    with pytest.raises(UserError, match=r"a: its masses cannot be read again: its mask mask.png: no such file"):
-        native_resolution.original_mask("a", mammogram, (9, 9))
+    with pytest.raises(UserError, match=r"a: the masses can no longer be read: its mask mask.png: no such file"):
+        native_resolution.full_resolution_mask("a", mammogram, (9, 9))

@@ -1,10 +1,9 @@
-"""Methods trained by one command, compared by one command; finished runs stay; the dashboard and the notebooks."""
+"""Train and compare all methods by the real commands; restarts, the dashboard and the notebooks."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import nbformat
@@ -24,32 +23,32 @@ TABLE1 = ["experiment=table1", "dataset=phantom", *SMALL, "trainer.max_epochs=2"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("place-of-the-user")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("working-directory-of-the-user")
 
 
 @pytest.fixture(scope="module")
-def runs(place: Path) -> Path:
-    """All six methods on two folds."""
-    succeed("train", *TABLE1, folder=place)
-    return place / "multirun" / "table1-phantom"
+def runs(workdir: Path) -> Path:
+    """Runs of all six methods on two folds."""
+    succeed("train", *TABLE1, folder=workdir)
+    return workdir / "multirun" / "table1-phantom"
 
 
 @pytest.fixture(scope="module")
-def report(runs: Path, place: Path) -> Path:
-    said = succeed("compare", f"runs={runs}", "resamples=500", folder=place)
-    assert "Density-ASP against AU-Net" in said
+def report(runs: Path, workdir: Path) -> Path:
+    output = succeed("compare", f"runs={runs}", "resamples=500", folder=workdir)
+    assert "Density-ASP vs. AU-Net" in output
     return runs / "comparison"
 
 
-def test_every_method_is_tested_on_the_same_images_of_its_fold(runs: Path) -> None:
+def test_all_methods_are_tested_on_the_same_images_of_a_fold(runs: Path) -> None:
     for fold in (0, 1):
         tables = [results.read_results(runs / f"{method}-fold{fold}-seed0" / "results.csv") for method in METHODS]
         assert [table[0]["method"] for table in tables] == METHODS
         assert len({tuple(row["case"] for row in table) for table in tables}) == 1
 
 
-def test_what_was_fitted_to_the_training_part_is_in_the_checkpoint(runs: Path) -> None:
+def test_parameters_fitted_to_the_training_set_are_in_the_checkpoint(runs: Path) -> None:
     folder = runs / "asp_quantile-fold0-seed0"
     state = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     with (folder / "split.csv").open() as lines:
@@ -58,9 +57,8 @@ def test_what_was_fitted_to_the_training_part_is_in_the_checkpoint(runs: Path) -
     with cases.open() as lines:
         ratios = [int(row["mass_pixels"]) / 64**2 for row in csv.DictReader(lines) if row["case"] in training]
     np.testing.assert_allclose(state["criterion.priority.edges"], np.quantile(ratios, [0.25, 0.5, 0.75]))
-    learned = torch.load(runs / "asp_learned-fold0-seed0" / "checkpoints" / "last.ckpt", weights_only=True)[
-        "state_dict"
-    ]
+    checkpoint = runs / "asp_learned-fold0-seed0" / "checkpoints" / "last.ckpt"
+    learned = torch.load(checkpoint, weights_only=True)["state_dict"]
     assert learned["criterion.priority.shift"] != 0
     np.testing.assert_allclose(learned["criterion.priority.mean"], np.log(ratios).mean())
 
@@ -86,65 +84,71 @@ def test_the_report_is_complete(report: Path) -> None:
     assert [row["paper DSC"] for row in rows] == ["65.32", "70.05", "68.03", "71.92", "74.18", "74.59"]
 
 
-def test_a_finished_run_is_not_run_again(runs: Path, place: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.ckpt")}
-    said = succeed("train", *TABLE1, "method=au_net,density_asp", folder=place)
-    assert said.count("finished before") == 4
-    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.ckpt")} == before
+def test_finished_runs_are_skipped(runs: Path, workdir: Path) -> None:
+    modified = {path: path.stat().st_mtime_ns for path in runs.rglob("*.ckpt")}
+    output = succeed("train", *TABLE1, "method=au_net,density_asp", folder=workdir)
+    assert output.count("finished before") == 4
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.ckpt")} == modified
 
 
-def test_a_run_that_was_stopped_goes_on(runs: Path, place: Path) -> None:
+def test_an_interrupted_run_is_resumed(runs: Path, workdir: Path) -> None:
     folder = runs / "au_net-fold0-seed0"
-    whole = (folder / "results.csv").read_bytes()
+    expected = (folder / "results.csv").read_bytes()
     record = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**record, "status": "running"}))
     (folder / "results.csv").unlink()
-    said = succeed("train", *TABLE1, "method=au_net", "split.fold=0", folder=place)
-    assert "resumes after step" in said
-    assert (folder / "results.csv").read_bytes() == whole
+    output = succeed("train", *TABLE1, "method=au_net", "split.fold=0", folder=workdir)
+    assert "resumes after step" in output
+    assert (folder / "results.csv").read_bytes() == expected
 
 
-def test_other_settings_in_the_same_folder_are_refused(runs: Path, place: Path) -> None:
-    done = command("train", *TABLE1, "method=au_net", "split.fold=0", "lr=0.5", folder=place)
-    assert done.returncode == 1
-    assert "optimizer.lr=0.003, not 0.5" in done.stdout + done.stderr
+def test_other_settings_in_the_same_folder_are_rejected(runs: Path, workdir: Path) -> None:
+    process = command("train", *TABLE1, "method=au_net", "split.fold=0", "lr=0.5", folder=workdir)
+    assert process.returncode == 1
+    assert "optimizer.lr=0.003, not 0.5" in process.stdout + process.stderr
     assert (runs / "au_net-fold0-seed0" / "results.csv").is_file()
 
 
-def test_runs_that_cannot_be_compared_end_in_one_sentence(place: Path) -> None:
-    done = command("compare", f"runs={place}/data", folder=place)
-    assert done.returncode == 2
-    assert "no results.csv" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (place / "data" / "comparison").exists()
+def test_folders_without_results_are_rejected_in_one_sentence(workdir: Path) -> None:
+    process = command("compare", f"runs={workdir}/data", folder=workdir)
+    assert process.returncode == 2
+    assert "no results.csv" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not (workdir / "data" / "comparison").exists()
 
 
-def test_a_network_that_diverged_is_told(place: Path) -> None:
-    done = command(
-        "train", *SMALL, "trainer.max_epochs=1", "lr=1e30", "trainer.gradient_clip_val=null", "logger=csv", folder=place
+def test_a_diverged_network_is_reported(workdir: Path) -> None:
+    process = command(
+        "train",
+        *SMALL,
+        "trainer.max_epochs=1",
+        "lr=1e30",
+        "trainer.gradient_clip_val=null",
+        "logger=csv",
+        folder=workdir,
     )
-    assert done.returncode == 2
-    assert "training has diverged" in done.stderr
+    assert process.returncode == 2
+    assert "training has diverged" in process.stderr
 
 
-def test_tensorboard_gets_curves_and_overlays(place: Path) -> None:
+def test_tensorboard_gets_curves_and_overlays(workdir: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    folder = place / "with-tensorboard"
-    succeed("train", *SMALL, "trainer.max_epochs=1", "logger=tensorboard", f"hydra.run.dir={folder}", folder=place)
+    folder = workdir / "with-tensorboard"
+    succeed("train", *SMALL, "trainer.max_epochs=1", "logger=tensorboard", f"hydra.run.dir={folder}", folder=workdir)
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     assert {"train/loss", "val/dsc", "test/dsc"} <= set(events.Tags()["scalars"])
     assert events.Tags()["images"] == ["test/overlays"]
 
 
-def test_the_dashboard_is_specified_offline(place: Path) -> None:
-    succeed("dashboard", "project=breasts", folder=place)
-    told = json.loads((place / "outputs" / "dashboard.json").read_text())
-    assert told["project"] == "breasts"
-    text = json.dumps(told)
+def test_the_dashboard_is_written_offline(workdir: Path) -> None:
+    succeed("dashboard", "project=breasts", folder=workdir)
+    specification = json.loads((workdir / "outputs" / "dashboard.json").read_text())
+    assert specification["project"] == "breasts"
+    text = json.dumps(specification)
     for metric in ("test/dsc", "test/area_difference", "test/sensitivity", "test/accuracy", "test/dsc_density4"):
         assert metric in text
-    sections = [section["name"] for section in told["spec"]["section"]["panelBankConfig"]["sections"]]
+    sections = [section["name"] for section in specification["spec"]["section"]["panelBankConfig"]["sections"]]
     assert sections[:5] == ["Methods", "By density", "Curves", "θ and α", "Overlays"]
 
 
@@ -152,7 +156,7 @@ def test_the_dashboard_is_specified_offline(place: Path) -> None:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_opens_in_a_browser_and_its_tables_sort(report: Path, tmp_path: Path, width: int) -> None:
     probe = """
-      const table = document.querySelector("#the-paper-s-table table");
+      const table = document.querySelector("#results table");
       table.tHead.rows[0].cells[2].querySelector("button").click();
       const first = table.tBodies[0].rows[0].cells[2].textContent;
       table.tHead.rows[0].cells[2].querySelector("button").click();
@@ -162,8 +166,8 @@ def test_the_page_opens_in_a_browser_and_its_tables_sort(report: Path, tmp_path:
       return { first, last, loaded, fits };
     """
     with Browser(tmp_path / "profile") as browser:
-        found = browser.run(report / "report.html", probe, width)
-    assert found == {"first": "65.32", "last": "74.59", "loaded": True, "fits": True}
+        observed = browser.run(report / "report.html", probe, width)
+    assert observed == {"first": "65.32", "last": "74.59", "loaded": True, "fits": True}
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
@@ -172,6 +176,6 @@ def test_the_notebooks_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
     notebook = nbformat.read(path, as_version=4)
     assert path.stat().st_size < 200_000
-    assert os.path.expanduser("~") not in path.read_text()
+    assert str(Path.home()) not in path.read_text()
     assert any(cell.get("outputs") for cell in notebook.cells)
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()

@@ -87,7 +87,7 @@ def test_the_report_ranks_by_validation(place: Path) -> None:
     scores = sorted((trial.value for trial in trials(place)), reverse=True)
     assert [float(row["validation DSC"]) for row in rows] == pytest.approx([100 * score for score in scores], abs=0.006)
     assert [name for name in rows[0] if name[0] in "θαηγ"] == ["θ1", "θ2", "θ3", "θ4", "α", "η", "γ"]
-    assert "5 settings in 5 runs" in said
+    assert "5 combinations of settings in 5 runs" in said
     for name in ("report.html", "sensitivity.png", "interaction.svg"):
         assert (place / "search" / "sweep_report" / name).stat().st_size > 0
     assert command("sweep_report", "runs=nowhere", folder=place).returncode == 2

@@ -1,4 +1,4 @@
-"""A trained run, tested again, at native resolution too, and looked at, by the real commands."""
+"""Evaluate a trained run, at native resolution as well, and view it, by the real commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from commands import command, succeed
 
 from mammoseg.data.images.read import read_image
 from mammoseg.data.store import PreparedStore
-from mammoseg.evaluate import native_resolution as native
+from mammoseg.evaluate.native_resolution import read_native_results
 from mammoseg.runs import results
 from mammoseg.runs.predictions import read_predictions
 
@@ -39,12 +39,12 @@ def test_a_run_and_its_evaluation_are_found_with_their_images(trained: Path, pla
     assert first.threshold == 0.5
 
 
-def test_native_results_are_those_of_the_predicted_masks_and_the_whole_outlines(trained: Path, place: Path) -> None:
+def test_native_results_equal_those_of_predicted_masks_and_original_outlines(trained: Path, place: Path) -> None:
     folder, films = place / "native", next((place / "data").rglob("AllDICOMs"))
     checkpoint = "ckpt_path=run/checkpoints/best.ckpt"
     succeed("evaluate", checkpoint, "native=true", f"hydra.run.dir={folder}", folder=place)
     succeed("predict", checkpoint, f"input={films}", "output=masks", "segmentation=none", folder=place)
-    rows, candidates = native.read(folder)
+    rows, candidates = read_native_results(folder)
     store = PreparedStore.open(next((place / "data" / "prepared").glob("phantom-*")))
     cases = {case.case: case for case in store.cases}
     assert [row["case"] for row in rows] == [row["case"] for row in results.read_results(trained / "results.csv")]
@@ -56,12 +56,12 @@ def test_native_results_are_those_of_the_predicted_masks_and_the_whole_outlines(
         assert row["tp"] + row["fp"] == mask_pred.sum()
         assert row["tp"] + row["fn"] == case.mass_area
         assert row["tn"] + row["fp"] == case.height * case.width - case.mass_area
-        assert sum(one.area for one in candidates[row["case"]]) == mask_pred.sum()
+        assert sum(candidate.area for candidate in candidates[row["case"]]) == mask_pred.sum()
         assert (row["unit"], row["masses"] >= 1) == ("mm", True)
         assert math.isnan(row["hd95"]) == (not mask_pred.any())
     summary = (folder / "summary.md").read_text()
-    assert "At native resolution" in summary
-    assert "Distances between outlines, in mm" in summary
+    assert "Results at native resolution" in summary
+    assert "Distances between predicted and true outlines, in mm" in summary
     assert (folder / "froc.png").is_file()
     assert str(place) not in "".join(path.read_text() for path in folder.glob("*.csv")) + summary
 
@@ -82,16 +82,16 @@ def test_predictions_for_files_are_shown_with_their_mammograms(trained: Path, pl
     assert not told["truth"]
 
 
-def test_a_wrong_criterion_ends_before_any_work(trained: Path, place: Path) -> None:
+def test_an_invalid_matching_rule_is_rejected_before_the_evaluation(place: Path) -> None:
     settings = [
         "ckpt_path=run/checkpoints/best.ckpt",
         "native=true",
         "detection.matching=center",
         "hydra.run.dir=wrong",
     ]
-    done = command("evaluate", *settings, folder=place)
-    assert done.returncode == 2
-    assert "detection.matching must be one of centre, iou, got center; did you mean centre?" in done.stderr
+    process = command("evaluate", *settings, folder=place)
+    assert process.returncode == 2
+    assert "detection.matching must be one of centre, iou, got center; did you mean centre?" in process.stderr
     assert not (place / "wrong" / "results.csv").exists()
 
 

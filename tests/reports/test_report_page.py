@@ -1,4 +1,4 @@
-"""report.html and report.md of a few sections."""
+"""report.html and report.md."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def figure() -> Figure:
     return figure
 
 
-def test_every_text_is_escaped(tmp_path: Path) -> None:
+def test_html_is_escaped(tmp_path: Path) -> None:
     table = Table("t", HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]], frozenset({(0, 1)}), [HOSTILE])
     (tmp_path / "a.png").write_bytes(b"png")
     section = Section(HOSTILE, [HOSTILE], [table], [(tmp_path / "a.png", HOSTILE)])
     text = html(HOSTILE, [section])
     assert "<img src=x" not in text
-    # title twice, section's title in the navigation and as heading, text, caption, headings, cells, note, figure
+    # page title twice, section title twice, text, caption, column headings, cells, note, alternative text
     assert text.count(ESCAPED) == 2 + 2 + 1 + 1 + 2 + 2 + 1 + 1
     assert f"<td>{ESCAPED}</td>" in text
     assert f"<td><strong>{ESCAPED}</strong></td>" in text
     assert f"data:image/png;base64,{base64.b64encode(b'png').decode()}" in text
 
 
-def test_write_report_leaves_out_empty_sections_and_writes_tables(tmp_path: Path) -> None:
+def test_write_report_omits_empty_sections_and_writes_tables(tmp_path: Path) -> None:
     table = Table("numbers", "Numbers", ["Method", "DSC ↑"], [["a_b", "−1.00"]])
     path = write_report("Title", [Section("Full", tables=[table]), Section("Empty")], tmp_path / "out")
     assert path == tmp_path / "out" / "report.html"
@@ -53,27 +53,27 @@ def test_write_report_leaves_out_empty_sections_and_writes_tables(tmp_path: Path
     assert r"a\_b & $-$1.00 \\" in (path.parent / "numbers.tex").read_text()
 
 
-def test_json_in_a_script_element_cannot_close_it(tmp_path: Path) -> None:
+def test_json_cannot_close_its_script_element(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<script>{{ data | tojson }}</script>")
     text = render(tmp_path / "page.html", data={"z": HOSTILE, "a": 1})
     assert text.count("</script>") == 1
-    assert text.index('"z"') < text.index('"a"'), "keys stay in order"
+    assert text.index('"z"') < text.index('"a"'), "keys must keep their order"
 
 
 def test_figures_are_written_atomically_and_reproducibly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     png = save_svg_and_png(figure(), tmp_path / "1_curve.v2")
     assert png == tmp_path / "1_curve.v2.png"
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert set(before) == {"1_curve.v2.png", "1_curve.v2.svg"}
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(first) == {"1_curve.v2.png", "1_curve.v2.svg"}
     save_svg_and_png(figure(), tmp_path / "1_curve.v2")
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
 
-    def fail_halfway(self: Figure, file: object, **_: object) -> None:
+    def fail_during_write(_: Figure, file: object, **__: object) -> None:
         file.write(b"half")  # type: ignore[attr-defined]
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Figure, "savefig", fail_halfway)
+    monkeypatch.setattr(Figure, "savefig", fail_during_write)
     with pytest.raises(OSError, match="No space left"):
         save_figure(figure(), png)
-    assert png.read_bytes() == before[png.name]
+    assert png.read_bytes() == first[png.name]
     assert not list(tmp_path.glob(f"{TMP_PREFIX}*"))

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from mammoseg.data.store import PreparedStore
 from mammoseg.metrics import quantise_probs
-from mammoseg.reports.run_figures import Example, examples, overlays
+from mammoseg.reports.run_figures import plot_overlays, select_examples
 from mammoseg.runs.predictions import Predictions
 from mammoseg.runs.results import with_metrics
 
-CASES = ["a", "b", "c", "d"]  # "d" is not in the test part
-QUALITY = {"a": 10, "b": 90, "c": 50}  # DSC rises with it, so c is the median
+CASES = ["a", "b", "c", "d"]  # "d" is not in the test set
+TRUE_POSITIVES = {"a": 10, "b": 90, "c": 50}  # c has the median DSC
 
 
 def predictions(threshold: float) -> tuple[Predictions, NDArray[np.float64]]:
-    """And the probabilities they are made of."""
+    """Stored predictions, and the exact probabilities from which they were made."""
     logits = 3 * torch.randn(3, 1, 20, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     prob = torch.sigmoid(logits)[:, 0].numpy()
     cutoff = float(torch.logit(torch.tensor(threshold, dtype=torch.float64)))
@@ -33,8 +33,8 @@ def predictions(threshold: float) -> tuple[Predictions, NDArray[np.float64]]:
 
 
 def rows() -> list[dict[str, Any]]:
-    counts = {case: {"tp": quality, "fp": 50, "fn": 50, "tn": 9} for case, quality in QUALITY.items()}
-    return with_metrics([{"case": case, "density": 2, **counts[case]} for case in QUALITY])
+    counts = {case: {"tp": tp, "fp": 50, "fn": 50, "tn": 9} for case, tp in TRUE_POSITIVES.items()}
+    return with_metrics([{"case": case, "density": 2, **counts[case]} for case in TRUE_POSITIVES])
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def store() -> PreparedStore:
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.3, 0.123, 0.77])
-def test_examples_show_the_median_image_with_its_stored_prediction(store: PreparedStore, threshold: float) -> None:
+def test_the_median_image_is_selected_with_its_stored_prediction(store: PreparedStore, threshold: float) -> None:
     stored, prob = predictions(threshold)
-    (example,) = examples(rows(), stored, store)
+    (example,) = select_examples(rows(), stored, store)
     assert example.row["case"] == "c"
     assert (example.image == 2).all()
     np.testing.assert_array_equal(example.prob > example.threshold, stored.masks[0])
@@ -58,19 +58,18 @@ def test_examples_show_the_median_image_with_its_stored_prediction(store: Prepar
     assert example.threshold == pytest.approx(threshold, rel=1e-6)
 
 
-def test_masks_of_early_versions_are_shown_without_probabilities(store: PreparedStore) -> None:
+def test_predictions_of_early_versions_have_only_masks(store: PreparedStore) -> None:
     stored, _ = predictions(0.5)
-    (example,) = examples(rows(), Predictions(stored.cases, stored.masks, None, None), store)
+    (example,) = select_examples(rows(), Predictions(stored.cases, stored.masks, None, None), store)
     np.testing.assert_array_equal(example.prob > example.threshold, stored.masks[0])
 
 
 def test_overlays_are_written(store: PreparedStore, tmp_path: Path) -> None:
     stored, _ = predictions(0.5)
-    shown: list[Example] = examples(rows(), stored, store)
-    overlays(shown, tmp_path / "overlays.png")
+    plot_overlays(select_examples(rows(), stored, store), tmp_path / "overlays.png")
     assert (tmp_path / "overlays.png").stat().st_size > 5000
 
 
-def test_the_network_is_not_needed() -> None:
+def test_the_network_is_not_imported() -> None:
     code = "import sys, mammoseg.reports.run_figures; sys.exit('mammoseg.segmenter' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -21,7 +21,7 @@ from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, load_matching_record, make_record, read_record, write_record
 from mammoseg.runs.settings import public
 from mammoseg.statistics.alignment import align_runs
-from mammoseg.sweep_report.sweeps import find_sweeps
+from mammoseg.sweep_report.sweep_discovery import find_sweeps
 
 COMPUTE = [
     *("dataset.workers=2", "dataset.on_device=true", "num_workers=2", "optimizer.fused=false", "compile=default"),
@@ -101,7 +101,7 @@ def test_a_compute_setting_makes_no_other_method_in_a_comparison(tmp_path: Path,
     write(tmp_path / "b", [override, "seed=1"], 0.6, seed=1)
     data = align_runs(find_runs([tmp_path]))
     assert data.methods == ["density_asp"]
-    assert data.common == [("0", "0"), ("0", "1")]
+    assert data.common_fold_seeds == [("0", "0"), ("0", "1")]
 
 
 @pytest.mark.parametrize("override", METHOD)
@@ -118,7 +118,7 @@ def test_runs_of_another_split_seed_are_replicates_in_a_comparison(tmp_path: Pat
     write(tmp_path / "b", ["split.seed=1"], 0.6, quality=0.5)
     data = align_runs(find_runs([tmp_path]))
     assert data.methods == ["density_asp"]
-    assert [fold for fold, _ in data.common] == ["0 of split 0", "0 of split 1"]
+    assert [fold for fold, _ in data.common_fold_seeds] == ["0 of split 0", "0 of split 1"]
     assert any("repeated with 2 seeds" in note for note in data.notes)
 
 

@@ -1,4 +1,4 @@
-"""Statistics against SciPy, statsmodels and formulas by hand."""
+"""Statistics compared with SciPy, statsmodels and explicit formulas."""
 
 from __future__ import annotations
 
@@ -24,82 +24,81 @@ def test_pooled_area_difference_follows_from_sensitivity_and_dsc(tp: int, fp: in
     assert values["area_difference"] == pytest.approx(implied, rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.parametrize("number", [1, 2, 6, 15, 40])
-def test_holm_is_that_of_statsmodels(number: int) -> None:
-    p_values = np.random.default_rng(number).random(number) ** 4
-    p_values[: number // 3] = p_values[0]  # ties
-    theirs = multipletests(p_values, method="holm")[1]
-    np.testing.assert_allclose(significance.holm(p_values.tolist()), theirs, rtol=1e-12, atol=1e-15)
+@pytest.mark.parametrize("n_tests", [1, 2, 6, 15, 40])
+def test_holm_equals_statsmodels(n_tests: int) -> None:
+    p_values = np.random.default_rng(n_tests).random(n_tests) ** 4
+    p_values[: n_tests // 3] = p_values[0]  # ties
+    expected = multipletests(p_values, method="holm")[1]
+    np.testing.assert_allclose(significance.holm(p_values.tolist()), expected, rtol=1e-12, atol=1e-15)
 
 
-def test_wilcoxon_is_scipys_and_its_effect_is_by_hand() -> None:
+def test_wilcoxon_equals_scipy_and_its_effect_size_the_formula() -> None:
     generator = np.random.default_rng(0)
     first, second = generator.random(60), generator.random(60)
-    second[:10] = first[:10]  # ties, of which the test learns nothing
-    found = significance.wilcoxon(first, second)
-    theirs = stats.wilcoxon(first[10:], second[10:])
-    assert found.p == pytest.approx(theirs.pvalue, rel=1e-9)
-    assert found.pairs == 50
-    difference = (first - second)[10:]
-    ranks = np.argsort(np.argsort(np.abs(difference))) + 1
-    favourable, all_ranks = ranks[difference > 0].sum(), ranks.sum()
-    assert found.effect == pytest.approx(2 * favourable / all_ranks - 1)
-    assert found.median == pytest.approx(np.median(first - second))
+    second[:10] = first[:10]  # zero differences, which the test discards
+    result = significance.wilcoxon(first, second)
+    expected = stats.wilcoxon(first[10:], second[10:])
+    assert result.p == pytest.approx(expected.pvalue, rel=1e-9)
+    assert result.n_nonzero == 50
+    differences = (first - second)[10:]
+    ranks = np.argsort(np.argsort(np.abs(differences))) + 1
+    favourable, total = ranks[differences > 0].sum(), ranks.sum()
+    assert result.effect_size == pytest.approx(2 * favourable / total - 1)
+    assert result.median == pytest.approx(np.median(first - second))
 
 
-def test_the_effect_is_one_where_every_pair_agrees() -> None:
-    assert significance.wilcoxon(np.arange(1.0, 9), np.zeros(8)).effect == 1
-    assert significance.wilcoxon(np.zeros(8), np.arange(1.0, 9)).effect == -1
+def test_the_effect_size_is_one_if_all_differences_have_one_sign() -> None:
+    assert significance.wilcoxon(np.arange(1.0, 9), np.zeros(8)).effect_size == 1
+    assert significance.wilcoxon(np.zeros(8), np.arange(1.0, 9)).effect_size == -1
 
 
-def test_equal_methods_are_not_told_apart() -> None:
-    found = significance.wilcoxon(np.ones(5), np.ones(5))
-    assert (found.p, found.effect, found.pairs) == (1.0, 0.0, 0)
+def test_equal_samples_do_not_differ_significantly() -> None:
+    result = significance.wilcoxon(np.ones(5), np.ones(5))
+    assert (result.p, result.effect_size, result.n_nonzero) == (1.0, 0.0, 0)
 
 
-def test_pairs_without_a_value_are_left_out() -> None:
+def test_pairs_with_nan_are_dropped() -> None:
     first, second = np.array([1.0, np.nan, 3.0, 4.0]), np.array([0.5, 1.0, 2.0, 3.5])
-    assert significance.wilcoxon(first, second).pairs == 3
+    assert significance.wilcoxon(first, second).n_nonzero == 3
 
 
-def test_the_bootstrap_over_patients_agrees_with_scipys() -> None:
+def test_the_patient_bootstrap_agrees_with_scipy() -> None:
     generator = np.random.default_rng(1)
     by_patient = generator.integers(1, 400, size=(60, 4)).astype(float)
-    draws = bootstrap.patient_bootstrap_weights(60, 20_000, np.random.default_rng(2))
-    low, high = bootstrap.percentile_interval(metrics_from_counts(draws @ by_patient)["dsc"], 0.95)
+    weights = bootstrap.patient_bootstrap_weights(60, 20_000, np.random.default_rng(2))
+    low, high = bootstrap.percentile_interval(metrics_from_counts(weights @ by_patient)["dsc"], 0.95)
 
     def dsc(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, axis: int) -> np.ndarray:
-        tp, fp, fn = (part.sum(axis=axis) for part in (tp, fp, fn))
+        tp, fp, fn = (count.sum(axis=axis) for count in (tp, fp, fn))
         return 2 * tp / (2 * tp + fp + fn)
 
     columns = tuple(by_patient[:, :3].T)
-    settings = {"paired": True, "vectorized": True, "n_resamples": 20_000, "method": "percentile"}
-    theirs = stats.bootstrap(columns, dsc, **settings, rng=np.random.default_rng(3)).confidence_interval
-    width = theirs.high - theirs.low
-    assert low == pytest.approx(theirs.low, abs=0.03 * width)
-    assert high == pytest.approx(theirs.high, abs=0.03 * width)
+    options = {"paired": True, "vectorized": True, "n_resamples": 20_000, "method": "percentile"}
+    expected = stats.bootstrap(columns, dsc, **options, rng=np.random.default_rng(3)).confidence_interval
+    width = expected.high - expected.low
+    assert low == pytest.approx(expected.low, abs=0.03 * width)
+    assert high == pytest.approx(expected.high, abs=0.03 * width)
 
 
-def test_every_resample_draws_as_many_patients_as_there_are() -> None:
-    draws = bootstrap.patient_bootstrap_weights(17, 200, np.random.default_rng(0))
-    assert (draws.sum(axis=1) == 17).all()
-    assert draws.mean() == pytest.approx(1)
+def test_each_resample_has_as_many_patients_as_the_sample() -> None:
+    weights = bootstrap.patient_bootstrap_weights(17, 200, np.random.default_rng(0))
+    assert (weights.sum(axis=1) == 17).all()
+    assert weights.mean() == pytest.approx(1)
 
 
-def test_one_patient_gives_no_interval() -> None:
-    low, high = bootstrap.percentile_interval(
-        bootstrap.patient_bootstrap_weights(1, 100, np.random.default_rng(0))[:, 0], 0.95
-    )
+def test_the_interval_of_a_single_patient_is_nan() -> None:
+    weights = bootstrap.patient_bootstrap_weights(1, 100, np.random.default_rng(0))
+    low, high = bootstrap.percentile_interval(weights[:, 0], 0.95)
     assert math.isnan(low)
     assert math.isnan(high)
 
 
 def test_counts_are_summed_by_patient() -> None:
-    summed = bootstrap.sum_by_patient(np.array([[1, 0, 0, 9], [2, 0, 0, 8], [4, 1, 1, 4]]), ["b", "a", "b"])
-    assert summed.tolist() == [[2, 0, 0, 8], [5, 1, 1, 13]]
+    sums = bootstrap.sum_by_patient(np.array([[1, 0, 0, 9], [2, 0, 0, 8], [4, 1, 1, 4]]), ["b", "a", "b"])
+    assert sums.tolist() == [[2, 0, 0, 8], [5, 1, 1, 13]]
 
 
-def test_ranks_and_friedman() -> None:
+def test_mean_ranks_and_friedman_equal_scipy() -> None:
     scores = np.array([[0.9, 0.5, 0.7], [0.8, 0.6, 0.6], [0.7, 0.1, 0.9]])
     ranks = significance.mean_ranks(scores)
     np.testing.assert_allclose(ranks, [4 / 3, (3 + 2.5 + 3) / 3, (2 + 2.5 + 1) / 3])

@@ -1,1 +1,1 @@
-"""Compare methods: tables, figures and statistical tests."""
+"""Compare methods: tables, figures and significance tests."""

@@ -1,4 +1,4 @@
-"""The paper's Figure 2: the same images in columns, methods in rows, truth green and prediction blue."""
+"""Qualitative comparison as in Figure 2 of the paper: images in columns, methods in rows, contours on top."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from mammoseg.data.store import PreparedStore
 from mammoseg.density import ACRDensity
@@ -21,75 +22,87 @@ from mammoseg.statistics.comparison import Comparison
 log = logging.getLogger(__name__)
 
 
-def figure2(comparison: Comparison, names: Mapping[str, str], place: Path | None, per_density: int) -> Figure | None:
-    """None, with the reason in the log, if the runs kept no predictions or the prepared images are not found.
+def qualitative_figure(
+    comparison: Comparison, names: Mapping[str, str], store_root: Path | None, per_density: int
+) -> Figure | None:
+    """Plot the predictions of all methods on test images of the first fold.
 
-    `place`: folder of the prepared images; None looks where the runs say. `per_density`: images of each category.
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+        store_root: Folder of the prepared images; None uses the folders recorded by the runs.
+        per_density: Number of images per ACR category.
+
+    Returns:
+        The figure. None, with a warning, if predictions or prepared images are missing.
     """
     data = comparison.data
     fold = next(iter(data.cases))
-    runs = {method: first_of(parts, fold) for method, parts in data.runs.items()}
+    runs = {
+        method: next(run for (run_fold, _), run in by_fold_seed.items() if run_fold == fold)
+        for method, by_fold_seed in data.runs.items()
+    }
     if missing := [method for method, run in runs.items() if not run.folder.predictions.is_file()]:
-        log.warning("no Figure 2: %s kept no %s", ", ".join(missing), RunFolder.predictions.name)
+        log.warning("skipped Figure 2: %s not found for %s", RunFolder.predictions.name, ", ".join(missing))
         return None
-    places = [place] if place is not None else sorted({run.folder.data_paths().store for run in runs.values()})
-    store = find_store(places, data.dataset, data.cases[fold])
+    recorded = sorted({run.folder.data_paths().store for run in runs.values()})
+    store = find_store(recorded if store_root is None else [store_root], data.dataset, data.cases[fold])
     if store is None:
-        log.warning("no Figure 2: the prepared images of these runs were not found; set dataset.store=<folder>")
+        log.warning("skipped Figure 2: prepared images of these runs not found; set dataset.store=<folder>")
         return None
-    predicted = {method: read_predictions(run.folder.predictions).by_case for method, run in runs.items()}
-    return draw(comparison, names, choose(comparison, fold, per_density), store, predicted, runs)
+    masks_pred = {method: read_predictions(run.folder.predictions).by_case for method, run in runs.items()}
+    return _plot(names, runs, select_images(comparison, fold, per_density), store, masks_pred)
 
 
-def first_of(parts: Mapping[tuple[str, str], RunResults], fold: str) -> RunResults:
-    return next(run for (of, _), run in parts.items() if of == fold)
+def select_images(comparison: Comparison, fold: str, per_density: int) -> list[int]:
+    """Select images of each ACR category at evenly spaced quantiles of DSC, so that they are representative.
 
+    Args:
+        comparison: The comparison; images are ranked by their DSC averaged over methods.
+        fold: The fold whose images are considered.
+        per_density: Number of images per ACR category.
 
-def choose(comparison: Comparison, fold: str, per_density: int) -> list[int]:
-    """For each category the images around the median of DSC, the mean over methods: neither chosen to please, nor rare.
-
-    Places among the fold's images.
+    Returns:
+        Indices of the images within the fold.
     """
-    here = comparison.fold_slice(fold)
-    score = np.mean([values["dsc"][here] for values in comparison.by_image.values()], axis=0)
-    chosen: list[int] = []
+    fold_slice = comparison.fold_slice(fold)
+    dsc = np.mean([values["dsc"][fold_slice] for values in comparison.by_image.values()], axis=0)
+    selected: list[int] = []
     for category in ACRDensity:
-        those = np.flatnonzero(comparison.density[here] == category)
-        ranked = those[np.argsort(score[those], kind="stable")]
-        # Centred quantiles: one image is the median, two are the quarters, and so on.
-        spots = (
-            {int(len(ranked) * (number + 0.5) / per_density) for number in range(per_density)} if len(ranked) else set()
-        )
-        chosen += [int(ranked[spot]) for spot in sorted(spots)]
-    return chosen
+        candidates = np.flatnonzero(comparison.density[fold_slice] == category)
+        if not len(candidates):
+            continue
+        ranked = candidates[np.argsort(dsc[candidates], kind="stable")]
+        # Centred quantiles: one image is the median, two are the quartiles, and so on. A set, as ranks may coincide.
+        ranks = {int(len(ranked) * (i + 0.5) / per_density) for i in range(per_density)}
+        selected += [int(ranked[rank]) for rank in sorted(ranks)]
+    return selected
 
 
-def draw(
-    comparison: Comparison,
+def _plot(
     names: Mapping[str, str],
-    columns: Sequence[int],
-    store: PreparedStore,
-    predicted: Mapping[str, Mapping[str, np.ndarray]],
     runs: Mapping[str, RunResults],
+    image_indices: Sequence[int],
+    store: PreparedStore,
+    masks_pred: Mapping[str, Mapping[str, NDArray[np.bool_]]],
 ) -> Figure:
-    rows = next(iter(comparison.data.cases.values()))
-    number = {case.case: place for place, case in enumerate(store.cases)}
-    methods = comparison.methods
-    figure = Figure(figsize=(max(1.9 * len(columns) + 0.5, 5), 2.0 * len(methods) + 0.4), layout="constrained")
-    axes = figure.subplots(len(methods), len(columns), squeeze=False)
-    scores = {method: {row["case"]: row["dsc"] for row in run.rows} for method, run in runs.items()}
-    for line, method in enumerate(methods):
-        for column, place in enumerate(columns):
-            axis, case = axes[line, column], rows[place]["case"]
-            axis.imshow(store.images[number[case]], cmap="gray")
-            contour(axis, np.asarray(store.masks[number[case]], float), 0.5, TRUTH_COLOUR)
-            contour(axis, predicted[method][case].astype(float), 0.5, PREDICTION_COLOUR)
+    """Plot one row per method and one column per image; `masks_pred[method][case]` is (H, W)."""
+    store_index = {case.case: i for i, case in enumerate(store.cases)}
+    n_methods, n_images = len(runs), len(image_indices)
+    figure = Figure(figsize=(max(1.9 * n_images + 0.5, 5), 2.0 * n_methods + 0.4), layout="constrained")
+    axes = figure.subplots(n_methods, n_images, squeeze=False)
+    for i, (method, run) in enumerate(runs.items()):
+        for axis, row in zip(axes[i], [run.rows[index] for index in image_indices], strict=True):
+            case = row["case"]
+            axis.imshow(store.images[store_index[case]], cmap="gray")
+            contour(axis, np.asarray(store.masks[store_index[case]], float), 0.5, TRUTH_COLOUR)
+            contour(axis, masks_pred[method][case].astype(float), 0.5, PREDICTION_COLOUR)
             axis.set_xticks([])
             axis.set_yticks([])
-            told = f"{100 * scores[method][case]:.0f}"
-            axis.text(0.02, 0.02, told, color="white", fontsize=8, transform=axis.transAxes)
-            if line == 0:
-                axis.set_title(f"ACR {rows[place]['density']}", fontsize=10)
-        axes[line, 0].set_ylabel(names.get(method, method), fontsize=9)
-    figure.suptitle("truth green, prediction blue; DSC in % in the corner", fontsize=9)
+            dsc = f"{100 * row['dsc']:.0f}"
+            axis.text(0.02, 0.02, dsc, color="white", fontsize=8, transform=axis.transAxes)
+            if i == 0:
+                axis.set_title(f"ACR {row['density']}", fontsize=10)
+        axes[i, 0].set_ylabel(names.get(method, method), fontsize=9)
+    figure.suptitle("Green: ground truth. Blue: prediction. Number: DSC in %.", fontsize=9)
     return figure

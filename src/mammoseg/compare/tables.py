@@ -1,131 +1,167 @@
-"""A comparison as tables: the paper's Table 1 or 2 with our results, and tables that the paper does not give."""
+"""Tables of a comparison: Table 1 or 2 of the paper with our results, and further tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mammoseg.density import ACRDensity
 from mammoseg.metrics import DSC, PIXEL_METRICS, PooledPixelMetric, expected_calibration_error
 from mammoseg.reports.run_summary import metric_headings, units_note
-from mammoseg.reports.table import Table, format_effect, format_p, format_signed, percent
+from mammoseg.reports.table import MISSING, Table, format_effect, format_p, format_signed, percent
 from mammoseg.statistics import significance
-from mammoseg.statistics.comparison import Comparison, Estimate, best
+from mammoseg.statistics.comparison import Comparison, Estimate, argbest
 
-ROUNDING = 0.1  # in %, what two decimals can move an implied Delta A by
+MAX_ROUNDING_ERROR = 0.1  # of ΔA in %, if it is computed from DSC and sensitivity with two decimals
+PAIR_COLUMNS = ("metric", "first", "second", "difference", "interval", "median", "effect_size", "p", "p_holm")
 
 
-def signed(value: float, metric: type[PooledPixelMetric] = DSC) -> str:
-    """A difference of two values of a metric, in percentage points if its unit is %."""
+def format_difference(value: float, metric: type[PooledPixelMetric] = DSC) -> str:
+    """Format a difference of two values of a metric, in percentage points if its unit is %."""
     return format_signed(value, metric.scale())
 
 
-def with_interval(metric: type[PooledPixelMetric], estimate: Estimate, spread: str = "") -> str:
-    """An estimate and its bootstrap interval."""
-    ends = f"{metric.show(estimate.low)}, {metric.show(estimate.high)}"
-    return f"{metric.show(estimate.value)}{spread} [{ends}]"
+def format_estimate(metric: type[PooledPixelMetric], estimate: Estimate, with_std: bool = False) -> str:
+    """Format an estimate with its bootstrap interval and, if requested and defined, its standard deviation."""
+    interval = f"[{metric.show(estimate.low)}, {metric.show(estimate.high)}]"
+    std = metric.scale() * estimate.std
+    spread = f" ± {std:.2f}" if with_std and std == std else ""
+    return f"{metric.show(estimate.value)}{spread} {interval}"
 
 
-def main_table(comparison: Comparison, names: Mapping[str, str], paper: Mapping[str, Any] | None) -> Table:
-    """The paper's table: ours, the paper's number, and the difference, for each metric."""
-    rows_of = (paper or {}).get("rows", {})
+def main_table(comparison: Comparison, names: Mapping[str, str], published: Mapping[str, Any] | None) -> Table:
+    """Create the table of results: for each metric our value, the published value and their difference.
+
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+        published: A table of conf/published; None shows our values alone.
+    """
+    published_rows = (published or {}).get("rows", {})
     columns = ["Method"]
     for metric in PIXEL_METRICS.values():
         short = metric.short_name
-        columns += [metric.heading, *([f"paper {short}", f"diff. {short}"] if rows_of else [])]
-    rows, bold = [], set[tuple[int, int]]()
+        columns += [metric.heading, *([f"paper {short}", f"diff. {short}"] if published_rows else [])]
+    rows = []
     for method in comparison.methods:
-        row = [names.get(method, method)]
+        cells = [names.get(method, method)]
         for key, metric in PIXEL_METRICS.items():
             value = comparison.overall[method][key].value
-            row.append(metric.show(value))
-            if rows_of:
-                printed = rows_of.get(method, {}).get(key)
-                difference = float("nan") if printed is None else value - printed / metric.scale()
-                row += ["–" if printed is None else f"{printed:.2f}", signed(difference, metric)]
-        rows.append(row)
-    step = 3 if rows_of else 1
-    for number, (key, metric) in enumerate(PIXEL_METRICS.items()):
-        ours = [comparison.overall[method][key].value for method in comparison.methods]
-        bold |= {(row, 1 + step * number) for row in best(ours, key)}
-        published = [rows_of.get(method, {}).get(key, float("nan")) for method in comparison.methods]
-        if rows_of:
-            bold |= {(row, 2 + step * number) for row in best([v / metric.scale() for v in published], key)}
-    notes = [f"{units_note()}. {how(comparison)}"]
-    if paper and rows_of:
+            cells.append(metric.show(value))
+            if published_rows:
+                paper_value = published_rows.get(method, {}).get(key)
+                difference = float("nan") if paper_value is None else value - paper_value / metric.scale()
+                cells += [MISSING if paper_value is None else f"{paper_value:.2f}"]
+                cells += [format_difference(difference, metric)]
+        rows.append(cells)
+    notes = [f"{units_note()}. {protocol_text(comparison)}"]
+    if published and published_rows:
         notes += [
-            f"The paper's numbers are of {paper['dataset']}, these runs' of the dataset '{comparison.data.dataset}'. "
-            f"Paper: {paper['source']}.",
-            *contradictions(paper, names),
+            f"Published values are for {published['dataset']}, ours for the dataset '{comparison.data.dataset}'. "
+            f"Source: {published['source']}.",
+            *inconsistent_published_rows(published, names),
         ]
-    title = title_of(comparison, paper)
-    return Table(str((paper or {}).get("name", "table")), title, columns, rows, frozenset(bold), notes)
+    name = str((published or {}).get("name", "table"))
+    return Table(
+        name, report_title(comparison, published), columns, rows, _best_cells(comparison, published_rows), notes
+    )
 
 
-def title_of(comparison: Comparison, paper: Mapping[str, Any] | None) -> str:
-    number = f"{paper['title']} of the paper, repeated" if paper else "Methods compared"
-    return f"{number} on {comparison.data.dataset}"
+def _best_cells(comparison: Comparison, published_rows: Mapping[str, Any]) -> frozenset[tuple[int, int]]:
+    """(row, column) indices of the best values in `main_table`, ours and published."""
+    cells = set[tuple[int, int]]()
+    columns_per_metric = 3 if published_rows else 1
+    for i, (key, metric) in enumerate(PIXEL_METRICS.items()):
+        column = 1 + columns_per_metric * i
+        ours = [comparison.overall[method][key].value for method in comparison.methods]
+        cells |= {(row, column) for row in argbest(ours, key)}
+        if published_rows:
+            theirs = [published_rows.get(method, {}).get(key, float("nan")) for method in comparison.methods]
+            cells |= {(row, column + 1) for row in argbest([value / metric.scale() for value in theirs], key)}
+    return frozenset(cells)
 
 
-def how(comparison: Comparison) -> str:
-    parts = {part for runs in comparison.data.runs.values() for part in runs}
-    folds, seeds = len({fold for fold, _ in parts}), len({seed for _, seed in parts})
-    images, patients = len(comparison.rows), len({row["patient"] for row in comparison.rows})
-    spread = f", the mean of {folds} folds" if folds > 1 else ""
-    spread += f", the mean of up to {seeds} seeds" if seeds > 1 else ""
-    return f"Metrics are pooled over the pixels of the test part{spread}; {images} images of {patients} patients."
+def report_title(comparison: Comparison, published: Mapping[str, Any] | None) -> str:
+    """Return the title of the report and of its main table."""
+    subject = f"{published['title']} of the paper, reproduced" if published else "Comparison of methods"
+    return f"{subject} on {comparison.data.dataset}"
 
 
-def contradictions(paper: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
-    """Rows whose Delta A does not follow from their DSC and sensitivity, as pooled values on one test set must."""
-    if not paper["pooled"]:
-        return [
-            "The paper averages over folds, so its ΔA need not equal |2·sensitivity/DSC − 2|, as it must within one."
-        ]
+def protocol_text(comparison: Comparison) -> str:
+    """Describe in a sentence how the metrics are aggregated, and over how many images and patients."""
+    fold_seeds = {fold_seed for runs in comparison.data.runs.values() for fold_seed in runs}
+    n_folds, n_seeds = len({fold for fold, _ in fold_seeds}), len({seed for _, seed in fold_seeds})
+    n_images, n_patients = len(comparison.rows), len({row["patient"] for row in comparison.rows})
+    averages = [f"{n_folds} folds"] * (n_folds > 1) + [f"up to {n_seeds} seeds"] * (n_seeds > 1)
+    averaged = f" and averaged over {' and '.join(averages)}" if averages else ""
+    return f"Metrics are pooled over the pixels of the test set{averaged}; {n_images} images of {n_patients} patients."
+
+
+def inconsistent_published_rows(published: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    """Find published rows whose ΔA does not follow from their DSC and sensitivity.
+
+    For values pooled over one test set, ΔA = |2·sensitivity/DSC − 2|.
+
+    Args:
+        published: A table of conf/published.
+        names: Display names of the methods.
+
+    Returns:
+        One sentence per inconsistent row; one sentence in all if the paper averages over folds.
+    """
+    if not published["pooled"]:
+        return ["The paper averages over folds; ΔA = |2·sensitivity/DSC − 2| holds only within a fold."]
     notes = []
-    for method, row in paper["rows"].items():
+    for method, row in published["rows"].items():
         implied = 100 * abs(2 * row["sensitivity"] / row["dsc"] - 2)
-        if abs(implied - row["area_difference"]) > ROUNDING:
+        if abs(implied - row["area_difference"]) > MAX_ROUNDING_ERROR:
             notes.append(
-                f"The paper's row of {names.get(method, method)} contradicts itself: its DSC and sensitivity imply "
-                f"ΔA = |2·sensitivity/DSC − 2| = {implied:.2f}, it prints {row['area_difference']:.2f}."
+                f"The paper's values for {names.get(method, method)} are inconsistent: DSC and sensitivity imply "
+                f"ΔA = |2·sensitivity/DSC − 2| = {implied:.2f}, but {row['area_difference']:.2f} is printed."
             )
     return notes
 
 
 def uncertainty_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
-    level = f"{100 * comparison.level:.0f} %"
-    rows, bold = [], set[tuple[int, int]]()
-    for method in comparison.methods:
-        cells = []
-        for key, metric in PIXEL_METRICS.items():
-            estimate = comparison.overall[method][key]
-            deviation = metric.scale() * estimate.deviation
-            cells.append(with_interval(metric, estimate, "" if deviation != deviation else f" ± {deviation:.2f}"))
-        rows.append([names.get(method, method), *cells])
+    """Create the table of all metrics with standard deviations and bootstrap intervals."""
+    overall = comparison.overall
+    rows = [
+        [
+            names.get(method, method),
+            *(format_estimate(metric, overall[method][key], with_std=True) for key, metric in PIXEL_METRICS.items()),
+        ]
+        for method in comparison.methods
+    ]
+    bold = set[tuple[int, int]]()
     for column, key in enumerate(PIXEL_METRICS, start=1):
-        values = [comparison.overall[method][key].value for method in comparison.methods]
-        bold |= {(row, column) for row in best(values, key)}
+        values = [overall[method][key].value for method in comparison.methods]
+        bold |= {(row, column) for row in argbest(values, key)}
     note = (
-        f"{units_note()}: mean ± standard deviation over folds and seeds (where there are several) and, in "
-        f"brackets, the {level} bootstrap interval over patients ({comparison.resamples} resamples)."
+        f"{units_note()}: mean ± standard deviation over folds and seeds (if there are several) and, in brackets, the "
+        f"{100 * comparison.confidence_level:.0f} % bootstrap interval over patients ({comparison.n_resamples} "
+        "resamples)."
     )
-    return Table(
-        "uncertainty", "How sure the values are", ["Method", *metric_headings()], rows, frozenset(bold), [note]
-    )
+    columns = ["Method", *metric_headings()]
+    return Table("uncertainty", "Confidence intervals", columns, rows, frozenset(bold), [note])
 
 
 def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Sequence[str] | None = None) -> Table:
-    """All pairs of methods, in the given metrics or in all."""
-    level = f"{100 * comparison.level:.0f} %"
+    """Create the table of paired tests between all pairs of methods.
+
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+        metrics: Keys of the metrics to include; None includes all.
+    """
     rows = [
         [
             metric.heading,
             names.get(d.first, d.first),
             names.get(d.second, d.second),
-            signed(d.mean, metric),
-            f"[{signed(d.low, metric)}, {signed(d.high, metric)}]",
-            signed(d.test.median, metric),
-            format_effect(d.test.effect),
+            format_difference(d.mean, metric),
+            f"[{format_difference(d.low, metric)}, {format_difference(d.high, metric)}]",
+            format_difference(d.test.median, metric),
+            format_effect(d.test.effect_size),
             format_p(d.test.p),
             format_p(d.p_holm),
         ]
@@ -134,81 +170,79 @@ def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Seque
     ]
     units = f"{comparison.unit}s"
     note = (
-        "Difference, first minus second, of the pooled metric in percentage points, with its paired bootstrap "
-        f"interval over patients; median of the differences between {units}; rank-biserial correlation (effect size, "
-        f"−1 to 1) and p of the two-sided Wilcoxon signed-rank test over the same {units}, corrected by Holm over all "
-        "pairs of methods within a metric."
+        "Difference: first minus second method, in the pooled metric, in percentage points, with its paired bootstrap "
+        f"interval over patients. Median: of the differences over {units}. Effect: rank-biserial correlation, from −1 "
+        f"to 1. p: two-sided Wilcoxon signed-rank test over {units}, before and after Holm's correction over all pairs "
+        "of methods within a metric."
     )
     if comparison.unit == "image":
-        note += (
-            " Images of one patient are not independent, so these p are somewhat too small; unit=patient avoids that."
-        )
-    columns = ["metric", "first", "second", "difference", level, "median", "effect", "p", "p, Holm"]
-    return Table("pairs", "Paired tests between methods", columns, rows, notes=[note])
+        note += " Images of one patient are not independent, so p is somewhat too small; unit=patient avoids this."
+    interval = f"{100 * comparison.confidence_level:.0f} % interval"
+    columns = ["Metric", "first", "second", "difference", interval, "median", "effect", "p", "p, Holm"]
+    return Table("pairs", "Paired tests", columns, rows, notes=[note], csv_columns=PAIR_COLUMNS)
 
 
 def density_table(comparison: Comparison, names: Mapping[str, str], key: str) -> Table:
-    """The metric `key` by ACR category."""
+    """Create the table of the metric `key` by ACR category."""
     metric = PIXEL_METRICS[key]
-    columns = ["Method"]
-    for category in comparison.by_density:
-        columns.append(f"ACR {category} (n = {int((comparison.density == category).sum())})")
+    by_density = comparison.by_density
+    counts = {category: int((comparison.density == category).sum()) for category in by_density}
+    columns = ["Method", *(f"ACR {category} (n = {count})" for category, count in counts.items())]
     rows, bold = [], set[tuple[int, int]]()
     for method in comparison.methods:
-        estimates = [found[method][key] for found in comparison.by_density.values()]
-        rows.append([names.get(method, method), *(with_interval(metric, estimate) for estimate in estimates)])
-    for column, found in enumerate(comparison.by_density.values(), start=1):
-        values = [found[method][key].value for method in comparison.methods]
-        bold |= {(row, column) for row in best(values, key)}
-    missing = [c for c in (1, 2, 3, 4) if c not in comparison.by_density]
-    notes = [("In %, pooled" if metric.unit else "Pooled") + " over the test images of that density."]
+        estimates = [by_method[method][key] for by_method in by_density.values()]
+        rows.append([names.get(method, method), *(format_estimate(metric, estimate) for estimate in estimates)])
+    for column, by_method in enumerate(by_density.values(), start=1):
+        values = [by_method[method][key].value for method in comparison.methods]
+        bold |= {(row, column) for row in argbest(values, key)}
+    missing = [str(category) for category in map(int, ACRDensity) if category not in by_density]
+    notes = [("In %, pooled" if metric.unit else "Pooled") + " over the test images of each ACR category."]
     if missing:
-        notes.append(
-            f"ACR {', '.join(map(str, missing))}: not in the test part of every fold, so without a mean over folds."
-        )
-    title = f"{metric.heading} by density"
-    return Table(f"density_{key}", title, columns, rows, frozenset(bold), notes)
+        notes.append(f"ACR {', '.join(missing)} is omitted, as it does not occur in the test set of every fold.")
+    return Table(f"density_{key}", f"{metric.heading} by density", columns, rows, frozenset(bold), notes)
 
 
 def size_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
+    """Create the table of DSC by mass size."""
     groups = comparison.size_groups
-    columns = ["Method", *(f"{label} px (n = {int(chosen.sum())})" for label, chosen in groups)]
-    values = [[float(comparison.by_image[m]["dsc"][chosen].mean()) for _, chosen in groups] for m in comparison.methods]
-    rows = [
-        [names.get(method, method), *(percent(value) for value in line)]
-        for method, line in zip(comparison.methods, values, strict=True)
-    ]
-    columns_of = enumerate(zip(*values, strict=True), start=1)
-    bold = frozenset((row, place) for place, column in columns_of for row in best(column, "dsc"))
-    return Table(
-        "mass_size", "DSC by mass size", columns, rows, bold, ["In %, mean over the images of that mass size."]
-    )
+    dsc = {
+        method: [float(comparison.by_image[method]["dsc"][subset].mean()) for _, subset in groups]
+        for method in comparison.methods
+    }
+    columns = ["Method", *(f"{label} px (n = {int(subset.sum())})" for label, subset in groups)]
+    rows = [[names.get(method, method), *map(percent, values)] for method, values in dsc.items()]
+    by_group = enumerate(zip(*dsc.values(), strict=True), start=1)
+    bold = frozenset((row, column) for column, values in by_group for row in argbest(values, "dsc"))
+    note = "In %, mean over the images whose mass has that many pixels in the prepared image."
+    return Table("mass_size", "DSC by mass size", columns, rows, bold, [note])
 
 
 def ranking_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
-    parts, scores = comparison.blocks
-    ranks = significance.mean_ranks(scores) if len(parts) else [float("nan")] * len(comparison.methods)
-    first = scores.argmax(axis=1).tolist() if len(parts) else []
-    lines = sorted(
-        (rank, names.get(m, m), f"{first.count(place)} of {len(parts)}", f"{100 * comparison.best_share[m]:.0f} %")
-        for place, (m, rank) in enumerate(zip(comparison.methods, ranks, strict=True))
+    """Create the table of mean ranks, sorted from best to worst."""
+    fold_seeds, scores = comparison.fold_seed_scores
+    n_blocks = len(fold_seeds)
+    ranks = significance.mean_ranks(scores).tolist() if n_blocks else [float("nan")] * len(comparison.methods)
+    winners = scores.argmax(axis=1).tolist() if n_blocks else []
+    ranked = sorted(
+        (rank, names.get(m, m), f"{winners.count(i)} of {n_blocks}", f"{100 * comparison.win_rate[m]:.0f} %")
+        for i, (m, rank) in enumerate(zip(comparison.methods, ranks, strict=True))
     )
-    rows = [[name, "–" if rank != rank else f"{rank:.2f}", wins, share] for rank, name, wins, share in lines]
+    rows = [[name, MISSING if rank != rank else f"{rank:.2f}", wins, win_rate] for rank, name, wins, win_rate in ranked]
     p = significance.friedman(scores)
     note = (
-        f"By pooled DSC, over the folds and seeds that all methods have ({len(parts)}). Friedman's test: "
-        f"p {format_p(p, '= ')}. Last column: share of the bootstrap resamples of patients in which a method is the "
-        "best."
+        f"By pooled DSC, over the {n_blocks} pairs of fold and seed that all methods have in common. Friedman test: "
+        f"p {format_p(p, '= ')}. P(best): fraction of bootstrap resamples over patients in which the method has the "
+        "highest DSC."
     )
-    return Table("ranking", "Ranking", ["Method", "mean rank", "first", "best in resamples"], rows, notes=[note])
+    return Table("ranking", "Ranking", ["Method", "mean rank", "ranked first", "P(best)"], rows, notes=[note])
 
 
 def calibration_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
+    """Create the table of expected calibration errors."""
     rows = [
         [names.get(method, method), f"{100 * expected_calibration_error(sums):.3f}"]
         for method, sums in comparison.reliability.items()
     ]
-    note = "In %, over all pixels of the test part; most are background with a probability near 0. Lower is better."
-    return Table(
-        "calibration", "Calibration of the heat-map", ["Method", "expected calibration error"], rows, notes=[note]
-    )
+    note = "In %, over all test pixels, most of which are background with a probability near 0. Lower is better."
+    columns = ["Method", "expected calibration error ↓"]
+    return Table("calibration", "Calibration of the probabilities", columns, rows, notes=[note])

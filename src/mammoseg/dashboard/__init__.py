@@ -1,1 +1,1 @@
-"""A W&B workspace that compares the methods."""
+"""Create a W&B workspace that compares the methods."""

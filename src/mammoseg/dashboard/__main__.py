@@ -1,4 +1,4 @@
-"""`python -m mammoseg.dashboard project=...`: a W&B workspace that compares the methods, saved or as a file."""
+"""`python -m mammoseg.dashboard project=...`: create a W&B workspace that compares the methods."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from mammoseg.files import atomic_write_text
 
 @command("dashboard", renamed={"out": "output"})
 def main(cfg: DictConfig) -> None:
-    from mammoseg.dashboard import workspace  # heavy imports here: --help must not wait for wandb
+    """Save the workspace on W&B, or write its specification to a file; `cfg` is conf/dashboard.yaml."""
+    from mammoseg.dashboard import workspace  # lazy: --help must not wait for wandb
 
     validate.one_of("mode", cfg.mode, ("offline", "online"))
     if cfg.mode == "online" and cfg.entity is None:
-        raise UserError("mode=online saves in somebody's account; say whose with entity=<user or team>")
-    built = workspace.workspace(cfg.entity or "", cfg.project, cfg.name)
+        raise UserError("entity must be a W&B user or team with mode=online, got null")
+    built_workspace = workspace.build_workspace(cfg.entity or "", cfg.project, cfg.name)
     if cfg.mode == "online":
-        print(workspace.save(built))
+        print(workspace.save(built_workspace))
         return
-    out = Path(cfg.output).expanduser()
-    atomic_write_text(out, workspace.specification(built) + "\n")
-    print(f"written to {out}; mode=online entity=<user or team> saves the workspace on W&B")
+    output = Path(cfg.output).expanduser()
+    atomic_write_text(output, workspace.specification(built_workspace) + "\n")
+    print(f"written to {output}; to save the workspace on W&B, add mode=online entity=<user or team>")
 
 
 if __name__ == "__main__":

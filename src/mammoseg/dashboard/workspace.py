@@ -1,7 +1,7 @@
-"""The W&B workspace in which the methods stand side by side.
+"""W&B workspace that compares the methods side by side.
 
-wandb-workspaces turns a workspace into JSON only through private methods; this is the one place that calls them,
-and pyproject.toml pins the release.
+wandb-workspaces serialises a workspace to JSON only through a private method. It is called only in this module, and
+pyproject.toml pins the release.
 """
 
 from __future__ import annotations
@@ -17,50 +17,66 @@ if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
 
 
-def packages() -> tuple[Any, Any]:
-    """wandb-workspaces' two modules. Raises UserError if it is not installed."""
+def import_wandb_workspaces() -> tuple[Any, Any]:
+    """Import the modules for workspaces and for panels.
+
+    Raises:
+        UserError: If wandb-workspaces is not installed.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydantic's deprecations, not ours to mend
+        warnings.simplefilter("ignore")  # deprecations of pydantic, which cannot be fixed here
         try:
             import wandb_workspaces.reports.v2 as panels
             import wandb_workspaces.workspaces as workspaces
         except ImportError as error:
-            raise UserError("the dashboard needs wandb-workspaces; pip install '.[dashboard]'") from error
+            raise UserError(
+                "mammoseg.dashboard requires wandb-workspaces, which is not installed: pip install '.[dashboard]'"
+            ) from error
     return workspaces, panels
 
 
-def workspace(entity: str, project: str, name: str) -> Workspace:
-    """Panels: every metric by method and by density, curves, theta and alpha against DSC, the overlays."""
-    workspaces, panels = packages()
-    overall = [bars(panels, f"test/{key}", metric.heading) for key, metric in PIXEL_METRICS.items()]
+def build_workspace(entity: str, project: str, name: str) -> Workspace:
+    """Build a workspace with all metrics by method and by density, learning curves, θ and α against DSC, and overlays.
+
+    Args:
+        entity: W&B user or team; "" for a workspace that is only written to a file.
+        project: W&B project.
+        name: Name of the workspace.
+
+    Raises:
+        UserError: If wandb-workspaces is not installed.
+    """
+    workspaces, panels = import_wandb_workspaces()
+    overall = [bar_plot(panels, f"test/{key}", metric.heading) for key, metric in PIXEL_METRICS.items()]
     by_density = [
-        bars(panels, f"test/{key}_density{category}", f"{metric.heading}, ACR {category}")
+        bar_plot(panels, f"test/{key}_density{category}", f"{metric.heading}, ACR {category}")
         for key, metric in PIXEL_METRICS.items()
         for category in ACRDensity
     ]
-    swept = [*(f"theta_acr{category}" for category in ACRDensity), "alpha"]
-    columns = [panels.ParallelCoordinatesPlotColumn(panels.Config(key), display_name=key) for key in swept]
+    parameters = [*(f"theta_acr{category}" for category in ACRDensity), "alpha"]
+    columns = [panels.ParallelCoordinatesPlotColumn(panels.Config(key), display_name=key) for key in parameters]
     columns.append(panels.ParallelCoordinatesPlotColumn(panels.SummaryMetric("test/dsc"), display_name="DSC"))
     curves = ["train/loss", "val/loss", *(f"val/{key}" for key in PIXEL_METRICS)]
     section = workspaces.Section
-    return workspaces.Workspace(
+    workspace: Workspace = workspaces.Workspace(
         entity=entity,
         project=project,
         name=name,
         sections=[
             section("Methods", overall, is_open=True),
             section("By density", by_density, is_open=True),
-            section("Curves", [curve(panels, name) for name in curves]),
+            section("Curves", [line_plot(panels, curve) for curve in curves]),
             section("θ and α", [panels.ParallelCoordinatesPlot(columns=columns)]),
             section("Overlays", [panels.MediaBrowser(media_keys=["test/overlays"], num_columns=4)], is_open=True),
         ],
         runset_settings=workspaces.RunsetSettings(groupby=[workspaces.Config("method")]),
         auto_generate_panels=False,
     )
+    return workspace
 
 
-def bars(panels: Any, metric: str, title: str) -> Any:
-    """A bar for each method: the mean over its runs, with the standard deviation."""
+def bar_plot(panels: Any, metric: str, title: str) -> Any:
+    """Create a bar plot: one bar per method, the mean over its runs with their standard deviation."""
     return panels.BarPlot(
         title=title,
         metrics=[panels.SummaryMetric(metric)],
@@ -71,28 +87,35 @@ def bars(panels: Any, metric: str, title: str) -> Any:
     )
 
 
-def curve(panels: Any, metric: str) -> Any:
-    """A line for each method against the epoch."""
+def line_plot(panels: Any, metric: str) -> Any:
+    """Create a line plot against the epoch: one line per method, the mean over its runs."""
     return panels.LinePlot(
         title=metric, x="epoch", y=[panels.Metric(metric)], groupby=panels.Config("method"), groupby_aggfunc="mean"
     )
 
 
-def specification(built: Workspace) -> str:
-    """The workspace as JSON, in the form that W&B stores."""
+def specification(workspace: Workspace) -> str:
+    """Serialise a workspace to JSON, in the format that W&B stores."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return str(built._to_model().model_dump_json(by_alias=True, indent=1))
+        return str(workspace._to_model().model_dump_json(by_alias=True, indent=1))
 
 
-def save(built: Workspace) -> str:
-    """Save it on the W&B server and return its address. Raises UserError where W&B refuses."""
+def save(workspace: Workspace) -> str:
+    """Save a workspace on the W&B server.
+
+    Returns:
+        Its URL.
+
+    Raises:
+        UserError: If W&B rejects it.
+    """
     import wandb
 
     try:
-        built.save()
+        workspace.save()  # type: ignore[no-untyped-call]  # the package has no annotations
     except (wandb.errors.UsageError, wandb.errors.CommError, wandb.errors.AuthenticationError, ValueError) as error:
         raise UserError(
-            f"mode=online: W&B refuses ({error}); log in with `wandb login`, and say entity and project"
+            f"W&B did not save the workspace ({error}); log in with `wandb login`, and check entity and project"
         ) from error
-    return str(built.url)
+    return str(workspace.url)

@@ -1,1 +1,1 @@
-"""Test a checkpoint again."""
+"""Evaluate a checkpoint on its test set."""

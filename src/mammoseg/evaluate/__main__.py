@@ -1,4 +1,4 @@
-"""`python -m mammoseg.evaluate ckpt_path=...`: compute the test results of a checkpoint again."""
+"""`python -m mammoseg.evaluate ckpt_path=...`: evaluate a checkpoint on its test set."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ RENAMED = {
 
 @command("evaluate", renamed=RENAMED)
 def main(cfg: DictConfig) -> None:
+    """Evaluate the checkpoint `cfg.ckpt_path`; `cfg` is conf/evaluate.yaml."""
     from mammoseg.evaluate.evaluate import evaluate  # lazy: --help must not wait for torch
     from mammoseg.runs.discovery import resolve_checkpoint
 

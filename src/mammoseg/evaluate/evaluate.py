@@ -1,4 +1,4 @@
-"""From a checkpoint back to the objects of its run, and their test results."""
+"""Evaluate a checkpoint on the test set of its run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from mammoseg.build import build_datamodule, build_segmenter
 from mammoseg.callbacks.results_writer import ResultsWriter
 from mammoseg.errors import UserError
-from mammoseg.evaluate import native_report, native_resolution
+from mammoseg.evaluate.native_report import write_native_report
+from mammoseg.evaluate.native_resolution import NativeResolutionWriter, read_native_results
 from mammoseg.files import atomic_write_text
 from mammoseg.metrics.detection import MatchingRule
 from mammoseg.reports import run_summary
@@ -30,131 +31,166 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(
-    path: Path,
-    root: str | None,
-    store: str | None,
-    folder: Path,
+    ckpt_path: Path,
+    data_root: str | None,
+    store_root: str | None,
+    output_dir: Path,
     rule: MatchingRule | None = None,
     trusted_modules: Sequence[str] = (),
 ) -> list[results.ResultRow]:
-    """Test a checkpoint on its own test part, and report whether the results equal those of its run.
+    """Evaluate a checkpoint on the test set of its run, and report whether the results equal those of the run.
 
     Args:
-        path: The checkpoint.
-        root: The dataset's folder; None takes the one of the training run.
-        store: Folder of the prepared images; None takes the one of the training run.
-        folder: Output folder, into which results.csv and summary.md are written.
-        rule: What counts as a detection, to evaluate at native resolution as well: native.csv, candidates.csv and
-            froc.png. None skips that.
+        ckpt_path: The checkpoint.
+        data_root: Folder of the dataset; None uses that of the training run.
+        store_root: Folder of the prepared images; None uses that of the training run.
+        output_dir: Output folder of results.csv and summary.md.
+        rule: Definition of a detection, to evaluate at native resolution as well and write native.csv, candidates.csv
+            and froc.png; None skips this.
         trusted_modules: As for `load_checkpoint`.
 
     Returns:
-        The rows of results.csv.
+        Rows of results.csv.
 
     Raises:
-        UserError: If the checkpoint cannot be used, or the dataset's folder is not known.
+        UserError: If the checkpoint cannot be loaded or the folder of the dataset is unknown.
     """
     configure_library_logging()
-    loaded = checkpoint.load_checkpoint(path, trusted_modules)
-    run = RunFolder.of_checkpoint(path.resolve())
+    loaded = checkpoint.load_checkpoint(ckpt_path, trusted_modules)
+    training_run = RunFolder.of_checkpoint(ckpt_path.resolve())
     cfg = OmegaConf.create(checkpoint.config_of(loaded))
-    assert isinstance(cfg, DictConfig)
-    resolve_data_paths(run, root, store, cfg.dataset.name).apply(cfg.dataset)
-    without_training_settings(cfg)
-    output = RunFolder(folder)
+    assert isinstance(cfg, DictConfig)  # for the type checker
+    resolve_data_paths(training_run, data_root, store_root, cfg.dataset.name).apply(cfg.dataset)
+    disable_training_settings(cfg)
+    output = RunFolder(output_dir)
     output.write_data_paths(cfg.dataset)
-    run_test(cfg, loaded, path, output, rule)
+    run_test(cfg, loaded, ckpt_path, output, rule)
     write_record(output, evaluation_record(loaded))
     rows = results.read_results(output.results)
     write_reports(rows, output, rule)
-    compare_with_training_run(rows, run.results)
+    compare_with_training_run(rows, training_run.results)
     return rows
 
 
 def evaluation_record(loaded: dict[str, Any]) -> RunRecord:
-    """The record of a folder with the results of a loaded checkpoint."""
+    """Return the record of a folder with the results of a loaded checkpoint."""
     run_info, settings = checkpoint.run_info_of(loaded), checkpoint.config_of(loaded)
     return RunRecord(run_info=run_info, settings=settings, status=Status.EVALUATED)
 
 
-def run_test(cfg: DictConfig, loaded: dict[str, Any], path: Path, output: RunFolder, rule: MatchingRule | None) -> None:
-    """Test the weights of a loaded checkpoint; writes results.csv, and native.csv and candidates.csv with `rule`."""
+def run_test(
+    cfg: DictConfig, loaded: dict[str, Any], ckpt_path: Path, output: RunFolder, rule: MatchingRule | None
+) -> None:
+    """Test a loaded checkpoint, and write results.csv and, with `rule`, native.csv and candidates.csv.
+
+    Args:
+        cfg: Config of the checkpoint, with the data paths of this machine.
+        loaded: Contents of the checkpoint.
+        ckpt_path: Its path, for error messages.
+        output: Output folder.
+        rule: Definition of a detection, or None.
+    """
     datamodule = build_datamodule(cfg)
     segmenter = build_segmenter(cfg, training=False)
-    load_weights(segmenter, loaded["state_dict"], path)
+    load_weights(segmenter, loaded["state_dict"], ckpt_path)
     run_info = checkpoint.run_info_of(loaded)
-    writers: list[Callback] = [ResultsWriter(output.results, run_info)]
+    callbacks: list[Callback] = [ResultsWriter(output.results, run_info)]
     if rule is not None:
-        datamodule.setup()  # fails here if the dataset's folder is wrong
-        writers.append(native_resolution.NativeWriter(output.path, run_info, datamodule.dataset, rule))
+        datamodule.setup()  # raises before the test starts if the folder of the dataset is wrong
+        callbacks.append(NativeResolutionWriter(output.path, run_info, datamodule.dataset, rule))
     trainer: lightning.Trainer = instantiate(
-        cfg.trainer, callbacks=writers, logger=False, enable_progress_bar=False, enable_checkpointing=False
+        cfg.trainer, callbacks=callbacks, logger=False, enable_progress_bar=False, enable_checkpointing=False
     )
     trainer.test(segmenter, datamodule=datamodule, verbose=False)
 
 
 def write_reports(rows: Sequence[results.ResultRow], output: RunFolder, rule: MatchingRule | None) -> None:
-    """Write summary.md, with the sections at native resolution if `rule` is given, and print the tables."""
+    """Write summary.md, with sections on native resolution if `rule` is not None, and print the tables."""
     summary = run_summary.markdown(rows)
-    native = "" if rule is None else native_report.write_report(output.path, rule)
-    atomic_write_text(output.summary, summary + native)
+    native_sections = "" if rule is None else write_native_report(output.path, rule)
+    atomic_write_text(output.summary, summary + native_sections)
     run_summary.print_table(rows, output.path)
     if rule is not None:
-        native_rows, _ = native_resolution.read(output.path)
+        native_rows, _ = read_native_results(output.path)
         run_summary.print_table(native_rows, output.path, "at native resolution")
-        print(native[native.index("\nDistances") :])
+        print(native_sections[native_sections.index("\n### Surface distances") :])
 
 
-def load_weights(segmenter: Segmenter, weights: dict[str, Any], path: Path) -> None:
-    """Raises UserError for those of another network; an exported checkpoint has none of the loss."""
+def load_weights(segmenter: Segmenter, state_dict: dict[str, Any], ckpt_path: Path) -> None:
+    """Load weights into a segmenter; parameters of the loss may be missing, as they are in exported checkpoints.
+
+    Args:
+        segmenter: Receives the weights.
+        state_dict: The weights.
+        ckpt_path: Path of the checkpoint, for error messages.
+
+    Raises:
+        UserError: If the weights belong to another network.
+    """
     try:
-        missing, unexpected = segmenter.load_state_dict(weights, strict=False)
+        missing, unexpected = segmenter.load_state_dict(state_dict, strict=False)
     except RuntimeError as error:
         missing, unexpected = [str(error)], []
     if unexpected or not all(name.startswith("criterion.") for name in missing):
         raise UserError(
-            f"{path}: its weights are not those of the network that its config describes; give the checkpoint as "
-            "training wrote it"
+            f"{ckpt_path}: the weights do not match the network in the checkpoint's config; use the checkpoint as "
+            "written by training"
         )
 
 
-def resolve_data_paths(run: RunFolder, root: str | None, store: str | None, dataset: str) -> DataPaths:
-    """Where the data of a checkpoint are: as given, else where they were in training.
+def resolve_data_paths(
+    training_run: RunFolder, data_root: str | None, store_root: str | None, dataset: str
+) -> DataPaths:
+    """Determine the data paths of a checkpoint: those passed explicitly, otherwise those recorded by its run.
+
+    Args:
+        training_run: Run folder of the checkpoint.
+        data_root: Folder of the dataset, or None.
+        store_root: Folder of the prepared images, or None.
+        dataset: Name of the dataset, for error messages.
 
     Raises:
-        UserError: If the dataset's folder is not known.
+        UserError: If the folder of the dataset is unknown.
     """
-    known = run.data_paths()
-    given = {"root": root, "store": store}
-    found = replace(known, **{name: Path(path).expanduser().absolute() for name, path in given.items() if path})
-    if found.root is None:
+    explicit = {"root": data_root, "store": store_root}
+    paths = replace(
+        training_run.data_paths(),
+        **{name: Path(path).expanduser().absolute() for name, path in explicit.items() if path},
+    )
+    if paths.root is None:
         raise UserError(
-            f"dataset.root is not known: a checkpoint does not store it, and {run.path} is not the folder of its run; "
-            f"set dataset.root to the folder of the dataset ({dataset})"
+            f"dataset.root is unknown: checkpoints do not store it, and {training_run.path} is not the run folder of "
+            f"this checkpoint; set dataset.root to the folder of the dataset ({dataset})"
         )
-    return found
+    return paths
 
 
-def without_training_settings(cfg: DictConfig) -> None:
-    """Turn off what only training needs: augmentation, compilation, several devices."""
+def disable_training_settings(cfg: DictConfig) -> None:
+    """Disable settings that only training needs, in place: augmentation, compilation, multiple devices."""
     cfg.augment = None
-    OmegaConf.update(cfg, "compile", None, force_add=True)  # testing once does not pay for it
-    cfg.trainer.devices, cfg.trainer.strategy = 1, "auto"  # the results do not depend on their number
+    OmegaConf.update(cfg, "compile", None, force_add=True)  # compiling takes longer than a single test
+    cfg.trainer.devices, cfg.trainer.strategy = 1, "auto"  # results do not depend on the number of devices
 
 
 def compare_with_training_run(rows: list[results.ResultRow], training_results: Path) -> None:
-    """Report whether `rows` are those of the training run, if its results.csv is there."""
+    """Report whether the results equal those of the training run.
+
+    Args:
+        rows: Rows of results.csv of this evaluation.
+        training_results: results.csv of the training run; nothing is reported if it does not exist.
+    """
     if not training_results.is_file():
         return
-    before = {row["case"]: [row[name] for name in results.COUNTS] for row in results.read_results(training_results)}
-    now = {row["case"]: [row[name] for name in results.COUNTS] for row in rows}
-    if before == now:
+    previous = {row["case"]: [row[name] for name in results.COUNTS] for row in results.read_results(training_results)}
+    current = {row["case"]: [row[name] for name in results.COUNTS] for row in rows}
+    if previous == current:
         print("identical to the results of the training run, to the last pixel")
         return
-    changed = sum(before.get(case) != now.get(case) for case in before.keys() | now.keys())
+    cases = previous.keys() | current.keys()
+    n_changed = sum(previous.get(case) != current.get(case) for case in cases)
     log.warning(
-        "%d of %d images differ from the training run's results.csv: another processor or library version "
-        "rounds differently, last.ckpt is not best.ckpt, or the data changed",
-        changed,
-        len(before.keys() | now.keys()),
+        "%d of %d images differ from results.csv of the training run. Possible causes: rounding on another processor "
+        "or with other library versions, last.ckpt instead of best.ckpt, or modified data",
+        n_changed,
+        len(cases),
     )

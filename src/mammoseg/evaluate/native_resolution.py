@@ -1,6 +1,7 @@
-"""Test results at the images' own resolution: predictions put back onto the original pixels, and compared there.
+"""Evaluation at the native resolution of the images: native.csv and candidates.csv.
 
-Lies beside results.csv, whose numbers are those of the network's square.
+Predictions are resampled to the original pixels and compared with the original outlines or masks. results.csv, in
+contrast, refers to the network's square input.
 """
 
 from __future__ import annotations
@@ -31,18 +32,24 @@ from mammoseg.runs import results
 from mammoseg.runs.results import ResultRow
 from mammoseg.terminal import Progress
 
-NATIVE, CANDIDATES = "native.csv", "candidates.csv"
-DISTANCES = ("hd95", "asd")
-GEOMETRY = ("height", "width", "spacing_down_mm", "spacing_across_mm", "spacing_from", "unit")
-MORE_COLUMNS = (*GEOMETRY, *DISTANCES, "masses")  # than results.csv has
-OF_CANDIDATE = ("case", "score", "mean", "x", "y", "area", "hits")
+NATIVE_FILE, CANDIDATES_FILE = "native.csv", "candidates.csv"
+DISTANCE_COLUMNS = ("hd95", "asd")
+GEOMETRY_COLUMNS = ("height", "width", "spacing_down_mm", "spacing_across_mm", "spacing_from", "unit")
+IMAGE_COLUMNS = (*GEOMETRY_COLUMNS, *DISTANCE_COLUMNS, "masses")  # of native.csv, in addition to those of results.csv
+CANDIDATE_COLUMNS = ("case", "score", "mean", "x", "y", "area", "hits")
 
 
-class NativeWriter(lightning.Callback):
-    """Measures each tested image as soon as the network has seen it, and writes native.csv and candidates.csv.
+class NativeResolutionWriter(lightning.Callback):
+    """Evaluates each test image at native resolution, and writes native.csv and candidates.csv.
 
-    `dataset`: the one that the store was prepared from; its outlines and mask files are read again.
-    Raises UserError where these are not there any more.
+    Args:
+        folder: Output folder.
+        run_info: Identity of the run, the first columns of native.csv.
+        dataset: Dataset from which the prepared images were made; its outlines and mask files are read again.
+        rule: Defines detection candidates and when they match a mass.
+
+    Raises:
+        UserError: If a file of the dataset no longer exists or cannot be read.
     """
 
     def __init__(self, folder: Path, run_info: Mapping[str, Any], dataset: DatasetSpec, rule: MatchingRule) -> None:
@@ -53,97 +60,134 @@ class NativeWriter(lightning.Callback):
         self.rows: dict[int, ResultRow] = {}
         self.candidates: dict[int, list[Candidate]] = {}
 
-    def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    def on_test_start(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
+        """Start the progress display."""
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.test, but not declared
         self.store: PreparedStore = datamodule.store
-        self.progress = Progress("measuring at native resolution", len(datamodule.split.test))
+        self.progress = Progress("evaluating at native resolution", len(datamodule.split.test))
         self.progress.__enter__()
 
-    def on_test_batch_end(  # type: ignore[override]
+    def on_test_batch_end(  # type: ignore[override]  # narrower types than Lightning's
         self,
-        trainer: lightning.Trainer,
+        _trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
         outputs: Mapping[str, Tensor],
         *_: Any,
     ) -> None:
-        probabilities = torch.sigmoid(outputs["logits"].float())[:, 0].cpu().numpy()
-        for number, prob in zip(outputs["case"].tolist(), probabilities, strict=True):
-            self.measure(number, prob, pl_module.threshold)  # type: ignore[arg-type]
+        """Evaluate the images of a batch.
+
+        Args:
+            pl_module: The Segmenter, whose threshold is used.
+            outputs: What its `test_step` returned: "logits" (B, 1, H, W) and "case" (B,), indices into the store.
+        """
+        probs = torch.sigmoid(outputs["logits"].float())[:, 0].cpu().numpy()
+        for index, prob in zip(outputs["case"].tolist(), probs, strict=True):
+            self.evaluate_image(index, prob, pl_module.threshold)  # type: ignore[arg-type]  # a float, not a submodule
             self.progress.advance()
 
-    def measure(self, number: int, square: NDArray[np.float32], threshold: float) -> None:
-        """`square` (size, size): the probabilities for row `number` of the store."""
-        case = self.store.cases[number]
+    def evaluate_image(self, index: int, prob_map: NDArray[np.float32], threshold: float) -> None:
+        """Evaluate one image.
+
+        Args:
+            index: Index of the image in the store.
+            prob_map: (size, size), probabilities at the network's resolution.
+            threshold: A pixel is predicted as mass if its probability is above.
+
+        Raises:
+            UserError: If the image is no longer in the dataset or cannot be read.
+        """
+        case = self.store.cases[index]
         mammogram = self.mammograms.get(case.case)
         if mammogram is None:
-            raise UserError(
-                f"{case.case}: prepared, but not in the dataset any more; set dataset.root to its folder as it was"
-            )
-        mask = original_mask(case.case, mammogram, (case.height, case.width))
-        prob = InversePreprocessing.from_case(case, self.store.about["aspect"]).to_original(square)
+            raise UserError(f"{case.case}: no longer in the dataset; set dataset.root to the folder used in training")
+        mask = full_resolution_mask(case.case, mammogram, (case.height, case.width))
+        prob = InversePreprocessing.from_case(case, self.store.about["aspect"]).to_original(prob_map)
         mask_pred = prob > np.float32(threshold)
         try:
             spacing = read_metadata(mammogram.image_file).spacing
         except ImageReadError as error:
-            raise UserError(f"{case.case}: its image cannot be read again: {error}") from error
-        steps = (spacing.down, spacing.across) if spacing else (1.0, 1.0)
-        self.candidates[number], masses = detect(prob, mask, self.rule, threshold)
-        self.rows[number] = {
-            **results.make_row(self.run_info, case, counts_of(mask_pred, mask)),
+            raise UserError(f"{case.case}: the image can no longer be read: {error}") from error
+        pixel_spacing = (spacing.down, spacing.across) if spacing else (1.0, 1.0)
+        self.candidates[index], n_masses = detect(prob, mask, self.rule, threshold)
+        self.rows[index] = {
+            **results.make_row(self.run_info, case, confusion_counts(mask_pred, mask)),
             "height": case.height,
             "width": case.width,
             **spacing_columns(spacing),
             "unit": "mm" if spacing else "pixels",
-            **dict(zip(DISTANCES, surface_distances(mask_pred, mask, steps), strict=True)),
-            "masses": masses,
+            **dict(zip(DISTANCE_COLUMNS, surface_distances(mask_pred, mask, pixel_spacing), strict=True)),
+            "masses": n_masses,
         }
 
-    def on_exception(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, error: Any) -> None:
+    def on_exception(self, *_: Any, **__: Any) -> None:
+        """Stop the progress display."""
         self.progress.__exit__(None, None, None)
 
-    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_test_end(self, *_: Any, **__: Any) -> None:
+        """Stop the progress display and write both files, in the order of the store."""
         self.progress.__exit__(None, None, None)
-        numbers = sorted(self.rows)
-        candidates = {self.rows[number]["case"]: self.candidates[number] for number in numbers}
-        results.write_table(self.folder / CANDIDATES, candidate_rows(candidates), OF_CANDIDATE)
-        results.write_results(self.folder / NATIVE, [self.rows[number] for number in numbers], MORE_COLUMNS)
+        indices = sorted(self.rows)
+        candidates = {self.rows[index]["case"]: self.candidates[index] for index in indices}
+        results.write_table(self.folder / CANDIDATES_FILE, candidate_rows(candidates), CANDIDATE_COLUMNS)
+        results.write_results(self.folder / NATIVE_FILE, [self.rows[index] for index in indices], IMAGE_COLUMNS)
 
 
-def original_mask(case: str, mammogram: Mammogram, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def full_resolution_mask(case: str, mammogram: Mammogram, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Read the ground truth of an image.
+
+    Args:
+        case: Name of the image, for error messages.
+        mammogram: Describes its files and outlines.
+        shape: Height and width of the image in pixels.
+
+    Returns:
+        (height, width), True inside masses.
+
+    Raises:
+        UserError: If a mask file no longer exists or cannot be read.
+    """
     try:
         return ground_truth_mask(mammogram, shape)[0] > 0
     except (ImageReadError, ValueError) as error:
-        raise UserError(f"{case}: its masses cannot be read again: {error}") from error
+        raise UserError(f"{case}: the masses can no longer be read: {error}") from error
 
 
-def counts_of(mask_pred: NDArray[np.bool_], mask: NDArray[np.bool_]) -> list[int]:
-    """tp, fp, fn, tn"""
+def confusion_counts(mask_pred: NDArray[np.bool_], mask: NDArray[np.bool_]) -> list[int]:
+    """Count true positive, false positive, false negative and true negative pixels of one image.
+
+    Example:
+        >>> confusion_counts(np.array([[True, True, False, False]]), np.array([[True, False, True, False]]))
+        [1, 1, 1, 1]
+    """
     tp = int(np.count_nonzero(mask_pred & mask))
     fp, fn = int(np.count_nonzero(mask_pred)) - tp, int(np.count_nonzero(mask)) - tp
     return [tp, fp, fn, mask.size - tp - fp - fn]
 
 
 def candidate_rows(candidates: Mapping[str, Sequence[Candidate]]) -> Iterator[dict[str, Any]]:
-    """By case -> rows of candidates.csv."""
-    for case, found in candidates.items():
-        for one in found:
-            yield {"case": case, **asdict(one), "hits": " ".join(map(str, one.hits))}
+    """Convert candidates by case to rows of candidates.csv."""
+    for case, case_candidates in candidates.items():
+        for candidate in case_candidates:
+            yield {"case": case, **asdict(candidate), "hits": " ".join(map(str, candidate.hits))}
 
 
-def read(folder: Path) -> tuple[list[ResultRow], dict[str, list[Candidate]]]:
+def read_native_results(folder: Path) -> tuple[list[ResultRow], dict[str, list[Candidate]]]:
     """Read native.csv and candidates.csv.
 
+    Args:
+        folder: Output folder of `mammoseg.evaluate`.
+
     Returns:
-        Rows as `read_results` returns them, with distances and the number of masses as numbers; candidates by case.
+        Rows as from `read_results`, with distances and number of masses as numbers; candidates by case.
     """
     rows = [
-        {**row, **{name: float(row[name]) for name in DISTANCES}, "masses": int(row["masses"])}
-        for row in results.read_results(folder / NATIVE)
+        {**row, **{name: float(row[name]) for name in DISTANCE_COLUMNS}, "masses": int(row["masses"])}
+        for row in results.read_results(folder / NATIVE_FILE)
     ]
     candidates: dict[str, list[Candidate]] = {row["case"]: [] for row in rows}
-    with (folder / CANDIDATES).open(newline="") as lines:
-        for one in csv.DictReader(lines):
-            numbers = {name: float(one[name]) for name in ("score", "mean", "x", "y")}
-            hits = tuple(map(int, one["hits"].split()))
-            candidates[one["case"]].append(Candidate(**numbers, area=int(one["area"]), hits=hits))
+    with (folder / CANDIDATES_FILE).open(newline="") as file:
+        for row in csv.DictReader(file):
+            values = {name: float(row[name]) for name in ("score", "mean", "x", "y")}
+            hits = tuple(map(int, row["hits"].split()))
+            candidates[row["case"]].append(Candidate(**values, area=int(row["area"]), hits=hits))
     return rows, candidates

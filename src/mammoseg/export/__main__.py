@@ -12,12 +12,13 @@ RENAMED = {"ckpt": "ckpt_path", "trust": "trusted_modules"}
 
 @command("export", renamed=RENAMED)
 def main(cfg: DictConfig) -> None:
+    """Export the checkpoint `cfg.ckpt_path`; `cfg` is conf/export.yaml."""
     from mammoseg.export.export import export  # lazy: --help must not wait for torch
     from mammoseg.runs.discovery import resolve_checkpoint
 
-    checkpoint = resolve_checkpoint(parse_path(cfg.ckpt_path, "ckpt_path"))
+    ckpt_path = resolve_checkpoint(parse_path(cfg.ckpt_path, "ckpt_path"))
     onnx = validate.boolean("onnx", cfg.onnx)
-    files = export(checkpoint, parse_path(cfg.output, "output"), onnx, cfg.trusted_modules or ())
+    files = export(ckpt_path, parse_path(cfg.output, "output"), onnx, cfg.trusted_modules or ())
     print(f"{cfg.output}: {', '.join(files)}")
 
 

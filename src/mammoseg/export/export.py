@@ -1,4 +1,4 @@
-"""A checkpoint -> files that others can use without this package's training: safetensors, config, model card, ONNX."""
+"""Export a checkpoint for use without mammoseg: safetensors, config, model card and ONNX."""
 
 from __future__ import annotations
 
@@ -18,51 +18,77 @@ from mammoseg.files import atomic_write_bytes
 from mammoseg.runs import checkpoint
 from mammoseg.terminal import suppress_logs_and_warnings
 
-CARD, ONNX = "README.md", "model.onnx"
-EXTRA = "pip install '.[export]'"
+MODEL_CARD_FILE, ONNX_FILE = "README.md", "model.onnx"
+INSTALL_HINT = "pip install '.[export]'"
 
 
-def export(path: Path, output: Path, onnx: bool, trusted_modules: Sequence[str] = ()) -> list[str]:
-    """Write the checkpoint's network into the folder `output`; returns the names of the files.
+def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[str] = ()) -> list[str]:
+    """Export the network of a checkpoint.
 
-    model.safetensors and config.yaml, which the other commands accept as `ckpt_path`; model.onnx if `onnx`; and
-    README.md, a model card whose metrics come from the results.csv of the checkpoint's run folder, if there is one.
-    Each file is written atomically, the card last.
-    Raises UserError for what is no checkpoint, for an extra that is not installed, and for a network that ONNX cannot
-    express.
+    Writes model.safetensors and config.yaml, whose folder other commands accept as `ckpt_path`, and a model card,
+    README.md, which includes test metrics if the checkpoint is in its run folder. Files are written atomically, and
+    only after all of them could be created.
+
+    Args:
+        ckpt_path: The checkpoint.
+        output: Output folder.
+        onnx: Whether to write model.onnx.
+        trusted_modules: As for `load_checkpoint`.
+
+    Returns:
+        Names of the files written.
+
+    Raises:
+        UserError: If the file is not a checkpoint, an optional package is not installed, or the network cannot be
+            expressed in ONNX.
     """
-    loaded = checkpoint.load_checkpoint(path, trusted_modules)
-    carried = {name: loaded[checkpoint.PROVENANCE_KEY][name] for name in ("config", "run_info")}
-    network = load_network(loaded, path)
+    loaded = checkpoint.load_checkpoint(ckpt_path, trusted_modules)
+    provenance = {name: loaded[checkpoint.PROVENANCE_KEY][name] for name in ("config", "run_info")}
+    network = load_network(loaded, ckpt_path)
     contents = {
-        checkpoint.WEIGHTS_FILE: safetensors(network),
-        checkpoint.CONFIG_FILE: yaml.safe_dump(carried, sort_keys=False, allow_unicode=True).encode(),
+        checkpoint.WEIGHTS_FILE: to_safetensors(network),
+        checkpoint.CONFIG_FILE: yaml.safe_dump(provenance, sort_keys=False, allow_unicode=True).encode(),
     }
     if onnx:
-        contents[ONNX] = as_onnx(network, int(carried["config"]["dataset"]["size"]))
-    parameters = sum(value.numel() for value in network.parameters())
-    contents[CARD] = model_card.markdown(carried, parameters, path, onnx).encode()
-    # Nothing is written before everything could be made; the card, which describes the other files, is written last.
+        contents[ONNX_FILE] = to_onnx(network, int(provenance["config"]["dataset"]["size"]))
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    contents[MODEL_CARD_FILE] = model_card.markdown(provenance, n_parameters, ckpt_path, onnx).encode()
     if not onnx:
-        (output / ONNX).unlink(missing_ok=True)  # an earlier export's, of another network
-    for name, content in contents.items():
+        (output / ONNX_FILE).unlink(missing_ok=True)  # left by the export of another network
+    for name, content in contents.items():  # the model card, which describes the other files, is last
         atomic_write_bytes(output / name, content)
     return list(contents)
 
 
-def safetensors(network: nn.Module) -> bytes:
-    """The weights by the names that the network's state_dict has."""
-    library = needed("safetensors.torch")
-    return library.save({name: value.contiguous() for name, value in network.state_dict().items()}, {"format": "pt"})
+def to_safetensors(network: nn.Module) -> bytes:
+    """Serialise the state_dict of a network in the safetensors format.
+
+    Raises:
+        UserError: If safetensors is not installed.
+    """
+    library = import_optional("safetensors.torch")
+    state_dict = {name: value.contiguous() for name, value in network.state_dict().items()}
+    return bytes(library.save(state_dict, {"format": "pt"}))
 
 
-def as_onnx(network: nn.Module, size: int) -> bytes:
-    """image (batch, 1, size, size) -> logits of the same shape, for any batch; no path or text of the code in it."""
-    needed("onnxscript")
-    onnx = needed("onnx")
+def to_onnx(network: nn.Module, size: int) -> bytes:
+    """Serialise a network in the ONNX format, without source paths.
+
+    Args:
+        network: Maps images (batch, 1, size, size) to logits of the same shape.
+        size: Height and width of the images; the batch size is dynamic.
+
+    Returns:
+        An ONNX model with the input "image" and the output "logits".
+
+    Raises:
+        UserError: If ONNX is not installed or cannot express the network.
+    """
+    import_optional("onnxscript")
+    onnx = import_optional("onnx")
     image = torch.zeros(2, 1, size, size)
     try:
-        # Lists of missing optional packages and of decompositions, which are no problem here.
+        # Suppresses lists of missing optional packages and of decompositions, which are harmless here.
         with suppress_logs_and_warnings("torch.onnx", "onnxscript", "onnx_ir"):
             program = torch.onnx.export(
                 network,
@@ -75,27 +101,33 @@ def as_onnx(network: nn.Module, size: int) -> bytes:
             )
     except torch.onnx.OnnxExporterError as error:
         raise UserError(
-            f"{type(network).__name__} cannot be expressed in ONNX by this torch ({torch.__version__}); set onnx=false"
+            f"torch {torch.__version__} cannot export {type(network).__name__} to ONNX; set onnx=false"
         ) from error
-    assert program is not None
+    assert program is not None  # for the type checker: only dynamo=False returns None
     model = program.model_proto
-    forget(model.graph)
+    strip_debug_info(model.graph)
     for function in model.functions:
-        forget(function)
+        strip_debug_info(function)
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
-def forget(graph: Any) -> None:
-    """Torch notes at each node on which line of which file it was called, with the folders of this machine."""
+def strip_debug_info(graph: Any) -> None:
+    """Remove source locations, which contain local paths, from an ONNX graph or function in place."""
     del graph.metadata_props[:]
     for node in (*graph.node, *getattr(graph, "value_info", ())):
         del node.metadata_props[:]
         node.doc_string = ""
 
 
-def needed(module: str) -> Any:
+def import_optional(module: str) -> Any:
+    """Import a module of an optional dependency.
+
+    Raises:
+        UserError: If it is not installed.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"exporting needs {module.partition('.')[0]}: {EXTRA}") from error
+        package = module.partition(".")[0]
+        raise UserError(f"export requires {package}, which is not installed: {INSTALL_HINT}") from error

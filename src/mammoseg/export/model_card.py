@@ -1,4 +1,4 @@
-"""A model card: what a network is, what it was trained on, how well it does, what it is for and what not."""
+"""Model card of an exported network: intended use, limitations, training data and evaluation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mammoseg.density import ACRDensity
 from mammoseg.metrics import PIXEL_METRICS
@@ -17,114 +19,147 @@ from mammoseg.runs.settings import Role, select
 from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
 
-RESAMPLES, LEVEL, SEED = 5000, 0.95, 0  # as conf/compare.yaml has them
-PARTS = {"train": "training", "val": "validation, by which the checkpoint was chosen", "test": "test"}
+N_RESAMPLES, CONFIDENCE_LEVEL, SEED = 5000, 0.95, 0  # the defaults of conf/compare.yaml
+PART_LABELS = {"train": "training", "val": "validation (used for model selection)", "test": "test"}
 
 
-def markdown(carried: Mapping[str, Any], parameters: int, path: Path, onnx: bool) -> str:
-    """`carried`: the checkpoint's config and run_info. `path`: of the checkpoint, around which its run may lie."""
-    run_info, config = carried["run_info"], carried["config"]
-    folder = RunFolder.of_checkpoint(path.resolve())
-    parts = [
+def markdown(provenance: Mapping[str, Any], n_parameters: int, ckpt_path: Path, onnx: bool) -> str:
+    """Create the model card.
+
+    Args:
+        provenance: Config and run information stored in the checkpoint, under the keys `config` and `run_info`.
+        n_parameters: Number of parameters of the network.
+        ckpt_path: The checkpoint. Split and results are read from its run folder if they are there.
+        onnx: Whether the export includes model.onnx.
+
+    Returns:
+        The model card as Markdown.
+    """
+    run_info, config = provenance["run_info"], provenance["config"]
+    folder = RunFolder.of_checkpoint(ckpt_path.resolve())
+    sections = {
+        "Intended use": (
+            "Research on the segmentation of masses in digital or digitised mammograms, for example as a baseline or "
+            "in comparisons of losses and networks."
+        ),
+        "Limitations": limitations_section(run_info),
+        "How to use": usage_section(config, onnx),
+        "Training data": training_data_section(run_info, config, folder),
+        "Training procedure": training_section(config),
+        "Evaluation": evaluation_section(run_info, ckpt_path, folder),
+    }
+    blocks = [
         f"# {run_info['run']}",
-        f"A network ({run_info['model']}, {parameters:,} parameters) that outlines breast masses in whole mammograms, "
-        f"trained with mammoseg on {run_info['dataset']} with the loss {run_info['loss']}.",
-        "**Research only; not a medical device.** Nobody may be diagnosed or treated by what it says.",
-        "## Data\n\n" + data(run_info, config, folder),
-        "## How well it does\n\n" + metrics(run_info, path, folder),
-        "## What it is for\n\n"
-        "Research on the segmentation of masses in digital or digitised mammograms: as a baseline, for comparisons of "
-        "losses and networks, for studies whose readers know the truth by other means.",
-        "## What it is not for, and where it fails\n\n" + limits(run_info),
-        "## How to use it\n\n" + use(config, onnx),
-        "## Training\n\n" + settings(config),
+        f"A network for the segmentation of breast masses in full mammograms (architecture {run_info['model']}, "
+        f"{n_parameters:,} parameters), trained with mammoseg on the dataset {run_info['dataset']} with the loss "
+        f"{run_info['loss']}.",
+        "**For research only; not a medical device.** Not for diagnostic or clinical use.",
+        *(f"## {title}\n\n{text}" for title, text in sections.items()),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(blocks) + "\n"
 
 
-def data(run_info: Mapping[str, Any], config: Mapping[str, Any], folder: RunFolder) -> str:
+def training_data_section(run_info: Mapping[str, Any], config: Mapping[str, Any], folder: RunFolder) -> str:
+    """Describe dataset and split, with the numbers of images and patients if split.csv is available."""
     split = config["split"]["_target_"].rsplit(".", 1)[-1]
     fold = f", fold {run_info['fold']}" if run_info["fold"] != "" else ""
-    told = f"{run_info['dataset']}, split by {split}{fold}."
-    file = folder.split
-    if not file.is_file():
-        return (
-            f"{told} How many images there were is not known: the run's split.csv does not lie beside the checkpoint."
-        )
+    description = f"Dataset {run_info['dataset']}, split with {split}{fold}."
+    if not folder.split.is_file():
+        return f"{description} The number of images is unknown, as the run's split.csv was not available at export."
     patients: dict[str, list[str]] = defaultdict(list)
-    with file.open(newline="") as lines:
-        for row in csv.DictReader(lines):
+    with folder.split.open(newline="") as file:
+        for row in csv.DictReader(file):
             patients[row["part"]].append(row["patient"])
-    table = ["| part | images | patients |", "|---|---|---|"]
-    table += [f"| {text} | {len(patients[part])} | {len(set(patients[part]))} |" for part, text in PARTS.items()]
-    return told + "\n\n" + "\n".join(table)
+    lines = ["| part | images | patients |", "|---|---|---|"]
+    lines += [
+        f"| {label} | {len(patients[part])} | {len(set(patients[part]))} |" for part, label in PART_LABELS.items()
+    ]
+    return description + "\n\n" + "\n".join(lines)
 
 
-def metrics(run_info: Mapping[str, Any], path: Path, folder: RunFolder) -> str:
-    """A table with intervals, or why there is none."""
+def evaluation_section(run_info: Mapping[str, Any], ckpt_path: Path, folder: RunFolder) -> str:
+    """Tabulate the test metrics with bootstrap intervals, or explain why they are not available."""
     if not folder.results.is_file():
-        return "Not known: the run's results.csv does not lie beside the checkpoint. `mammoseg.evaluate` makes one."
+        return (
+            "Not available: the run's results.csv was not available at export. `python -m mammoseg.evaluate` tests the "
+            "checkpoint."
+        )
     run = read_run(folder)
-    if run.rows[0]["run"] != run_info["run"] or path.stem != "best":
-        return "Not known: the results.csv of the run is that of its best checkpoint, and this is another."
-    comparison = Comparison(align_runs([run]), RESAMPLES, LEVEL, SEED)
+    if run.rows[0]["run"] != run_info["run"] or ckpt_path.stem != "best":
+        return "Not available: the run's results.csv belongs to its best checkpoint, but another one was exported."
+    comparison = Comparison(align_runs([run]), N_RESAMPLES, CONFIDENCE_LEVEL, SEED)
+    n_negative = int((comparison.mass_size == 0).sum())
+    negatives = (
+        f"{n_negative} of the {len(comparison.rows)} test images contain no mass."
+        if n_negative
+        else "All test images contain a mass, so false positives in mammograms without a mass were not measured."
+    )
+    return (
+        f"{metrics_table(comparison)}\n\n{units_note()}, pooled over the pixels of the test images at the network's "
+        f"input resolution; in brackets, {CONFIDENCE_LEVEL:.0%} bootstrap intervals over patients ({N_RESAMPLES} "
+        "resamples; undefined for a single patient). Results are from a single training run and vary with the seed. "
+        f"{negatives}"
+    )
+
+
+def metrics_table(comparison: Comparison) -> str:
+    """Format the metrics of a single method as a Markdown table: all test images, and each ACR category."""
     (method,) = comparison.methods
     density = comparison.density
-    lines = [("all", None), *((f"ACR {category}", density == category) for category in ACRDensity)]
+    subsets = {
+        "all": np.ones(len(density), bool),
+        **{f"ACR {category}": density == category for category in ACRDensity},
+    }
     headings = metric_headings()
-    table = ["| test images | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
-    for what, chosen in lines:
-        number = len(density) if chosen is None else int(chosen.sum())
-        if number:
-            estimates = comparison.estimates(method, chosen)
+    lines = ["| test images | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
+    for label, subset in subsets.items():
+        if subset.any():
+            estimates = comparison.estimates(method, subset)
             cells = [
-                f"{metric.show(one.value)} [{metric.show(one.low)}, {metric.show(one.high)}]"
-                for metric, one in ((metric, estimates[key]) for key, metric in PIXEL_METRICS.items())
+                f"{metric.show(estimate.value)} [{metric.show(estimate.low)}, {metric.show(estimate.high)}]"
+                for metric, estimate in ((metric, estimates[key]) for key, metric in PIXEL_METRICS.items())
             ]
-            table.append(f"| {what} | {number} | " + " | ".join(cells) + " |")
-    healthy = sum(row["tp"] + row["fn"] == 0 for row in comparison.rows)
-    return "\n".join(table) + (
-        f"\n\n{units_note()}, pooled over the pixels of the test images at the network's resolution; "
-        f"in brackets the {LEVEL:.0%} interval of {RESAMPLES} bootstrap resamples over patients, a dash where there is "
-        f"one patient only. One training run: another seed gives other numbers. {healthy} of the test images "
-        "have no mass" + ("." if healthy else ", so nothing is said run_info false alarms in healthy breasts.")
-    )
+            lines.append(f"| {label} | {int(subset.sum())} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
-def limits(run_info: Mapping[str, Any]) -> str:
-    synthetic = ["It was trained on synthetic mammograms and has never seen a real one."] * (
-        run_info["dataset"] == "phantom"
-    )
-    points = [
-        *synthetic,
-        "It was trained on images that have a mass: in healthy breasts it may well see one.",
-        "It looks for masses; calcifications, distortions and asymmetries without a mass are not what it learned.",
-        "Images of another scanner, population, age group or processing than in its training data may be beyond it.",
-        "Its probabilities are not calibrated, and the disagreement of several networks is no error bar.",
-        "It sees the whole breast at a coarse resolution; small masses and fine margins are lost.",
+def limitations_section(run_info: Mapping[str, Any]) -> str:
+    """List the limitations of the network."""
+    limitations = [
+        "The network was trained on images that contain a mass; expect false positives on normal mammograms.",
+        "It segments masses only, not calcifications, architectural distortions or asymmetries without a mass.",
+        "Performance may drop for other scanners, populations, age groups or image processing than in the training "
+        "data.",
+        "The predicted probabilities are not calibrated, and the disagreement of an ensemble is not a confidence "
+        "interval.",
+        "The input is the whole breast at low resolution, so small masses and fine details of margins are lost.",
     ]
-    return "\n".join(f"- {point}" for point in points)
+    if run_info["dataset"] == "phantom":
+        limitations.insert(0, "The network was trained on synthetic mammograms and has never seen a real one.")
+    return "\n".join(f"- {limitation}" for limitation in limitations)
 
 
-def use(config: Mapping[str, Any], onnx: bool) -> str:
-    size, how = config["dataset"]["size"], config["dataset"]
+def usage_section(config: Mapping[str, Any], onnx: bool) -> str:
+    """Describe how to run the network, and its input and output."""
+    dataset = config["dataset"]
+    size = dataset["size"]
     command = "```\npython -m mammoseg.predict ckpt_path=<this folder> input=<mammograms> output=<folder>\n```"
-    prepared = (
-        f"Input: one grey image of {size}x{size} pixels, float32, brighter is denser; prepared with "
-        f"crop={how['crop']}, aspect={how['aspect']}, normalise={how['normalise']}, flip={how['flip']}, which "
-        f"mammoseg.predict does by itself. Output: one logit per pixel; its sigmoid is the probability of mass, cut at "
-        f"{config['threshold']}."
+    preprocessing = ", ".join(f"{key}={dataset[key]}" for key in ("crop", "aspect", "normalise", "flip"))
+    interface = (
+        f"Input: one greyscale image of {size}x{size} pixels, float32, with denser tissue brighter, preprocessed with "
+        f"{preprocessing}; mammoseg.predict applies this preprocessing. Output: one logit per pixel; its sigmoid is "
+        f"the probability of mass, with a threshold of {config['threshold']}."
     )
-    shape = f"\n\nmodel.onnx: `image` (batch, 1, {size}, {size}) -> `logits` of the same shape." if onnx else ""
-    return f"{command}\n\n{prepared}{shape}"
+    signature = f"\n\nmodel.onnx: `image` (batch, 1, {size}, {size}) -> `logits` of the same shape." if onnx else ""
+    return f"{command}\n\n{interface}{signature}"
 
 
-def settings(config: Mapping[str, Any]) -> str:
-    """The settings that define the method and the replicate; the data are described above."""
-    shown = select(config, Role.METHOD, Role.REPLICATE)
+def training_section(config: Mapping[str, Any]) -> str:
+    """Tabulate method and replicate settings, except those of dataset and split."""
+    settings = select(config, Role.METHOD, Role.REPLICATE)
     lines = [
         f"| {key} | {value} |"
-        for key, value in shown.items()
+        for key, value in settings.items()
         if value is not None and not key.startswith(("dataset.", "split."))
     ]
     return "\n".join(["| setting | value |", "|---|---|", *lines])

@@ -1,1 +1,1 @@
-"""What several reports share: tables, the HTML page, figures."""
+"""Building blocks of all reports: tables, the HTML page, figures."""

@@ -1,4 +1,4 @@
-"""report.html and report.md from sections of texts, tables and figures."""
+"""Write report.html and report.md from sections of paragraphs, tables and figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 @dataclass(frozen=True)
 class Section:
-    """Part of a report; `figures` are (PNG file, alternative text)."""
+    """A section of a report.
+
+    Attributes:
+        title: Heading.
+        texts: Paragraphs; several become a list in report.md.
+        tables: Tables, each also written as .md, .tex and .csv.
+        figures: (PNG file, alternative text) pairs.
+    """
 
     title: str
     texts: Sequence[str] = field(default_factory=tuple)
@@ -25,47 +32,50 @@ class Section:
 
     @property
     def anchor(self) -> str:
+        """Identifier of the section within the page."""
         return "".join(character if character.isalnum() else "-" for character in self.title.lower())
 
     @property
     def is_empty(self) -> bool:
+        """Whether the section has no content."""
         return not (self.texts or self.tables or self.figures)
 
 
 def write_report(title: str, sections: Sequence[Section], folder: Path) -> Path:
-    """Write report.html, report.md and the sections' tables into `folder`.
+    """Write report.html, report.md and the tables of all sections into `folder`.
 
     Args:
         title: Title of the report.
-        sections: Its parts; those without content are left out. Their figures are in `folder` already.
+        sections: Sections of the report; empty ones are omitted. Their figures must already exist in `folder`.
         folder: Output folder.
 
     Returns:
-        The path of report.html.
+        Path of report.html.
     """
-    shown = [section for section in sections if not section.is_empty]
-    for table in (table for section in shown for table in section.tables):
+    nonempty = [section for section in sections if not section.is_empty]
+    for table in (table for section in nonempty for table in section.tables):
         table.write(folder)
-    atomic_write_text(folder / "report.md", markdown(title, shown))
-    atomic_write_text(folder / "report.html", html(title, shown))
+    atomic_write_text(folder / "report.md", markdown(title, nonempty))
+    atomic_write_text(folder / "report.html", html(title, nonempty))
     return folder / "report.html"
 
 
 def html(title: str, sections: Sequence[Section]) -> str:
-    """One page that opens from disk, with its figures inside and no other file or address needed."""
+    """Render the report as one self-contained HTML page with embedded figures and no external resources."""
     return render(TEMPLATE, title=title, sections=sections, data_uri=png_data_uri)
 
 
 def png_data_uri(path: Path) -> str:
+    """Encode a PNG file as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
-    """The report for a repository or a wiki; figures are linked by name."""
-    parts = [f"# {title}"]
+    """Render the report as Markdown; figures are linked by file name."""
+    blocks = [f"# {title}"]
     for section in sections:
-        parts.append(f"## {section.title}")
-        parts += [f"- {text}" if len(section.texts) > 1 else text for text in section.texts]
-        parts += [f"**{table.title}**\n\n{table.markdown().rstrip()}" for table in section.tables]
-        parts += [f"![{text}]({path.name})" for path, text in section.figures]
-    return "\n\n".join(parts) + "\n"
+        blocks.append(f"## {section.title}")
+        blocks += [f"- {text}" if len(section.texts) > 1 else text for text in section.texts]
+        blocks += [f"**{table.title}**\n\n{table.markdown().rstrip()}" for table in section.tables]
+        blocks += [f"![{text}]({path.name})" for path, text in section.figures]
+    return "\n\n".join(blocks) + "\n"

@@ -1,9 +1,10 @@
-"""Drawing functions and colours shared by all figures."""
+"""Plotting functions and colours shared by all figures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps, rc_context
@@ -17,8 +18,15 @@ from mammoseg.files import atomic_write
 TRUTH_COLOUR, PREDICTION_COLOUR = "#2ca02c", "#1f5fff"  # the paper's Figure 2: green and blue
 
 
-def contour(axis: Axes, values: NDArray, level: float, colour: str) -> None:
-    """Draw the contour of `values` (H, W) at `level`, or nothing, without a warning, if no pixel is above it."""
+def contour(axis: Axes, values: NDArray[Any], level: float, colour: str) -> None:
+    """Draw a contour line, or nothing if `values` do not cross `level` (matplotlib would warn).
+
+    Args:
+        axis: Axes to draw into.
+        values: (H, W) mask or probabilities.
+        level: Value on the contour.
+        colour: Line colour.
+    """
     if values.min() < level < values.max():
         axis.contour(values, levels=[level], colors=[colour], linewidths=1.4)
 
@@ -26,14 +34,14 @@ def contour(axis: Axes, values: NDArray, level: float, colour: str) -> None:
 def heatmap(
     axis: Axes, x: Sequence[tuple[float, ...]], y: Sequence[float], scores: Sequence[float], label: str
 ) -> None:
-    """Draw one cell per pair of values, coloured by its score; pairs that do not occur stay empty.
+    """Draw a heatmap with one annotated cell per (x, y) pair; missing pairs stay empty.
 
     Args:
         axis: Axes to draw into.
-        x: (N,) vectors, one column for each distinct one.
-        y: (N,) numbers, one row for each distinct one.
+        x: (N,) vectors; each distinct vector is a column.
+        y: (N,) numbers; each distinct number is a row.
         scores: (N,) scores of the pairs.
-        label: Of the colour bar.
+        label: Label of the colour bar.
     """
     columns, rows = sorted(set(x)), sorted(set(y))
     grid = np.full((len(rows), len(columns)), np.nan)
@@ -42,22 +50,22 @@ def heatmap(
     image = axis.imshow(grid, cmap="viridis", aspect="auto")
     axis.set_xticks(range(len(columns)), [" ".join(f"{v:g}" for v in vector) for vector in columns], rotation=20)
     axis.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
-    middle = (min(scores) + max(scores)) / 2
+    mid_score = (min(scores) + max(scores)) / 2
     for (i, j), score in np.ndenumerate(grid):
         if not np.isnan(score):
-            axis.text(j, i, f"{score:.1f}", ha="center", va="center", color="black" if score > middle else "white")
-    assert axis.figure is not None
+            axis.text(j, i, f"{score:.1f}", ha="center", va="center", color="black" if score > mid_score else "white")
+    assert axis.figure is not None  # for the type checker
     axis.figure.colorbar(image, ax=axis, label=label)
 
 
-def parallel_coordinates(axis: Axes, values: NDArray, scores: NDArray, names: Sequence[str]) -> None:
-    """Draw one line per run through its values and its score, each coordinate on a scale of its own.
+def parallel_coordinates(axis: Axes, values: NDArray[Any], scores: NDArray[Any], names: Sequence[str]) -> None:
+    """Draw a parallel-coordinates plot: one line per run, each axis scaled to its own range.
 
     Args:
         axis: Axes to draw into.
         values: (N, K) settings of N runs.
-        scores: (N,) scores, the last coordinate and the colour of the lines.
-        names: (K + 1,) names of the coordinates.
+        scores: (N,) scores, shown on the last axis and by the line colour.
+        names: (K + 1,) axis labels.
     """
     table = np.column_stack([values, scores])
     low, high = table.min(axis=0), table.max(axis=0)
@@ -78,16 +86,29 @@ def parallel_coordinates(axis: Axes, values: NDArray, scores: NDArray, names: Se
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write `figure` to `path` atomically, as PNG or SVG by its suffix; equal figures give equal bytes."""
+    """Write a figure atomically and reproducibly: equal figures give identical files.
+
+    Args:
+        figure: Figure to write.
+        path: Output file; the suffix, .png or .svg, determines the format.
+    """
     FigureCanvasAgg(figure)
-    # Without matplotlib's version and the date; SVG ids are hashed with a constant instead of a random number.
+    # Omit matplotlib's version and the date, and derive SVG ids from a constant instead of a random salt.
     metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
     with rc_context({"svg.hashsalt": "mammoseg"}), atomic_write(path, "wb") as file:
         figure.savefig(file, format=path.suffix.removeprefix("."), dpi=110, metadata=metadata)
 
 
 def save_svg_and_png(figure: Figure, stem: Path) -> Path:
-    """Write `figure` as `stem`.svg and `stem`.png; returns the path of the PNG."""
+    """Write a figure as SVG and as PNG.
+
+    Args:
+        figure: Figure to write.
+        stem: Output path without suffix.
+
+    Returns:
+        Path of the PNG file.
+    """
     svg, png = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png"))
     save_figure(figure, svg)
     save_figure(figure, png)

@@ -1,4 +1,4 @@
-"""Summary of one run's results: printed as a table, and as Markdown."""
+"""Summary of the test results of a run, as Markdown and as a printed table."""
 
 from __future__ import annotations
 
@@ -11,42 +11,72 @@ from mammoseg.runs.results import ResultRow, mean_image_metrics, pooled_metrics
 
 
 def summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, float]]]:
-    """(label, images, metrics): pooled, mean over images, and pooled per ACR category."""
+    """Summarise test results over all images and by ACR category.
+
+    Args:
+        rows: Rows of results.csv.
+
+    Returns:
+        (label, number of images, metrics by key) of each line of the summary: pooled, mean over images, and pooled
+        within each ACR category.
+    """
     by_density = {category: [row for row in rows if row["density"] == category] for category in ACRDensity}
     return [
         ("all, pooled over pixels", len(rows), pooled_metrics(rows)),
         ("all, mean over images", len(rows), mean_image_metrics(rows)),
-        *((f"ACR {category}, pooled", len(some), pooled_metrics(some)) for category, some in by_density.items()),
+        *((f"ACR {category}, pooled", len(group), pooled_metrics(group)) for category, group in by_density.items()),
     ]
 
 
 def units_note(preposition: str = "In") -> str:
-    """The units of all metrics, for a note below a table or in its title: "In %", with the exceptions named."""
-    plain = [metric.short_name for metric in PIXEL_METRICS.values() if not metric.unit]
-    return f"{preposition} % except {', '.join(plain)}" if plain else f"{preposition} %"
+    """Describe the units of all metrics, for a caption or a note.
+
+    Args:
+        preposition: "In" at the beginning of a sentence, "in" within one.
+
+    Example:
+        >>> units_note("in")
+        'in %'
+    """
+    unitless = [metric.short_name for metric in PIXEL_METRICS.values() if not metric.unit]
+    return f"{preposition} % except {', '.join(unitless)}" if unitless else f"{preposition} %"
 
 
 def metric_headings() -> list[str]:
-    """Column headings of all metrics."""
+    """Return the column headings of all metrics."""
     return [metric.heading for metric in PIXEL_METRICS.values()]
 
 
 def metric_cells(values: dict[str, float]) -> list[str]:
-    """Values of all metrics as displayed."""
+    """Format the values of all metrics for display.
+
+    Args:
+        values: Values by key of the metric.
+    """
     return [metric.show(values[key]) for key, metric in PIXEL_METRICS.items()]
 
 
 def markdown(rows: Sequence[ResultRow]) -> str:
-    """The summary as a Markdown table."""
+    """Format the summary as a Markdown table.
+
+    Args:
+        rows: Rows of results.csv.
+    """
     headings = metric_headings()
-    table = ["| test images | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
-    for label, count, metrics in summary_rows(rows):
-        table.append(f"| {label} | {count} | " + " | ".join(metric_cells(metrics)) + " |")
-    return "\n".join(table) + "\n"
+    lines = ["| test images | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
+    for label, n_images, metrics in summary_rows(rows):
+        lines.append(f"| {label} | {n_images} | " + " | ".join(metric_cells(metrics)) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def print_table(rows: Sequence[ResultRow], folder: Path, title: str = "test results") -> None:
-    """Print the summary, and the folder of its files."""
+    """Print the summary, followed by the output folder.
+
+    Args:
+        rows: Rows of results.csv.
+        folder: Folder of the results.
+        title: Title of the table, after the name of the run.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -54,8 +84,8 @@ def print_table(rows: Sequence[ResultRow], folder: Path, title: str = "test resu
     table.add_column("test images")
     for name in ("n", *metric_headings()):
         table.add_column(name, justify="right")
-    for label, count, metrics in summary_rows(rows):
-        table.add_row(label, str(count), *metric_cells(metrics))
+    for label, n_images, metrics in summary_rows(rows):
+        table.add_row(label, str(n_images), *metric_cells(metrics))
     console = Console()
     console.print(table)
     console.print(f"written to {folder}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Tables of text cells as Markdown, LaTeX and CSV, and the formats of numbers in them."""
+"""Tables written as Markdown, LaTeX and CSV, and the number formats used in them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from mammoseg.files import atomic_write_text
 
-MISSING = "–"  # an undefined value; never 0
-LATEX = {
+MISSING = "–"  # displayed for undefined values, never 0
+LATEX_ESCAPES = {
     **{"\\": r"\textbackslash ", "%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#"},
     **{"Δ": r"$\Delta$", "θ": r"$\theta$", "α": r"$\alpha$", "ρ": r"$\rho$"},
     **{"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "−": "$-$", "–": "--", "<": "$<$"},
@@ -21,15 +21,22 @@ LATEX = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text cells.
+    """A table of formatted cells.
 
     Attributes:
-        name: Stem of its files.
+        name: File name without suffix.
         title: Caption.
         columns: Column headings; the first column holds the row labels.
         rows: Cells, each row as long as `columns`.
         bold: (row, column) indices of highlighted cells.
         notes: Sentences below the table.
+        csv_columns: Column names of the CSV file; empty uses `columns`.
+
+    Example:
+        >>> print(Table("t", "Results", ["Method", "DSC"], [["U-Net", "70.05"]]).markdown(), end="")
+        | Method | DSC |
+        |---|---|
+        | U-Net | 70.05 |
     """
 
     name: str
@@ -38,8 +45,10 @@ class Table:
     rows: Sequence[Sequence[str]]
     bold: frozenset[tuple[int, int]] = frozenset()
     notes: Sequence[str] = field(default_factory=tuple)
+    csv_columns: Sequence[str] = field(default_factory=tuple)
 
     def markdown(self) -> str:
+        """Format the table as Markdown, with its notes."""
         lines = ["| " + " | ".join(self.columns) + " |", "|" + "---|" * len(self.columns)]
         for i, row in enumerate(self.rows):
             cells = [f"**{text}**" if (i, j) in self.bold else text for j, text in enumerate(row)]
@@ -47,7 +56,7 @@ class Table:
         return "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in self.notes)
 
     def latex(self) -> str:
-        r"""A complete table environment for \input; requires the package booktabs."""
+        r"""Format the table as a complete table environment for \input; requires the package booktabs."""
         lines = [
             r"\begin{table}",
             r"\centering",
@@ -66,38 +75,72 @@ class Table:
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
     def csv(self) -> str:
-        """With ASCII minus signs, so that the numbers can be parsed."""
+        """Format the table as CSV, with ASCII minus signs so that numbers can be parsed."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
+        writer.writerow(self.csv_columns or self.columns)
         writer.writerows(self.rows)
         return text.getvalue().replace("−", "-")
 
     def write(self, folder: Path) -> None:
-        """Write `name`.md, .tex and .csv into `folder`."""
+        """Write `name`.md, `name`.tex and `name`.csv into `folder`."""
         for suffix, text in (("md", self.markdown()), ("tex", self.latex()), ("csv", self.csv())):
             atomic_write_text(folder / f"{self.name}.{suffix}", text)
 
 
 def latex_escape(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
+    r"""Escape LaTeX's special characters, and replace the non-ASCII characters used in tables.
+
+    Example:
+        >>> latex_escape("50 %")
+        '50 \\%'
+    """
+    return "".join(LATEX_ESCAPES.get(character, character) for character in text)
 
 
 def percent(value: float) -> str:
-    """A fraction in percent with the paper's two decimals."""
+    """Format a fraction in percent with two decimals, as in the paper.
+
+    Example:
+        >>> percent(0.51236)
+        '51.24'
+    """
     return MISSING if math.isnan(value) else f"{100 * value:.2f}"
 
 
 def format_signed(value: float, scale: float = 100) -> str:
-    """A difference with its sign, by default of fractions in percentage points."""
+    """Format a difference with its sign and two decimals.
+
+    Args:
+        value: The difference.
+        scale: Factor; 100 displays a difference of fractions in percentage points.
+
+    Example:
+        >>> format_signed(0.0123)
+        '+1.23'
+    """
     return MISSING if math.isnan(value) else f"{scale * value:+.2f}".replace("-", "−")
 
 
 def format_p(value: float, equals: str = "") -> str:
-    """A p value; `equals`, such as "= ", precedes one that is given exactly."""
+    """Format a p-value with three decimals.
+
+    Args:
+        value: The p-value.
+        equals: Prefix of values that are not below 0.001, such as "= " within a sentence.
+
+    Example:
+        >>> format_p(0.0002), format_p(0.0123, "= ")
+        ('< 0.001', '= 0.012')
+    """
     return MISSING if math.isnan(value) else "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
 
 
 def format_effect(value: float) -> str:
-    """An effect size between −1 and 1, with its sign."""
+    """Format an effect size in [−1, 1] with its sign.
+
+    Example:
+        >>> format_effect(0.5)
+        '+0.50'
+    """
     return f"{value:+.2f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""HTML pages from jinja2 templates, every value escaped unless a template says otherwise."""
+"""Render HTML pages from jinja2 templates, with autoescaping."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from typing import Any
 
 
 def render(template: Path, **values: Any) -> str:
-    """Render the file `template`.
+    """Render a template file.
 
     Values are escaped for HTML. To embed data for scripts, use the filter `tojson`, which also escapes `<`, `>`, `&`
-    and `'`, so that no text can close the script element.
+    and `'`, so that no string can close the script element.
+
+    Args:
+        template: Template file; templates in the same folder can be included.
+        values: Variables of the template.
+
+    Returns:
+        The rendered page.
 
     Raises:
         jinja2.UndefinedError: If the template uses a name that is not in `values`.
@@ -25,5 +32,5 @@ def render(template: Path, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {}  # without sorting the keys
+    environment.policies["json.dumps_kwargs"] = {}  # keep the order of keys
     return environment.get_template(template.name).render(values)

@@ -1,10 +1,9 @@
-"""Runs of several methods, aligned by fold, seed and test image, so that they can be compared."""
+"""Align the runs of several methods by fold, seed and test image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import FoldSeed, RunResults, label_repeated_splits
@@ -16,12 +15,12 @@ from mammoseg.runs.settings import HEADLINE, varying
 class AlignedRuns:
     """Runs of several methods on the same test images.
 
-    Args:
+    Attributes:
         dataset: Name of the dataset.
         runs: ``runs[method][(fold, seed)]``.
-        cases: ``cases[fold]``: the rows of any run of that fold, for what does not depend on the method. All runs of a
-            fold have these images in this order.
-        notes: Sentences on what was left out, and on what makes the comparison less than like for like.
+        cases: ``cases[fold]``: the rows of an arbitrary run of that fold, for the columns that do not depend on the
+            method. All runs of a fold contain these images in this order.
+        notes: Sentences about excluded runs and about differences that make the comparison unfair.
     """
 
     dataset: str
@@ -31,97 +30,134 @@ class AlignedRuns:
 
     @property
     def methods(self) -> list[str]:
+        """Names of the methods."""
         return list(self.runs)
 
     @property
-    def common(self) -> list[FoldSeed]:
-        """The folds and seeds that every method has."""
-        first, *others = [set(parts) for parts in self.runs.values()]
+    def common_fold_seeds(self) -> list[FoldSeed]:
+        """The (fold, seed) pairs that all methods have in common, sorted."""
+        first, *others = [set(by_fold_seed) for by_fold_seed in self.runs.values()]
         return sorted(first.intersection(*others))
 
 
 def align_runs(runs: Sequence[RunResults]) -> AlignedRuns:
     """Align runs of one dataset.
 
+    Folds that are missing for some method are excluded, with a note.
+
+    Args:
+        runs: Runs of any number of methods, folds and seeds. Their rows are sorted in place.
+
+    Returns:
+        The runs by method, fold and seed, with their test images in the same order.
+
     Raises:
-        UserError: If a method has a fold and seed twice, test images differ, or methods have no fold in common. Folds
-            that some method lacks are left out, with a note.
+        UserError: If a method has the same fold and seed twice, if the test images differ, or if the methods have no
+            fold in common.
     """
-    table: dict[str, dict[FoldSeed, RunResults]] = {}
+    grouped = _group_by_method(runs)
+    folds_by_method = [{fold for fold, _ in by_fold_seed} for by_fold_seed in grouped.values()]
+    common_folds = set.intersection(*folds_by_method)
+    if not common_folds:
+        raise UserError(
+            f"the methods {', '.join(grouped)} have no fold in common and cannot be compared; run the missing folds"
+        )
+    notes = []
+    if excluded := sorted(set.union(*folds_by_method) - common_folds):
+        notes.append(f"Excluded: fold {', '.join(excluded)}, which is not finished for every method.")
+    aligned = {
+        method: {key: run for key, run in sorted(by_fold_seed.items()) if key[0] in common_folds}
+        for method, by_fold_seed in grouped.items()
+    }
+    cases: dict[str, list[ResultRow]] = {}
+    for run in (run for by_fold_seed in aligned.values() for run in by_fold_seed.values()):
+        _align_images(cases.setdefault(run.fold, run.rows), run)
+    notes += fairness_notes(aligned)
+    return AlignedRuns(runs[0].dataset, aligned, dict(sorted(cases.items())), notes)
+
+
+def _group_by_method(runs: Sequence[RunResults]) -> dict[str, dict[FoldSeed, RunResults]]:
+    """Group runs by method, then by (fold, seed); raises UserError for duplicates."""
+    grouped: dict[str, dict[FoldSeed, RunResults]] = {}
     for run in disambiguate_methods(label_repeated_splits(runs)):
-        parts = table.setdefault(run.method, {})
-        if run.fold_seed in parts:
+        by_fold_seed = grouped.setdefault(run.method, {})
+        if run.fold_seed in by_fold_seed:
             fold, seed = run.fold_seed
             raise UserError(
                 f"{run.method}, {f'fold {fold}, ' if fold else ''}seed {seed} was run twice: "
-                f"{parts[run.fold_seed].folder.path} and {run.folder.path}; keep one of them"
+                f"{by_fold_seed[run.fold_seed].folder.path} and {run.folder.path}; keep one of them"
             )
-        parts[run.fold_seed] = run
-    notes = []
-    folds_of = [{fold for fold, _ in parts} for parts in table.values()]
-    folds = set.intersection(*folds_of)
-    if not folds:
-        raise UserError(
-            f"the methods {', '.join(table)} have no fold in common, so nothing can be compared; run the missing folds"
-        )
-    if left := sorted(set.union(*folds_of) - folds):
-        notes.append(f"Left out: fold {', '.join(left)}, which not every method has finished.")
-    kept = {m: {part: run for part, run in sorted(parts.items()) if part[0] in folds} for m, parts in table.items()}
-    cases: dict[str, list[ResultRow]] = {}
-    for run in (run for parts in kept.values() for run in parts.values()):
-        rows = cases.setdefault(run.fold, run.rows)
-        _align_images(rows, run)
-    return AlignedRuns(runs[0].dataset, kept, dict(sorted(cases.items())), [*notes, *fairness_notes(kept)])
+        by_fold_seed[run.fold_seed] = run
+    return grouped
 
 
 def disambiguate_methods(runs: Sequence[RunResults]) -> list[RunResults]:
-    """The runs, their method labelled by the settings in which runs of that method differ, such as loss.alpha=1."""
-    named = []
+    """Append the settings in which runs of one method differ to the method's name, such as ``(loss.alpha=1)``.
+
+    Args:
+        runs: Runs in any order.
+
+    Returns:
+        Copies of the runs, in the same order, with unambiguous `method` names.
+    """
+    renamed = []
     for run in runs:
-        # A run without a record says nothing about its settings.
-        same = [other.settings for other in runs if other.method == run.method and other.settings]
-        keys = varying(same) if run.settings else []
+        # A run without a record has no known settings.
+        same_method = [other.settings for other in runs if other.method == run.method and other.settings]
+        keys = varying(same_method) if run.settings else []
         label = ", ".join(f"{key}={compact(run.setting(key))}" for key in keys)
-        named.append(replace(run, method=f"{run.method} ({label})" if label else run.method))
-    return named
+        renamed.append(replace(run, method=f"{run.method} ({label})" if label else run.method))
+    return renamed
 
 
 def compact(value: object) -> str:
-    """A setting's value in a label."""
+    """Format the value of a setting without spaces.
+
+    Example:
+        >>> compact([0.5, 1.0])
+        '[0.5,1.0]'
+    """
     return str(value).replace(" ", "")
 
 
-def _align_images(rows: Sequence[ResultRow], run: RunResults) -> None:
-    """Sort the rows of `run` as `rows` are; raises UserError for other images, or other masks of them."""
+def _align_images(reference: Sequence[ResultRow], run: RunResults) -> None:
+    """Sort the rows of `run` like `reference`; raises UserError if the images or their masks differ."""
 
-    def truth(row: ResultRow) -> tuple[Any, ...]:
+    def ground_truth(row: ResultRow) -> tuple[str, int, int]:
         return row["case"], row["tp"] + row["fn"], sum(row[name] for name in COUNTS)
 
-    ours, theirs = {truth(row) for row in rows}, {truth(row) for row in run.rows}
-    if ours != theirs:
-        names = {name for name, *_ in ours} ^ {name for name, *_ in theirs}
-        what = f"other test images ({sorted(names)[0]}, for one)" if names else "test images preprocessed differently"
+    expected, actual = {ground_truth(row) for row in reference}, {ground_truth(row) for row in run.rows}
+    if expected != actual:
+        differing = sorted({case for case, *_ in expected} ^ {case for case, *_ in actual})
+        reason = f"other test images (such as {differing[0]})" if differing else "test images preprocessed differently"
         fold = f" of fold {run.fold}" if run.fold else ""
         raise UserError(
-            f"{run.folder.path}: has {what} than the other runs{fold}; compare only runs of one split, dataset.size "
-            "and preprocessing"
+            f"{run.folder.path}: has {reason} than the other runs{fold}; compare only runs with the same split, "
+            "dataset.size and preprocessing"
         )
-    # Readers keep an order; a table sorted by hand is still the same table.
-    order = {row["case"]: position for position, row in enumerate(rows)}
+    # Files written by mammoseg are sorted already; this accepts tables that were sorted by hand.
+    order = {row["case"]: index for index, row in enumerate(reference)}
     run.rows.sort(key=lambda row: order[row["case"]])
 
 
 def fairness_notes(runs: Mapping[str, Mapping[FoldSeed, RunResults]]) -> Iterator[str]:
-    """What makes a comparison less than like for like."""
-    seeds = {method: len({seed for _, seed in parts}) for method, parts in runs.items()}
-    if len(set(seeds.values())) > 1:
-        counts = ", ".join(f"{method} {number}" for method, number in seeds.items())
-        yield f"The methods have different numbers of seeds ({counts}); each value is the mean over its own."
-    splits = {run.split_seed for parts in runs.values() for run in parts.values()}
-    if len(splits) > 1:
-        yield f"The split was repeated with {len(splits)} seeds, so an image can be in several test sets."
+    """Describe differences between methods that make a comparison unfair.
+
+    Args:
+        runs: ``runs[method][(fold, seed)]``.
+
+    Yields:
+        One sentence per difference: number of seeds, number of split seeds, and training settings such as epochs.
+    """
+    n_seeds = {method: len({seed for _, seed in by_fold_seed}) for method, by_fold_seed in runs.items()}
+    if len(set(n_seeds.values())) > 1:
+        listed = ", ".join(f"{method} {count}" for method, count in n_seeds.items())
+        yield f"The methods have different numbers of seeds ({listed}); each value is the mean over the method's seeds."
+    split_seeds = {run.split_seed for by_fold_seed in runs.values() for run in by_fold_seed.values()}
+    if len(split_seeds) > 1:
+        yield f"The split was repeated with {len(split_seeds)} seeds, so an image can be in several test sets."
     for key in HEADLINE:
-        values = {m: compact(next(iter(parts.values())).setting(key, "?")) for m, parts in runs.items()}
+        values = {m: compact(next(iter(by_fold_seed.values())).setting(key, "?")) for m, by_fold_seed in runs.items()}
         if len(set(values.values())) > 1:
             listed = ", ".join(f"{method} {value}" for method, value in values.items())
-            yield f"Not like for like: {key} differs ({listed})."
+            yield f"The methods were trained with different settings: {key} differs ({listed})."

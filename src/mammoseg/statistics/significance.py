@@ -1,4 +1,4 @@
-"""Significance tests between methods. Arrays in, numbers out."""
+"""Significance tests between methods: Wilcoxon signed-rank test, Holm correction, Friedman test."""
 
 from __future__ import annotations
 
@@ -18,58 +18,102 @@ class PairedTest:
 
     Attributes:
         p: p-value; 1 if all pairs are equal.
-        effect: Matched-pairs rank-biserial correlation: 1 if the first value is larger in every pair, -1 if the
-            second is.
-        median: Of the differences, first minus second.
-        pairs: Number of pairs that differ.
+        effect_size: Matched-pairs rank-biserial correlation: 1 if the first value is larger in every pair, -1 if the
+            second value is.
+        median: Median of the differences, first minus second.
+        n_nonzero: Number of pairs with a nonzero difference.
     """
 
     p: float
-    effect: float
+    effect_size: float
     median: float
-    pairs: int
+    n_nonzero: int
 
 
 def wilcoxon(first: Floats, second: Floats) -> PairedTest:
-    """Test two samples (N,) of the same images or patients.
+    """Two-sided Wilcoxon signed-rank test of paired samples.
 
-    Pairs with an undefined value are dropped, and ties do not enter the test.
+    Pairs with a NaN are dropped. Zero differences are discarded, as in Wilcoxon's original procedure.
+
+    Args:
+        first: (N,) values of the first method, one per image or patient.
+        second: (N,) values of the second method for the same images or patients.
+
+    Returns:
+        The p-value with the effect size and the median difference.
+
+    Example:
+        >>> wilcoxon(np.array([0.8, 0.7, 0.9, 0.6]), np.array([0.5, 0.5, 0.5, 0.5])).p
+        0.125
     """
-    difference = first - second
-    difference = difference[~np.isnan(difference)]
-    median = float(np.median(difference)) if len(difference) else float("nan")
-    nonzero = difference[difference != 0]
+    differences = first - second
+    differences = differences[~np.isnan(differences)]
+    median = float(np.median(differences)) if len(differences) else float("nan")
+    nonzero = differences[differences != 0]
     if len(nonzero) == 0:
         return PairedTest(1.0, 0.0, median, 0)
     ranks = stats.rankdata(np.abs(nonzero))
-    effect = float((ranks * np.sign(nonzero)).sum() / ranks.sum())
-    return PairedTest(float(stats.wilcoxon(nonzero).pvalue), effect, median, len(nonzero))
+    effect_size = float((ranks * np.sign(nonzero)).sum() / ranks.sum())
+    return PairedTest(float(stats.wilcoxon(nonzero).pvalue), effect_size, median, len(nonzero))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values of Holm's step-down method (Scand. J. Statist. 6, 1979)."""
+    """Adjust p-values for multiple testing by Holm's step-down method.
+
+    Args:
+        p_values: Unadjusted p-values of a family of tests.
+
+    Returns:
+        Adjusted p-values in the same order, at most 1.
+
+    Source: Holm, Scandinavian Journal of Statistics 6, 1979.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
     values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(values)
-    stepped = np.maximum.accumulate(values[order] * (len(values) - np.arange(len(values))))
+    factors = len(values) - np.arange(len(values))
     adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(stepped, 1)
-    return adjusted.tolist()
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1)
+    return [float(p) for p in adjusted]
 
 
 def mean_ranks(scores: Floats, higher_is_better: bool = True) -> Floats:
-    """Mean rank of each method, 1 for the best, ties shared: scores (blocks, methods) -> (methods,)."""
-    return stats.rankdata(-scores if higher_is_better else scores, axis=1).mean(axis=0)
+    """Mean rank of each method over blocks; ties get their average rank.
+
+    Args:
+        scores: (blocks, methods), a block being one fold and seed.
+        higher_is_better: Whether the highest score gets rank 1.
+
+    Returns:
+        (methods,), at least 1.
+
+    Example:
+        >>> mean_ranks(np.array([[0.9, 0.5], [0.8, 0.6]]))
+        array([1., 2.])
+    """
+    ranks: Floats = stats.rankdata(-scores if higher_is_better else scores, axis=1).mean(axis=0)
+    return ranks
 
 
 def friedman(scores: Floats) -> float:
-    """p-value of Friedman's test that all methods have equal ranks; NaN for fewer than 3 methods or 2 blocks.
+    """Friedman test of the null hypothesis that all methods have equal ranks.
 
     Args:
-        scores: (blocks, methods).
+        scores: (blocks, methods), a block being one fold and seed.
+
+    Returns:
+        The p-value; NaN for fewer than 3 methods or 2 blocks.
+
+    Example:
+        >>> round(friedman(np.array([[0.9, 0.5, 0.7], [0.8, 0.6, 0.7], [0.9, 0.1, 0.7]])), 3)
+        0.05
     """
-    blocks, methods = scores.shape
-    if methods < 3 or blocks < 2:
+    n_blocks, n_methods = scores.shape
+    if n_methods < 3 or n_blocks < 2:
         return float("nan")
     if (scores == scores[:, :1]).all():
-        return 1.0  # all ties: the statistic is 0/0
+        return 1.0  # only ties: the test statistic would be 0/0
     return float(stats.friedmanchisquare(*scores.T).pvalue)

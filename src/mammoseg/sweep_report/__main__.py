@@ -1,4 +1,4 @@
-"""`python -m mammoseg.sweep_report runs=...`: what a sweep or a search found, by validation DSC."""
+"""`python -m mammoseg.sweep_report runs=...`: best settings and sensitivities of a hyper-parameter sweep or search."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from mammoseg.cli import command, parse_paths
 
 @command("sweep_report", renamed={"out": "output"})
 def main(cfg: DictConfig) -> None:
+    """Write the report of the sweeps in `cfg.runs`; `cfg` is conf/sweep_report.yaml."""
     from mammoseg.runs.discovery import expand_latest
     from mammoseg.sweep_report.sweep_report import write_sweep_report  # lazy: --help must not wait for torch
 
     folders = expand_latest(parse_paths(cfg.runs, "runs"))
-    out = (folders or [Path()])[0] / "sweep_report" if cfg.output is None else Path(cfg.output).expanduser()
-    report = write_sweep_report(folders, out, cfg.top)
+    output = (folders or [Path()])[0] / "sweep_report" if cfg.output is None else Path(cfg.output).expanduser()
+    report = write_sweep_report(folders, output, cfg.top)
     print(report.with_name("report.md").read_text().rstrip())
-    print(f"\nwritten to {out}: report.html, tables (md, tex, csv) and figures (png, svg)")
+    print(f"\nwritten to {output}: report.html, tables (md, tex, csv) and figures (png, svg)")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ MAX_GRID = 12  # rows and columns of a legible heatmap
 
 
 def sensitivity(sweep: Sweep) -> Figure:
-    """One panel per setting: the score of each combination, and the means."""
-    figure, axes = panels(sweep.names)
+    """Plot validation DSC against each setting: one panel per setting, one dot per combination, and the means."""
+    figure, axes = make_panels(sweep.names)
     scores = np.array([100 * result.validation for result in sweep.results])
     pruned = np.array([result.pruned for result in sweep.results])
-    for axis, name, column in zip(axes, sweep.names, columns(sweep), strict=True):
+    for axis, name, column in zip(axes, sweep.names, setting_columns(sweep), strict=True):
         axis.scatter(column[~pruned], scores[~pruned], s=22, color="tab:blue", alpha=0.6, linewidths=0)
         axis.scatter(column[pruned], scores[pruned], s=18, marker="x", color="grey", alpha=0.6)
         means = binned_means(column[~pruned], scores[~pruned])
@@ -29,24 +29,24 @@ def sensitivity(sweep: Sweep) -> Figure:
         axis.grid(alpha=0.3)
     for axis in axes[::N_COLUMNS]:
         axis.set_ylabel("validation DSC, %")
-    crosses = "; crosses: pruned, best DSC so far" if pruned.any() else ""
-    figure.suptitle(f"{sweep.name}: dots are combinations of settings, black their means{crosses}", fontsize=10)
+    crosses = "; crosses: pruned, best DSC before pruning" if pruned.any() else ""
+    figure.suptitle(f"{sweep.name}. Dots: combinations of settings; black: means{crosses}", fontsize=10)
     return figure
 
 
 def interaction(sweep: Sweep) -> Figure | None:
-    """Alpha against each other setting, DSC as colour; None if alpha does not vary or nothing else does."""
+    """Plot alpha against each other setting, with DSC as colour; None unless alpha and another setting vary."""
     others = [name for name in sweep.names if name != ALPHA]
     if ALPHA not in sweep.names or not others:
         return None
-    figure, axes = panels(others)
+    figure, axes = make_panels(others)
     completed = np.array([not result.pruned for result in sweep.results])
     scores = np.array([100 * result.validation for result in sweep.results])[completed]
-    by_name = dict(zip(sweep.names, columns(sweep), strict=True))
-    order = np.argsort(scores)  # the best on top
+    by_name = dict(zip(sweep.names, setting_columns(sweep), strict=True))
+    order = np.argsort(scores)  # draws the best on top
     for axis, name in zip(axes, others, strict=True):
-        across, up = by_name[name][completed][order], by_name[ALPHA][completed][order]
-        dots = axis.scatter(across, up, c=scores[order], cmap="viridis", s=60, edgecolors="grey", linewidths=0.4)
+        x, y = by_name[name][completed][order], by_name[ALPHA][completed][order]
+        dots = axis.scatter(x, y, c=scores[order], cmap="viridis", s=60, edgecolors="grey", linewidths=0.4)
         axis.set_xlabel(name)
         axis.grid(alpha=0.3)
     for axis in axes[::N_COLUMNS]:
@@ -56,33 +56,35 @@ def interaction(sweep: Sweep) -> Figure | None:
     return figure
 
 
-def panels(names: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    rows = -(-len(names) // N_COLUMNS)
-    across = min(len(names), N_COLUMNS)
-    figure = Figure(figsize=(max(2.9 * across, 5.5), 2.7 * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, across, squeeze=False, sharey=True).ravel().tolist()
+def make_panels(names: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """Create a figure with one panel per name, `N_COLUMNS` in a row."""
+    n_rows, n_columns = -(-len(names) // N_COLUMNS), min(len(names), N_COLUMNS)
+    figure = Figure(figsize=(max(2.9 * n_columns, 5.5), 2.7 * n_rows + 0.4), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel().tolist()
     for unused in axes[len(names) :]:
         unused.remove()
     return figure, axes[: len(names)]
 
 
-def columns(sweep: Sweep) -> list[np.ndarray]:
+def setting_columns(sweep: Sweep) -> list[np.ndarray]:
+    """Return the values (results,) of each setting, in the order of `sweep.names`."""
     return [np.array(column) for column in zip(*(result.values for result in sweep.results), strict=True)]
 
 
 def theta_alpha_heatmap(sweep: Sweep) -> Figure | None:
-    """Heatmap of theta vectors by alpha; None unless these alone vary, over at most `MAX_GRID` values each."""
-    thetas = [place for place, name in enumerate(sweep.names) if name.startswith("θ")]
-    if not thetas or set(sweep.names) - {sweep.names[place] for place in thetas} != {ALPHA}:
+    """Plot a heatmap of theta vectors by alpha; None unless only these vary, over at most `MAX_GRID` values each."""
+    theta_columns = [i for i, name in enumerate(sweep.names) if name.startswith("θ")]
+    theta_names = [sweep.names[i] for i in theta_columns]
+    if not theta_columns or set(sweep.names) - set(theta_names) != {ALPHA}:
         return None
-    alpha = sweep.names.index(ALPHA)
-    vectors = [tuple(result.values[place] for place in thetas) for result in sweep.completed]
-    alphas = [result.values[alpha] for result in sweep.completed]
-    if not (1 < len(set(vectors)) <= MAX_GRID and 1 < len(set(alphas)) <= MAX_GRID):
+    alpha_column = sweep.names.index(ALPHA)
+    thetas = [tuple(result.values[i] for i in theta_columns) for result in sweep.completed]
+    alphas = [result.values[alpha_column] for result in sweep.completed]
+    if not (1 < len(set(thetas)) <= MAX_GRID and 1 < len(set(alphas)) <= MAX_GRID):
         return None
-    figure = Figure(figsize=(2 + 0.9 * len(set(vectors)), 2 + 0.4 * len(set(alphas))), layout="constrained")
+    figure = Figure(figsize=(2 + 0.9 * len(set(thetas)), 2 + 0.4 * len(set(alphas))), layout="constrained")
     axis = figure.subplots()
     scores = [100 * result.validation for result in sweep.completed]
-    heatmap(axis, vectors, alphas, scores, "validation DSC, %")
-    axis.set(xlabel=", ".join(sweep.names[place] for place in thetas), ylabel=ALPHA)
+    heatmap(axis, thetas, alphas, scores, "validation DSC, %")
+    axis.set(xlabel=", ".join(theta_names), ylabel=ALPHA)
     return figure

@@ -260,10 +260,10 @@ class TrainingRun:
         """Write tables and figures of results.csv; with the score in run.json the run is finished."""
         rows = results.read_results(self.folder.results)
         atomic_write_text(self.folder.summary, run_summary.markdown(rows))
-        run_figures.curves(self.folder.metrics, self.folder.curves)
+        run_figures.plot_learning_curves(self.folder.metrics, self.folder.curves)
         predictions = read_predictions(self.folder.predictions)
-        examples = run_figures.examples(rows, predictions, self.datamodule.store)
-        run_figures.overlays(examples, self.folder.overlays)
+        examples = run_figures.select_examples(rows, predictions, self.datamodule.store)
+        run_figures.plot_overlays(examples, self.folder.overlays)
         for run_logger in self.run_loggers:
             run_logger.log_examples(examples)
         run_summary.print_table(rows, self.folder.path)
