@@ -31,5 +31,5 @@ class RunConflictError(UserError):
 class ImageReadError(Exception):
     """An image cannot be used. The message is a short reason, without the path and without header text.
 
-    `prepare` collects them in a table of rejected cases; `dataset.on_bad` decides whether it continues.
+    `prepare` collects them in a table of rejected cases; `dataset.on_error` decides whether it continues.
     """

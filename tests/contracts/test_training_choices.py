@@ -68,7 +68,7 @@ def test_a_closed_logger_writes_no_more(name: str, data: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", options("scheduler"))
 def test_the_learning_rate_changes_at_the_interval_of_the_scheduler(name: str, data: Path, tmp_path: Path) -> None:
-    cfg = compose_tiny(data, f"scheduler={name}", "epochs=3", "decay_every=1", *NO_IMPROVEMENT.get(name, ()))
+    cfg = compose_tiny(data, f"scheduler={name}", "epochs=3", "lr_decay_epochs=1", *NO_IMPROVEMENT.get(name, ()))
     rates = train(cfg, tmp_path / "run").history.learning_rates
     assert len(rates) == 3
     interval = cfg.scheduler.interval if cfg.scheduler else None
@@ -95,7 +95,7 @@ def test_total_steps_are_those_of_the_run(name: str, accumulated: int, data: Pat
 def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     override: str, data: Path, tmp_path: Path
 ) -> None:
-    cfg = compose_tiny(data, override, "epochs=3", "decay_every=1", "augment=flip_affine")
+    cfg = compose_tiny(data, override, "epochs=3", "lr_decay_epochs=1", "augment=flip_affine")
     if "ema" not in override:
         cfg.batch_size = 4
     uninterrupted = train(cfg, tmp_path / "uninterrupted")

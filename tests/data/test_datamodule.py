@@ -135,7 +135,7 @@ def test_what_is_finished_is_never_decoded_again(root: Path, monkeypatch: pytest
     decoded.clear()
     (root / "images" / "4.png").write_bytes(picture)
     os.utime(root / "images" / "4.png", ns=(when, when))
-    store = dataset(root, on_bad="skip").open_store()
+    store = dataset(root, on_error="skip").open_store()
     assert decoded == ["case4", "case7", "case9"], "the repaired one, and those still to be tried"
     kept = [n for n in range(20) if n not in (7, 9)]
     assert np.array_equal(store.images, reference.images[kept])
@@ -165,7 +165,7 @@ def test_a_file_that_a_power_failure_broke_is_made_again(root: Path, monkeypatch
 
 def test_bad_cases_are_left_out_when_asked(root: Path) -> None:
     damage(root)
-    store = dataset(root, on_bad="skip").open_store()
+    store = dataset(root, on_error="skip").open_store()
     assert [case.case for case in store.cases] == [f"case{n}" for n in range(20) if n not in (4, 7, 9)]
     assert len(store.images) == len(store.masks) == 17
     assert [file for file, _ in store.skipped] == ["images/4.png", "images/7.png", "images/9.png"]

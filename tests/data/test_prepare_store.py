@@ -58,7 +58,7 @@ def test_the_fingerprint_is_that_of_version_0_1(
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        *(("aspect", "squeeze"), ("normalise", "log"), ("flip", "up"), ("density", "guessed"), ("on_bad", "ignore")),
+        *(("aspect", "squeeze"), ("normalise", "log"), ("flip", "up"), ("density", "guessed"), ("on_error", "ignore")),
         *(("missing_density", 5), ("missing_density", "skip"), ("density_cuts", [0.3, 0.2, 0.5])),
         *(("size", 100), ("size", 0), ("workers", 0)),
     ],

@@ -135,7 +135,7 @@ def test_mutants(kind: str, originals: Path, tmp_path: Path, record_property: Ca
         original = target.read_bytes()
         target.write_bytes(mutate(original, rng))
         dataset = build_dataset(
-            name, str(root), reader, size=16, store=str(tmp_path / "store"), workers=1, on_bad="skip",
+            name, str(root), reader, size=16, store=str(tmp_path / "store"), workers=1, on_error="skip",
             missing_density="estimate",
         )  # fmt: skip
         try:

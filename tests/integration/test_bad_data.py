@@ -1,4 +1,4 @@
-"""Damaged cases are told together, by file, and nothing is left half-written; on_bad=skip goes on without them."""
+"""Damaged cases are told together, by file, and nothing is left half-written; on_error=skip goes on without them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_every_damaged_case_is_named_at_once(damaged: tuple[Path, dict[str, str]
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "5 cases" in done.stderr
-    assert "dataset.on_bad=skip" in done.stderr
+    assert "dataset.on_error=skip" in done.stderr
     for kind, number in case.items():
         assert number in done.stderr, kind
     assert "2 points" in done.stderr
@@ -79,7 +79,7 @@ def test_every_damaged_case_is_named_at_once(damaged: tuple[Path, dict[str, str]
 
 def test_skipping_keeps_the_rest(damaged: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     root, case = damaged
-    done = prepare(root, tmp_path, "dataset.on_bad=skip")
+    done = prepare(root, tmp_path, "dataset.on_error=skip")
     assert done.returncode == 0, done.stderr
     assert "5 images" in done.stdout
     assert "5 skipped" in done.stdout
@@ -92,7 +92,7 @@ def test_skipping_keeps_the_rest(damaged: tuple[Path, dict[str, str]], tmp_path:
 
 def test_a_missing_density_can_be_assumed(damaged: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     root, case = damaged
-    done = prepare(root, tmp_path, "dataset.on_bad=skip", "dataset.missing_density=2")
+    done = prepare(root, tmp_path, "dataset.on_error=skip", "dataset.missing_density=2")
     assert done.returncode == 0, done.stderr
     (table,) = tmp_path.rglob("cases.csv")
     with table.open() as lines:

@@ -90,6 +90,18 @@ def test_networks_are_built_from_their_stored_arguments() -> None:
         instantiate(upgrade.upgrade_config({"_target_": f"mammoseg.models.{name}", **stored}))
 
 
+def test_renamed_settings_and_values_are_upgraded() -> None:
+    dataset = {"_target_": "mammoseg.data.dataset.Dataset", "on_bad": "error", "remark": "text"}
+    upgraded = upgrade.upgrade_config({"dataset": dataset, "trial": 3, "decay_every": 8})
+    assert upgraded.pop("dataset") == {
+        "_target_": "mammoseg.data.dataset.build_dataset",
+        "on_error": "raise",
+        "note": "text",
+    }
+    assert upgraded == {"trial_number": 3, "lr_decay_epochs": 8}
+    assert upgrade.upgrade_config(upgraded) == upgraded
+
+
 def test_the_config_is_upgraded_at_any_depth() -> None:
     node: dict[str, Any] = {"_target_": "mammoseg.models.unet.UNet", "in_channels": 1, "width": 2}
     upgraded = upgrade.upgrade_config({"parts": [node, 3], "in_channels": 7})

@@ -14,7 +14,7 @@ from mammoseg.data.readers.mammogram import Mammogram, Reader, RejectedCases
 from mammoseg.data.store import PreparedStore
 from mammoseg.validate import one_of, optional_positive_int
 
-ON_BAD = ("error", "skip")
+ON_ERROR = ("raise", "skip")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class DatasetSpec:
         """Open the store of this dataset with these settings; prepare it first if it does not exist.
 
         Raises:
-            UserError: If there is no dataset at `root`, or for cases that cannot be used unless dataset.on_bad=skip.
+            UserError: If there is no dataset at `root`, or for cases that cannot be used unless dataset.on_error=skip.
         """
         if self.generator is not None and not self.root.is_dir():
             self.generator(self.root)
@@ -59,7 +59,7 @@ def build_dataset(
     reader: Reader,
     *,
     store: str = "data/prepared",
-    on_bad: str = "error",
+    on_error: str = "raise",
     workers: int | None = None,
     on_device: bool = False,
     density: str = "given",
@@ -67,14 +67,14 @@ def build_dataset(
     density_cuts: Sequence[float] = (0.169, 0.390, 0.567),
     source: Callable[[Path], object] | None = None,
     published: Mapping[str, int] | None = None,
-    remark: str = "",
+    note: str = "",
     **preprocessing: Any,
 ) -> DatasetSpec:
-    """Build a dataset from the settings of `conf/dataset` and `conf/preparation`, where they are described.
+    """Build a dataset from the settings of `conf/dataset` and `conf/preprocessing`, where they are described.
 
     Args:
         name, root, reader, on_device: See `DatasetSpec`.
-        store, on_bad, workers, published, remark: See `StoreBuilder`.
+        store, on_error, workers, published, note: See `StoreBuilder`.
         density, missing_density, density_cuts: See `DensityPolicy`.
         source: See `DatasetSpec.generator`.
         **preprocessing: See `PreprocessingSettings`.
@@ -87,9 +87,9 @@ def build_dataset(
         store_root=Path(store).expanduser(),
         settings=PreprocessingSettings(**preprocessing),
         density=DensityPolicy(density, missing_density, density_cuts),
-        on_bad=one_of("dataset.on_bad", on_bad, ON_BAD),
+        on_error=one_of("dataset.on_error", on_error, ON_ERROR),
         workers=optional_positive_int("dataset.workers", workers),
         published=dict(published or {}),
-        note=remark,
+        note=note,
     )
     return DatasetSpec(name, Path(root).expanduser(), reader, builder, on_device, source)

@@ -34,7 +34,7 @@ class StoreBuilder:
         store_root: Folder of all stores.
         settings: Of the preprocessing.
         density: How an image gets its density.
-        on_bad: "error" or "skip" for cases that cannot be used.
+        on_error: "raise" or "skip" for cases that cannot be used.
         workers: Processes that preprocess; None for one per core.
         published: Counts of the complete dataset, for the data report.
         note: For the data report.
@@ -44,7 +44,7 @@ class StoreBuilder:
     store_root: Path
     settings: PreprocessingSettings
     density: DensityPolicy
-    on_bad: str
+    on_error: str
     workers: int | None
     published: Mapping[str, int]
     note: str
@@ -61,7 +61,7 @@ class StoreBuilder:
             The store.
 
         Raises:
-            UserError: For rejected cases under on_bad=error, or if no image is left.
+            UserError: For rejected cases under on_error=raise, or if no image is left.
         """
         accepted = self.density.apply(mammograms, rejected)
         by_key = {cache_key(mammogram, root): mammogram for mammogram in accepted}
@@ -69,7 +69,7 @@ class StoreBuilder:
         if not folder.is_dir():
             self._build(root, by_key, rejected, folder)
         store = PreparedStore.open(folder)
-        if store.skipped and self.on_bad == "error":
+        if store.skipped and self.on_error == "raise":
             self._raise_rejected(RejectedCases(list(store.skipped)), root)
         for file, reason in store.skipped:
             log.warning("%s skipped: %s", file, reason)
@@ -93,7 +93,7 @@ class StoreBuilder:
             for key in by_key:
                 if key in reasons:
                     rejected.add(relative_name(by_key[key].image_file, root), reasons[key])
-            if rejected.rows and self.on_bad == "error":
+            if rejected.rows and self.on_error == "raise":
                 self._raise_rejected(rejected, root)
             usable = {key: mammogram for key, mammogram in by_key.items() if key not in reasons}
             if not usable:
@@ -103,7 +103,7 @@ class StoreBuilder:
 
     def _raise_rejected(self, rejected: RejectedCases, root: Path) -> None:
         raise UserError(
-            f"{len(rejected.rows)} cases below {root} cannot be used; fix them, or set dataset.on_bad=skip to skip "
+            f"{len(rejected.rows)} cases below {root} cannot be used; fix them, or set dataset.on_error=skip to skip "
             f"them; what is preprocessed is kept:\n{rejected.format()}"
         )
 

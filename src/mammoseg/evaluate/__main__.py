@@ -10,7 +10,11 @@ from omegaconf import DictConfig
 from mammoseg import validate
 from mammoseg.cli import command, parse_path
 
-RENAMED = {"ckpt": "ckpt_path", "root": "dataset.root", "store": "dataset.store", "trust": "trusted_modules"}
+RENAMED = {
+    **{"ckpt": "ckpt_path", "root": "dataset.root", "store": "dataset.store", "trust": "trusted_modules"},
+    **{"detection.above": "detection.prob_threshold", "detection.hit": "detection.matching"},
+    "detection.iou": "detection.iou_threshold",
+}
 
 
 @command("evaluate", renamed=RENAMED)

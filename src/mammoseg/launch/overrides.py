@@ -1,9 +1,14 @@
-"""Values in the grammar of Hydra's overrides."""
+"""Quoting for Hydra's override grammar."""
 
 from __future__ import annotations
 
 
 def quote(value: object) -> str:
-    """`value` as a quoted string, so that paths with blanks, brackets or commas pass through Hydra's grammar."""
+    """Quote `value`, so that Hydra's grammar accepts paths with spaces, brackets or commas.
+
+    Example:
+        >>> print(quote("a b (1)"))
+        "a b (1)"
+    """
     text = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'

@@ -5,9 +5,10 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from mammoseg.cli import command
+from mammoseg.runs.upgrade import RENAMED_DATASET_SETTINGS
 
 
-@command("prepare")
+@command("prepare", renamed=RENAMED_DATASET_SETTINGS)
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 

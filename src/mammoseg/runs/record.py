@@ -120,11 +120,11 @@ _FIELDS = {field.name for field in fields(RunRecord)}
 
 
 def _upgrade(stored: dict[str, Any]) -> dict[str, Any]:
-    """The record of version 0.1 had no status, and another name for run_info."""
+    """Bring a record of an earlier version to the layout of this one; version 0.1 had no status."""
+    stored = {**stored, "settings": upgrade_config(stored.get("settings", {}))}
     if "status" not in stored:
         complete = Status.PRUNED if stored.get("pruned") else Status.FINISHED
         stored = {**stored, "status": complete if stored.get("score") is not None else Status.RUNNING}
-        stored = {**stored, "settings": upgrade_config(stored.get("settings", {}))}
     if "about" in stored:
         stored = {"run_info": stored["about"], **stored}
     return stored

@@ -35,7 +35,7 @@ COMPUTE = (
     # data loading
     *("dataset.workers", "dataset.on_device", "num_workers"),
     # counts and remarks for the data report
-    *("dataset.published", "dataset.remark"),
+    *("dataset.published", "dataset.note"),
     # memory layout, kernels, recomputation: the same values up to rounding
     *("channels_last", "compile", "model.gradient_checkpointing", "optimizer.fused", "optimizer.foreach"),
     # devices and processes; the batch is that of all of them together
@@ -44,15 +44,15 @@ COMPUTE = (
     # output
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
     *("trainer.profiler", "trainer.num_sanity_val_steps", "callbacks.epoch_summary", "callbacks.lr_monitor"),
-    # the number of the trial in a search
-    "trial",
+    # number of the Optuna trial
+    "trial_number",
 )
 REPLICATE = ("seed", "split.fold", "split.seed")
 METHOD = (
     *("batch_size", "threshold", "init_from"),
     *("callbacks.early_stopping", "callbacks.ema", "callbacks.gradient_accumulation"),
     *("dataset._target_", "dataset.name", "dataset.reader._target_", "dataset.reader._partial_"),
-    *("dataset.reader.lesions", "dataset.source", "dataset.on_bad"),
+    *("dataset.reader.lesions", "dataset.source", "dataset.on_error"),
     *("dataset.size", "dataset.crop", "dataset.aspect", "dataset.normalise", "dataset.flip"),
     *("dataset.density", "dataset.missing_density", "dataset.density_cuts"),
     *("split._target_", "split.folds", "split.val_share"),
@@ -63,7 +63,7 @@ METHOD = (
 # no entry here. Elsewhere tests/contracts/test_settings.py asks for one.
 METHOD_SECTIONS = ("model", "loss", "optimizer", "scheduler", "augment")
 # Short names whose values reach a run through other settings, such as width through model.width. They are not stored.
-SHORTHANDS = ("width", "lr", "epochs", "decay_every", "patience", "theta")
+SHORTHANDS = ("width", "lr", "epochs", "lr_decay_epochs", "patience", "theta")
 # What a resumed run may change besides compute and private settings.
 RESUMABLE = ("trainer.max_epochs",)
 # Method settings that are paths: a run stores a digest of the file instead.

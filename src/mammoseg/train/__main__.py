@@ -11,16 +11,10 @@ from omegaconf import DictConfig
 
 from mammoseg.cli import command
 from mammoseg.launch import distributed
+from mammoseg.runs.upgrade import RENAMED_SETTINGS
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
-
-
-RENAMED = {
-    "ckpt_path": "resume",
-    # indices started at 0, so that loss.theta.2 was the weight of ACR 3
-    **{f"loss.theta.{index}": f"theta.acr{index + 1}" for index in range(4)},
-}
 
 
 def prepare_argv(argv: list[str]) -> list[str]:
@@ -32,7 +26,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
     return expand_resume(argv)
 
 
-@command("train", renamed=RENAMED, prepare_argv=prepare_argv)
+@command("train", renamed=RENAMED_SETTINGS, prepare_argv=prepare_argv)
 def main(cfg: DictConfig) -> float:
     from mammoseg.runs.folder import RunFolder
     from mammoseg.train.identity import run_info
@@ -47,7 +41,7 @@ def main(cfg: DictConfig) -> float:
             if world_size > 1 and not distributed.is_distributed():
                 distributed.launch_workers(world_size, hydra, folder.path)
             else:
-                run.train(trial_pruning(hydra, cfg.trial)).test()
+                run.train(trial_pruning(hydra, cfg.trial_number)).test()
         return run.score
 
 

@@ -21,6 +21,7 @@ from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, load_matching_record, read_record
 from mammoseg.runs.settings import RESUMABLE
+from mammoseg.runs.upgrade import upgrade_override
 
 DATA_PATHS = ("dataset.root", "dataset.store", "dataset.reader.tables")
 
@@ -50,7 +51,7 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
         *stored_overrides(run),
         *_data_overrides(run),
         *given,
-        *stored.hydra.overrides.hydra,
+        *map(upgrade_override, stored.hydra.overrides.hydra),
         *("hydra.mode=RUN", f"hydra.run.dir={quote(run.path)}", "hydra.output_subdir=null"),
         f"resume={quote(run.path)}",
     ]
@@ -101,10 +102,11 @@ def _config_dirs(stored: DictConfig) -> list[str]:
 
 
 def stored_overrides(run: RunFolder) -> list[str]:
-    """The overrides that the run was started with."""
+    """The overrides that the run was started with, with the names of this version."""
     path = run.hydra / "overrides.yaml"
     overrides: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else []
-    return [override for override in overrides if _value(override, "ckpt_path") is None]
+    # version 0.1 resumed with ckpt_path=<checkpoint>
+    return [upgrade_override(override) for override in overrides if _value(override, "ckpt_path") is None]
 
 
 def _data_overrides(run: RunFolder) -> list[str]:
@@ -151,7 +153,7 @@ def epochs_of(record: RunRecord) -> int | None:
 
 
 def remember_overrides(run: RunFolder) -> None:
-    """PreparedStore the overrides of this process with the run, for the next time it is resumed."""
+    """Store the overrides of this process in the run folder, for the next time the run is resumed."""
     overrides = [
         override
         for override in HydraConfig.get().overrides.task

@@ -232,7 +232,7 @@ def test_missing_files_are_told_by_image_and_left_out_when_asked(small: Path) ->
     assert "mask of abnormality" in dict(bad.rows)[second]
     with pytest.raises(UserError, match="2 cases"):
         prepared_cases(small)
-    assert len(prepared_cases(small, on_bad="skip")) == 6
+    assert len(prepared_cases(small, on_error="skip")) == 6
 
 
 def test_a_mass_with_only_its_crop_is_told(small: Path) -> None:

@@ -141,7 +141,7 @@ def test_outlines_that_are_none(release: Release, points: tuple[object, ...], ex
     file, reason = only_bad(release.root)
     assert file == "AllXML/22678622.xml"
     assert expected in reason
-    assert "fix the XML or set dataset.on_bad=skip" in reason
+    assert "fix the XML or set dataset.on_error=skip" in reason
 
 
 def test_a_mass_without_points(release: Release) -> None:

@@ -55,7 +55,7 @@ class Mammogram:
 
 @dataclass
 class RejectedCases:
-    """Cases that cannot be used, with the reasons. Readers and preprocessing add to it; `dataset.on_bad` decides.
+    """Cases that cannot be used, with the reasons. Readers and preprocessing add to it; `dataset.on_error` decides.
 
     The rows that a reader adds are part of the prepared store's fingerprint: rewording a reason makes the stores of
     datasets with such cases be prepared again.
