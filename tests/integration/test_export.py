@@ -17,7 +17,7 @@ from commands import command
 from mammoseg.ensemble import load_network
 from mammoseg.errors import UserError
 from mammoseg.export import export as exporting
-from mammoseg.predict.pipeline import Options, predict
+from mammoseg.predict.pipeline import PredictOptions, predict
 from mammoseg.runs import checkpoint, results
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
@@ -67,7 +67,9 @@ def test_onnx_gives_the_same_numbers_for_any_batch(exported: Path, best: Path) -
 def test_predict_takes_the_folder_as_it_takes_the_checkpoint(exported: Path, best: Path, tmp_path: Path) -> None:
     planted.write(tmp_path / "a.dcm")
     for name, given in (("one", best), ("two", exported)):
-        options = Options(tta=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1)
+        options = PredictOptions(
+            tta=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1
+        )
         predict([given], tmp_path / "a.dcm", tmp_path / name, options)
     one, two = ((tmp_path / name / "probabilities" / "a.png").read_bytes() for name in ("one", "two"))
     assert one == two

@@ -136,7 +136,7 @@ def test_the_ensemble_gives_the_probabilities_of_the_run(phantom: Path) -> None:
 
 def test_predict_writes_a_mask_of_the_images_size(phantom: Path, tmp_path: Path) -> None:
     image = min((phantom / "AllDICOMs").iterdir())
-    options = pipeline.Options(
+    options = pipeline.PredictOptions(
         tta=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1
     )
     pipeline.predict([V0_1 / "best.ckpt"], image, tmp_path / "predictions", options)

@@ -74,8 +74,6 @@ def run_study(
     previous = study.get_trials(deepcopy=False)
     # With the same seed, the sampler would propose the trials of the earlier call again.
     study.sampler = instantiate_or_explain(sampler, "sampler", seed=seed + len(previous))
-    if previous:
-        log.info("resuming a search of %d trials", len(previous))
     for batch in consecutive_batches([trial for trial in previous if not trial.state.is_finished()], batch_size):
         run_batch(study, space, launch, batch, folder)
     while (remaining := n_trials - len(study.get_trials(deepcopy=False))) > 0:
@@ -210,6 +208,7 @@ def check_same_space(study: optuna.Study, space: SearchSpace, folder: Path) -> N
     if stored is None:
         study.set_user_attr("settings", current)
         return
+    log.info("resuming a search of %d trials", len(study.get_trials(deepcopy=False)))
     previous = {_RENAMED.get(name, name): value for name, value in stored.items()}
     if differing := sorted(
         name for name in previous.keys() | current.keys() if previous.get(name) != current.get(name)
