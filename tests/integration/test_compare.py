@@ -100,7 +100,7 @@ def test_a_run_that_was_stopped_goes_on(runs: Path, place: Path) -> None:
     (folder / "run.json").write_text(json.dumps({**record, "status": "running"}))
     (folder / "results.csv").unlink()
     said = succeed("train", *TABLE1, "method=au_net", "split.fold=0", folder=place)
-    assert "resumes after step" in said
+    assert "resuming after step" in said
     assert (folder / "results.csv").read_bytes() == whole
 
 

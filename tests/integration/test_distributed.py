@@ -41,7 +41,7 @@ def test_workers_of_a_sweep_use_its_jobs_and_folders(workdir: Path) -> None:
         assert loaded["mammoseg"]["config"]["loss"]["alpha"] == alpha
         assert "score" in json.loads((workdir / "swept" / str(job) / "run.json").read_text())
     output = succeed("train", "-m", *TWO, "loss.alpha=1.0,2.0", "hydra.sweep.dir=swept", folder=workdir)
-    assert output.count("finished before, nothing to do") == 2
+    assert output.count("already finished, skipping") == 2
 
 
 def test_a_user_error_in_two_processes_is_reported_once(workdir: Path) -> None:

@@ -17,7 +17,8 @@ from commands import command
 from mammoseg.ensemble import load_network
 from mammoseg.errors import UserError
 from mammoseg.export import export as exporting
-from mammoseg.predict.pipeline import PredictOptions, predict
+from mammoseg.predict.options import PredictOptions
+from mammoseg.predict.pipeline import predict
 from mammoseg.runs import checkpoint, results
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder

@@ -25,7 +25,8 @@ from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from mammoseg.errors import UserError
 from mammoseg.files import TMP_PREFIX
-from mammoseg.predict.pipeline import PredictOptions, predict
+from mammoseg.predict.options import PredictOptions
+from mammoseg.predict.pipeline import predict
 from mammoseg.runs.predictions import read_predictions
 
 HEIGHT = planted.phantom().pixels.shape[0]

@@ -69,7 +69,7 @@ def test_kill_9_at_random_steps_changes_no_weight(workdir: Path) -> None:
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
     assert killed >= 2
-    assert "resumes after step" in succeed("train", *SETTINGS, "hydra.run.dir=killed", folder=workdir)
+    assert "resuming after step" in succeed("train", *SETTINGS, "hydra.run.dir=killed", folder=workdir)
     assert_same_run(workdir, "killed")
 
 

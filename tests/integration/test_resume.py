@@ -104,7 +104,7 @@ def test_compute_settings_and_epochs_may_change(workdir: Path, copy: Path) -> No
     completed = command("train", f"resume={copy}", "epochs=2", folder=workdir)
     assert (completed.returncode, "epochs must be at least 6" in completed.stderr) == (2, True)
     assert json.loads((copy / "run.json").read_text())["status"] == "finished"
-    assert "finished before, nothing to do" in succeed("train", f"resume={copy}", folder=workdir)
+    assert "already finished, skipping" in succeed("train", f"resume={copy}", folder=workdir)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_run_stored_with_old_settings_is_resumed(workdir: Path, copy: Path) ->
 
 def test_latest_is_resumed_from_another_directory_with_data_at_a_relative_path(workdir: Path, copy: Path) -> None:
     output = succeed("train", "resume=latest", folder=copy.parent)
-    assert "resumes after step" in output
+    assert "resuming after step" in output
     assert_same_run(copy, workdir / "uninterrupted")
     assert not (copy.parent / "data").exists(), "the dataset is found at its path"
 

@@ -15,6 +15,7 @@ from mammoseg.ensemble import load_ensemble
 from mammoseg.evaluate.evaluate import evaluate
 from mammoseg.phantom.write import write_inbreast
 from mammoseg.predict import pipeline
+from mammoseg.predict.options import PredictOptions
 from mammoseg.runs import results, upgrade
 
 V0_1 = Path(__file__).parents[1] / "fixtures" / "v0_1"
@@ -136,9 +137,7 @@ def test_the_ensemble_gives_the_probabilities_of_the_run(phantom: Path) -> None:
 
 def test_predict_writes_a_mask_of_the_images_size(phantom: Path, tmp_path: Path) -> None:
     image = min((phantom / "AllDICOMs").iterdir())
-    options = pipeline.PredictOptions(
-        tta=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1
-    )
+    options = PredictOptions(tta=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1)
     pipeline.predict([V0_1 / "best.ckpt"], image, tmp_path / "predictions", options)
     (mask,) = (tmp_path / "predictions" / "masks").iterdir()
     assert read_image(mask)[0].shape == read_image(image)[0].shape

@@ -85,7 +85,7 @@ def test_a_requeued_job_resumes_to_the_same_weights(workdir: Path) -> None:
     assert "2 jobs, 0 failed" in (workdir / "train.log").read_text()
     output = log.read_text()
     assert "the run can be resumed" in output
-    assert "resumes after step" in output
+    assert "resuming after step" in output
     assert [
         {row["seed"] for row in results.read_results(workdir / "slurm" / seed / "results.csv")} for seed in "01"
     ] == [

@@ -14,7 +14,8 @@ RENAMED = {"ckpt": "ckpt_path", "flips": "tta", "trust": "trusted_modules"}
 @command("predict", renamed=RENAMED)
 def main(cfg: DictConfig) -> None:
     """Predict the images in `input` with the ensemble of the checkpoints."""
-    from mammoseg.predict.pipeline import PredictOptions, predict  # lazy: --help must not wait for torch
+    from mammoseg.predict.options import PredictOptions
+    from mammoseg.predict.pipeline import predict  # lazy: --help must not wait for torch
     from mammoseg.runs.discovery import resolve_checkpoint
 
     options = PredictOptions(**{field.name: cfg[field.name] for field in fields(PredictOptions)})

@@ -158,13 +158,7 @@ def source_dataset(path: Path, shape: tuple[int, ...], spacing: Spacing | None, 
         for name in keywords:
             if name not in SPATIAL_ATTRIBUTES and header.get(name) is not None:
                 image.add(header[name])
-        # A frame of reference is only meaningful if all of it is known.
-        has_spatial_reference = all(header.get(name) for name in SPATIAL_ATTRIBUTES) and is_uid(
-            header.FrameOfReferenceUID
-        )
-        image.FrameOfReferenceUID = header.FrameOfReferenceUID if has_spatial_reference else generate_uid()
-        image.ImageOrientationPatient = header.ImageOrientationPatient if has_spatial_reference else [1, 0, 0, 0, 1, 0]
-        image.ImagePositionPatient = header.ImagePositionPatient if has_spatial_reference else [0, 0, 0]
+        add_spatial_reference(image, header)
     except ImageReadError:
         raise
     except Exception:
@@ -177,6 +171,14 @@ def source_dataset(path: Path, shape: tuple[int, ...], spacing: Spacing | None, 
     image.PixelSpacing = [DSfloat(value, auto_format=True) for value in (spacing.raw if spacing else (1, 1))]
     image.SliceThickness = 1  # required by readers of volumes; meaningless for a projection
     return image
+
+
+def add_spatial_reference(image: Dataset, header: Dataset) -> None:
+    """Copy the frame of reference from `header`, or create a synthetic one if it is incomplete."""
+    is_known = all(header.get(name) for name in SPATIAL_ATTRIBUTES) and is_uid(header.FrameOfReferenceUID)
+    image.FrameOfReferenceUID = header.FrameOfReferenceUID if is_known else generate_uid()
+    image.ImageOrientationPatient = header.ImageOrientationPatient if is_known else [1, 0, 0, 0, 1, 0]
+    image.ImagePositionPatient = header.ImagePositionPatient if is_known else [0, 0, 0]
 
 
 def as_strings(value: object) -> list[str]:

@@ -144,9 +144,9 @@ class PredictionFolder:
     def write_tables(self) -> None:
         """Write predictions.csv and skipped.csv."""
         skipped = sorted({**self.notes, **self.skipped}.items())
-        self.write_file(TABLE_FILE, to_csv([*IMAGE_COLUMNS, *MASS_COLUMNS], self.rows))
+        self.write_file(TABLE_FILE, encode_csv([*IMAGE_COLUMNS, *MASS_COLUMNS], self.rows))
         rows = [{"file": file, "reason": reason} for file, reason in skipped]
-        self.write_file(SKIPPED_FILE, to_csv(["file", "reason"], rows))
+        self.write_file(SKIPPED_FILE, encode_csv(["file", "reason"], rows))
         self.tables_written_at = time.monotonic()
 
 
@@ -155,7 +155,7 @@ def input_digest(image: Input) -> str:
     return hash_json(file_signature(image.path, image.path.parent))
 
 
-def to_csv(columns: Sequence[str], rows: Sequence[Row]) -> bytes:
+def encode_csv(columns: Sequence[str], rows: Sequence[Row]) -> bytes:
     """A CSV table as UTF-8; missing values are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

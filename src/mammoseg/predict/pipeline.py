@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg import validate
 from mammoseg.data.images.dicom import suppress_header_text
 from mammoseg.data.images.metadata import ImageMetadata, spacing_columns
 from mammoseg.data.images.thumbnail import thumbnail
@@ -27,6 +26,7 @@ from mammoseg.errors import ImageReadError, UserError
 from mammoseg.metrics.regions import Region, connected_regions
 from mammoseg.predict import inputs, prediction_images
 from mammoseg.predict.inputs import Input
+from mammoseg.predict.options import PredictOptions
 from mammoseg.predict.output_folder import PredictionFolder, Row
 from mammoseg.predict.prediction_images import encode_png
 from mammoseg.runs import checkpoint
@@ -35,44 +35,7 @@ from mammoseg.terminal import Progress
 
 log = logging.getLogger(__name__)
 
-SEGMENTATIONS = ("anonymous", "identified", "none")
 MAX_WORKERS = 4  # each may hold half a GiB for the largest films
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """Options of `mammoseg.predict`, as in conf/predict.yaml.
-
-    Args:
-        tta: Whether to average over mirrored images.
-        threshold: Probability above which a pixel is mass; None for the checkpoint's.
-        segmentation: "anonymous", "identified" or "none".
-        accelerator: "auto", "cpu" or "gpu".
-        batch_size: Images that the network processes at once.
-        workers: Threads that read and write; None for one per CPU core, at most `MAX_WORKERS`.
-        trusted_modules: Modules whose classes a checkpoint may instantiate.
-    """
-
-    tta: bool
-    threshold: float | None
-    segmentation: str
-    accelerator: str
-    batch_size: int
-    workers: int | None
-    trusted_modules: Sequence[str] = ()
-
-    def check(self) -> None:
-        """Validate the options; `load_ensemble` validates the others.
-
-        Raises:
-            UserError: If one is invalid.
-        """
-        validate.one_of("segmentation", self.segmentation, SEGMENTATIONS)
-        validate.boolean("tta", self.tta)
-        validate.positive_int("batch_size", self.batch_size)
-        validate.optional_positive_int("workers", self.workers)
-        if self.threshold is not None:
-            validate.probability("threshold", self.threshold)
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydico
 
 
 class Status(StrEnum):
-    """How far a run is."""
+    """Status of a run."""
 
-    RUNNING = "running"  # also after kill -9 or a power failure: nothing was left to write another one
+    RUNNING = "running"  # also after kill -9 or a power failure, which leave no time to update it
     STOPPED = "stopped"  # by Ctrl-C or a signal
     FAILED = "failed"
     PRUNED = "pruned"  # by a search; not tested
@@ -44,10 +44,10 @@ class RunRecord:
     Args:
         run_info: Identity of the run as in results.csv: run, experiment, dataset, method, model, loss, fold, seed.
         settings: Public settings, see `runs.settings.public`.
-        root: Digest of the dataset's folder, to tell folders apart without naming them.
+        root: Digest of the dataset's folder, which identifies it without its path.
         versions: Version of Python and of each package that results depend on.
-        status: How far the run is.
-        started: When it was started first, ISO 8601 in UTC.
+        status: See `Status`.
+        started: Time of the first start, ISO 8601 in UTC.
         score: Validation DSC of the best checkpoint, once it is finished or pruned.
         parameters: Number of the network's parameters.
         minutes: Duration; None for a run that was interrupted.
@@ -76,7 +76,7 @@ class RunRecord:
 
 
 def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str | None = None) -> RunRecord:
-    """The record of a run that starts now.
+    """Make the record of a run that starts now.
 
     Args:
         cfg: The composed configuration of `train`.
@@ -87,7 +87,7 @@ def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str |
     settings = {**public(plain), "init_from": init_digest}
     return RunRecord(
         run_info=dict(run_info),
-        settings=json.loads(json.dumps(settings)),  # tuples become lists, as they are when read back
+        settings=json.loads(json.dumps(settings)),  # tuples become lists, as when read back
         root=path_digest(Path(cfg.dataset.root)),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         started=datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -100,7 +100,7 @@ def path_digest(path: Path) -> str:
 
 
 def read_record(folder: RunFolder) -> RunRecord | None:
-    """The record of the run in `folder`, None if it has none.
+    """Read the record of the run in `folder`, None if there is none.
 
     Raises:
         UserError: If the file is damaged.
@@ -138,7 +138,7 @@ def write_record(folder: RunFolder, record: RunRecord) -> None:
 def load_matching_record(
     folder: RunFolder, record: RunRecord, allowed: Sequence[str] = (), same_root: bool = True
 ) -> RunRecord | None:
-    """The stored record of the same run, finished or not, if `folder` holds one.
+    """Load the record of the same run, finished or not, if `folder` contains one.
 
     Args:
         folder: The run folder.
@@ -147,15 +147,15 @@ def load_matching_record(
         same_root: Whether the dataset's folder must be the same.
 
     Raises:
-        RunConflictError: If the folder holds a run with other settings, whose results must stay as they are.
+        RunConflictError: If the folder contains a run with other settings, which must not be overwritten.
     """
     previous = read_record(folder)
     if previous is None or not previous.settings:  # a sweep's job that failed before its run was created
         return None
     for key in differing(previous.settings, record.settings):
         if key not in allowed:
-            was, now = (dict(flatten(one.settings)).get(key) for one in (previous, record))
-            raise RunConflictError(f"{folder.path}: holds a run with {key}={was}, not {now}", key, was, now)
+            old, new = (dict(flatten(each.settings)).get(key) for each in (previous, record))
+            raise RunConflictError(f"{folder.path}: holds a run with {key}={old}, not {new}", key, old, new)
     if same_root and previous.root != record.root:
         raise RunConflictError(f"{folder.path}: holds a run with another dataset.root", "dataset.root")
     return previous

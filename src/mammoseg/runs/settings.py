@@ -17,7 +17,7 @@ from typing import Any
 
 
 class Role(Enum):
-    """What a difference in a setting means for two runs."""
+    """Role of a setting in comparisons of runs."""
 
     METHOD = "method"
     REPLICATE = "replicate"
@@ -86,7 +86,7 @@ def covers(entry: str, key: str) -> bool:
 
 def role(key: str) -> Role:
     """The role of the setting `key`, such as "loss.alpha"; unlisted settings belong to the method."""
-    return next((found for entry, found in ROLES.items() if covers(entry, key)), Role.METHOD)
+    return next((listed for entry, listed in ROLES.items() if covers(entry, key)), Role.METHOD)
 
 
 def is_private(override: str) -> bool:
@@ -149,8 +149,10 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     A setting that one of the two lacks counts as None there. Sections that one of them lacks are not compared, since
     earlier versions did not store all of them.
     """
-    both = first.keys() & second.keys()
-    one, other = (
-        select({name: settings[name] for name in both}, Role.METHOD, Role.REPLICATE) for settings in (first, second)
+    common = first.keys() & second.keys()
+    flat_first, flat_second = (
+        select({name: settings[name] for name in common}, Role.METHOD, Role.REPLICATE) for settings in (first, second)
     )
-    return [key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key)]
+    return [
+        key for key in sorted(flat_first.keys() | flat_second.keys()) if flat_first.get(key) != flat_second.get(key)
+    ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def prepare_argv(argv: list[str]) -> list[str]:
-    """Expand `resume`, except in the workers of a distributed run, which get it expanded."""
+    """Expand `resume`, except in the workers of a distributed run, whose arguments are expanded already."""
     if distributed.is_worker() or not any(arg.lstrip("+").startswith("resume=") for arg in argv):
         return argv
     from mammoseg.train.resume import expand_resume
@@ -28,6 +28,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
 
 @command("train", renamed=RENAMED_SETTINGS, prepare_argv=prepare_argv)
 def main(cfg: DictConfig) -> float:
+    """Train, test and report; returns the validation DSC, which sweeps maximise."""
     from mammoseg.runs.folder import RunFolder
     from mammoseg.train.identity import run_info
     from mammoseg.train.run import TrainingRun  # lazy: --help must not wait for torch
@@ -45,13 +46,13 @@ def main(cfg: DictConfig) -> float:
         return run.score
 
 
-def trial_pruning(hydra: HydraConf, trial: int | None) -> OptunaPruningCallback | None:
-    """The pruning callback of a trial of sweep=optuna; None for other runs, which do not need Optuna."""
-    if trial is None:
+def trial_pruning(hydra: HydraConf, trial_number: int | None) -> OptunaPruningCallback | None:
+    """The pruning callback of a trial of sweep=optuna; None for other runs."""
+    if trial_number is None:
         return None
     from mammoseg.callbacks.optuna_pruning import pruning_callback
 
-    return pruning_callback(hydra, trial)
+    return pruning_callback(hydra, trial_number)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
     """The arguments of `train` with `resume=<run>` replaced by the settings of that run and its folder.
 
     Args:
-        argv: The arguments as typed, without the program's name. Settings besides `resume` are kept and win.
+        argv: The arguments as typed, without the program's name. Settings besides `resume` take precedence.
 
     Raises:
         UserError: If there is no such run, or its settings are not stored with it.
@@ -43,14 +43,14 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
     run = find_run(values[-1])
     stored = _load(run.hydra / "hydra.yaml")
     options = [arg for arg in argv if arg.startswith("-")]
-    given = [arg for arg in argv if not arg.startswith("-") and _value(arg, "resume") is None]
+    overrides = [arg for arg in argv if not arg.startswith("-") and _value(arg, "resume") is None]
     return [
         *options,
         *("--config-name", str(stored.hydra.job.config_name)),
         *(part for path in _config_dirs(stored) for part in ("--config-dir", path)),
         *stored_overrides(run),
         *_data_overrides(run),
-        *given,
+        *overrides,
         *map(upgrade_override, stored.hydra.overrides.hydra),
         *("hydra.mode=RUN", f"hydra.run.dir={quote(run.path)}", "hydra.output_subdir=null"),
         f"resume={quote(run.path)}",
@@ -110,14 +110,14 @@ def stored_overrides(run: RunFolder) -> list[str]:
 
 
 def _data_overrides(run: RunFolder) -> list[str]:
-    """Absolute paths of the data: the ones of the command line were relative to the folder it was typed in."""
+    """Overrides with absolute paths of the data; those of the command line were relative to its directory."""
     paths = run.data_paths()
-    found = dict(zip(DATA_PATHS, (paths.root, paths.store, paths.tables), strict=True))
-    return [f"{key}={quote(path)}" for key, path in found.items() if path is not None]
+    values = dict(zip(DATA_PATHS, (paths.root, paths.store, paths.tables), strict=True))
+    return [f"{key}={quote(path)}" for key, path in values.items() if path is not None]
 
 
 def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) -> RunRecord | None:
-    """The record of the same run in `folder`, if there is one; a resumed run may have other epochs.
+    """Load the record of the same run in `folder`, if there is one; a resumed run may have other epochs.
 
     Args:
         folder: The run folder.
@@ -125,7 +125,7 @@ def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) 
         cfg: Its composed configuration.
 
     Raises:
-        RunConflictError: If the folder holds a run with other settings.
+        RunConflictError: If the folder contains a run with other settings.
         UserError: If `resume` is set and other settings were changed.
     """
     if cfg.resume is None:
@@ -137,8 +137,8 @@ def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) 
             f"resume: {error.key} is {error.previous} in this run, got {error.current}; a resumed run keeps its "
             "settings, except for compute settings and epochs"
         ) from error
-    spans_run = "total_steps" in (cfg.scheduler or {}).get("scheduler", {})
-    if spans_run and previous is not None and cfg.trainer.max_epochs != epochs_of(previous):
+    schedule_spans_run = "total_steps" in (cfg.scheduler or {}).get("scheduler", {})
+    if schedule_spans_run and previous is not None and cfg.trainer.max_epochs != epochs_of(previous):
         raise UserError(
             f"resume: epochs must stay {epochs_of(previous)}, since the learning-rate schedule spans the whole run, "
             f"got {cfg.trainer.max_epochs}; use init_from to train on from the weights"
@@ -147,7 +147,7 @@ def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) 
 
 
 def epochs_of(record: RunRecord) -> int | None:
-    """The epochs that a run was started for."""
+    """Number of epochs in the settings of a run."""
     epochs = record.settings["trainer"]["max_epochs"]
     return None if epochs is None else int(epochs)
 
@@ -163,7 +163,7 @@ def remember_overrides(run: RunFolder) -> None:
 
 
 def resume_command(run: RunFolder) -> str:
-    """The command that resumes `run`, to be typed in the current working directory."""
+    """The command that resumes `run` from the current working directory."""
     path = run.path.absolute()
     relative = Path(os.path.relpath(path))
     shown = path if ".." in relative.parts else relative
