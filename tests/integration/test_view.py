@@ -98,11 +98,11 @@ def test_a_wrong_criterion_ends_before_any_work(trained: Path, place: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "say what to look at: either runs="),
-        (["runs=run", "predictions=run"], "say what to look at: either runs="),
+        ([], "is required, got runs="),
+        (["runs=run", "predictions=run"], "is required, got runs="),
         (["runs=nowhere"], "no such folder"),
         (["predictions=run"], "has no predictions.json; give the output folder of mammoseg.predict"),
-        (["runs=run", "dataset.store=native"], "say where they are with dataset.store=<folder>"),
+        (["runs=run", "dataset.store=native"], "set dataset.store=<folder>"),
     ],
 )
 def test_mistakes_end_in_one_sentence(trained: Path, place: Path, arguments: list[str], said: str) -> None:

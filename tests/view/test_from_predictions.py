@@ -66,8 +66,8 @@ def test_masks_and_probabilities_fit_the_reduced_image(folder: Path, films: Path
     assert first.levels is not None
     for threshold in (0.1, 0.5, 0.9):
         assert (first.levels >= round(256 * threshold)).mean() == pytest.approx(1 - threshold, abs=0.005)
-    assert (first.facts, first.side, first.view) == ("2 masses (143 mm², 8 mm²)", "L", "CC")
-    assert second.facts == "no mass"
+    assert (first.caption, first.side, first.view) == ("2 masses (143 mm², 8 mm²)", "L", "CC")
+    assert second.caption == "no mass"
     assert not second.mask.any()
     assert first.truth is None
 
