@@ -76,7 +76,7 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     small = [one for one in SMALL if f" {one.partition('=')[0]}=" not in line.replace("'", "")]
     more = small if trains else [SMALL[0]] if "mammoseg.prepare" in arguments else []
     # The missing mask is an example of a case that cannot be used.
-    more = [*more, *(["dataset.on_bad=skip"] if "dataset=clinic" in arguments else PHANTOM if trains else [])]
+    more = [*more, *(["dataset.on_error=skip"] if "dataset=clinic" in arguments else PHANTOM if trains else [])]
     return subprocess.run(
         [sys.executable, *arguments, *more],
         cwd=folder,

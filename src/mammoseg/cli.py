@@ -16,13 +16,14 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed, sweep
+from mammoseg.runs.upgrade import RENAMED_CHOICES, upgrade_override
 
 OTHER_FOLDER_HINT = "or choose another folder (hydra.run.dir, dataset.store, output)"
 OS_ERROR_HINTS = {
@@ -55,7 +56,7 @@ def conf_dir() -> Path:
 def command(
     name: str,
     *,
-    renamed: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str | None] | None = None,
     prepare_argv: Callable[[list[str]], list[str]] = list,
 ) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
     """Decorator that makes `main(cfg)` a command with the config `conf/<name>.yaml`.
@@ -66,7 +67,7 @@ def command(
 
     Args:
         name: Name of the command.
-        renamed: Current names of settings that were renamed, for the error message.
+        renamed: Old -> new name of settings, for the error message; see `runs.upgrade.RENAMED_SETTINGS`.
         prepare_argv: Called with the command-line arguments; returns those that Hydra parses.
 
     Returns:
@@ -76,7 +77,11 @@ def command(
     def decorator(main: Callable[[Any], Any]) -> Callable[[], None]:
         @functools.wraps(main)
         def task(cfg: Any) -> Any:
-            return run_task(name, main, cfg)
+            return run_task(name, checked_main, cfg)
+
+        def checked_main(cfg: Any) -> Any:
+            check_renamed_config(cfg, renamed or {})
+            return main(cfg)
 
         @functools.wraps(main)
         def entry_point() -> None:
@@ -134,12 +139,12 @@ def exit_on_error(name: str) -> Iterator[None]:
         raise
 
 
-def check_renamed(argv: Sequence[str], renamed: Mapping[str, str]) -> None:
+def check_renamed(argv: Sequence[str], renamed: Mapping[str, str | None]) -> None:
     """Check the command line for settings that were renamed.
 
     Args:
         argv: Command-line arguments.
-        renamed: New name of each renamed setting.
+        renamed: Old -> new name of settings; None for those that were removed.
 
     Raises:
         UserError: If an argument uses an old name.
@@ -147,12 +152,34 @@ def check_renamed(argv: Sequence[str], renamed: Mapping[str, str]) -> None:
     Example:
         >>> check_renamed(["trust=my_package"], {"trust": "trusted_modules"})
         Traceback (most recent call last):
-        mammoseg.errors.UserError: trust is now called trusted_modules; write trusted_modules=... instead
+        mammoseg.errors.UserError: trust is now called trusted_modules; write trusted_modules=my_package instead
     """
     for arg in argv:
-        key, equals, _ = arg.lstrip("+~").partition("=")
-        if equals and key in renamed:
-            raise UserError(f"{key} is now called {renamed[key]}; write {renamed[key]}=... instead")
+        if arg.startswith("-") or not ("=" in arg or arg.startswith("~")):
+            continue
+        upgraded = upgrade_override(arg, renamed)
+        if upgraded is not None and upgraded != arg:  # Hydra reports a removed setting
+            old, new = (text.lstrip("+~") for text in (arg, upgraded))
+            old_key, new_key = (text.partition("=")[0] for text in (old, new))
+            name, new_name = (old, new) if old_key == new_key else (old_key, new_key)
+            raise UserError(f"{name} is now called {new_name}; write {upgraded} instead")
+
+
+def check_renamed_config(cfg: DictConfig, renamed: Mapping[str, str | None]) -> None:
+    """Check a composed config for renamed settings, which a user's own YAML files may contain.
+
+    Args:
+        cfg: The composed config.
+        renamed: Old -> new name of settings; None for those that were removed.
+
+    Raises:
+        UserError: If there is one.
+    """
+    for old, new in renamed.items():
+        section, _, key = old.rpartition(".")
+        node = OmegaConf.select(cfg, section, throw_on_resolution_failure=False) if section else cfg
+        if new is not None and isinstance(node, DictConfig) and key in node:
+            raise UserError(f"{old} is now called {new}; rename it in your YAML file")
 
 
 def parse_path(value: Any, name: str) -> Path:
@@ -195,6 +222,9 @@ def user_message(error: BaseException) -> str | None:
         if isinstance(cause, OSError) and cause.errno in OS_ERROR_HINTS:
             location = f"{cause.filename}: " if cause.filename else ""
             return f"{location}{cause.strerror}; {OS_ERROR_HINTS[cause.errno]}; finished work is kept"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file in RENAMED_CHOICES:
+        new = RENAMED_CHOICES[error.missing_cfg_file]
+        return f"{error.missing_cfg_file} is now called {new}; rename it in the defaults list of your YAML file"
     if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
         return str(error)
     return None

@@ -31,5 +31,5 @@ class RunConflictError(UserError):
 class ImageReadError(Exception):
     """An image cannot be read or used. The message is a short reason without the path and without header text.
 
-    `prepare` collects these errors in a table of rejected cases; `dataset.on_bad` determines whether it continues.
+    `prepare` collects these errors in a table of rejected cases; `dataset.on_error` determines whether it continues.
     """

@@ -68,7 +68,7 @@ def test_closed_logger_does_not_write(name: str, data: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", options("scheduler"))
 def test_learning_rate_changes_at_the_interval_of_the_scheduler(name: str, data: Path, tmp_path: Path) -> None:
-    cfg = compose_tiny(data, f"scheduler={name}", "epochs=3", "decay_every=1", *NO_IMPROVEMENT.get(name, ()))
+    cfg = compose_tiny(data, f"scheduler={name}", "epochs=3", "lr_decay_epochs=1", *NO_IMPROVEMENT.get(name, ()))
     rates = train(cfg, tmp_path / "run").history.learning_rates
     assert len(rates) == 3
     interval = cfg.scheduler.interval if cfg.scheduler else None
@@ -93,7 +93,7 @@ def test_total_steps_equal_the_steps_of_the_run(name: str, accumulated: int, dat
 
 @pytest.mark.parametrize("override", RESUMED)
 def test_run_resumed_within_an_epoch_has_the_same_weights(override: str, data: Path, tmp_path: Path) -> None:
-    cfg = compose_tiny(data, override, "epochs=3", "decay_every=1", "augment=flip_affine")
+    cfg = compose_tiny(data, override, "epochs=3", "lr_decay_epochs=1", "augment=flip_affine")
     if "ema" not in override:
         cfg.batch_size = 4
     uninterrupted = train(cfg, tmp_path / "uninterrupted")

@@ -136,7 +136,7 @@ def test_cached_images_are_not_decoded_again(root: Path, monkeypatch: pytest.Mon
     decoded.clear()
     (root / "images" / "4.png").write_bytes(content)
     os.utime(root / "images" / "4.png", ns=(mtime_ns, mtime_ns))
-    store = dataset(root, on_bad="skip").open_store()
+    store = dataset(root, on_error="skip").open_store()
     assert decoded == ["case4", "case7", "case9"], "the repaired image and those that failed"
     kept_rows = [n for n in range(20) if n not in (7, 9)]
     assert np.array_equal(store.images, reference.images[kept_rows])
@@ -166,7 +166,7 @@ def test_damaged_cache_files_are_computed_again(root: Path) -> None:
 
 def test_rejected_cases_can_be_skipped(root: Path) -> None:
     damage(root)
-    store = dataset(root, on_bad="skip").open_store()
+    store = dataset(root, on_error="skip").open_store()
     assert [case.case for case in store.cases] == [f"case{n}" for n in range(20) if n not in (4, 7, 9)]
     assert len(store.images) == len(store.masks) == 17
     assert [file for file, _ in store.skipped] == ["images/4.png", "images/7.png", "images/9.png"]

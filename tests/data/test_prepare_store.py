@@ -136,7 +136,7 @@ def test_a_cache_of_version_0_1_is_resumed(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        *(("aspect", "squeeze"), ("normalise", "log"), ("flip", "up"), ("density", "guessed"), ("on_bad", "ignore")),
+        *(("aspect", "squeeze"), ("normalise", "log"), ("flip", "up"), ("density", "guessed"), ("on_error", "ignore")),
         *(("missing_density", 5), ("missing_density", "skip"), ("density_cuts", [0.3, 0.2, 0.5])),
         *(("size", 100), ("size", 0), ("workers", 0)),
     ],

@@ -138,7 +138,7 @@ def test_mutants(
         original = target.read_bytes()
         target.write_bytes(mutate(original, rng))
         dataset = build_dataset(
-            folder, str(root), reader, size=16, store=str(tmp_path / "store"), workers=1, on_bad="skip",
+            folder, str(root), reader, size=16, store=str(tmp_path / "store"), workers=1, on_error="skip",
             missing_density="estimate",
         )  # fmt: skip
         try:

@@ -1,4 +1,4 @@
-"""The commands as a user calls them."""
+"""Run the commands as a user does, in a subprocess."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Small enough for a laptop's minute: the path is the demo's, the network is not.
+# The demo with a smaller dataset and network, which train in seconds.
 SMALL = [
     "dataset.source.cases=30",
     "dataset.source.height=208",
@@ -18,6 +18,7 @@ SMALL = [
 
 
 def command(name: str, *arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m mammoseg.<name>` in `folder` and return the completed process, whatever its exit status."""
     return subprocess.run(
         [sys.executable, "-m", f"mammoseg.{name}", *arguments],
         cwd=folder,
@@ -30,6 +31,7 @@ def command(name: str, *arguments: str | Path, folder: Path, **environment: str)
 
 
 def succeed(name: str, *arguments: str, folder: Path) -> str:
-    done = command(name, *arguments, folder=folder)
-    assert done.returncode == 0, done.stderr + done.stdout
-    return done.stdout + done.stderr
+    """Run a command that must exit with status 0; returns its standard output and error."""
+    completed = command(name, *arguments, folder=folder)
+    assert completed.returncode == 0, completed.stderr + completed.stdout
+    return completed.stdout + completed.stderr

@@ -1,4 +1,4 @@
-"""One small training serves every test of what comes after it."""
+"""Fixtures of the integration tests: one small training run serves all tests of what follows training."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ import pytest
 import torch
 from commands import SMALL, succeed
 
-LEARNS = ("loss=dice", "model.width=4", "trainer.max_epochs=20", "logger=csv")
+TRAINING = ("loss=dice", "model.width=4", "trainer.max_epochs=20", "logger=csv")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder in which the small dataset is prepared."""
-    folder = tmp_path_factory.mktemp("place-of-the-user")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory in which the small dataset is prepared."""
+    folder = tmp_path_factory.mktemp("user-workdir")
     succeed("prepare", *SMALL[:3], folder=folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of twenty epochs, half a second each, which has learned to find masses."""
+    """Run folder of twenty epochs, half a second each, after which the network finds masses."""
     folder = tmp_path_factory.mktemp("trained")
-    succeed("train", *SMALL, *LEARNS, f"hydra.run.dir={folder}/run", folder=folder)
+    succeed("train", *SMALL, *TRAINING, f"hydra.run.dir={folder}/run", folder=folder)
     return folder / "run"
 
 
 @pytest.fixture(scope="session")
 def best(trained: Path) -> Path:
+    """Its best checkpoint."""
     return trained / "checkpoints" / "best.ckpt"
 
 
 @pytest.fixture(scope="session")
 def sibling(best: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another checkpoint like the best one, as another fold would be: its weights are a little different."""
+    """A checkpoint with slightly different weights, as from another fold."""
     loaded = torch.load(best, weights_only=True)
     generator = torch.Generator().manual_seed(0)
     for value in loaded["state_dict"].values():

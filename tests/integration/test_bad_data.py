@@ -1,4 +1,4 @@
-"""Damaged cases are reported together, by file, and no incomplete store is left; on_bad=skip skips them."""
+"""Damaged cases are reported together, by file, and no incomplete store is left; on_error=skip skips them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_all_damaged_cases_are_reported_together(damaged: tuple[Path, dict[str, 
     assert completed.returncode == 2
     assert "Traceback" not in completed.stderr
     assert "5 cases" in completed.stderr
-    assert "dataset.on_bad=skip" in completed.stderr
+    assert "dataset.on_error=skip" in completed.stderr
     for damage, case in case_of.items():
         assert case in completed.stderr, damage
     assert "2 points" in completed.stderr
@@ -79,7 +79,7 @@ def test_all_damaged_cases_are_reported_together(damaged: tuple[Path, dict[str, 
 
 def test_skipping_keeps_the_other_cases(damaged: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     root, case_of = damaged
-    completed = prepare(root, tmp_path, "dataset.on_bad=skip")
+    completed = prepare(root, tmp_path, "dataset.on_error=skip")
     assert completed.returncode == 0, completed.stderr
     assert "5 images" in completed.stdout
     assert "5 skipped" in completed.stdout
@@ -92,7 +92,7 @@ def test_skipping_keeps_the_other_cases(damaged: tuple[Path, dict[str, str]], tm
 
 def test_a_missing_density_can_be_assumed(damaged: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     root, case_of = damaged
-    completed = prepare(root, tmp_path, "dataset.on_bad=skip", "dataset.missing_density=2")
+    completed = prepare(root, tmp_path, "dataset.on_error=skip", "dataset.missing_density=2")
     assert completed.returncode == 0, completed.stderr
     (table,) = tmp_path.rglob("cases.csv")
     with table.open() as lines:

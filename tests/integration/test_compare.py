@@ -87,7 +87,7 @@ def test_the_report_is_complete(report: Path) -> None:
 def test_finished_runs_are_skipped(runs: Path, workdir: Path) -> None:
     modified = {path: path.stat().st_mtime_ns for path in runs.rglob("*.ckpt")}
     output = succeed("train", *TABLE1, "method=au_net,density_asp", folder=workdir)
-    assert output.count("finished before") == 4
+    assert output.count("already finished, skipping") == 4
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.ckpt")} == modified
 
 
@@ -98,7 +98,7 @@ def test_an_interrupted_run_is_resumed(runs: Path, workdir: Path) -> None:
     (folder / "run.json").write_text(json.dumps({**record, "status": "running"}))
     (folder / "results.csv").unlink()
     output = succeed("train", *TABLE1, "method=au_net", "split.fold=0", folder=workdir)
-    assert "resumes after step" in output
+    assert "resuming after step" in output
     assert (folder / "results.csv").read_bytes() == expected
 
 

@@ -1,4 +1,4 @@
-"""Two processes for one run, on a CPU: what comes out does not depend on their number."""
+"""Distributed runs on a CPU: results do not depend on the number of processes."""
 
 from __future__ import annotations
 
@@ -17,50 +17,55 @@ from mammoseg.runs import results
 TWO = [*SMALL, "trainer=ddp", "trainer.devices=2", "trainer.max_epochs=2", "logger=csv"]
 
 
-def test_two_processes_test_as_one_does_to_the_last_pixel(place: Path) -> None:
-    # A batch of 3 and 5 folds leave incomplete batches in training, validation and test.
-    succeed("train", *TWO, "batch_size=3", "hydra.run.dir=two", folder=place)
-    said = succeed("evaluate", "ckpt_path=two/checkpoints/best.ckpt", "hydra.run.dir=one", folder=place)
-    assert "identical to the results of the training run, to the last pixel" in said
-    both, one = (results.read_results(place / name / "results.csv") for name in ("two", "one"))
-    assert [row["case"] for row in both] == sorted({row["case"] for row in both}, key=[r["case"] for r in one].index)
-    assert results.pooled_metrics(both) == results.pooled_metrics(one)
-    assert (place / "two" / "calibration.csv").read_text() == (place / "one" / "calibration.csv").read_text()
-    with (place / "two" / "metrics.csv").open() as lines:
+def test_two_processes_give_the_counts_of_one(workdir: Path) -> None:
+    # With batches of 3, the last batch of training, validation and test is incomplete.
+    succeed("train", *TWO, "batch_size=3", "hydra.run.dir=two", folder=workdir)
+    output = succeed("evaluate", "ckpt_path=two/checkpoints/best.ckpt", "hydra.run.dir=one", folder=workdir)
+    assert "identical to the results of the training run, to the last pixel" in output
+    distributed, single = (results.read_results(workdir / name / "results.csv") for name in ("two", "one"))
+    assert [row["case"] for row in distributed] == sorted(
+        {row["case"] for row in distributed}, key=[r["case"] for r in single].index
+    )
+    assert results.pooled_metrics(distributed) == results.pooled_metrics(single)
+    assert (workdir / "two" / "calibration.csv").read_text() == (workdir / "one" / "calibration.csv").read_text()
+    with (workdir / "two" / "metrics.csv").open() as lines:
         assert [row["epoch"] for row in csv.DictReader(lines) if row.get("val/dsc")] == ["0", "1"]
 
 
-def test_processes_inside_a_sweep_share_its_jobs_and_folders(place: Path) -> None:
-    said = succeed("train", "-m", *TWO, "loss.alpha=1.0,2.0", "hydra.sweep.dir=swept", folder=place)
-    assert "2 jobs, 0 failed" in said
-    assert sorted(path.name for path in (place / "swept").iterdir() if path.is_dir()) == ["0", "1"]
+def test_workers_of_a_sweep_use_its_jobs_and_folders(workdir: Path) -> None:
+    output = succeed("train", "-m", *TWO, "loss.alpha=1.0,2.0", "hydra.sweep.dir=swept", folder=workdir)
+    assert "2 jobs, 0 failed" in output
+    assert sorted(path.name for path in (workdir / "swept").iterdir() if path.is_dir()) == ["0", "1"]
     for job, alpha in enumerate((1.0, 2.0)):
-        loaded = torch.load(place / "swept" / str(job) / "checkpoints" / "best.ckpt", weights_only=True)
+        loaded = torch.load(workdir / "swept" / str(job) / "checkpoints" / "best.ckpt", weights_only=True)
         assert loaded["mammoseg"]["config"]["loss"]["alpha"] == alpha
-        assert "score" in json.loads((place / "swept" / str(job) / "run.json").read_text())
-    again = succeed("train", "-m", *TWO, "loss.alpha=1.0,2.0", "hydra.sweep.dir=swept", folder=place)
-    assert again.count("finished before, nothing to do") == 2
+        assert "score" in json.loads((workdir / "swept" / str(job) / "run.json").read_text())
+    output = succeed("train", "-m", *TWO, "loss.alpha=1.0,2.0", "hydra.sweep.dir=swept", folder=workdir)
+    assert output.count("already finished, skipping") == 2
 
 
-def test_a_mistake_in_two_processes_is_told_once(place: Path) -> None:
-    done = command("train", *TWO, "split.fold=9", "hydra.run.dir=wrong", folder=place)
-    assert done.returncode == 2
-    assert done.stderr.count("split.fold must be between 0 and 4") == 1
-    assert "Traceback" not in done.stderr
+def test_a_user_error_in_two_processes_is_reported_once(workdir: Path) -> None:
+    completed = command("train", *TWO, "split.fold=9", "hydra.run.dir=wrong", folder=workdir)
+    assert completed.returncode == 2
+    assert completed.stderr.count("split.fold must be between 0 and 4") == 1
+    assert "Traceback" not in completed.stderr
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
 @pytest.mark.parametrize("images", [4, 5, 9, 12, 14])
-def test_shared_batches_are_those_of_one_process(images: int, ranks: int) -> None:
+def test_sharded_batches_equal_those_of_one_process(images: int, world_size: int) -> None:
     rows = np.arange(images) + 100
-    whole = [[row for _, row, _ in batch] for batch in ShardedBatchSampler(rows, 4, 7, train=True)]
-    shares = [list(ShardedBatchSampler(rows, 4, 7, train=True, rank=rank, world_size=ranks)) for rank in range(ranks)]
-    assert {len(share) for share in shares} == {len(whole)}
+    unsharded = [[row for _, row, _ in batch] for batch in ShardedBatchSampler(rows, 4, 7, train=True)]
+    shards = [
+        list(ShardedBatchSampler(rows, 4, 7, train=True, rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
+    assert {len(shard) for shard in shards} == {len(unsharded)}
     value = {row: np.sqrt(row) for row in rows}
-    for batch, *parts in zip(whole, *shares, strict=True):
+    for batch, *parts in zip(unsharded, *shards, strict=True):
         counted = [row for part in parts for _, row, weight in part if weight != 0]
         assert sorted(counted) == sorted(batch)
-        # The mean over the processes of weighted means is the mean over the batch.
+        # The mean over ranks of the weighted means equals the mean over the batch.
         means = [
             np.mean([value[row] for _, row, _ in part]) * np.mean([1 if w is None else w for *_, w in part])
             for part in parts
@@ -68,16 +73,16 @@ def test_shared_batches_are_those_of_one_process(images: int, ranks: int) -> Non
         assert np.mean(means) == pytest.approx(np.mean([value[row] for row in batch]))
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
-def test_every_image_is_tested_once(ranks: int) -> None:
-    whole = [[row for _, row, _ in batch] for batch in ShardedBatchSampler(np.arange(14), 4, 0, train=False)]
-    shares = [
-        list(ShardedBatchSampler(np.arange(14), 4, 0, train=False, rank=rank, world_size=ranks))
-        for rank in range(ranks)
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
+def test_every_image_is_tested_once(world_size: int) -> None:
+    unsharded = [[row for _, row, _ in batch] for batch in ShardedBatchSampler(np.arange(14), 4, 0, train=False)]
+    shards = [
+        list(ShardedBatchSampler(np.arange(14), 4, 0, train=False, rank=rank, world_size=world_size))
+        for rank in range(world_size)
     ]
-    tested = [[row for _, row, _ in batch] for share in shares for batch in share if batch[0][2] != 0]
-    assert sorted(tested) == sorted(whole)
+    tested = [[row for _, row, _ in batch] for shard in shards for batch in shard if batch[0][2] != 0]
+    assert sorted(tested) == sorted(unsharded)
     assert all(
-        len(share) == len(ShardedBatchSampler(np.arange(14), 4, 0, train=False, rank=rank, world_size=ranks))
-        for rank, share in enumerate(shares)
+        len(shard) == len(ShardedBatchSampler(np.arange(14), 4, 0, train=False, rank=rank, world_size=world_size))
+        for rank, shard in enumerate(shards)
     )

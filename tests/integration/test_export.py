@@ -18,7 +18,8 @@ import mammoseg
 from mammoseg.ensemble import load_network
 from mammoseg.errors import UserError
 from mammoseg.export.export import export
-from mammoseg.predict.pipeline import Options, predict
+from mammoseg.predict.options import PredictOptions
+from mammoseg.predict.pipeline import predict
 from mammoseg.runs import checkpoint, results
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
@@ -68,7 +69,9 @@ def test_onnx_outputs_equal_those_of_torch_for_any_batch_size(exported: Path, be
 def test_predict_accepts_the_exported_folder(exported: Path, best: Path, tmp_path: Path) -> None:
     planted.write(tmp_path / "a.dcm")
     for name, ckpt_path in (("checkpoint", best), ("exported", exported)):
-        options = Options(tta=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1)
+        options = PredictOptions(
+            tta=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1
+        )
         predict([ckpt_path], tmp_path / "a.dcm", tmp_path / name, options)
     files = [tmp_path / name / "probabilities" / "a.png" for name in ("checkpoint", "exported")]
     assert files[0].read_bytes() == files[1].read_bytes()

@@ -1,4 +1,4 @@
-"""`python -m mammoseg.predict` on phantoms in every format, on what is no mammogram, and killed in the middle."""
+"""`python -m mammoseg.predict` on phantoms in every format, on invalid files, and when interrupted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from mammoseg.errors import UserError
 from mammoseg.files import TMP_PREFIX
-from mammoseg.predict.pipeline import Options, predict
+from mammoseg.predict.options import PredictOptions
+from mammoseg.predict.pipeline import predict
 from mammoseg.runs.predictions import read_predictions
 
 HEIGHT = planted.phantom().pixels.shape[0]
@@ -44,27 +45,27 @@ def read(path: Path) -> np.ndarray:
     return picture
 
 
-def run(ckpt: Path | list[Path], given: Path, output: Path, **options: Any) -> str:
-    """What the command does, without the seconds that it takes to start; returns what it logged."""
-    usual = {"tta": False, "threshold": None, "segmentation": "anonymous", "accelerator": "cpu", "batch_size": 4}
-    said = io.StringIO()
-    handler, logger = logging.StreamHandler(said), logging.getLogger("mammoseg")
+def run(ckpt: Path | list[Path], input_path: Path, output: Path, **options: Any) -> str:
+    """Predict in this process, which saves the start of a command; returns the log."""
+    defaults = {"tta": False, "threshold": None, "segmentation": "anonymous", "accelerator": "cpu", "batch_size": 4}
+    stream = io.StringIO()
+    handler, logger = logging.StreamHandler(stream), logging.getLogger("mammoseg")
     logger.addHandler(handler)
     level = logger.level
     logger.setLevel(logging.INFO)
     try:
         checkpoints = ckpt if isinstance(ckpt, list) else [ckpt]
-        predict(checkpoints, given, output, Options(**{**usual, "workers": 2, **options}))
+        predict(checkpoints, input_path, output, PredictOptions(**{**defaults, "workers": 2, **options}))
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-    return said.getvalue()
+    return stream.getvalue()
 
 
 @pytest.fixture(scope="module")
 def mammograms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same phantom in eight formats, one that is mirrored, and what is no mammogram."""
-    folder = tmp_path_factory.mktemp("given")
+    """The same phantom in eight formats, one of them mirrored, and files that are not mammograms."""
+    folder = tmp_path_factory.mktemp("input")
     pixels = planted.phantom().pixels
     planted.write(folder / "plain.dcm")
     planted.write(folder / "visit" / "inverted.dcm", 4095 - pixels, PhotometricInterpretation="MONOCHROME1")
@@ -96,14 +97,16 @@ def mammograms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def output(mammograms: Path, best: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of one call, with a threshold that is not the checkpoint's."""
-    place = tmp_path_factory.mktemp("place")
-    done = command("predict", f"ckpt_path={best}", f"input={mammograms}", "output=out", "threshold=0.3", folder=place)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "7 of 16 files were skipped" in done.stdout
-    assert "9 images predicted" in done.stdout
-    (place / "out" / "said.txt").write_text(done.stdout + done.stderr)
-    return place / "out"
+    """Output folder of one call, with another threshold than the checkpoint's."""
+    workdir = tmp_path_factory.mktemp("workdir")
+    completed = command(
+        "predict", f"ckpt_path={best}", f"input={mammograms}", "output=out", "threshold=0.3", folder=workdir
+    )
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert "7 of 16 files were skipped" in completed.stdout
+    assert "9 images predicted" in completed.stdout
+    (workdir / "out" / "log.txt").write_text(completed.stdout + completed.stderr)
+    return workdir / "out"
 
 
 def test_each_image_has_all_its_files_at_its_own_size(output: Path) -> None:
@@ -124,29 +127,31 @@ def test_each_image_has_all_its_files_at_its_own_size(output: Path) -> None:
     )
 
 
-def test_the_format_makes_no_difference(output: Path) -> None:
+def test_the_file_format_does_not_affect_the_prediction(output: Path) -> None:
     reference = read(output / "probabilities" / "plain.png")
-    assert (np.percentile(reference, [50, 99.5]) > [20, 200]).tolist() == [False, True], "or nothing is compared"
+    assert (np.percentile(reference, [50, 99.5]) > [20, 200]).tolist() == [False, True], (
+        "the comparison must not be trivial"
+    )
     for name in ("visit/inverted", "visit/1.2.840.99.7", "jpeg2000", "lossless", "picture.png", "picture.tif"):
         np.testing.assert_array_equal(read(output / "probabilities" / f"{name}.png"), reference, err_msg=name)
     eight = read(output / "probabilities" / "eight.png").astype(int)
-    assert np.abs(eight - reference).mean() < 3, "8 bits and JPEG's losses"
+    assert np.abs(eight - reference).mean() < 3, "8 bits, and JPEG artefacts"
 
 
-def test_the_table_follows_from_the_masks(output: Path) -> None:
+def test_the_table_agrees_with_the_masks(output: Path) -> None:
     rows = table(output)
-    assert any(0 < int(row["area_pixels"]) < 20_000 for row in rows), "or nothing is compared"
+    assert any(0 < int(row["area_pixels"]) < 20_000 for row in rows), "the comparison must not be trivial"
     for name in {row["name"] for row in rows}:
-        mine = [row for row in rows if row["name"] == name]
+        image_rows = [row for row in rows if row["name"] == name]
         mask, prob = read(output / "masks" / f"{name}.png") > 0, read(output / "probabilities" / f"{name}.png") / 255
-        number, labels, _, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-        assert {row["masses"] for row in mine} == {str(number - 1)}
-        assert float(mine[0]["highest_probability"]) == pytest.approx(prob.max(), abs=0.003)
-        if number == 1:
-            assert [row["mass"] for row in mine] == [""]
+        n_labels, labels, _, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+        assert {row["masses"] for row in image_rows} == {str(n_labels - 1)}
+        assert float(image_rows[0]["highest_probability"]) == pytest.approx(prob.max(), abs=0.003)
+        if n_labels == 1:
+            assert [row["mass"] for row in image_rows] == [""]
             continue
-        assert [row["mass"] for row in mine] == [str(place) for place in range(1, number)]
-        for row in mine:
+        assert [row["mass"] for row in image_rows] == [str(index) for index in range(1, n_labels)]
+        for row in image_rows:
             label = int(np.hypot(*(centres[1:] - [float(row["x"]), float(row["y"])]).T).argmin()) + 1
             assert int(row["area_pixels"]) == (labels == label).sum()
             assert float(row["probability"]) == pytest.approx(prob[labels == label].mean(), abs=0.003)
@@ -165,7 +170,7 @@ def test_view_side_and_area_come_from_the_header(output: Path) -> None:
     assert float(right["spacing_across_mm"]) == pytest.approx(planted.SPACING / 1.25)
 
 
-def test_bad_files_are_listed_with_their_reasons(output: Path) -> None:
+def test_unusable_files_are_listed_with_reasons(output: Path) -> None:
     reasons = {row["file"]: row["reason"] for row in table(output, "skipped.csv")}
     expected = {
         "bad/empty.dcm": "empty",
@@ -177,13 +182,13 @@ def test_bad_files_are_listed_with_their_reasons(output: Path) -> None:
         "bad/mask.png": "2 grey values",
     }
     assert reasons.keys() == expected.keys()
-    for file, part in expected.items():
-        assert part in reasons[file], file
-    said = (output / "said.txt").read_text()
-    assert all(file in said for file in expected)
+    for file, text in expected.items():
+        assert text in reasons[file], file
+    log = (output / "log.txt").read_text()
+    assert all(file in log for file in expected)
 
 
-def test_segmentations_refer_to_their_images_and_hold_their_masks(output: Path, mammograms: Path) -> None:
+def test_segmentations_refer_to_their_images_and_contain_their_masks(output: Path, mammograms: Path) -> None:
     highdicom = pytest.importorskip("highdicom")
     for row in table(output):
         if not (output / "segmentations" / f"{row['name']}.dcm").is_file():
@@ -194,37 +199,37 @@ def test_segmentations_refer_to_their_images_and_hold_their_masks(output: Path, 
         np.testing.assert_array_equal(frames[0, :, :, 0] > 0, read(output / "masks" / f"{row['name']}.png") > 0)
 
 
-def test_nothing_planted_gets_out(output: Path, mammograms: Path) -> None:
-    assert planted.leaks(mammograms) != [], "or the search finds nothing"
+def test_no_planted_information_is_written(output: Path, mammograms: Path) -> None:
+    assert planted.leaks(mammograms) != [], "the search itself must work"
     assert planted.leaks(output) == []
-    place = str(mammograms.parent).encode()
-    assert not [path for path in output.rglob("*") if path.is_file() and place in path.read_bytes()]
+    path_text = str(mammograms.parent).encode()
+    assert not [path for path in output.rglob("*") if path.is_file() and path_text in path.read_bytes()]
 
 
-def test_it_predicts_what_the_run_itself_predicted(best: Path, trained: Path, tmp_path: Path) -> None:
-    """The whole way from the files must end at the masks that testing found on the prepared images."""
+def test_predictions_equal_those_of_the_run(best: Path, trained: Path, tmp_path: Path) -> None:
+    """Predicting the original files gives the masks of the run's test on preprocessed images."""
     root = next((trained.parent / "data").glob("phantom-*"))
     run(best, root, tmp_path / "out", segmentation="none", batch_size=3)
     assert not (tmp_path / "out" / "segmentations").exists()
     tested = read_predictions(trained / "predictions.npz").by_case
     store = next(path.parent for path in (trained.parent / "data").rglob("cases.csv"))
     cases = {row["case"]: row for row in table(store, "cases.csv")}
-    found = 0
+    n_pixels = 0
     for case, expected in tested.items():
         (path,) = (tmp_path / "out" / "masks").rglob(f"{case}_*.png")
         row = cases[case]
         box = read(path)[int(row["top"]) : int(row["bottom"]), int(row["left"]) : int(row["right"])]
         small = cv2.resize(box / 255, (64, 64), interpolation=cv2.INTER_AREA) > 0.5
         assert (small != expected).sum() <= 0.15 * expected.sum() + 4, case
-        found += expected.sum()
-    assert found > 50, "or nothing is compared"
+        n_pixels += expected.sum()
+    assert n_pixels > 50, "the comparison must not be trivial"
 
 
-def test_an_ensemble_with_mirrored_images_tells_its_disagreement(
+def test_an_ensemble_with_tta_writes_its_uncertainty(
     best: Path, sibling: Path, mammograms: Path, tmp_path: Path
 ) -> None:
-    given, options = mammograms / "plain.dcm", {"threshold": 0.3, "segmentation": "none", "tta": True}
-    run([best, sibling], given, tmp_path / "out", **options)
+    image, options = mammograms / "plain.dcm", {"threshold": 0.3, "segmentation": "none", "tta": True}
+    run([best, sibling], image, tmp_path / "out", **options)
     mean, uncertainty = (read(tmp_path / "out" / kind / "plain.png") for kind in ("probabilities", "uncertainty"))
     mask = read(tmp_path / "out" / "masks" / "plain.png") > 0
     row = table(tmp_path / "out")[0]
@@ -232,77 +237,82 @@ def test_an_ensemble_with_mirrored_images_tells_its_disagreement(
     labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1]
     largest = labels == np.bincount(labels[mask]).argmax()
     assert float(row["uncertainty"]) == pytest.approx(uncertainty[largest].mean() / 255 / 2, abs=0.002)
-    alone = []
-    for number, path in enumerate((best, sibling)):
-        run(path, given, tmp_path / f"alone{number}", **options)
-        alone.append(read(tmp_path / f"alone{number}" / "probabilities" / "plain.png").astype(float))
-    np.testing.assert_allclose(mean, np.mean(alone, axis=0), atol=1.01)
-    assert np.abs(alone[0] - alone[1]).max() > 2
+    single = []
+    for index, path in enumerate((best, sibling)):
+        run(path, image, tmp_path / f"single{index}", **options)
+        single.append(read(tmp_path / f"single{index}" / "probabilities" / "plain.png").astype(float))
+    np.testing.assert_allclose(mean, np.mean(single, axis=0), atol=1.01)
+    assert np.abs(single[0] - single[1]).max() > 2
 
 
-def test_a_second_call_does_what_is_missing_and_nothing_else(best: Path, mammograms: Path, tmp_path: Path) -> None:
-    given = tmp_path / "given"
-    given.mkdir()
+def test_a_second_call_predicts_new_images_only(best: Path, mammograms: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "input"
+    folder.mkdir()
     for name in ("plain.dcm", "picture.png"):
-        (given / name).write_bytes((mammograms / name).read_bytes())
-    run(best, given, given / "out")
-    before = {path: path.stat().st_mtime_ns for path in (given / "out").rglob("*.png")}
-    (given / "picture.tif").write_bytes((mammograms / "picture.tif").read_bytes())
-    assert "2 of 3 images were predicted before" in run(best, given, given / "out")
-    after = {path: path.stat().st_mtime_ns for path in (given / "out").rglob("*.png")}
-    assert before.items() < after.items()
-    assert list(dict.fromkeys(row["name"] for row in table(given / "out"))) == ["picture", "picture.tif", "plain"]
-    assert "3 of 3" in run(best, given, given / "out")
+        (folder / name).write_bytes((mammograms / name).read_bytes())
+    run(best, folder, folder / "out")
+    previous = {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*.png")}
+    (folder / "picture.tif").write_bytes((mammograms / "picture.tif").read_bytes())
+    assert "2 of 3 images were predicted before" in run(best, folder, folder / "out")
+    current = {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*.png")}
+    assert previous.items() < current.items()
+    assert list(dict.fromkeys(row["name"] for row in table(folder / "out"))) == ["picture", "picture.tif", "plain"]
+    assert "3 of 3" in run(best, folder, folder / "out")
     with pytest.raises(UserError, match="another tta"):
-        run(best, given, given / "out", tta=True)
+        run(best, folder, folder / "out", tta=True)
     with pytest.raises(UserError, match="another input"):
-        run(best, mammograms, given / "out")
+        run(best, mammograms, folder / "out")
 
 
-def test_killed_it_goes_on_and_ends_with_the_same_files(best: Path, tmp_path: Path) -> None:
-    (tmp_path / "given").mkdir()
+def test_an_interrupted_prediction_resumes_to_the_same_files(best: Path, tmp_path: Path) -> None:
+    (tmp_path / "input").mkdir()
     rng = np.random.default_rng(0)
-    for number in range(IMAGES):
+    for index in range(IMAGES):
         pixels = np.clip(planted.phantom().pixels + rng.integers(-60, 60, planted.phantom().pixels.shape), 0, 4095)
-        assert cv2.imwrite(str(tmp_path / "given" / f"{number:02}.png"), pixels.astype(np.uint16))
-    # One at a time: in other company an image's last digits are rounded differently.
-    arguments = (f"ckpt_path={best}", "input=given", "threshold=0.3", "batch_size=1", "accelerator=cpu")
-    run(best, tmp_path / "given", tmp_path / "whole", threshold=0.3, batch_size=1)
-    for ending, status in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
-        line = [sys.executable, "-m", "mammoseg.predict", *arguments, "output=killed"]
-        process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        journal, enough = tmp_path / "killed" / ".journal.jsonl", lines(tmp_path / "killed" / ".journal.jsonl") + 5
-        while process.poll() is None and lines(journal) < enough:
+        assert cv2.imwrite(str(tmp_path / "input" / f"{index:02}.png"), pixels.astype(np.uint16))
+    # Batches of one, because rounding depends on the other images of a batch.
+    arguments = (f"ckpt_path={best}", "input=input", "threshold=0.3", "batch_size=1", "accelerator=cpu")
+    run(best, tmp_path / "input", tmp_path / "uninterrupted", threshold=0.3, batch_size=1)
+    for signum, status in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
+        argv = [sys.executable, "-m", "mammoseg.predict", *arguments, "output=killed"]
+        process = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        journal, n_wanted = (
+            tmp_path / "killed" / ".journal.jsonl",
+            count_lines(tmp_path / "killed" / ".journal.jsonl") + 5,
+        )
+        while process.poll() is None and count_lines(journal) < n_wanted:
             time.sleep(0.01)
-        process.send_signal(ending)
-        said = process.communicate(timeout=60)[0]
-        assert process.returncode == status, said
-        assert "Traceback" not in said
-        assert enough <= lines(journal) < IMAGES
+        process.send_signal(signum)
+        output = process.communicate(timeout=60)[0]
+        assert process.returncode == status, output
+        assert "Traceback" not in output
+        assert n_wanted <= count_lines(journal) < IMAGES
         for path in (tmp_path / "killed").rglob("*.png"):
             read(path)
-    done = command("predict", *arguments, "output=killed", folder=tmp_path)
-    assert "images were predicted before" in done.stdout, done.stderr
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.suffix in (".png", ".csv"))
+    completed = command("predict", *arguments, "output=killed", folder=tmp_path)
+    assert "images were predicted before" in completed.stdout, completed.stderr
+    uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
+    files = sorted(
+        path.relative_to(uninterrupted) for path in uninterrupted.rglob("*") if path.suffix in (".png", ".csv")
+    )
     assert files == sorted(path.relative_to(killed) for path in killed.rglob("*") if path.suffix in (".png", ".csv"))
     assert len(files) == IMAGES * len(KINDS) + 2
     for file in files:
-        assert (whole / file).read_bytes() == (killed / file).read_bytes(), file
+        assert (uninterrupted / file).read_bytes() == (killed / file).read_bytes(), file
 
 
-def lines(path: Path) -> int:
+def count_lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
 def test_a_full_disk_ends_in_one_sentence(best: Path, mammograms: Path, tmp_path: Path) -> None:
-    """A limit on the size of files stands for it: in the middle of a write."""
+    """A limit on the file size stands in for a full disk: the write fails half way."""
     arguments = [sys.executable, "-m", "mammoseg.predict", f"ckpt_path={best}", f"input={mammograms}", "output=out"]
     limited = ["bash", "-c", 'ulimit -f 8; trap "" XFSZ; exec "$@"', "bash", *arguments]
-    done = subprocess.run(limited, cwd=tmp_path, text=True, capture_output=True, timeout=120, check=False)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "output" in done.stderr
+    completed = subprocess.run(limited, cwd=tmp_path, text=True, capture_output=True, timeout=120, check=False)
+    assert completed.returncode == 2, completed.stderr
+    assert "Traceback" not in completed.stderr
+    assert "output" in completed.stderr
     assert not list((tmp_path / "out").rglob(f"{TMP_PREFIX}*"))
     for path in (tmp_path / "out").rglob("*"):
         if path.suffix == ".dcm":
@@ -313,7 +323,7 @@ def test_a_full_disk_ends_in_one_sentence(best: Path, mammograms: Path, tmp_path
     assert len({row["file"] for row in table(tmp_path / "out")}) == 9
 
 
-def test_mistakes_are_told_in_a_sentence(best: Path, mammograms: Path, tmp_path: Path) -> None:
+def test_invalid_arguments_are_reported(best: Path, mammograms: Path, tmp_path: Path) -> None:
     out, junk = tmp_path / "out", tmp_path / "junk.ckpt"
     junk.write_bytes(b"PK\3\4 junk")
     for arguments, options, expected in (
@@ -333,50 +343,52 @@ def test_mistakes_are_told_in_a_sentence(best: Path, mammograms: Path, tmp_path:
     assert junk.read_bytes() == b"PK\3\4 junk"
 
 
-def test_nothing_but_bad_files_ends_with_status_2(best: Path, mammograms: Path, tmp_path: Path) -> None:
-    done = command("predict", f"ckpt_path={best}", f"input={mammograms}/bad", "output=none", folder=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr == ("mammoseg predict: none of the 7 files could be predicted; none/skipped.csv says why\n")
+def test_without_any_usable_file_the_exit_status_is_2(best: Path, mammograms: Path, tmp_path: Path) -> None:
+    completed = command("predict", f"ckpt_path={best}", f"input={mammograms}/bad", "output=none", folder=tmp_path)
+    assert completed.returncode == 2
+    assert completed.stderr == (
+        "mammoseg predict: none of the 7 files could be predicted; see none/skipped.csv for the reasons\n"
+    )
     assert len(table(tmp_path / "none", "skipped.csv")) == 7
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission(best: Path, mammograms: Path, tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
-    done = command("predict", f"ckpt_path={best}", f"input={mammograms}", "output=closed/out", folder=tmp_path)
-    assert done.returncode == 2
-    assert "check the permissions" in done.stderr
+    completed = command("predict", f"ckpt_path={best}", f"input={mammograms}", "output=closed/out", folder=tmp_path)
+    assert completed.returncode == 2
+    assert "check the permissions" in completed.stderr
 
 
-def test_a_dicom_without_uids_has_all_but_a_segmentation(best: Path, tmp_path: Path) -> None:
-    (tmp_path / "given").mkdir()
-    planted.write(tmp_path / "given" / "a.dcm")
-    header = pydicom.dcmread(tmp_path / "given" / "a.dcm")
+def test_a_dicom_without_uids_gets_all_files_but_a_segmentation(best: Path, tmp_path: Path) -> None:
+    (tmp_path / "input").mkdir()
+    planted.write(tmp_path / "input" / "a.dcm")
+    header = pydicom.dcmread(tmp_path / "input" / "a.dcm")
     del header.SeriesInstanceUID
-    header.save_as(tmp_path / "given" / "a.dcm")
+    header.save_as(tmp_path / "input" / "a.dcm")
     for _ in range(2):
-        said = run(best, tmp_path / "given", tmp_path / "out")
-        assert "without a DICOM Segmentation" in said
+        log = run(best, tmp_path / "input", tmp_path / "out")
+        assert "without a DICOM Segmentation" in log
         (row,) = table(tmp_path / "out", "skipped.csv")
         assert "SeriesInstanceUID" in row["reason"]
     assert (tmp_path / "out" / "masks" / "a.png").is_file()
     assert not (tmp_path / "out" / "segmentations").exists()
 
 
-def test_the_patient_is_in_the_segmentation_where_the_user_says_so(best: Path, tmp_path: Path) -> None:
+def test_identified_segmentations_contain_the_patient(best: Path, tmp_path: Path) -> None:
     planted.write(tmp_path / "a.dcm")
     run(best, tmp_path / "a.dcm", tmp_path / "out", segmentation="identified")
     leaks = planted.leaks(tmp_path / "out")
     assert leaks
     assert all("segmentations" in leak for leak in leaks), leaks
-    made_of = json.loads((tmp_path / "out" / "predictions.json").read_text())["made_of"]
-    assert made_of["segmentation"] == "identified"
+    provenance = json.loads((tmp_path / "out" / "predictions.json").read_text())["made_of"]
+    assert provenance["segmentation"] == "identified"
 
 
-def test_a_checkpoint_that_carries_code_is_refused(tmp_path: Path, best: Path) -> None:
+def test_a_checkpoint_with_untrusted_code_is_rejected(tmp_path: Path, best: Path) -> None:
     loaded = torch.load(best, weights_only=True)
     loaded["mammoseg"]["config"]["model"]["_target_"] = "os.system"
-    torch.save(loaded, tmp_path / "evil.ckpt")
+    torch.save(loaded, tmp_path / "malicious.ckpt")
     planted.write(tmp_path / "a.dcm")
     with pytest.raises(UserError, match=r"os\.system, which is not trusted"):
-        run(tmp_path / "evil.ckpt", tmp_path / "a.dcm", tmp_path / "out")
+        run(tmp_path / "malicious.ckpt", tmp_path / "a.dcm", tmp_path / "out")

@@ -22,19 +22,19 @@ SETTINGS = [*SMALL, "model.width=1", "epochs=4", "augment=flip_affine", "logger=
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder with a run of four epochs, and the same run killed after its first."""
-    folder = tmp_path_factory.mktemp("place-of-the-user")
-    succeed("train", *SETTINGS, "hydra.run.dir=whole", folder=folder)
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with a run of four epochs, and the same run killed after its first."""
+    folder = tmp_path_factory.mktemp("user-workdir")
+    succeed("train", *SETTINGS, "hydra.run.dir=uninterrupted", folder=folder)
     kill_after(folder, 1, *SETTINGS, "hydra.run.dir=outputs/killed")
     return folder
 
 
 @pytest.fixture
-def copy(place: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of the killed run, beside it, so that tests do not see each other's."""
-    folder = place / "copies" / tmp_path.name
-    shutil.copytree(place / "outputs" / "killed", folder)
+def copy(workdir: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the killed run in the same working directory, one per test."""
+    folder = workdir / "copies" / tmp_path.name
+    shutil.copytree(workdir / "outputs" / "killed", folder)
     yield folder
     shutil.rmtree(folder)
 
@@ -71,10 +71,10 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def assert_same_run(run: Path, whole: Path) -> None:
-    ours, theirs = weights(run), weights(whole)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert (run / "results.csv").read_bytes() == (whole / "results.csv").read_bytes()
+def assert_same_run(run: Path, uninterrupted: Path) -> None:
+    actual, expected = weights(run), weights(uninterrupted)
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
+    assert (run / "results.csv").read_bytes() == (uninterrupted / "results.csv").read_bytes()
 
 
 def epochs_of(run: Path, column: str) -> list[int]:
@@ -82,30 +82,30 @@ def epochs_of(run: Path, column: str) -> list[int]:
         return [int(row["epoch"]) for row in csv.DictReader(lines) if row[column]]
 
 
-def test_a_killed_run_is_resumed_in_its_folder_to_the_same_weights(place: Path, copy: Path) -> None:
-    before = set(place.rglob("run.json"))
-    succeed("train", f"resume={copy}", folder=place)
-    assert_same_run(copy, place / "whole")
-    assert set(place.rglob("run.json")) == before, "no other run folder appears"
+def test_a_killed_run_is_resumed_in_its_folder_to_the_same_weights(workdir: Path, copy: Path) -> None:
+    records = set(workdir.rglob("run.json"))
+    succeed("train", f"resume={copy}", folder=workdir)
+    assert_same_run(copy, workdir / "uninterrupted")
+    assert set(workdir.rglob("run.json")) == records, "no other run folder appears"
     for column in ("train/loss", "val/dsc"):
         assert epochs_of(copy, column) == [0, 1, 2, 3], column
     assert len(epochs_of(copy, "test/dsc")) == 1
     assert json.loads((copy / "run.json").read_text())["status"] == "finished"
 
 
-def test_compute_settings_and_epochs_may_change(place: Path, copy: Path) -> None:
+def test_compute_settings_and_epochs_may_change(workdir: Path, copy: Path) -> None:
     succeed(
-        "train", f"resume={copy}", "dataset.workers=1", "model.gradient_checkpointing=true", "epochs=5", folder=place
+        "train", f"resume={copy}", "dataset.workers=1", "model.gradient_checkpointing=true", "epochs=5", folder=workdir
     )
     assert epochs_of(copy, "train/loss") == [0, 1, 2, 3, 4]
-    # It remembers what was changed, may be extended once more, and its test row is replaced.
-    succeed("train", f"resume={copy}/checkpoints/last.ckpt", "epochs=6", folder=place)
+    # The changes are stored; the run can be extended again, and its test row is replaced.
+    succeed("train", f"resume={copy}/checkpoints/last.ckpt", "epochs=6", folder=workdir)
     assert epochs_of(copy, "train/loss") == [0, 1, 2, 3, 4, 5]
     assert len(epochs_of(copy, "test/dsc")) == 1
-    done = command("train", f"resume={copy}", "epochs=2", folder=place)
-    assert (done.returncode, "epochs must be at least 6" in done.stderr) == (2, True)
+    completed = command("train", f"resume={copy}", "epochs=2", folder=workdir)
+    assert (completed.returncode, "epochs must be at least 6" in completed.stderr) == (2, True)
     assert json.loads((copy / "run.json").read_text())["status"] == "finished"
-    assert "finished before, nothing to do" in succeed("train", f"resume={copy}", folder=place)
+    assert "already finished, skipping" in succeed("train", f"resume={copy}", folder=workdir)
 
 
 @pytest.mark.parametrize(
@@ -119,73 +119,95 @@ def test_compute_settings_and_epochs_may_change(place: Path, copy: Path) -> None
         (["-m", "seed=0,1"], "cannot be swept"),
     ],
 )
-def test_other_changes_are_rejected(place: Path, copy: Path, changes: list[str], message: str) -> None:
-    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and path.name != "train.log"}
-    done = command("train", f"resume={copy}", *changes, folder=place)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert {path: path.read_bytes() for path in before} == before
+def test_other_changes_are_rejected(workdir: Path, copy: Path, changes: list[str], message: str) -> None:
+    content = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and path.name != "train.log"}
+    completed = command("train", f"resume={copy}", *changes, folder=workdir)
+    assert completed.returncode == 2, completed.stderr
+    assert message in completed.stderr
+    assert "Traceback" not in completed.stderr
+    assert {path: path.read_bytes() for path in content} == content
 
 
 @pytest.mark.parametrize(
     ("reference", "message"),
-    [("nowhere", "no such run folder"), ("data", "not a run folder"), ("whole/checkpoints/best.ckpt", "init_from")],
+    [
+        ("nowhere", "no such run folder"),
+        ("data", "not a run folder"),
+        ("uninterrupted/checkpoints/best.ckpt", "init_from"),
+    ],
 )
-def test_what_is_no_run_is_rejected(place: Path, reference: str, message: str) -> None:
-    done = command("train", f"resume={reference}", folder=place)
-    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+def test_a_reference_to_no_run_is_rejected(workdir: Path, reference: str, message: str) -> None:
+    completed = command("train", f"resume={reference}", folder=workdir)
+    assert (completed.returncode, message in completed.stderr) == (2, True), completed.stderr
 
 
-def test_latest_is_resumed_from_another_directory_with_data_at_a_relative_path(place: Path, copy: Path) -> None:
-    said = succeed("train", "resume=latest", folder=copy.parent)
-    assert "resumes after step" in said
-    assert_same_run(copy, place / "whole")
-    assert not (copy.parent / "data").exists(), "the dataset is found where it was"
+def test_a_run_stored_with_old_settings_is_resumed(workdir: Path, copy: Path) -> None:
+    """Overrides and record of an earlier version name settings that were renamed since."""
+    overrides = copy / ".hydra" / "overrides.yaml"
+    renamed = ["dataset.on_bad=error", "decay_every=10", "++dataset.remark=text", "trial=null"]
+    overrides.write_text(overrides.read_text() + "".join(f"- {override}\n" for override in renamed))
+    stored = json.loads((copy / "run.json").read_text())
+    dataset = stored["settings"]["dataset"]
+    dataset["on_bad"] = {"raise": "error"}[dataset.pop("on_error")]
+    dataset["remark"] = dataset.pop("note")
+    stored["settings"]["trial"] = stored["settings"].pop("trial_number")
+    (copy / "run.json").write_text(json.dumps(stored))
+    succeed("train", f"resume={copy}", folder=workdir)
+    assert_same_run(copy, workdir / "uninterrupted")
+    settings = json.loads((copy / "run.json").read_text())["settings"]
+    assert (settings["dataset"]["on_error"], settings["dataset"]["note"]) == ("raise", "text")
+    assert "on_bad" not in settings["dataset"]
 
 
-def test_the_command_printed_after_ctrl_c_resumes(place: Path) -> None:
+def test_latest_is_resumed_from_another_directory_with_data_at_a_relative_path(workdir: Path, copy: Path) -> None:
+    output = succeed("train", "resume=latest", folder=copy.parent)
+    assert "resuming after step" in output
+    assert_same_run(copy, workdir / "uninterrupted")
+    assert not (copy.parent / "data").exists(), "the dataset is found at its path"
+
+
+def test_the_command_printed_after_ctrl_c_resumes(workdir: Path) -> None:
     name = "outputs/a b (1)"
-    process = start(place, *SETTINGS, "epochs=200", f"hydra.run.dir='{name}'")
-    wait_for_epoch(place / name, 2, process)
+    process = start(workdir, *SETTINGS, "epochs=200", f"hydra.run.dir='{name}'")
+    wait_for_epoch(workdir / name, 2, process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     printed = shlex.split(out.strip().splitlines()[-1].partition("to resume: ")[2])
     assert printed[:3] == ["python", "-m", "mammoseg.train"]
-    assert json.loads((place / name / "run.json").read_text())["status"] == "stopped"
-    trained = len(epochs_of(place / name, "val/dsc"))
-    succeed("train", *printed[3:], f"epochs={trained + 2}", folder=place)
-    assert epochs_of(place / name, "val/dsc") == list(range(trained + 2))
+    assert json.loads((workdir / name / "run.json").read_text())["status"] == "stopped"
+    n_epochs = len(epochs_of(workdir / name, "val/dsc"))
+    succeed("train", *printed[3:], f"epochs={n_epochs + 2}", folder=workdir)
+    assert epochs_of(workdir / name, "val/dsc") == list(range(n_epochs + 2))
 
 
-def test_a_plain_command_reports_the_unfinished_run(place: Path) -> None:
-    said = succeed("train", *SETTINGS, "hydra.run.dir=outputs/new", folder=place)
-    assert "to resume it: python -m mammoseg.train resume=outputs/killed" in said
+def test_a_plain_command_reports_the_unfinished_run(workdir: Path) -> None:
+    output = succeed("train", *SETTINGS, "hydra.run.dir=outputs/new", folder=workdir)
+    assert "to resume it: python -m mammoseg.train resume=outputs/killed" in output
 
 
-def test_init_from_takes_the_weights_only(place: Path) -> None:
+def test_init_from_loads_weights_only(workdir: Path) -> None:
     succeed("train", *SMALL, "model.width=1", "epochs=1", "lr=1e-12", "logger=csv", "loss=density_asp",
-            "init_from=whole", "hydra.run.dir=init", folder=place)  # fmt: skip
-    best = torch.load(place / "whole" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-    ours = weights(place / "init")
+            "init_from=uninterrupted", "hydra.run.dir=init", folder=workdir)  # fmt: skip
+    best = torch.load(workdir / "uninterrupted" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    initialised = weights(workdir / "init")
     parameters = [name for name in best if name.endswith(".weight") and name.startswith("net.")]
     assert parameters
-    assert all(torch.allclose(best[name], ours[name], atol=1e-6) for name in parameters)
-    record = json.loads((place / "init" / "run.json").read_text())
-    assert record["settings"]["init_from"] not in (None, "whole")
-    assert epochs_of(place / "init", "train/loss") == [0]
-    done = command("train", *SMALL, "model.width=2", "init_from=whole", folder=place)
-    assert (done.returncode, "do not fit the network" in done.stderr) == (2, True)
+    assert all(torch.allclose(best[name], initialised[name], atol=1e-6) for name in parameters)
+    record = json.loads((workdir / "init" / "run.json").read_text())
+    assert record["settings"]["init_from"] not in (None, "uninterrupted")
+    assert epochs_of(workdir / "init", "train/loss") == [0]
+    completed = command("train", *SMALL, "model.width=2", "init_from=uninterrupted", folder=workdir)
+    assert (completed.returncode, "do not fit the network" in completed.stderr) == (2, True)
 
 
-def test_every_command_takes_a_run_folder(place: Path, tmp_path: Path) -> None:
-    said = succeed("evaluate", f"ckpt_path={place}/whole", folder=tmp_path)
-    assert "identical to the results of the training run" in said
-    succeed("export", f"ckpt_path={place}/whole", "output=model", folder=tmp_path)
-    assert "identical" in succeed("evaluate", "ckpt_path=latest", folder=place / "whole")
-    (image,) = list((place / "data").rglob("*.dcm"))[:1]
-    for reference in (f"{place}/whole", "model"):
+def test_every_command_accepts_a_run_folder(workdir: Path, tmp_path: Path) -> None:
+    output = succeed("evaluate", f"ckpt_path={workdir}/uninterrupted", folder=tmp_path)
+    assert "identical to the results of the training run" in output
+    succeed("export", f"ckpt_path={workdir}/uninterrupted", "output=model", folder=tmp_path)
+    assert "identical" in succeed("evaluate", "ckpt_path=latest", folder=workdir / "uninterrupted")
+    (image,) = list((workdir / "data").rglob("*.dcm"))[:1]
+    for reference in (f"{workdir}/uninterrupted", "model"):
         output = f"output=out-{Path(reference).name}"
         succeed("predict", f"ckpt_path={reference}", f"input={image}", output, folder=tmp_path)
     assert (tmp_path / "out-model" / "predictions.csv").is_file()

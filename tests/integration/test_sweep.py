@@ -1,4 +1,4 @@
-"""Sweeps through the real command: failures stop nothing, what is finished stays, kill -9 loses nothing."""
+"""Sweeps through the real command: failed jobs, resuming after kill -9, and the summary table."""
 
 from __future__ import annotations
 
@@ -22,118 +22,119 @@ JOBLIB = importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is not 
 needs_joblib = pytest.mark.skipif(not JOBLIB, reason="hydra-joblib-launcher is not installed")
 
 
-def test_a_failed_job_stops_no_other_and_is_told(place: Path) -> None:
-    done = command(
-        *("train", "-m", *TINY, "hydra.sweep.dir=multirun/failing", "split.fold=0,9,1", "loss.alpha=1.0"), folder=place
+def test_a_failed_job_is_reported_and_stops_no_other(workdir: Path) -> None:
+    completed = command(
+        *("train", "-m", *TINY, "hydra.sweep.dir=multirun/failing", "split.fold=0,9,1", "loss.alpha=1.0"),
+        folder=workdir,
     )
-    assert done.returncode == 1, done.stderr
-    assert "3 jobs, 1 failed" in done.stdout
-    assert "split.fold=9" in done.stdout
-    folder = place / "multirun" / "failing"
+    assert completed.returncode == 1, completed.stderr
+    assert "3 jobs, 1 failed" in completed.stdout
+    assert "split.fold=9" in completed.stdout
+    folder = workdir / "multirun" / "failing"
     with (folder / "jobs.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert [row["split.fold"] for row in rows[2:]] == ["9"], "failures come last"
     assert float(rows[0]["score"]) >= float(rows[1]["score"]), "best first"
     assert "split.fold must be between 0 and 4" in rows[2]["error"]
     assert [(folder / job / "results.csv").is_file() for job in "012"] == [True, False, True]
-    assert str(place) not in (folder / "jobs.csv").read_text()
+    assert str(workdir) not in (folder / "jobs.csv").read_text()
 
 
-def test_a_sweep_over_theta_names_its_folders_by_what_it_sweeps(place: Path) -> None:
+def test_the_folders_of_a_theta_sweep_contain_its_settings(workdir: Path) -> None:
     grid = ["loss.theta=[0.0,0.0,1.0,1.0],[1.0,1.0,1.0,1.0]", "loss.alpha=1.0,2.0"]
-    assert "4 jobs, 0 failed" in succeed("train", *TINY, "sweep=theta", *grid, folder=place)
-    folder = place / "multirun" / "theta-phantom"
+    assert "4 jobs, 0 failed" in succeed("train", *TINY, "sweep=theta", *grid, folder=workdir)
+    folder = workdir / "multirun" / "theta-phantom"
     names = sorted(path.parent.name for path in folder.glob("*/results.csv"))
     thetas = ("0.0-0.0-1.0-1.0", "1.0-1.0-1.0-1.0")
     assert names == [f"theta-{theta}-alpha-{alpha}-fold0-seed0" for theta in thetas for alpha in ("1.0", "2.0")]
-    succeed("compare", f"runs={folder}", "resamples=200", folder=place)
+    succeed("compare", f"runs={folder}", "resamples=200", folder=workdir)
     assert (folder / "comparison" / "sweep.png").is_file()
 
 
-def children(parent: subprocess.Popen) -> list[int]:
-    """Joblib's processes that work for it."""
-    found = subprocess.run(
+def loky_workers(parent: subprocess.Popen) -> list[int]:
+    """Process ids of joblib's workers."""
+    result = subprocess.run(
         ["pgrep", "-f", "LokyProcess", "-P", str(parent.pid)], capture_output=True, text=True, check=False
     )
-    return [int(number) for number in found.stdout.split()]
+    return [int(pid) for pid in result.stdout.split()]
 
 
-def alive(process: int) -> bool:
-    """A process that has ended and was not yet waited for has no command line any more."""
-    command_line = Path(f"/proc/{process}/cmdline")
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended but was not waited for has no command line."""
+    command_line = Path(f"/proc/{pid}/cmdline")
     return command_line.exists() and command_line.read_bytes() != b""
 
 
-def test_two_jobs_of_one_folder_keep_the_record_of_the_first(place: Path) -> None:
-    """A named sweep's folders carry theta, alpha, fold and seed, so that eta makes two of one."""
-    secret = place / "multirun" / "one"
-    grid = ["loss.alpha=1.0", "loss.eta=1.0,2.0", f"hydra.sweep.dir={secret}"]
-    done = command("train", *TINY, "sweep=alpha", *grid, folder=place)
-    assert done.returncode == 1
-    assert "2 jobs, 1 failed" in done.stdout
-    with (secret / "jobs.csv").open() as lines:
+def test_two_jobs_with_one_folder_keep_the_record_of_the_first(workdir: Path) -> None:
+    """The folders of sweep=alpha are named by theta, alpha, fold and seed, so two values of eta share one."""
+    folder = workdir / "multirun" / "one"
+    grid = ["loss.alpha=1.0", "loss.eta=1.0,2.0", f"hydra.sweep.dir={folder}"]
+    completed = command("train", *TINY, "sweep=alpha", *grid, folder=workdir)
+    assert completed.returncode == 1
+    assert "2 jobs, 1 failed" in completed.stdout
+    with (folder / "jobs.csv").open() as lines:
         first, second = csv.DictReader(lines)
     assert float(first["score"]) >= 0
     assert "holds a run with loss.eta=1.0, not 2.0" in second["error"]
-    assert not [path for path in secret.rglob("job*") if path.is_file() and str(place) in path.read_text()]
+    assert not [path for path in folder.rglob("job*") if path.is_file() and str(workdir) in path.read_text()]
 
 
 @needs_joblib
-def test_parallel_jobs_prepare_their_data_themselves(place: Path) -> None:
-    """Two processes start on one store that is not there yet, each with processes of its own."""
-    folder = place / "multirun" / "unprepared"
+def test_parallel_jobs_prepare_a_missing_store_once(workdir: Path) -> None:
+    """Two jobs open one store that does not exist yet, each with its own worker processes."""
+    folder = workdir / "multirun" / "unprepared"
     arguments = [*TINY, "launcher=joblib", f"hydra.sweep.dir={folder}", "dataset.source.cases=40", "dataset.workers=2"]
-    assert "2 jobs, 0 failed" in succeed("train", "-m", *arguments, "split.fold=0,1", folder=place)
+    assert "2 jobs, 0 failed" in succeed("train", "-m", *arguments, "split.fold=0,1", folder=workdir)
 
 
 @needs_joblib
-def test_parallel_jobs_survive_two_kill_9_of_their_parent(place: Path) -> None:
-    """JOBS=50 for a sweep of some size. The parent alone is killed, and its processes find out by themselves."""
-    number = int(os.environ.get("JOBS", 4))
-    swept = f"seed=range({number})"
-    arguments = ["-m", *TINY, "launcher=joblib", "hydra.sweep.dir=multirun/parallel", swept, "loss.alpha=1.0"]
-    folder = place / "multirun" / "parallel"
+def test_parallel_jobs_survive_two_kill_9_of_their_parent(workdir: Path) -> None:
+    """Only the parent is killed; its workers must notice. Set JOBS=50 for a larger sweep."""
+    n_jobs = int(os.environ.get("JOBS", 4))
+    sweep = f"seed=range({n_jobs})"
+    arguments = ["-m", *TINY, "launcher=joblib", "hydra.sweep.dir=multirun/parallel", sweep, "loss.alpha=1.0"]
+    folder = workdir / "multirun" / "parallel"
     finished: dict[Path, bytes] = {}
-    for share in (1, 2):
+    for quarter in (1, 2):
         started = subprocess.Popen(
             [sys.executable, "-m", "mammoseg.train", *arguments],
-            cwd=place,
+            cwd=workdir,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 120 + 5 * number
-        while len(list(folder.glob("*/results.csv"))) < share * number // 4 and time.monotonic() < deadline:
+        deadline = time.monotonic() + 120 + 5 * n_jobs
+        while len(list(folder.glob("*/results.csv"))) < quarter * n_jobs // 4 and time.monotonic() < deadline:
             time.sleep(0.05)
-        workers = children(started)
+        workers = loky_workers(started)
         started.send_signal(signal.SIGKILL)
         started.wait()
-        ends = time.monotonic() + 20
-        while any(map(alive, workers)) and time.monotonic() < ends:
+        deadline = time.monotonic() + 20
+        while any(map(is_alive, workers)) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert not any(map(alive, workers)), "they end with it, after the step in hand"
-        for path, before in finished.items():
-            assert path.read_bytes() == before
+        assert not any(map(is_alive, workers)), "workers end after the current step"
+        for path, content in finished.items():
+            assert path.read_bytes() == content
         finished = {path: path.read_bytes() for path in folder.glob("*/results.csv")}
-        assert len(finished) >= share * number // 4
-    assert f"{number} jobs, 0 failed" in succeed("train", *arguments, folder=place)
-    tables = [results.read_results(folder / str(job) / "results.csv") for job in range(number)]
-    assert [{row["seed"] for row in table} for table in tables] == [{str(job)} for job in range(number)]
+        assert len(finished) >= quarter * n_jobs // 4
+    assert f"{n_jobs} jobs, 0 failed" in succeed("train", *arguments, folder=workdir)
+    tables = [results.read_results(folder / str(job) / "results.csv") for job in range(n_jobs)]
+    assert [{row["seed"] for row in table} for table in tables] == [{str(job)} for job in range(n_jobs)]
     assert len({tuple(row["case"] for row in table) for table in tables}) == 1, "seeds share the split"
-    runs = [json.loads((folder / str(job) / "run.json").read_text()) for job in range(number)]
-    assert [run["settings"]["seed"] for run in runs] == list(range(number))
+    runs = [json.loads((folder / str(job) / "run.json").read_text()) for job in range(n_jobs)]
+    assert [run["settings"]["seed"] for run in runs] == list(range(n_jobs))
     assert all("score" in run for run in runs)
-    for path, before in finished.items():
-        assert path.read_bytes() == before
+    for path, content in finished.items():
+        assert path.read_bytes() == content
 
 
 @needs_joblib
-def test_a_lost_process_ends_in_the_table_and_the_next_call_goes_on(place: Path) -> None:
+def test_a_lost_worker_aborts_the_sweep_with_a_table(workdir: Path) -> None:
     arguments = [*TINY, "launcher=joblib", "hydra.sweep.dir=multirun/lost", "trainer.max_epochs=200", "seed=0,1"]
-    folder = place / "multirun" / "lost"
+    folder = workdir / "multirun" / "lost"
     started = subprocess.Popen(
         [sys.executable, "-m", "mammoseg.train", "-m", *arguments],
-        cwd=place,
+        cwd=workdir,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -143,7 +144,7 @@ def test_a_lost_process_ends_in_the_table_and_the_next_call_goes_on(place: Path)
     deadline = time.monotonic() + 120
     while not (log.is_file() and "epoch 2/" in log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.kill(children(started)[0], signal.SIGKILL)  # as a machine without memory does
+    os.kill(loky_workers(started)[0], signal.SIGKILL)  # as the kernel does when memory runs out
     out, error = started.communicate(timeout=60)
     assert started.returncode == 1
     assert "the launcher aborted" in error

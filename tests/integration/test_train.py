@@ -1,4 +1,4 @@
-"""The main job through the real command, on a phantom INbreast folder that the real reader reads."""
+"""Training through the real command, on a phantom in the layout of INbreast."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from mammoseg.runs import results
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("place-of-the-user")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty working directory."""
+    return tmp_path_factory.mktemp("user-workdir")
 
 
 @pytest.fixture(scope="module")
-def run(place: Path) -> Path:
+def run(workdir: Path) -> Path:
     """The folder of a run of four epochs."""
-    succeed("train", *SMALL, "trainer.max_epochs=4", f"hydra.run.dir={place}/whole", folder=place)
-    return place / "whole"
+    succeed("train", *SMALL, "trainer.max_epochs=4", f"hydra.run.dir={workdir}/whole", folder=workdir)
+    return workdir / "whole"
 
 
-def test_a_run_leaves_what_the_readme_promises(run: Path) -> None:
+def test_a_run_writes_the_documented_files(run: Path) -> None:
     for name in (
         *("results.csv", "metrics.csv", "split.csv", "summary.md", "run.json"),
         *("curves.png", "overlays.png", "checkpoints/best.ckpt", "checkpoints/last.ckpt"),
@@ -37,7 +38,7 @@ def test_a_run_leaves_what_the_readme_promises(run: Path) -> None:
         assert (run / name).stat().st_size > 0, name
 
 
-def test_results_hold_each_test_image_once_with_all_its_pixels(run: Path) -> None:
+def test_results_contain_each_test_image_once_with_all_its_pixels(run: Path) -> None:
     with (run / "split.csv").open() as lines:
         parts = list(csv.DictReader(lines))
     rows = results.read_results(run / "results.csv")
@@ -55,7 +56,7 @@ def test_training_learns(run: Path) -> None:
     assert losses[-1] < losses[0]
 
 
-def test_logged_metrics_follow_from_the_table(run: Path) -> None:
+def test_logged_metrics_equal_those_of_the_results(run: Path) -> None:
     rows = results.read_results(run / "results.csv")
     with (run / "metrics.csv").open() as lines:
         (logged,) = [row for row in csv.DictReader(lines) if row["test/dsc"]]
@@ -68,39 +69,41 @@ def test_logged_metrics_follow_from_the_table(run: Path) -> None:
         assert float(logged[f"test/dsc_density{category}"]) == pytest.approx(value, rel=1e-6, nan_ok=True)
 
 
-def test_evaluate_repeats_the_run_to_the_last_digit(run: Path, place: Path) -> None:
-    said = succeed("evaluate", f"ckpt_path={run}/checkpoints/best.ckpt", f"hydra.run.dir={place}/again", folder=place)
-    assert "identical to the results of the training run" in said
-    assert (place / "again" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
-
-
-def test_the_same_seed_gives_the_same_results(run: Path, place: Path) -> None:
-    succeed("train", *SMALL, "trainer.max_epochs=4", f"hydra.run.dir={place}/twin", folder=place)
-    assert (place / "twin" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
-
-
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(run: Path, place: Path) -> None:
-    succeed("train", *SMALL, "epochs=2", f"hydra.run.dir={place}/half", folder=place)
-    succeed("train", f"resume={place}/half", "epochs=4", folder=place)
-    whole, rest = (
-        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (run, place / "half")
+def test_evaluate_reproduces_the_results(run: Path, workdir: Path) -> None:
+    output = succeed(
+        "evaluate", f"ckpt_path={run}/checkpoints/best.ckpt", f"hydra.run.dir={workdir}/evaluated", folder=workdir
     )
-    assert rest["epoch"] == whole["epoch"]
-    for name, weights in whole["state_dict"].items():
-        assert torch.equal(weights, rest["state_dict"][name]), name
-    assert (place / "half" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
+    assert "identical to the results of the training run" in output
+    assert (workdir / "evaluated" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
 
 
-def test_the_offline_wandb_run_reads_back(run: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_results(run: Path, workdir: Path) -> None:
+    succeed("train", *SMALL, "trainer.max_epochs=4", f"hydra.run.dir={workdir}/twin", folder=workdir)
+    assert (workdir / "twin" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(run: Path, workdir: Path) -> None:
+    succeed("train", *SMALL, "epochs=2", f"hydra.run.dir={workdir}/half", folder=workdir)
+    succeed("train", f"resume={workdir}/half", "epochs=4", folder=workdir)
+    uninterrupted, resumed = (
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (run, workdir / "half")
+    )
+    assert resumed["epoch"] == uninterrupted["epoch"]
+    for name, weights in uninterrupted["state_dict"].items():
+        assert torch.equal(weights, resumed["state_dict"][name]), name
+    assert (workdir / "half" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
+
+
+def test_the_offline_wandb_run_can_be_read(run: Path, tmp_path: Path) -> None:
     (offline,) = (run / "wandb").glob("offline-run-*")
-    done = subprocess.run(
+    completed = subprocess.run(
         [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--summary", "--json", offline],
         cwd=tmp_path,
         text=True,
         capture_output=True,
         check=True,
     )
-    logged = json.loads(done.stdout)
+    logged = json.loads(completed.stdout)
     assert set(logged["tags"]) == {"phantom", "au_net", "density_asp"}
     assert logged["config"]["method"] == "density_asp"
     assert [logged["config"][f"theta_acr{category}"] for category in (1, 2, 3, 4)] == [0.5, 0.5, 0.85, 0.95]
@@ -120,50 +123,50 @@ def test_the_offline_wandb_run_reads_back(run: Path, tmp_path: Path) -> None:
             assert (offline / "files" / mask["path"]).is_file()
 
 
-def test_nothing_of_the_machine_reaches_wandb_checkpoints_or_reports(run: Path, place: Path) -> None:
-    secrets = [str(place).encode(), str(Path.home()).encode() + b"/", sys.executable.encode()]
+def test_no_information_about_the_machine_is_written(run: Path, workdir: Path) -> None:
+    secrets = [str(workdir).encode(), str(Path.home()).encode() + b"/", sys.executable.encode()]
     if len(socket.gethostname()) > 4:  # a shorter name would be found by chance
         secrets.append(socket.gethostname().encode())
-    searched = [path for path in run.rglob("*") if path.is_file() and ".hydra" not in path.parts]
-    assert any(path.suffix == ".wandb" for path in searched)
-    for path in searched:
+    written = [path for path in run.rglob("*") if path.is_file() and ".hydra" not in path.parts]
+    assert any(path.suffix == ".wandb" for path in written)
+    for path in written:
         content = path.read_bytes()
         for secret in secrets:
             assert secret not in content, f"{secret!r} in {path}"
 
 
-def test_pictures_are_not_blank(run: Path) -> None:
+def test_figures_are_not_blank(run: Path) -> None:
     import cv2
 
     for name in ("overlays.png", "curves.png"):
-        picture = cv2.imread(str(run / name))
-        assert picture is not None
-        assert min(picture.shape[:2]) > 300
-        assert np.asarray(picture).std() > 10
+        image = cv2.imread(str(run / name))
+        assert image is not None
+        assert min(image.shape[:2]) > 300
+        assert np.asarray(image).std() > 10
 
 
-def test_a_sweep_runs_every_combination(place: Path) -> None:
+def test_a_sweep_runs_every_combination(workdir: Path) -> None:
     succeed(
         *("train", "-m", *SMALL, "trainer.max_epochs=1", "loss=hybrid_pixel,density_asp", "loss.alpha=1,2"),
-        f"hydra.sweep.dir={place}/sweep",
-        folder=place,
+        f"hydra.sweep.dir={workdir}/sweep",
+        folder=workdir,
     )
-    tables = sorted((place / "sweep").glob("*/results.csv"))
+    tables = sorted((workdir / "sweep").glob("*/results.csv"))
     assert len(tables) == 4
     assert [results.read_results(table)[0]["loss"] for table in tables] == ["hybrid_pixel"] * 2 + ["density_asp"] * 2
     # Each job has a W&B run of its own.
-    assert len(list((place / "sweep").glob("*/wandb/offline-run-*"))) == 4
+    assert len(list((workdir / "sweep").glob("*/wandb/offline-run-*"))) == 4
 
 
-def test_a_sweep_over_theta_passes_lists(place: Path) -> None:
+def test_a_sweep_over_theta_passes_lists(workdir: Path) -> None:
     succeed(
         *("train", "-m", *SMALL, "trainer.max_epochs=1", "logger=csv"),
         "loss.theta=[0.5,0.5,0.85,0.95],[0.25,0.25,0.85,0.95]",
-        f"hydra.sweep.dir={place}/thetas",
-        folder=place,
+        f"hydra.sweep.dir={workdir}/thetas",
+        folder=workdir,
     )
     thetas = [
         torch.load(path, weights_only=True)["state_dict"]["criterion.priority.theta"].tolist()
-        for path in sorted((place / "thetas").glob("*/checkpoints/best.ckpt"))
+        for path in sorted((workdir / "thetas").glob("*/checkpoints/best.ckpt"))
     ]
     assert thetas == [pytest.approx([0.5, 0.5, 0.85, 0.95]), pytest.approx([0.25, 0.25, 0.85, 0.95])]

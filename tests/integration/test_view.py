@@ -98,8 +98,8 @@ def test_an_invalid_matching_rule_is_rejected_before_the_evaluation(place: Path)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "say what to look at: either runs="),
-        (["runs=run", "predictions=run"], "say what to look at: either runs="),
+        ([], "is required, got runs="),
+        (["runs=run", "predictions=run"], "is required, got runs="),
         (["runs=nowhere"], "no such folder"),
         (["predictions=run"], "has no predictions.json; give the output folder of mammoseg.predict"),
         (["runs=run", "dataset.store=native"], "set dataset.store=<folder>"),

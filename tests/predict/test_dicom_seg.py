@@ -1,4 +1,4 @@
-"""What is written opens elsewhere, refers to its image, and says nothing of the patient unless it is asked to."""
+"""DICOM Segmentations: other software reads them, they refer to their image, and they contain no patient data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mammoseg.errors import ImageReadError, UserError
 from mammoseg.predict import dicom_seg
 
 highdicom = pytest.importorskip("highdicom")
-MISSING = "is not there; it comes with Debian's dicom3tools"
+MISSING = "is not installed; it is part of Debian's dicom3tools"
 
 
 @pytest.fixture
@@ -34,16 +34,16 @@ def source(tmp_path: Path) -> Path:
 def mask_of(source: Path) -> np.ndarray:
     pixels = read_image(source)[0]
     rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
-    # Two discs, one cut by the upper edge, neither in the middle.
+    # Two discs off the centre, one of them cut by the upper edge.
     return ((rows - 90) ** 2 + (columns - 60) ** 2 < 900) | (rows**2 + (columns - 300) ** 2 < 1600)
 
 
-def encode(source: Path, mask: np.ndarray | None = None, **more: Any) -> bytes:
-    facts = read_image(source)[1]
-    return dicom_seg.encode(source, mask_of(source) if mask is None else mask, facts.spacing, serial="abc", **more)
+def encode(source: Path, mask: np.ndarray | None = None, **kwargs: Any) -> bytes:
+    metadata = read_image(source)[1]
+    return dicom_seg.encode(source, mask_of(source) if mask is None else mask, metadata.spacing, serial="abc", **kwargs)
 
 
-def test_it_reads_back_pixel_by_pixel(source: Path) -> None:
+def test_the_mask_is_read_back_exactly(source: Path) -> None:
     content = encode(source)
     segmentation = highdicom.seg.segread(BytesIO(content))
     uids = pydicom.dcmread(source, stop_before_pixels=True)
@@ -70,15 +70,15 @@ def test_it_refers_to_its_image(source: Path, identified: bool) -> None:
     assert (written.Rows, written.Columns) == (image.Rows, image.Columns)
 
 
-def test_nothing_of_the_patient_is_in_it(source: Path, tmp_path: Path) -> None:
+def test_it_contains_no_patient_data(source: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "it.dcm").write_bytes(encode(source))
+    (tmp_path / "out" / "segmentation.dcm").write_bytes(encode(source))
     assert planted.leaks(tmp_path / "out") == []
-    written = pydicom.dcmread(tmp_path / "out" / "it.dcm")
+    written = pydicom.dcmread(tmp_path / "out" / "segmentation.dcm")
     assert all(written[name].value in ("", None) for name in planted.IDENTITY if name in written)
 
 
-def test_the_patient_is_in_it_where_the_user_says_so(source: Path) -> None:
+def test_identified_segmentations_contain_the_patient(source: Path) -> None:
     content = encode(source, identified=True)
     written = pydicom.dcmread(BytesIO(content))
     for name, value in planted.IDENTITY.items():
@@ -87,7 +87,7 @@ def test_the_patient_is_in_it_where_the_user_says_so(source: Path) -> None:
         assert value.encode() not in content, name
 
 
-def test_a_picture_without_masses_is_a_segmentation_too(source: Path) -> None:
+def test_an_empty_mask_is_written(source: Path) -> None:
     empty = np.zeros_like(mask_of(source))
     assert not pydicom.dcmread(BytesIO(encode(source, empty))).pixel_array.any()
 
@@ -101,18 +101,28 @@ def test_dciodvfy_finds_no_error(tmp_path: Path, identified: bool, syntax: str |
     source = tmp_path / "image.dcm"
     planted.write(source, syntax=syntax)
     mask = mask_of(source) & (not empty)
-    (tmp_path / "it.dcm").write_bytes(encode(source, mask, identified=identified))
-    said = subprocess.run(["dciodvfy", tmp_path / "it.dcm"], text=True, capture_output=True, check=False).stderr
-    lines = [line for line in said.splitlines() if "would be needed to build DICOMDIR" not in line]
-    assert lines == ["Segmentation"], "its verdict is the name of what it took it for"
+    (tmp_path / "segmentation.dcm").write_bytes(encode(source, mask, identified=identified))
+    output = subprocess.run(
+        ["dciodvfy", tmp_path / "segmentation.dcm"], text=True, capture_output=True, check=False
+    ).stderr
+    lines = [line for line in output.splitlines() if "would be needed to build DICOMDIR" not in line]
+    assert lines == ["Segmentation"], "without errors it prints only the type of the file"
 
 
-def test_dcmqi_by_which_slicer_loads_it_puts_it_where_the_image_is(source: Path, tmp_path: Path) -> None:
+def test_dcmqi_which_slicer_uses_reads_geometry_and_mask(source: Path, tmp_path: Path) -> None:
     tool = shutil.which("segimage2itkimage")
     if tool is None:
-        pytest.skip("segimage2itkimage is not there; pip install dcmqi")
-    (tmp_path / "it.dcm").write_bytes(encode(source))
-    arguments = [tool, "--inputDICOM", str(tmp_path / "it.dcm"), "--outputDirectory", str(tmp_path), "-t", "nrrd"]
+        pytest.skip("segimage2itkimage is not installed; pip install dcmqi")
+    (tmp_path / "segmentation.dcm").write_bytes(encode(source))
+    arguments = [
+        tool,
+        "--inputDICOM",
+        str(tmp_path / "segmentation.dcm"),
+        "--outputDirectory",
+        str(tmp_path),
+        "-t",
+        "nrrd",
+    ]
     subprocess.run(arguments, check=True, capture_output=True)
     header, _, packed = (tmp_path / "1.nrrd").read_bytes().partition(b"\n\n")
     assert b"space origin: (0,0,0)" in header
@@ -122,18 +132,18 @@ def test_dcmqi_by_which_slicer_loads_it_puts_it_where_the_image_is(source: Path,
     np.testing.assert_array_equal(values > 0, mask_of(source))
 
 
-def test_a_source_that_knows_its_place_gives_it(tmp_path: Path) -> None:
+def test_the_frame_of_reference_of_the_source_is_kept(tmp_path: Path) -> None:
     source = tmp_path / "image.dcm"
-    place: dict[str, Any] = {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1], "ImagePositionPatient": [5, 6, 7]}
-    planted.write(source, FrameOfReferenceUID="1.2.3.4.5", **place)
+    geometry: dict[str, Any] = {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1], "ImagePositionPatient": [5, 6, 7]}
+    planted.write(source, FrameOfReferenceUID="1.2.3.4.5", **geometry)
     written = pydicom.dcmread(BytesIO(encode(source)))
     assert written.FrameOfReferenceUID == "1.2.3.4.5"
     (shared,), (frame,) = written.SharedFunctionalGroupsSequence, written.PerFrameFunctionalGroupsSequence
-    assert shared.PlaneOrientationSequence[0].ImageOrientationPatient == place["ImageOrientationPatient"]
-    assert frame.PlanePositionSequence[0].ImagePositionPatient == place["ImagePositionPatient"]
+    assert shared.PlaneOrientationSequence[0].ImageOrientationPatient == geometry["ImageOrientationPatient"]
+    assert frame.PlanePositionSequence[0].ImagePositionPatient == geometry["ImagePositionPatient"]
 
 
-def test_spacing_is_the_stored_one_by_which_viewers_draw_the_image(tmp_path: Path) -> None:
+def test_spacing_is_that_stored_in_the_image(tmp_path: Path) -> None:
     for spacing, expected in (([0.07, 0.08], [0.07, 0.08]), ([0.1 / 3, 0.1 / 3], [0.033333, 0.033333]), (None, [1, 1])):
         source = tmp_path / "image.dcm"
         planted.write(source, ImagerPixelSpacing=spacing, EstimatedRadiographicMagnificationFactor=1.5)
@@ -143,27 +153,27 @@ def test_spacing_is_the_stored_one_by_which_viewers_draw_the_image(tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
 @pytest.mark.parametrize("value", ["", "Planted^Jane"])
-def test_a_source_that_cannot_be_referred_to(tmp_path: Path, name: str, value: str) -> None:
+def test_a_source_without_valid_uids_is_rejected(tmp_path: Path, name: str, value: str) -> None:
     source = tmp_path / "image.dcm"
     planted.write(source)
     header = pydicom.dcmread(source)
     header[name]._value = value
     header.save_as(source)
-    with pytest.raises(ImageReadError, match=f"no valid {name}") as caught:
+    with pytest.raises(ImageReadError, match=f"no valid {name}") as raised:
         encode(source)
-    assert "Planted" not in str(caught.value)
+    assert "Planted" not in str(raised.value)
 
 
-def test_values_that_the_standard_does_not_allow_are_told_without_them(source: Path) -> None:
-    whole = source.read_bytes()
-    source.write_bytes(whole.replace(b"19010203", b"Jan-1901").replace(b"19870605", b"Jun-1987"))
-    with pytest.raises(ImageReadError, match="segmentation=anonymous") as caught:
+def test_invalid_header_values_are_reported_without_quoting_them(source: Path) -> None:
+    content = source.read_bytes()
+    source.write_bytes(content.replace(b"19010203", b"Jan-1901").replace(b"19870605", b"Jun-1987"))
+    with pytest.raises(ImageReadError, match="segmentation=anonymous") as raised:
         encode(source, identified=True)
-    assert "1901" not in str(caught.value)
+    assert "1901" not in str(raised.value)
     assert pydicom.dcmread(BytesIO(encode(source))).PatientBirthDate in ("", None)
 
 
-def test_without_highdicom_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_highdicom_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "highdicom", None)
-    with pytest.raises(UserError, match=r"mammoseg\[dicom\]"):
-        dicom_seg.available()
+    with pytest.raises(UserError, match=r"pip install '\.\[dicom\]'"):
+        dicom_seg.require_highdicom()

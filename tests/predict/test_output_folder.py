@@ -1,4 +1,4 @@
-"""A folder of predictions is never half of one: what was killed goes on, what differs is refused."""
+"""Prediction folders: resuming, changed images, other settings, and tables after an error."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pytest
 from mammoseg.errors import UserError
 from mammoseg.files import TMP_PREFIX
 from mammoseg.predict.inputs import Input
-from mammoseg.predict.output_folder import Folder
+from mammoseg.predict.output_folder import PredictionFolder
 
-MADE_OF = {"checkpoints": ["abc"], "threshold": 0.5}
+PROVENANCE = {"checkpoints": ["abc"], "threshold": 0.5}
 
 
 @pytest.fixture
@@ -34,33 +34,33 @@ def table(folder: Path, name: str = "predictions") -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def add(folder: Folder, image: Input, name: str = "a", **row: Any) -> None:
-    folder.put(f"masks/{name}.png", b"mask")
-    folder.done(image, name, [f"masks/{name}.png"], [{"file": image.file, "name": name, "masses": 0, **row}])
+def add(folder: PredictionFolder, image: Input, name: str = "a", **row: Any) -> None:
+    folder.write_file(f"masks/{name}.png", b"mask")
+    folder.record(image, name, [f"masks/{name}.png"], [{"file": image.file, "name": name, "masses": 0, **row}])
 
 
-def test_what_is_done_is_known_later(image: Input, tmp_path: Path) -> None:
+def test_complete_images_are_known_to_a_later_session(image: Input, tmp_path: Path) -> None:
     for _ in range(2):
-        folder = Folder(tmp_path / "out", MADE_OF)
-        with folder.at_work():
-            if not folder.is_done(image):
+        folder = PredictionFolder(tmp_path / "out", PROVENANCE)
+        with folder.session():
+            if not folder.is_complete(image):
                 add(folder, image)
     assert [row["name"] for row in table(tmp_path / "out")] == ["a"]
     assert table(tmp_path / "out", "skipped") == []
 
 
-def test_an_image_that_changed_or_lost_a_file_is_done_again(image: Input, tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "out", MADE_OF)
-    with folder.at_work():
+def test_an_image_that_changed_or_lost_a_file_is_incomplete(image: Input, tmp_path: Path) -> None:
+    folder = PredictionFolder(tmp_path / "out", PROVENANCE)
+    with folder.session():
         add(folder, image)
-        assert folder.is_done(image)
+        assert folder.is_complete(image)
         (tmp_path / "out" / "masks" / "a.png").unlink()
-        assert not folder.is_done(image)
+        assert not folder.is_complete(image)
         add(folder, image)
         image.path.write_bytes(b"other pixels")
-        assert not folder.is_done(image)
+        assert not folder.is_complete(image)
         add(folder, image, masses=1)
-    assert [row["masses"] for row in table(tmp_path / "out")] == ["1"], "one row, the later"
+    assert [row["masses"] for row in table(tmp_path / "out")] == ["1"], "the later row replaces the earlier one"
 
 
 def test_temporaries_of_a_killed_process_are_removed(image: Input, tmp_path: Path) -> None:
@@ -68,58 +68,58 @@ def test_temporaries_of_a_killed_process_are_removed(image: Input, tmp_path: Pat
     process.wait()
     (tmp_path / "out" / "masks" / "sub").mkdir(parents=True)
     stale = tmp_path / "out" / "masks" / "sub" / f"{TMP_PREFIX}{process.pid}-0-{socket.gethostname()}"
-    stale.write_bytes(b"half of a mask")
-    with Folder(tmp_path / "out", MADE_OF).at_work():
+    stale.write_bytes(b"partial mask")
+    with PredictionFolder(tmp_path / "out", PROVENANCE).session():
         assert not stale.exists()
 
 
-def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    folder = Folder(tmp_path, MADE_OF)
-    folder.put("masks/a.png", b"old")
-    monkeypatch.setattr(os, "replace", refuse)
+    folder = PredictionFolder(tmp_path, PROVENANCE)
+    folder.write_file("masks/a.png", b"old")
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="Input/output"):
-        folder.put("masks/a.png", b"new")
+        folder.write_file("masks/a.png", b"new")
     assert [path.name for path in (tmp_path / "masks").iterdir()] == ["a.png"]
     assert (tmp_path / "masks" / "a.png").read_bytes() == b"old"
 
 
 @pytest.mark.parametrize(
-    ("other", "named"), [({"threshold": 0.4}, "threshold"), ({"checkpoints": ["abd"]}, "checkpoints")]
+    ("other", "name"), [({"threshold": 0.4}, "threshold"), ({"checkpoints": ["abd"]}, "checkpoints")]
 )
-def test_other_settings_are_refused(image: Input, tmp_path: Path, other: dict[str, Any], named: str) -> None:
-    with Folder(tmp_path / "out", MADE_OF).at_work():
+def test_another_provenance_is_rejected(image: Input, tmp_path: Path, other: dict[str, Any], name: str) -> None:
+    with PredictionFolder(tmp_path / "out", PROVENANCE).session():
         pass
     with (
-        pytest.raises(UserError, match=f"another {named}; choose another output"),
-        Folder(tmp_path / "out", {**MADE_OF, **other}).at_work(),
+        pytest.raises(UserError, match=f"another {name}; choose another output"),
+        PredictionFolder(tmp_path / "out", {**PROVENANCE, **other}).session(),
     ):
         pass
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "nonsense", '{"made_of": 3}'])
-def test_a_damaged_description_is_told(tmp_path: Path, content: str) -> None:
+def test_a_damaged_provenance_file_is_reported(tmp_path: Path, content: str) -> None:
     (tmp_path / "predictions.json").write_text(content)
-    with pytest.raises(UserError, match="damaged"), Folder(tmp_path, MADE_OF).at_work():
+    with pytest.raises(UserError, match="damaged"), PredictionFolder(tmp_path, PROVENANCE).session():
         pass
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("something of the user's")
-    with pytest.raises(UserError, match="is a file"), Folder(tmp_path / "out", MADE_OF).at_work():
+def test_a_file_in_place_of_the_folder_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a user's file")
+    with pytest.raises(UserError, match="is a file"), PredictionFolder(tmp_path / "out", PROVENANCE).session():
         pass
-    assert (tmp_path / "out").read_text() == "something of the user's"
+    assert (tmp_path / "out").read_text() == "a user's file"
 
 
-def test_an_error_leaves_tables_of_what_was_done(image: Input, tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "out", MADE_OF)
+def test_tables_are_written_after_an_error(image: Input, tmp_path: Path) -> None:
+    folder = PredictionFolder(tmp_path / "out", PROVENANCE)
 
     def fail() -> None:
-        with folder.at_work():
+        with folder.session():
             add(folder, image)
-            folder.skip(Input(tmp_path / "b", "b"), "no pixels")
+            folder.record_skipped(Input(tmp_path / "b", "b"), "no pixels")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -128,46 +128,46 @@ def test_an_error_leaves_tables_of_what_was_done(image: Input, tmp_path: Path) -
     assert table(tmp_path / "out", "skipped") == [{"file": "b", "reason": "no pixels"}]
 
 
-def test_notes_about_done_images_stay(image: Input, tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "out", MADE_OF)
-    with folder.at_work():
-        folder.done(image, "a", [], [], note="without something")
-    with Folder(tmp_path / "out", MADE_OF).at_work():
+def test_notes_on_complete_images_persist(image: Input, tmp_path: Path) -> None:
+    folder = PredictionFolder(tmp_path / "out", PROVENANCE)
+    with folder.session():
+        folder.record(image, "a", [], [], note="without something")
+    with PredictionFolder(tmp_path / "out", PROVENANCE).session():
         pass
     assert table(tmp_path / "out", "skipped") == [{"file": "a.png", "reason": "without something"}]
 
 
-def test_names_that_are_no_text_reach_the_tables(image: Input, tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "out", MADE_OF)
-    with folder.at_work():
+def test_file_names_that_are_not_utf8_are_escaped_in_the_tables(image: Input, tmp_path: Path) -> None:
+    folder = PredictionFolder(tmp_path / "out", PROVENANCE)
+    with folder.session():
         add(folder, Input(image.path, "\udcff.png"))
     assert table(tmp_path / "out")[0]["file"] == "\\udcff.png"
 
 
 def test_ten_thousand_images_take_seconds(image: Input, tmp_path: Path) -> None:
-    """Each costs the same: a table rewritten for every one, or a list searched, would take many minutes."""
-    images = [Input(image.path, f"{number}.png") for number in range(10_000)]
-    started = time.process_time()
-    folder = Folder(tmp_path / "out", MADE_OF)
-    with folder.at_work():
+    """The cost per image must be constant; rewriting a table for each would take many minutes."""
+    images = [Input(image.path, f"{index}.png") for index in range(10_000)]
+    start = time.process_time()
+    folder = PredictionFolder(tmp_path / "out", PROVENANCE)
+    with folder.session():
         names = folder.names(images)
         for each in images:
-            folder.done(each, names[each.file], [], [{"file": each.file}])
-    with folder.at_work():
-        assert all(folder.is_done(each) for each in images)
+            folder.record(each, names[each.file], [], [{"file": each.file}])
+    with folder.session():
+        assert all(folder.is_complete(each) for each in images)
     assert len(table(tmp_path / "out")) == 10_000
-    assert time.process_time() - started < 30
+    assert time.process_time() - start < 30
 
 
-def test_an_image_that_changed_for_the_worse_leaves_nothing_behind(image: Input, tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "out", MADE_OF)
-    with folder.at_work():
-        folder.put("masks/a.png", b"mask")
-        folder.put("segmentations/a.dcm", b"segmentation")
-        folder.done(image, "a", ["masks/a.png", "segmentations/a.dcm"], [{"file": image.file}])
-        folder.done(image, "a", ["masks/a.png"], [{"file": image.file}])
+def test_files_of_an_earlier_prediction_are_removed(image: Input, tmp_path: Path) -> None:
+    folder = PredictionFolder(tmp_path / "out", PROVENANCE)
+    with folder.session():
+        folder.write_file("masks/a.png", b"mask")
+        folder.write_file("segmentations/a.dcm", b"segmentation")
+        folder.record(image, "a", ["masks/a.png", "segmentations/a.dcm"], [{"file": image.file}])
+        folder.record(image, "a", ["masks/a.png"], [{"file": image.file}])
         assert not (tmp_path / "out" / "segmentations" / "a.dcm").exists()
-        folder.skip(image, "cut off")
+        folder.record_skipped(image, "truncated")
     assert not (tmp_path / "out" / "masks" / "a.png").exists()
     assert table(tmp_path / "out") == []
-    assert [row["reason"] for row in table(tmp_path / "out", "skipped")] == ["cut off"]
+    assert [row["reason"] for row in table(tmp_path / "out", "skipped")] == ["truncated"]

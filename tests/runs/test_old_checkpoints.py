@@ -15,6 +15,7 @@ from mammoseg.ensemble import load_ensemble
 from mammoseg.evaluate.evaluate import evaluate
 from mammoseg.phantom.write import write_inbreast
 from mammoseg.predict import pipeline
+from mammoseg.predict.options import PredictOptions
 from mammoseg.runs import results, upgrade
 
 V0_1 = Path(__file__).parents[1] / "fixtures" / "v0_1"
@@ -90,6 +91,18 @@ def test_networks_are_built_from_their_stored_arguments() -> None:
         instantiate(upgrade.upgrade_config({"_target_": f"mammoseg.models.{name}", **stored}))
 
 
+def test_renamed_settings_and_values_are_upgraded() -> None:
+    dataset = {"_target_": "mammoseg.data.dataset.Dataset", "on_bad": "error", "remark": "text"}
+    upgraded = upgrade.upgrade_config({"dataset": dataset, "trial": 3, "decay_every": 8})
+    assert upgraded.pop("dataset") == {
+        "_target_": "mammoseg.data.dataset.build_dataset",
+        "on_error": "raise",
+        "note": "text",
+    }
+    assert upgraded == {"trial_number": 3, "lr_decay_epochs": 8}
+    assert upgrade.upgrade_config(upgraded) == upgraded
+
+
 def test_the_config_is_upgraded_at_any_depth() -> None:
     node: dict[str, Any] = {"_target_": "mammoseg.models.unet.UNet", "in_channels": 1, "width": 2}
     upgraded = upgrade.upgrade_config({"parts": [node, 3], "in_channels": 7})
@@ -124,9 +137,7 @@ def test_the_ensemble_gives_the_probabilities_of_the_run(phantom: Path) -> None:
 
 def test_predict_writes_a_mask_of_the_images_size(phantom: Path, tmp_path: Path) -> None:
     image = min((phantom / "AllDICOMs").iterdir())
-    options = pipeline.Options(
-        tta=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1
-    )
+    options = PredictOptions(tta=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1)
     pipeline.predict([V0_1 / "best.ckpt"], image, tmp_path / "predictions", options)
     (mask,) = (tmp_path / "predictions" / "masks").iterdir()
     assert read_image(mask)[0].shape == read_image(image)[0].shape

@@ -11,16 +11,16 @@ if ! command -v slurmctld >/dev/null || ! command -v munged >/dev/null; then
     slurmctld slurmd slurm-client munge >/dev/null || { echo "Slurm's packages cannot be installed" >&2; exit 75; }
 fi
 
-place=$(mktemp -d)
+workdir=$(mktemp -d)
 node=$(hostname -s)
 grep -qw "$node" /etc/hosts || echo "127.0.0.1 $node" >>/etc/hosts
-mkdir -p "$place"/{state,spool,log} /run/munge /var/log/munge /var/lib/munge
+mkdir -p "$workdir"/{state,spool,log} /run/munge /var/log/munge /var/lib/munge
 [ -s /etc/munge/munge.key ] || dd if=/dev/urandom of=/etc/munge/munge.key bs=1 count=1024 status=none
 chown -R munge: /run/munge /var/log/munge /var/lib/munge /etc/munge/munge.key
 chmod 400 /etc/munge/munge.key
 pgrep -x munged >/dev/null || runuser -u munge -- munged
 
-cat >"$place/slurm.conf" <<END
+cat >"$workdir/slurm.conf" <<END
 ClusterName=mammoseg
 SlurmctldHost=$node(127.0.0.1)
 SlurmUser=root
@@ -29,12 +29,12 @@ AuthType=auth/munge
 CredType=cred/munge
 SlurmctldPort=16817
 SlurmdPort=16818
-StateSaveLocation=$place/state
-SlurmdSpoolDir=$place/spool
-SlurmctldPidFile=$place/slurmctld.pid
-SlurmdPidFile=$place/slurmd.pid
-SlurmctldLogFile=$place/log/slurmctld.log
-SlurmdLogFile=$place/log/slurmd.log
+StateSaveLocation=$workdir/state
+SlurmdSpoolDir=$workdir/spool
+SlurmctldPidFile=$workdir/slurmctld.pid
+SlurmdPidFile=$workdir/slurmd.pid
+SlurmctldLogFile=$workdir/log/slurmctld.log
+SlurmdLogFile=$workdir/log/slurmd.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
@@ -51,20 +51,20 @@ InactiveLimit=0
 NodeName=$node NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=1000 State=UNKNOWN
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 END
-export SLURM_CONF=$place/slurm.conf
+export SLURM_CONF=$workdir/slurm.conf
 
 end() {
   timeout 20 scancel --user=root 2>/dev/null || true
   for _ in $(seq 20); do [ -n "$(timeout 5 squeue -h 2>/dev/null)" ] || break; sleep 0.5; done
-  for daemon in slurmd slurmctld; do [ ! -f "$place/$daemon.pid" ] || kill "$(cat "$place/$daemon.pid")" 2>/dev/null || true; done
+  for daemon in slurmd slurmctld; do [ ! -f "$workdir/$daemon.pid" ] || kill "$(cat "$workdir/$daemon.pid")" 2>/dev/null || true; done
   for _ in $(seq 20); do pgrep -x slurmctld >/dev/null || break; sleep 0.5; done  # it writes its state at the end
   pkill -x munged || true
-  rm -rf "$place"
+  rm -rf "$workdir"
 }
 trap end EXIT
 
 slurmctld -c
 slurmd -c
 for _ in $(seq 60); do timeout 5 sinfo -h -o %T 2>/dev/null | grep -q idle && break; sleep 0.5; done
-timeout 5 sinfo -h -o %T | grep -q idle || { echo "Slurm does not start:" >&2; tail "$place"/log/*.log >&2; exit 1; }
+timeout 5 sinfo -h -o %T | grep -q idle || { echo "Slurm does not start:" >&2; tail "$workdir"/log/*.log >&2; exit 1; }
 timeout 600 "$@"

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from mammoseg.errors import UserError
-from mammoseg.predict import pictures
-from mammoseg.predict.output_folder import OF_IMAGE, OF_MASS
+from mammoseg.predict import prediction_images
+from mammoseg.predict.output_folder import IMAGE_COLUMNS, MASS_COLUMNS
 from mammoseg.view.from_predictions import PredictedView
 
 TALL, WIDE = 2200, 1500  # 1024 and 698 when reduced
@@ -41,15 +41,15 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "found"
     prob = np.tile(np.linspace(1, 0, WIDE, dtype=np.float32), (TALL, 1))
     for name, each in (("sub/b", prob), ("c", 0 * prob)):
-        files: dict[str, Any] = {"masks": each > 0.3, "probabilities": pictures.probability(each)}
-        files["overlays"] = pictures.overlay(np.full((1024, 698), 77, np.uint8), 1024 / TALL, each > 2, [])
-        for kind, picture in files.items():
+        files: dict[str, Any] = {"masks": each > 0.3, "probabilities": prediction_images.probability_image(each)}
+        files["overlays"] = prediction_images.overlay(np.full((1024, 698), 77, np.uint8), 1024 / TALL, each > 2, [])
+        for kind, image in files.items():
             path = folder / kind / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(pictures.png(picture))
+            path.write_bytes(prediction_images.encode_png(image))
     (folder / "predictions.json").write_text(json.dumps({"made_of": {"threshold": 0.3}}))
     with (folder / "predictions.csv").open("w", newline="") as lines:
-        table = csv.DictWriter(lines, [*OF_IMAGE, *OF_MASS], restval="")
+        table = csv.DictWriter(lines, [*IMAGE_COLUMNS, *MASS_COLUMNS], restval="")
         table.writeheader()
         table.writerows(ROWS)
     return folder
@@ -66,8 +66,8 @@ def test_masks_and_probabilities_fit_the_reduced_image(folder: Path, films: Path
     assert first.levels is not None
     for threshold in (0.1, 0.5, 0.9):
         assert (first.levels >= round(256 * threshold)).mean() == pytest.approx(1 - threshold, abs=0.005)
-    assert (first.facts, first.side, first.view) == ("2 masses (143 mm², 8 mm²)", "L", "CC")
-    assert second.facts == "no mass"
+    assert (first.caption, first.side, first.view) == ("2 masses (143 mm², 8 mm²)", "L", "CC")
+    assert second.caption == "no mass"
     assert not second.mask.any()
     assert first.truth is None
 

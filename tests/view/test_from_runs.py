@@ -18,8 +18,8 @@ from viewer_files import Drawn, draw_run, draw_store
 from mammoseg.errors import UserError
 from mammoseg.files import TMP_PREFIX
 from mammoseg.runs import results
-from mammoseg.view.from_runs import look
-from mammoseg.view.items import Item
+from mammoseg.view.from_runs import load_run_views
+from mammoseg.view.items import ViewerImage
 from mammoseg.view.writer import write
 
 CASES = ["a", "b", "<script>alert(1)</script>", "d", "e"]
@@ -52,7 +52,7 @@ def catalogue(viewer: Path) -> Any:
 
 
 def test_the_data_are_the_runs_own_to_the_last_pixel(drawn: list[Drawn], tmp_path: Path) -> None:
-    viewer = write(look([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "viewer").parent
+    viewer = write(load_run_views([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "viewer").parent
     told = catalogue(viewer)
     assert [image["name"] for image in told["images"]] == CASES  # shared by the runs, so kept once
     for number, run in enumerate(drawn):
@@ -73,7 +73,7 @@ def test_the_data_are_the_runs_own_to_the_last_pixel(drawn: list[Drawn], tmp_pat
 
 
 def test_the_page_stands_alone_and_tells_nothing_of_the_machine(drawn: list[Drawn], tmp_path: Path) -> None:
-    viewer = write(look([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "viewer").parent
+    viewer = write(load_run_views([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "viewer").parent
     page = (viewer / "index.html").read_text()
     assert "<script>alert" not in page
     assert "http" not in page
@@ -87,7 +87,7 @@ def test_the_page_stands_alone_and_tells_nothing_of_the_machine(drawn: list[Draw
 def test_runs_of_earlier_versions_are_shown_with_their_masks(tmp_path: Path) -> None:
     truths = draw_store(tmp_path / "prepared" / "phantom-1", CASES)
     draw_run(tmp_path / "old", CASES, truths, seed=1, old=True)
-    viewer = write(look([tmp_path / "old"], tmp_path / "prepared"), tmp_path / "viewer").parent
+    viewer = write(load_run_views([tmp_path / "old"], tmp_path / "prepared"), tmp_path / "viewer").parent
     (run,) = catalogue(viewer)["runs"]
     assert "mammoseg.evaluate" in run["note"]
     assert run["step"] is None
@@ -99,30 +99,30 @@ def test_runs_of_one_name_are_told_apart_by_their_place_below_the_folder(tmp_pat
     truths = draw_store(tmp_path / "prepared" / "phantom-1", CASES)
     for name in ("x/one", "x/two", "y"):
         draw_run(tmp_path / name, CASES, truths, seed=1)
-    labels = [view.label for view in look([tmp_path / "x", tmp_path / "y"], tmp_path / "prepared")]
+    labels = [view.label for view in load_run_views([tmp_path / "x", tmp_path / "y"], tmp_path / "prepared")]
     assert labels == ["phantom-m1 (one)", "phantom-m1 (two)", "phantom-m1 (y)"]
 
 
 def test_what_cannot_be_shown_is_said(drawn: list[Drawn], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(UserError, match=r"one: the prepared images .* dataset.store=<folder>"):
-        look([tmp_path / "runs"], tmp_path / "elsewhere")
+        load_run_views([tmp_path / "runs"], tmp_path / "elsewhere")
     (drawn[0].folder / "predictions.npz").unlink()
     with caplog.at_level(logging.WARNING):
-        (view,) = look([tmp_path / "runs"], tmp_path / "prepared")
-    assert "one left out: it has no predictions.npz" in caplog.text
+        (view,) = load_run_views([tmp_path / "runs"], tmp_path / "prepared")
+    assert "one skipped: it has no predictions.npz" in caplog.text
     assert view.label == "phantom-m2"
     (drawn[1].folder / "predictions.npz").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(UserError, match=r"predictions.npz: damaged .* mammoseg.evaluate"):
-        look([tmp_path / "runs"], tmp_path / "prepared")
+        load_run_views([tmp_path / "runs"], tmp_path / "prepared")
     (drawn[1].folder / "predictions.npz").unlink()
-    with pytest.raises(UserError, match="no run there kept its predictions"):
-        look([tmp_path / "runs"], tmp_path / "prepared")
+    with pytest.raises(UserError, match="no run there has predictions"):
+        load_run_views([tmp_path / "runs"], tmp_path / "prepared")
 
 
 def test_predictions_of_other_images_than_the_table_s_are_refused(drawn: list[Drawn], tmp_path: Path) -> None:
     (drawn[0].folder / "predictions.npz").write_bytes((drawn[1].folder / "predictions.npz").read_bytes())
     with pytest.raises(UserError, match=r"lacks 1 images of results\.csv, such as a"):
-        look([tmp_path / "runs"], tmp_path / "prepared")
+        load_run_views([tmp_path / "runs"], tmp_path / "prepared")
 
 
 class Failing:
@@ -132,14 +132,14 @@ class Failing:
     def __len__(self) -> int:
         return 2
 
-    def items(self) -> Iterator[Item]:
-        yield Item("k", "n", 0, "", "", "", None, None, np.zeros((4, 4), bool), None)
+    def items(self) -> Iterator[ViewerImage]:
+        yield ViewerImage("k", "n", 0, "", "", "", None, None, np.zeros((4, 4), bool), None)
         raise OSError(28, "No space left on device")
 
 
 def test_a_viewer_is_replaced_whole_or_not_at_all(drawn: list[Drawn], tmp_path: Path) -> None:
     out = tmp_path / "viewer"
-    views = look([tmp_path / "runs"], tmp_path / "prepared")
+    views = load_run_views([tmp_path / "runs"], tmp_path / "prepared")
     write(views[1:], out)
     before = {path.name: path.read_bytes() for path in (out / "data").iterdir()}
     with pytest.raises(OSError, match="No space"):
@@ -154,7 +154,7 @@ def test_a_folder_of_something_else_is_not_touched(drawn: list[Drawn], tmp_path:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("my own page")
     with pytest.raises(UserError, match=r"not a viewer; choose another folder with output="):
-        write(look([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "mine")
+        write(load_run_views([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "mine")
     assert (tmp_path / "mine" / "index.html").read_text() == "my own page"
 
 
@@ -162,7 +162,7 @@ def test_no_name_can_close_a_script_element_or_add_a_tag(tmp_path: Path) -> None
     hostile = "</script><img src=x onerror=alert(1)>{{ title }}'\""
     truths = draw_store(tmp_path / "prepared" / "phantom-1", [hostile])
     run = draw_run(tmp_path / "run", [hostile], truths, seed=1)
-    (view,) = look([run.folder], tmp_path / "prepared")
+    (view,) = load_run_views([run.folder], tmp_path / "prepared")
     view.label = view.note = hostile
     viewer = write([view], tmp_path / "viewer").parent
     page = (viewer / "index.html").read_text()
@@ -176,7 +176,7 @@ def test_no_name_can_close_a_script_element_or_add_a_tag(tmp_path: Path) -> None
 def test_a_viewer_that_cannot_be_completed_keeps_the_earlier_one(
     drawn: list[Drawn], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    viewer = write(look([drawn[0].folder], tmp_path / "prepared"), tmp_path / "viewer").parent
+    viewer = write(load_run_views([drawn[0].folder], tmp_path / "prepared"), tmp_path / "viewer").parent
     before = sorted(path.read_bytes() for path in viewer.rglob("*") if path.is_file())
 
     def fail(*_: object, **__: object) -> str:
@@ -184,6 +184,6 @@ def test_a_viewer_that_cannot_be_completed_keeps_the_earlier_one(
 
     monkeypatch.setattr("mammoseg.view.writer.render", fail)
     with pytest.raises(OSError, match="No space left"):
-        write(look([drawn[1].folder], tmp_path / "prepared"), viewer)
+        write(load_run_views([drawn[1].folder], tmp_path / "prepared"), viewer)
     assert sorted(path.read_bytes() for path in viewer.rglob("*") if path.is_file()) == before
     assert not list(tmp_path.glob(f"{TMP_PREFIX}*"))

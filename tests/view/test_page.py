@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from viewer_files import draw_run, draw_store
 
 from browser import CHROMIUM, Browser
-from mammoseg.view.from_runs import look
+from mammoseg.view.from_runs import load_run_views
 from mammoseg.view.writer import write
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -93,7 +93,7 @@ def test_numbers_pictures_and_keys(tmp_path: Path, width: int) -> None:
     truths = draw_store(tmp_path / "prepared" / "phantom-1", CASES)
     one = draw_run(tmp_path / "runs" / "one", CASES, truths, seed=1)
     two = draw_run(tmp_path / "runs" / "two", CASES[1:], truths[1:], seed=2, threshold=0.3)
-    viewer = write(look([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "viewer").parent
+    viewer = write(load_run_views([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "viewer").parent
     steps = """
       see("start");
       press("j"); await settled(2); press("ArrowDown"); await settled(3); press("k"); await settled(2);
@@ -161,7 +161,7 @@ def test_numbers_pictures_and_keys(tmp_path: Path, width: int) -> None:
 def test_a_run_of_an_earlier_version_says_what_to_do(tmp_path: Path) -> None:
     truths = draw_store(tmp_path / "prepared" / "phantom-1", CASES)
     old = draw_run(tmp_path / "old", CASES, truths, seed=1, old=True)
-    viewer = write(look([tmp_path / "old"], tmp_path / "prepared"), tmp_path / "viewer").parent
+    viewer = write(load_run_views([tmp_path / "old"], tmp_path / "prepared"), tmp_path / "viewer").parent
     steps = """press("h"); press("["); press("r"); see("old", { fixed: $("threshold").disabled });"""
     seen = drive(viewer, steps, tmp_path / "profile")["old"]
     assert seen["fixed"]
@@ -173,10 +173,10 @@ def test_a_run_of_an_earlier_version_says_what_to_do(tmp_path: Path) -> None:
 def test_a_missing_data_file_is_told(tmp_path: Path) -> None:
     truths = draw_store(tmp_path / "prepared" / "phantom-1", CASES)
     draw_run(tmp_path / "one", CASES, truths, seed=1)
-    viewer = write(look([tmp_path / "one"], tmp_path / "prepared"), tmp_path / "viewer").parent
+    viewer = write(load_run_views([tmp_path / "one"], tmp_path / "prepared"), tmp_path / "viewer").parent
     (viewer / "data" / "image-3.js").unlink()
     steps = """press("End"); await settled(6); $("list").children[3].firstChild.click();
       await until(() => !$("error").hidden); see("gap"); press("j"); await settled(5); see("after");"""
     seen = drive(viewer, steps, tmp_path / "profile")
-    assert seen["gap"]["trouble"].startswith("data/image-3.js is not there")
+    assert seen["gap"]["trouble"].startswith("data/image-3.js is missing")
     assert seen["after"]["trouble"] == ""

@@ -1,1 +1,1 @@
-"""Lightning callbacks. The optional ones are chosen in conf/callbacks; a run adds the others itself."""
+"""Lightning callbacks. The optional ones are selected in conf/callbacks; `TrainingRun` adds the others."""

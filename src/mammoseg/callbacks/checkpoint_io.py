@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from typing_extensions import override
 
 from mammoseg.files import atomic_write
 
@@ -18,6 +19,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     a copy: killed or out of disk space in the middle of it, it would leave a truncated checkpoint.
     """
 
+    @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write `checkpoint` to `path` atomically."""
         with atomic_write(Path(path), "wb", fsync=True) as file:
             torch.save(checkpoint, file)

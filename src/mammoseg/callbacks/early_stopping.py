@@ -1,4 +1,4 @@
-"""Early stopping that a setting of null turns off."""
+"""Early stopping, disabled by `patience: null`."""
 
 from __future__ import annotations
 

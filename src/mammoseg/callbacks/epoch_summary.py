@@ -1,4 +1,4 @@
-"""A line per epoch in the terminal and in the run's log."""
+"""One log line per epoch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 
 import lightning
 from lightning.pytorch.callbacks import Callback
+from typing_extensions import override
 
 log = logging.getLogger(__name__)
 
@@ -17,14 +18,19 @@ class EpochSummary(Callback):
     def __init__(self) -> None:
         self.start_time = 0.0
 
+    @override
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        # A run that is resumed in the middle of an epoch does not call on_train_epoch_start for it.
+        """Start the clock; a run resumed in the middle of an epoch does not call `on_train_epoch_start` for it."""
         self.start_time = time.monotonic()
 
+    @override
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start the clock."""
         self.start_time = time.monotonic()
 
+    @override
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Log the summary."""
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         log.info(
             "epoch %d/%s  train loss %.4f  val loss %.4f  val DSC %.4f  val sensitivity %.4f  %.0f s",

@@ -9,6 +9,7 @@ import lightning
 from hydra.conf import HydraConf
 from lightning.pytorch.callbacks import Callback
 from omegaconf import OmegaConf
+from typing_extensions import override
 
 if TYPE_CHECKING:
     import optuna
@@ -33,7 +34,9 @@ class OptunaPruningCallback(Callback):
         self.reported = reported
         self.pruned_epoch: int | None = None
 
+    @override
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Report the validation DSC, and stop if the trial should be pruned."""
         epoch = trainer.current_epoch + 1
         if epoch % (trainer.check_val_every_n_epoch or 1):
             return  # an epoch without validation
@@ -46,15 +49,15 @@ class OptunaPruningCallback(Callback):
         if trainer.strategy.broadcast(prune):
             self.pruned_epoch = epoch
             trainer.should_stop = True
-            log.info("trial %d pruned after epoch %d: other trials were better by then", self.trial.number, epoch)
+            log.info("trial %d pruned after epoch %d", self.trial.number, epoch)
 
 
-def pruning_callback(hydra: HydraConf, number: int) -> OptunaPruningCallback | None:
-    """Build the callback for trial `number` of the search in `hydra.sweeper`.
+def pruning_callback(hydra: HydraConf, trial_number: int) -> OptunaPruningCallback | None:
+    """Build the callback for a trial of the search in `hydra.sweeper`.
 
     Args:
         hydra: Hydra's own settings of the job.
-        number: The trial's number in the study.
+        trial_number: The trial's number in the study.
 
     Returns:
         The callback, or None if the search has no pruner.
@@ -66,5 +69,5 @@ def pruning_callback(hydra: HydraConf, number: int) -> OptunaPruningCallback | N
         return None
     from mammoseg.launch.optuna_sweeper import load_trial  # Optuna is an optional dependency
 
-    trial, reported = load_trial(hydra, number)
+    trial, reported = load_trial(hydra, trial_number)
     return OptunaPruningCallback(trial, reported)

@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
+from typing_extensions import override
 
 from mammoseg.launch import distributed
 from mammoseg.launch.signals import SIGNALS, GracefulExit, forward_signal
@@ -25,7 +26,10 @@ class PreemptionCallback(Callback):
     others did. A handler that was installed before, such as submitit's, is called after the checkpoint is saved.
 
     Args:
-        last: Checkpoint to write, from which the run can be resumed.
+        last: Path of the checkpoint to write, from which the run can be resumed.
+
+    Attributes:
+        received: The signal that arrived, or None.
 
     Raises:
         GracefulExit: From the training loop, after the checkpoint is saved.
@@ -38,23 +42,33 @@ class PreemptionCallback(Callback):
         self._external_handlers: dict[int, Any] = {}  # such as submitit's
         self._step_before_batch = 0
 
+    @override
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Remember the handlers that are installed now."""
         # Read them before Lightning installs its own handler, which only sets a flag.
-        self._external_handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        self._external_handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
 
+    @override
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Install the handler."""
         if threading.current_thread() is threading.main_thread():
-            self._replaced_handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+            self._replaced_handlers = {signum: signal.signal(signum, self._on_signal) for signum in SIGNALS}
 
+    @override
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Stop if the signal arrived at the end of the previous epoch."""
         # The signal arrived during or after the epoch's last step, and ModelCheckpoint has written last.ckpt since.
         if trainer.strategy.reduce_boolean_decision(self.received is not None, all=False):
             self._stop(trainer.current_epoch)
 
+    @override
     def on_train_batch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Remember the optimizer step."""
         self._step_before_batch = trainer.global_step
 
+    @override
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Save a checkpoint and stop if a signal arrived."""
         if trainer.is_last_batch:  # a run resumed from here would skip this epoch's validation
             return
         if trainer.global_step == self._step_before_batch:  # accumulated gradients are not part of a checkpoint
@@ -64,28 +78,32 @@ class PreemptionCallback(Callback):
             trainer.save_checkpoint(self.last)
             self._stop(trainer.current_epoch + 1)
 
+    @override
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Stop if the signal arrived during the last step, and restore the handlers."""
         if self.received is not None:  # after the last step: ModelCheckpoint has written last.ckpt
             self._stop(trainer.current_epoch)
         self._restore_handlers()
 
+    @override
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
+        """Restore the handlers."""
         self._restore_handlers()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
+    def _on_signal(self, signum: int, _: FrameType | None) -> None:
+        self.received = signum
 
     def _restore_handlers(self) -> None:
-        for number, handler in self._replaced_handlers.items():
-            signal.signal(number, handler)
+        for signum, handler in self._replaced_handlers.items():
+            signal.signal(signum, handler)
         self._replaced_handlers = {}
 
     def _stop(self, epoch: int) -> None:
-        number = self.received or signal.SIGTERM  # another rank may have received it
-        log.warning("%s: stopped in epoch %d; the run can be resumed", signal.Signals(number).name, epoch)
+        signum = self.received or signal.SIGTERM  # another rank may have received it
+        log.warning("%s: stopped in epoch %d; the run can be resumed", signal.Signals(signum).name, epoch)
         self._restore_handlers()
         if not distributed.is_worker() and distributed.rank() == 0:
-            forward_signal(number, self._external_handlers.get(number))
-        raise GracefulExit(number)
+            forward_signal(signum, self._external_handlers.get(signum))
+        raise GracefulExit(signum)

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
+from typing_extensions import override
 
 from mammoseg.runs.checkpoint import PROVENANCE_KEY
 from mammoseg.segmenter import Segmenter
@@ -25,9 +26,11 @@ class ProvenanceCallback(Callback):
         self.folder = folder.resolve()
         self.provenance = {"config": config, "run_info": run_info}
 
+    @override
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        """Add the provenance, and make paths relative."""
         checkpoint[PROVENANCE_KEY] = self.provenance
         if trainer.is_last_batch and isinstance(pl_module, Segmenter):
             # Lightning logs these after the checkpoint is saved; a run that is killed in between would lose them.
@@ -37,9 +40,11 @@ class ProvenanceCallback(Callback):
         # ModelCheckpoint's state holds absolute paths, which would name the user's folders.
         checkpoint["callbacks"] = replace_prefix(checkpoint["callbacks"], f"{self.folder}/", "run:/")
 
+    @override
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        """Make paths absolute again."""
         checkpoint["callbacks"] = replace_prefix(checkpoint["callbacks"], "run:/", f"{self.folder}/")
 
 

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from mammoseg.data.store import Case
 from mammoseg.metrics import quantise_probs
@@ -20,13 +21,13 @@ from mammoseg.runs.results import make_row, write_results
 
 
 class ResultsWriter(lightning.Callback):
-    """Collects what `test_step` returns and writes results.csv, predictions.npz and calibration.csv when testing ends.
+    """Collects the outputs of `test_step` and writes results.csv, predictions.npz and calibration.csv at the end.
 
-    Rows are in the order of the store, whichever process tested which image.
+    Rows are in the order of the store, independent of the number of processes.
 
     Args:
-        path: Of results.csv; the other files are written to the same folder.
-        run_info: Run, dataset, method, fold, seed and so on: the columns that are the same for each row.
+        path: Path of results.csv; the other files are written to the same folder.
+        run_info: Identity of the run: the columns with the same value in all rows.
     """
 
     def __init__(self, path: Path, run_info: Mapping[str, Any]) -> None:
@@ -35,15 +36,18 @@ class ResultsWriter(lightning.Callback):
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was collected. Keys are rows of the store."""
+        """Forget earlier results. Keys are indices of the store."""
         self.counts: dict[int, Tensor] = {}
         self.packed_masks: dict[int, NDArray[np.uint8]] = {}
         self.quantised_probs: dict[int, NDArray[np.uint8]] = {}
         self.reliability: dict[int, Tensor] = {}  # by the first image of a batch
 
+    @override
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Forget earlier results."""
         self.reset()
 
+    @override
     def on_test_batch_end(  # type: ignore[override]
         self,
         trainer: lightning.Trainer,
@@ -51,6 +55,7 @@ class ResultsWriter(lightning.Callback):
         outputs: Mapping[str, Tensor] | None,
         *_: Any,
     ) -> None:
+        """Collect the outputs of a batch."""
         if outputs is None:  # a padding batch: this rank had no image
             return
         cases = outputs["case"].tolist()
@@ -61,6 +66,7 @@ class ResultsWriter(lightning.Callback):
         self.quantised_probs.update(zip(cases, quantised, strict=True))
         self.reliability[cases[0]] = outputs["reliability"].cpu()
 
+    @override
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Merge the shards of all ranks."""
         if trainer.world_size > 1:
@@ -77,17 +83,21 @@ class ResultsWriter(lightning.Callback):
                     merged.update(shard)
 
     @rank_zero_only
+    @override
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the files."""
         cases: Sequence[Case] = trainer.datamodule.store.cases  # type: ignore[attr-defined]
-        numbers = sorted(self.counts)
+        indices = sorted(self.counts)
         write_predictions(
             self.path.with_name(PREDICTIONS_FILE),
-            [cases[n].case for n in numbers],
-            [self.packed_masks[n] for n in numbers],
-            [self.quantised_probs[n] for n in numbers],
+            [cases[index].case for index in indices],
+            [self.packed_masks[index] for index in indices],
+            [self.quantised_probs[index] for index in indices],
             pl_module.threshold,  # type: ignore[arg-type]
         )
-        # Summed in the store's order, whichever rank had which batch, so the last digit does not depend on it.
-        reliability = torch.stack([self.reliability[n] for n in sorted(self.reliability)]).sum(dim=0)
+        # Summed in the order of the store, so that rounding does not depend on the distribution over ranks.
+        reliability = torch.stack([self.reliability[index] for index in sorted(self.reliability)]).sum(dim=0)
         write_calibration(self.path.with_name(CALIBRATION_FILE), reliability.numpy())
-        write_results(self.path, [make_row(self.run_info, cases[n], self.counts[n].tolist()) for n in numbers])
+        write_results(
+            self.path, [make_row(self.run_info, cases[index], self.counts[index].tolist()) for index in indices]
+        )

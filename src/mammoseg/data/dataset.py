@@ -14,7 +14,7 @@ from mammoseg.data.readers.mammogram import Mammogram, Reader, RejectedCases
 from mammoseg.data.store import PreparedStore
 from mammoseg.validate import one_of, optional_positive_int
 
-ON_BAD = ("error", "skip")
+ON_ERROR = ("raise", "skip")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DatasetSpec:
             The prepared store.
 
         Raises:
-            UserError: If `root` does not contain the dataset, or if cases are rejected and `on_bad` is "error".
+            UserError: If `root` does not contain the dataset, or if cases are rejected and `on_error` is "raise".
         """
         if self.generator is not None and not self.root.is_dir():
             self.generator(self.root)
@@ -62,7 +62,7 @@ def build_dataset(
     reader: Reader,
     *,
     store: str = "data/prepared",
-    on_bad: str = "error",
+    on_error: str = "raise",
     workers: int | None = None,
     on_device: bool = False,
     density: str = "given",
@@ -70,14 +70,14 @@ def build_dataset(
     density_cuts: Sequence[float] = (0.169, 0.390, 0.567),
     source: Callable[[Path], object] | None = None,
     published: Mapping[str, int] | None = None,
-    remark: str = "",
+    note: str = "",
     **preprocessing: Any,
 ) -> DatasetSpec:
-    """Build a dataset from the settings in `conf/dataset` and `conf/preparation`.
+    """Build a dataset from the settings in `conf/dataset` and `conf/preprocessing`.
 
     Args:
         name, root, reader, on_device, source: See `DatasetSpec`; `source` is its `generator`.
-        store, on_bad, workers, published, remark: See `StoreBuilder`; `store` is the folder of all stores.
+        store, on_error, workers, published, note: See `StoreBuilder`; `store` is the folder of all stores.
         density, missing_density, density_cuts: See `DensityPolicy`.
         **preprocessing: See `PreprocessingSettings`.
 
@@ -89,9 +89,9 @@ def build_dataset(
         store_root=Path(store).expanduser(),
         settings=PreprocessingSettings(**preprocessing),
         density=DensityPolicy(density, missing_density, density_cuts),
-        on_bad=one_of("dataset.on_bad", on_bad, ON_BAD),
+        on_error=one_of("dataset.on_error", on_error, ON_ERROR),
         workers=optional_positive_int("dataset.workers", workers),
         published=dict(published or {}),
-        note=remark,
+        note=note,
     )
     return DatasetSpec(name, Path(root).expanduser(), reader, builder, on_device, source)

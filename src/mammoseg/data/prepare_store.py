@@ -34,7 +34,7 @@ class StoreBuilder:
         store_root: Folder that contains all stores.
         settings: Preprocessing settings.
         density: Selection of the ACR density of each image.
-        on_bad: "error" to fail on rejected cases, "skip" to continue without them.
+        on_error: "raise" to fail on rejected cases, "skip" to continue without them.
         workers: Number of preprocessing processes; None for one per CPU core.
         published: Published counts of the complete dataset, for the data report.
         note: Note for the data report.
@@ -44,7 +44,7 @@ class StoreBuilder:
     store_root: Path
     settings: PreprocessingSettings
     density: DensityPolicy
-    on_bad: str
+    on_error: str
     workers: int | None
     published: Mapping[str, int]
     note: str
@@ -62,7 +62,7 @@ class StoreBuilder:
             The prepared store.
 
         Raises:
-            UserError: If cases are rejected and `on_bad` is "error", or if no image remains.
+            UserError: If cases are rejected and `on_error` is "raise", or if no image remains.
         """
         accepted = self.density.apply(mammograms, rejected)
         by_key = {cache_key(mammogram, root): mammogram for mammogram in accepted}
@@ -70,7 +70,7 @@ class StoreBuilder:
         if not folder.is_dir():
             self._build(root, by_key, rejected, folder)
         store = PreparedStore.open(folder)
-        if store.skipped and self.on_bad == "error":
+        if store.skipped and self.on_error == "raise":
             self._raise_rejected(RejectedCases(list(store.skipped)), root)
         for file, reason in store.skipped:
             log.warning("%s skipped: %s", file, reason)
@@ -103,7 +103,7 @@ class StoreBuilder:
             for key in by_key:
                 if key in reasons:
                     rejected.add(relative_name(by_key[key].image_file, root), reasons[key])
-            if rejected.rows and self.on_bad == "error":
+            if rejected.rows and self.on_error == "raise":
                 self._raise_rejected(rejected, root)
             usable = {key: mammogram for key, mammogram in by_key.items() if key not in reasons}
             if not usable:
@@ -113,7 +113,7 @@ class StoreBuilder:
 
     def _raise_rejected(self, rejected: RejectedCases, root: Path) -> None:
         raise UserError(
-            f"{len(rejected.rows)} cases in {root} cannot be used; fix them, or set dataset.on_bad=skip to skip "
+            f"{len(rejected.rows)} cases in {root} cannot be used; fix them, or set dataset.on_error=skip to skip "
             f"them (preprocessed images are kept):\n{rejected.format()}"
         )
 

@@ -12,8 +12,7 @@ from mammoseg.cli import command, parse_path
 
 RENAMED = {
     **{"ckpt": "ckpt_path", "root": "dataset.root", "store": "dataset.store", "trust": "trusted_modules"},
-    "detection.above": "detection.prob_threshold",
-    "detection.hit": "detection.matching",
+    **{"detection.above": "detection.prob_threshold", "detection.hit": "detection.matching"},
     "detection.iou": "detection.iou_threshold",
 }
 

@@ -1,8 +1,8 @@
-"""One run on several devices: one process per device, started by the engine of torchrun.
+"""Distributed runs: one process per device, started by the engine of torchrun.
 
-Lightning would start the other processes by running the command again, which inside a Hydra multirun begins the whole
-sweep anew, in other folders or, under a search, with other parameters. Here each job starts its own workers, as a plain
-single run with the job's settings and folder.
+Lightning starts the other processes by running the same command again. Inside a Hydra multirun that would restart the
+sweep, in other folders or, under a search, with other parameters. Here each job starts its own workers, as single runs
+with the job's settings and folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mammoseg.launch.signals import SIGNALS, GracefulExit, forward_signal
 from mammoseg.processes import die_with_parent
 
 if TYPE_CHECKING:
-    from lightning.fabric.plugins.environments import ClusterEnvironment
+    from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
     from torch.distributed.launcher.api import LaunchConfig
 
 log = logging.getLogger(__name__)
@@ -50,11 +50,13 @@ def is_distributed() -> bool:
 
 
 def cluster_environment() -> ClusterEnvironment:
-    """The plugin that tells Lightning the ranks.
+    """Lightning's plugin for ranks and world size.
 
-    Chosen explicitly, because Lightning takes any shell inside a Slurm allocation for a task of srun.
+    Chosen explicitly, because Lightning mistakes any shell inside a Slurm allocation for a task of srun.
     """
-    from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     if is_worker():
         return TorchElasticEnvironment()
@@ -62,7 +64,7 @@ def cluster_environment() -> ClusterEnvironment:
 
 
 def requested_world_size(trainer: DictConfig) -> int:
-    """The number of processes that the trainer's settings ask for."""
+    """Number of processes that the trainer's settings require."""
     devices = trainer.devices
     if isinstance(devices, str) and devices.lstrip("-").isdigit():
         devices = int(devices)
@@ -92,11 +94,11 @@ def launch_workers(world_size: int, hydra: HydraConf, folder: Path) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the errors raised below say it
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the errors raised below contain it
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // world_size, 1)))
     log.info("%d processes, one per device", world_size)
     os.environ[LAUNCHER_PID] = str(os.getpid())
-    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}  # torch's engine replaces them for good
+    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}  # the engine does not restore them
     try:
         elastic_launch(launch_config(world_size), sys.executable)("-m", "mammoseg.train", *worker_argv(hydra, folder))
     except SignalException as stop:
@@ -130,7 +132,7 @@ def launch_config(world_size: int) -> LaunchConfig:
 def worker_error(failed: Any, world_size: int) -> Exception:
     """The error of the first worker that failed, from torch's ChildFailedError."""
     failed_rank, failure = failed.get_first_failure()
-    message: Any = failure.message  # as `report_failure` recorded it, or torch's text for a worker that could not
+    message: Any = failure.message  # recorded by `report_failure`, or torch's text for a worker that was killed
     if isinstance(message, dict):
         message = f"{message['message']}\n{message['extraInfo']['py_callstack']}"
     if message.startswith(USER_ERROR_PREFIX):
@@ -145,13 +147,13 @@ def worker_argv(hydra: HydraConf, folder: Path) -> list[str]:
         *("--config-name", str(hydra.job.config_name)),
         *(part for path in folders for part in ("--config-dir", path)),
         *hydra.overrides.task,
-        *hydra.overrides.hydra,  # such as the storage of a search; the ones below win
+        *hydra.overrides.hydra,  # such as the storage of a search; the overrides below take precedence
         *("hydra.mode=RUN", f"hydra.run.dir={quote(folder)}", "hydra.output_subdir=null"),
     ]
 
 
 def init_worker() -> None:
-    """Make this worker die with its launcher, also after kill -9, and silence the log of ranks above 0."""
+    """Terminate this worker when its launcher dies, even from kill -9, and silence the log of ranks above 0."""
     die_with_parent(signal.SIGKILL, int(os.environ[LAUNCHER_PID]))
     if rank() > 0:
         logging.disable(logging.WARNING)

@@ -1,4 +1,4 @@
-"""The table of a sweep's jobs, from their records: in the terminal and as jobs.csv."""
+"""Summary table of the jobs of a sweep, in the terminal and as jobs.csv."""
 
 from __future__ import annotations
 
@@ -11,50 +11,55 @@ from mammoseg.files import atomic_write
 from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.record import RunRecord, Status, read_record
 
+TRIAL_NUMBER = ("trial_number", "trial")  # equals the number of the job; the second is its name in version 0.1
 NOT_FINISHED = "did not finish: killed, out of memory or time, or still running"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep, as its record describes it."""
+    """One job of a sweep: its run folder and record."""
 
     folder: Path
     record: RunRecord
 
     @property
     def number(self) -> int:
+        """Number of the job in its sweep, from 0."""
         assert self.record.job is not None
         return int(self.record.job["number"])
 
     @property
     def overrides(self) -> list[str]:
+        """Its overrides, without private ones."""
         assert self.record.job is not None
         return list(self.record.job["overrides"])
 
     @property
     def seconds(self) -> float:
+        """Duration of its last attempt."""
         assert self.record.job is not None
         return float(self.record.job["seconds"])
 
     @property
     def failed(self) -> bool:
+        """Whether the run is not complete."""
         return not self.record.is_complete
 
     @property
     def error(self) -> str:
-        """Why it failed; empty if it did not."""
+        """Reason of the failure; empty if it did not fail."""
         if not self.failed:
             return ""
         return self.record.error or ("stopped" if self.record.status is Status.STOPPED else NOT_FINISHED)
 
     @property
     def sort_key(self) -> tuple[bool, float, int]:
-        """Best first, failures last, otherwise in the order of the sweep."""
+        """Sorts by score, best first; failed jobs come last, ties are in the order of the sweep."""
         return self.failed, -(self.record.score or 0.0), self.number
 
 
 def find_jobs(folder: Path, since: float = 0.0) -> list[Job]:
-    """The jobs below `folder`, best first, whose records are not older than `since`, in seconds of `time.time()`."""
+    """Find the jobs in `folder` and below whose records changed at or after the time `since` (s), best first."""
     runs = [run for run in folders_with(folder, RunFolder.record.name) if run.record.stat().st_mtime >= since]
     records = [(run.path, read_record(run)) for run in runs]
     jobs = [Job(path, record) for path, record in records if record is not None and record.job is not None]
@@ -63,10 +68,10 @@ def find_jobs(folder: Path, since: float = 0.0) -> list[Job]:
 
 def varying_overrides(jobs: Sequence[Job]) -> list[dict[str, str]]:
     """The overrides in which the jobs differ, one dict for each job."""
-    given = [dict(override.partition("=")[::2] for override in job.overrides) for job in jobs]
-    names = dict.fromkeys(name for one in given for name in one if name != "trial")  # that is the job's number
-    varying = [name for name in names if len({one.get(name) for one in given}) > 1]
-    return [{name: one.get(name, "") for name in varying} for one in given]
+    overrides = [dict(override.partition("=")[::2] for override in job.overrides) for job in jobs]
+    names = dict.fromkeys(name for values in overrides for name in values if name not in TRIAL_NUMBER)
+    varying = [name for name in names if len({values.get(name) for values in overrides}) > 1]
+    return [{name: values.get(name, "") for name in varying} for values in overrides]
 
 
 def print_table(jobs: Sequence[Job], folder: Path) -> None:
@@ -97,5 +102,5 @@ def write_table(jobs: Sequence[Job], path: Path) -> None:
         table.writerow(("job", "folder", *settings[0], "score", "seconds", "pruned", "error"))
         for job, setting in zip(jobs, settings, strict=True):
             folder = job.folder.relative_to(path.parent)
-            ended = (job.record.score, round(job.seconds, 1), job.record.pruned, job.error)
-            table.writerow((job.number, folder, *setting.values(), *ended))
+            outcome = (job.record.score, round(job.seconds, 1), job.record.pruned, job.error)
+            table.writerow((job.number, folder, *setting.values(), *outcome))

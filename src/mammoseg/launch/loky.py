@@ -22,7 +22,7 @@ def is_worker() -> bool:
 
 
 def init_worker(cfg: DictConfig) -> None:
-    """In a worker: stop after the current step when the sweep's process dies, and use GPUs of its own."""
+    """In a worker: assign its GPUs, and stop after the current step when the sweep's process dies."""
     if is_worker():
         die_with_parent(signal.SIGTERM, int(os.environ[SWEEP_PID]))
         assign_gpus(cfg, int(multiprocessing.current_process().name.removeprefix(PREFIX)))

@@ -1,7 +1,7 @@
-"""Optuna as the sweeper: it proposes settings, Hydra's launcher runs them as jobs, the study remembers.
+"""Hyperparameter search with Optuna: the study proposes trials, Hydra's launcher runs them as jobs.
 
-A trial is a job of the same number. It is told to the study when its job.json says how it ended; until then, and where
-the job failed, it stays open, and the next call with the same folder runs it again, in its own folder.
+A trial is a job with the same number. Its result is reported to the study once its run.json has one. A trial whose job
+was interrupted or failed stays open, and the next call with the same folder runs it again, in its own folder.
 """
 
 from __future__ import annotations
@@ -10,24 +10,22 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from hydra.conf import HydraConf
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from mammoseg.errors import UserError
 from mammoseg.launch.job_table import find_jobs
+from mammoseg.launch.search_space import SearchSpace
 from mammoseg.launch.sweep import without_private_overrides
-from mammoseg.runs.settings import Role, covers, role
+from mammoseg.runs.settings import Role, role
 
 try:
     import optuna
-    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
     from optuna.trial import FrozenTrial, TrialState
 except ImportError as error:
     raise UserError("sweep=optuna needs Optuna; pip install '.[hpo]'") from error
@@ -39,156 +37,117 @@ STUDY = "mammoseg"
 COMPUTE_GROUPS = ("launcher", "sweep", "logger", "trainer")
 
 Launch = Callable[[Sequence[Sequence[str]], int], None]  # (overrides of each job, number of the first job)
+Direction = Literal["maximize", "minimize"]
 
 
-@dataclass(frozen=True)
-class Space:
-    """`searched`: setting -> what Optuna may choose; `ordered`: those whose values shall not fall; `fixed`: the rest.
-
-    Ordered settings are searched through independent u in [0, 1]: from the last to the first, each is u^(1/k) times
-    the one after it, which makes ordered vectors uniform and leaves Optuna a box to search (order statistics;
-    Devroye, Non-Uniform Random Variate Generation, 1986, ch. V.2).
-    """
-
-    searched: dict[str, BaseDistribution]
-    ordered: list[str]
-    fixed: list[str]
-
-    @classmethod
-    def of(cls, overrides: Iterable[Override], ordered: Sequence[str]) -> Space:
-        """A later override takes the place of an earlier one of the same setting."""
-        found: dict[str, Override] = {}
-        for override in overrides:
-            name = override.get_key_element()
-            sections = (name, "theta") if name == "loss.theta" else (name,)  # a whole vector replaces its entries
-            for replaced in [other for other in found if any(covers(section, other) for section in sections)]:
-                del found[replaced]
-            found[name] = override
-        searched = {name: distribution(one) for name, one in found.items() if one.is_sweep_override()}
-        fixed = [f"{name}={one.get_value_element_as_str()}" for name, one in found.items() if name not in searched]
-        if not searched:
-            raise UserError("nothing to search for; give hydra.sweeper.params, or for one 'loss.alpha=interval(1,3)'")
-        kept = [name for name in ordered if name in searched]  # one that was given a value is no longer searched
-        if len({repr(searched[name]) for name in kept}) > 1 or not all(map(is_plain, map(searched.get, kept))):
-            raise UserError(f"hydra.sweeper.ordered={kept}: these need one and the same interval(low,high)")
-        return cls(searched, kept, fixed)
-
-    @property
-    def asked(self) -> dict[str, BaseDistribution]:
-        """What the study is asked for."""
-        unit = FloatDistribution(0.0, 1.0)
-        return {name: unit if name in self.ordered else one for name, one in self.searched.items()}
-
-    def values(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Setting -> value, of what the study answered."""
-        values = dict(params)
-        above = 1.0
-        for count, name in reversed(list(enumerate(self.ordered, start=1))):
-            above *= params[name] ** (1 / count)
-            interval = self.searched[name]
-            assert isinstance(interval, FloatDistribution)
-            values[name] = interval.low + above * (interval.high - interval.low)
-        # Six digits are more than a DSC can tell apart, and fewer to copy into a paper.
-        return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values.items()}
-
-    def overrides(self, params: dict[str, Any], number: int) -> list[str]:
-        return [*self.fixed, *(f"{name}={value}" for name, value in self.values(params).items()), f"trial={number}"]
-
-
-def is_plain(one: BaseDistribution | None) -> bool:
-    return isinstance(one, FloatDistribution) and not one.log
-
-
-def distribution(override: Override) -> BaseDistribution:
-    """Optuna's word for Hydra's interval(), range() or list of choices."""
-    value, name = override.value(), override.get_key_element()
-    if isinstance(value, IntervalSweep):
-        low, high = value.start, value.end
-        assert low is not None
-        assert high is not None
-        if not low < high:
-            raise UserError(f"{name}=interval({low},{high}): the first number must be the smaller one")
-        if "log" in value.tags and low <= 0:
-            raise UserError(f"{name}: a logarithmic interval must begin above 0, not at {low}")
-        if "int" in value.tags or (isinstance(low, int) and isinstance(high, int)):
-            return IntDistribution(int(low), int(high), log="log" in value.tags)
-        return FloatDistribution(float(low), float(high), log="log" in value.tags)
-    if isinstance(value, ChoiceSweep | RangeSweep):
-        return CategoricalDistribution(list(override.sweep_string_iterator()))
-    raise UserError(f"{name}={override.get_value_element_as_str()}: not something that a search can choose from")
-
-
-def search(
-    space: Space,
+def run_study(
+    space: SearchSpace,
     launch: Launch,
     hydra: HydraConf,
     *,
-    trials: int,
-    at_once: int,
-    direction: Literal["maximize", "minimize"],
-    storage: str | None,
+    n_trials: int,
+    n_jobs: int,
+    direction: Direction,
     seed: int,
     sampler: DictConfig,
     pruner: DictConfig | None,
 ) -> None:
-    """Run trials until the study has `trials`, first those that an earlier call left open.
+    """Run trials until the study has `n_trials`, beginning with those that an earlier call left open.
 
-    `sampler`, `pruner`: which of Optuna's. Raises UserError for settings outside what each takes.
+    Args:
+        space: The search space.
+        launch: Runs jobs and returns when all have ended.
+        hydra: Hydra's own settings; `hydra.sweep.dir` is the folder of the study, `hydra.sweeper.storage` its storage.
+        n_trials: Number of trials, including those of earlier calls.
+        n_jobs: Trials that are proposed and run together; -1 for one per CPU core.
+        direction: Whether the validation DSC is maximised.
+        seed: Seed of the sampler.
+        sampler, pruner: Configs of Optuna's classes; `pruner` may be None.
+
+    Raises:
+        UserError: If a setting is invalid, or the folder contains a study of another search space.
     """
-    for name, value in (("trials", trials), ("at_once", at_once)):
-        if not isinstance(value, int) or (value < 1 and not (name == "at_once" and value == -1)):
-            raise UserError(f"hydra.sweeper.{name}={value}, but it takes a whole number of at least 1")
-    at_once = at_once if at_once > 0 else os.cpu_count() or 1  # -1 is joblib's word for all cores
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    batch_size = check_counts(n_trials, n_jobs)
     folder = Path(hydra.sweep.dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    study = open_study(hydra, direction, built(pruner, "pruner"))
-    check_same(study, space, folder)
-    before = study.get_trials(deepcopy=False)
-    # A sampler that began with the same seed again would propose the same trials again.
-    study.sampler = built(sampler, "sampler", seed=seed + len(before))
-    unfinished = [trial for trial in before if not trial.state.is_finished()]
-    if before:
-        log.info("a search of %d trials goes on, %d of them open", len(before), len(unfinished))
-    for batch in in_batches(unfinished, at_once):
-        run(study, space, launch, batch, folder)
-    while (left := trials - len(study.get_trials(deepcopy=False))) > 0:
-        numbers = {study.ask(space.asked).number for _ in range(min(left, at_once))}
-        run(study, space, launch, [one for one in study.get_trials(deepcopy=False) if one.number in numbers], folder)
-    report(study, space)
+    study = open_study(hydra, direction, instantiate_or_explain(pruner, "pruner"))
+    check_same_space(study, space, folder)
+    previous = study.get_trials(deepcopy=False)
+    # With the same seed, the sampler would propose the trials of the earlier call again.
+    study.sampler = instantiate_or_explain(sampler, "sampler", seed=seed + len(previous))
+    for batch in consecutive_batches([trial for trial in previous if not trial.state.is_finished()], batch_size):
+        run_batch(study, space, launch, batch, folder)
+    while (remaining := n_trials - len(study.get_trials(deepcopy=False))) > 0:
+        run_batch(study, space, launch, ask(study, space, min(remaining, batch_size)), folder)
+    log_best(study, space)
 
 
-def built(config: DictConfig | None, name: str, **more: Any) -> Any:
-    """Raises UserError for what Optuna does not know, or not take."""
+def ask(study: optuna.Study, space: SearchSpace, n: int) -> list[FrozenTrial]:
+    """Propose `n` new trials, in the order of their numbers."""
+    numbers = {study.ask(space.optuna_space).number for _ in range(n)}
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.number in numbers]
+
+
+def check_counts(n_trials: object, n_jobs: object) -> int:
+    """The number of trials to run together.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+    if not isinstance(n_trials, int) or n_trials < 1:
+        raise UserError(f"hydra.sweeper.n_trials must be an integer of at least 1, got {n_trials}")
+    if not isinstance(n_jobs, int) or (n_jobs < 1 and n_jobs != -1):  # -1 is joblib's convention
+        raise UserError(
+            f"hydra.sweeper.n_jobs must be an integer of at least 1, or -1 for one per CPU core, got {n_jobs}"
+        )
+    return n_jobs if n_jobs > 0 else os.cpu_count() or 1
+
+
+def instantiate_or_explain(config: DictConfig | None, name: str, **kwargs: Any) -> Any:
+    """Instantiate the sampler or the pruner.
+
+    Args:
+        config: Its config; None returns None.
+        name: Its key in `hydra.sweeper`.
+        **kwargs: Further arguments.
+
+    Raises:
+        UserError: If Optuna has no such class, or rejects an argument.
+    """
     try:
-        return None if config is None else instantiate(config, **more)
+        return None if config is None else instantiate(config, **kwargs)
     except InstantiationException as error:
-        raise UserError(f"hydra.sweeper.{name}: {error.__cause__ or error}; mend hydra.sweeper.{name}.*") from error
+        raise UserError(f"hydra.sweeper.{name}: {error.__cause__ or error}; check hydra.sweeper.{name}.*") from error
 
 
-def open_study(
-    hydra: HydraConf, direction: Literal["maximize", "minimize"], pruner: optuna.pruners.BasePruner | None
-) -> optuna.Study:
+def open_study(hydra: HydraConf, direction: Direction, pruner: optuna.pruners.BasePruner | None) -> optuna.Study:
+    """Open the study in the sweep's folder, or create it.
+
+    Raises:
+        UserError: If its storage cannot be opened.
+    """
     from sqlalchemy.exc import SQLAlchemyError
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    Path(hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
     try:
         return optuna.create_study(
-            study_name=STUDY, storage=storage_of(hydra), direction=direction, pruner=pruner, load_if_exists=True
+            study_name=STUDY, storage=storage_url(hydra), direction=direction, pruner=pruner, load_if_exists=True
         )
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, ImportError) as error:
-        told = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"the study cannot be opened ({told}); mend hydra.sweeper.storage and .direction, or move a damaged "
+            f"the study cannot be opened ({reason}); check hydra.sweeper.storage and .direction, or move a damaged "
             "study.db out of the sweep's folder"
         ) from error
 
 
-def storage_of(hydra: HydraConf) -> str:
+def storage_url(hydra: HydraConf) -> str:
+    """URL of the study's storage, by default SQLite in the sweep's folder."""
     return hydra.sweeper.storage or f"sqlite:///{Path(hydra.sweep.dir).resolve()}/study.db"
 
 
-def in_batches(trials: Sequence[FrozenTrial], size: int) -> Iterable[list[FrozenTrial]]:
-    """A launcher numbers its jobs one after the other, so a batch has no gap."""
+def consecutive_batches(trials: Sequence[FrozenTrial], size: int) -> Iterable[list[FrozenTrial]]:
+    """Batches of at most `size` trials with consecutive numbers, because launchers number their jobs consecutively."""
     batch: list[FrozenTrial] = []
     for trial in trials:
         if batch and (len(batch) == size or trial.number != batch[-1].number + 1):
@@ -199,57 +158,85 @@ def in_batches(trials: Sequence[FrozenTrial], size: int) -> Iterable[list[Frozen
         yield batch
 
 
-def run(study: optuna.Study, space: Space, launch: Launch, trials: Sequence[FrozenTrial], folder: Path) -> None:
-    """Run some trials as jobs, and tell the study how they ended."""
-    overrides_of = [space.overrides(trial.params, trial.number) for trial in trials]
-    launch(overrides_of, trials[0].number)
-    jobs = {(job.number, *job.overrides): job for job in find_jobs(folder)}  # of other sweeps below it too
-    for trial, overrides in zip(trials, overrides_of, strict=True):
+def run_batch(
+    study: optuna.Study, space: SearchSpace, launch: Launch, trials: Sequence[FrozenTrial], folder: Path
+) -> None:
+    """Run trials as jobs and report their results to the study.
+
+    Args:
+        study: The study.
+        space: The search space.
+        launch: Runs the jobs.
+        trials: Trials with consecutive numbers.
+        folder: The sweep's folder, in which the jobs write their records.
+    """
+    overrides_per_trial = [space.overrides(trial.params, trial.number) for trial in trials]
+    launch(overrides_per_trial, trials[0].number)
+    jobs = {(job.number, *job.overrides): job for job in find_jobs(folder)}  # includes other sweeps in the folder
+    for trial, overrides in zip(trials, overrides_per_trial, strict=True):
         job = jobs.get((trial.number, *without_private_overrides(overrides)))
         if job is None or job.failed:
-            continue  # it stays open and is run again
+            continue  # the trial stays open and is run again by the next call
         if job.record.pruned:
             study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
         else:
             study.tell(trial.number, job.record.score, skip_if_finished=True)
 
 
-def check_same(study: optuna.Study, space: Space, folder: Path) -> None:
-    """Raises UserError if the study searched something else: its results would mean something else."""
-    now = {
-        **{name: repr(one) for name, one in space.searched.items()},
-        "hydra.sweeper.ordered": repr(space.ordered),
-        # Not the values themselves, which may name the user's folders.
+def check_same_space(study: optuna.Study, space: SearchSpace, folder: Path) -> None:
+    """Check that the study has the same search space and fixed settings; store them in a new study.
+
+    Args:
+        study: The study.
+        space: The search space of this call.
+        folder: The sweep's folder, for the message.
+
+    Raises:
+        UserError: If they differ, since the results of the two could not be compared.
+    """
+    current = {
+        **{name: repr(distribution) for name, distribution in space.distributions.items()},
+        "hydra.sweeper.monotone": repr(space.monotone),
+        # Digests instead of values, which may contain paths of the user's machine.
         **{
             name: hashlib.sha256(value.encode()).hexdigest()[:16]
-            for name, _, value in (one.partition("=") for one in space.fixed)
+            for name, _, value in (override.partition("=") for override in space.fixed)
             if name not in COMPUTE_GROUPS and role(name) not in (Role.COMPUTE, Role.PRIVATE)
         },
     }
-    was = study.user_attrs.get("settings")
-    if was is None:
-        study.set_user_attr("settings", now)
-    elif differing := sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name)):
+    stored = study.user_attrs.get("settings")
+    if stored is None:
+        study.set_user_attr("settings", current)
+        return
+    log.info("resuming a search of %d trials", len(study.get_trials(deepcopy=False)))
+    previous = {_RENAMED.get(name, name): value for name, value in stored.items()}
+    if differing := sorted(
+        name for name in previous.keys() | current.keys() if previous.get(name) != current.get(name)
+    ):
         raise UserError(
-            f"{folder}: holds a search with another {', '.join(differing)}; choose another folder "
+            f"{folder}: contains a search with another {', '.join(differing)}; choose another folder "
             "(hydra.sweep.dir=...), or remove this one"
         )
 
 
-def report(study: optuna.Study, space: Space) -> None:
-    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
-    if ended:
+_RENAMED = {"hydra.sweeper.ordered": "hydra.sweeper.monotone"}  # in studies of version 0.1
+
+
+def log_best(study: optuna.Study, space: SearchSpace) -> None:
+    """Log the best completed trial."""
+    completed = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
+    if completed:
         best = study.best_trial
-        told = " ".join(f"{name}={value}" for name, value in space.values(best.params).items())
-        log.info("best of %d trials: %.4f by trial %d, %s", len(ended), best.value, best.number, told)
+        settings = " ".join(f"{name}={value}" for name, value in space.values(best.params).items())
+        log.info("best of %d trials: %.4f by trial %d, %s", len(completed), best.value, best.number, settings)
 
 
-def load_trial(hydra: HydraConf, number: int) -> tuple[optuna.Trial, set[int]]:
+def load_trial(hydra: HydraConf, trial_number: int) -> tuple[optuna.Trial, set[int]]:
     """Load a running trial in the process that evaluates it.
 
     Args:
         hydra: Hydra's own settings of the job.
-        number: The trial's number in the study.
+        trial_number: The trial's number in the study.
 
     Returns:
         The trial, and the steps for which it has reported a value.
@@ -257,7 +244,9 @@ def load_trial(hydra: HydraConf, number: int) -> tuple[optuna.Trial, set[int]]:
     Raises:
         UserError: If the pruner's settings are invalid.
     """
-    storage = optuna.storages.get_storage(storage_of(hydra))
-    study = optuna.load_study(study_name=STUDY, storage=storage, pruner=built(hydra.sweeper.pruner, "pruner"))
-    trial_id = storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(STUDY), number)
-    return optuna.Trial(study, trial_id), set(study.get_trials(deepcopy=False)[number].intermediate_values)
+    storage = optuna.storages.get_storage(storage_url(hydra))
+    pruner = instantiate_or_explain(hydra.sweeper.pruner, "pruner")
+    study = optuna.load_study(study_name=STUDY, storage=storage, pruner=pruner)
+    study_id = storage.get_study_id_from_name(STUDY)
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial_number)
+    return optuna.Trial(study, trial_id), set(study.get_trials(deepcopy=False)[trial_number].intermediate_values)

@@ -1,7 +1,7 @@
 """Signals by which a cluster announces preemption, and requeueing of Slurm jobs.
 
-SIGTERM precedes preemption and the end of the time limit; SIGUSR1 and SIGUSR2 are what clusters can be asked to send
-some time before (`sbatch --signal=USR1@120`, submitit's signal_delay_s).
+SIGTERM precedes preemption and the end of the time limit; SIGUSR1 and SIGUSR2 can be requested some time before
+(`sbatch --signal=USR1@120`, submitit's signal_delay_s).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-REQUEUE_STATES = ("PREEMPTED", "TIMEOUT")  # not CANCELLED: after scancel the job is not wanted any more
+REQUEUE_STATES = ("PREEMPTED", "TIMEOUT")  # not CANCELLED: scancel is meant to end the job
 
 
 class GracefulExit(SystemExit):
@@ -58,6 +58,6 @@ def requeue(signum: int) -> None:
 
 def slurm_job_state(job: str) -> str:
     """The state of a Slurm job, such as PREEMPTED; empty if Slurm does not know it."""
-    shown = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True, timeout=60)
-    found = re.search(r"JobState=(\w+)", shown.stdout)
-    return found.group(1) if found else ""
+    result = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True, timeout=60)
+    match = re.search(r"JobState=(\w+)", result.stdout)
+    return match.group(1) if match else ""

@@ -17,6 +17,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from typing_extensions import override
 
 from mammoseg.errors import RunConflictError
 from mammoseg.launch import distributed, loky
@@ -73,13 +74,14 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, user_message: Callable[
 
 
 def record_success(folder: RunFolder, job: dict[str, Any]) -> None:
+    """Record that a job succeeded; `train` has written its own status already."""
     record = read_record(folder) or RunRecord()
     status = Status.FINISHED if record.status is Status.RUNNING else record.status  # some commands write none
     write_record(folder, replace(record, status=status, error=None, job=job))
 
 
 def record_failure(folder: RunFolder, job: dict[str, Any], message: str, error: Exception) -> None:
-    """Record why a job failed; the record of another run in the same folder stays as it is."""
+    """Record why a job failed, without overwriting the record of another run in the same folder."""
     record = read_record(folder) or RunRecord()
     if isinstance(error, RunConflictError) or record.is_complete:
         folder = RunFolder(folder.path.with_name(f"{folder.path.name}-job{job['number']}"))
@@ -88,25 +90,32 @@ def record_failure(folder: RunFolder, job: dict[str, Any], message: str, error: 
 
 
 def without_private_overrides(overrides: Sequence[str]) -> list[str]:
-    """The overrides that may be shown to others: without those that name files and folders of this machine."""
+    """The overrides without those that contain paths of this machine."""
     return [override for override in overrides if not is_private(override)]
 
 
 class SweepSummary(Callback):
-    """Ends a sweep with a table of its jobs, best first, also as jobs.csv, and exit status 1 if any failed."""
+    """Prints a table of a sweep's jobs, best first, writes it to jobs.csv, and exits with status 1 if a job failed.
+
+    Attributes:
+        active: The instance of the sweep that runs in this process.
+    """
 
     active: SweepSummary | None = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Remember the sweep's folder, and check the resources that the launcher needs."""
         self.folder = Path(config.hydra.sweep.dir)
-        # The trials that an earlier call of a search has finished are not run again, but belong to it.
-        self.since = 0.0 if "trials" in config.hydra.sweeper else time.time()
+        # Trials that an earlier call of a search has finished are not run again, but belong to it.
+        self.since = 0.0 if "n_trials" in config.hydra.sweeper else time.time()
         SweepSummary.active = self
         os.environ[loky.SWEEP_PID] = str(os.getpid())
         if "ray" in config.hydra.launcher:
             prepare_ray(config.hydra.launcher.ray)
 
+    @override
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Print and write the table."""
         jobs = find_jobs(self.folder, self.since)
         if jobs:
             print_table(jobs, self.folder)
@@ -116,27 +125,27 @@ class SweepSummary(Callback):
 
 
 def prepare_ray(settings: Any) -> None:
-    """Exit where Ray would wait forever for GPUs that this machine does not have."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report usage statistics
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # and drop lines that two jobs have in common
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # and write a token into the home folder
-    wanted = settings.remote.get("num_gpus") or 0
+    """Configure Ray, and exit if it would wait forever for GPUs that this machine does not have."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # otherwise lines that two jobs have in common are dropped
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # otherwise a token is written to the home folder
+    requested = settings.remote.get("num_gpus") or 0
     local = settings.init.get("address") is None and "RAY_ADDRESS" not in os.environ
-    if local and wanted > (available := count_gpus()):
+    if local and requested > (available := count_gpus()):
         print(
-            f"hydra.launcher.ray.remote.num_gpus must be at most {available}, the GPUs of this machine, got {wanted}; "
-            "set it to 0 to train on the CPU, or hydra.launcher.ray.init.address to that of a cluster",
+            f"hydra.launcher.ray.remote.num_gpus must be at most {available}, the GPUs of this machine, got "
+            f"{requested}; set it to 0 to train on the CPU, or hydra.launcher.ray.init.address to that of a cluster",
             file=sys.stderr,
         )
         sys.exit(2)  # Hydra swallows other exceptions of a callback
 
 
 def summarise_aborted_sweep(error: Exception) -> None:
-    """If a launcher aborted the sweep because it lost a worker process, print the table and exit with status 1."""
+    """If a launcher lost a worker process and aborted the sweep, print the table and exit with status 1."""
     summary = SweepSummary.active
     if summary is None or type(error).__module__.partition(".")[0] not in LAUNCHERS:
         return
     reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-    print(f"the launcher aborted ({reason}); run the same command again to run what is missing", file=sys.stderr)
+    print(f"the launcher aborted ({reason}); run the same command again to resume the sweep", file=sys.stderr)
     summary.on_multirun_end(DictConfig({}))  # exits if a job failed
     sys.exit(1)

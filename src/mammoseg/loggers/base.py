@@ -1,4 +1,4 @@
-"""What a run expects of an experiment logger."""
+"""Interface of experiment loggers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""metrics.csv: the logged metrics of a run, in one file however often the run is interrupted and resumed."""
+"""metrics.csv: the logged metrics of a run, in one file across interruptions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def resumable_csv_logger(path: Path, first_step: int, train_metrics: Mapping[str
         The logger.
     """
     kept = path.with_name(f"{path.name}.kept")
-    previous = path if path.is_file() else kept  # the process was killed between CSVLogger's removal and os.replace
+    previous = (
+        path if path.is_file() else kept
+    )  # the process was killed between CSVLogger's removal and the replacement
     header: list[str] = []
     rows: list[dict[str, str]] = []
     if previous.is_file():

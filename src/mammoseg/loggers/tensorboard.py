@@ -1,4 +1,4 @@
-"""TensorBoard, for people without an account at a tracking service."""
+"""TensorBoard logger."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.image import imread
+from typing_extensions import override
 
 from mammoseg.errors import UserError
 from mammoseg.loggers.base import RunLogger
@@ -30,11 +31,14 @@ class TensorBoardRunLogger(RunLogger):
     """
 
     def __init__(self, folder: Path, run_info: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> None:
+        del settings
         self.folder = folder
         self.run_info = dict(run_info)
         self.logger: TensorBoardLogger | None = None
 
+    @override
     def loggers(self) -> list[Logger]:
+        """See `RunLogger.loggers`; creates the event file."""
         if self.logger is None:
             from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -46,13 +50,16 @@ class TensorBoardRunLogger(RunLogger):
                 raise UserError("logger=tensorboard needs tensorboard; pip install '.[tensorboard]'") from error
         return [self.logger]
 
+    @override
     def log_examples(self, examples: Sequence[Example]) -> None:
         """Log overlays.png, which shows the examples."""
         overlays = self.folder / "overlays.png"
         if self.logger is not None and overlays.is_file():
             self.logger.experiment.add_image("test/overlays", imread(overlays)[..., :3], dataformats="HWC")
 
+    @override
     def close(self) -> None:
+        """Close the event file."""
         if self.logger is not None:
             self.logger.experiment.close()
             self.logger = None

@@ -1,4 +1,4 @@
-"""Weights & Biases, without any information about the user's machine."""
+"""Weights & Biases logger that records nothing about the user's machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
 from mammoseg import validate
 from mammoseg.errors import UserError
@@ -56,7 +57,9 @@ class WandbRunLogger(RunLogger):
         self.settings = dict(settings or {})
         self.logger: WandbLogger | None = None
 
+    @override
     def loggers(self) -> list[Logger]:
+        """See `RunLogger.loggers`; starts the W&B run, except in mode "disabled"."""
         if self.mode == "disabled":
             return []
         if self.logger is None:
@@ -70,7 +73,7 @@ class WandbRunLogger(RunLogger):
         # wandb gives the environment variable precedence over the argument.
         os.environ["WANDB_MODE"] = self.mode
         info = self.run_info
-        parts = [str(info[name]) for name in ("dataset", "model", "loss")]
+        names = [str(info[name]) for name in ("dataset", "model", "loss")]
         experiment = [str(info["experiment"]), str(info["dataset"])]
         try:
             run = wandb.init(
@@ -79,9 +82,9 @@ class WandbRunLogger(RunLogger):
                 entity=self.entity,
                 mode=self.mode,  # type: ignore[arg-type]
                 name=info["run"],
-                group="-".join(experiment if info["experiment"] else parts),
+                group="-".join(experiment if info["experiment"] else names),
                 job_type="train",
-                tags=sorted({*parts, str(info["method"])}),
+                tags=sorted({*names, str(info["method"])}),
                 config={**self.settings, **flat_config(info, self.settings)},
                 settings=private_settings(),
                 reinit="finish_previous",
@@ -93,6 +96,7 @@ class WandbRunLogger(RunLogger):
             ) from error
         return WandbLogger(experiment=run, save_dir=str(self.folder))
 
+    @override
     def log_examples(self, examples: Sequence[Example]) -> None:
         """Log one image per example, with truth and prediction as mask layers."""
         if self.logger is None:
@@ -102,26 +106,27 @@ class WandbRunLogger(RunLogger):
         class_labels = {0: "background", 1: "mass"}
         images = [
             wandb.Image(
-                np.uint8(255 * (item.image - item.image.min()) / max(np.ptp(item.image), 1e-6)),
-                caption=f"ACR {item.row['density']}, {item.row['case']}, DSC {item.row['dsc']:.3f}",
+                np.uint8(255 * (example.image - example.image.min()) / max(np.ptp(example.image), 1e-6)),
+                caption=f"ACR {example.row['density']}, {example.row['case']}, DSC {example.row['dsc']:.3f}",
                 masks={
-                    "truth": {"mask_data": item.mask, "class_labels": class_labels},
+                    "truth": {"mask_data": example.mask, "class_labels": class_labels},
                     "prediction": {
-                        "mask_data": np.uint8(item.prob > item.threshold),
+                        "mask_data": np.uint8(example.prob > example.threshold),
                         "class_labels": class_labels,
                     },
                 },
             )
-            for item in examples
+            for example in examples
         ]
         self.logger.experiment.log({"test/overlays": images})
 
+    @override
     def close(self) -> None:
+        """Finish the W&B run, and remove debug logs, which contain paths of this machine."""
         if self.logger is not None:
             files_folder = Path(self.logger.experiment.dir)
             self.logger.experiment.finish()
             self.logger = None
-            # wandb's debug logs contain paths of this machine.
             shutil.rmtree(files_folder.parent / "logs", ignore_errors=True)
 
 

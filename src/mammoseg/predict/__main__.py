@@ -13,10 +13,12 @@ RENAMED = {"ckpt": "ckpt_path", "out": "output", "flips": "tta", "trust": "trust
 
 @command("predict", renamed=RENAMED)
 def main(cfg: DictConfig) -> None:
-    from mammoseg.predict.pipeline import Options, predict  # lazy: --help must not wait for torch
+    """Predict the images in `input` with the ensemble of the checkpoints."""
+    from mammoseg.predict.options import PredictOptions
+    from mammoseg.predict.pipeline import predict  # lazy: --help must not wait for torch
     from mammoseg.runs.discovery import resolve_checkpoint
 
-    options = Options(**{field.name: cfg[field.name] for field in fields(Options)})
+    options = PredictOptions(**{field.name: cfg[field.name] for field in fields(PredictOptions)})
     checkpoints = [resolve_checkpoint(path) for path in parse_paths(cfg.ckpt_path, "ckpt_path")]
     predict(checkpoints, parse_path(cfg.input, "input"), parse_path(cfg.output, "output"), options)
 

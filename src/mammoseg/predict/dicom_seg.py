@@ -1,7 +1,7 @@
-"""A mask -> a DICOM Segmentation that refers to the image it was found in.
+"""DICOM Segmentations of predicted masks, which refer to their source images.
 
-Who the patient is stays out of it unless the user wants it in. What it cannot do without are four identifiers of the
-source image: its SOP, series and study instance UIDs, by which a viewer puts the two together, and its class.
+Patient attributes are blank unless the user asks for them. Four attributes of the source image are always copied: its
+SOP class UID and its SOP, series and study instance UIDs, by which viewers find the image.
 """
 
 from __future__ import annotations
@@ -25,20 +25,24 @@ from mammoseg.data.images.dicom import suppress_header_text
 from mammoseg.data.images.metadata import Spacing
 from mammoseg.errors import ImageReadError, UserError
 
-REFERENCES = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-PLACE = ("FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient")
-# What the standard wants to be there, if only blank.
-ASKED = (
+REFERENCE_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+SPATIAL_ATTRIBUTES = ("FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient")
+# Type 2 attributes: required by the standard, may be empty.
+TYPE2_ATTRIBUTES = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
 )
-IDENTITY = (*ASKED, "SpecificCharacterSet", "IssuerOfPatientID", "StudyDescription", "PatientAge")
-DIRECTION = re.compile("[APRLHF]{1,3}")  # of rows and columns: anterior, posterior, ...
-SERIES = 9001  # far from the numbers that scanners give
+PATIENT_ATTRIBUTES = (*TYPE2_ATTRIBUTES, "SpecificCharacterSet", "IssuerOfPatientID", "StudyDescription", "PatientAge")
+ORIENTATION_CODE = re.compile("[APRLHF]{1,3}")  # of rows and columns: anterior, posterior, ...
+SERIES_NUMBER = 9001  # higher than the numbers that scanners assign
 
 
-def available() -> None:
-    """Raises UserError with the extra to install."""
+def require_highdicom() -> None:
+    """Check that highdicom is installed.
+
+    Raises:
+        UserError: If it is not; names the extra to install.
+    """
     try:
         import highdicom  # noqa: F401
     except ImportError as error:
@@ -71,15 +75,15 @@ def encode(
         ImageReadError: If the source lacks what is needed to refer to it.
     """
     with suppress_header_text():
-        image = reference(source, mask.shape, spacing, identified)
+        image = source_dataset(source, mask.shape, spacing, identified)
         try:
             segmentation = build_segmentation(image, mask, serial)
             content = io.BytesIO()
             segmentation.save_as(content, enforce_file_format=True)
         except Exception:
-            # As in dicom.py: values that the standard does not allow raise a dozen types, whose texts quote them.
+            # Invalid values raise many types of exceptions, whose messages quote the header.
             raise ImageReadError(
-                "its header's values cannot go into a DICOM Segmentation; try segmentation=anonymous or none"
+                "its header has values that DICOM Segmentations do not allow; try segmentation=anonymous or none"
             ) from None
     return content.getvalue()
 
@@ -95,7 +99,7 @@ def build_segmentation(image: Dataset, mask: NDArray[np.bool_], serial: str) -> 
         "BINARY",
         [mass_segment()],
         series_instance_uid=highdicom.UID(),
-        series_number=SERIES,
+        series_number=SERIES_NUMBER,
         sop_instance_uid=highdicom.UID(),
         instance_number=1,
         manufacturer="mammoseg",
@@ -113,7 +117,7 @@ def build_segmentation(image: Dataset, mask: NDArray[np.bool_], serial: str) -> 
 
 
 def mass_segment() -> Any:
-    """The description of the one segment: masses of the breast, found automatically by mammoseg."""
+    """Description of the only segment: masses of the breast, segmented automatically."""
     import highdicom
     from highdicom.seg import SegmentDescription
 
@@ -131,42 +135,57 @@ def mass_segment() -> Any:
     )
 
 
-def reference(path: Path, shape: tuple[int, ...], spacing: Spacing | None, identified: bool) -> Dataset:
-    """The source image without its pixels, and without all that need not be known of it."""
-    wanted = [*REFERENCES, *PLACE, "PatientOrientation", *(IDENTITY if identified else ())]
+def source_dataset(path: Path, shape: tuple[int, ...], spacing: Spacing | None, identified: bool) -> Dataset:
+    """The header of the source image, reduced to what the segmentation needs.
+
+    Args:
+        path: The DICOM file of the image.
+        shape: (H, W).
+        spacing: Pixel spacing, None if unknown.
+        identified: Whether to include patient and study attributes.
+
+    Raises:
+        ImageReadError: If the header is damaged or lacks a UID.
+    """
+    keywords = [*REFERENCE_UIDS, *SPATIAL_ATTRIBUTES, "PatientOrientation", *(PATIENT_ATTRIBUTES if identified else ())]
     try:
-        header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(wanted))
-        if missing := [name for name in REFERENCES if not is_uid(header.get(name))]:
+        header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(keywords))
+        if missing := [name for name in REFERENCE_UIDS if not is_uid(header.get(name))]:
             raise ImageReadError(f"a DICOM Segmentation cannot refer to it: its header has no valid {missing[0]}")
         image = Dataset()
-        for name in ASKED:
+        for name in TYPE2_ATTRIBUTES:
             setattr(image, name, "")
-        for name in wanted:
-            if name not in PLACE and header.get(name) is not None:
+        for name in keywords:
+            if name not in SPATIAL_ATTRIBUTES and header.get(name) is not None:
                 image.add(header[name])
-        # Known for the patient only if all of it is.
-        placed = all(header.get(name) for name in PLACE) and is_uid(header.FrameOfReferenceUID)
-        image.FrameOfReferenceUID = header.FrameOfReferenceUID if placed else generate_uid()
-        image.ImageOrientationPatient = header.ImageOrientationPatient if placed else [1, 0, 0, 0, 1, 0]
-        image.ImagePositionPatient = header.ImagePositionPatient if placed else [0, 0, 0]
+        add_spatial_reference(image, header)
     except ImageReadError:
         raise
     except Exception:
-        # As in dicom.py: pydicom's many types, whose texts quote the header.
-        raise ImageReadError("its header is damaged, so no DICOM Segmentation can refer to it") from None
+        # pydicom raises many types of exceptions, whose messages quote the header.
+        raise ImageReadError("its header is damaged, so a DICOM Segmentation cannot refer to it") from None
     image.Modality = "MG"
     image.Rows, image.Columns = shape
-    if not all(DIRECTION.fullmatch(part) for part in texts(image.get("PatientOrientation"))):
+    if not all(ORIENTATION_CODE.fullmatch(code) for code in as_strings(image.get("PatientOrientation"))):
         image.PatientOrientation = ""
     image.PixelSpacing = [DSfloat(value, auto_format=True) for value in (spacing.raw if spacing else (1, 1))]
-    image.SliceThickness = 1  # of a picture; readers of volumes ask for one
+    image.SliceThickness = 1  # required by readers of volumes; meaningless for a projection
     return image
 
 
-def texts(value: object) -> list[str]:
-    """The parts of an attribute of one, several or no values; [""] for none."""
-    return [str(part) for part in value] if isinstance(value, MultiValue) else [str(value or "")]
+def add_spatial_reference(image: Dataset, header: Dataset) -> None:
+    """Copy the frame of reference from `header`, or create a synthetic one if it is incomplete."""
+    is_known = all(header.get(name) for name in SPATIAL_ATTRIBUTES) and is_uid(header.FrameOfReferenceUID)
+    image.FrameOfReferenceUID = header.FrameOfReferenceUID if is_known else generate_uid()
+    image.ImageOrientationPatient = header.ImageOrientationPatient if is_known else [1, 0, 0, 0, 1, 0]
+    image.ImagePositionPatient = header.ImagePositionPatient if is_known else [0, 0, 0]
+
+
+def as_strings(value: object) -> list[str]:
+    """The values of an attribute as strings; [""] if it has none."""
+    return [str(item) for item in value] if isinstance(value, MultiValue) else [str(value or "")]
 
 
 def is_uid(value: object) -> bool:
+    """Whether `value` is a valid UID."""
     return isinstance(value, str) and value != "" and UID(value).is_valid

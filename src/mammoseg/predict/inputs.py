@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ class Input:
 
     @property
     def is_dicom(self) -> bool:
+        """Whether the file is read as DICOM, not as a raster image."""
         return not is_raster(self.path)
 
 
@@ -99,19 +101,19 @@ def output_names(files: Sequence[str], existing: Mapping[str, str]) -> dict[str,
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name or the first bytes are those of an image; a DICOMDIR lists files and has no pixels."""
+    """Whether the suffix or the first bytes are those of an image; a DICOMDIR has no pixels."""
     if path.name == "DICOMDIR":
         return False
     return path.suffix.lower() in IMAGE_SUFFIXES or has_dicom_prefix(path)
 
 
 def strip_image_suffix(file: str) -> str:
-    """Remove a known suffix only: DICOM files are often named by a UID, whose last component is none."""
+    """Remove a known suffix only: DICOM files are often named by a UID, whose last component is not a suffix."""
     path = PurePosixPath(file)
     return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else file
 
 
-def read_input(image: Input) -> tuple[NDArray, ImageMetadata]:
+def read_input(image: Input) -> tuple[NDArray[Any], ImageMetadata]:
     """Read an image that can be a mammogram.
 
     Args:
@@ -132,8 +134,15 @@ def read_input(image: Input) -> tuple[NDArray, ImageMetadata]:
     return pixels, metadata
 
 
-def check_plausible(pixels: NDArray) -> None:
-    """Raises ImageReadError for (H, W) that no network can predict sensibly."""
+def check_plausible(pixels: NDArray[Any]) -> None:
+    """Check that an image can be a mammogram.
+
+    Args:
+        pixels: (H, W).
+
+    Raises:
+        ImageReadError: If it is too small, not finite, or has too few grey values.
+    """
     height, width = pixels.shape
     if min(height, width) < MIN_SIDE:
         raise ImageReadError(

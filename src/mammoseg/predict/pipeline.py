@@ -1,4 +1,4 @@
-"""From a folder of mammograms to a folder of predictions: reads, predicts in batches, puts back, writes."""
+"""Prediction pipeline: read, preprocess, predict in batches, map back to the original size, write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg import validate
 from mammoseg.data.images.dicom import suppress_header_text
 from mammoseg.data.images.metadata import ImageMetadata, spacing_columns
 from mammoseg.data.images.thumbnail import thumbnail
@@ -25,55 +24,43 @@ from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.ensemble import Ensemble, Maps, load_ensemble
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.metrics.regions import Region, connected_regions
-from mammoseg.predict import inputs, pictures
+from mammoseg.predict import inputs, prediction_images
 from mammoseg.predict.inputs import Input
-from mammoseg.predict.output_folder import Folder, Row
+from mammoseg.predict.options import PredictOptions
+from mammoseg.predict.output_folder import PredictionFolder, Row
+from mammoseg.predict.prediction_images import encode_png
 from mammoseg.runs import checkpoint
 from mammoseg.runs.prediction_folder import SKIPPED_FILE, image_file
 from mammoseg.terminal import Progress
 
 log = logging.getLogger(__name__)
 
-SEGMENTATIONS = ("anonymous", "identified", "none")
-MOST_WORKERS = 4  # each may hold half a GiB for the largest films
+MAX_WORKERS = 4  # each may hold half a GiB for the largest films
 
 
 @dataclass(frozen=True)
-class Options:
-    """`tta`, `threshold`, `accelerator`, `trusted_modules`: as `load_ensemble` takes them. `segmentation`: anonymous,
-    identified or none. `batch_size` and `workers` are a matter of speed and memory."""
+class LoadedImage:
+    """An image that was read and preprocessed.
 
-    tta: bool
-    threshold: float | None
-    segmentation: str
-    accelerator: str
-    batch_size: int
-    workers: int | None
-    trusted_modules: Sequence[str] = ()
-
-    def check(self) -> None:
-        """Raises UserError for a value that is not allowed."""
-        validate.one_of("segmentation", self.segmentation, SEGMENTATIONS)
-        validate.boolean("tta", self.tta)
-        validate.positive_int("batch_size", self.batch_size)
-        validate.optional_positive_int("workers", self.workers)
-        if self.threshold is not None:
-            validate.probability("threshold", self.threshold)
-
-
-@dataclass(frozen=True)
-class Read:
-    """An image that was read: pixels (H, W), what it says of itself, and the network's input (size, size)."""
+    Attributes:
+        image: The input.
+        pixels: (H, W).
+        metadata: Of the file.
+        network_input: (size, size).
+        geometry: Maps predictions back to (H, W).
+    """
 
     image: Input
-    pixels: NDArray
+    pixels: NDArray[Any]
     metadata: ImageMetadata
-    prepared: Pixels
+    network_input: Pixels
     geometry: InversePreprocessing
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenPrediction:
+    """An image whose output files were written; the arguments of `PredictionFolder.record`."""
+
     image: Input
     name: str
     files: list[str]
@@ -81,19 +68,26 @@ class Written:
     note: str
 
 
-def predict(checkpoints: Sequence[Path], given: Path, output: Path, options: Options) -> None:
-    """Predict the image or all images below `given` into `output`, but for those that are there already.
+def predict(checkpoints: Sequence[Path], input_path: Path, output: Path, options: PredictOptions) -> None:
+    """Predict the images that `output` does not contain yet.
 
-    Raises UserError where there is none, where none can be predicted, and where `output` holds something else.
+    Args:
+        checkpoints: Checkpoints or exported models; several are an ensemble.
+        input_path: An image, or a folder that is searched at any depth.
+        output: Folder of the predictions.
+        options: See `PredictOptions`.
+
+    Raises:
+        UserError: If an argument is invalid, no image can be predicted, or `output` contains other predictions.
     """
     options.check()
     if not checkpoints:
-        raise UserError("ckpt_path=[]: give at least one checkpoint")
-    images = inputs.find_images(given, output)
+        raise UserError("ckpt_path must name at least one checkpoint, got []")
+    images = inputs.find_images(input_path, output)
     if options.segmentation != "none" and any(image.is_dicom for image in images):
         from mammoseg.predict import dicom_seg
 
-        dicom_seg.available()
+        dicom_seg.require_highdicom()
     ensemble = load_ensemble(
         checkpoints,
         tta=options.tta,
@@ -101,131 +95,174 @@ def predict(checkpoints: Sequence[Path], given: Path, output: Path, options: Opt
         accelerator=options.accelerator,
         trusted_modules=options.trusted_modules or (),
     )
-    folder = Folder(output, made_of(checkpoints, given, ensemble, options))
-    with folder.at_work():
-        missing = [image for image in images if not folder.is_done(image)]
-        if before := len(images) - len(missing):
-            log.info("going on: %d of %d images were predicted before", before, len(images))
+    folder = PredictionFolder(output, provenance(checkpoints, input_path, ensemble, options))
+    with folder.session():
+        missing = [image for image in images if not folder.is_complete(image)]
+        if n_complete := len(images) - len(missing):
+            log.info("resuming: %d of %d images were predicted before", n_complete, len(images))
         if missing:
-            Predictor(ensemble, folder, options).run(missing)
-        tell(images, folder)
+            PredictionPipeline(ensemble, folder, options).run(missing)
+        log_summary(images, folder)
 
 
-def made_of(checkpoints: Sequence[Path], given: Path, ensemble: Ensemble, options: Options) -> dict[str, Any]:
-    """Everything that decides what the predictions are, without a path of the user's machine."""
+def provenance(
+    checkpoints: Sequence[Path], input_path: Path, ensemble: Ensemble, options: PredictOptions
+) -> dict[str, Any]:
+    """Everything that affects the predictions, without paths of the user's machine."""
     return {
         "checkpoints": [checkpoint.file_digest(path) for path in checkpoints],
-        "preparation": asdict(ensemble.settings),
+        "preparation": asdict(ensemble.settings),  # the name in the file since version 0.1
         "threshold": ensemble.threshold,
         "tta": ensemble.tta,
         "segmentation": options.segmentation,
-        "input": hashlib.sha256(os.fsencode(given.resolve())).hexdigest()[:16],
+        "input": hashlib.sha256(os.fsencode(input_path.resolve())).hexdigest()[:16],
     }
 
 
-class Predictor:
-    """Predicts images into `folder`."""
+class PredictionPipeline:
+    """Reads, predicts and writes images, each stage in parallel with the others.
 
-    def __init__(self, ensemble: Ensemble, folder: Folder, options: Options) -> None:
+    Args:
+        ensemble: The networks.
+        folder: Receives the predictions; a session must be open.
+        options: See `PredictOptions`.
+    """
+
+    def __init__(self, ensemble: Ensemble, folder: PredictionFolder, options: PredictOptions) -> None:
         self.ensemble = ensemble
         self.folder = folder
         self.options = options
 
     def run(self, images: Sequence[Input]) -> None:
-        """While the network is at one batch, the next one is read and the one before is written."""
+        """Predict `images`: while the network processes a batch, the next is read and the previous one written."""
         names, step = self.folder.names(images), self.options.batch_size
         batches = [images[start : start + step] for start in range(0, len(images), step)]
-        with Progress("predicting", len(images)) as progress, self.pool() as pool:
-            reading = [pool.submit(self.read, image) for image in batches[0]]
-            writing: list[Future[Written]] = []
-            for batch, following in zip(batches, [*batches[1:], []], strict=True):
-                read = self.readable(zip(batch, reading, strict=True))
-                reading = [pool.submit(self.read, image) for image in following]
-                maps = zip(*self.ensemble(np.stack([each.prepared for each in read])), strict=True) if read else ()
-                self.note(writing)
+        with Progress("predicting", len(images)) as progress, self._thread_pool() as pool:
+            loading = [pool.submit(self.load, image) for image in batches[0]]
+            writing: list[Future[WrittenPrediction]] = []
+            for batch, next_batch in zip(batches, [*batches[1:], []], strict=True):
+                loaded = self._collect_loaded(zip(batch, loading, strict=True))
+                loading = [pool.submit(self.load, image) for image in next_batch]
+                maps = self._predict_batch(loaded)
+                self._collect_written(writing)
                 writing = [
-                    pool.submit(self.write, each, names[each.image.file], *both)
-                    for each, both in zip(read, maps, strict=True)
+                    pool.submit(self.write, image, names[image.image.file], mean, std)
+                    for image, (mean, std) in zip(loaded, maps, strict=True)
                 ]
                 progress.advance(len(batch))
-            self.note(writing)
+            self._collect_written(writing)
 
     @contextmanager
-    def pool(self) -> Iterator[ThreadPoolExecutor]:
-        """Threads, since images are large and what decodes and encodes them lets others work."""
-        pool = ThreadPoolExecutor(self.options.workers or min(os.cpu_count() or 1, MOST_WORKERS))
+    def _thread_pool(self) -> Iterator[ThreadPoolExecutor]:
+        """Threads suffice, since decoders and encoders release the GIL, and images are large to pass on."""
+        pool = ThreadPoolExecutor(self.options.workers or min(os.cpu_count() or 1, MAX_WORKERS))
         with suppress_header_text():
             try:
                 yield pool
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def read(self, image: Input) -> Read:
+    def load(self, image: Input) -> LoadedImage:
+        """Read and preprocess an image.
+
+        Raises:
+            ImageReadError: If it cannot be read.
+        """
         pixels, metadata = inputs.read_input(image)
-        cleaned = self.ensemble.prepare(pixels)
-        geometry = InversePreprocessing.from_preprocessed(cleaned, pixels.shape, self.ensemble.settings.aspect)
-        return Read(image, pixels, metadata, cleaned.image, geometry)
+        preprocessed = self.ensemble.prepare(pixels)
+        geometry = InversePreprocessing.from_preprocessed(preprocessed, pixels.shape, self.ensemble.settings.aspect)
+        return LoadedImage(image, pixels, metadata, preprocessed.image, geometry)
 
-    def readable(self, reading: Iterable[tuple[Input, Future[Read]]]) -> list[Read]:
-        read = []
-        for image, future in reading:
+    def _predict_batch(self, loaded: Sequence[LoadedImage]) -> list[tuple[Maps, Maps]]:
+        if not loaded:
+            return []
+        mean, std = self.ensemble(np.stack([image.network_input for image in loaded]))
+        return list(zip(mean, std, strict=True))
+
+    def _collect_loaded(self, loading: Iterable[tuple[Input, Future[LoadedImage]]]) -> list[LoadedImage]:
+        loaded = []
+        for image, future in loading:
             try:
-                read.append(future.result())
+                loaded.append(future.result())
             except ImageReadError as error:
-                self.folder.skip(image, str(error))
-        return read
+                self.folder.record_skipped(image, str(error))
+        return loaded
 
-    def note(self, writing: Iterable[Future[Written]]) -> None:
+    def _collect_written(self, writing: Iterable[Future[WrittenPrediction]]) -> None:
         for future in writing:
             written = future.result()
-            self.folder.done(written.image, written.name, written.files, written.rows, written.note)
+            self.folder.record(written.image, written.name, written.files, written.rows, written.note)
 
-    def write(self, read: Read, name: str, prob_map: Maps, deviation_map: Maps) -> Written:
-        """All files of one image, from its maps (size, size)."""
-        prob = read.geometry.to_original(prob_map)
-        deviation = read.geometry.to_original(deviation_map) if self.ensemble.members > 1 else None
+    def write(self, loaded: LoadedImage, name: str, mean: Maps, std: Maps) -> WrittenPrediction:
+        """Write all output files of one image.
+
+        Args:
+            loaded: The image.
+            name: Its output name.
+            mean: Mean probability over the ensemble, (size, size).
+            std: Standard deviation, (size, size).
+        """
+        prob = loaded.geometry.to_original(mean)
+        std_original = loaded.geometry.to_original(std) if self.ensemble.members > 1 else None
         mask = prob > np.float32(self.ensemble.threshold)
-        found = connected_regions(mask, prob, deviation)
-        grey, scale = thumbnail(read.pixels)
+        masses = connected_regions(mask, prob, std_original)
+        small, scale = thumbnail(loaded.pixels)
         contents = {
-            image_file("masks", name): pictures.png(mask),
-            image_file("probabilities", name): pictures.png(pictures.probability(prob)),
-            image_file("overlays", name): pictures.png(pictures.overlay(grey, scale, mask, found)),
-            image_file("heatmaps", name): pictures.png(pictures.heatmap(grey, prob)),
+            image_file("masks", name): encode_png(mask),
+            image_file("probabilities", name): encode_png(prediction_images.probability_image(prob)),
+            image_file("overlays", name): encode_png(prediction_images.overlay(small, scale, mask, masses)),
+            image_file("heatmaps", name): encode_png(prediction_images.heatmap(small, prob)),
         }
-        if deviation is not None:
-            contents[image_file("uncertainty", name)] = pictures.png(pictures.uncertainty(deviation))
+        if std_original is not None:
+            uncertainty = prediction_images.uncertainty_image(std_original)
+            contents[image_file("uncertainty", name)] = encode_png(uncertainty)
         note = ""
-        if read.image.is_dicom and self.options.segmentation != "none":
+        if loaded.image.is_dicom and self.options.segmentation != "none":
             try:
-                contents[image_file("segmentations", name)] = self.segmentation(read, mask)
+                contents[image_file("segmentations", name)] = self._dicom_segmentation(loaded, mask)
             except ImageReadError as error:
                 note = f"predicted, but without a DICOM Segmentation: {error}"
         for file, content in contents.items():
-            self.folder.put(file, content)
-        return Written(read.image, name, [*contents], rows(read, name, found, float(prob.max())), note)
+            self.folder.write_file(file, content)
+        return WrittenPrediction(
+            loaded.image, name, [*contents], table_rows(loaded, name, masses, float(prob.max())), note
+        )
 
-    def segmentation(self, read: Read, mask: NDArray[np.bool_]) -> bytes:
-        from mammoseg.predict import dicom_seg  # pydicom only where a DICOM is read
+    def _dicom_segmentation(self, loaded: LoadedImage, mask: NDArray[np.bool_]) -> bytes:
+        from mammoseg.predict import dicom_seg  # highdicom is an optional dependency
 
-        serial = self.folder.made_of["checkpoints"][0][:16]
-        identified = self.options.segmentation == "identified"
-        return dicom_seg.encode(read.image.path, mask, read.metadata.spacing, serial=serial, identified=identified)
+        return dicom_seg.encode(
+            loaded.image.path,
+            mask,
+            loaded.metadata.spacing,
+            serial=self.folder.provenance["checkpoints"][0][:16],
+            identified=self.options.segmentation == "identified",
+        )
 
 
-def rows(read: Read, name: str, found: Sequence[Region], highest: float) -> list[Row]:
-    """One for each mass, or one that says that there is none. Blank is what is not known."""
-    spacing = read.metadata.spacing
+def table_rows(loaded: LoadedImage, name: str, masses: Sequence[Region], max_prob: float) -> list[Row]:
+    """Rows of predictions.csv for one image.
+
+    Args:
+        loaded: The image.
+        name: Its output name.
+        masses: Connected regions of the mask.
+        max_prob: Highest probability in the image.
+
+    Returns:
+        One row per mass, or a single one without values of a mass. Unknown values are empty.
+    """
+    spacing = loaded.metadata.spacing
     image: dict[str, Any] = {
-        "file": read.image.file,
+        "file": loaded.image.file,
         "name": name,
-        "view": read.metadata.view,
-        "side": read.metadata.side,
-        "width": read.geometry.width,
-        "height": read.geometry.height,
+        "view": loaded.metadata.view,
+        "side": loaded.metadata.side,
+        "width": loaded.geometry.width,
+        "height": loaded.geometry.height,
         **spacing_columns(spacing),
-        "highest_probability": f"{highest:.4f}",
-        "masses": len(found),
+        "highest_probability": f"{max_prob:.4f}",
+        "masses": len(masses),
     }
     return [
         {
@@ -238,20 +275,25 @@ def rows(read: Read, name: str, found: Sequence[Region], highest: float) -> list
             "probability": f"{mass.mean_prob:.4f}",
             "uncertainty": "" if np.isnan(mass.mean_std) else f"{mass.mean_std:.4f}",
         }
-        for number, mass in enumerate(found, start=1)
+        for number, mass in enumerate(masses, start=1)
     ] or [image]
 
 
-def tell(images: Sequence[Input], folder: Folder) -> None:
-    """What became of the images. Raises UserError if nothing."""
+def log_summary(images: Sequence[Input], folder: PredictionFolder) -> None:
+    """Log how many images were predicted, and which ones were skipped.
+
+    Raises:
+        UserError: If none was predicted.
+    """
     predicted_files = {row["file"] for row in folder.rows}
-    number = sum(image.file in predicted_files for image in images)
+    n_predicted = sum(image.file in predicted_files for image in images)
     rejected = RejectedCases(sorted({**folder.notes, **folder.skipped}.items()))
     if rejected.rows:
         log.info(
-            "%d of %d files were skipped or not done in full:\n%s", len(rejected.rows), len(images), rejected.format()
+            "%d of %d files were skipped or are incomplete:\n%s", len(rejected.rows), len(images), rejected.format()
         )
-    if number == 0:
-        raise UserError(f"none of the {len(images)} files could be predicted; {folder.root / SKIPPED_FILE} says why")
-    found = sum("mass" in row for row in folder.rows)
-    log.info("%d images predicted, %d masses found; written to %s", number, found, folder.root)
+    if n_predicted == 0:
+        reasons = folder.root / SKIPPED_FILE
+        raise UserError(f"none of the {len(images)} files could be predicted; see {reasons} for the reasons")
+    n_masses = sum("mass" in row for row in folder.rows)
+    log.info("%d images predicted, %d masses found; written to %s", n_predicted, n_masses, folder.root)

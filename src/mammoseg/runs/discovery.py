@@ -49,14 +49,17 @@ class RunResults:
 
     @property
     def dataset(self) -> str:
+        """Name of the dataset."""
         return str(self.rows[0]["dataset"])
 
     @property
     def fold_seed(self) -> FoldSeed:
+        """Label of the fold, and the seed of training."""
         return self.fold, str(self.rows[0]["seed"])
 
     @property
     def split_seed(self) -> str:
+        """Seed of the split; empty if it is not known."""
         return str(self.setting("split.seed", ""))
 
     def setting(self, key: str, default: object = None) -> Any:
@@ -70,12 +73,12 @@ class RunResults:
 
 
 def expand_latest(folders: Sequence[Path]) -> list[Path]:
-    """The folders, with `latest` replaced by the newest finished run below the working directory."""
+    """Replace `latest` by the newest finished run in or below the working directory."""
     return [latest_run(finished=True).path if str(folder) == LATEST else folder for folder in folders]
 
 
 def find_runs(folders: Sequence[Path]) -> list[RunResults]:
-    """All finished runs in the folders or below them; skipped ones are logged.
+    """Find all finished runs in the folders or below them; skipped ones are logged.
 
     Raises:
         UserError: If there is none, or a results.csv is damaged.
@@ -112,7 +115,11 @@ def read_run(folder: RunFolder) -> RunResults:
 
 
 def read_rows(path: Path) -> list[ResultRow]:
-    """Raises UserError for a table without rows, without a column, or with anything that is no number."""
+    """Read and validate results.csv.
+
+    Raises:
+        UserError: If it is empty, lacks a column, contains an invalid number or an image twice.
+    """
     try:
         with path.open(newline="") as lines:
             columns = csv.DictReader(lines).fieldnames or []
@@ -130,32 +137,32 @@ def read_rows(path: Path) -> list[ResultRow]:
         if min(counts) < 0:
             raise UserError(f"{path}: case {row['case']} has a negative number of pixels; test the run again")
     if len({row["case"] for row in rows}) < len(rows):
-        raise UserError(f"{path}: holds an image twice; test the run again")
+        raise UserError(f"{path}: contains an image twice; test the run again")
     return rows
 
 
 def label_repeated_splits(runs: Sequence[RunResults]) -> list[RunResults]:
-    """The runs, their folds labelled by the split's seed too where it differs: a fold then has other images."""
+    """Add the split's seed to the labels of folds if it differs between runs, whose folds then differ too."""
     if len({run.split_seed for run in runs if run.split_seed}) < 2:  # unknown for results without a record
         return list(runs)
     return [replace(run, fold=f"{run.fold} of split {run.split_seed}".strip()) for run in runs]
 
 
 def run_folders(top: Path) -> Iterator[RunFolder]:
-    """The run folders at or below `top`, at most six folders deep."""
+    """The run folders at or below `top`, at most six folders deep. Hidden folders and environments are skipped."""
     return folders_with(top.absolute(), RunFolder.record.name, max_depth=MAX_DEPTH)
 
 
 def latest_run(*, finished: bool, top: Path | None = None) -> RunFolder:
     """The newest finished, or the newest unfinished, run at or below `top`, by default the working directory.
 
-    Unfinished runs that another process is working on do not count.
+    Unfinished runs that another process is working on are ignored.
 
     Raises:
         UserError: If there is none.
     """
     top = top or Path.cwd()
-    found: list[tuple[str, str, RunFolder]] = []
+    candidates: list[tuple[str, str, RunFolder]] = []
     for folder in run_folders(top):
         record = read_record(folder)
         if record is None or not record.settings:
@@ -163,11 +170,11 @@ def latest_run(*, finished: bool, top: Path | None = None) -> RunFolder:
         if not (record.status is Status.FINISHED if finished else can_be_resumed(folder, record)):
             continue
         if finished or not is_locked(folder.lock):
-            found.append((record.started, str(folder.path), folder))
-    if not found:
-        kind = "finished" if finished else "unfinished"
-        raise UserError(f"latest: there is no {kind} run in or below the working directory; give the run's folder")
-    return max(found)[2]
+            candidates.append((record.started, str(folder.path), folder))
+    if not candidates:
+        status = "finished" if finished else "unfinished"
+        raise UserError(f"latest: there is no {status} run in or below the working directory; give the run's folder")
+    return max(candidates)[2]
 
 
 def can_be_resumed(folder: RunFolder, record: RunRecord) -> bool:
@@ -178,7 +185,7 @@ def can_be_resumed(folder: RunFolder, record: RunRecord) -> bool:
 
 
 def unfinished_twins(folder: RunFolder, record: RunRecord) -> list[RunFolder]:
-    """Unfinished runs beside `folder` with the settings of `record`, which nobody is working on; the newest first."""
+    """Interrupted runs in the parent of `folder` with the settings of `record`, the newest first."""
     twins = []
     for other in run_folders(folder.path.parent):
         if other.path == folder.path.absolute():

@@ -1,4 +1,4 @@
-"""A run folder: every file of a run, and where the data of the run are.
+"""A run folder: every file of a run, and the location of its data.
 
 This module is the only description of the layout; `python -m mammoseg.train` writes it, the other commands read it, and
 the table in the documentation is generated from it.
@@ -23,7 +23,12 @@ EXPORTED_WEIGHTS = "model.safetensors"  # of a model that `export` wrote, in a f
 
 @dataclass(frozen=True)
 class RunFile:
-    """A file of a run folder: its path relative to the folder, and what it holds."""
+    """A file of a run folder.
+
+    Args:
+        name: Path relative to the folder.
+        meaning: Description for the documentation.
+    """
 
     name: str
     meaning: str
@@ -38,7 +43,7 @@ class RunFile:
 
 @dataclass(frozen=True)
 class DataPaths:
-    """Where the data of a run are on this machine; all paths are absolute.
+    """Locations of the data of a run on this machine, as absolute paths.
 
     Args:
         root: The dataset's folder, None if it is not known.
@@ -103,7 +108,7 @@ class RunFolder:
         return None if cwd is None else Path(cwd)
 
     def data_paths(self) -> DataPaths:
-        """Where the data of this run are, whatever the current working directory.
+        """Locations of the data of this run, independent of the current working directory.
 
         The folder may also be one that `evaluate` wrote.
         """
@@ -116,10 +121,10 @@ class RunFolder:
         )
 
     def write_data_paths(self, dataset: Mapping[str, Any] | DictConfig) -> None:
-        """Remember where the data are: the settings root, store and reader.tables of `dataset`."""
+        """Store the locations of the data: the settings root, store and reader.tables of `dataset`."""
         reader = dataset.get("reader") or {}
-        found = {"root": dataset.get("root"), "store": dataset.get("store"), "tables": reader.get("tables")}
-        plain = {name: None if value is None else str(_absolute(value)) for name, value in found.items()}
+        values = {"root": dataset.get("root"), "store": dataset.get("store"), "tables": reader.get("tables")}
+        plain = {name: None if value is None else str(_absolute(value)) for name, value in values.items()}
         with atomic_write(self.hydra / "data.yaml") as file:
             file.write(OmegaConf.to_yaml(OmegaConf.create(plain)))
 
@@ -131,12 +136,12 @@ class RunFolder:
         if (checkpoint := OmegaConf.select(config, "ckpt")) is not None:  # written by `evaluate`
             paths = RunFolder.of_checkpoint(start / Path(str(checkpoint)).expanduser()).data_paths()
             known = {"root": paths.root, "store": paths.store, "tables": paths.tables}
-            given = {"root": config.get("root"), "store": config.get("store")}
+            explicit = {"root": config.get("root"), "store": config.get("store")}
         else:
             known = {"store": Path(DEFAULT_STORE)}
-            given = {name: OmegaConf.select(config, f"dataset.{name}") for name in ("root", "store")}
-            given["tables"] = OmegaConf.select(config, "dataset.reader.tables")
-        found = {**known, **{name: value for name, value in given.items() if value is not None}}
+            explicit = {name: OmegaConf.select(config, f"dataset.{name}") for name in ("root", "store")}
+            explicit["tables"] = OmegaConf.select(config, "dataset.reader.tables")
+        found = {**known, **{name: value for name, value in explicit.items() if value is not None}}
         return {name: None if value is None else _absolute(value, start) for name, value in found.items()}
 
 

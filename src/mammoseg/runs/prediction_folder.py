@@ -1,4 +1,4 @@
-"""The folder that mammoseg.predict writes: names of its files, and what they say."""
+"""Files of the output folder of mammoseg.predict."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Literal
 
 from mammoseg.errors import UserError
 
-PROVENANCE_FILE = "predictions.json"  # what the predictions were made with
+PROVENANCE_FILE = "predictions.json"  # everything that affects the predictions
 TABLE_FILE = "predictions.csv"  # one row per mass, or one for an image without any
 SKIPPED_FILE = "skipped.csv"
-JOURNAL_FILE = ".journal.jsonl"  # completed images, by which an interrupted prediction resumes
+JOURNAL_FILE = ".journal.jsonl"  # completed images, to resume an interrupted prediction
 LOCK_FILE = ".lock"
 
 Kind = Literal["masks", "probabilities", "overlays", "heatmaps", "uncertainty", "segmentations"]

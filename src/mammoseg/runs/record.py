@@ -29,9 +29,9 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydico
 
 
 class Status(StrEnum):
-    """How far a run is."""
+    """Status of a run."""
 
-    RUNNING = "running"  # also after kill -9 or a power failure: nothing was left to write another one
+    RUNNING = "running"  # also after kill -9 or a power failure, which leave no time to update it
     STOPPED = "stopped"  # by Ctrl-C or a signal
     FAILED = "failed"
     PRUNED = "pruned"  # by a search; not tested
@@ -46,10 +46,10 @@ class RunRecord:
     Args:
         run_info: Identity of the run as in results.csv: run, experiment, dataset, method, model, loss, fold, seed.
         settings: Public settings, see `runs.settings.public`.
-        root: Digest of the dataset's folder, to tell folders apart without naming them.
+        root: Digest of the dataset's folder, which identifies it without its path.
         versions: Version of Python and of each package that results depend on.
-        status: How far the run is.
-        started: When it was started first, ISO 8601 in UTC.
+        status: See `Status`.
+        started: Time of the first start, ISO 8601 in UTC.
         score: Validation DSC of the best checkpoint, once it is finished or pruned.
         parameters: Number of the network's parameters.
         minutes: Duration; None for a run that was interrupted.
@@ -82,7 +82,7 @@ class RunRecord:
 
 
 def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str | None = None) -> RunRecord:
-    """The record of a run that starts now.
+    """Make the record of a run that starts now.
 
     Args:
         cfg: The composed configuration of `train`.
@@ -93,7 +93,7 @@ def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str |
     settings = {**public(plain), "init_from": init_digest}
     return RunRecord(
         run_info=dict(run_info),
-        settings=json.loads(json.dumps(settings)),  # tuples become lists, as they are when read back
+        settings=json.loads(json.dumps(settings)),  # tuples become lists, as when read back
         root=path_digest(Path(cfg.dataset.root)),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         started=datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -101,7 +101,7 @@ def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str |
 
 
 def redact_paths(text: str, folder: Path, cfg: DictConfig) -> str:
-    """`text` with the paths of this machine replaced by what they stand for."""
+    """`text` with the paths of this machine replaced by names such as "dataset.root"."""
     keys = ("dataset.root", "dataset.store", "dataset.reader.tables", "init_from", "resume")
     paths = {str(folder): folder.name, **{str(OmegaConf.select(cfg, key) or ""): key for key in keys}}
     for path, name in {**paths, str(Path.cwd()): ".", str(Path.home()): "~"}.items():
@@ -116,7 +116,7 @@ def path_digest(path: Path) -> str:
 
 
 def read_record(folder: RunFolder) -> RunRecord | None:
-    """The record of the run in `folder`, None if it has none.
+    """Read the record of the run in `folder`, None if there is none.
 
     Raises:
         UserError: If the file is damaged.
@@ -136,11 +136,14 @@ _FIELDS = {field.name for field in fields(RunRecord)}
 
 
 def _upgrade(stored: dict[str, Any]) -> dict[str, Any]:
-    """The record of version 0.1 had no status, and another name for run_info."""
+    """Bring a record of an earlier version to the layout of this one.
+
+    Version 0.1 had no status, and another name for run_info.
+    """
+    stored = {**stored, "settings": upgrade_config(stored.get("settings", {}))}
     if "format" not in stored and "status" not in stored:
         complete = Status.PRUNED if stored.get("pruned") else Status.FINISHED
         stored = {**stored, "status": complete if stored.get("score") is not None else Status.RUNNING}
-        stored = {**stored, "settings": upgrade_config(stored.get("settings", {}))}
     if "about" in stored:
         stored = {"run_info": stored["about"], **stored}
     return stored
@@ -154,7 +157,7 @@ def write_record(folder: RunFolder, record: RunRecord) -> None:
 def load_matching_record(
     folder: RunFolder, record: RunRecord, allowed: Sequence[str] = (), same_root: bool = True
 ) -> RunRecord | None:
-    """The stored record of the same run, finished or not, if `folder` holds one.
+    """Load the record of the same run, finished or not, if `folder` contains one.
 
     Args:
         folder: The run folder.
@@ -163,15 +166,15 @@ def load_matching_record(
         same_root: Whether the dataset's folder must be the same.
 
     Raises:
-        RunConflictError: If the folder holds a run with other settings, whose results must stay as they are.
+        RunConflictError: If the folder contains a run with other settings, which must not be overwritten.
     """
     previous = read_record(folder)
     if previous is None or not previous.settings:  # a sweep's job that failed before its run was created
         return None
     for key in differing(previous.settings, record.settings):
         if key not in allowed:
-            was, now = (dict(flatten(one.settings)).get(key) for one in (previous, record))
-            raise RunConflictError(f"{folder.path}: holds a run with {key}={was}, not {now}", key, was, now)
+            old, new = (dict(flatten(each.settings)).get(key) for each in (previous, record))
+            raise RunConflictError(f"{folder.path}: holds a run with {key}={old}, not {new}", key, old, new)
     if same_root and previous.root != record.root:
         raise RunConflictError(f"{folder.path}: holds a run with another dataset.root", "dataset.root")
     return previous

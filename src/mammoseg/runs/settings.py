@@ -18,7 +18,7 @@ from typing import Any
 
 
 class Role(Enum):
-    """What a difference in a setting means for two runs."""
+    """Role of a setting in comparisons of runs."""
 
     METHOD = "method"
     REPLICATE = "replicate"
@@ -36,7 +36,7 @@ COMPUTE = (
     # data loading
     *("dataset.workers", "dataset.on_device", "num_workers"),
     # counts and remarks for the data report
-    *("dataset.published", "dataset.remark"),
+    *("dataset.published", "dataset.note"),
     # memory layout, kernels, recomputation: the same values up to rounding
     *("channels_last", "compile", "model.gradient_checkpointing", "optimizer.fused", "optimizer.foreach"),
     # devices and processes; the batch is that of all of them together
@@ -45,15 +45,15 @@ COMPUTE = (
     # output
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
     *("trainer.profiler", "trainer.num_sanity_val_steps", "callbacks.epoch_summary", "callbacks.lr_monitor"),
-    # the number of the trial in a search
-    "trial",
+    # number of the Optuna trial
+    "trial_number",
 )
 REPLICATE = ("seed", "split.fold", "split.seed")
 METHOD = (
     *("batch_size", "threshold", "init_from"),
     *("callbacks.early_stopping", "callbacks.ema", "callbacks.gradient_accumulation"),
     *("dataset._target_", "dataset.name", "dataset.reader._target_", "dataset.reader._partial_"),
-    *("dataset.reader.lesions", "dataset.source", "dataset.on_bad"),
+    *("dataset.reader.lesions", "dataset.source", "dataset.on_error"),
     *("dataset.size", "dataset.crop", "dataset.aspect", "dataset.normalise", "dataset.flip"),
     *("dataset.density", "dataset.missing_density", "dataset.density_cuts"),
     *("split._target_", "split.folds", "split.val_share"),
@@ -64,7 +64,7 @@ METHOD = (
 # no entry here. Elsewhere tests/contracts/test_settings.py asks for one.
 METHOD_SECTIONS = ("model", "loss", "optimizer", "scheduler", "augment")
 # Short names whose values reach a run through other settings, such as width through model.width. They are not stored.
-SHORTHANDS = ("width", "lr", "epochs", "decay_every", "patience", "theta")
+SHORTHANDS = ("width", "lr", "epochs", "lr_decay_epochs", "patience", "theta")
 # What a resumed run may change besides compute and private settings.
 RESUMABLE = ("trainer.max_epochs",)
 # Method settings that are paths: a run stores a digest of the file instead.
@@ -91,7 +91,7 @@ def covers(entry: str, key: str) -> bool:
 
 def role(key: str) -> Role:
     """The role of the setting `key`, such as "loss.alpha"; unlisted settings belong to the method."""
-    return next((found for entry, found in ROLES.items() if covers(entry, key)), Role.METHOD)
+    return next((listed for entry, listed in ROLES.items() if covers(entry, key)), Role.METHOD)
 
 
 def is_private(override: str) -> bool:
@@ -169,8 +169,10 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     A setting that one of the two lacks counts as None there. Sections that one of them lacks are not compared, since
     earlier versions did not store all of them.
     """
-    both = first.keys() & second.keys()
-    one, other = (
-        select({name: settings[name] for name in both}, Role.METHOD, Role.REPLICATE) for settings in (first, second)
+    common = first.keys() & second.keys()
+    flat_first, flat_second = (
+        select({name: settings[name] for name in common}, Role.METHOD, Role.REPLICATE) for settings in (first, second)
     )
-    return [key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key)]
+    return [
+        key for key in sorted(flat_first.keys() | flat_second.keys()) if flat_first.get(key) != flat_second.get(key)
+    ]

@@ -1,23 +1,48 @@
-"""Stored configurations of earlier versions, brought to the layout of this one.
+"""Settings and stored configurations of earlier versions, in the layout of this one.
 
-Checkpoints and run records store the path and the arguments of every class they were made with. Whoever moves or
-renames one adds a line here; tests/runs/test_old_checkpoints.py fails without it.
+Checkpoints and run records store the path and the arguments of every class they were created with, and a run folder
+stores the overrides of its command line. Add a line here for each class, argument or setting that is moved or renamed;
+tests/runs/test_old_checkpoints.py fails without it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-# Old -> new name of settings of `train` on the command line; None for those that were removed.
+# Old -> new name of settings on the command line, None if removed; `key=value` for a value that was renamed.
+RENAMED_DATASET_SETTINGS: dict[str, str | None] = {
+    "dataset.on_bad=error": "dataset.on_error=raise",
+    "dataset.on_bad": "dataset.on_error",
+    "dataset.remark": "dataset.note",
+    "preparation": "preprocessing",
+    "preparation@dataset": "preprocessing@dataset",
+}
 RENAMED_SETTINGS: dict[str, str | None] = {
+    **RENAMED_DATASET_SETTINGS,
+    "ckpt_path": "resume",
+    "decay_every": "lr_decay_epochs",
+    "trial": "trial_number",
     "model.checkpointing": "model.gradient_checkpointing",
     "model.in_channels": None,
     "model.out_channels": None,
     "scheduler.step_size": "scheduler.scheduler.step_size",
     "scheduler.gamma": "scheduler.scheduler.gamma",
-    "ckpt_path": None,
+    "loss.terms.ssl.c": "loss.terms.ssl.eps",
+    "loss.terms.ssl.share": "loss.terms.ssl.error_threshold",
+    "hydra/sweeper=search": "hydra/sweeper=mammoseg_optuna",
+    "hydra.sweeper.trials": "hydra.sweeper.n_trials",
+    "hydra.sweeper.at_once": "hydra.sweeper.n_jobs",
+    "hydra.sweeper.ordered": "hydra.sweeper.monotone",
+    # Indices started at 0, so loss.theta.2 was the weight of ACR 3.
+    **{f"loss.theta.{index}": f"theta.acr{index + 1}" for index in range(4)},
 }
-# Old -> new path of every `_target_` that has moved. Checkpoints of earlier versions store the old one.
+# Old -> new file of conf/, as in a defaults list.
+RENAMED_CHOICES = {
+    "preparation/default": "preprocessing/default",
+    "hydra/sweeper/search": "hydra/sweeper/mammoseg_optuna",
+}
+# Old -> new path of each `_target_` that has moved.
 RENAMED_TARGETS = {
     "mammoseg.data.inbreast.read": "mammoseg.data.readers.inbreast.read",
     "mammoseg.data.cbis_ddsm.read": "mammoseg.data.readers.cbis_ddsm.read",
@@ -28,8 +53,9 @@ RENAMED_TARGETS = {
     "mammoseg.models.monai.swin_unetr": "mammoseg.models.monai_nets.swin_unetr",
     "mammoseg.models.monai.unet_plus_plus": "mammoseg.models.monai_nets.unet_plus_plus",
 }
-# Arguments of a (renamed) target that have another name now, or were removed (None).
+# Arguments of a (renamed) target that were renamed, or removed (None).
 RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
+    "mammoseg.data.dataset.build_dataset": {"on_bad": "on_error", "remark": "note"},
     "mammoseg.models.au_net.AUNet": {
         "in_channels": None,
         "out_channels": None,
@@ -41,27 +67,56 @@ RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
 }
 
 
-def upgrade_override(override: str) -> str | None:
-    """An override of the command line with the setting's name of this version, None if the setting was removed."""
-    key, equals, value = override.partition("=")
-    prefix, name = key[: len(key) - len(key.lstrip("+~"))], key.lstrip("+~")
-    if name not in RENAMED_SETTINGS:
-        return override
-    renamed = RENAMED_SETTINGS[name]
-    return None if renamed is None else f"{prefix}{renamed}{equals}{value}"
+# Old -> new values of an argument, by its (renamed) target and its new name.
+RENAMED_VALUES: dict[tuple[str, str], dict[Any, Any]] = {
+    ("mammoseg.data.dataset.build_dataset", "on_error"): {"error": "raise"},
+}
+
+
+def upgrade_override(override: str, renamed: Mapping[str, str | None] = RENAMED_SETTINGS) -> str | None:
+    """Translate an override of an earlier version.
+
+    Args:
+        override: An override in Hydra's grammar, such as ``loss.alpha=2`` or ``++dataset.on_bad=skip``.
+        renamed: Old -> new name of settings; None for those that were removed.
+
+    Returns:
+        The override with the setting's new name, unchanged if it was not renamed; None if the setting was removed.
+
+    Example:
+        >>> upgrade_override("++dataset.on_bad=skip")
+        '++dataset.on_error=skip'
+        >>> upgrade_override("dataset.on_bad=error")
+        'dataset.on_error=raise'
+    """
+    text = override.lstrip("+~")
+    prefix = override[: len(override) - len(text)]
+    key, equals, value = text.partition("=")
+    plain = f"{key}={value.strip(_QUOTES)}"
+    if equals and plain in renamed:
+        return f"{prefix}{renamed[plain]}"
+    new_key = renamed.get(key, key)
+    return None if new_key is None else f"{prefix}{new_key}{equals}{value}"
 
 
 def upgrade_config(config: Any) -> Any:
-    """Bring a stored config to the layout of this version: targets, arguments, and how a scheduler is described."""
+    """Bring a stored config to the layout of this version: settings, targets, arguments and the scheduler's keys."""
     config = _upgrade_targets(config)
-    scheduler = config.get("scheduler") if isinstance(config, dict) else None
-    if isinstance(scheduler, dict) and "_target_" in scheduler:  # version 0.1: stepped once an epoch
+    if not isinstance(config, dict):
+        return config
+    config = {RENAMED_SETTINGS[key] if key in _RENAMED_AT_TOP else key: config[key] for key in config}
+    scheduler = config.get("scheduler")
+    if isinstance(scheduler, dict) and "_target_" in scheduler:  # version 0.1: stepped once per epoch
         return {**config, "scheduler": {"scheduler": scheduler, "interval": "epoch", "monitor": None}}
     return config
 
 
+_QUOTES = "\"'"
+_RENAMED_AT_TOP = ("decay_every", "trial")  # stored settings; a stored `ckpt_path` is not what `resume` is
+
+
 def _upgrade_targets(node: Any) -> Any:
-    """A stored config with the targets and arguments of this version; see `RENAMED_TARGETS`, `RENAMED_ARGUMENTS`."""
+    """Rename targets, arguments and values at any depth."""
     if isinstance(node, list):
         return [_upgrade_targets(value) for value in node]
     if not isinstance(node, dict):
@@ -73,4 +128,9 @@ def _upgrade_targets(node: Any) -> Any:
     upgraded["_target_"] = target = RENAMED_TARGETS.get(target, target)
     new_names = RENAMED_ARGUMENTS.get(target, {})
     renamed = {new_names.get(key, key): value for key, value in upgraded.items()}
-    return {key: value for key, value in renamed.items() if key is not None}
+    return {key: _upgrade_value(target, key, value) for key, value in renamed.items() if key is not None}
+
+
+def _upgrade_value(target: str, argument: str, value: Any) -> Any:
+    new_values = RENAMED_VALUES.get((target, argument), {})
+    return new_values.get(value, value) if isinstance(value, str) else value

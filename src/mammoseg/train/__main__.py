@@ -19,19 +19,11 @@ if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
 
 
-RENAMED = {
-    **{old: new for old, new in RENAMED_SETTINGS.items() if new is not None},
-    "ckpt_path": "resume",
-    # indices started at 0, so that loss.theta.2 was the weight of ACR 3
-    **{f"loss.theta.{index}": f"theta.acr{index + 1}" for index in range(4)},
-    "loss.terms.ssl.c": "loss.terms.ssl.eps",
-    "loss.terms.ssl.share": "loss.terms.ssl.error_threshold",
-}
 LAUNCHER_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
 
 
 def prepare_argv(argv: list[str]) -> list[str]:
-    """Expand `resume`, except in the workers of a distributed run, which get it expanded.
+    """Expand `resume`, except in the workers of a distributed run, whose arguments are expanded already.
 
     Raises:
         UserError: If the plugin of a launcher is not installed, or there is no run to resume.
@@ -46,8 +38,9 @@ def prepare_argv(argv: list[str]) -> list[str]:
     return expand_resume(argv)
 
 
-@command("train", renamed=RENAMED, prepare_argv=prepare_argv)
+@command("train", renamed=RENAMED_SETTINGS, prepare_argv=prepare_argv)
 def main(cfg: DictConfig) -> float:
+    """Train, test and report; returns the validation DSC, which sweeps maximise."""
     from mammoseg.runs.folder import RunFolder
     from mammoseg.train.identity import run_info
     from mammoseg.train.run import TrainingRun  # lazy: --help must not wait for torch
@@ -63,17 +56,17 @@ def main(cfg: DictConfig) -> float:
             if world_size > 1 and not distributed.is_distributed():
                 distributed.launch_workers(world_size, hydra, folder.path)
             else:
-                run.train(trial_pruning(hydra, cfg.trial)).test()
+                run.train(trial_pruning(hydra, cfg.trial_number)).test()
         return run.score
 
 
-def trial_pruning(hydra: HydraConf, trial: int | None) -> OptunaPruningCallback | None:
-    """The pruning callback of a trial of sweep=optuna; None for other runs, which do not need Optuna."""
-    if trial is None:
+def trial_pruning(hydra: HydraConf, trial_number: int | None) -> OptunaPruningCallback | None:
+    """The pruning callback of a trial of sweep=optuna; None for other runs."""
+    if trial_number is None:
         return None
     from mammoseg.callbacks.optuna_pruning import pruning_callback
 
-    return pruning_callback(hydra, trial)
+    return pruning_callback(hydra, trial_number)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def run_info(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         cfg: The composed configuration of `train`.
-        choices: The choice of each of its groups, ``hydra.runtime.choices``.
+        choices: Selected option of each config group, ``hydra.runtime.choices``.
     """
     fold = OmegaConf.select(cfg, "split.fold", default="")
     method = method_name(choices["model"], choices["loss"])
@@ -33,9 +33,9 @@ def run_info(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def method_name(model: str, loss: str) -> str:
-    """The name in conf/method of a network with a loss, which is that of its row in the paper's tables."""
+    """Name of a network and loss in conf/method, which names the rows of the paper's tables; else "model-loss"."""
     for path in sorted((conf_dir() / "method").glob("*.yaml")):
-        chosen = {key: value for entry in OmegaConf.load(path).defaults for key, value in entry.items()}
-        if chosen == {"override /model": model, "override /loss": loss}:
+        choices = {key: value for entry in OmegaConf.load(path).defaults for key, value in entry.items()}
+        if choices == {"override /model": model, "override /loss": loss}:
             return path.stem
     return f"{model}-{loss}"

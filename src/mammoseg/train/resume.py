@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -26,7 +26,7 @@ from mammoseg.runs.upgrade import upgrade_override
 
 DATA_PATHS = ("dataset.root", "dataset.store", "dataset.reader.tables")
 # What identifies a run besides its settings.
-FIXED = ("experiment", "sweep", "init_from", "trial", "hydra.run.dir", "hydra.sweep.dir")
+FIXED = ("experiment", "sweep", "init_from", "trial_number", "hydra.run.dir", "hydra.sweep.dir")
 OPTIONS_WITH_VALUE = (
     "--config-dir",
     "-cd",
@@ -45,7 +45,7 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
     """The arguments of `train` with `resume=<run>` replaced by the settings of that run and its folder.
 
     Args:
-        argv: The arguments as typed, without the program's name. Settings besides `resume` are kept and win.
+        argv: The arguments as typed, without the program's name. Settings besides `resume` take precedence.
 
     Raises:
         UserError: If there is no such run, or its settings are not stored with it.
@@ -71,7 +71,7 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
         *("--config-name", str(stored.job.config_name)),
         *(part for path in config_dirs for part in ("--config-dir", path)),
         *merge([*stored_overrides(run), *_data_overrides(run), *given]),
-        *stored.overrides.hydra,
+        *upgrade_overrides(stored.overrides.hydra),
         *("hydra.mode=RUN", f"hydra.run.dir={quote(run.path)}", "hydra.output_subdir=null"),
         f"resume={quote(run.path)}",
     ]
@@ -135,18 +135,24 @@ def stored_overrides(run: RunFolder) -> list[str]:
         overrides = None
     if not isinstance(overrides, list):
         raise UserError(f"{path}: damaged; run the command of the run again instead")
-    return [upgraded for override in overrides if (upgraded := upgrade_override(str(override))) is not None]
+    # version 0.1 resumed with ckpt_path=<checkpoint>
+    return upgrade_overrides(override for override in map(str, overrides) if _value(override, "ckpt_path") is None)
+
+
+def upgrade_overrides(overrides: Iterable[str]) -> list[str]:
+    """The overrides with the names of this version, without those of settings that were removed."""
+    return [upgraded for override in overrides if (upgraded := upgrade_override(override)) is not None]
 
 
 def _data_overrides(run: RunFolder) -> list[str]:
-    """Absolute paths of the data: the ones of the command line were relative to the folder it was typed in."""
+    """Overrides with absolute paths of the data; those of the command line were relative to its directory."""
     paths = run.data_paths()
-    found = dict(zip(DATA_PATHS, (paths.root, paths.store, paths.tables), strict=True))
-    return [f"{key}={quote(path)}" for key, path in found.items() if path is not None]
+    values = dict(zip(DATA_PATHS, (paths.root, paths.store, paths.tables), strict=True))
+    return [f"{key}={quote(path)}" for key, path in values.items() if path is not None]
 
 
 def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) -> RunRecord | None:
-    """The record of the same run in `folder`, if there is one; a resumed run may have other epochs.
+    """Load the record of the same run in `folder`, if there is one; a resumed run may have other epochs.
 
     Args:
         folder: The run folder.
@@ -154,7 +160,7 @@ def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) 
         cfg: Its composed configuration.
 
     Raises:
-        RunConflictError: If the folder holds a run with other settings.
+        RunConflictError: If the folder contains a run with other settings.
         UserError: If `resume` is set and other settings were changed.
     """
     if cfg.resume is None:
@@ -166,13 +172,13 @@ def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) 
             f"resume: {error.key} is {error.previous} in this run, got {error.current}; a resumed run keeps its "
             "settings, except for compute settings and epochs"
         ) from error
-    spans_run = "total_steps" in (cfg.scheduler or {}).get("scheduler", {})
-    if spans_run and previous is not None and cfg.trainer.max_epochs != epochs_of(previous):
+    schedule_spans_run = "total_steps" in (cfg.scheduler or {}).get("scheduler", {})
+    if schedule_spans_run and previous is not None and cfg.trainer.max_epochs != epochs_of(previous):
         raise UserError(
             f"resume: epochs must stay {epochs_of(previous)}, since the learning-rate schedule spans the whole run, "
             f"got {cfg.trainer.max_epochs}; use init_from to train on from the weights"
         )
-    finished_trial = cfg.trial is not None and previous is not None and previous.is_complete
+    finished_trial = cfg.trial_number is not None and previous is not None and previous.is_complete
     if finished_trial and previous is not None and cfg.trainer.max_epochs != epochs_of(previous):
         raise UserError(
             "resume: a finished trial of a search keeps its epochs, since the study has its score; use init_from "
@@ -182,20 +188,20 @@ def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) 
 
 
 def epochs_of(record: RunRecord) -> int | None:
-    """The epochs that a run was started for."""
+    """Number of epochs in the settings of a run."""
     epochs = record.settings["trainer"]["max_epochs"]
     return None if epochs is None else int(epochs)
 
 
 def remember_overrides(run: RunFolder) -> None:
-    """Store the overrides of this process in the run folder, for the next time it is resumed."""
+    """Store the overrides of this process in the run folder, for the next time the run is resumed."""
     keys = {"resume", *DATA_PATHS}
     overrides = [override for override in HydraConfig.get().overrides.task if key_of(override) not in keys]
     atomic_write_text(run.hydra / "overrides.yaml", OmegaConf.to_yaml(merge(overrides)))
 
 
 def resume_command(run: RunFolder) -> str:
-    """The command that resumes `run`, to be typed in the current working directory."""
+    """The command that resumes `run` from the current working directory."""
     path = run.path.absolute()
     relative = Path(os.path.relpath(path))
     shown = path if ".." in relative.parts else relative

@@ -1,4 +1,4 @@
-"""One training run and its folder: from a composed config to checkpoints, results, tables and figures."""
+"""A training run: from a composed config to checkpoints, results, tables and figures in the run folder."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.logger import DummyLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from mammoseg import processes, validate
@@ -74,27 +74,29 @@ class TrainingRun:
         self.csv_logger: CSVLogger | None = None
         common: dict[str, Any] = {"dirpath": folder.best_checkpoint.parent, "enable_version_counter": False}
         self.best = ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", **common)
-        # Not save_last: that is written only together with a new best one.
+        # Not save_last, which writes last.ckpt only together with a new best checkpoint.
         self.last = ModelCheckpoint(filename="last", **common)
 
     @cached_property
     def datamodule(self) -> MammogramDataModule:
+        """Built on first use."""
         return build_datamodule(self.cfg)
 
     @cached_property
     def segmenter(self) -> Segmenter:
+        """Built on first use."""
         return build_segmenter(self.cfg)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the lock of the run folder; on exit record the status and close the experiment logger.
+        """Hold the lock of the run folder; on exit record the status and close the experiment loggers.
 
-        A job whose sweep was killed may still be running when the sweep is started again.
+        A job of a killed sweep may still be running when the sweep is started again.
         """
         message = f"{self.run_info['run']}: another process is working on this run; waiting for it"
         # The launcher, or rank 0, holds the lock for all workers.
-        held = distributed.is_worker() or distributed.rank() > 0
-        with nullcontext() if held else processes.exclusive_lock(self.folder.lock, message):
+        lock_held_by_launcher = distributed.is_worker() or distributed.rank() > 0
+        with nullcontext() if lock_held_by_launcher else processes.exclusive_lock(self.folder.lock, message):
             self._load_previous()
             try:
                 yield
@@ -107,7 +109,7 @@ class TrainingRun:
                 self._update_status(Status.FAILED, redact_paths(line, self.folder.path, self.cfg))
                 raise
             finally:
-                # W&B must be closed between the jobs of a sweep, or the next job would log to this one's run.
+                # An open W&B run would receive the logs of the sweep's next job.
                 with ExitStack() as closing:  # closes all of them, even if one fails
                     for run_logger in self.run_loggers:
                         closing.callback(run_logger.close)
@@ -120,34 +122,34 @@ class TrainingRun:
             self._report_unfinished()
 
     def _report_unfinished(self) -> None:
-        """A run that was killed has a folder of its own date, which this command does not continue by itself."""
+        """Log how to resume an interrupted run with the same settings, which has another folder by default."""
         if distributed.rank() == 0 and not distributed.is_worker():
             for twin in unfinished_twins(self.folder, self.record)[:1]:
                 log.warning("an unfinished run has the same settings; to resume it: %s", resume_command(twin))
 
     def _update_status(self, status: Status, error: str | None = None) -> None:
-        """Record how the run ended, unless it had not begun."""
+        """Record how the run ended, if it had started."""
         stored = read_record(self.folder)
-        begun = stored is not None and not stored.is_complete and stored.settings == self.record.settings
-        if distributed.rank() == 0 and stored is not None and begun:
+        started = stored is not None and not stored.is_complete and stored.settings == self.record.settings
+        if distributed.rank() == 0 and stored is not None and started:
             write_record(self.folder, replace(stored, status=status, error=error))
 
     @property
     def finished(self) -> bool:
-        """Whether the folder holds the results of this run already, so that it need not run again."""
+        """Whether the folder contains the results of this run already."""
         if self.previous is None or not self.previous.is_complete:
             return False
         if self.cfg.resume is not None and self.cfg.trainer.max_epochs != epochs_of(self.previous):
             return False
-        log.info("%s: finished before, nothing to do", self.run_info["run"])
+        log.info("%s: already finished, skipping; its results are in %s", self.run_info["run"], self.folder.path)
         return True
 
     @property
     def score(self) -> float:
-        """The validation DSC of the best checkpoint: what a sweep maximises."""
+        """Validation DSC of the best checkpoint, which sweeps maximise."""
         if self.best.best_model_score is not None:
             return float(self.best.best_model_score)
-        stored = read_record(self.folder)  # of the finished run, or written by the workers of this one
+        stored = read_record(self.folder)  # of the finished run, or written by workers
         assert stored is not None
         assert stored.score is not None
         return float(stored.score)
@@ -156,14 +158,21 @@ class TrainingRun:
         """Fit the network.
 
         Args:
-            pruning: Stops a trial of a search whose validation DSC lags behind that of the others.
+            pruning: Callback that prunes a trial of a search.
+
+        Returns:
+            This run, for chaining.
+
+        Raises:
+            UserError: If a setting is invalid.
+            GracefulExit: If a signal stopped training.
         """
         lightning.seed_everything(self.cfg.seed, workers=True, verbose=False)
         ckpt_path = self.resume_checkpoint()
         if self._is_trained() and ckpt_path is not None:
             self._restore_best(ckpt_path)
             return self
-        # Before any output: a wrong folder, split or theta ends here, with nothing half-written.
+        # Before any output, so that an invalid folder, split or theta leaves no files.
         self.datamodule.setup()
         if self.init_checkpoint is not None and ckpt_path is None:
             checkpoint.load_weights_into(self.segmenter.net, self.init_checkpoint)
@@ -172,10 +181,10 @@ class TrainingRun:
         trainer = self.trainer([pruning] if pruning else [])
         try:
             trainer.fit(self.segmenter, datamodule=self.datamodule, ckpt_path=ckpt_path, weights_only=True)
-        except SystemExit as ended:
-            # Lightning turns Ctrl-C into exit(1).
-            if isinstance(ended.__context__, KeyboardInterrupt):
-                raise KeyboardInterrupt(f"; to resume: {resume_command(self.folder)}") from ended
+        except SystemExit as error:
+            # Lightning converts KeyboardInterrupt to exit(1).
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt(f"; to resume: {resume_command(self.folder)}") from error
             raise
         except MisconfigurationException as error:
             raise UserError(f"trainer: {error}") from error
@@ -207,7 +216,7 @@ class TrainingRun:
         if self.record.status is Status.PRUNED:
             return self
         if not self.best.best_model_path:
-            raise UserError("no epoch was finished, so there is nothing to test; increase epochs")
+            raise UserError("no epoch was completed, so there is nothing to test; increase epochs")
         trainer = self.trainer()
         trainer.test(
             self.segmenter,
@@ -221,7 +230,7 @@ class TrainingRun:
         return self
 
     def trainer(self, extra_callbacks: Sequence[Callback] = ()) -> lightning.Trainer:
-        """A trainer with the configured callbacks and those that a run cannot do without."""
+        """Build a trainer with the configured callbacks and those that every run needs."""
         required = [
             *extra_callbacks,
             self.best,
@@ -241,7 +250,7 @@ class TrainingRun:
         return [self.csv_logger, *(logger for run_logger in self.run_loggers for logger in run_logger.loggers())]
 
     def write_initial_files(self) -> None:
-        """Write the split, the record, and what the next `resume` needs."""
+        """Write the split, the record, and the data paths and overrides for `resume`."""
         if distributed.rank() > 0:
             return
         split, cases = self.datamodule.split, self.datamodule.store.cases
@@ -257,7 +266,7 @@ class TrainingRun:
         write_record(self.folder, self.record)
 
     def write_reports(self) -> None:
-        """Write tables and figures of results.csv; with the score in run.json the run is finished."""
+        """Write tables and figures of results.csv, and mark the run as finished."""
         rows = results.read_results(self.folder.results)
         atomic_write_text(self.folder.summary, run_summary.markdown(rows))
         run_figures.plot_learning_curves(self.folder.metrics, self.folder.curves)
@@ -267,16 +276,16 @@ class TrainingRun:
         for run_logger in self.run_loggers:
             run_logger.log_examples(examples)
         run_summary.print_table(rows, self.folder.path)
-        # How long a run that was interrupted took is not known.
+        # The duration of an interrupted run is not known.
         minutes = None if self.previous else (time.monotonic() - self.start_time) / 60
         parameters = sum(value.numel() for value in self.segmenter.net.parameters())
-        done = replace(
+        finished = replace(
             self.record, status=Status.FINISHED, score=self.score, parameters=parameters, minutes=minutes, error=None
         )
-        write_record(self.folder, done)
+        write_record(self.folder, finished)
 
     def resume_checkpoint(self) -> str | None:
-        """Path of the checkpoint to resume from, None to start from the beginning.
+        """Path of the checkpoint to resume from, or None.
 
         Raises:
             UserError: If the checkpoint was trained for more epochs than are asked for.
@@ -284,17 +293,17 @@ class TrainingRun:
         path = self.folder.last_checkpoint
         if self.previous is None or not path.is_file():
             return None
-        loaded = checkpoint.load_checkpoint(path, trusted_modules=None)  # nothing is built from its config
+        loaded = checkpoint.load_checkpoint(path, trusted_modules=None)  # its config is not instantiated
         self.initial_global_step = loaded["global_step"]
         self.train_metrics = loaded[checkpoint.PROVENANCE_KEY].get("train_metrics")
         trained, epochs = _epochs_trained(loaded), self.cfg.trainer.max_epochs
         if epochs is not None and epochs != -1 and epochs < trained:
             raise UserError(f"resume: epochs must be at least {trained}, the epochs already trained, got {epochs}")
-        log.info("%s: resumes after step %d", self.run_info["run"], self.initial_global_step)
+        log.info("%s: resuming after step %d", self.run_info["run"], self.initial_global_step)
         return str(path)
 
 
 def _epochs_trained(loaded: dict[str, Any]) -> int:
-    """The epochs that a checkpoint of Lightning has seen, counting a begun one."""
+    """Epochs that a checkpoint was trained for, including an incomplete one."""
     progress = loaded["loops"]["fit_loop"]["epoch_progress"]["current"]
     return int(progress["ready"])

@@ -11,6 +11,7 @@ from mammoseg.cli import command
 
 @command("view", renamed={"out": "output", "store": "dataset.store"})
 def main(cfg: DictConfig) -> None:
+    """Write the viewer, and open it if `open` is set."""
     from mammoseg.view.view import write_viewer  # lazy: --help must not wait for torch
 
     page = write_viewer(cfg)

@@ -30,7 +30,7 @@ async function choose(number) {
   const others = catalogue.runs.map((run, place) => [String(place), run.label, run.images])
     .filter(([place, , images]) => place !== String(number) && images.some((image) => tested.has(image)));
   $("against").hidden = !others.length;
-  options($("other"), [[NONE, "no other"], ...others], NONE);
+  options($("other"), [[NONE, "none"], ...others], NONE);
   state.other = null;
   const { note, threshold, step } = state.run;
   const fixed = threshold === null || step === null;
@@ -88,7 +88,7 @@ function updateOpacity() {
   refresh();
 }
 
-options($("order"), Object.entries(ORDERS).map(([value, [text]]) => [value, /first/.test(text) ? `${catalogue.truth ? "DSC" : "share"}, ${text}` : text]), "given");
+options($("order"), Object.entries(ORDERS).map(([value, [text]]) => [value, /first/.test(text) ? `${catalogue.truth ? "DSC" : "fraction"}, ${text}` : text]), "given");
 options($("run"), catalogue.runs.map((run, number) => [String(number), run.label]), "0");
 document.querySelectorAll(".truth").forEach((label) => { label.hidden = !catalogue.truth; });
 updateOpacity();

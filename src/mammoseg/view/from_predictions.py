@@ -14,7 +14,7 @@ from mammoseg.data.images.read import read_image
 from mammoseg.data.images.thumbnail import MAX_SIDE, shrink, thumbnail
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.runs.prediction_folder import Kind, image_file, read_results
-from mammoseg.view.items import Item
+from mammoseg.view.items import ViewerImage
 
 log = logging.getLogger(__name__)
 
@@ -47,17 +47,18 @@ class PredictedView:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[ViewerImage]:
+        """Yield the images in the order of the table."""
         for name, rows in self.rows.items():
             mask, levels = self.read("masks", name), self.read("probabilities", name)
             first = rows[0]
-            yield Item(
+            yield ViewerImage(
                 key=name,
                 name=first["file"],
                 density=None,
                 side=first["side"],
                 view=first["view"],
-                facts=caption(rows),
+                caption=caption(rows),
                 image=self.image(name, first["file"], mask.shape),
                 truth=None,
                 mask=mask > 127,
@@ -89,7 +90,7 @@ class PredictedView:
 
 def caption(rows: Sequence[Mapping[str, str]]) -> str:
     """Number of masses and their areas."""
-    number = int(rows[0]["masses"])
+    n_masses = int(rows[0]["masses"])
     areas = [f"{float(row['area_mm2']):.0f} mm²" for row in rows if row["area_mm2"]]
     sizes = f" ({', '.join(areas)})" if areas else ""
-    return "no mass" if number == 0 else f"{number} mass{'es' if number > 1 else ''}{sizes}"
+    return "no mass" if n_masses == 0 else f"{n_masses} mass{'es' if n_masses > 1 else ''}{sizes}"

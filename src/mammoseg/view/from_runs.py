@@ -1,4 +1,4 @@
-"""Run folders -> views."""
+"""Views of run folders: the test images of a run with ground truth and prediction."""
 
 from __future__ import annotations
 
@@ -15,51 +15,64 @@ from mammoseg.runs.discovery import RunResults, find_runs
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.predictions import read_predictions
 from mammoseg.runs.stores import find_store
-from mammoseg.view.items import Item
+from mammoseg.view.items import ViewerImage
 
 log = logging.getLogger(__name__)
 
 MASKS_ONLY = (
-    "This run kept masks only. To see probabilities and to move the threshold, test it again with "
+    "This run stored masks only. To see probabilities and to move the threshold, test it again with "
     "python -m mammoseg.evaluate ckpt_path=<run folder>, and view the folder that it writes."
 )
 
 
-def look(folders: Sequence[Path], place: Path | None) -> list[RunView]:
-    """All finished runs in the folders or below them that kept predictions; the others are named in the log.
+def load_run_views(folders: Sequence[Path], store_root: Path | None) -> list[RunView]:
+    """Load all finished runs in the folders or below them that have predictions; skipped ones are logged.
 
-    `place`: folder of the prepared images; None looks where the runs say.
-    Raises UserError where no run is left, or where the prepared images of one are not found.
+    Args:
+        folders: Folders of runs.
+        store_root: Folder of the preprocessed images; None for the one of each run.
+
+    Raises:
+        UserError: If there is no such run, or the preprocessed images of one are not found.
     """
     runs, predictions = find_runs(folders), RunFolder.predictions.name
-    kept = []
+    runs_with_predictions = []
     for run in runs:
         if run.folder.predictions.is_file():
-            kept.append(run)
+            runs_with_predictions.append(run)
         else:
-            log.warning("%s left out: it has no %s; test it again with mammoseg.evaluate", run.folder.path, predictions)
-    if not kept:
-        raise UserError(f"runs={', '.join(map(str, folders))}: no run there kept its {predictions}; test one again")
-    labels = labelled(kept, folders)
-    return [RunView(run, label, store_of(run, place)) for run, label in zip(kept, labels, strict=True)]
+            log.warning("%s skipped: it has no %s; test it again with mammoseg.evaluate", run.folder.path, predictions)
+    if not runs_with_predictions:
+        raise UserError(f"runs={', '.join(map(str, folders))}: no run there has {predictions}; test one again")
+    labels = unique_labels(runs_with_predictions, folders)
+    return [
+        RunView(run, label, find_store_of(run, store_root))
+        for run, label in zip(runs_with_predictions, labels, strict=True)
+    ]
 
 
-def labelled(runs: Sequence[RunResults], folders: Sequence[Path]) -> list[str]:
-    """Each run's name; with its place below `folders` where two share one, and never a path above them."""
+def unique_labels(runs: Sequence[RunResults], folders: Sequence[Path]) -> list[str]:
+    """Names of the runs; repeated names are followed by the path below `folders`."""
     names = [str(run.rows[0]["run"]) for run in runs]
     return [
-        f"{name} ({below(run.folder.path, folders)})" if names.count(name) > 1 else name
+        f"{name} ({relative_label(run.folder.path, folders)})" if names.count(name) > 1 else name
         for name, run in zip(names, runs, strict=True)
     ]
 
 
-def below(folder: Path, folders: Sequence[Path]) -> str:
+def relative_label(folder: Path, folders: Sequence[Path]) -> str:
+    """Path of `folder` relative to the one of `folders` that contains it."""
     top = next(top for top in folders if folder.is_relative_to(top))
     return folder.relative_to(top).as_posix() if folder != top else folder.resolve().name
 
 
-def store_of(run: RunResults, place: Path | None) -> PreparedStore:
-    folder = run.folder.data_paths().store if place is None else place
+def find_store_of(run: RunResults, store_root: Path | None) -> PreparedStore:
+    """Find the preprocessed images that a run was tested on.
+
+    Raises:
+        UserError: If they are not found.
+    """
+    folder = run.folder.data_paths().store if store_root is None else store_root
     store = find_store([folder], run.dataset, run.rows)
     if store is None:
         raise UserError(
@@ -70,7 +83,16 @@ def store_of(run: RunResults, place: Path | None) -> PreparedStore:
 
 
 class RunView:
-    """The test images of one run, as the network saw them."""
+    """The test images of one run at the size of the network's input.
+
+    Args:
+        run: Its results.
+        label: Its name on the page.
+        store: The preprocessed images.
+
+    Raises:
+        UserError: If predictions are missing.
+    """
 
     def __init__(self, run: RunResults, label: str, store: PreparedStore) -> None:
         self.folder = run.folder.path
@@ -89,27 +111,28 @@ class RunView:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def items(self) -> Iterator[Item]:
-        in_store = {case.case: number for number, case in enumerate(self.store.cases)}
-        predicted = {case: number for number, case in enumerate(self.predictions.cases)}
+    def items(self) -> Iterator[ViewerImage]:
+        """Yield the images in the order of the results."""
+        store_index = {case.case: index for index, case in enumerate(self.store.cases)}
+        prediction_index = {case: index for index, case in enumerate(self.predictions.cases)}
         levels = self.predictions.quantised_probs
         for row in self.rows:
-            number, place = in_store[row["case"]], predicted[row["case"]]
-            yield Item(
+            i, j = store_index[row["case"]], prediction_index[row["case"]]
+            yield ViewerImage(
                 key=f"{self.store.folder.name}/{row['case']}",
                 name=row["case"],
                 density=row["density"],
                 side=row["side"],
                 view=row["view"],
-                facts="",
-                image=grey(self.store.images[number]),
-                truth=self.store.masks[number] > 0,
-                mask=self.predictions.masks[place],
-                levels=None if levels is None else levels[place],
+                caption="",
+                image=to_uint8(self.store.images[i]),
+                truth=self.store.masks[i] > 0,
+                mask=self.predictions.masks[j],
+                levels=None if levels is None else levels[j],
             )
 
 
-def grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Any grey values -> 0 to 255, from the image's least to its greatest."""
+def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Scale grey values to 0 to 255, from the minimum to the maximum of the image."""
     low, high = float(image.min()), float(image.max())
-    return np.rint((image - low) * (255 / max(high - low, 1e-6))).astype(np.uint8)
+    return np.asarray(np.rint((image - low) * (255 / max(high - low, 1e-6))), np.uint8)

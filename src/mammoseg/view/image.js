@@ -43,7 +43,7 @@ function showError(error) {
 
 const COLUMNS = catalogue.truth
   ? METRICS
-  : [{ key: "predicted", title: "Predicted share of the image", short: "Predicted share of the image", unit: "%", scale: 100 }];
+  : [{ key: "predicted", title: "Predicted fraction of the image", short: "Predicted fraction of the image", unit: "%", scale: 100 }];
 const label = ({ short, unit }) => (unit ? `${short}, ${unit}` : short);
 
 function panel({ run }) {
@@ -59,7 +59,7 @@ function panel({ run }) {
 function refresh() {
   if (!shown.length) return;
   const image = catalogue.images[shown[0].row.image];
-  const status = [`${state.place + 1} of ${state.rows.length}: ${image.name}`, factsOf(image)];
+  const status = [`${state.place + 1} of ${state.rows.length}: ${image.name}`, captionOf(image)];
   const look = { ...state, opacity: $("opacity").value / 100 };
   shown.forEach((one, number) => {
     const figure = $("panels").children[number];

@@ -1,4 +1,4 @@
-"""What the page shows, wherever it comes from."""
+"""Images and views that the page shows, independent of their source."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Item:
-    """What one model said about one image; all arrays are of one shape (H, W).
+class ViewerImage:
+    """The prediction of one model for one image; all arrays have the same shape (H, W).
 
-    `key`: the same for the same image in several views. `density`: ACR category 1-4, None if unknown. `facts`: more to
-    say about it. `image`: grey values 0 to 255; None where it is not there. `truth`: None where it is not known.
-    `mask`: the prediction. `levels`: probabilities in 256 steps, as `quantise_probs` returns; None if not stored.
+    Attributes:
+        key: Identifies the image in several views.
+        name: Shown on the page.
+        density: ACR category 1 to 4, None if unknown.
+        side: "L", "R" or empty.
+        view: Such as "CC"; empty if unknown.
+        caption: Further text.
+        image: Grey values 0 to 255; None if not available.
+        truth: Ground-truth mask; None if unknown.
+        mask: Predicted mask.
+        levels: Probabilities in 256 steps, as `quantise_probs` returns; None if not stored.
     """
 
     key: str
@@ -25,7 +33,7 @@ class Item:
     density: int | None
     side: str
     view: str
-    facts: str
+    caption: str
     image: NDArray[np.uint8] | None
     truth: NDArray[np.bool_] | None
     mask: NDArray[np.bool_]
@@ -35,8 +43,11 @@ class Item:
 class View(Protocol):
     """One run, or one folder of predictions.
 
-    `note`: a sentence on what cannot be shown, or empty. `threshold`: of the masks; None where it is not known.
-    `folder`: where it lies, for the sentences of errors only.
+    Attributes:
+        label: Shown on the page.
+        note: A sentence on what cannot be shown, or empty.
+        threshold: Threshold of the masks; None if unknown.
+        folder: Its folder, for error messages only.
     """
 
     label: str
@@ -46,4 +57,6 @@ class View(Protocol):
 
     def __len__(self) -> int: ...
 
-    def items(self) -> Iterator[Item]: ...
+    def items(self) -> Iterator[ViewerImage]:
+        """Yield the images."""
+        ...

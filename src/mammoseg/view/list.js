@@ -1,5 +1,5 @@
 // The list of images, with its filters and order.
-const factsOf = (image) => [image.density ? `ACR ${image.density}` : "", image.side, image.view, image.facts].filter(Boolean).join(" · ");
+const captionOf = (image) => [image.density ? `ACR ${image.density}` : "", image.side, image.view, image.caption].filter(Boolean).join(" · ");
 const score = (row) => {
   const metrics = metricsOf(countsAt(row, state.step, state.run));
   return catalogue.truth ? metrics.dsc : metrics.predicted;
@@ -17,7 +17,7 @@ function filteredRows() {
   const sought = $("search").value.trim().toLowerCase();
   const density = $("density").value;
   const found = state.run.rows.map((row) => ({ row, image: catalogue.images[row.image], score: score(row) }))
-    .filter(({ image }) => `${image.name} ${factsOf(image)}`.toLowerCase().includes(sought))
+    .filter(({ image }) => `${image.name} ${captionOf(image)}`.toLowerCase().includes(sought))
     .filter(({ image }) => density === NONE || String(image.density) === density);
   const order = ORDERS[$("order").value][1];
   found.sort((a, b) => (Number.isNaN(a.score) - Number.isNaN(b.score)) || order(a, b) || a.row.place - b.row.place);
@@ -30,14 +30,14 @@ function fillList(keep) {
   $("list").replaceChildren(...state.rows.map((row, place) => {
     const image = catalogue.images[row.image];
     const button = make("button", "", { type: "button" });
-    button.append(make("span", image.name, { class: "name" }), make("span", "", { class: "score" }), make("span", factsOf(image), { class: "facts" }));
+    button.append(make("span", image.name, { class: "name" }), make("span", "", { class: "score" }), make("span", captionOf(image), { class: "caption" }));
     button.addEventListener("click", () => go(place));
     const item = make("li", "");
     item.append(button);
     return item;
   }));
   const all = state.run.rows.length;
-  $("count").textContent = `${state.rows.length === all ? all : `${state.rows.length} of ${all}`} images; ${catalogue.truth ? "DSC" : "predicted share of the image"} in %`;
+  $("count").textContent = `${state.rows.length === all ? all : `${state.rows.length} of ${all}`} images; ${catalogue.truth ? "DSC" : "predicted fraction of the image"} in %`;
   fillScores();
   go(state.place);
 }

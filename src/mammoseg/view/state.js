@@ -16,7 +16,7 @@ function load(name) {
       const script = document.createElement("script");
       script.src = `data/${name}.js`;
       script.onload = () => { script.remove(); resolve(arrived.get(name)); arrived.delete(name); };
-      script.onerror = () => { script.remove(); loading.delete(name); reject(new Error(`data/${name}.js is not there; keep the viewer's folder together, or write it again`)); };
+      script.onerror = () => { script.remove(); loading.delete(name); reject(new Error(`data/${name}.js is missing; keep the files of the viewer in one folder, or write it again`)); };
       document.head.append(script);
     }));
     const old = [...loading.keys()].filter((key) => !key.startsWith("run-"));

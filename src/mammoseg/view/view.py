@@ -1,4 +1,4 @@
-"""From what the user wants to see to the page."""
+"""Write the viewer of runs or of a folder of predictions."""
 
 from __future__ import annotations
 
@@ -10,30 +10,38 @@ from mammoseg.cli import parse_paths
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import expand_latest
 from mammoseg.view.from_predictions import PredictedView
-from mammoseg.view.from_runs import look
+from mammoseg.view.from_runs import load_run_views
 from mammoseg.view.items import View
 from mammoseg.view.writer import write
 
 
 def write_viewer(cfg: Any) -> Path:
-    """Write the viewer that `cfg`, conf/view.yaml, asks for, and return its page.
+    """Write the viewer.
 
-    Raises UserError where there is nothing to see, or nowhere to put it.
+    Args:
+        cfg: Configuration of conf/view.yaml.
+
+    Returns:
+        The page.
+
+    Raises:
+        UserError: If a setting is invalid, or there is nothing to show.
     """
     if (cfg.runs is None) == (cfg.predictions is None):
         raise UserError(
-            "say what to look at: either runs=<a run's folder, or one that holds several>, "
-            "or predictions=<a folder that mammoseg.predict wrote>"
+            "either runs=<folder with runs> or predictions=<output folder of mammoseg.predict> is required, "
+            f"got runs={cfg.runs} and predictions={cfg.predictions}"
         )
     views: Sequence[View]
     if cfg.runs is not None:
         folders = expand_latest(parse_paths(cfg.runs, "runs"))
-        views = look(folders, optional(cfg.dataset.store))
+        views = load_run_views(folders, optional_path(cfg.dataset.store))
     else:
         folders = [Path(str(cfg.predictions)).expanduser()]
-        views = [PredictedView(folders[0], optional(cfg.input))]
-    return write(views, optional(cfg.output) or folders[0] / "viewer")
+        views = [PredictedView(folders[0], optional_path(cfg.input))]
+    return write(views, optional_path(cfg.output) or folders[0] / "viewer")
 
 
-def optional(path: str | None) -> Path | None:
+def optional_path(path: str | None) -> Path | None:
+    """`path` as a Path, or None."""
     return None if path is None else Path(str(path)).expanduser()

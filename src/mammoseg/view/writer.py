@@ -22,7 +22,7 @@ from mammoseg.metrics import N_LEVELS
 from mammoseg.reports.templates import render
 from mammoseg.terminal import Progress
 from mammoseg.view.formulas import metrics_script
-from mammoseg.view.items import Item, View
+from mammoseg.view.items import View, ViewerImage
 
 JPEG_QUALITY = 92  # of the displayed image; masks and probabilities, which are counted, are stored losslessly
 GENERATOR_TAG = '<meta name="generator" content="mammoseg.view">'
@@ -50,32 +50,36 @@ def write(views: Sequence[View], folder: Path) -> Path:
 
 
 def is_viewer(folder: Path) -> bool:
+    """Whether `folder` contains a viewer that this module wrote."""
     page = folder / "index.html"
     return page.is_file() and GENERATOR_TAG.encode() in page.read_bytes()
 
 
 class Writer:
+    """Writes the page and its data files to `folder`."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runs: list[dict[str, Any]] = []
         self.images: list[dict[str, Any]] = []
-        self.numbers: dict[str, int] = {}  # of the images, by key
+        self.indices: dict[str, int] = {}  # of the images, by key
         self.truth = False
 
     def add(self, view: View, progress: Progress) -> None:
+        """Write the data files of a view."""
         run = len(self.runs)
         rows, mass, rest, numbers = [], [], [], []
         for item in view.items():
             number = self.image(item)
             numbers.append(number)
             rows.append([number, *confusion_counts(item)])
-            pictures = {"mask": png(np.where(item.mask, np.uint8(255), np.uint8(0)))}
+            encoded = {"mask": png(np.where(item.mask, np.uint8(255), np.uint8(0)))}
             if item.levels is not None:
-                pictures["levels"] = png(item.levels)
+                encoded["levels"] = png(item.levels)
                 inside = np.zeros_like(item.mask) if item.truth is None else item.truth
                 mass.append(histogram(item.levels[inside]))
                 rest.append(histogram(item.levels[~inside]))
-            self.data(f"run-{run}-{number}", pictures)
+            self.data(f"run-{run}-{number}", encoded)
             progress.advance()
         self.data(f"run-{run}", {"rows": rows, "mass": mass or None, "rest": rest or None})
         step = None if view.threshold is None else round(view.threshold * N_LEVELS)
@@ -83,18 +87,19 @@ class Writer:
             {"label": view.label, "note": view.note, "threshold": view.threshold, "step": step, "images": numbers}
         )
 
-    def image(self, item: Item) -> int:
-        if item.key in self.numbers:
-            return self.numbers[item.key]
-        number = self.numbers[item.key] = len(self.images)
-        self.images.append({name: getattr(item, name) for name in ("name", "density", "side", "view", "facts")})
-        pictures = {}
+    def image(self, item: ViewerImage) -> int:
+        """Write the data file of an image once, and return its index."""
+        if item.key in self.indices:
+            return self.indices[item.key]
+        number = self.indices[item.key] = len(self.images)
+        self.images.append({name: getattr(item, name) for name in ("name", "density", "side", "view", "caption")})
+        encoded = {}
         if item.image is not None:
-            pictures["image"] = to_data_uri(".jpg", item.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            encoded["image"] = to_data_uri(".jpg", item.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         if item.truth is not None:
-            pictures["truth"] = png(np.where(item.truth, np.uint8(255), np.uint8(0)))
+            encoded["truth"] = png(np.where(item.truth, np.uint8(255), np.uint8(0)))
             self.truth = True
-        self.data(f"image-{number}", pictures)
+        self.data(f"image-{number}", encoded)
         return number
 
     def data(self, name: str, value: object) -> None:
@@ -103,6 +108,7 @@ class Writer:
         atomic_write_text(self.folder / "data" / f"{name}.js", f"mammoseg.receive({json.dumps(name)},{payload});\n")
 
     def page(self) -> None:
+        """Write index.html."""
         here = Path(__file__).parent
         text = render(
             here / "page.html",
@@ -114,7 +120,7 @@ class Writer:
         atomic_write_text(self.folder / "index.html", text)
 
 
-def confusion_counts(item: Item) -> list[int]:
+def confusion_counts(item: ViewerImage) -> list[int]:
     """tp, fp, fn, tn of the mask; without ground truth every predicted pixel is a false positive."""
     truth = np.zeros_like(item.mask) if item.truth is None else item.truth
     return [
@@ -124,15 +130,18 @@ def confusion_counts(item: Item) -> list[int]:
 
 
 def histogram(levels: NDArray[np.uint8]) -> list[int]:
-    return np.bincount(levels, minlength=N_LEVELS).tolist()
+    """Number of pixels of each level."""
+    return [int(n) for n in np.bincount(levels, minlength=N_LEVELS)]
 
 
 def png(picture: NDArray[np.uint8]) -> str:
+    """A PNG image as a data URI."""
     return to_data_uri(".png", picture, [])
 
 
 def to_data_uri(suffix: str, picture: NDArray[np.uint8], settings: Sequence[int]) -> str:
+    """Encode an image with OpenCV's `settings` as a data URI."""
     done, data = cv2.imencode(suffix, picture, settings)
     assert done, "OpenCV writes both formats"
-    kind = {".jpg": "jpeg", ".png": "png"}[suffix]
-    return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode()}"
+    subtype = {".jpg": "jpeg", ".png": "png"}[suffix]
+    return f"data:image/{subtype};base64,{base64.b64encode(data.tobytes()).decode()}"

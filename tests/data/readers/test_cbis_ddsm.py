@@ -243,7 +243,7 @@ def test_missing_files_are_reported_by_image_and_can_be_skipped(small_dataset: P
     assert "mask of abnormality" in dict(rejected.rows)[second]
     with pytest.raises(UserError, match="2 cases"):
         prepared_cases(small_dataset)
-    assert len(prepared_cases(small_dataset, on_bad="skip")) == 6
+    assert len(prepared_cases(small_dataset, on_error="skip")) == 6
 
 
 def test_a_mass_without_a_mask_is_an_error(small_dataset: Path) -> None:

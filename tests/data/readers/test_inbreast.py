@@ -141,7 +141,7 @@ def test_invalid_outlines_are_rejected(release: Release, points: tuple[object, .
     file, reason = read_rejected(release.root)
     assert file == "AllXML/22678622.xml"
     assert expected in reason
-    assert "fix the XML or set dataset.on_bad=skip" in reason
+    assert "fix the XML or set dataset.on_error=skip" in reason
 
 
 def test_a_mass_without_points_is_rejected(release: Release) -> None:

@@ -60,7 +60,7 @@ class Mammogram:
 
 @dataclass
 class RejectedCases:
-    """Cases that cannot be used, with reasons. Filled by readers and preprocessing; handled by `dataset.on_bad`.
+    """Cases that cannot be used, with reasons. Filled by readers and preprocessing; handled by `dataset.on_error`.
 
     The reasons of a reader are part of the fingerprint of the prepared store. When one is reworded, add it to
     `fingerprints.REWORDED_REASONS`; otherwise datasets with such cases are preprocessed again.

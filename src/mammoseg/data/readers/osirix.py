@@ -55,12 +55,12 @@ def read_outlines(file: Path, lesions: set[str]) -> list[NDArray[np.float64]]:
         if len(points) < 3:
             raise ValueError(
                 f"outline {index} has {len(points)} point{'s' * (len(points) != 1)}, a mass needs 3 or more; "
-                "fix the XML or set dataset.on_bad=skip"
+                "fix the XML or set dataset.on_error=skip"
             )
         if invalid := next((i for i, point in enumerate(points, start=1) if point is None), None):
             raise ValueError(
                 f"outline {index}, point {invalid} is not two finite numbers (x, y); "
-                "fix the XML or set dataset.on_bad=skip"
+                "fix the XML or set dataset.on_error=skip"
             )
         outlines.append(np.array(points, dtype=np.float64))
     return outlines

@@ -1,0 +1,80 @@
+"""Hydra plugin for hydra/sweeper=mammoseg_optuna; `mammoseg.launch.optuna_sweeper` is imported lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+RENAMED_ARGUMENTS = {"trials": "n_trials", "at_once": "n_jobs", "ordered": "monotone"}
+
+
+class MammosegOptunaSweeper(Sweeper):
+    """A sweep whose trials are proposed by Optuna and run by the configured launcher.
+
+    Args:
+        params: Search space: setting -> interval, range or choices in Hydra's grammar.
+        monotone: Settings with the same interval whose values must not decrease from one to the next.
+        storage: URL of the study's storage, which each job reads from its config.
+        **settings: The other keys of conf/hydra/sweeper/mammoseg_optuna.yaml; see
+            `mammoseg.launch.optuna_sweeper.run_study`.
+
+    Raises:
+        UserError: If an argument has its name of an earlier version.
+    """
+
+    hydra_context: HydraContext
+    config: DictConfig
+
+    def __init__(
+        self,
+        params: Mapping[str, Any] | None = None,
+        monotone: Sequence[str] | None = None,
+        storage: str | None = None,
+        **settings: Any,
+    ) -> None:
+        from mammoseg.errors import UserError
+
+        for old, new in RENAMED_ARGUMENTS.items():
+            if old in settings:
+                raise UserError(f"hydra.sweeper.{old} is now called hydra.sweeper.{new}; rename it in your YAML file")
+        self.params = params or {}
+        self.monotone = monotone or []
+        self.storage = storage
+        self.settings = settings
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Instantiate the launcher; called by Hydra before `sweep`."""
+        from hydra.core.plugins import Plugins
+
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the study.
+
+        Args:
+            arguments: Overrides of the command line; they replace entries of `params`.
+        """
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        from mammoseg.launch.optuna_sweeper import run_study
+        from mammoseg.launch.search_space import SearchSpace
+
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        from_config = parser.parse_overrides([f"{name}={value}" for name, value in self.params.items()])
+        from_command_line = parser.parse_overrides(arguments)
+        space = SearchSpace.from_overrides([*from_config, *from_command_line], self.monotone)
+
+        def launch(jobs: Sequence[Sequence[str]], first_job: int) -> None:
+            self.validate_batch_is_legal(jobs)
+            assert self.launcher is not None
+            self.launcher.launch(jobs, initial_job_idx=first_job)
+
+        run_study(space, launch, self.config.hydra, **self.settings)

@@ -1,0 +1,68 @@
+"""Images of predictions show the values of the arrays at their positions."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from mammoseg.data.images.thumbnail import thumbnail
+from mammoseg.metrics.regions import connected_regions
+from mammoseg.predict import prediction_images
+
+
+def decode_png(content: bytes) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert image is not None
+    return image
+
+
+def test_probabilities_are_above_127_exactly_where_they_are_above_a_half() -> None:
+    half = np.float32(0.5)
+    prob = np.concatenate([np.linspace(0, 1, 10_001, dtype=np.float32), [half, np.nextafter(half, half * 2)]])
+    grey = prediction_images.probability_image(prob.astype(np.float32))
+    np.testing.assert_array_equal(grey > 127, prob > half)
+    np.testing.assert_allclose(grey / 255, prob, atol=0.5 / 255 + 1e-6)
+
+
+def test_uncertainty_fills_the_range() -> None:
+    assert prediction_images.uncertainty_image(np.array([0, 0.25, 0.5, 0.6], np.float32)).tolist() == [0, 128, 255, 255]
+
+
+@pytest.mark.parametrize("image", [np.eye(70) > 0, np.arange(4900).reshape(70, 70).astype(np.uint8)])
+def test_png_is_lossless(image: np.ndarray) -> None:
+    expected = image.astype(np.uint8) * 255 if image.dtype == bool else image
+    np.testing.assert_array_equal(decode_png(prediction_images.encode_png(image)), expected)
+
+
+def test_the_outline_is_drawn_around_the_mass() -> None:
+    y, x = np.mgrid[:2000, :1500]
+    mask = (y - 700) ** 2 + (x - 900) ** 2 <= 200**2
+    grey, scale = thumbnail(np.where(mask, 200, 100).astype(np.uint8))
+    masses = connected_regions(mask, mask.astype(np.float32))
+    image = prediction_images.overlay(grey, scale, mask, masses)
+    blue = (image[..., 0] > 200) & (image[..., 2] < 120)
+    rows, columns = np.nonzero(blue)
+    dy, dx = (rows + 0.5) / scale - 700.5, (columns + 0.5) / scale - 900.5
+    assert len(rows) > 300
+    assert np.abs(np.hypot(dy, dx) - 200).max() < 3 / scale, "three pixels of the thumbnail"
+    for offset in (dy, dx):
+        assert abs(offset.min() + offset.max()) / 2 < 0.5 / scale, "the outline is shifted"
+    white = (image.min(axis=-1) > 250).sum()
+    assert white > 5, "the number of the mass"
+
+
+def test_without_a_mass_the_overlay_is_the_image() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (80, 70)).astype(np.uint8)
+    image = prediction_images.overlay(grey, 1, np.zeros((80, 70), bool), [])
+    np.testing.assert_array_equal(image, np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_the_heat_map_covers_probable_pixels_only() -> None:
+    grey = np.full((80, 70), 90, np.uint8)
+    prob = np.zeros((800, 700), np.float32)
+    prob[200:400, 300:500] = 1
+    heat = prediction_images.heatmap(grey, prob)
+    np.testing.assert_array_equal(heat[50:, :25], 90)
+    magma = cv2.applyColorMap(np.full((1, 1), 255, np.uint8), cv2.COLORMAP_MAGMA)[0, 0]
+    np.testing.assert_allclose(heat[30, 40], 0.25 * 90 + 0.75 * magma.astype(float), atol=1)
