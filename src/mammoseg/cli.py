@@ -69,9 +69,6 @@ def command(
         name: Name of the command.
         renamed: Old -> new name of settings, for the error message; see `runs.upgrade.RENAMED_SETTINGS`.
         prepare_argv: Called with the command-line arguments; returns those that Hydra parses.
-
-    Returns:
-        The decorator. The decorated function has no arguments and reads the command line.
     """
 
     def decorator(main: Callable[[Any], Any]) -> Callable[[], None]:

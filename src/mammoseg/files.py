@@ -33,9 +33,8 @@ def atomic_write(path: Path, mode: Literal["wb"], *, fsync: bool = False) -> Abs
 def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool = False) -> Iterator[IO[Any]]:
     """Open a temporary file that replaces `path` when the block succeeds and is removed when it raises.
 
-    The temporary file is created in the folder of `path`, since a rename is atomic only within one file system. Parent
-    folders are created and symbolic links are followed. Temporary files of killed processes in that folder are
-    removed.
+    The temporary file is in the folder of `path`, since a rename is atomic only within one file system. Parent folders
+    are created, symbolic links are followed, and temporary files of killed processes in that folder are removed.
 
     Args:
         path: File to write.

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -191,6 +192,17 @@ def epochs_of(record: RunRecord) -> int | None:
     """Number of epochs in the settings of a run."""
     epochs = record.settings["trainer"]["max_epochs"]
     return None if epochs is None else int(epochs)
+
+
+def check_epochs(loaded: Mapping[str, Any], epochs: int | None) -> None:
+    """Check that a checkpoint was not trained for more than `epochs`, counting an incomplete one.
+
+    Raises:
+        UserError: If it was.
+    """
+    trained = int(loaded["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"])
+    if epochs is not None and epochs != -1 and epochs < trained:
+        raise UserError(f"resume: epochs must be at least {trained}, the epochs already trained, got {epochs}")
 
 
 def remember_overrides(run: RunFolder) -> None:

@@ -38,7 +38,7 @@ from mammoseg.runs.record import RunRecord, Status, make_record, read_record, re
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
 from mammoseg.train.init_from import find_init_checkpoint
-from mammoseg.train.resume import epochs_of, load_previous_record, remember_overrides, resume_command
+from mammoseg.train.resume import check_epochs, epochs_of, load_previous_record, remember_overrides, resume_command
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
@@ -49,8 +49,7 @@ log = logging.getLogger(__name__)
 class TrainingRun:
     """Train, test and report one composed config.
 
-    Every file of `RunFolder` is written. If the folder holds the same run, unfinished, training resumes from its last
-    checkpoint.
+    Writes every file of `RunFolder`. If it holds the same run, unfinished, training resumes from its last checkpoint.
 
     Args:
         cfg: The composed configuration of `train`.
@@ -296,14 +295,6 @@ class TrainingRun:
         loaded = checkpoint.load_checkpoint(path, trusted_modules=None)  # its config is not instantiated
         self.initial_global_step = loaded["global_step"]
         self.train_metrics = loaded[checkpoint.PROVENANCE_KEY].get("train_metrics")
-        trained, epochs = _epochs_trained(loaded), self.cfg.trainer.max_epochs
-        if epochs is not None and epochs != -1 and epochs < trained:
-            raise UserError(f"resume: epochs must be at least {trained}, the epochs already trained, got {epochs}")
+        check_epochs(loaded, self.cfg.trainer.max_epochs)
         log.info("%s: resuming after step %d", self.run_info["run"], self.initial_global_step)
         return str(path)
-
-
-def _epochs_trained(loaded: dict[str, Any]) -> int:
-    """Epochs that a checkpoint was trained for, including an incomplete one."""
-    progress = loaded["loops"]["fit_loop"]["epoch_progress"]["current"]
-    return int(progress["ready"])
