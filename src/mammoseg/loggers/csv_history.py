@@ -26,9 +26,8 @@ def resumable_csv_logger(path: Path, first_step: int, train_metrics: Mapping[str
         The logger.
     """
     kept = path.with_name(f"{path.name}.kept")
-    previous = (
-        path if path.is_file() else kept
-    )  # the process was killed between CSVLogger's removal and the replacement
+    # Without `path`, the process was killed between CSVLogger's removal and the replacement.
+    previous = path if path.is_file() else kept
     header: list[str] = []
     rows: list[dict[str, str]] = []
     if previous.is_file():
