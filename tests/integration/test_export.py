@@ -47,8 +47,9 @@ def test_the_weights_are_those_of_the_checkpoint(exported: Path, best: Path) -> 
 
 
 def test_the_config_is_the_checkpoints(exported: Path, best: Path) -> None:
-    carried = torch.load(best, weights_only=True)["mammoseg"]
-    assert yaml.safe_load((exported / "config.yaml").read_text()) == carried
+    stored = torch.load(best, weights_only=True)["mammoseg"]
+    exported_config = yaml.safe_load((exported / "config.yaml").read_text())
+    assert exported_config == {name: stored[name] for name in ("config", "run_info")}
 
 
 def test_onnx_gives_the_same_numbers_for_any_batch(exported: Path, best: Path) -> None:
@@ -133,7 +134,7 @@ def test_a_missing_extra_is_named_before_anything_is_written(
     best: Path, tmp_path: Path, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, module, None)
-    with pytest.raises(UserError, match=r"mammoseg\[export\]"):
+    with pytest.raises(UserError, match=r"\.\[export\]"):
         exporting.export(best, tmp_path / "out", onnx=True)
     assert not (tmp_path / "out").exists()
 

@@ -130,12 +130,13 @@ def test_a_run_that_another_process_works_on_is_not_the_latest(tmp_path: Path) -
     write_record(newer, replace(RunRecord(settings={"seed": 0}), status=Status.STOPPED))
 
 
-def test_what_evaluate_wrote_counts_only_where_it_is_named(tmp_path: Path) -> None:
+def test_an_evaluation_is_not_compared_beside_its_run(tmp_path: Path) -> None:
     for name in ("run", "evaluate/again"):
         write_run(tmp_path / name, rows_of("au_net", quality=0.5))
     write_record(RunFolder(tmp_path / "evaluate" / "again"), RunRecord(settings={"seed": 0}, status=Status.EVALUATED))
     assert [run.folder.path.name for run in find_runs([tmp_path])] == ["run"]
-    assert [run.folder.path.name for run in find_runs([tmp_path / "evaluate" / "again"])] == ["again"]
+    for folder in (tmp_path / "evaluate", tmp_path / "evaluate" / "again"):
+        assert [run.folder.path.name for run in find_runs([folder])] == ["again"]
 
 
 def test_links_to_runs_are_followed_once(tmp_path: Path) -> None:
