@@ -141,3 +141,16 @@ def test_predict_writes_a_mask_of_the_images_size(phantom: Path, tmp_path: Path)
     pipeline.predict([V0_1 / "best.ckpt"], image, tmp_path / "predictions", options)
     (mask,) = (tmp_path / "predictions" / "masks").iterdir()
     assert read_image(mask)[0].shape == read_image(image)[0].shape
+
+
+@pytest.mark.parametrize(
+    ("override", "upgraded"),
+    [
+        ("model.checkpointing=true", "model.gradient_checkpointing=true"),
+        ("++scheduler.gamma=0.5", "++scheduler.scheduler.gamma=0.5"),
+        ("model.in_channels=1", None),
+        ("loss.alpha=1", "loss.alpha=1"),
+    ],
+)
+def test_stored_overrides_are_upgraded(override: str, upgraded: str | None) -> None:
+    assert upgrade.upgrade_override(override) == upgraded

@@ -130,9 +130,27 @@ def test_a_run_that_another_process_works_on_is_not_the_latest(tmp_path: Path) -
     write_record(newer, replace(RunRecord(settings={"seed": 0}), status=Status.STOPPED))
 
 
-def test_what_evaluate_wrote_counts_only_where_it_is_named(tmp_path: Path) -> None:
+def test_an_evaluation_is_not_compared_beside_its_run(tmp_path: Path) -> None:
     for name in ("run", "evaluate/again"):
         write_run(tmp_path / name, rows_of("au_net", quality=0.5))
     write_record(RunFolder(tmp_path / "evaluate" / "again"), RunRecord(settings={"seed": 0}, status=Status.EVALUATED))
     assert [run.folder.path.name for run in find_runs([tmp_path])] == ["run"]
-    assert [run.folder.path.name for run in find_runs([tmp_path / "evaluate" / "again"])] == ["again"]
+    for folder in (tmp_path / "evaluate", tmp_path / "evaluate" / "again"):
+        assert [run.folder.path.name for run in find_runs([folder])] == ["again"]
+
+
+def test_links_to_runs_are_followed_once(tmp_path: Path) -> None:
+    run = run_at(tmp_path / "elsewhere" / "run", "2026-01-01", Status.FINISHED)
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "linked").symlink_to(run.path, target_is_directory=True)
+    (tmp_path / "outputs" / "loop").symlink_to(tmp_path / "outputs", target_is_directory=True)
+    found = list(run_folders(tmp_path / "outputs"))
+    assert [folder.path.name for folder in found] == ["linked"]
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.FAILED, Status.STOPPED])
+def test_an_unfinished_run_is_not_compared(tmp_path: Path, status: Status) -> None:
+    for name, seed in (("finished", 0), ("other", 1)):
+        write_run(tmp_path / name, rows_of("au_net", quality=0.5, seed=seed))
+    write_record(RunFolder(tmp_path / "other"), RunRecord(settings={"seed": 1}, status=status))
+    assert [run.folder.path.name for run in find_runs([tmp_path])] == ["finished"]

@@ -78,7 +78,9 @@ def expand_latest(folders: Sequence[Path]) -> list[Path]:
 
 
 def find_runs(folders: Sequence[Path]) -> list[RunResults]:
-    """Find all finished runs in the folders or below them; skipped ones are logged.
+    """Find all finished runs in the folders or below them; unfinished ones are logged.
+
+    Evaluations repeat a run, so those of a folder are used only if it contains no finished run.
 
     Raises:
         UserError: If there is none, or a results.csv is damaged.
@@ -90,15 +92,16 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
                 f"runs={folder}: no such folder; give one that mammoseg.train wrote, such as multirun/table1-phantom, "
                 "or latest"
             )
+        trained, evaluated = [], []
         for run in folders_with(folder, RunFolder.record.name, RunFolder.results.name):
             record = read_record(run)
-            evaluated = record is not None and record.status is Status.EVALUATED
-            if evaluated and run.path != folder:
-                continue  # it repeats a run, so it counts only if the user names it
-            if run.results.is_file() and (record is None or evaluated or record.is_complete):
-                runs.append(read_run(run))
+            if record is not None and record.status is Status.EVALUATED and run.results.is_file():
+                evaluated.append(run)
+            elif run.results.is_file() and (record is None or record.is_complete):
+                trained.append(run)
             else:
                 log.warning("skipped %s: not finished", run.path)
+        runs += [read_run(run) for run in trained or evaluated]  # an evaluation repeats a run
     if not runs:
         raise UserError(
             f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} in it or below; train first, for "
