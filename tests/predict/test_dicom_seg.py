@@ -165,5 +165,5 @@ def test_values_that_the_standard_does_not_allow_are_told_without_them(source: P
 
 def test_without_highdicom_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "highdicom", None)
-    with pytest.raises(UserError, match=r"mammoseg\[dicom\]"):
+    with pytest.raises(UserError, match=r"pip install '\.\[dicom\]'"):
         dicom_seg.available()
