@@ -64,7 +64,7 @@ def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool 
                 os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(path)  # torch.save, for one, reports a full disk without it
         # An error of the removal must not replace the original one, such as a full disk.
         with suppress(OSError):
