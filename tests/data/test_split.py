@@ -150,9 +150,9 @@ def test_an_official_split_with_overlapping_patients_is_an_error() -> None:
         (lambda: PatientKFold(fold=5), large(9), r"split\.fold must be between 0 and 4 .* got 5"),
         (lambda: PatientKFold(fold=-1), large(9), "got -1"),
         (lambda: PatientKFold(folds=1), large(9), r"split\.folds must be .* at least 2, got 1"),
-        (lambda: PatientKFold(), large(4), "4 patient"),
-        (lambda: ImageKFold(), [case(n, f"p{n}", 1) for n in range(3)], "3 image"),
-        (lambda: Official(), large(9), "split=official"),
+        (PatientKFold, large(4), "4 patient"),
+        (ImageKFold, [case(n, f"p{n}", 1) for n in range(3)], "3 image"),
+        (Official, large(9), "split=official"),
         (lambda: Official(val_share=1.5), large(9), r"split\.val_share must be .* got 1\.5"),
     ],
 )

@@ -90,7 +90,7 @@ def test_parallel_jobs_prepare_a_missing_store_once(workdir: Path) -> None:
 @needs_joblib
 def test_parallel_jobs_survive_two_kill_9_of_their_parent(workdir: Path) -> None:
     """Only the parent is killed; its workers must notice. Set JOBS=50 for a larger sweep."""
-    n_jobs = int(os.environ.get("JOBS", 4))
+    n_jobs = int(os.environ.get("JOBS", "4"))
     sweep = f"seed=range({n_jobs})"
     arguments = ["-m", *TINY, "launcher=joblib", "hydra.sweep.dir=multirun/parallel", sweep, "loss.alpha=1.0"]
     folder = workdir / "multirun" / "parallel"

@@ -1,0 +1,1 @@
+"""Datasets: reading, preprocessing, splitting and batching of mammograms."""

@@ -76,9 +76,19 @@ def build_dataset(
     """Build a dataset from the settings in `conf/dataset` and `conf/preprocessing`.
 
     Args:
-        name, root, reader, on_device, source: See `DatasetSpec`; `source` is its `generator`.
-        store, on_error, workers, published, note: See `StoreBuilder`; `store` is the folder of all stores.
-        density, missing_density, density_cuts: See `DensityPolicy`.
+        name: See `DatasetSpec`.
+        root: See `DatasetSpec`.
+        reader: See `DatasetSpec`.
+        store: Folder of all prepared stores, `StoreBuilder.store_root`.
+        on_error: See `StoreBuilder`.
+        workers: See `StoreBuilder`.
+        on_device: See `DatasetSpec`.
+        density: See `DensityPolicy`.
+        missing_density: See `DensityPolicy`.
+        density_cuts: See `DensityPolicy`.
+        source: `DatasetSpec.generator`.
+        published: See `StoreBuilder`.
+        note: See `StoreBuilder`.
         **preprocessing: See `PreprocessingSettings`.
 
     Raises:

@@ -46,7 +46,7 @@ def rank() -> int:
 
 def is_distributed() -> bool:
     """Whether this run uses several processes, started by `launch_workers` or by srun."""
-    return is_worker() or int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+    return is_worker() or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 
 def cluster_environment() -> ClusterEnvironment:

@@ -62,7 +62,8 @@ def run_study(
         n_jobs: Trials that are proposed and run together; -1 for one per CPU core.
         direction: Whether the validation DSC is maximised.
         seed: Seed of the sampler.
-        sampler, pruner: Configs of Optuna's classes; `pruner` may be None.
+        sampler: Config of an Optuna sampler.
+        pruner: Config of an Optuna pruner, or None.
 
     Raises:
         UserError: If a setting is invalid, or the folder contains a study of another search space.

@@ -49,7 +49,7 @@ def requeue(signum: int) -> None:
         job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     if signum == signal.SIGTERM and slurm_job_state(job) not in REQUEUE_STATES:
         return
-    result = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False)
     if result.returncode == 0:
         log.warning("requeued Slurm job %s; it resumes if its command names the run folder (hydra.run.dir)", job)
     else:
@@ -58,6 +58,8 @@ def requeue(signum: int) -> None:
 
 def slurm_job_state(job: str) -> str:
     """The state of a Slurm job, such as PREEMPTED; empty if Slurm does not know it."""
-    result = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        ["scontrol", "show", "job", "-o", job], capture_output=True, text=True, timeout=60, check=False
+    )
     match = re.search(r"JobState=(\w+)", result.stdout)
     return match.group(1) if match else ""

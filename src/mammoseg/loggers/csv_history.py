@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +49,7 @@ def resumable_csv_logger(path: Path, first_step: int, train_metrics: Mapping[str
         experiment = logger.experiment
     if rows:
         experiment.metrics_keys = header
-        os.replace(kept, path)
+        kept.replace(path)
     return logger
 
 

@@ -40,7 +40,7 @@ def attention_unet(width: int = 64, **options: Any) -> nn.Module:
         width: Number of channels of the first stage, doubled in each of the following four.
         **options: Further arguments of MONAI's class.
     """
-    from monai.networks.nets import AttentionUnet  # type: ignore[attr-defined]  # MONAI lists no exports
+    from monai.networks.nets import AttentionUnet  # MONAI lists no exports
 
     return AttentionUnet(2, 1, 1, channels=stage_widths(width), strides=[2] * (N_STAGES - 1), **options)
 
@@ -52,7 +52,7 @@ def unet_plus_plus(width: int = 64, **options: Any) -> nn.Module:
         width: Number of channels of the first stage, doubled in each of the following four.
         **options: Further arguments of MONAI's class.
     """
-    from monai.networks.nets import BasicUNetPlusPlus  # type: ignore[attr-defined]  # MONAI lists no exports
+    from monai.networks.nets import BasicUNetPlusPlus  # MONAI lists no exports
 
     return WithoutDeepSupervision(BasicUNetPlusPlus(2, 1, 1, features=[*stage_widths(width), width], **options))
 
@@ -64,7 +64,7 @@ def dyn_unet(width: int = 64, **options: Any) -> nn.Module:
         width: Number of channels of the first stage, doubled in each of the following four.
         **options: Further arguments of MONAI's class.
     """
-    from monai.networks.nets import DynUNet  # type: ignore[attr-defined]  # MONAI lists no exports
+    from monai.networks.nets import DynUNet  # MONAI lists no exports
 
     strides = [1] + [2] * (N_STAGES - 1)
     return DynUNet(2, 1, 1, [3] * N_STAGES, strides, strides[1:], filters=stage_widths(width), **options)
@@ -77,6 +77,6 @@ def swin_unetr(width: int = 64, **options: Any) -> nn.Module:
         width: Number of channels of the first stage, rounded up to a multiple of 12.
         **options: Further arguments of MONAI's class.
     """
-    from monai.networks.nets import SwinUNETR  # type: ignore[attr-defined]  # MONAI lists no exports
+    from monai.networks.nets import SwinUNETR  # MONAI lists no exports
 
     return SwinUNETR(1, 1, spatial_dims=2, feature_size=12 * -(-max(width, 1) // 12), **options)

@@ -14,9 +14,9 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
-from pydicom.pixels import get_decoder, pixel_array  # type: ignore[attr-defined]  # re-exported without __all__
+from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
-from pydicom.uid import UID_dictionary as STANDARD_UIDS  # type: ignore[attr-defined]  # re-exported without __all__
+from pydicom.uid import UID_dictionary as STANDARD_UIDS
 
 from mammoseg.data.images.dicom_metadata import METADATA_TAGS, float_attribute, parse_metadata
 from mammoseg.data.images.metadata import ImageMetadata
