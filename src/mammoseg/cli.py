@@ -21,9 +21,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mammoseg.errors import UserError
+import mammoseg
+from mammoseg.errors import UserError, exit_with_message
 from mammoseg.launch import distributed, sweep
 from mammoseg.runs.upgrade import RENAMED_CHOICES, upgrade_override
+from mammoseg.schema.check import check_config
+from mammoseg.schema.overrides import check_overrides, config_dirs, explain, split_options
 
 OTHER_FOLDER_HINT = "or choose another folder (hydra.run.dir, dataset.store, output)"
 OS_ERROR_HINTS = {
@@ -78,6 +81,7 @@ def command(
 
         def checked_main(cfg: Any) -> Any:
             check_renamed_config(cfg, renamed or {})
+            check_config(name, cfg)
             return main(cfg)
 
         @functools.wraps(main)
@@ -86,7 +90,12 @@ def command(
             os.environ["HYDRA_FULL_ERROR"] = "1"
             with exit_on_error(name):
                 check_renamed(sys.argv[1:], renamed or {})
-                sys.argv[1:] = prepare_argv(sys.argv[1:])
+                options, overrides = split_options(prepare_argv(sys.argv[1:]))
+                if "--version" in options:
+                    print(f"mammoseg {mammoseg.__version__}")
+                    return
+                check_overrides(overrides, [conf_dir(), *config_dirs(options)])
+                sys.argv[1:] = [*options, *overrides]  # Hydra takes no options after overrides
                 hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
 
         return entry_point
@@ -106,7 +115,7 @@ def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
         The return value of `main`.
     """
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return sweep.run_job(main, cfg, user_message)
+        return sweep.run_job(main, cfg, functools.partial(user_message, command=name))
     if distributed.is_worker():
         distributed.init_worker()
     try:
@@ -205,14 +214,18 @@ def parse_paths(value: Any, name: str) -> list[Path]:
 
 def exit_if_user_error(name: str, error: Exception) -> None:
     """Print one sentence and exit with status 2 if `error` is a user error; otherwise return."""
-    message = user_message(error)
+    message = user_message(error, name)
     if message is not None:
-        print(f"mammoseg {name}: {message}", file=sys.stderr)
-        sys.exit(2)
+        exit_with_message(name, message)
 
 
-def user_message(error: BaseException) -> str | None:
-    """Return the message for a user error, or None if `error` is a bug in mammoseg."""
+def user_message(error: BaseException, command: str = "train") -> str | None:
+    """Return the message for a user error, or None if `error` is a bug in mammoseg.
+
+    Args:
+        error: The exception.
+        command: Name of the command, whose settings are suggested for misspelt ones.
+    """
     for cause in exception_chain(error):
         if isinstance(cause, UserError):
             return str(cause)
@@ -223,7 +236,7 @@ def user_message(error: BaseException) -> str | None:
         new = RENAMED_CHOICES[error.missing_cfg_file]
         return f"{error.missing_cfg_file} is now called {new}; rename it in the defaults list of your YAML file"
     if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
-        return str(error)
+        return explain(error, command, conf_dir())
     return None
 
 

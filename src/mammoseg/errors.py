@@ -1,5 +1,10 @@
 """Exceptions caused by settings or data of the user."""
 
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
 
 class UserError(Exception):
     """Error that the user can fix. The message is one sentence: what is wrong, where, and what to do.
@@ -33,3 +38,14 @@ class ImageReadError(Exception):
 
     `prepare` collects these errors in a table of rejected cases; `dataset.on_error` determines whether it continues.
     """
+
+
+def exit_with_message(command: str, message: str) -> NoReturn:
+    """Print the message of a user error to stderr and exit with status 2.
+
+    Args:
+        command: Name of the command.
+        message: One sentence.
+    """
+    print(f"mammoseg {command}: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,1 @@
+"""Types, ranges and names of all settings, checked before a command starts."""

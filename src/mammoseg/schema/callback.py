@@ -1,0 +1,70 @@
+"""Hydra callback that validates the settings of a run or sweep before Hydra creates a folder for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from typing_extensions import override
+
+from mammoseg.errors import UserError, exit_with_message
+from mammoseg.schema.check import check_config
+
+MAX_VALUES = 200  # per swept setting; further ones are checked when their jobs start
+
+
+class SettingsCheck(Callback):
+    """Exits with status 2 and one sentence if a setting is invalid.
+
+    Hydra turns exceptions of callbacks into warnings, hence the exit.
+    """
+
+    @override
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the config of a single run."""
+        command = config.hydra.job.name
+        try:
+            check_config(command, config)
+        except UserError as error:
+            exit_with_message(command, str(error))
+
+    @override
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check each value of each swept setting, with the other settings at their defaults."""
+        command = config.hydra.job.name
+        overrides = sweep_overrides(config)
+        fixed = [parsed.input_line for parsed in overrides if not parsed.is_sweep_override() and parsed.input_line]
+        try:
+            for values in first_values(overrides):
+                check_config(command, compose(config.hydra.job.config_name, [*fixed, *values]))
+        except UserError as error:
+            exit_with_message(command, str(error))
+
+
+def sweep_overrides(config: DictConfig) -> list[Override]:
+    """Return the overrides of a sweep: those of the command line, and those that its sweeper adds."""
+    params = dict(config.hydra.sweeper.get("params") or {})
+    lines = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+    return OverridesParser.create().parse_overrides(lines)
+
+
+def first_values(overrides: list[Override]) -> Iterator[list[str]]:
+    """Yield sets of overrides in which each value of each swept setting occurs once.
+
+    The number of sets grows with the sum of the numbers of values, not with their product.
+    """
+    swept = {
+        parsed.get_key_element(): list(parsed.sweep_string_iterator())[:MAX_VALUES]
+        for parsed in overrides
+        if parsed.is_sweep_override() and parsed.is_discrete_sweep()
+    }
+    base = {key: values[0] for key, values in swept.items()}
+    yield [f"{key}={value}" for key, value in base.items()]
+    for key, values in swept.items():
+        for value in values[1:]:
+            yield [f"{name}={value if name == key else first}" for name, first in base.items()]

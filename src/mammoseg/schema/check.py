@@ -1,0 +1,131 @@
+"""Validation of a composed config: every setting is known and has a valid value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
+
+from mammoseg.errors import UserError
+from mammoseg.schema.commands import COMMAND_RULES, Section, command_section
+from mammoseg.schema.parts import PARTS, SubPart
+from mammoseg.schema.types import AnyValue, ListOf, MappingOf, SettingType, did_you_mean, one_of
+
+# Keys that `hydra.utils.instantiate` reads besides the arguments of the target.
+INSTANTIATE_KEYS: dict[str, SettingType] = {
+    "_partial_": one_of(True, False),
+    "_convert_": one_of("none", "partial", "object", "all"),
+    "_recursive_": one_of(True, False),
+}
+
+
+def check_config(command: str, cfg: DictConfig) -> None:
+    """Check all settings of a command.
+
+    Args:
+        command: Name of the command, such as "train".
+        cfg: Its composed config.
+
+    Raises:
+        UserError: If a setting is unknown, missing or invalid.
+    """
+    config = plain_config(cfg)
+    _check_section("", config, command_section(command))
+    for rule in COMMAND_RULES.get(command, ()):
+        if (message := rule(config)) is not None:
+            raise UserError(message)
+
+
+def plain_config(cfg: DictConfig) -> dict[str, Any]:
+    """Resolve all interpolations.
+
+    Raises:
+        UserError: If one cannot be resolved, or a required setting is missing.
+    """
+    cfg = cfg.copy()
+    OmegaConf.set_struct(cfg, False)
+    cfg.pop("hydra", None)
+    try:
+        config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} is required; set it with {error.full_key}=..., see --help") from error
+    except (InterpolationResolutionError, OmegaConfBaseException) as error:
+        text = str(error).splitlines()[0]
+        raise UserError(f"{error.full_key or 'the configuration'} cannot be resolved: {text}") from error
+    return dict(config)
+
+
+def _check(name: str, value: Any, kind: SettingType) -> None:
+    if isinstance(value, Mapping) and "_target_" in value and isinstance(kind, SubPart | AnyValue):
+        _check_part(name, value)
+        return
+    kind.check(name, value)
+    if isinstance(kind, Section) and value is not None:
+        _check_section(name, value, kind)
+    elif isinstance(value, Mapping) and isinstance(kind, MappingOf):
+        for key, entry in value.items():
+            _check(f"{name}.{key}", entry, kind.item)
+    elif isinstance(value, list) and isinstance(kind, ListOf):
+        for index, entry in enumerate(value):
+            _check(f"{name}.{index}", entry, kind.item)
+
+
+def _check_section(name: str, section: Mapping[str, Any], kind: Section) -> None:
+    prefix = f"{name}." if name else ""
+    for key, value in section.items():
+        expected = kind.settings.get(key, kind.extra)
+        if expected is None:
+            raise unknown_setting(f"{prefix}{key}", [f"{prefix}{known}" for known in kind.settings])
+        _check(f"{prefix}{key}", value, expected)
+    if missing := [key for key in kind.settings if key not in section and key not in kind.absent]:
+        raise UserError(
+            f"{prefix}{missing[0]} is missing from the configuration; it must be {kind.settings[missing[0]].description}"
+        )
+
+
+def _check_part(name: str, part: Mapping[str, Any]) -> None:
+    target = part["_target_"]
+    if not isinstance(target, str) or "." not in target:
+        raise UserError(f"{name}._target_ must be the path of a class or function, got {target}")
+    listed = PARTS.get(target)
+    known: Mapping[str, SettingType] = listed.arguments if listed else {}
+    accepts_others = False
+    if not part.keys() <= {"_target_", "_args_", *INSTANTIATE_KEYS, *known}:
+        from mammoseg.schema.signatures import target_arguments  # imports the target, and torch with it
+
+        arguments, accepts_others = target_arguments(name, target)
+        known = {**arguments, **known}
+    for key, value in part.items():
+        if key in ("_target_", "_args_"):
+            continue
+        expected = known.get(key) or INSTANTIATE_KEYS.get(key) or (AnyValue() if accepts_others else None)
+        if expected is None:
+            raise unknown_setting(f"{name}.{key}", [f"{name}.{argument}" for argument in known])
+        _check(f"{name}.{key}", value, expected)
+    for rule in listed.rules if listed else ():
+        if (message := rule(name, part)) is not None:
+            raise UserError(message)
+
+
+def unknown_setting(name: str, known: list[str]) -> UserError:
+    """Return the error for a setting that does not exist."""
+    section, _, key = name.rpartition(".")
+    siblings = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == section]
+    nearest = did_you_mean(key, siblings).replace(
+        "did you mean ", f"did you mean {section}." if section else "did you mean "
+    )
+    return UserError(f"there is no setting {name}{nearest or did_you_mean(name, known) or '; see --help'}")
+
+
+def setting_names(command: str) -> list[str]:
+    """Return the names of all settings of a command, for suggestions."""
+    return sorted(set(_names("", command_section(command))))
+
+
+def _names(prefix: str, section: Section) -> Iterator[str]:
+    for key, kind in section.settings.items():
+        yield f"{prefix}{key}"
+        if isinstance(kind, Section):
+            yield from _names(f"{prefix}{key}.", kind)

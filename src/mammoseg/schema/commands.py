@@ -1,0 +1,203 @@
+"""Settings of each command."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mammoseg.schema.parts import PART, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
+from mammoseg.schema.types import (
+    AnyValue,
+    Boolean,
+    Integer,
+    ListOf,
+    LocalPath,
+    MappingOf,
+    Number,
+    SettingType,
+    Text,
+    one_of,
+)
+
+
+@dataclass(frozen=True)
+class Section(SettingType):
+    """A mapping with a fixed set of keys.
+
+    Attributes:
+        settings: Types of the settings in it.
+        extra: Type of entries with other names; None if there are none.
+        absent: Settings that may be missing, since not every choice of a group has them.
+        optional: Whether null is valid.
+    """
+
+    settings: Mapping[str, SettingType]
+    extra: SettingType | None = None
+    absent: Collection[str] = ()
+    optional: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is a mapping; its entries are checked one by one."""
+        return self.optional if value is None else isinstance(value, Mapping)
+
+    @property
+    def description(self) -> str:
+        """A mapping."""
+        return f"a mapping with {', '.join(self.settings)}{' or null' if self.optional else ''}"
+
+
+PROBABILITY = Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)
+OPTIONAL_PROBABILITY = Number(0, 1, exclusive_minimum=True, exclusive_maximum=True, optional=True)
+BATCH_SIZE = Integer(1, 65536)
+CHECKPOINT = LocalPath(several=True)
+TRUSTED_MODULES = ListOf(Text(), optional=True)
+RUNS = LocalPath(several=True)
+
+TRAIN = {
+    "width": WIDTH,
+    "lr": Number(0, 100),
+    "epochs": Integer(1, 1_000_000),
+    "lr_decay_epochs": Integer(1, 1_000_000),
+    "seed": SEED,
+    "batch_size": BATCH_SIZE,
+    "num_workers": Integer(0, 256),
+    "threshold": PROBABILITY,
+    "channels_last": Boolean(),
+    "compile": one_of(None, "default", "reduce-overhead", "max-autotune"),
+    "patience": Integer(1, optional=True),
+    "resume": LocalPath(optional=True),
+    "init_from": LocalPath(optional=True),
+    "trial_number": Integer(0, optional=True),
+    "dataset": REQUIRED_PART,
+    "split": REQUIRED_PART,
+    "theta": Section(
+        {"acr1": WEIGHT, "acr2": WEIGHT, "acr3": WEIGHT, "acr4": WEIGHT, "values": THETA, "alpha": WEIGHT}
+    ),
+    "model": REQUIRED_PART,
+    "loss": REQUIRED_PART,
+    "augment": PART,
+    "optimizer": REQUIRED_PART,
+    "scheduler": Section(
+        {
+            "scheduler": REQUIRED_PART,
+            "interval": one_of("epoch", "step"),
+            "monitor": Text(optional=True),
+            "frequency": Integer(1),
+        },
+        absent=("frequency",),
+        optional=True,
+    ),
+    "callbacks": Section({}, extra=PART),
+    "trainer": REQUIRED_PART,
+    "logger": Section(
+        {
+            "mode": one_of("offline", "online", "disabled"),
+            "project": Text(),
+            "entity": Text(optional=True),
+        },
+        extra=PART,
+        absent=("mode", "project", "entity"),  # with logger=csv
+    ),
+}
+# What dataset=phantom sets besides the dataset.
+SIZES_OF_PHANTOM_RUNS = {name: TRAIN[name] for name in ("width", "lr", "epochs", "lr_decay_epochs")}
+SETTINGS: dict[str, Mapping[str, SettingType]] = {
+    "train": TRAIN,
+    "prepare": {
+        **{name: TRAIN[name] for name in ("dataset", "theta", "split")},
+        **SIZES_OF_PHANTOM_RUNS,
+    },
+    "evaluate": {
+        "ckpt_path": LocalPath(),
+        "dataset": Section({"root": LocalPath(optional=True), "store": LocalPath(optional=True)}),
+        "trusted_modules": TRUSTED_MODULES,
+        "native": Boolean(),
+        "detection": Section(
+            {
+                "prob_threshold": OPTIONAL_PROBABILITY,
+                "matching": one_of("centre", "iou"),
+                "iou_threshold": Number(0, 1, exclusive_minimum=True),
+            }
+        ),
+    },
+    "predict": {
+        "ckpt_path": CHECKPOINT,
+        "input": LocalPath(),
+        "output": LocalPath(),
+        "tta": Boolean(),
+        "threshold": OPTIONAL_PROBABILITY,
+        "segmentation": one_of("anonymous", "identified", "none"),
+        "accelerator": one_of("auto", "cpu", "gpu"),
+        "batch_size": BATCH_SIZE,
+        "workers": Integer(1, 4096, optional=True),
+        "trusted_modules": TRUSTED_MODULES,
+    },
+    "export": {
+        "ckpt_path": LocalPath(),
+        "output": LocalPath(),
+        "onnx": Boolean(),
+        "trusted_modules": TRUSTED_MODULES,
+    },
+    "compare": {
+        "runs": RUNS,
+        "output": LocalPath(optional=True),
+        "paper": one_of("auto", "table1", "table2", "none"),
+        "baseline": Text(),
+        "unit": one_of("image", "patient"),
+        "resamples": Integer(100, 10_000_000),
+        "level": PROBABILITY,
+        "seed": SEED,
+        "per_density": Integer(1, 100),
+        "dataset": Section({"store": LocalPath(optional=True)}),
+        "names": MappingOf(Text()),
+        "published": MappingOf(AnyValue()),
+    },
+    "sweep_report": {"runs": RUNS, "output": LocalPath(optional=True), "top": Integer(1, 1_000_000)},
+    "view": {
+        "runs": LocalPath(optional=True, several=True),
+        "predictions": LocalPath(optional=True),
+        "output": LocalPath(optional=True),
+        "open": Boolean(),
+        "dataset": Section({"store": LocalPath(optional=True)}),
+        "input": LocalPath(optional=True),
+    },
+    "phantom": {
+        "layout": one_of("inbreast", "cbis_ddsm", "cbis_ddsm_tcia_old", "cbis_ddsm_kaggle", "cbis_ddsm_png"),
+        "root": LocalPath(),
+        "cases": Integer(8, 1_000_000),
+        "seed": SEED,
+        "height": Integer(128, 8192),
+    },
+    "dashboard": {
+        "project": Text(),
+        "entity": Text(optional=True),
+        "name": Text(),
+        "mode": one_of("offline", "online"),
+        "output": LocalPath(),
+    },
+}
+
+
+def swin_size(config: Mapping[str, Any]) -> str | None:
+    """Check that images have a size that Swin UNETR can downsample."""
+    target, size = str(config["model"].get("_target_")), config["dataset"].get("size", 256)
+    if not target.endswith(".swin_unetr") or size % 32 == 0:
+        return None
+    return f"dataset.size must be a multiple of 32 with model=swin_unetr, got {size}"
+
+
+def entity_when_online(config: Mapping[str, Any]) -> str | None:
+    """Check that a W&B account is named where one is needed."""
+    if config["mode"] == "online" and config["entity"] is None:
+        return "entity must be a W&B user or team with mode=online, got null"
+    return None
+
+
+def command_section(command: str) -> Section:
+    """Return the type of the whole config of a command."""
+    return Section(SETTINGS[command], absent=SIZES_OF_PHANTOM_RUNS if command == "prepare" else ())
+
+
+# Conditions on several settings of a command: config -> error message, or None.
+COMMAND_RULES = {"train": (swin_size,), "dashboard": (entity_when_online,)}

@@ -1,0 +1,139 @@
+"""Checks of the command line before Hydra composes the config, and plain messages for Hydra's errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from mammoseg.errors import UserError
+from mammoseg.schema.check import setting_names, unknown_setting
+from mammoseg.schema.types import as_yaml, did_you_mean
+
+# Hydra's options that are followed by a value.
+OPTIONS_WITH_VALUE = (
+    *("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp"),
+    *("--cfg", "-c", "--package", "-p", "--experimental-rerun"),
+)
+UNKNOWN_KEY = re.compile(r"Could not (?:override|append to config\.[^']*|delete from config\.) ?'([^']+)'")
+
+AMBIGUOUS = re.compile(r"Ambiguous value for argument '(.*?)'\n")
+UNKNOWN_CHOICE = re.compile(r"Could not find '([^']+)'\s+Available options in '[^']+':\n((?:\t[^\n]+\n?)+)")
+
+
+def split_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Separate Hydra's options, each with its value, from the overrides.
+
+    Example:
+        >>> split_options(["lr=1", "-m", "--config-dir", "conf", "seed=1,2"])
+        (['-m', '--config-dir', 'conf'], ['lr=1', 'seed=1,2'])
+    """
+    options: list[str] = []
+    overrides: list[str] = []
+    arguments = iter(argv)
+    for argument in arguments:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        options.append(argument)
+        if argument in OPTIONS_WITH_VALUE:
+            options += [value for value in [next(arguments, None)] if value is not None]
+    return options, overrides
+
+
+def config_dirs(options: Sequence[str]) -> list[Path]:
+    """Return the folders of the option --config-dir."""
+    folders = [value for option, value in zip(options, options[1:], strict=False) if option in ("--config-dir", "-cd")]
+    folders += [option.partition("=")[2] for option in options if option.startswith("--config-dir=")]
+    return [Path(folder).expanduser() for folder in folders]
+
+
+def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path]) -> None:
+    """Check the grammar of overrides, and the choices of config groups.
+
+    Args:
+        overrides: As on the command line.
+        config_dirs: `conf/` and the folders of --config-dir.
+
+    Raises:
+        UserError: If an override cannot be parsed, or chooses a file that does not exist.
+    """
+    parser = OverridesParser.create()
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException as error:
+            raise UserError(f"cannot parse {text}; {_syntax_hint(text)}") from error
+        if not override.key_or_group:
+            raise UserError(f"cannot parse {text}; write key=value")
+        _check_choice(override, config_dirs)
+
+
+def _syntax_hint(text: str) -> str:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        return "write key=value, and quote values that contain spaces"
+    return f"quote values that contain special characters twice, as in '{key}=\"{value}\"'"
+
+
+def _check_choice(override: Override, config_dirs: Sequence[Path]) -> None:
+    group = override.key_or_group
+    choices = sorted({path.stem for folder in config_dirs for path in (folder / group).glob("*.yaml")})
+    if not choices or group.startswith("hydra") or override.is_delete():
+        return
+    value = override.value()
+    values = [value]
+    if override.is_sweep_override():
+        if not override.is_choice_sweep():
+            raise UserError(f"{group} must be one of {', '.join(choices)}, got {override.get_value_element_as_str()}")
+        values = list(override.sweep_iterator())
+    for choice in (entry for value in values for entry in (value if isinstance(value, list) else [value])):
+        if not isinstance(choice, str) or choice.strip("'\"") not in choices:
+            raise UserError(
+                f"{group} must be one of {', '.join(choices)}, got {as_yaml(choice)}{did_you_mean(choice, choices)}"
+            )
+
+
+def explain(error: Exception, command: str, conf: Path) -> str:
+    """Return the message of an error of Hydra or OmegaConf as one sentence.
+
+    Args:
+        error: Raised while Hydra composed the config.
+        command: Name of the command.
+        conf: The folder `conf/`.
+    """
+    text = str(error)
+    if match := UNKNOWN_KEY.search(text):
+        return str(unknown_setting(match.group(1), [*setting_names(command), *default_names(command, conf)]))
+    if match := AMBIGUOUS.search(text):
+        key, _, value = match.group(1).partition("=")
+        return f"{key} has several values; add -m to sweep over them, or quote one value twice: '{key}=\"{value}\"'"
+    if match := UNKNOWN_CHOICE.search(text):
+        group, _, choice = match.group(1).rpartition("/")
+        choices = [line.strip() for line in match.group(2).splitlines() if line.strip()]
+        return f"{group} must be one of {', '.join(choices)}, got {choice}{did_you_mean(choice, choices)}"
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("See https://hydra.cc")]
+    return "; ".join(line.rstrip(".;:") for line in lines[:2]) if lines else type(error).__name__
+
+
+def default_names(command: str, conf: Path) -> list[str]:
+    """Return the names of all settings in the default config of a command."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        config: Any = OmegaConf.to_container(compose(command))
+    return list(_flatten(config))
+
+
+def _flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")

@@ -1,0 +1,325 @@
+"""Arguments of the classes and functions that `conf/` names as `_target_`.
+
+An argument that is not listed here is checked against the annotations of its target, see `signatures.py`, so a part of
+the user's own needs no entry. An entry is needed where the annotation is not enough: for ranges, and for choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mammoseg.schema.types import (
+    Boolean,
+    Integer,
+    ListOf,
+    LocalPath,
+    MappingOf,
+    Number,
+    SettingType,
+    Text,
+    either,
+    one_of,
+)
+
+Rule = Callable[[str, Mapping[str, Any]], str | None]  # (name of the section, arguments) -> error message
+
+WEIGHT = Number(0, 1e6)
+POSITIVE = Number(0, 1e6, exclusive_minimum=True)
+UNIT = Number(0, 1)
+SEED = Integer(0, 2**32 - 1)
+WIDTH = Integer(1, 2048)
+THETA = ListOf(WEIGHT, 4, 4)
+
+
+@dataclass(frozen=True)
+class SubPart(SettingType):
+    """A nested mapping with a `_target_`.
+
+    Attributes:
+        optional: Whether null is valid.
+    """
+
+    optional: bool = True
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` has a `_target_`."""
+        return self.optional if value is None else isinstance(value, Mapping) and "_target_" in value
+
+    @property
+    def description(self) -> str:
+        """A mapping with a _target_."""
+        return f"a mapping with a _target_{' or null' if self.optional else ''}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Arguments of a target.
+
+    Attributes:
+        arguments: Types of the arguments.
+        rules: Conditions on several arguments; each returns an error message or None.
+    """
+
+    arguments: Mapping[str, SettingType]
+    rules: tuple[Rule, ...] = field(default=())
+
+
+PART = SubPart()
+REQUIRED_PART = SubPart(optional=False)
+
+
+def fold_in_range(name: str, arguments: Mapping[str, Any]) -> str | None:
+    """Check that `fold` is below `folds`."""
+    fold, folds = arguments.get("fold", 0), arguments.get("folds", 5)
+    return None if fold < folds else f"{name}.fold must be from 0 to {folds - 1} with {name}.folds={folds}, got {fold}"
+
+
+def some_weight(*terms: str) -> Rule:
+    """Return a rule that checks that not all of these weights are 0."""
+
+    def rule(name: str, arguments: Mapping[str, Any]) -> str | None:
+        if any(arguments.get(term, 1) != 0 for term in terms):
+            return None
+        names = ", ".join(f"{name}.{term}" for term in terms)
+        return f"{names} must not all be 0, since nothing would remain to be minimised"
+
+    return rule
+
+
+def weights_of_terms(name: str, arguments: Mapping[str, Any]) -> str | None:
+    """Check that the weights of a criterion are those of its terms, and not all 0."""
+    terms, weights = arguments.get("terms") or {}, arguments.get("weights") or {}
+    if unknown := sorted(set(weights) - set(terms)):
+        return f"{name}.weights must be weights of the terms {', '.join(sorted(terms))}, got {unknown[0]}"
+    return some_weight(*terms)(f"{name}.weights", weights) if terms else f"{name}.terms must contain one or more terms"
+
+
+def validation_happens(name: str, arguments: Mapping[str, Any]) -> str | None:
+    """Check that at least one epoch ends with a validation, which selects the best checkpoint."""
+    every, epochs = arguments.get("check_val_every_n_epoch"), arguments.get("max_epochs")
+    if every is None or epochs is None or every <= epochs:
+        return None
+    return f"{name}.check_val_every_n_epoch must be at most the number of epochs, {epochs}, got {every}"
+
+
+def equal_lengths(name: str, arguments: Mapping[str, Any]) -> str | None:
+    """Check that all terms of a table have the same number of weights."""
+    table = arguments.get("table") or {}
+    if len({len(row) for row in table.values()}) <= 1:
+        return None
+    return f"{name}.table must have the same number of weights for each term"
+
+
+SPLIT = {"folds": Integer(2, 1000), "fold": Integer(0, 999), "seed": SEED}
+HYBRID_PIXEL = {"alpha": WEIGHT, "beta": WEIGHT, "dice": PART, "bce": PART}
+HYBRID_REGION = {"eta": WEIGHT, "gamma": WEIGHT, "rmi": PART, "ssim": PART}
+READER = {"_partial_": one_of(True)}
+
+BATCHES = either(Integer(1), Number(0, 1, exclusive_minimum=True))
+TRAINER = {
+    "max_epochs": Integer(1, 1_000_000),
+    "min_epochs": Integer(0, 1_000_000, optional=True),
+    "max_steps": either(one_of(-1), Integer(1)),
+    "min_steps": Integer(0, optional=True),
+    "accelerator": one_of("auto", "cpu", "gpu", "cuda", "mps"),
+    "devices": either(one_of("auto", -1), Integer(1, 4096), ListOf(Integer(0), 1), Text()),
+    "num_nodes": Integer(1, 65536),
+    "strategy": Text(),
+    "precision": one_of("32-true", "bf16-mixed", "16-mixed", 32, "32"),
+    "gradient_clip_val": Number(0, optional=True),
+    "gradient_clip_algorithm": one_of("norm", "value", None),
+    "accumulate_grad_batches": Integer(1),
+    "num_sanity_val_steps": Integer(-1),
+    "log_every_n_steps": Integer(1),
+    "check_val_every_n_epoch": Integer(1),
+    "limit_train_batches": BATCHES,
+    "limit_val_batches": BATCHES,
+    "limit_test_batches": BATCHES,
+    "enable_model_summary": Boolean(),
+    "enable_progress_bar": Boolean(),
+    "sync_batchnorm": Boolean(),
+    "use_distributed_sampler": Boolean(),
+    "deterministic": either(Boolean(), one_of("warn", None)),
+    "benchmark": either(Boolean(), one_of(None)),
+    "detect_anomaly": Boolean(),
+    "profiler": one_of("simple", "advanced", "pytorch", None),
+    "default_root_dir": LocalPath(optional=True),
+    # A run needs its checkpoints and its validation.
+    "fast_dev_run": one_of(False),
+    "enable_checkpointing": one_of(True),
+    "barebones": one_of(False),
+    "overfit_batches": one_of(0, 0.0),
+    # set by mammoseg
+    "callbacks": one_of(None),
+    "logger": one_of(None),
+    "plugins": one_of(None),
+}
+
+PARTS: dict[str, Part] = {
+    "lightning.Trainer": Part(TRAINER, (validation_happens,)),
+    "mammoseg.data.dataset.build_dataset": Part(
+        {
+            "name": Text(),
+            "root": LocalPath(),
+            "reader": REQUIRED_PART,
+            "store": LocalPath(),
+            "on_error": one_of("raise", "skip"),
+            "workers": Integer(1, 4096, optional=True),
+            "on_device": Boolean(),
+            "density": one_of("given", "estimated"),
+            "missing_density": one_of("error", "drop", "estimate", 1, 2, 3, 4),
+            "density_cuts": ListOf(UNIT, 3, 3, ascending=True),
+            "source": PART,
+            "published": MappingOf(Integer(0), optional=True),
+            "note": Text(empty=True),
+            "size": Integer(16, 8192, multiple_of=16),
+            "crop": Boolean(),
+            "aspect": one_of("stretch", "pad"),
+            "normalise": one_of("minmax", "percentile", "zscore"),
+            "flip": one_of("none", "left", "right"),
+        }
+    ),
+    "mammoseg.data.readers.cbis_ddsm.read": Part({**READER, "tables": LocalPath(optional=True)}),
+    "mammoseg.data.readers.inbreast.read": Part({**READER, "lesions": ListOf(Text(), 1)}),
+    "mammoseg.data.readers.image_folder.read": Part(READER),
+    "mammoseg.phantom.write.write_inbreast": Part(
+        {**READER, "cases": Integer(8, 1_000_000), "seed": SEED, "height": Integer(128, 8192)}
+    ),
+    "mammoseg.data.split.PatientKFold": Part(SPLIT, (fold_in_range,)),
+    "mammoseg.data.split.ImageKFold": Part(SPLIT, (fold_in_range,)),
+    "mammoseg.data.split.Official": Part(
+        {"val_share": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True), "seed": SEED}
+    ),
+    "mammoseg.data.augment.Augmentation": Part({"transforms": ListOf(REQUIRED_PART)}),
+    "mammoseg.models.au_net.AUNet": Part({"width": WIDTH, "gradient_checkpointing": Boolean()}),
+    "mammoseg.models.arf_net.ARFNet": Part(
+        {
+            "width": WIDTH,
+            "places": ListOf(one_of("encode", "skip", "decode"), 1),
+            "dilations": ListOf(Integer(1, 64), 2),
+            "reduction": Integer(1, 4096),
+        }
+    ),
+    "mammoseg.models.unet.UNet": Part({"width": WIDTH}),
+    "mammoseg.models.monai_nets.attention_unet": Part(
+        {"width": WIDTH, "dropout": Number(0, 1, exclusive_maximum=True)}
+    ),
+    "mammoseg.models.monai_nets.unet_plus_plus": Part(
+        {"width": WIDTH, "norm": either(one_of("batch", "instance", "group", "layer"))}
+    ),
+    "mammoseg.models.monai_nets.dyn_unet": Part(
+        {"width": WIDTH, "norm_name": one_of("instance", "batch", "group"), "res_block": Boolean()}
+    ),
+    "mammoseg.models.monai_nets.swin_unetr": Part(
+        {
+            "width": WIDTH,
+            "depths": ListOf(Integer(1, 64), 4, 4),
+            "num_heads": ListOf(Integer(1, 64), 4, 4),
+            "window_size": Integer(2, 64),
+        }
+    ),
+    "mammoseg.losses.BCE": Part({"positive": WEIGHT, "negative": WEIGHT}, (some_weight("positive", "negative"),)),
+    "mammoseg.losses.Dice": Part({"factor": POSITIVE, "eps": POSITIVE}),
+    "mammoseg.losses.RMI": Part(
+        {
+            "radius": Integer(1, 15),
+            "pool": one_of("max", "avg", None),
+            "stride": Integer(1, 64),
+            "bce_weight": WEIGHT,
+        }
+    ),
+    "mammoseg.losses.SSIM": Part(
+        {
+            "window_size": one_of(*range(3, 64, 2)),
+            "sigma": POSITIVE,
+            "c1": POSITIVE,
+            "c2": POSITIVE,
+            "padding": one_of("valid", "same"),
+        }
+    ),
+    "mammoseg.losses.SSL": Part(
+        {"window_size": one_of(*range(3, 64, 2)), "sigma": POSITIVE, "eps": POSITIVE, "error_threshold": UNIT}
+    ),
+    "mammoseg.losses.PerSample": Part({"loss": REQUIRED_PART, "input": one_of("logits", "probability")}),
+    "mammoseg.losses.Criterion": Part(
+        {"terms": MappingOf(REQUIRED_PART), "weights": MappingOf(WEIGHT, optional=True), "priority": PART},
+        (weights_of_terms,),
+    ),
+    "mammoseg.losses.HybridPixel": Part(HYBRID_PIXEL, (some_weight("alpha", "beta"),)),
+    "mammoseg.losses.HybridRegion": Part(HYBRID_REGION, (some_weight("eta", "gamma"),)),
+    "mammoseg.losses.DensityASP": Part(
+        {**HYBRID_PIXEL, **HYBRID_REGION, "theta": THETA}, (some_weight("alpha", "beta", "eta", "gamma"),)
+    ),
+    "mammoseg.losses.ASP": Part({**HYBRID_PIXEL, "priority": REQUIRED_PART}, (some_weight("alpha", "beta"),)),
+    "mammoseg.losses.ByDensity": Part({"theta": THETA, "terms": ListOf(Text(), 1)}),
+    "mammoseg.losses.ByRatio": Part(
+        {"grouping": one_of("quantile", "cluster"), "table": MappingOf(ListOf(WEIGHT, 1))}, (equal_lengths,)
+    ),
+    "mammoseg.losses.LearnedByRatio": Part(
+        {"terms": ListOf(Text(), 2, 2), "span": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)}
+    ),
+    "monai.losses.FocalLoss": Part({"gamma": WEIGHT, "alpha": Number(0, 1, optional=True)}),
+    "monai.losses.TverskyLoss": Part({"alpha": UNIT, "beta": UNIT}, (some_weight("alpha", "beta"),)),
+    "monai.losses.AsymmetricUnifiedFocalLoss": Part({"weight": UNIT, "gamma": UNIT, "delta": UNIT}),
+    "torch.optim.Adam": Part(
+        {
+            "lr": Number(0, 100),
+            "betas": ListOf(Number(0, 1, exclusive_maximum=True), 2, 2),
+            "eps": Number(0, 1),
+            "weight_decay": Number(0, 100),
+            "amsgrad": Boolean(),
+            "fused": either(Boolean(), one_of(None)),
+            "foreach": either(Boolean(), one_of(None)),
+            "_partial_": one_of(True),
+        }
+    ),
+    "torch.optim.lr_scheduler.StepLR": Part(
+        {"step_size": Integer(1), "gamma": Number(0, 1, exclusive_minimum=True), "_partial_": one_of(True)}
+    ),
+    "torch.optim.lr_scheduler.ReduceLROnPlateau": Part(
+        {
+            "mode": one_of("min", "max"),
+            "factor": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True),
+            "patience": Integer(0),
+            "threshold": Number(0),
+            "cooldown": Integer(0),
+            "min_lr": Number(0),
+            "_partial_": one_of(True),
+        }
+    ),
+    "torch.optim.lr_scheduler.OneCycleLR": Part(
+        {
+            "max_lr": Number(0, 100, exclusive_minimum=True),
+            "total_steps": either(Integer(1), one_of("auto")),
+            "pct_start": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True),
+            "_partial_": one_of(True),
+        }
+    ),
+    "mammoseg.schedulers.cosine_with_warmup": Part(
+        {
+            "total_steps": either(Integer(1), one_of("auto")),
+            "warmup": Number(0, 1, exclusive_maximum=True),
+            "_partial_": one_of(True),
+        }
+    ),
+    "mammoseg.callbacks.early_stopping.early_stopping": Part(
+        {
+            "monitor": Text(),
+            "mode": one_of("min", "max"),
+            "patience": Integer(1, optional=True),
+            "min_delta": Number(0),
+        }
+    ),
+    "mammoseg.callbacks.epoch_summary.EpochSummary": Part({}),
+    "lightning.pytorch.callbacks.EMAWeightAveraging": Part(
+        {"decay": Number(0, 1, exclusive_maximum=True), "update_every_n_steps": Integer(1)}
+    ),
+    "lightning.pytorch.callbacks.GradientAccumulationScheduler": Part({"scheduling": MappingOf(Integer(1))}),
+    "lightning.pytorch.callbacks.LearningRateMonitor": Part({"logging_interval": one_of("epoch", "step", None)}),
+    "mammoseg.loggers.wandb.WandbRunLogger": Part(
+        {"mode": one_of("offline", "online", "disabled"), "project": Text(), "entity": Text(optional=True)}
+    ),
+    "mammoseg.loggers.tensorboard.TensorBoardRunLogger": Part({}),
+}

@@ -1,0 +1,353 @@
+"""Types and ranges of settings.
+
+Each type checks a value and describes the values it accepts, for error messages and for the settings reference:
+
+    >>> Integer(minimum=1).check("epochs", 1.5)
+    Traceback (most recent call last):
+    mammoseg.errors.UserError: epochs must be an integer of at least 1, got 1.5
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from mammoseg.errors import UserError
+
+
+class SettingType(ABC):
+    """Set of values that a setting accepts."""
+
+    @abstractmethod
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value`, a plain YAML value, is valid."""
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """The valid values, completing "X must be ..."."""
+
+    def check(self, name: str, value: Any) -> None:
+        """Check the value of a setting.
+
+        Args:
+            name: Full name of the setting, such as `dataset.size`.
+            value: Its value, as plain Python objects.
+
+        Raises:
+            UserError: If the value is invalid.
+        """
+        if not self.accepts(value):
+            raise UserError(f"{name} must be {self.description}, got {as_yaml(value)}{self.hint(value)}")
+
+    def hint(self, value: Any) -> str:
+        """Text to append to the error message for `value`."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Integer(SettingType):
+    """An integer in a range; booleans and floats are rejected.
+
+    Attributes:
+        minimum: Smallest valid value; None if there is no bound.
+        maximum: Largest valid value; None if there is no bound.
+        multiple_of: Divisor of the valid values.
+        optional: Whether null is valid.
+    """
+
+    minimum: int | None = 0
+    maximum: int | None = None
+    multiple_of: int = 1
+    optional: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is an integer in the range."""
+        if value is None:
+            return self.optional
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        if self.minimum is not None and value < self.minimum:
+            return False
+        return (self.maximum is None or value <= self.maximum) and value % self.multiple_of == 0
+
+    @property
+    def description(self) -> str:
+        """Such as "an integer from 0 to 4"."""
+        kind = "an integer" if self.multiple_of == 1 else f"a multiple of {self.multiple_of}"
+        limits = f" from {self.minimum} to {self.maximum}" if self.maximum is not None else ""
+        if self.maximum is None and self.minimum is not None:
+            limits = f" of at least {self.minimum}"
+        return f"{kind}{limits}{' or null' if self.optional else ''}"
+
+
+@dataclass(frozen=True)
+class Number(SettingType):
+    """A finite number in a range; booleans are rejected.
+
+    Attributes:
+        minimum: Lower bound.
+        maximum: Upper bound.
+        exclusive_minimum: Whether the lower bound itself is invalid.
+        exclusive_maximum: Whether the upper bound itself is invalid.
+        optional: Whether null is valid.
+    """
+
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    exclusive_minimum: bool = False
+    exclusive_maximum: bool = False
+    optional: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is a number in the range."""
+        if value is None:
+            return self.optional
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            return False
+        above = value > self.minimum if self.exclusive_minimum else value >= self.minimum
+        below = value < self.maximum if self.exclusive_maximum else value <= self.maximum
+        return above and below
+
+    @property
+    def description(self) -> str:
+        """Such as "a number above 0 and at most 1"."""
+        limits = []
+        if math.isfinite(self.minimum):
+            limits.append(f"{'above' if self.exclusive_minimum else 'at least'} {self.minimum:g}")
+        if math.isfinite(self.maximum):
+            limits.append(f"{'below' if self.exclusive_maximum else 'at most'} {self.maximum:g}")
+        return f"a number{' ' if limits else ''}{' and '.join(limits)}{' or null' if self.optional else ''}"
+
+
+@dataclass(frozen=True)
+class Boolean(SettingType):
+    """true or false; words such as "no" and "off", which YAML leaves as strings, are rejected."""
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is a boolean."""
+        return isinstance(value, bool)
+
+    @property
+    def description(self) -> str:
+        """True or false."""
+        return "true or false"
+
+
+@dataclass(frozen=True)
+class Choice(SettingType):
+    """One of several values.
+
+    Attributes:
+        choices: The values: strings, integers or None.
+    """
+
+    choices: tuple[Any, ...]
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is one of the choices."""
+        # Compare the type as well, since 1 == True and 1 == 1.0.
+        return any(type(value) is type(choice) and value == choice for choice in self.choices)
+
+    @property
+    def description(self) -> str:
+        """Such as "one of stretch, pad"."""
+        return f"one of {', '.join(map(as_yaml, self.choices))}"
+
+    def hint(self, value: Any) -> str:
+        """Suggest the most similar choice for a misspelt string."""
+        return did_you_mean(value, self.choices)
+
+
+def one_of(*choices: Any) -> Choice:
+    """Return the type of a setting with these values."""
+    return Choice(choices)
+
+
+@dataclass(frozen=True)
+class Text(SettingType):
+    """A string.
+
+    Attributes:
+        optional: Whether null is valid.
+        empty: Whether the empty string is valid.
+    """
+
+    optional: bool = False
+    empty: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is a string."""
+        if value is None:
+            return self.optional
+        return isinstance(value, str) and (self.empty or bool(value.strip()))
+
+    @property
+    def description(self) -> str:
+        """Such as "a string or null"."""
+        return f"a {'' if self.empty else 'non-empty '}string{' or null' if self.optional else ''}"
+
+
+@dataclass(frozen=True)
+class LocalPath(SettingType):
+    """A path on this machine. Integers are valid, since a folder may be called 2024.
+
+    Attributes:
+        optional: Whether null is valid.
+        several: Whether a list of paths is valid as well.
+    """
+
+    optional: bool = False
+    several: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` can be a path."""
+        if value is None:
+            return self.optional
+        if isinstance(value, list):
+            return self.several and bool(value) and all(map(LocalPath().accepts, value))
+        if isinstance(value, str):
+            return bool(value.strip()) and "\0" not in value
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    @property
+    def description(self) -> str:
+        """Such as "a path or null"."""
+        return f"a path{' or a list of paths' if self.several else ''}{' or null' if self.optional else ''}"
+
+    def hint(self, value: Any) -> str:
+        """Explain that YAML reads some names as other values."""
+        if isinstance(value, bool | float):
+            return "; quote a name that YAML reads as another value, as in '\"1.5\"'"
+        return ""
+
+
+@dataclass(frozen=True)
+class ListOf(SettingType):
+    """A list.
+
+    Attributes:
+        item: Type of the entries.
+        minimum: Smallest number of entries.
+        maximum: Largest number of entries.
+        ascending: Whether the entries must be in strictly ascending order.
+        optional: Whether null is valid.
+    """
+
+    item: SettingType
+    minimum: int = 0
+    maximum: int | None = None
+    ascending: bool = False
+    optional: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is a list of valid entries."""
+        if value is None:
+            return self.optional
+        if not isinstance(value, list) or not all(map(self.item.accepts, value)):
+            return False
+        ordered = not self.ascending or all(a < b for a, b in zip(value, value[1:], strict=False))
+        return ordered and self.minimum <= len(value) <= (len(value) if self.maximum is None else self.maximum)
+
+    @property
+    def description(self) -> str:
+        """Such as "a list of 3 entries in ascending order, each a number"."""
+        length = {
+            (self.minimum, self.maximum): f" of {self.minimum} or more entries",
+            (0, None): "",
+            (self.minimum, self.minimum): f" of {self.minimum} entries",
+        }[self.minimum, self.maximum]
+        order = " in ascending order" if self.ascending else ""
+        return f"a list{length}{order}, each {self.item.description}{' or null' if self.optional else ''}"
+
+
+@dataclass(frozen=True)
+class MappingOf(SettingType):
+    """A mapping from arbitrary names to values of one type.
+
+    Attributes:
+        item: Type of the values.
+        optional: Whether null is valid.
+    """
+
+    item: SettingType
+    optional: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is a mapping with valid values."""
+        if value is None:
+            return self.optional
+        return isinstance(value, Mapping) and all(map(self.item.accepts, value.values()))
+
+    @property
+    def description(self) -> str:
+        """Such as "a mapping from names to an integer of at least 0"."""
+        return f"a mapping from names to values, each {self.item.description}{' or null' if self.optional else ''}"
+
+
+@dataclass(frozen=True)
+class Either(SettingType):
+    """A value of one of several types.
+
+    Attributes:
+        types: The types.
+    """
+
+    types: tuple[SettingType, ...]
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is valid for one of the types."""
+        return any(kind.accepts(value) for kind in self.types)
+
+    @property
+    def description(self) -> str:
+        """The descriptions of the types, separated by "or"."""
+        return " or ".join(kind.description for kind in self.types)
+
+
+def either(*types: SettingType) -> Either:
+    """Return the union of several types."""
+    return Either(types)
+
+
+@dataclass(frozen=True)
+class AnyValue(SettingType):
+    """Any value, for arguments whose type is not known."""
+
+    def accepts(self, value: Any) -> bool:
+        """Return True."""
+        return True
+
+    @property
+    def description(self) -> str:
+        """Any value."""
+        return "any value"
+
+
+def as_yaml(value: Any) -> str:
+    """Format a value as it is written on the command line, on one line.
+
+    Example:
+        >>> as_yaml([None, True, "3", "a"])
+        "[null, true, '3', a]"
+    """
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def did_you_mean(value: object, choices: Iterable[object]) -> str:
+    """Return a hint that suggests the string in `choices` most similar to `value`, or an empty string.
+
+    Example:
+        >>> did_you_mean("epoch", ["epochs", "seed"])
+        '; did you mean epochs?'
+    """
+    candidates = [choice for choice in choices if isinstance(choice, str)]
+    matches = difflib.get_close_matches(str(value), candidates, n=1) if isinstance(value, str) else []
+    return f"; did you mean {matches[0]}?" if matches else ""
