@@ -26,7 +26,7 @@ from mammoseg.errors import UserError, exit_with_message
 from mammoseg.launch import distributed, sweep
 from mammoseg.runs.upgrade import RENAMED_CHOICES, upgrade_override
 from mammoseg.schema.check import check_config
-from mammoseg.schema.overrides import check_overrides, config_dirs, explain, split_options
+from mammoseg.schema.command_line import check_overrides, config_dirs, explain, split_options
 
 OTHER_FOLDER_HINT = "or choose another folder (hydra.run.dir, dataset.store, output)"
 OS_ERROR_HINTS = {
@@ -90,17 +90,26 @@ def command(
             os.environ["HYDRA_FULL_ERROR"] = "1"
             with exit_on_error(name):
                 check_renamed(sys.argv[1:], renamed or {})
-                options, overrides = split_options(prepare_argv(sys.argv[1:]))
-                if "--version" in options:
-                    print(f"mammoseg {mammoseg.__version__}")
-                    return
-                check_overrides(overrides, [conf_dir(), *config_dirs(options)])
-                sys.argv[1:] = [*options, *overrides]  # Hydra takes no options after overrides
+                sys.argv[1:] = checked_argv(prepare_argv(sys.argv[1:]))
                 hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
 
         return entry_point
 
     return decorator
+
+
+def checked_argv(argv: Sequence[str]) -> list[str]:
+    """Check the grammar and the choices of the overrides, and move options before them, as Hydra requires.
+
+    Raises:
+        UserError: If an override is invalid.
+    """
+    options, overrides = split_options(argv)
+    if "--version" in options:
+        print(f"mammoseg {mammoseg.__version__}")
+        sys.exit()
+    check_overrides(overrides, [conf_dir(), *config_dirs(options)])
+    return [*options, *overrides]
 
 
 def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:

@@ -9,9 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from mammoseg.errors import UserError
+from mammoseg.schema.collection_types import AnyValue, ListOf, MappingOf
 from mammoseg.schema.commands import COMMAND_RULES, Section, command_section
 from mammoseg.schema.parts import PARTS, SubPart
-from mammoseg.schema.types import AnyValue, ListOf, MappingOf, SettingType, did_you_mean, one_of
+from mammoseg.schema.types import SettingType, did_you_mean, one_of
 
 # Keys that `hydra.utils.instantiate` reads besides the arguments of the target.
 INSTANTIATE_KEYS: dict[str, SettingType] = {
@@ -79,10 +80,9 @@ def _check_section(name: str, section: Mapping[str, Any], kind: Section) -> None
         if expected is None:
             raise unknown_setting(f"{prefix}{key}", [f"{prefix}{known}" for known in kind.settings])
         _check(f"{prefix}{key}", value, expected)
-    if missing := [key for key in kind.settings if key not in section and key not in kind.absent]:
-        raise UserError(
-            f"{prefix}{missing[0]} is missing from the configuration; it must be {kind.settings[missing[0]].description}"
-        )
+    for key, expected in kind.settings.items():
+        if key not in section and key not in kind.absent:
+            raise UserError(f"{prefix}{key} is missing from the configuration; it must be {expected.description}")
 
 
 def _check_part(name: str, part: Mapping[str, Any]) -> None:

@@ -6,19 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mammoseg.schema.collection_types import AnyValue, ListOf, MappingOf
 from mammoseg.schema.parts import PART, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
-from mammoseg.schema.types import (
-    AnyValue,
-    Boolean,
-    Integer,
-    ListOf,
-    LocalPath,
-    MappingOf,
-    Number,
-    SettingType,
-    Text,
-    one_of,
-)
+from mammoseg.schema.types import Boolean, Integer, LocalPath, Number, SettingType, Text, one_of
 
 
 @dataclass(frozen=True)

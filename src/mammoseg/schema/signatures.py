@@ -12,18 +12,8 @@ from typing import Any
 from hydra.utils import get_object
 
 from mammoseg.errors import UserError
-from mammoseg.schema.types import (
-    AnyValue,
-    Boolean,
-    Either,
-    Integer,
-    ListOf,
-    MappingOf,
-    Number,
-    SettingType,
-    Text,
-    one_of,
-)
+from mammoseg.schema.collection_types import AnyValue, Either, ListOf, MappingOf
+from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
 
 # Ranges that these names have in every library.
 COMMON_RANGES: dict[str, SettingType] = {

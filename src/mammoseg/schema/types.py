@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ class SettingType(ABC):
         if not self.accepts(value):
             raise UserError(f"{name} must be {self.description}, got {as_yaml(value)}{self.hint(value)}")
 
-    def hint(self, value: Any) -> str:
+    def hint(self, value: Any) -> str:  # noqa: ARG002
         """Text to append to the error message for `value`."""
         return ""
 
@@ -228,108 +228,6 @@ class LocalPath(SettingType):
         return ""
 
 
-@dataclass(frozen=True)
-class ListOf(SettingType):
-    """A list.
-
-    Attributes:
-        item: Type of the entries.
-        minimum: Smallest number of entries.
-        maximum: Largest number of entries.
-        ascending: Whether the entries must be in strictly ascending order.
-        optional: Whether null is valid.
-    """
-
-    item: SettingType
-    minimum: int = 0
-    maximum: int | None = None
-    ascending: bool = False
-    optional: bool = False
-
-    def accepts(self, value: Any) -> bool:
-        """Return whether `value` is a list of valid entries."""
-        if value is None:
-            return self.optional
-        if not isinstance(value, list) or not all(map(self.item.accepts, value)):
-            return False
-        ordered = not self.ascending or all(a < b for a, b in zip(value, value[1:], strict=False))
-        return ordered and self.minimum <= len(value) <= (len(value) if self.maximum is None else self.maximum)
-
-    @property
-    def description(self) -> str:
-        """Such as "a list of 3 entries in ascending order, each a number"."""
-        length = {
-            (self.minimum, self.maximum): f" of {self.minimum} or more entries",
-            (0, None): "",
-            (self.minimum, self.minimum): f" of {self.minimum} entries",
-        }[self.minimum, self.maximum]
-        order = " in ascending order" if self.ascending else ""
-        return f"a list{length}{order}, each {self.item.description}{' or null' if self.optional else ''}"
-
-
-@dataclass(frozen=True)
-class MappingOf(SettingType):
-    """A mapping from arbitrary names to values of one type.
-
-    Attributes:
-        item: Type of the values.
-        optional: Whether null is valid.
-    """
-
-    item: SettingType
-    optional: bool = False
-
-    def accepts(self, value: Any) -> bool:
-        """Return whether `value` is a mapping with valid values."""
-        if value is None:
-            return self.optional
-        return isinstance(value, Mapping) and all(map(self.item.accepts, value.values()))
-
-    @property
-    def description(self) -> str:
-        """Such as "a mapping from names to an integer of at least 0"."""
-        return f"a mapping from names to values, each {self.item.description}{' or null' if self.optional else ''}"
-
-
-@dataclass(frozen=True)
-class Either(SettingType):
-    """A value of one of several types.
-
-    Attributes:
-        types: The types.
-    """
-
-    types: tuple[SettingType, ...]
-
-    def accepts(self, value: Any) -> bool:
-        """Return whether `value` is valid for one of the types."""
-        return any(kind.accepts(value) for kind in self.types)
-
-    @property
-    def description(self) -> str:
-        """The descriptions of the types, separated by "or"."""
-        return " or ".join(kind.description for kind in self.types)
-
-
-def either(*types: SettingType) -> Either:
-    """Return the union of several types."""
-    return Either(types)
-
-
-@dataclass(frozen=True)
-class AnyValue(SettingType):
-    """Any value, for arguments whose type is not known."""
-
-    def accepts(self, value: Any) -> bool:
-        """Return True."""
-        return True
-
-    @property
-    def description(self) -> str:
-        """Any value."""
-        return "any value"
-
-
 def as_yaml(value: Any) -> str:
     """Format a value as it is written on the command line, on one line.
 
@@ -337,7 +235,7 @@ def as_yaml(value: Any) -> str:
         >>> as_yaml([None, True, "3", "a"])
         "[null, true, '3', a]"
     """
-    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

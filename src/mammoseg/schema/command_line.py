@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ def split_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def config_dirs(options: Sequence[str]) -> list[Path]:
     """Return the folders of the option --config-dir."""
-    folders = [value for option, value in zip(options, options[1:], strict=False) if option in ("--config-dir", "-cd")]
+    folders = [value for option, value in itertools.pairwise(options) if option in ("--config-dir", "-cd")]
     folders += [option.partition("=")[2] for option in options if option.startswith("--config-dir=")]
     return [Path(folder).expanduser() for folder in folders]
 

@@ -1,0 +1,112 @@
+"""Types of settings that are lists or mappings, or have one of several types."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mammoseg.schema.types import SettingType
+
+
+@dataclass(frozen=True)
+class ListOf(SettingType):
+    """A list.
+
+    Attributes:
+        item: Type of the entries.
+        minimum: Smallest number of entries.
+        maximum: Largest number of entries.
+        ascending: Whether the entries must be in strictly ascending order.
+        optional: Whether null is valid.
+    """
+
+    item: SettingType
+    minimum: int = 0
+    maximum: int | None = None
+    ascending: bool = False
+    optional: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is a list of valid entries."""
+        if value is None:
+            return self.optional
+        if not isinstance(value, list) or not all(map(self.item.accepts, value)):
+            return False
+        ordered = not self.ascending or all(a < b for a, b in itertools.pairwise(value))
+        return ordered and self.minimum <= len(value) <= (len(value) if self.maximum is None else self.maximum)
+
+    @property
+    def description(self) -> str:
+        """Such as "a list of 3 entries in ascending order, each a number"."""
+        length = {
+            (self.minimum, self.maximum): f" of {self.minimum} or more entries",
+            (0, None): "",
+            (self.minimum, self.minimum): f" of {self.minimum} entries",
+        }[self.minimum, self.maximum]
+        order = " in ascending order" if self.ascending else ""
+        return f"a list{length}{order}, each {self.item.description}{' or null' if self.optional else ''}"
+
+
+@dataclass(frozen=True)
+class MappingOf(SettingType):
+    """A mapping from arbitrary names to values of one type.
+
+    Attributes:
+        item: Type of the values.
+        optional: Whether null is valid.
+    """
+
+    item: SettingType
+    optional: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is a mapping with valid values."""
+        if value is None:
+            return self.optional
+        return isinstance(value, Mapping) and all(map(self.item.accepts, value.values()))
+
+    @property
+    def description(self) -> str:
+        """Such as "a mapping from names to an integer of at least 0"."""
+        return f"a mapping from names to values, each {self.item.description}{' or null' if self.optional else ''}"
+
+
+@dataclass(frozen=True)
+class Either(SettingType):
+    """A value of one of several types.
+
+    Attributes:
+        types: The types.
+    """
+
+    types: tuple[SettingType, ...]
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is valid for one of the types."""
+        return any(kind.accepts(value) for kind in self.types)
+
+    @property
+    def description(self) -> str:
+        """The descriptions of the types, separated by "or"."""
+        return " or ".join(kind.description for kind in self.types)
+
+
+def either(*types: SettingType) -> Either:
+    """Return the union of several types."""
+    return Either(types)
+
+
+@dataclass(frozen=True)
+class AnyValue(SettingType):
+    """Any value, for arguments whose type is not known."""
+
+    def accepts(self, value: Any) -> bool:  # noqa: ARG002
+        """Return True."""
+        return True
+
+    @property
+    def description(self) -> str:
+        """Any value."""
+        return "any value"
