@@ -56,7 +56,7 @@ class DatasetSpec:
         return {mammogram.case: mammogram for mammogram in self.reader(self.root, RejectedCases())}
 
 
-def build_dataset(
+def build_dataset(  # noqa: D417, groups of arguments are described together
     name: str,
     root: str,
     reader: Reader,
@@ -76,19 +76,9 @@ def build_dataset(
     """Build a dataset from the settings in `conf/dataset` and `conf/preprocessing`.
 
     Args:
-        name: See `DatasetSpec`.
-        root: See `DatasetSpec`.
-        reader: See `DatasetSpec`.
-        store: Folder of all prepared stores, `StoreBuilder.store_root`.
-        on_error: See `StoreBuilder`.
-        workers: See `StoreBuilder`.
-        on_device: See `DatasetSpec`.
-        density: See `DensityPolicy`.
-        missing_density: See `DensityPolicy`.
-        density_cuts: See `DensityPolicy`.
-        source: `DatasetSpec.generator`.
-        published: See `StoreBuilder`.
-        note: See `StoreBuilder`.
+        name, root, reader, on_device, source: See `DatasetSpec`; `source` is its `generator`.
+        store, on_error, workers, published, note: See `StoreBuilder`; `store` is the folder of all stores.
+        density, missing_density, density_cuts: See `DensityPolicy`.
         **preprocessing: See `PreprocessingSettings`.
 
     Raises:
