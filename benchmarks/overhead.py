@@ -23,7 +23,7 @@ from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
-from mammoseg.cli import conf_dir
+from mammoseg.conf import conf_dir
 from mammoseg.runs.folder import RunFolder
 from mammoseg.segmenter import Segmenter
 from mammoseg.train.run import TrainingRun

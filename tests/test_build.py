@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from mammoseg.build import build_callbacks, build_loggers, build_scheduler_config
 from mammoseg.callbacks.epoch_summary import EpochSummary
-from mammoseg.cli import conf_dir
+from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.loggers.tensorboard import TensorBoardRunLogger
 from mammoseg.loggers.wandb import WandbRunLogger

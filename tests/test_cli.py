@@ -11,7 +11,8 @@ import pytest
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
-from mammoseg.cli import check_renamed, check_renamed_config, conf_dir, user_message
+from mammoseg.cli import check_renamed, check_renamed_config, user_message
+from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.runs.upgrade import RENAMED_SETTINGS
 

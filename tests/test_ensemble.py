@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mammoseg.build import build_segmenter
-from mammoseg.cli import conf_dir
+from mammoseg.conf import conf_dir
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.ensemble import Ensemble, load_ensemble, load_network, select_device
 from mammoseg.errors import UserError

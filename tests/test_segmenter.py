@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
 from mammoseg.build import build_segmenter
-from mammoseg.cli import conf_dir
+from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.losses import DensityASP
 from mammoseg.models.au_net import AUNet

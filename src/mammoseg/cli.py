@@ -1,4 +1,4 @@
-"""Entry point of every command: locates `conf/`, wraps Hydra, and prints user errors as one sentence.
+"""Entry point of every command: wraps Hydra, and prints user errors as one sentence.
 
 This module does not import torch, so that `--help` is fast.
 """
@@ -22,6 +22,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import mammoseg
+from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.launch import distributed, sweep
 from mammoseg.runs.upgrade import RENAMED_CHOICES, upgrade_override
@@ -41,19 +42,6 @@ OS_ERROR_HINTS = {
     errno.EPERM: f"check the permissions, {OTHER_FOLDER_HINT}",
     errno.EROFS: f"make it writable, {OTHER_FOLDER_HINT}",
 }
-
-
-def conf_dir() -> Path:
-    """Return the folder `conf/`, in the package if installed from a wheel, otherwise at the top of the checkout.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    package = Path(__file__).resolve().parent
-    for candidate in (package / "conf", package.parents[1] / "conf"):
-        if (candidate / "train.yaml").is_file():
-            return candidate
-    raise FileNotFoundError(f"conf/ must be in {package} or two folders above it; reinstall mammoseg")
 
 
 def command(

@@ -127,7 +127,7 @@ def load_ensemble(
     Raises:
         UserError: If a file is not a valid checkpoint, or the checkpoints differ in preprocessing or threshold.
     """
-    loaded = [checkpoint.load_checkpoint(path, trusted_modules) for path in paths]
+    loaded = [checkpoint.load_checkpoint(path, ("model",), trusted_modules) for path in paths]
     configs = [checkpoint.config_of(content) for content in loaded]
     settings = [preprocessing_settings(config) for config in configs]
     reference = asdict(settings[0])
@@ -153,7 +153,7 @@ def common_threshold(configs: Sequence[dict[str, Any]]) -> float:
     Raises:
         UserError: If they have different thresholds.
     """
-    thresholds = sorted({float(config["threshold"]) for config in configs})
+    thresholds = sorted({validate.probability("threshold", config.get("threshold")) for config in configs})
     if len(thresholds) > 1:
         raise UserError(f"the checkpoints have different thresholds {thresholds}; set one, such as threshold=0.5")
     return thresholds[0]
@@ -162,6 +162,10 @@ def common_threshold(configs: Sequence[dict[str, Any]]) -> float:
 def preprocessing_settings(config: dict[str, Any]) -> PreprocessingSettings:
     """Return the preprocessing settings in the config of a run."""
     names = [field.name for field in fields(PreprocessingSettings)]
+    if missing := [name for name in names if name not in config["dataset"]]:
+        raise UserError(
+            f"dataset.{missing[0]} is missing from the config of the checkpoint; train one with mammoseg.train"
+        )
     return PreprocessingSettings(**{name: config["dataset"][name] for name in names})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from mammoseg.cli import conf_dir
+from mammoseg.conf import conf_dir
 
 
 def options(group: str) -> list[str]:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from results_files import rows_of, write_run
 from torch import Tensor
 
-from mammoseg.cli import conf_dir
+from mammoseg.conf import conf_dir
 from mammoseg.compare.report import write_comparison_reports
 from mammoseg.dashboard.workspace import build_workspace, specification
 from mammoseg.evaluate import native_report, native_resolution

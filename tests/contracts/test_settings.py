@@ -10,7 +10,7 @@ from choices import options
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from mammoseg.cli import conf_dir
+from mammoseg.conf import conf_dir
 from mammoseg.runs import settings
 from mammoseg.runs.settings import ROLES, Role, covers, differing, flatten, method_of, public, role
 

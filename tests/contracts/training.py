@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from mammoseg.build import build_callbacks, build_datamodule, build_loggers, build_segmenter, build_trainer
 from mammoseg.callbacks.preemption import PreemptionCallback
-from mammoseg.cli import conf_dir
+from mammoseg.conf import conf_dir
 from mammoseg.launch.signals import GracefulExit
 from mammoseg.loggers.base import RunLogger
 from mammoseg.loggers.csv_history import resumable_csv_logger

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from results_files import rows_of, write_run
 
-from mammoseg.cli import conf_dir
+from mammoseg.conf import conf_dir
 from mammoseg.errors import RunConflictError
 from mammoseg.runs.discovery import find_runs, unfinished_twins
 from mammoseg.runs.folder import RunFolder

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from hydra.utils import instantiate
+import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -28,6 +28,8 @@ from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
 
 log = logging.getLogger(__name__)
+
+INSTANTIATED_SECTIONS = ("dataset", "split", "model", "loss", "trainer")
 
 
 def evaluate(
@@ -56,7 +58,7 @@ def evaluate(
         UserError: If the checkpoint cannot be loaded or the folder of the dataset is unknown.
     """
     configure_library_logging()
-    loaded = checkpoint.load_checkpoint(ckpt_path, trusted_modules)
+    loaded = checkpoint.load_checkpoint(ckpt_path, INSTANTIATED_SECTIONS, trusted_modules)
     training_run = RunFolder.of_checkpoint(ckpt_path.resolve())
     cfg = OmegaConf.create(checkpoint.config_of(loaded))
     assert isinstance(cfg, DictConfig)  # for the type checker
@@ -98,8 +100,15 @@ def run_test(
     if rule is not None:
         datamodule.setup()  # raises before the test starts if the folder of the dataset is wrong
         callbacks.append(NativeResolutionWriter(output.path, run_info, datamodule.dataset, rule))
-    trainer: lightning.Trainer = instantiate(
-        cfg.trainer, callbacks=callbacks, logger=False, enable_progress_bar=False, enable_checkpointing=False
+    trainer = lightning.Trainer(
+        accelerator=available_accelerator(cfg.trainer.accelerator),
+        devices=1,
+        precision=cfg.trainer.precision,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
     )
     trainer.test(segmenter, datamodule=datamodule, verbose=False)
 
@@ -166,10 +175,17 @@ def resolve_data_paths(
 
 
 def disable_training_settings(cfg: DictConfig) -> None:
-    """Disable settings that only training needs, in place: augmentation, compilation, multiple devices."""
+    """Disable settings that only training needs, in place: augmentation and compilation."""
     cfg.augment = None
     OmegaConf.update(cfg, "compile", None, force_add=True)  # compiling takes longer than a single test
-    cfg.trainer.devices, cfg.trainer.strategy = 1, "auto"  # results do not depend on the number of devices
+
+
+def available_accelerator(accelerator: str) -> str:
+    """Return the accelerator of the training run if this machine has it, otherwise "cpu"."""
+    if accelerator in ("auto", "cpu") or torch.accelerator.is_available():
+        return accelerator
+    log.warning("no accelerator is available, testing on the CPU; results may differ by rounding")
+    return "cpu"
 
 
 def compare_with_training_run(rows: list[results.ResultRow], training_results: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from torch import nn
+from typing_extensions import override
 
 from mammoseg.ensemble import load_network
 from mammoseg.errors import UserError
@@ -42,12 +43,12 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
         UserError: If the file is not a checkpoint, an optional package is not installed, or the network cannot be
             expressed in ONNX.
     """
-    loaded = checkpoint.load_checkpoint(ckpt_path, trusted_modules)
+    loaded = checkpoint.load_checkpoint(ckpt_path, ("model",), trusted_modules)
     provenance = {name: loaded[checkpoint.PROVENANCE_KEY][name] for name in ("config", "run_info")}
     network = load_network(loaded, ckpt_path)
     contents = {
         checkpoint.WEIGHTS_FILE: to_safetensors(network),
-        checkpoint.CONFIG_FILE: yaml.safe_dump(provenance, sort_keys=False, allow_unicode=True).encode(),
+        checkpoint.CONFIG_FILE: config_yaml(provenance),
     }
     if onnx:
         contents[ONNX_FILE] = to_onnx(network, int(provenance["config"]["dataset"]["size"]))
@@ -58,6 +59,20 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
     for name, content in contents.items():  # the model card, which describes the other files, is last
         atomic_write_bytes(output / name, content)
     return list(contents)
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    """Dumper that writes repeated values in full; aliases are rejected when the file is read."""
+
+    @override
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def config_yaml(provenance: Mapping[str, Any]) -> bytes:
+    """Serialise the config and the identity of a run as YAML."""
+    text: str = yaml.dump(dict(provenance), Dumper=_WithoutAliases, sort_keys=False, allow_unicode=True)
+    return text.encode()
 
 
 def to_safetensors(network: nn.Module) -> bytes:

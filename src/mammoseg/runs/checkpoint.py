@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from torch import nn
+from typing_extensions import override
 
 from mammoseg.errors import UserError
 from mammoseg.runs.folder import EXPORTED_WEIGHTS
+from mammoseg.runs.untrusted_config import check_plain, check_targets
 from mammoseg.runs.upgrade import upgrade_config
 
 PROVENANCE_KEY = "mammoseg"  # of the config and the identity of the run
 WEIGHTS_FILE, CONFIG_FILE = EXPORTED_WEIGHTS, "config.yaml"  # of an exported model
-# The sections of the config that are instantiated. A stored _target_ is code that somebody else may have written.
-INSTANTIATED_SECTIONS = ("dataset", "split", "model", "loss", "trainer")
-# Not all of monai, which would include its downloaders.
-TRUSTED_PREFIXES = (
-    *("mammoseg.data.", "mammoseg.losses.", "mammoseg.models.", "mammoseg.phantom.write."),
-    *("torch.nn.", "monai.networks.nets.", "monai.losses.", "lightning.Trainer"),
-)
+MAX_CONFIG_BYTES = 1_000_000
 
 
-def load_checkpoint(path: Path, trusted_modules: Sequence[str] | None = ()) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, sections: Sequence[str] = (), trusted_modules: Sequence[str] | None = ()
+) -> dict[str, Any]:
     """Load a checkpoint with `weights_only=True`, or a model that `mammoseg.export` wrote.
 
     Args:
         path: The checkpoint, or an exported model or its folder.
-        trusted_modules: Modules whose classes may be instantiated, besides those of mammoseg, torch and MONAI. None if
-            the caller instantiates nothing.
+        sections: Names of the sections of the config that the caller will instantiate, such as "model". Only these are
+            checked, see `runs.untrusted_config`.
+        trusted_modules: Modules whose classes may be instantiated, besides those that `conf/` names.
 
     Returns:
         The content, with the config in the layout of this version.
@@ -48,17 +45,18 @@ def load_checkpoint(path: Path, trusted_modules: Sequence[str] | None = ()) -> d
     loaded = _load_safetensors(path) if path.suffix == Path(WEIGHTS_FILE).suffix else _load_ckpt(path)
     if not isinstance(loaded, dict) or PROVENANCE_KEY not in loaded:
         raise UserError(f"{path}: not a checkpoint of mammoseg; train one with mammoseg.train")
-    try:
-        provenance = dict(loaded[PROVENANCE_KEY])
-        provenance["config"] = config = upgrade_config(provenance.get("config"))
-        provenance.setdefault("run_info", provenance.pop("about", None))  # its name in version 0.1
-        targets = list(iter_targets([config[section] for section in INSTANTIATED_SECTIONS]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path}: its config is not that of a run of mammoseg; train one with mammoseg.train"
-        ) from error
-    if trusted_modules is not None:
-        _check_trusted(targets, trusted_modules, path)
+    provenance = loaded[PROVENANCE_KEY]
+    check_plain(provenance, path)
+    if not isinstance(provenance, dict) or not isinstance(provenance.get("config"), dict):
+        raise UserError(f"{path}: its config must be that of a run of mammoseg; train one with mammoseg.train")
+    provenance["config"] = config = upgrade_config(provenance["config"])
+    provenance.setdefault("run_info", provenance.pop("about", None))  # its name in version 0.1
+    if missing := [section for section in (*sections, "dataset") if not isinstance(config.get(section), dict)]:
+        raise UserError(f"{path}: its config has no {missing[0]}; train one with mammoseg.train")
+    if not isinstance(loaded.get("state_dict"), dict):
+        raise UserError(f"{path}: it contains no weights; train one with mammoseg.train")
+    config["dataset"]["source"] = None  # writes files; no command that reads a checkpoint needs it
+    check_targets(config, sections, path, trusted_modules=trusted_modules or ())
     return {**loaded, PROVENANCE_KEY: provenance}
 
 
@@ -86,7 +84,7 @@ def load_weights_into(network: nn.Module, path: Path) -> None:
     Raises:
         UserError: If they are the weights of another network.
     """
-    state = load_checkpoint(path, trusted_modules=None)["state_dict"]
+    state = load_checkpoint(path)["state_dict"]
     weights = {name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")}
     try:
         network.load_state_dict(weights)
@@ -102,41 +100,6 @@ def weights_path(path: Path) -> Path:
     return path / WEIGHTS_FILE if path.is_dir() else path
 
 
-def iter_targets(node: Any) -> Iterator[str]:
-    """Yield every `_target_` in `node`, however deep."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        node = list(node.values())
-    if isinstance(node, list):
-        for value in node:
-            yield from iter_targets(value)
-
-
-def _check_trusted(targets: Sequence[str], trusted_modules: Sequence[str], path: Path) -> None:
-    trusted = (*TRUSTED_PREFIXES, *(f"{module}." for module in trusted_modules))
-    for target in targets:
-        if not target.startswith(trusted) or not _is_defined_in_its_package(target):
-            raise UserError(
-                f"{path}: its config names {target}, which is not trusted; if you know that code, set "
-                f"trusted_modules=[{target.partition('.')[0]}]"
-            )
-
-
-def _is_defined_in_its_package(target: str) -> bool:
-    """Whether the target is defined in the package that its name says, rather than imported from another library.
-
-    A target whose package is not installed passes: instantiating it reports that.
-    """
-    module, _, name = target.rpartition(".")
-    package = target.partition(".")[0]
-    try:
-        found = importlib.import_module(module)
-    except ImportError:
-        return importlib.util.find_spec(package) is None
-    return str(getattr(getattr(found, name, None), "__module__", package)).partition(".")[0] == package
-
-
 def _load_ckpt(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -144,6 +107,23 @@ def _load_ckpt(path: Path) -> Any:
         raise UserError(
             f"{path}: not a checkpoint that can be loaded safely (weights only); train one with mammoseg.train"
         ) from error
+
+
+class _ConfigLoader(yaml.SafeLoader):
+    """Loader without aliases, with which a small file can describe an exponentially large value."""
+
+    @override
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
+def _read_config(path: Path) -> Any:
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise ValueError(f"larger than {MAX_CONFIG_BYTES} bytes")
+    return yaml.load(path.read_bytes(), _ConfigLoader)
 
 
 def _load_safetensors(path: Path) -> dict[str, Any]:
@@ -156,7 +136,7 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
     if not config.is_file():
         raise UserError(f"{path}: {CONFIG_FILE} is missing; keep the files that mammoseg.export wrote in one folder")
     try:
-        weights, provenance = load_file(path), yaml.safe_load(config.read_bytes())
+        weights, provenance = load_file(path), _read_config(config)
     except Exception as error:  # safetensors and yaml have many types for a damaged file
         raise UserError(f"{path}, or {CONFIG_FILE} in its folder, is damaged; export the checkpoint again") from error
     return {PROVENANCE_KEY: provenance, "state_dict": {f"net.{name}": value for name, value in weights.items()}}

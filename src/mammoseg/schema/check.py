@@ -12,7 +12,7 @@ from mammoseg.errors import UserError
 from mammoseg.schema.collection_types import AnyValue, ListOf, MappingOf
 from mammoseg.schema.commands import COMMAND_RULES, Section, command_section
 from mammoseg.schema.parts import PARTS, SubPart
-from mammoseg.schema.types import SettingType, did_you_mean, one_of
+from mammoseg.schema.types import SettingType, as_yaml, did_you_mean, one_of
 
 # Keys that `hydra.utils.instantiate` reads besides the arguments of the target.
 INSTANTIATE_KEYS: dict[str, SettingType] = {
@@ -58,9 +58,22 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
     return dict(config)
 
 
+def check_section(name: str, value: Any) -> None:
+    """Check one section of the config of `train`, as plain values.
+
+    Args:
+        name: Name of the section, such as "model".
+        value: Its content.
+
+    Raises:
+        UserError: If a setting in it is unknown or invalid.
+    """
+    _check(name, value, command_section("train").settings[name])
+
+
 def _check(name: str, value: Any, kind: SettingType) -> None:
     if isinstance(value, Mapping) and "_target_" in value and isinstance(kind, SubPart | AnyValue):
-        _check_part(name, value)
+        _check_part(name, value, partial=isinstance(kind, SubPart) and kind.partial)
         return
     kind.check(name, value)
     if isinstance(kind, Section) and value is not None:
@@ -85,10 +98,12 @@ def _check_section(name: str, section: Mapping[str, Any], kind: Section) -> None
             raise UserError(f"{prefix}{key} is missing from the configuration; it must be {expected.description}")
 
 
-def _check_part(name: str, part: Mapping[str, Any]) -> None:
+def _check_part(name: str, part: Mapping[str, Any], *, partial: bool) -> None:
     target = part["_target_"]
     if not isinstance(target, str) or "." not in target:
         raise UserError(f"{name}._target_ must be the path of a class or function, got {target}")
+    if part.get("_partial_", False) is not partial:
+        raise UserError(f"{name}._partial_ must be {as_yaml(partial)}, got {as_yaml(part.get('_partial_', False))}")
     listed = PARTS.get(target)
     known: Mapping[str, SettingType] = listed.arguments if listed else {}
     accepts_others = False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammoseg.schema.collection_types import AnyValue, ListOf, MappingOf
-from mammoseg.schema.parts import PART, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
+from mammoseg.schema.parts import PART, PARTIAL, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
 from mammoseg.schema.types import Boolean, Integer, LocalPath, Number, SettingType, Text, one_of
 
 
@@ -67,10 +67,10 @@ TRAIN = {
     "model": REQUIRED_PART,
     "loss": REQUIRED_PART,
     "augment": PART,
-    "optimizer": REQUIRED_PART,
+    "optimizer": PARTIAL,
     "scheduler": Section(
         {
-            "scheduler": REQUIRED_PART,
+            "scheduler": PARTIAL,
             "interval": one_of("epoch", "step"),
             "monitor": Text(optional=True),
             "frequency": Integer(1),

@@ -28,9 +28,11 @@ class SubPart(SettingType):
 
     Attributes:
         optional: Whether null is valid.
+        partial: Whether the target is called later with further arguments, so that `_partial_: true` is required.
     """
 
     optional: bool = True
+    partial: bool = False
 
     def accepts(self, value: Any) -> bool:
         """Return whether `value` has a `_target_`."""
@@ -56,13 +58,13 @@ class Part:
 
 
 PART = SubPart()
+PARTIAL = SubPart(optional=False, partial=True)
 REQUIRED_PART = SubPart(optional=False)
 
 
 SPLIT = {"folds": Integer(2, 1000), "fold": Integer(0, 999), "seed": SEED}
 HYBRID_PIXEL = {"alpha": WEIGHT, "beta": WEIGHT, "dice": PART, "bce": PART}
 HYBRID_REGION = {"eta": WEIGHT, "gamma": WEIGHT, "rmi": PART, "ssim": PART}
-READER = {"_partial_": one_of(True)}
 
 BATCHES = either(Integer(1), Number(0, 1, exclusive_minimum=True))
 TRAINER = {
@@ -110,7 +112,7 @@ PARTS: dict[str, Part] = {
         {
             "name": Text(),
             "root": LocalPath(),
-            "reader": REQUIRED_PART,
+            "reader": PARTIAL,
             "store": LocalPath(),
             "on_error": one_of("raise", "skip"),
             "workers": Integer(1, 4096, optional=True),
@@ -118,7 +120,7 @@ PARTS: dict[str, Part] = {
             "density": one_of("given", "estimated"),
             "missing_density": one_of("error", "drop", "estimate", 1, 2, 3, 4),
             "density_cuts": ListOf(UNIT, 3, 3, ascending=True),
-            "source": PART,
+            "source": SubPart(partial=True),
             "published": MappingOf(Integer(0), optional=True),
             "note": Text(empty=True),
             "size": Integer(16, 8192, multiple_of=16),
@@ -128,11 +130,11 @@ PARTS: dict[str, Part] = {
             "flip": one_of("none", "left", "right"),
         }
     ),
-    "mammoseg.data.readers.cbis_ddsm.read": Part({**READER, "tables": LocalPath(optional=True)}),
-    "mammoseg.data.readers.inbreast.read": Part({**READER, "lesions": ListOf(Text(), 1)}),
-    "mammoseg.data.readers.image_folder.read": Part(READER),
+    "mammoseg.data.readers.cbis_ddsm.read": Part({"tables": LocalPath(optional=True)}),
+    "mammoseg.data.readers.inbreast.read": Part({"lesions": ListOf(Text(), 1)}),
+    "mammoseg.data.readers.image_folder.read": Part({}),
     "mammoseg.phantom.write.write_inbreast": Part(
-        {**READER, "cases": Integer(8, 1_000_000), "seed": SEED, "height": Integer(128, 8192)}
+        {"cases": Integer(8, 1_000_000), "seed": SEED, "height": Integer(128, 8192)}
     ),
     "mammoseg.data.split.PatientKFold": Part(SPLIT, (fold_in_range,)),
     "mammoseg.data.split.ImageKFold": Part(SPLIT, (fold_in_range,)),
@@ -219,12 +221,9 @@ PARTS: dict[str, Part] = {
             "amsgrad": Boolean(),
             "fused": either(Boolean(), one_of(None)),
             "foreach": either(Boolean(), one_of(None)),
-            "_partial_": one_of(True),
         }
     ),
-    "torch.optim.lr_scheduler.StepLR": Part(
-        {"step_size": Integer(1), "gamma": Number(0, 1, exclusive_minimum=True), "_partial_": one_of(True)}
-    ),
+    "torch.optim.lr_scheduler.StepLR": Part({"step_size": Integer(1), "gamma": Number(0, 1, exclusive_minimum=True)}),
     "torch.optim.lr_scheduler.ReduceLROnPlateau": Part(
         {
             "mode": one_of("min", "max"),
@@ -233,7 +232,6 @@ PARTS: dict[str, Part] = {
             "threshold": Number(0),
             "cooldown": Integer(0),
             "min_lr": Number(0),
-            "_partial_": one_of(True),
         }
     ),
     "torch.optim.lr_scheduler.OneCycleLR": Part(
@@ -241,14 +239,12 @@ PARTS: dict[str, Part] = {
             "max_lr": Number(0, 100, exclusive_minimum=True),
             "total_steps": either(Integer(1), one_of("auto")),
             "pct_start": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True),
-            "_partial_": one_of(True),
         }
     ),
     "mammoseg.schedulers.cosine_with_warmup": Part(
         {
             "total_steps": either(Integer(1), one_of("auto")),
             "warmup": Number(0, 1, exclusive_maximum=True),
-            "_partial_": one_of(True),
         }
     ),
     "mammoseg.callbacks.early_stopping.early_stopping": Part(

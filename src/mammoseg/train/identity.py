@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mammoseg.cli import conf_dir
+from mammoseg.conf import conf_dir
 
 
 def run_info(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:

@@ -201,7 +201,7 @@ class TrainingRun:
 
     def _restore_best(self, last_checkpoint: str) -> None:
         """Take path and score of the best checkpoint from the last one, as if it had been trained just now."""
-        loaded = checkpoint.load_checkpoint(Path(last_checkpoint), trusted_modules=None)
+        loaded = checkpoint.load_checkpoint(Path(last_checkpoint))
         state = next(state for state in loaded["callbacks"].values() if state.get("monitor") == "val/dsc")
         self.best.best_model_path = str(self.folder.best_checkpoint)
         self.best.best_model_score = state["best_model_score"]
@@ -292,7 +292,7 @@ class TrainingRun:
         path = self.folder.last_checkpoint
         if self.previous is None or not path.is_file():
             return None
-        loaded = checkpoint.load_checkpoint(path, trusted_modules=None)  # its config is not instantiated
+        loaded = checkpoint.load_checkpoint(path)  # its config is not instantiated
         self.initial_global_step = loaded["global_step"]
         self.train_metrics = loaded[checkpoint.PROVENANCE_KEY].get("train_metrics")
         check_epochs(loaded, self.cfg.trainer.max_epochs)

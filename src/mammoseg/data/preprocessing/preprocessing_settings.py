@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from mammoseg.data.preprocessing.fingerprints import hash_json
 from mammoseg.errors import UserError
-from mammoseg.validate import one_of
+from mammoseg.validate import boolean, one_of, positive_int
 
 VERSION = 3  # increment when the same settings give different arrays
 SIZE_MULTIPLE = 16  # the networks downsample four times by 2
@@ -45,8 +45,9 @@ class PreprocessingSettings:
     flip: str = "none"
 
     def __post_init__(self) -> None:
-        if self.size < SIZE_MULTIPLE or self.size % SIZE_MULTIPLE:
+        if positive_int("dataset.size", self.size) % SIZE_MULTIPLE:
             raise UserError(f"dataset.size must be a positive multiple of {SIZE_MULTIPLE}, got {self.size}")
+        boolean("dataset.crop", self.crop)
         one_of("dataset.aspect", self.aspect, ASPECTS)
         one_of("dataset.normalise", self.normalise, NORMALISATIONS)
         one_of("dataset.flip", self.flip, FLIPS)

@@ -1,0 +1,127 @@
+"""Validation of configs from checkpoints and run folders, which may come from somebody else.
+
+Hydra instantiates any class or function that a config names, so a config is code. A section is instantiated only if
+
+- it consists of plain mappings, lists, strings, numbers, booleans and null, within limits of size and depth,
+- it contains no interpolation,
+- each `_target_` is one that `conf/` names for this section, or in a trusted module, and
+- each argument has the type that its target declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mammoseg.conf import conf_dir, iter_targets, targets_in
+from mammoseg.errors import UserError
+from mammoseg.runs.settings import Role, role
+from mammoseg.schema.check import check_section
+
+MAX_DEPTH = 20
+MAX_ENTRIES = 10_000
+MAX_STRING = 10_000  # characters
+# Groups of conf/ whose files fill each section of a config.
+GROUPS = {
+    "dataset": ("dataset", "preprocessing"),
+    **{name: (name,) for name in ("split", "model", "loss", "augment", "optimizer", "scheduler", "callbacks")},
+    **{name: (name,) for name in ("trainer", "logger")},
+}
+# Keys of `hydra.utils.instantiate` that can change what a listed target does.
+REJECTED_KEYS = ("_args_", "_recursive_")
+
+
+def check_plain(config: Any, source: object) -> None:
+    """Check that a config consists of plain values without interpolations, within limits of size and depth.
+
+    Args:
+        config: The config.
+        source: Its file, for error messages.
+
+    Raises:
+        UserError: If it does not.
+    """
+    n_entries = 0
+    stack = [(config, 0)]
+    while stack:
+        node, depth = stack.pop()
+        n_entries += 1
+        if n_entries > MAX_ENTRIES or depth > MAX_DEPTH:
+            raise UserError(f"{source}: its config must have at most {MAX_ENTRIES} entries, {MAX_DEPTH} levels deep")
+        if type(node) is dict:
+            if not all(type(key) in (str, int) for key in node):
+                raise UserError(f"{source}: the keys of its config must be strings")
+            stack += [(value, depth + 1) for pair in node.items() for value in pair]
+        elif type(node) is list:
+            stack += [(value, depth + 1) for value in node]
+        elif type(node) is str:
+            if len(node) > MAX_STRING or "${" in node:
+                raise UserError(
+                    f"{source}: the strings of its config must have at most {MAX_STRING} characters and no "
+                    f"interpolations, got {node[:80]}"
+                )
+        elif type(node) not in (int, float, bool, type(None)):
+            raise UserError(f"{source}: its config must consist of plain values, got {type(node).__name__}")
+
+
+def check_targets(
+    config: dict[str, Any],
+    sections: Sequence[str],
+    source: object,
+    *,
+    trusted_modules: Sequence[str] = (),
+    config_dirs: Sequence[Path] = (),
+) -> None:
+    """Check that the sections of a config may be instantiated.
+
+    Args:
+        config: A config that has passed `check_plain`.
+        sections: Names of the sections that will be instantiated.
+        source: Its file, for error messages.
+        trusted_modules: Modules, classes or functions that may be used besides those that `conf/` names.
+        config_dirs: Folders of the user, whose YAML files are trusted as those of `conf/` are.
+
+    Raises:
+        UserError: If a section names a target that is not trusted, or has an invalid argument.
+    """
+    folders = [conf_dir(), *config_dirs]
+    for section in sections:
+        allowed = targets_in(GROUPS[section], folders)
+        for target in iter_targets(config.get(section)):
+            if target not in allowed and not _is_trusted(target, trusted_modules):
+                raise UserError(
+                    f"{source}: its {section} names {target}, which is not among the choices of conf/{section} and not "
+                    f"trusted; if you know that code, set trusted_modules=[{target.partition('.')[0]}]"
+                )
+        if key := _rejected_key(config.get(section)):
+            raise UserError(f"{source}: its {section} contains {key}, which is not allowed in a stored config")
+        try:
+            check_section(section, _without_unset_paths(section, config.get(section)))
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from error
+
+
+def _without_unset_paths(section: str, node: Any) -> Any:
+    """Remove the private settings, which are stored as null."""
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: _without_unset_paths(f"{section}.{key}", value)
+        for key, value in node.items()
+        if value is not None or role(f"{section}.{key}") is not Role.PRIVATE
+    }
+
+
+def _is_trusted(target: str, trusted_modules: Sequence[str]) -> bool:
+    return any(target == name or target.startswith(f"{name}.") for name in trusted_modules)
+
+
+def _rejected_key(node: Any) -> str | None:
+    if isinstance(node, dict):
+        if found := next((key for key in REJECTED_KEYS if key in node), None):
+            return found
+        node = list(node.values())
+    if isinstance(node, list):
+        return next((key for value in node if (key := _rejected_key(value))), None)
+    return None
