@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
-from typing_extensions import override
 
 from mammoseg.errors import UserError
 from mammoseg.runs.folder import EXPORTED_WEIGHTS
 from mammoseg.runs.untrusted_config import check_plain, check_targets
 from mammoseg.runs.upgrade import upgrade_config
+from mammoseg.safe_yaml import load_yaml_file
 
 PROVENANCE_KEY = "mammoseg"  # of the config and the identity of the run
 WEIGHTS_FILE, CONFIG_FILE = EXPORTED_WEIGHTS, "config.yaml"  # of an exported model
-MAX_CONFIG_BYTES = 1_000_000
 
 
 def load_checkpoint(
@@ -109,23 +107,6 @@ def _load_ckpt(path: Path) -> Any:
         ) from error
 
 
-class _ConfigLoader(yaml.SafeLoader):
-    """Loader without aliases, with which a small file can describe an exponentially large value."""
-
-    @override
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        node: yaml.Node | None = super().compose_node(parent, index)
-        return node
-
-
-def _read_config(path: Path) -> Any:
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise ValueError(f"larger than {MAX_CONFIG_BYTES} bytes")
-    return yaml.load(path.read_bytes(), _ConfigLoader)
-
-
 def _load_safetensors(path: Path) -> dict[str, Any]:
     """An exported model: weights without the state of training, and the config in a file in the same folder."""
     try:
@@ -136,7 +117,7 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
     if not config.is_file():
         raise UserError(f"{path}: {CONFIG_FILE} is missing; keep the files that mammoseg.export wrote in one folder")
     try:
-        weights, provenance = load_file(path), _read_config(config)
+        weights, provenance = load_file(path), load_yaml_file(config)
     except Exception as error:  # safetensors and yaml have many types for a damaged file
         raise UserError(f"{path}, or {CONFIG_FILE} in its folder, is damaged; export the checkpoint again") from error
     return {PROVENANCE_KEY: provenance, "state_dict": {f"net.{name}": value for name, value in weights.items()}}

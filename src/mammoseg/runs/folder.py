@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, overload
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
+from mammoseg.safe_yaml import load_yaml_file
 
 DEFAULT_STORE = "data/prepared"
 EXPORTED_WEIGHTS = "model.safetensors"  # of a model that `export` wrote, in a folder of its own
@@ -154,8 +156,8 @@ def load_yaml(path: Path) -> DictConfig:
     if not path.is_file():
         return OmegaConf.create()
     try:
-        loaded = OmegaConf.load(path)
-    except Exception as error:  # OmegaConf and PyYAML have many types for a damaged file
+        loaded = OmegaConf.create(load_yaml_file(path) or {})
+    except (ValueError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: cannot be read ({type(error).__name__}); restore it, or train again") from error
     if not isinstance(loaded, DictConfig):
         raise UserError(f"{path}: must hold a mapping, got {type(loaded).__name__}; restore it, or train again")

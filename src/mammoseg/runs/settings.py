@@ -45,8 +45,8 @@ COMPUTE = (
     # output
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
     *("trainer.profiler", "trainer.num_sanity_val_steps", "callbacks.epoch_summary", "callbacks.lr_monitor"),
-    # number of the Optuna trial
-    "trial_number",
+    # number of the Optuna trial, and trust in stored settings
+    *("trial_number", "trusted_modules"),
 )
 REPLICATE = ("seed", "split.fold", "split.seed")
 METHOD = (

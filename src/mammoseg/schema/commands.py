@@ -58,6 +58,7 @@ TRAIN = {
     "patience": Integer(1, optional=True),
     "resume": LocalPath(optional=True),
     "init_from": LocalPath(optional=True),
+    "trusted_modules": TRUSTED_MODULES,
     "trial_number": Integer(0, optional=True),
     "dataset": REQUIRED_PART,
     "split": REQUIRED_PART,

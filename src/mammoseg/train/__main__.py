@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.cli import command
 from mammoseg.errors import UserError
@@ -17,6 +17,7 @@ from mammoseg.runs.upgrade import RENAMED_SETTINGS
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
+    from mammoseg.runs.folder import RunFolder
 
 
 LAUNCHER_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
@@ -49,6 +50,8 @@ def main(cfg: DictConfig) -> float:
     folder = RunFolder(Path(hydra.runtime.output_dir))
     if cfg.resume is not None and Path(cfg.resume) != folder.path:  # a character that Hydra's grammar changed
         raise UserError(f"resume must name a folder without special characters such as $, got {cfg.resume}")
+    if cfg.resume is not None:
+        check_stored_config(cfg, hydra, folder)
     run = TrainingRun(cfg, folder, run_info(cfg, hydra.runtime.choices))
     with run.exclusive():
         if not run.finished:
@@ -58,6 +61,20 @@ def main(cfg: DictConfig) -> float:
             else:
                 run.train(trial_pruning(hydra, cfg.trial_number)).test()
         return run.score
+
+
+def check_stored_config(cfg: DictConfig, hydra: HydraConf, folder: RunFolder) -> None:
+    """Check that the settings of a resumed run name no code that is not trusted; the folder may be somebody else's.
+
+    Raises:
+        UserError: If they do.
+    """
+    from mammoseg.runs.untrusted_config import GROUPS, check_targets
+
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    dirs = [Path(source.path) for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    trusted = cfg.trusted_modules or ()
+    check_targets(config, tuple(GROUPS), folder.path, trusted_modules=trusted, config_dirs=dirs)
 
 
 def trial_pruning(hydra: HydraConf, trial_number: int | None) -> OptunaPruningCallback | None:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,22 +22,12 @@ from mammoseg.runs.folder import RunFolder, load_yaml
 from mammoseg.runs.record import RunRecord, load_matching_record, read_record
 from mammoseg.runs.settings import RESUMABLE
 from mammoseg.runs.upgrade import upgrade_override
+from mammoseg.safe_yaml import load_yaml_file
+from mammoseg.schema.command_line import config_dirs, split_options
 
 DATA_PATHS = ("dataset.root", "dataset.store", "dataset.reader.tables")
 # What identifies a run besides its settings.
 FIXED = ("experiment", "sweep", "init_from", "trial_number", "hydra.run.dir", "hydra.sweep.dir")
-OPTIONS_WITH_VALUE = (
-    "--config-dir",
-    "-cd",
-    "--config-name",
-    "-cn",
-    "--config-path",
-    "-cp",
-    "--cfg",
-    "-c",
-    "--package",
-    "-p",
-)
 
 
 def expand_resume(argv: Sequence[str]) -> list[str]:
@@ -54,7 +42,7 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
     values = [value for arg in argv if (value := _value(arg, "resume")) is not None]
     if not values or values[-1] == "null":
         return list(argv)
-    options, given = _split_options(argv)
+    options, given = split_options(argv)
     if any(option in ("-m", "--multirun") for option in options):
         raise UserError("resume continues a single run and cannot be swept; run the command of the sweep again instead")
     given = [override for override in given if _value(override, "resume") is None]
@@ -64,33 +52,31 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
     stored = load_yaml(run.hydra / "hydra.yaml").get("hydra")
     if stored is None or "overrides" not in stored or "job" not in stored:
         raise UserError(f"{run.hydra / 'hydra.yaml'}: missing or damaged; run the command of the run again instead")
-    config_dirs = [source.path for source in stored.runtime.config_sources if source.provider == "command-line"]
-    if config_dirs and (start := run.launch_dir) is not None:
-        sys.path.append(str(start))  # modules of the user's own parts were found there
+    check_config_dirs(stored, config_dirs(options))
     return [
         *options,
-        *("--config-name", str(stored.job.config_name)),
-        *(part for path in config_dirs for part in ("--config-dir", path)),
         *merge([*stored_overrides(run), *_data_overrides(run), *given]),
-        *upgrade_overrides(stored.overrides.hydra),
         *("hydra.mode=RUN", f"hydra.run.dir={quote(run.path)}", "hydra.output_subdir=null"),
         f"resume={quote(run.path)}",
     ]
 
 
-def _split_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hydra's options, each with its value, and the overrides."""
-    options: list[str] = []
-    overrides: list[str] = []
-    arguments = iter(argv)
-    for argument in arguments:
-        if not argument.startswith("-"):
-            overrides.append(argument)
-            continue
-        options.append(argument)
-        if argument in OPTIONS_WITH_VALUE:
-            options += [value for value in [next(arguments, None)] if value is not None]
-    return options, overrides
+def check_config_dirs(stored: DictConfig, given: Sequence[Path]) -> None:
+    """Check that the folders of --config-dir with which a run was started are given again.
+
+    They are not taken from the run folder: their files can name any code, and the folder may be somebody else's.
+
+    Args:
+        stored: The section `hydra` of `.hydra/hydra.yaml`.
+        given: Folders on this command line.
+
+    Raises:
+        UserError: If one is missing.
+    """
+    sources = OmegaConf.select(stored, "runtime.config_sources") or []
+    for path in (str(source.get("path")) for source in sources if source.get("provider") == "command-line"):
+        if Path(path).resolve() not in [folder.resolve() for folder in given]:
+            raise UserError(f"resume: the run was started with --config-dir {path}; add this option again")
 
 
 def _value(arg: str, key: str) -> str | None:
@@ -131,11 +117,18 @@ def stored_overrides(run: RunFolder) -> list[str]:
     """The overrides that the run was started with, with the names of this version."""
     path = run.hydra / "overrides.yaml"
     try:
-        overrides = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else []
-    except (yaml.YAMLError, UnicodeDecodeError):
+        overrides = load_yaml_file(path) if path.is_file() else []
+    except ValueError:
         overrides = None
     if not isinstance(overrides, list):
         raise UserError(f"{path}: damaged; run the command of the run again instead")
+    for override in map(str, overrides):
+        # Settings of Hydra name classes, such as hydra.callbacks; an option could add a folder of configs.
+        if override.startswith("-") or key_of(override).startswith("hydra") or "${" in override:
+            raise UserError(
+                f"{path}: overrides must not set hydra.*, contain interpolations or options, got {override}; remove "
+                "it, or run the command of the run again instead"
+            )
     # version 0.1 resumed with ckpt_path=<checkpoint>
     return upgrade_overrides(override for override in map(str, overrides) if _value(override, "ckpt_path") is None)
 
