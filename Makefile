@@ -29,8 +29,8 @@ test: setup ## run all tests, one process per core
 test-slurm: setup ## test sweeps on a one-node Slurm cluster, which it installs (Debian, root)
 	tests/slurm/cluster.sh $(BIN)/python -m pytest tests/slurm
 
-fuzz: setup ## 2000 damaged files instead of the 200 of `make test`
-	MUTANTS=2000 $(BIN)/python -m pytest tests/fuzz
+fuzz: setup ## 2000 damaged files and 2000 invalid settings instead of the 200 of `make test`
+	MUTANTS=2000 SETTING_PAIRS=2000 $(BIN)/python -m pytest tests/fuzz
 
 bench: setup ## run the benchmarks and write benchmarks/results.md
 	$(BIN)/python benchmarks/run.py

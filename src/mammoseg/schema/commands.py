@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mammoseg.schema.collection_types import AnyValue, ListOf, MappingOf
+from mammoseg.schema.collection_types import ListOf, MappingOf
 from mammoseg.schema.parts import PART, PARTIAL, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
 from mammoseg.schema.types import Boolean, Integer, LocalPath, Number, SettingType, Text, one_of
 
@@ -37,6 +37,13 @@ class Section(SettingType):
         return f"a mapping with {', '.join(self.settings)}{' or null' if self.optional else ''}"
 
 
+PUBLISHED_TABLE = Section(
+    {
+        **dict.fromkeys(("name", "title", "dataset", "source"), Text()),
+        "pooled": Boolean(),
+        "rows": MappingOf(MappingOf(Number(0, 1000))),
+    }
+)
 PROBABILITY = Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)
 OPTIONAL_PROBABILITY = Number(0, 1, exclusive_minimum=True, exclusive_maximum=True, optional=True)
 BATCH_SIZE = Integer(1, 65536)
@@ -142,7 +149,7 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "per_density": Integer(1, 100),
         "dataset": Section({"store": LocalPath(optional=True)}),
         "names": MappingOf(Text()),
-        "published": MappingOf(AnyValue()),
+        "published": MappingOf(PUBLISHED_TABLE),
     },
     "sweep_report": {"runs": RUNS, "output": LocalPath(optional=True), "top": Integer(1, 1_000_000)},
     "view": {
