@@ -16,7 +16,7 @@ function shiftThreshold(nLevels) {
   if (!$("threshold").disabled) setThresholdLevel(state.thresholdLevel + nLevels);
 }
 
-// Shows or hides a layer as its checkbox says.
+// Shows or hides a layer according to its checkbox.
 function updateLayer(name) {
   state.layers[name] = $(name).checked;
   redraw();

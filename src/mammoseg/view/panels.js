@@ -111,7 +111,7 @@ function createTableRow(heading, metrics) {
 // Rows of a run for the listed images; the run that is compared may lack some of them.
 const listedRowsOf = (run) => state.rows.map(({ imageIndex }) => run.rowsByImage.get(imageIndex)).filter(Boolean);
 
-// The threshold as the run states it, else with two decimals.
+// The threshold as text: in full at the threshold of the run, else with two decimals.
 function thresholdLabel() {
   const { run, thresholdLevel } = state;
   return thresholdLevel === run.thresholdLevel && run.threshold !== null ? String(run.threshold) : (thresholdLevel / N_LEVELS).toFixed(2);

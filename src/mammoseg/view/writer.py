@@ -34,11 +34,11 @@ def write_files(views: Sequence[View], folder: Path) -> Path:
     """Write the files of a viewer to `folder` atomically; an existing viewer is replaced.
 
     Args:
-        views: What to show; the page lists them as runs.
+        views: Runs or folders of predictions; the page lists each as a run.
         folder: Output folder.
 
     Returns:
-        The page, `folder`/index.html.
+        Path of the page, `folder`/index.html.
 
     Raises:
         UserError: If `folder` exists and is not a viewer.
