@@ -26,7 +26,7 @@ class DatasetSpec:
         root: Folder of the dataset.
         reader: Lists the images in `root`; see `readers.mammogram.Reader`.
         builder: Preprocesses the images and writes the store.
-        on_device: Whether training keeps all preprocessed images on the device.
+        on_device: Whether all preprocessed images are copied to the device before training.
         generator: Called with `root` to create a synthetic dataset if `root` does not exist; None for real datasets.
     """
 
@@ -73,23 +73,12 @@ def build_dataset(
     note: str = "",
     **preprocessing: Any,
 ) -> DatasetSpec:
-    """Build a dataset from the settings in `conf/dataset` and `conf/preprocessing`.
+    """Build a dataset from the settings in conf/dataset and conf/preprocessing, which describe the arguments.
 
-    Args:
-        name: See `DatasetSpec`.
-        root: See `DatasetSpec`.
-        reader: See `DatasetSpec`.
-        store: Folder of all prepared stores, `StoreBuilder.store_root`.
-        on_error: See `StoreBuilder`.
-        workers: See `StoreBuilder`.
-        on_device: See `DatasetSpec`.
-        density: See `DensityPolicy`.
-        missing_density: See `DensityPolicy`.
-        density_cuts: See `DensityPolicy`.
-        source: `DatasetSpec.generator`.
-        published: See `StoreBuilder`.
-        note: See `StoreBuilder`.
-        **preprocessing: See `PreprocessingSettings`.
+    `name`, `root`, `reader`, `on_device` and `source` (the generator) are attributes of `DatasetSpec`; `store` (the
+    root folder), `on_error`, `workers`, `published` and `note` are attributes of `StoreBuilder`; `density`,
+    `missing_density` and `density_cuts` are attributes of `DensityPolicy`. All other settings are attributes of
+    `PreprocessingSettings`.
 
     Raises:
         UserError: If a setting is invalid.

@@ -37,7 +37,7 @@ def read_image(path: Path) -> tuple[NDArray[Any], ImageMetadata]:
         path: The image file.
 
     Returns:
-        Pixels (H, W), where brighter is denser, and the metadata in the file.
+        Pixels (H, W), where brighter is denser, and the metadata of the image.
 
     Raises:
         ImageReadError: If the file is missing, damaged, in colour, multi-page, or in an unsupported format.
@@ -123,7 +123,7 @@ def _decode_with_opencv(path: Path) -> NDArray[Any] | None:
     encoded = np.fromfile(path, np.uint8)
     try:
         return cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
-    except cv2.error:  # the header states an impossible number of pixels
+    except cv2.error:  # the number of pixels in the header is implausible
         return None
 
 

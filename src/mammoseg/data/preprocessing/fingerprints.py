@@ -10,8 +10,23 @@ from pathlib import Path
 from mammoseg.data.readers.mammogram import Mammogram
 
 # Reasons of rejected cases are part of the fingerprint of a store. Those that were reworded since version 0.1 are
-# hashed in the previous wording, so that existing stores keep their names.
+# hashed in the previous wording, so that existing stores keep their names: new pattern -> previous wording.
 REWORDED_REASONS = {
+    r"no image name such as (.*) in the image file path; use TCIA's table": (
+        r"the image file path names no image such as \1; take TCIA's table"
+    ),
+    r"the paths of mask and crop are missing; use TCIA's table": (
+        r"neither mask nor crop has a path; take TCIA's table"
+    ),
+    r"the DICOM file (\d+)_\*\.dcm is missing; copy it from the release, or remove the XML file": (
+        r"a mass but no DICOM \1_*.dcm; copy it from the release, or remove the XML"
+    ),
+    r"INbreast\.csv has no row with File Name (\d+); use the table from the release": (
+        r"a mass but no row with File Name \1 in INbreast.csv; take the release's table"
+    ),
+    r"INbreast\.csv has contradictory rows for (\d+); remove the wrong ones": (
+        r"rows of INbreast.csv contradict each other on \1; keep the right one"
+    ),
     r"rows of the image have different densities \((.*)\); fix the table": (
         r"its rows have several densities (\1); mend the table"
     ),
@@ -45,7 +60,7 @@ def hash_json(value: object) -> str:
 
 
 def cache_key(mammogram: Mammogram, root: Path) -> str:
-    """Return a hash of the outlines of an image and of the size and modification time of its files."""
+    """Return a hash of the outlines of an image and of size and modification time of its files."""
     files = [mammogram.image_file, *(file for group in mammogram.mask_candidates for file in group)]
     outlines = [outline.tolist() for outline in mammogram.outlines]
     signatures = [file_signature(file, root) for file in files]
@@ -53,7 +68,7 @@ def cache_key(mammogram: Mammogram, root: Path) -> str:
 
 
 def file_signature(file: Path, root: Path) -> tuple[str, int, int]:
-    """Return relative name, size in bytes and modification time in ns; the latter two are -1 if the file is missing."""
+    """Return relative path, size in bytes and modification time in ns; the latter two are -1 if the file is missing."""
     try:
         status = file.stat()
     except (OSError, ValueError):  # ValueError: a null byte in the name
@@ -62,5 +77,5 @@ def file_signature(file: Path, root: Path) -> tuple[str, int, int]:
 
 
 def relative_name(file: Path, root: Path) -> str:
-    """Return the name relative to `root`; paths of the user's machine must not appear in reports."""
+    """Return the path relative to `root`, or else the file name; reports must not contain local paths."""
     return file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name

@@ -36,9 +36,9 @@ SUBJECT = re.compile(
     re.IGNORECASE,
 )
 UID = re.compile(r"(?:\d+\.){5,}\d+")
-SPLIT_NAMES = {"training": "train", "test": "test"}
-# Column names in the editions of the tables, without spaces and underscores.
-COLUMNS = {
+SPLIT_OF_PART = {"training": "train", "test": "test"}
+# Canonical name of each column -> names in the editions of the tables, without spaces and underscores.
+COLUMN_SPELLINGS = {
     "patient": ("patientid", "patient"),
     "density": ("breastdensity", "density"),
     "abnormality": ("abnormalityid", "abnnum", "abnid"),
@@ -47,7 +47,9 @@ COLUMNS = {
     "crop": ("croppedimagefilepath", "odcroppath"),
     "mask": ("roimaskfilepath", "maskpath"),
 }
-MAX_DEPTH = 8
+# Listings in downloads, with the columns of the series UID and of the path.
+LISTINGS = {"metadata.csv": ("Series UID", "File Location"), "dicom_info.csv": ("SeriesInstanceUID", "image_path")}
+MAX_FOLDER_DEPTH = 8
 DOWNLOAD_HINT = (
     "dataset.root must contain the images, mass_case_description_train_set.csv and "
     "mass_case_description_test_set.csv: from The Cancer Imaging Archive (doi 10.7937/K9/TCIA.2016.7O02S9CY), or the "
@@ -56,16 +58,16 @@ DOWNLOAD_HINT = (
 
 
 @dataclass(frozen=True)
-class Row:
-    """One mass in a description table.
+class MassDescription:
+    """Row of a description table, which describes one mass.
 
     Attributes:
-        source: Table and line, for messages.
+        source: Table and line, for error messages.
         image: Name of the image, such as Mass-Training_P_00001_LEFT_CC.
         abnormality: Identifier of the mass within the image.
         density: ACR density, as text.
         image_path: Path of the full mammogram in the table.
-        mask_paths: Paths of mask and crop in the table, which may be swapped.
+        mask_paths: Paths of mask and crop in the table; some tables swap them.
     """
 
     source: str
@@ -77,7 +79,7 @@ class Row:
 
 
 @dataclass
-class Files:
+class CbisDdsmFiles:
     """Files of the dataset.
 
     Attributes:
@@ -91,7 +93,7 @@ class Files:
     tables: list[Path] = field(default_factory=list)
 
     def find(self, path: PurePosixPath) -> list[Path]:
-        """Return the image files of a path in a table, by its series UID or else by its subject."""
+        """Return the image files for a path of a table, matched by series UID or else by subject."""
         series = next((part for part in reversed(path.parts) if UID.fullmatch(part)), "")
         return self.by_series.get(series) or self.by_subject.get(path.parts[0].lower(), [])
 
@@ -115,10 +117,10 @@ def read(root: Path, rejected: RejectedCases, *, tables: str | None = None) -> l
     table_files = find_files(Path(tables).expanduser()).tables if tables else files.tables
     rows = read_tables(table_files, root, rejected)
     if not rows:
-        raise UserError(f"{root if tables is None else tables}: no description table of masses there; {DOWNLOAD_HINT}")
+        raise UserError(f"{root if tables is None else tables}: no description table of masses found; {DOWNLOAD_HINT}")
     if not files.by_subject and not files.by_series:
         raise UserError(f"{root}: description tables, but no image files; {DOWNLOAD_HINT}")
-    images: dict[str, list[Row]] = defaultdict(list)
+    images: dict[str, list[MassDescription]] = defaultdict(list)
     for row in rows:
         images[row.image].append(row)
     mammograms = []
@@ -130,8 +132,8 @@ def read(root: Path, rejected: RejectedCases, *, tables: str | None = None) -> l
     return mammograms
 
 
-def make_mammogram(name: str, rows: Sequence[Row], files: Files) -> Mammogram:
-    """Create the record of one image from the rows of its masses.
+def make_mammogram(name: str, rows: Sequence[MassDescription], files: CbisDdsmFiles) -> Mammogram:
+    """Create the `Mammogram` of one image from the rows of its masses.
 
     Raises:
         ValueError: If a file is missing or the densities are invalid; the message is the reason.
@@ -167,13 +169,13 @@ def make_mammogram(name: str, rows: Sequence[Row], files: Files) -> Mammogram:
         view=subject["view"].upper(),
         mask_candidates=tuple(files for _, files in sorted(masses.items())),
         masks_verified=False,
-        split=SPLIT_NAMES[subject["part"].lower()],
+        split=SPLIT_OF_PART[subject["part"].lower()],
         masses=len(masses),
     )
 
 
 def dedupe_by_stem(files: Sequence[Path]) -> list[Path]:
-    """Keep only the DICOM file of files that differ in their suffix, such as 1-1.dcm and its export 1-1.png."""
+    """Remove exports of DICOM files: of 1-1.dcm and 1-1.png in the same folder, keep 1-1.dcm."""
     ranked = sorted(files, key=lambda file: (file.suffix.lower() not in ("", *DICOM_SUFFIXES), file))
     by_stem: dict[tuple[Path, str], Path] = {}
     for file in ranked:
@@ -184,16 +186,16 @@ def dedupe_by_stem(files: Sequence[Path]) -> list[Path]:
 # -- files ------------------------------------------------------------------------------------------------
 
 
-def find_files(root: Path) -> Files:
+def find_files(root: Path) -> CbisDdsmFiles:
     """Find the images and tables below `root`.
 
     Raises:
         UserError: If `root` is not a folder or cannot be listed.
     """
     require_folder(root, DOWNLOAD_HINT)
-    files = Files()
+    files = CbisDdsmFiles()
     listings: list[Path] = []
-    for folder, names in walk(root, max_depth=MAX_DEPTH):
+    for folder, names in walk(root, max_depth=MAX_FOLDER_DEPTH):
         parts = folder.relative_to(root).parts
         subject = next((part.lower() for part in reversed(parts) if SUBJECT.fullmatch(part)), None)
         # The folder name may contain more than the UID, as in MG_<uid>.
@@ -212,19 +214,15 @@ def find_files(root: Path) -> Files:
     return files
 
 
-# Listings in downloads, with the columns of the series UID and of the path.
-LISTINGS = {"metadata.csv": ("Series UID", "File Location"), "dicom_info.csv": ("SeriesInstanceUID", "image_path")}
-
-
-def index_listing(listing: Path, root: Path, files: Files) -> None:
-    """Add series whose paths lack the UID, from the listing of NBIA (metadata.csv) or Kaggle (dicom_info.csv)."""
+def index_listing(listing: Path, root: Path, files: CbisDdsmFiles) -> None:
+    """Add the series whose paths do not contain the UID, from NBIA's metadata.csv or Kaggle's dicom_info.csv."""
     uid_column, path_column = LISTINGS[listing.name.lower()]
     for _, row in read_csv(listing)[1]:
         uid, listed_path = row.get(uid_column, ""), row.get(path_column, "").replace("\\", "/")
         if not uid or not listed_path or uid in files.by_series:
             continue
         parts = PurePosixPath(listed_path).parts
-        # The path starts with folders of another machine: use the longest suffix that exists here.
+        # The path may start with folders of another machine: use its longest suffix that exists.
         candidates = [base.joinpath(*parts[skip:]) for base in (listing.parent, root) for skip in range(len(parts))]
         if (existing := next((path for path in candidates if path.exists()), None)) is None:
             continue
@@ -235,9 +233,9 @@ def index_listing(listing: Path, root: Path, files: Files) -> None:
 # -- tables -----------------------------------------------------------------------------------------------
 
 
-def read_tables(tables: Sequence[Path], root: Path, rejected: RejectedCases) -> list[Row]:
+def read_tables(tables: Sequence[Path], root: Path, rejected: RejectedCases) -> list[MassDescription]:
     """Read the masses from all description tables of any edition; other CSV files are ignored."""
-    rows: dict[tuple[str, str], Row] = {}
+    rows: dict[tuple[str, str], MassDescription] = {}
     for table in sorted(tables):
         label = table.relative_to(root).as_posix() if table.is_relative_to(root) else table.name
         for line, values in read_csv(table)[1]:
@@ -260,21 +258,21 @@ def read_tables(tables: Sequence[Path], root: Path, rejected: RejectedCases) -> 
 
 
 def canonical_columns(values: Mapping[str, str]) -> dict[str, str]:
-    """Return the cells of the columns in `COLUMNS`, under their canonical names."""
+    """Return the cells of the columns in `COLUMN_SPELLINGS`, under their canonical names."""
     normalised = {re.sub(r"[\s_-]", "", column).lower(): cell for column, cell in values.items()}
     return {
         name: normalised[spelling]
-        for name, spellings in COLUMNS.items()
+        for name, spellings in COLUMN_SPELLINGS.items()
         for spelling in spellings
         if spelling in normalised
     }
 
 
-def parse_row(source: str, cells: Mapping[str, str]) -> Row:
+def parse_row(source: str, cells: Mapping[str, str]) -> MassDescription:
     """Parse one row of a description table.
 
     Args:
-        source: Table and line, for messages.
+        source: Table and line, for error messages.
         cells: Cells by canonical column name.
 
     Raises:
@@ -288,13 +286,13 @@ def parse_row(source: str, cells: Mapping[str, str]) -> Row:
         start = next((i for i, part in enumerate(path.parts) if SUBJECT.fullmatch(part)), None)
         paths[name] = PurePosixPath(*path.parts[start:]) if start is not None else PurePosixPath()
     if not paths["image"].parts:
-        raise ValueError("the image file path names no image such as Mass-Training_P_00001_LEFT_CC; take TCIA's table")
+        raise ValueError("no image name such as Mass-Training_P_00001_LEFT_CC in the image file path; use TCIA's table")
     subject = SUBJECT.fullmatch(paths["image"].parts[0])
-    assert subject is not None, "the path starts with it"
+    assert subject is not None, "checked above"
     masks = tuple(path for path in (paths["mask"], paths["crop"]) if path.parts)
     if not masks:
-        raise ValueError("neither mask nor crop has a path; take TCIA's table")
+        raise ValueError("the paths of mask and crop are missing; use TCIA's table")
     mask_subject = SUBJECT.fullmatch(masks[0].parts[0])
     abnormality = cells.get("abnormality") or (mask_subject["mass"] if mask_subject else "") or "1"
     density = cells["density"].removesuffix(".0")
-    return Row(source, subject["image"], abnormality, density, paths["image"], masks)
+    return MassDescription(source, subject["image"], abnormality, density, paths["image"], masks)

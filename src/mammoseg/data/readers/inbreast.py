@@ -18,7 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 from python_calamine import CalamineError, CalamineWorkbook
 
-from mammoseg.data.readers.csv_table import read_rows
+from mammoseg.data.readers.csv_table import read_csv_rows
 from mammoseg.data.readers.file_tree import require_folder, walk
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.readers.osirix import LESIONS, canonical_lesion_name, read_outlines
@@ -27,8 +27,8 @@ from mammoseg.errors import UserError
 
 log = logging.getLogger(__name__)
 
-VIEWS = {"ML": "MLO"}  # file names have ML where the table has MLO
-MAX_DEPTH = 5  # Kaggle's zip has the release at depth two; the limit avoids searching a whole disk
+VIEW_ALIASES = {"ML": "MLO"}  # file names have ML where the table has MLO
+MAX_FOLDER_DEPTH = 5  # Kaggle's archive contains the release at depth 2; the limit avoids searching an entire disk
 DICOM_NAME = re.compile(
     r"(?P<case>\d{8})(?!\d)(?:_(?P<patient>[0-9a-z]+)_MG_(?P<side>[LR])_(?P<view>[A-Z]+))?", re.IGNORECASE
 )
@@ -40,7 +40,7 @@ DOWNLOAD_HINT = (
 
 
 @dataclass
-class Files:
+class InbreastFiles:
     """Files of the dataset.
 
     Attributes:
@@ -55,13 +55,13 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Row:
+class InbreastRow:
     """Cells of one image in the table, as text.
 
     Attributes:
         acr: ACR density.
-        side: L or R.
-        view: CC or MLO.
+        side: Laterality, L or R.
+        view: View position, CC or MLO.
     """
 
     acr: str
@@ -121,17 +121,19 @@ def lesion_names(lesions: Sequence[str]) -> set[str]:
 # -- files ------------------------------------------------------------------------------------------------
 
 
-def find_files(root: Path) -> Files:
+def find_files(root: Path) -> InbreastFiles:
     """Find the files of the dataset.
 
     Raises:
         UserError: If `root` is not a folder, or a part of the dataset is missing.
     """
     require_folder(root, DOWNLOAD_HINT)
-    files = Files()
+    files = InbreastFiles()
     # The XML files of the pectoral muscle may have the same names as those of the lesions.
     for folder, names in walk(
-        root, max_depth=MAX_DEPTH, skip_folder=lambda folder, _: folder != root and "pectoral" in folder.name.lower()
+        root,
+        max_depth=MAX_FOLDER_DEPTH,
+        skip_folder=lambda folder, _: folder != root and "pectoral" in folder.name.lower(),
     ):
         for file in (folder / name for name in names):
             suffix = file.suffix.lower()
@@ -143,7 +145,7 @@ def find_files(root: Path) -> Files:
                 files.tables.append(file)
     n_named = sum(DICOM_NAME.match(file.name) is not None for file in files.dicoms)
     if not n_named:
-        raise UserError(f"{root}: no INbreast DICOM such as 22678622_<patient>_MG_L_CC_ANON.dcm there; {DOWNLOAD_HINT}")
+        raise UserError(f"{root}: no INbreast DICOM such as 22678622_<patient>_MG_L_CC_ANON.dcm found; {DOWNLOAD_HINT}")
     if not files.outlines:
         raise UserError(
             f"{root}: {n_named} DICOM files but no outlines (AllXML/*.xml); copies such as Kaggle's martholi/inbreast "
@@ -157,7 +159,7 @@ def find_files(root: Path) -> Files:
 def index_by_case(files: Sequence[Path], root: Path, rejected: RejectedCases) -> dict[str, Path]:
     """Return the files by case, sorted.
 
-    Files without a case in their name and second files of a case are rejected.
+    InbreastFiles without a case in their name and second files of a case are rejected.
     """
     cases: dict[str, Path] = {}
     # Copies have longer names: `… (1).dcm`, `… - Copy.dcm`.
@@ -175,20 +177,20 @@ def index_by_case(files: Sequence[Path], root: Path, rejected: RejectedCases) ->
 
 
 def make_mammogram(
-    case: str, outlines: Sequence[NDArray[Any]], dicoms: dict[str, Path], rows: dict[str, Row | None]
+    case: str, outlines: Sequence[NDArray[Any]], dicoms: dict[str, Path], rows: dict[str, InbreastRow | None]
 ) -> Mammogram:
-    """Create the record of one image.
+    """Create the `Mammogram` of one image.
 
     Raises:
         ValueError: If the case has no DICOM file, no row in the table or an invalid density; the message is the reason.
     """
     if case not in dicoms:
-        raise ValueError(f"a mass but no DICOM {case}_*.dcm; copy it from the release, or remove the XML")
+        raise ValueError(f"the DICOM file {case}_*.dcm is missing; copy it from the release, or remove the XML file")
     if case not in rows:
-        raise ValueError(f"a mass but no row with File Name {case} in INbreast.csv; take the release's table")
+        raise ValueError(f"INbreast.csv has no row with File Name {case}; use the table from the release")
     row = rows[case]
     if row is None:
-        raise ValueError(f"rows of INbreast.csv contradict each other on {case}; keep the right one")
+        raise ValueError(f"INbreast.csv has contradictory rows for {case}; remove the wrong ones")
     try:
         density = ACRDensity.parse(row.acr)
     except ValueError:
@@ -199,11 +201,11 @@ def make_mammogram(
     return Mammogram(
         case=case,
         image_file=dicoms[case],
-        # Also shared by follow-ups. The table's Patient ID is the word `removed` in every row.
+        # Follow-up studies have the same identifier. The Patient ID in the table is `removed` in every row.
         patient=(name["patient"] or case).lower(),
         density=density,
         side=(name["side"] or row.side).upper()[:1],
-        view=VIEWS.get(view, view),
+        view=VIEW_ALIASES.get(view, view),
         outlines=tuple(outlines),
         masses=len(outlines),
     )
@@ -212,8 +214,8 @@ def make_mammogram(
 # -- the table --------------------------------------------------------------------------------------------
 
 
-def read_table(files: Sequence[Path]) -> dict[str, Row | None]:
-    """Read the table; a CSV is preferred to a spreadsheet.
+def read_table(files: Sequence[Path]) -> dict[str, InbreastRow | None]:
+    """Read the table; a CSV file takes precedence over a spreadsheet.
 
     Args:
         files: Candidates for the table.
@@ -231,30 +233,30 @@ def read_table(files: Sequence[Path]) -> dict[str, Row | None]:
             raise UserError(f"{file} and {other} differ; set dataset.root to the folder of one of them")
     columns = next((line for line in lines if "File Name" in line), [])
     if missing := [name for name in ("File Name", "ACR") if name not in columns]:
-        raise UserError(f"{file}: no column {' and '.join(missing)}; replace it with the release's own table")
-    rows: dict[str, Row | None] = {}
+        raise UserError(f"{file}: no column {' and '.join(missing)}; replace it with the table from the release")
+    rows: dict[str, InbreastRow | None] = {}
     for line in lines:
         values = dict(zip(columns, line, strict=False))
         # A row without a File Name is the header, a blank line, or the spreadsheet's totals.
         if CASE.fullmatch(case := values.get("File Name", "")):
-            row = Row(values.get("ACR", ""), values.get("Laterality", ""), values.get("View", ""))
+            row = InbreastRow(values.get("ACR", ""), values.get("Laterality", ""), values.get("View", ""))
             rows[case] = row if rows.get(case, row) == row else None
     return rows
 
 
 def read_cells(file: Path) -> list[list[str]]:
-    """Read the rows of a CSV or of a spreadsheet's first sheet, with stripped cells.
+    """Read the rows of a CSV file or of the first sheet of a spreadsheet, with stripped cells.
 
     Raises:
         UserError: If the file cannot be read.
     """
     if file.suffix.lower() == ".csv":
-        rows = [cells for _, cells in read_rows(file)]
+        rows = [cells for _, cells in read_csv_rows(file)]
     else:
         try:
             sheet = CalamineWorkbook.from_path(str(file)).get_sheet_by_index(0).to_python()
         except (CalamineError, OSError):
-            raise UserError(f"{file}: damaged or not readable; replace it with the release's own table") from None
+            raise UserError(f"{file}: damaged or not readable; replace it with the table from the release") from None
         rows = [[str(cell).strip() for cell in cells] for cells in sheet]
     # A spreadsheet stores numbers as floats: 22678622.0.
     return [[cell.removesuffix(".0") for cell in cells] for cells in rows]
