@@ -134,7 +134,17 @@ class ShardedBatchSampler(Sampler[list[SampleKey]]):
 
 
 def sample_keys(epoch: int, rows: list[int], weight: float | None = None) -> list[SampleKey]:
-    """Return the keys of a batch."""
+    """Return the keys of a batch.
+
+    Args:
+        epoch: Current epoch.
+        rows: Rows of the store.
+        weight: Weight of each sample in the loss, or None.
+
+    Example:
+        >>> sample_keys(0, [4, 2])
+        [SampleKey(epoch=0, row=4, weight=None), SampleKey(epoch=0, row=2, weight=None)]
+    """
     return [SampleKey(epoch, row, weight) for row in rows]
 
 

@@ -42,7 +42,7 @@ class Split:
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def write(self, path: Path, cases: Sequence[Case]) -> None:
-        """Write a CSV table with the columns case, patient, density and part."""
+        """Write split.csv, a table with the columns case, patient, density and part."""
         atomic_write_text(path, self._table(cases))
 
     def differs_from(self, path: Path, cases: Sequence[Case]) -> bool:

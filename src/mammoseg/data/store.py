@@ -169,7 +169,7 @@ class NpyWriter:
 
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         self.file.close()
-        assert exc_type is not None or self.n_written == self.n_rows, "the header states the number of rows"
+        assert exc_type is not None or self.n_written == self.n_rows, "the number of rows must equal that in the header"
 
 
 def read_cases(path: Path) -> list[Case]:

@@ -171,7 +171,16 @@ def draw_parenchyma(
 
 
 def draw_ligaments(rng: np.random.Generator, grid: PixelGrid, nipple: tuple[float, float]) -> Field:
-    """Draw Cooper's ligaments (H, W): bright strands towards the nipple, from noise that is smooth along the radius."""
+    """Draw Cooper's ligaments: bright strands towards the nipple, from noise that is smooth along the radius.
+
+    Args:
+        rng: Source of randomness.
+        grid: Pixel grid of the image.
+        nipple: (x, y) in mm.
+
+    Returns:
+        Grey values (H, W) to add to the tissue.
+    """
     angle = np.arctan2(grid.y - nipple[1], grid.x - nipple[0] - 8)
     distance = np.hypot(grid.y - nipple[1], grid.x - nipple[0] - 8)
     strands = ndimage.gaussian_filter(rng.standard_normal((24, 720), np.float32), (2.0, 1.2), mode="wrap")
@@ -182,7 +191,15 @@ def draw_ligaments(rng: np.random.Generator, grid: PixelGrid, nipple: tuple[floa
 
 
 def draw_pectoral_muscle(rng: np.random.Generator, grid: PixelGrid) -> Field:
-    """Draw the pectoral muscle as a fraction (H, W) in [0, 1]: a triangle with a convex edge at the chest wall."""
+    """Draw the pectoral muscle: a triangle with a convex edge, in the upper corner at the chest wall.
+
+    Args:
+        rng: Source of randomness.
+        grid: Pixel grid of the image.
+
+    Returns:
+        Fraction of muscle (H, W), in [0, 1].
+    """
     width, height = rng.uniform(45, 70), rng.uniform(105, 150)
     bow = 6 * np.sin(np.pi * np.clip(grid.y / height, 0, 1))
     border = width * (1 - grid.y / height) + bow
@@ -208,7 +225,15 @@ def simulate_exposure(tissue: Field, skin_distance_mm: Field) -> Field:
 
 
 def quantise(rng: np.random.Generator, image: Field) -> NDArray[np.uint16]:
-    """Add photon noise to grey values (H, W) and quantise them to 12 bits; air remains close to 0."""
+    """Add photon noise and quantise to 12 bits.
+
+    Args:
+        rng: Source of randomness.
+        image: (H, W) grey values; air is 0.
+
+    Returns:
+        (H, W) in 0..4095; air remains close to 0.
+    """
     values = image * 0.92 * MAX_VALUE
     values += rng.standard_normal(values.shape, np.float32) * (0.45 * np.sqrt(np.clip(values, 0, None)) + 1)
     return np.asarray(np.clip(np.rint(values), 0, MAX_VALUE), np.uint16)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mammoseg.phantom.write import sample_densities
+from mammoseg.phantom.patients import sample_densities, sample_patient_views
 
 TEST_FRACTION = 0.22  # of the patients
 SEVERAL_MASSES_PROBABILITY = 0.15  # two or three masses in an image
@@ -78,11 +78,7 @@ def sample_cbis_ddsm_specs(cases: int, seed: int) -> list[CbisDdsmImageSpec]:
         (20, ['Test', 'Training'])
     """
     rng = np.random.default_rng(seed)
-    views = [(side, view) for side in ("LEFT", "RIGHT") for view in ("CC", "MLO")]
-    patients: list[list[tuple[str, str]]] = []
-    while (n_missing := cases - sum(map(len, patients))) > 0:
-        n_views = min(int(rng.integers(1, 5)), n_missing)
-        patients.append([views[index] for index in sorted(rng.permutation(4)[:n_views])])
+    patients = sample_patient_views(rng, cases, sides=("LEFT", "RIGHT"))
     density = sample_densities(rng, len(patients))
     patient_ids = sorted(rng.choice(np.arange(1, 2000), len(patients), replace=False).tolist())
     n_test = max(round(TEST_FRACTION * len(patients)), 1)

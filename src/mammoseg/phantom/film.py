@@ -64,7 +64,13 @@ def digitise_film(rng: np.random.Generator, phantom: Phantom, side: str) -> Film
 
 
 def add_label(rng: np.random.Generator, grey: NDArray[np.float32], free_side: str) -> None:
-    """Draw a bright label, slightly rotated and with dark text, in the upper corner of `free_side` (in place)."""
+    """Draw a bright label, slightly rotated and with dark text.
+
+    Args:
+        rng: Source of randomness.
+        grey: (H, W) in [0, 1], modified in place.
+        free_side: "left" or "right", the side of the corner.
+    """
     height, width = grey.shape
     label_height, label_width = round(rng.uniform(0.05, 0.08) * height), round(rng.uniform(0.12, 0.2) * width)
     label = np.full((label_height, label_width), 242, np.uint8)
@@ -81,7 +87,13 @@ def add_label(rng: np.random.Generator, grey: NDArray[np.float32], free_side: st
 
 
 def add_tape(rng: np.random.Generator, grey: NDArray[np.float32], free_side: str) -> None:
-    """Draw a strip of tape near the bottom, which starts at the edge of `free_side` (in place)."""
+    """Draw a horizontal strip of tape near the bottom.
+
+    Args:
+        rng: Source of randomness.
+        grey: (H, W) in [0, 1], modified in place.
+        free_side: "left" or "right", the edge at which the strip starts.
+    """
     height, width = grey.shape
     top = round(rng.uniform(0.86, 0.93) * height)
     tape_height, tape_width = round(rng.uniform(0.015, 0.03) * height), round(rng.uniform(0.1, 0.25) * width)
@@ -91,18 +103,18 @@ def add_tape(rng: np.random.Generator, grey: NDArray[np.float32], free_side: str
 
 
 def add_frame(rng: np.random.Generator, grey: NDArray[np.float32], borders: tuple[int, int, int, int]) -> None:
-    """Draw slanted white borders on some sides, as where film does not cover the light of the scanner (in place).
+    """Draw slanted white borders on some sides, as where the film does not cover the light of the scanner.
 
     Args:
         rng: Source of randomness.
-        grey: (H, W) in [0, 1], modified.
+        grey: (H, W) in [0, 1], modified in place.
         borders: Width of the border at the top, bottom, left and right, in pixels.
     """
     top, bottom, left, right = borders
     for k, border in ((0, left), (1, bottom), (2, right), (3, top)):
         if rng.random() < 0.3:
             continue
-        lines = np.rot90(grey, -k)  # a view whose left edge is this side
+        lines = np.rot90(grey, -k)  # a view whose left edge is the side to draw on
         first, last = rng.uniform(0.3, 1.3, 2)
         width = border * np.linspace(first, last, lines.shape[0])
         lines[np.arange(lines.shape[1])[None, :] < width[:, None]] = 1.0

@@ -16,16 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import processes, validate
-from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_dir, atomic_write, atomic_write_bytes
 from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw_phantom
 from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_greyscale_dicom
+from mammoseg.phantom.patients import sample_densities, sample_patient_views
 from mammoseg.terminal import Progress
 
-# Fractions of patients by ACR category; closer to uniform than INbreast's 39:34:20:7 %, so that small datasets contain
-# all four.
-DENSITY_FRACTIONS = (0.30, 0.30, 0.25, 0.15)
 NORMAL_FRACTION = 0.1  # additional images without a mass, relative to those with one
 TWO_MASSES_PROBABILITY = 0.08  # as in INbreast: 116 masses in 107 images
 ASPECT = 2560 / 3328  # width / height
@@ -116,12 +113,8 @@ def sample_inbreast_specs(cases: int, seed: int) -> list[InbreastImageSpec]:
         22
     """
     rng = np.random.default_rng(seed)
-    views = [(side, view) for side in "LR" for view in ("CC", "MLO")]
-    patients: list[list[tuple[str, str]]] = []
     n_normal = max(round(NORMAL_FRACTION * cases), 1)
-    while (n_missing := cases + n_normal - sum(map(len, patients))) > 0:
-        n_views = min(int(rng.integers(1, 5)), n_missing)
-        patients.append([views[index] for index in sorted(rng.permutation(4)[:n_views])])
+    patients = sample_patient_views(rng, cases + n_normal, sides=("L", "R"))
     density = sample_densities(rng, len(patients))
     images = [(patient, *view) for patient, patient_views in enumerate(patients) for view in patient_views]
     normal = set(rng.permutation(len(images))[:n_normal].tolist())
@@ -139,21 +132,6 @@ def sample_inbreast_specs(cases: int, seed: int) -> list[InbreastImageSpec]:
         )
         for index, (patient, side, view) in enumerate(images)
     ]
-
-
-def sample_densities(rng: np.random.Generator, n_patients: int) -> list[int]:
-    """Sample an ACR category per patient from `DENSITY_FRACTIONS`; with four or more patients, each category occurs.
-
-    Args:
-        rng: Source of randomness.
-        n_patients: Number of patients.
-
-    Returns:
-        (n_patients,) categories 1 to 4.
-    """
-    required = list(ACRDensity)[:n_patients]
-    others = rng.choice(list(ACRDensity), n_patients - len(required), p=DENSITY_FRACTIONS).tolist()
-    return [int(category) for category in rng.permutation(required + others)]
 
 
 def map_in_processes(function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:

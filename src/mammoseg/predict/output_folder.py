@@ -127,7 +127,12 @@ class PredictionFolder:
             self.write_tables()
 
     def record_skipped(self, image: Input, reason: str) -> None:
-        """Record that an image cannot be predicted, and remove the files of a previous prediction."""
+        """Record that an image cannot be predicted, and remove the files of a previous prediction.
+
+        Args:
+            image: The image.
+            reason: Reason for skipped.csv.
+        """
         self.skipped[image.file] = reason
         if (entry := self.journal.entries.get(image.file)) and entry["files"]:  # the image has changed
             self.journal.add(image.file, {**entry, "key": "", "files": [], "rows": [], "note": ""})

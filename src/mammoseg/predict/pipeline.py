@@ -116,7 +116,17 @@ def predict(checkpoints: Sequence[Path], input_path: Path, output: Path, options
 def provenance(
     checkpoints: Sequence[Path], input_path: Path, ensemble: Ensemble, options: PredictOptions
 ) -> dict[str, Any]:
-    """Return all values that affect the predictions; the path of the input is hashed for privacy."""
+    """Return all values that affect the predictions.
+
+    Args:
+        checkpoints: Checkpoints or exported networks.
+        input_path: The input, whose path is hashed for privacy.
+        ensemble: The networks.
+        options: See `PredictOptions`.
+
+    Returns:
+        JSON-serialisable values, stored in predictions.json.
+    """
     return {
         "checkpoints": [checkpoint.file_digest(path) for path in checkpoints],
         "preparation": asdict(ensemble.settings),  # the key in predictions.json since version 0.1

@@ -41,7 +41,7 @@ PIXEL_TAGS = [
 ]
 TAGS = [*PIXEL_TAGS, *METADATA_TAGS]
 REQUIRED_ATTRIBUTES = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
-MAX_PIXELS = 200_000_000  # the largest digitised films have about 40 million; a larger value means a damaged header
+MAX_PIXELS = 200_000_000  # digitised films have up to about 40 million; a larger number indicates a damaged header
 CODECS_INSTALL_HINT = "pip install '.[codecs]'"
 CODEC_MODULES = ("gdcm", "pylibjpeg", "openjpeg")  # installed by the extra
 
@@ -218,7 +218,7 @@ def to_monochrome2(stored: NDArray[Any], header: FileDataset) -> NDArray[Any]:
         raise ImageReadError("the rescale slope or intercept is invalid; replace the file with the original")
     rescaled = (slope, intercept) != (1.0, 0.0)
     if not rescaled and header.PhotometricInterpretation == "MONOCHROME2" and stored.dtype in (np.uint8, np.uint16):
-        return stored  # the common case: avoids copying 20 million pixels
+        return stored  # the most common case, without a copy of 20 million pixels
     values, (low, high) = stored, stored_range(stored, header)
     if rescaled:
         values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
@@ -232,7 +232,15 @@ def to_monochrome2(stored: NDArray[Any], header: FileDataset) -> NDArray[Any]:
 
 
 def stored_range(stored: NDArray[Any], header: FileDataset) -> tuple[float, float]:
-    """Return the range given by Bits Stored and Pixel Representation, extended to the values of the image."""
+    """Return the range of stored values.
+
+    Args:
+        stored: Stored values (H, W).
+        header: Header of the image.
+
+    Returns:
+        Minimum and maximum for Bits Stored and Pixel Representation, extended to the values of the image.
+    """
     bits = int(header.get("BitsStored") or header.BitsAllocated)
     signed = bool(int(header.get("PixelRepresentation") or 0))
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)

@@ -145,7 +145,7 @@ def _check_tiff(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
     """
     pages = _tiff_pages(path)
     if len(pages) > 1:
-        raise ImageReadError(f"{len(pages)} pages; give one mammogram per file")
+        raise ImageReadError(f"{len(pages)} pages; provide one mammogram per file")
     if (
         pixels.dtype == np.uint16
         and pages
@@ -164,7 +164,7 @@ def _tiff_pages(path: Path) -> list[TiffImagePlugin.ImageFileDirectory_v2]:
     offsets: set[int] = set()
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about unused metadata
+            warnings.simplefilter("ignore")  # warnings about metadata that is not used
             header = file.read(8)
             header += file.read(8) if header[2:3] == b"\x2b" else b""  # BigTIFF
             offset = TiffImagePlugin.ImageFileDirectory_v2(header).next

@@ -16,9 +16,9 @@ WORKING_SIDE = 512  # pixels; the outline of the breast needs no higher resoluti
 OPENING_DIAMETER = 0.04  # fraction of the longer side; removes frames and bridges from labels and tape to the breast
 MAX_FRAME_WIDTH = 0.06  # fraction of a side; wider white borders may be muscle
 FRAME_MIN_INTENSITY = 0.85  # fraction of the grey range
-FRAME_MIN_EDGE = 0.15  # fraction of the grey range within three pixels; a frame ends in a step, muscle fades
+FRAME_MIN_EDGE = 0.15  # fraction of the grey range, across the inner edge; the edge of muscle is less steep
 FRAME_MIN_LENGTH = 0.2  # fraction of a side; anything shorter is a bright structure of the breast
-BACKGROUND_TAIL = 0.02  # fraction of the background's histogram peak, below which its upper tail ends
+BACKGROUND_TAIL = 0.02  # the upper tail of the background ends at this fraction of its histogram peak
 
 UInt8Array = NDArray[np.uint8]
 BoolMask = NDArray[np.bool_]
@@ -46,7 +46,19 @@ def segment_breast(pixels: NDArray[Any]) -> BoolMask:
 
 
 def downsample_uint8(pixels: NDArray[Any]) -> UInt8Array:
-    """Downsample an image (H, W) to at most `WORKING_SIDE` pixels per side and stretch the grey range to 0..255."""
+    """Downsample an image and stretch its grey range.
+
+    Args:
+        pixels: (H, W) of any real dtype.
+
+    Returns:
+        (h, w) in 0..255, with at most `WORKING_SIDE` pixels per side; all 0 for a constant image.
+
+    Example:
+        >>> grey = downsample_uint8(np.linspace(0, 1, 1024 * 512).reshape(1024, 512))
+        >>> grey.shape, int(grey.min()), int(grey.max())
+        ((512, 256), 0, 255)
+    """
     height, width = pixels.shape
     scale = min(1.0, WORKING_SIDE / max(height, width))
     shape = (max(round(width * scale), 1), max(round(height * scale), 1))

@@ -1,7 +1,4 @@
-"""Parallel preprocessing with one cache file per image.
-
-An interrupted run resumes without recomputing finished images.
-"""
+"""Parallel preprocessing with one cache file per image, so that an interrupted run resumes without recomputation."""
 
 from __future__ import annotations
 

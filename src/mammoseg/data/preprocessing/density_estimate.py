@@ -2,9 +2,9 @@
 
 Percent density (dense area over breast area) is measured by thresholding (Byng et al., Phys. Med. Biol. 39, 1994) after
 a peripheral enhancement that compensates for the decreasing thickness near the skin line (Byng, Critten, Yaffe,
-Radiology 203, 1997), as a function of the distance to the skin line (Karssemeijer, Phys. Med. Biol. 43, 1998). The
-threshold, which is set interactively in these papers, is a constant here, as are the three cuts between categories;
-both were fitted to the 1231 official training images of CBIS-DDSM.
+Radiology 203, 1997), as a function of the distance to the skin line (Karssemeijer, Phys. Med. Biol. 43, 1998). These
+papers set the threshold interactively; threshold and cuts between categories are constants in this module, fitted to
+the 1231 official training images of CBIS-DDSM.
 """
 
 from __future__ import annotations

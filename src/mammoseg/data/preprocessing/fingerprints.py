@@ -55,12 +55,25 @@ def original_reason(reason: str) -> str:
 
 
 def hash_json(value: object) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of a JSON-serialisable value."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a JSON-serialisable value.
+
+    Example:
+        >>> hash_json([1, "a"])
+        '4a72386a027702c1'
+    """
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def cache_key(mammogram: Mammogram, root: Path) -> str:
-    """Return a hash of the outlines of an image and of size and modification time of its files."""
+    """Return a hash of all inputs of the preprocessing of one image.
+
+    Args:
+        mammogram: The image.
+        root: Folder of the dataset; the hash does not depend on its path.
+
+    Returns:
+        Hash of case, view, outlines, and of name, size and modification time of the files.
+    """
     files = [mammogram.image_file, *(file for group in mammogram.mask_candidates for file in group)]
     outlines = [outline.tolist() for outline in mammogram.outlines]
     signatures = [file_signature(file, root) for file in files]
@@ -68,7 +81,15 @@ def cache_key(mammogram: Mammogram, root: Path) -> str:
 
 
 def file_signature(file: Path, root: Path) -> tuple[str, int, int]:
-    """Return relative path, size in bytes and modification time in ns; the latter two are -1 if the file is missing."""
+    """Return the values by which a change of a file is detected.
+
+    Args:
+        file: The file.
+        root: Folder of the dataset.
+
+    Returns:
+        Path relative to `root`, size in bytes and modification time in ns; the last two are -1 if the file is missing.
+    """
     try:
         status = file.stat()
     except (OSError, ValueError):  # ValueError: a null byte in the name

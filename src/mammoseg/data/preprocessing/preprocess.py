@@ -126,7 +126,12 @@ def resize_to_square(
 
 
 def mirror(array: NDArray[DType]) -> NDArray[DType]:
-    """Return a contiguous copy of an array (H, W), mirrored horizontally."""
+    """Return a contiguous copy of an array (H, W), mirrored horizontally.
+
+    Example:
+        >>> mirror(np.array([[1, 2, 3]]))
+        array([[3, 2, 1]])
+    """
     return np.ascontiguousarray(array[:, ::-1])
 
 
@@ -206,8 +211,14 @@ def resize_image(image: NDArray[Any], size: int, aspect: str) -> FloatImage:
 
 
 def to_resizable_dtype(image: NDArray[Any]) -> NDArray[Any]:
-    """Convert an image to float32; uint16 is returned unchanged if rounding to integers is negligible."""
-    # Rounding is negligible if the values use a quarter of the range or more.
+    """Convert an image to a dtype in which it can be resized without significant rounding.
+
+    Args:
+        image: (H, W) of any real dtype.
+
+    Returns:
+        (H, W) float32; a uint16 image is returned unchanged if its values use a quarter of the range or more.
+    """
     if image.dtype == np.uint16 and image[::SAMPLE_STEP, ::SAMPLE_STEP].max() >= 2**14:
         return image
     return image.astype(np.float32)
@@ -231,9 +242,9 @@ def resize_mask(mask: Mask, masses: Box, size: int, aspect: str) -> Mask:
         >>> int(resize_mask(mask, mask_bounding_box(mask), size=16, aspect="stretch").sum())
         1
     """
-    # Scaled to 0 and 255, since OpenCV rounds to integers; float32 would take twice as long.
+    # Scaled to {0, 255}, since OpenCV rounds to integers; float32 would take twice as long.
     small = (resize_image(mask * np.uint8(255), size, aspect) >= 127.5).astype(np.uint8)
-    # A mass narrower than a pixel would vanish: set the pixel with the largest overlap.
+    # A mass smaller than a pixel may vanish: set the pixel with the largest overlap.
     n_labels, labels = cv2.connectedComponents(masses.crop(mask))
     if n_labels == 2 and small.any():
         return small
@@ -247,7 +258,11 @@ def resize_mask(mask: Mask, masses: Box, size: int, aspect: str) -> Mask:
 
 
 def make_preview(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Resize an image (h, w) to (PREVIEW_SIDE, PREVIEW_SIDE), padded to preserve the aspect ratio."""
+    """Resize an image for display, padded to preserve the aspect ratio.
+
+    Returns:
+        (PREVIEW_SIDE, PREVIEW_SIDE).
+    """
     return np.asarray(resize_image(grey, PREVIEW_SIDE, "pad"), np.uint8)
 
 

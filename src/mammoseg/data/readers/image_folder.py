@@ -58,6 +58,13 @@ def read(root: Path, rejected: RejectedCases) -> list[Mammogram]:
 def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
     """Parse one row of cases.csv.
 
+    Args:
+        root: Folder of the dataset.
+        row: Cells by column.
+
+    Returns:
+        The image.
+
     Raises:
         ValueError: If the row is invalid; the message is the reason.
     """
@@ -85,6 +92,13 @@ def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
 
 def parse_int(column: str, text: str) -> int:
     """Parse a non-negative integer.
+
+    Args:
+        column: Name of the column, for the error message.
+        text: Content of the cell.
+
+    Returns:
+        The integer.
 
     Raises:
         ValueError: If the cell contains anything but decimal digits.

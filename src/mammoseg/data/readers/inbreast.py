@@ -3,7 +3,7 @@
 Files are identified by their names, up to five folders deep and ignoring case: DICOM
 `<File Name>_<patient>_MG_<L|R>_<view>_ANON.dcm` (AllDICOMs/), outlines `<File Name>.xml` (AllXML/), and the table
 `INbreast.csv`, or `INbreast.xls` if there is no CSV. The XML files determine which images have a mass; the flag in the
-table disagrees with them on three images. No pixel is decoded here.
+table disagrees with them on three images. Pixels are not decoded.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from python_calamine import CalamineError, CalamineWorkbook
 
-from mammoseg.data.readers.csv_table import read_csv_rows
 from mammoseg.data.readers.file_tree import require_folder, walk
+from mammoseg.data.readers.inbreast_table import CASE, InbreastRow, read_table
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.readers.osirix import LESIONS, canonical_lesion_name, read_outlines
 from mammoseg.density import ACRDensity
@@ -32,7 +31,6 @@ MAX_FOLDER_DEPTH = 5  # Kaggle's archive contains the release at depth 2; the li
 DICOM_NAME = re.compile(
     r"(?P<case>\d{8})(?!\d)(?:_(?P<patient>[0-9a-z]+)_MG_(?P<side>[LR])_(?P<view>[A-Z]+))?", re.IGNORECASE
 )
-CASE = re.compile(r"\d{8}")
 DOWNLOAD_HINT = (
     "dataset.root must contain AllDICOMs/, AllXML/ and INbreast.csv: request the release from the INbreast authors, "
     "or download the Kaggle copy ramanathansp20/inbreast-dataset and unpack it with `unzip`"
@@ -52,21 +50,6 @@ class InbreastFiles:
     dicoms: list[Path] = field(default_factory=list)
     outlines: list[Path] = field(default_factory=list)
     tables: list[Path] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class InbreastRow:
-    """Cells of one image in the table, as text.
-
-    Attributes:
-        acr: ACR density.
-        side: Laterality, L or R.
-        view: View position, CC or MLO.
-    """
-
-    acr: str
-    side: str
-    view: str
 
 
 def read(root: Path, rejected: RejectedCases, *, lesions: Sequence[str] = ("mass",)) -> list[Mammogram]:
@@ -118,9 +101,6 @@ def lesion_names(lesions: Sequence[str]) -> set[str]:
     return names
 
 
-# -- files ------------------------------------------------------------------------------------------------
-
-
 def find_files(root: Path) -> InbreastFiles:
     """Find the files of the dataset.
 
@@ -157,9 +137,15 @@ def find_files(root: Path) -> InbreastFiles:
 
 
 def index_by_case(files: Sequence[Path], root: Path, rejected: RejectedCases) -> dict[str, Path]:
-    """Return the files by case, sorted.
+    """Index files by the case in their name.
 
-    InbreastFiles without a case in their name and second files of a case are rejected.
+    Args:
+        files: DICOM or XML files.
+        root: Folder of the dataset, to which file names in messages are relative.
+        rejected: Receives files without a case in their name, and second files of a case.
+
+    Returns:
+        The file of each case, sorted by case.
     """
     cases: dict[str, Path] = {}
     # Copies have longer names: `… (1).dcm`, `… - Copy.dcm`.
@@ -180,6 +166,12 @@ def make_mammogram(
     case: str, outlines: Sequence[NDArray[Any]], dicoms: dict[str, Path], rows: dict[str, InbreastRow | None]
 ) -> Mammogram:
     """Create the `Mammogram` of one image.
+
+    Args:
+        case: File Name in the table, 8 digits.
+        outlines: Outlines of its lesions.
+        dicoms: DICOM file of each case.
+        rows: Row of each case in the table.
 
     Raises:
         ValueError: If the case has no DICOM file, no row in the table or an invalid density; the message is the reason.
@@ -209,54 +201,3 @@ def make_mammogram(
         outlines=tuple(outlines),
         masses=len(outlines),
     )
-
-
-# -- the table --------------------------------------------------------------------------------------------
-
-
-def read_table(files: Sequence[Path]) -> dict[str, InbreastRow | None]:
-    """Read the table; a CSV file takes precedence over a spreadsheet.
-
-    Args:
-        files: Candidates for the table.
-
-    Returns:
-        The row of each case, None if rows contradict each other.
-
-    Raises:
-        UserError: If a column is missing, or if several tables differ.
-    """
-    file, *others = sorted(files, key=lambda file: (file.suffix.lower(), file))  # .csv comes first
-    lines = read_cells(file)
-    for other in others:
-        if other.suffix.lower() == file.suffix.lower() and read_cells(other) != lines:
-            raise UserError(f"{file} and {other} differ; set dataset.root to the folder of one of them")
-    columns = next((line for line in lines if "File Name" in line), [])
-    if missing := [name for name in ("File Name", "ACR") if name not in columns]:
-        raise UserError(f"{file}: no column {' and '.join(missing)}; replace it with the table from the release")
-    rows: dict[str, InbreastRow | None] = {}
-    for line in lines:
-        values = dict(zip(columns, line, strict=False))
-        # A row without a File Name is the header, a blank line, or the spreadsheet's totals.
-        if CASE.fullmatch(case := values.get("File Name", "")):
-            row = InbreastRow(values.get("ACR", ""), values.get("Laterality", ""), values.get("View", ""))
-            rows[case] = row if rows.get(case, row) == row else None
-    return rows
-
-
-def read_cells(file: Path) -> list[list[str]]:
-    """Read the rows of a CSV file or of the first sheet of a spreadsheet, with stripped cells.
-
-    Raises:
-        UserError: If the file cannot be read.
-    """
-    if file.suffix.lower() == ".csv":
-        rows = [cells for _, cells in read_csv_rows(file)]
-    else:
-        try:
-            sheet = CalamineWorkbook.from_path(str(file)).get_sheet_by_index(0).to_python()
-        except (CalamineError, OSError):
-            raise UserError(f"{file}: damaged or not readable; replace it with the table from the release") from None
-        rows = [[str(cell).strip() for cell in cells] for cells in sheet]
-    # A spreadsheet stores numbers as floats: 22678622.0.
-    return [[cell.removesuffix(".0") for cell in cells] for cells in rows]

@@ -16,7 +16,7 @@ MAX_LISTED = 30  # rejected cases printed to the terminal; data_report.json list
 
 @dataclass(frozen=True)
 class Mammogram:
-    """One image of a dataset with its masses; no pixel is decoded yet.
+    """One image of a dataset with its masses; pixels are not decoded yet.
 
     Masses are described by either `outlines` or `mask_candidates`; their union is the mask of the image.
 
