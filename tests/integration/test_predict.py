@@ -258,9 +258,9 @@ def test_a_second_call_predicts_new_images_only(best: Path, mammograms: Path, tm
     assert previous.items() < current.items()
     assert list(dict.fromkeys(row["name"] for row in table(folder / "out"))) == ["picture", "picture.tif", "plain"]
     assert "3 of 3" in run(best, folder, folder / "out")
-    with pytest.raises(UserError, match="another tta"):
+    with pytest.raises(UserError, match=r"other settings \(tta\)"):
         run(best, folder, folder / "out", tta=True)
-    with pytest.raises(UserError, match="another input"):
+    with pytest.raises(UserError, match=r"other settings \(input\)"):
         run(best, mammograms, folder / "out")
 
 

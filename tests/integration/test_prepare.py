@@ -118,7 +118,7 @@ def test_an_interrupted_call_is_resumed(
     n_before = n_cached(tmp_path)
     resumed = prepare(root, tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"resuming; {n_before} of {CASES} images are preprocessed already" in resumed.stdout
+    assert f"resuming, {n_before} of {CASES} images are already preprocessed" in resumed.stdout
     (table,) = tmp_path.rglob("cases.csv")
     store, expected = PreparedStore.open(table.parent), reference[0]
     assert store.cases == expected.cases

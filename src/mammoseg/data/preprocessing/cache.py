@@ -94,7 +94,7 @@ class PreprocessingCache:
         """
         missing = {key: mammogram for key, mammogram in mammograms.items() if not self._path(key).is_file()}
         if n_cached := len(mammograms) - len(missing):
-            log.info("%s: resuming; %d of %d images are preprocessed already", dataset, n_cached, len(mammograms))
+            log.info("%s: resuming, %d of %d images are already preprocessed", dataset, n_cached, len(mammograms))
         reasons: dict[str, str] = {}
         start_time = time.monotonic()
         # `closing` terminates the workers on Ctrl-C.
