@@ -22,7 +22,7 @@ class Prediction:
 
     Attributes:
         prob: Probability of mass of each pixel, shape (H, W), in [0, 1].
-        mask: Predicted mask, shape (H, W): True where `prob` exceeds the threshold.
+        mask: Predicted mask, shape (H, W): whether `prob` exceeds the threshold.
         std: Standard deviation of the probability over the members of the ensemble, shape (H, W), in [0, 0.5]; None
             for a single network without test-time augmentation.
     """
@@ -48,7 +48,7 @@ class Predictor:
         return self.ensemble.threshold
 
     def __call__(self, image: NDArray[Any] | str | Path) -> Prediction:
-        """Predict the masses in an image.
+        """Predict the masses in one image.
 
         Args:
             image: Grey values of shape (H, W), where brighter tissue is denser, or the path of a DICOM, PNG, TIFF or
@@ -85,12 +85,11 @@ def load(
     """Load one or several checkpoints for prediction.
 
     Args:
-        *checkpoints: Run folders, checkpoints, exported networks, or "latest"; several form an ensemble.
+        *checkpoints: Run folders, checkpoints, exported networks, or "latest". Several form an ensemble.
         tta: Test-time augmentation: average the predictions for the image and its flips.
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".
-        trusted_modules: Modules whose classes a checkpoint may instantiate, in addition to those of mammoseg, torch and
-            MONAI.
+        trusted_modules: Modules whose classes a checkpoint may instantiate, besides those of mammoseg, torch and MONAI.
 
     Returns:
         Callable that maps an image to a `Prediction`.

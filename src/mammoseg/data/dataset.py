@@ -56,7 +56,7 @@ class DatasetSpec:
         return {mammogram.case: mammogram for mammogram in self.reader(self.root, RejectedCases())}
 
 
-def build_dataset(
+def build_dataset(  # noqa: D417, groups of arguments are described together
     name: str,
     root: str,
     reader: Reader,
@@ -73,12 +73,13 @@ def build_dataset(
     note: str = "",
     **preprocessing: Any,
 ) -> DatasetSpec:
-    """Build a dataset from the settings in conf/dataset and conf/preprocessing, which describe the arguments.
+    """Build a dataset from the settings in `conf/dataset` and `conf/preprocessing`.
 
-    `name`, `root`, `reader`, `on_device` and `source` (the generator) are attributes of `DatasetSpec`; `store` (the
-    root folder), `on_error`, `workers`, `published` and `note` are attributes of `StoreBuilder`; `density`,
-    `missing_density` and `density_cuts` are attributes of `DensityPolicy`. All other settings are attributes of
-    `PreprocessingSettings`.
+    Args:
+        name, root, reader, on_device, source: See `DatasetSpec`; `source` is its `generator`.
+        store, on_error, workers, published, note: See `StoreBuilder`; `store` is the folder of all stores.
+        density, missing_density, density_cuts: See `DensityPolicy`.
+        **preprocessing: See `PreprocessingSettings`.
 
     Raises:
         UserError: If a setting is invalid.
