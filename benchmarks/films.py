@@ -1,8 +1,9 @@
-"""The cleaner on scans of real films: figures, and each before and after on contact sheets.
+"""Breast segmentation on scans of real films: fraction of masses inside the crop, and contact sheets for inspection.
 
-python benchmarks/films.py FOLDER [--sheets OUT]
+python benchmarks/films.py FOLDER [--output outputs/films]
 
-FOLDER holds the films and boxes.csv with the masses (columns file,x,y,width,height in pixels).
+FOLDER contains the scans and boxes.csv with the bounding boxes of the masses (columns file, x, y, width, height, in
+pixels). There is no reference segmentation; the contact sheets show each film before and after.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import argparse
 import csv
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,74 +22,114 @@ from numpy.typing import NDArray
 from mammoseg.data.preprocessing.box import Box, breast_bounding_box
 from mammoseg.data.preprocessing.breast import FRAME_MIN_INTENSITY, segment_breast
 
-EDGE = 0.02  # of a side: where frames are
-TILE, ACROSS, DOWN = 200, 5, 6
-Boxes = list[tuple[float, float, float, float]]
+MARGIN = 0.02  # width of the border in which frames are expected, as a fraction of the side
+TILE_SIDE, N_COLUMNS, N_ROWS = 200, 5, 6
+Image = NDArray[np.uint8]
 
 
-def read_boxes(folder: Path) -> dict[str, Boxes]:
-    boxes: dict[str, Boxes] = defaultdict(list)
+@dataclass(frozen=True)
+class FilmResult:
+    """Result for one film.
+
+    Attributes:
+        n_masses: Number of masses.
+        n_contained: Number of masses inside the crop box.
+        uncropped: Whether the crop box is the full film.
+        breast_fraction: Breast area as a fraction of the film.
+        white_before: Bright pixels near the edges of the film.
+        white_after: Those of them that are segmented as breast.
+        tile: The film before and after, side by side.
+    """
+
+    n_masses: int
+    n_contained: int
+    uncropped: bool
+    breast_fraction: float
+    white_before: int
+    white_after: int
+    tile: Image
+
+
+def read_boxes(folder: Path) -> dict[str, list[Box]]:
+    """Read boxes.csv; returns the bounding boxes of the masses by file name."""
+    boxes: dict[str, list[Box]] = defaultdict(list)
     with (folder / "boxes.csv").open(newline="") as lines:
         for row in csv.DictReader(lines):
             x, y, width, height = (float(row[name]) for name in ("x", "y", "width", "height"))
-            boxes[row["file"]].append((x, y, x + width, y + height))
+            box = Box(int(y), int(np.ceil(y + height)), int(x), int(np.ceil(x + width)))
+            boxes[row["file"]].append(box)
     return dict(boxes)
 
 
-def white_edges(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Bright pixels near the film's edges: frames, and the ends of labels."""
+def bright_border_pixels(pixels: Image) -> NDArray[np.bool_]:
+    """Return the bright pixels near the edges of the film: frames and the ends of labels."""
     height, width = pixels.shape
     inner = np.zeros(pixels.shape, bool)
-    inner[round(EDGE * height) : -round(EDGE * height), round(EDGE * width) : -round(EDGE * width)] = True
+    inner[round(MARGIN * height) : -round(MARGIN * height), round(MARGIN * width) : -round(MARGIN * width)] = True
     return (pixels >= FRAME_MIN_INTENSITY * 255) & ~inner
 
 
-def tile(pixels: NDArray[np.uint8], breast: NDArray[np.bool_], kept: Box, boxes: Boxes, name: str) -> NDArray[np.uint8]:
+def draw_tile(pixels: Image, breast: NDArray[np.bool_], crop: Box, masses: Sequence[Box], name: str) -> Image:
+    """Draw a film next to its segmentation: background in blue, masses in green, crop box in yellow."""
     before = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
     after = before.copy()
     after[~breast] = after[~breast] // 4 + np.array([90, 0, 0], np.uint8)
-    for left, top, right, bottom in boxes:
-        cv2.rectangle(after, (round(left), round(top)), (round(right), round(bottom)), (0, 255, 0), 4)
-    cv2.rectangle(after, (kept.left, kept.top), (kept.right - 1, kept.bottom - 1), (0, 220, 255), 4)
-    pair = [cv2.resize(view, (TILE, TILE), interpolation=cv2.INTER_AREA) for view in (before, after)]
-    joined = np.hstack(pair)
-    cv2.putText(joined, name, (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (0, 200, 255), 1)
-    return np.asarray(joined, np.uint8)
+    for box, colour in [*((mass, (0, 255, 0)) for mass in masses), (crop, (0, 220, 255))]:
+        cv2.rectangle(after, (box.left, box.top), (box.right - 1, box.bottom - 1), colour, 4)
+    resized = [cv2.resize(image, (TILE_SIDE, TILE_SIDE), interpolation=cv2.INTER_AREA) for image in (before, after)]
+    tile = np.hstack(resized)
+    cv2.putText(tile, name, (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (0, 200, 255), 1)
+    return np.asarray(tile, np.uint8)
+
+
+def evaluate_film(path: Path, masses: Sequence[Box]) -> FilmResult:
+    """Segment the breast on a film and compare the crop box with the boxes of the masses."""
+    pixels = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
+    breast = segment_breast(pixels)
+    crop = breast_bounding_box(breast, *pixels.shape)
+    bright = bright_border_pixels(pixels)
+    return FilmResult(
+        n_masses=len(masses),
+        n_contained=sum(crop.contains(mass) for mass in masses),
+        uncropped=(crop.top, crop.left, crop.bottom, crop.right) == (0, 0, *pixels.shape),
+        breast_fraction=float(breast.mean()),
+        white_before=int(bright.sum()),
+        white_after=int((bright & breast).sum()),
+        tile=draw_tile(pixels, breast, crop, masses, path.name),
+    )
+
+
+def write_contact_sheets(tiles: Sequence[Image], output: Path) -> None:
+    """Write films_1.png and so on, with N_COLUMNS x N_ROWS tiles each."""
+    output.mkdir(parents=True, exist_ok=True)
+    per_sheet = N_COLUMNS * N_ROWS
+    for start in range(0, len(tiles), per_sheet):
+        sheet = list(tiles[start : start + per_sheet])
+        sheet += [np.zeros_like(tiles[0])] * (-len(sheet) % N_COLUMNS)
+        rows = [np.hstack(sheet[column : column + N_COLUMNS]) for column in range(0, len(sheet), N_COLUMNS)]
+        cv2.imwrite(str(output / f"films_{start // per_sheet + 1}.png"), np.vstack(rows))
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("folder", type=Path)
-    arguments.add_argument("--sheets", type=Path, default=Path("outputs/films"))
-    options = arguments.parse_args()
-    options.sheets.mkdir(parents=True, exist_ok=True)
-    boxes = read_boxes(options.folder)
-    tiles, shares, held, uncut = [], [], 0, 0
-    white_before = white_after = 0
-    for file, masses in sorted(boxes.items()):
-        pixels = np.asarray(cv2.imread(str(options.folder / file), cv2.IMREAD_GRAYSCALE), np.uint8)
-        breast = segment_breast(pixels)
-        kept = breast_bounding_box(breast, *pixels.shape)
-        shares.append(float(breast.mean()))
-        uncut += (kept.top, kept.left, kept.bottom, kept.right) == (0, 0, *pixels.shape)
-        held += sum(kept.contains(Box(int(t), int(np.ceil(b)), int(le), int(np.ceil(r)))) for le, t, r, b in masses)
-        white = white_edges(pixels)
-        white_before += int(white.sum())
-        white_after += int((white & breast).sum())
-        tiles.append(tile(pixels, breast, kept, masses, file))
-    blank = np.zeros_like(tiles[0])
-    for first in range(0, len(tiles), ACROSS * DOWN):
-        some = tiles[first : first + ACROSS * DOWN]
-        some += [blank] * (-len(some) % ACROSS)
-        rows = [np.hstack(some[place : place + ACROSS]) for place in range(0, len(some), ACROSS)]
-        cv2.imwrite(str(options.sheets / f"films_{first // (ACROSS * DOWN) + 1}.png"), np.vstack(rows))
-    print("| what | measured |\n|---|---|")
-    print(f"| masses wholly within the kept box | {held} of {sum(map(len, boxes.values()))} |")
-    print(f"| films of which nothing is cut off | {uncut} of {len(boxes)} |")
-    print(f"| breast, share of the film, mean | {100 * np.mean(shares):.1f} % |")
-    stays = 100 * white_after / white_before
-    print(f"| white pixels within {100 * EDGE:.0f} % of a film's edges that stay | {stays:.1f} % |")
-    print(f"\nContact sheets: {options.sheets}/films_1.png and following")
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("outputs/films"), help="folder of the contact sheets")
+    args = parser.parse_args()
+    films = [evaluate_film(args.folder / file, masses) for file, masses in sorted(read_boxes(args.folder).items())]
+    write_contact_sheets([film.tile for film in films], args.output)
+    n_masses, n_contained = sum(film.n_masses for film in films), sum(film.n_contained for film in films)
+    white_fraction = sum(film.white_after for film in films) / sum(film.white_before for film in films)
+    print("| quantity | value |\n|---|---|")
+    print(f"| masses completely inside the crop | {n_contained} of {n_masses} |")
+    print(f"| films that are not cropped | {sum(film.uncropped for film in films)} of {len(films)} |")
+    breast_fraction = np.mean([film.breast_fraction for film in films])
+    print(f"| mean breast area, fraction of the film | {100 * breast_fraction:.1f} % |")
+    print(
+        f"| bright pixels within {100 * MARGIN:.0f} % of the edges that are segmented as breast "
+        f"| {100 * white_fraction:.1f} % |"
+    )
+    print(f"\nContact sheets: {args.output}/films_1.png and following")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Helpers of the benchmarks: device, synthetic batches, and interleaved timing."""
+"""Helper functions of the benchmarks: device, synthetic batches, and interleaved timing."""
 
 from __future__ import annotations
 

@@ -97,8 +97,8 @@ def main() -> None:
     cases = {"demo network (width 8, 128x128, batch 4)": DEMO}
     if torch.cuda.is_available():
         cases["full AU-Net (width 64, 256x256, batch 4, bf16)"] = FULL
-    print(f"Device: {device}. Steps of both kinds alternate, epoch by epoch; medians.\n")
-    print("| network | bare step | step with the suite | overhead |\n|---|---|---|---|")
+    print(f"Device: {device}. Median time of a training step; both kinds alternate, epoch by epoch.\n")
+    print("| network | network only | with the suite | overhead |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         for index, (name, overrides) in enumerate(cases.items()):

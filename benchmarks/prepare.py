@@ -1,6 +1,9 @@
-"""Decode + crop + resize against the bare decoding and one resize of the same files, in one run.
+"""Preprocessing of DICOM images (decode, crop, resize), compared with decoding and resizing the same files.
 
-python benchmarks/prepare.py [--films 6] [--height 5000]
+python benchmarks/prepare.py [--films 8] [--height 5000]
+
+The baseline reads image, masks and crops with pydicom and resizes each with OpenCV. The files are synthetic films in
+the layout of CBIS-DDSM, uncompressed and RLE-compressed. Also measures the peak memory of a preprocessing process.
 """
 
 from __future__ import annotations
@@ -23,83 +26,93 @@ from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSett
 from mammoseg.data.readers.cbis_ddsm import read
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm
+from memory import peak_memory
 
 SIZE = 256
 SETTINGS = PreprocessingSettings(size=SIZE)
+N_COMPRESSED = 3  # pydicom takes ten seconds to compress a film, and one to decompress it
+ROUNDS = {"uncompressed": 5, "RLE": 2}
 
 
-def bare(mammogram: Mammogram) -> None:
-    """What anybody would write: pydicom and OpenCV, for the image, its masks and the crops that lie with them."""
+def decode_and_resize(mammogram: Mammogram) -> None:
+    """Read and resize all files of a mammogram: the baseline."""
     for file in files_of(mammogram):
         cv2.resize(pydicom.dcmread(file).pixel_array, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
-def ours(mammogram: Mammogram) -> None:
+def preprocess(mammogram: Mammogram) -> None:
+    """Preprocess a mammogram as `mammoseg.prepare` does."""
     preprocess_mammogram(mammogram, SETTINGS)
 
 
-def seconds(work: Callable[[Mammogram], None], mammograms: list[Mammogram]) -> float:
+def seconds_per_image(function: Callable[[Mammogram], None], mammograms: list[Mammogram]) -> float:
+    """Return the mean run time of `function` in seconds."""
     started = time.perf_counter()
     for mammogram in mammograms:
-        work(mammogram)
+        function(mammogram)
     return (time.perf_counter() - started) / len(mammograms)
 
 
 def files_of(mammogram: Mammogram) -> list[Path]:
+    """Return the image file and all candidates for its masks."""
     return [mammogram.image_file, *(file for group in mammogram.mask_candidates for file in group)]
 
 
 def compress(mammograms: list[Mammogram]) -> None:
+    """Compress the files of the mammograms with RLE, in place."""
     for file in {file for mammogram in mammograms for file in files_of(mammogram)}:
         dicom = pydicom.dcmread(file)
         dicom.compress(RLELossless, encoding_plugin="pydicom")
         dicom.save_as(file)
 
 
-def peak_memory(mammograms: list[Mammogram]) -> tuple[float, float]:
-    """MiB at most, before and after preparing all of them."""
+def memory_before_and_after(mammograms: list[Mammogram]) -> tuple[float, float]:
+    """Return the peak memory of this process in MiB before and after preprocessing all mammograms."""
+    before = peak_memory()
+    seconds_per_image(preprocess, mammograms)
+    return before, peak_memory()
 
-    def most() -> float:  # not getrusage, which remembers the parent's from before the start of this program
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
-    before = most()
-    seconds(ours, mammograms)
-    return before, most()
+def compare_times(mammograms: list[Mammogram], rounds: int) -> tuple[float, float]:
+    """Return the minimum times per image in seconds of `decode_and_resize` and `preprocess`."""
+    functions = (decode_and_resize, preprocess)
+    for function in functions:
+        seconds_per_image(function, mammograms)  # fill the page cache and load libraries
+    times = [[seconds_per_image(function, mammograms) for function in functions] for _ in range(rounds)]
+    baseline, preprocessing = np.min(times, axis=0).tolist()
+    return baseline, preprocessing
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--films", type=int, default=8, help="images, at least 8")
-    arguments.add_argument("--height", type=int, default=5000, help="of an image, in pixels")
-    options = arguments.parse_args()
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--films", type=int, default=8, help="number of images, at least 8")
+    parser.add_argument("--height", type=int, default=5000, help="height of an image in pixels")
+    args = parser.parse_args()
     cv2.setNumThreads(1)
-    print("| files | bare decode + resize | decode + crop + resize | ratio |")
+    print("| files | decode + resize | decode + crop + resize | ratio |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "films"
-        write_cbis_ddsm(root, cases=options.films, height=options.height, layout="tcia")
+        write_cbis_ddsm(root, cases=args.films, height=args.height, layout="tcia")
         mammograms = read(root, RejectedCases())
+        n_images = len(mammograms)
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            before, after = pool.submit(peak_memory, mammograms).result()
-            number = len(mammograms)
-        for kind, rounds in (("uncompressed", 5), ("RLE", 2)):
-            if kind == "RLE":
-                mammograms = mammograms[:3]  # pydicom packs a film in ten seconds, and unpacks it in one
+            before, after = pool.submit(memory_before_and_after, mammograms).result()
+        for compression, rounds in ROUNDS.items():
+            if compression == "RLE":
+                mammograms = mammograms[:N_COMPRESSED]
                 compress(mammograms)
-            for work in (bare, ours):
-                seconds(work, mammograms)  # files into the page cache, libraries into memory
-            times = [(seconds(bare, mammograms), seconds(ours, mammograms)) for _ in range(rounds)]
-            plain, all_of_it = np.min(times, axis=0)
+            baseline, preprocessing = compare_times(mammograms, rounds)
             height, width = pydicom.dcmread(mammograms[0].image_file).pixel_array.shape
             print(
-                f"| {kind}, {width}x{height}, 16 bits | {1000 * plain:.0f} ms | {1000 * all_of_it:.0f} ms "
-                f"| {all_of_it / plain:.2f} |"
+                f"| {compression}, {width}x{height}, 16 bits | {1000 * baseline:.0f} ms "
+                f"| {1000 * preprocessing:.0f} ms | {preprocessing / baseline:.2f} |"
             )
-    film = height * width * 2 / 2**20
+    film_size = height * width * 2 / 2**20
     print(
-        f"\nMemory of a process that prepares: {before:.0f} MiB for the libraries, at most {after:.0f} MiB with "
-        f"all {number} images after each other; one such film has {film:.0f} MiB."
+        f"\nPeak memory of a preprocessing process: {before:.0f} MiB after importing the libraries, {after:.0f} MiB "
+        f"after all {n_images} images in turn. One of these images has {film_size:.0f} MiB."
     )
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BENCHMARKS = {
-    "startup": "Start-up",
-    "overhead": "What the suite adds to a training step",
-    "table": "Table 1, jobs packed onto one device",
-    "criterion": "The criterion, against its naive composition and other SSIM losses",
-    "step": "A training step and its accelerations",
-    "scaling": "Time and memory against size",
-    "prepare": "Preparing an image, against decoding it",
-    "store": "Opening a store and reading batches",
+    "startup": "Start-up time",
+    "overhead": "Overhead of the suite in a training step",
+    "table": "Table 1 with concurrent jobs on one device",
+    "criterion": "Criterion, compared with a reference implementation and other SSIM losses",
+    "step": "Training step with each performance option",
+    "scaling": "Scaling of time and memory",
+    "prepare": "Preprocessing, compared with decoding",
+    "store": "Opening a prepared dataset and reading batches",
 }
 
 
@@ -46,7 +46,7 @@ def main() -> None:
     sections = [
         "# Benchmarks",
         f"`make bench` on {len(os.sched_getaffinity(0))} cores of {processor()}; Python {platform.python_version()}, "
-        f"{versions}. Both sides of a ratio were measured in one run.",
+        f"{versions}. Both values of a ratio were measured in the same run.",
     ]
     started, failed = time.monotonic(), []
     for name in names or BENCHMARKS:
@@ -63,7 +63,7 @@ def main() -> None:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     if names:
         sys.exit(bool(failed))
-    sections[1] += f" All of it took {(time.monotonic() - started) / 60:.0f} minutes."
+    sections[1] += f" All benchmarks took {(time.monotonic() - started) / 60:.0f} minutes."
     (HERE / "results.md").write_text("\n\n".join(sections) + "\n")
     print(f"written to {HERE / 'results.md'}")
     sys.exit(bool(failed))

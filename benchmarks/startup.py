@@ -1,4 +1,4 @@
-"""Start-up time of commands in new processes, compared with that of the required imports.
+"""Start-up time of commands in new processes, compared with importing torch and lightning only.
 
 python benchmarks/startup.py
 """
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 REPEATS = 5
-BARE = "import torch, lightning"
+IMPORTS = "import torch, lightning"
 # The process ends after the first training step.
 FIRST_STEP = """
 import os, sys, torch
@@ -42,29 +42,29 @@ def main() -> None:
     """Run the benchmark."""
     os.environ["WANDB_MODE"] = "offline"
     commands = {
-        "`import torch, lightning` and nothing else": ["-c", BARE],
+        "`import torch, lightning` only": ["-c", IMPORTS],
         "`mammoseg.train --help`": ["-m", "mammoseg.train", "--help"],
-        "start to the end of the first training step (width 4, 64x64), warm store, logger=csv": [
+        "`mammoseg.train` up to the end of the first step (width 4, 64x64), prepared images, logger=csv": [
             "-c",
             FIRST_STEP,
             *SMALL,
             "logger=csv",
         ],
-        "the same with the default logger, W&B offline": ["-c", FIRST_STEP, *SMALL],
+        "the same, logger=wandb offline": ["-c", FIRST_STEP, *SMALL],
     }
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         seconds(["-m", "mammoseg.prepare", *SMALL[:3]], folder)
-        taken: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(REPEATS + 1):  # the first round warms the disk's cache
-            for name, arguments in commands.items():
-                taken[name].append(seconds(arguments, folder))
-    medians = {name: statistics.median(times[1:]) for name, times in taken.items()}
-    bare = next(iter(medians.values()))
-    print(f"Median of {REPEATS}, taken in turn.\n")
-    print("| what | seconds | times the bare imports |\n|---|---|---|")
-    for name, median in medians.items():
-        print(f"| {name} | {median:.2f} | {median / bare:.2f} |")
+        times: dict[str, list[float]] = {label: [] for label in commands}
+        for _ in range(REPEATS + 1):  # the first round fills the page cache
+            for label, arguments in commands.items():
+                times[label].append(seconds(arguments, folder))
+    medians = {label: statistics.median(elapsed[1:]) for label, elapsed in times.items()}
+    baseline = next(iter(medians.values()))
+    print(f"Medians of {REPEATS} runs in turn.\n")
+    print("| command | seconds | relative to the imports |\n|---|---|---|")
+    for label, median in medians.items():
+        print(f"| {label} | {median:.2f} | {median / baseline:.2f} |")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from torch import Tensor
 import measure
 from mammoseg.losses import DensityASP
 from mammoseg.models.au_net import AUNet
+from memory import peak_memory
 
 BATCH, SIZE = 4, 256
 BATCHES = (1, 2, 4, 8)  # of the memory table
@@ -46,7 +46,7 @@ CONFIGURATIONS = {
     "channels_last, fused: the default": Options(channels_last=True, fused=True),
     "the default and bf16": Options(channels_last=True, fused=True, bf16=True),
     "the default, bf16 and compile": Options(channels_last=True, fused=True, bf16=True, compile=True),
-    "the default and checkpointing": Options(channels_last=True, fused=True, checkpointing=True),
+    "the default and gradient checkpointing": Options(channels_last=True, fused=True, checkpointing=True),
 }
 
 
@@ -76,7 +76,8 @@ class Training:
             logits = self.net(self.image)
         loss = self.criterion(logits, self.mask, self.density).mean()
         loss.backward()
-        return loss.detach()
+        detached: Tensor = loss.detach()
+        return detached
 
     def step(self) -> Tensor:
         """Take an optimizer step; returns the loss before it."""
@@ -95,6 +96,7 @@ class Trajectory:
 
     @classmethod
     def record(cls, training: Training) -> Trajectory:
+        """Take five steps and compute loss and gradients before and after."""
         loss = training.gradients().item()
         gradients = [value.grad.flatten().double() for value in training.net.parameters() if value.grad is not None]
         for _ in range(5):
@@ -107,8 +109,8 @@ class Trajectory:
         return [abs(self.loss / exact.loss - 1), gradient_error.item(), abs(self.later / exact.later - 1)]
 
 
-def peak_memory(options: Options, width: int) -> list[float]:
-    """Return the peak memory in MiB of a step for each of BATCHES, beyond that of a tiny step.
+def step_memory(options: Options, width: int) -> list[float]:
+    """Return the peak memory in MiB of a step for each of BATCHES, in addition to that of one 64x64 image.
 
     Must be called in a new process.
     """
@@ -116,11 +118,8 @@ def peak_memory(options: Options, width: int) -> list[float]:
     Training(options, width, 1, size=64).step()
     cuda = torch.cuda.is_available()
 
-    def peak() -> float:  # getrusage would include the peak of the parent process before the fork
-        if cuda:
-            return torch.cuda.max_memory_allocated() / 2**20
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    def peak() -> float:
+        return torch.cuda.max_memory_allocated() / 2**20 if cuda else peak_memory()
 
     baseline = peak()
     needed = []
@@ -156,7 +155,8 @@ def main() -> None:
         compile_times[name] = time.perf_counter() - started
     times = measure.interleaved({name: training.step for name, training in trainings.items()}, args.rounds)
     plain = times["plain: float32, Adam"]
-    print("| step | time | times faster | loss off by | gradients | loss after 5 steps |\n|---|---|---|---|---|---|")
+    print("| options | time | speed-up | error of the loss | of the gradients | of the loss after 5 steps |")
+    print("|---|---|---|---|---|---|")
     for name, elapsed in times.items():
         loss, gradients, later = errors[name]
         print(
@@ -164,10 +164,10 @@ def main() -> None:
         )
     for name, options in configurations.items():
         if options.compile:
-            print(f'\nBefore the first steps of "{name}" compiling took about {compile_times[name]:.0f} s.')
+            print(f'\nCompilation for "{name}" took about {compile_times[name]:.0f} s.')
     for name in sorted(rejected):
-        print(f'\nNot measured on a CPU: "{name}". Its gradients are NaN with torch 2.13, so mammoseg refuses it.')
-    print("\nDeviations are relative, from a plain step in double precision.\n")
+        print(f'\nNot measured on a CPU: "{name}". Its gradients are NaN with torch 2.13, so mammoseg rejects it.')
+    print("\nErrors are relative to the plain step in double precision.\n")
     memory(args.width)
 
 
@@ -175,16 +175,16 @@ def memory(width: int) -> None:
     """Print the table of peak memory."""
     columns = {
         "plain": Options(channels_last=True, fused=True),
-        "checkpointing": Options(channels_last=True, fused=True, checkpointing=True),
+        "gradient checkpointing": Options(channels_last=True, fused=True, checkpointing=True),
         "bf16": Options(channels_last=True, fused=True, bf16=True),
-        "bf16 and checkpointing": Options(channels_last=True, fused=True, bf16=True, checkpointing=True),
+        "bf16 and gradient checkpointing": Options(channels_last=True, fused=True, bf16=True, checkpointing=True),
     }
-    print(f"Memory that a step takes at most, beyond that of one 64x64 image, MiB, width {width}:\n")
-    print(f"| batch | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|")
+    print(f"Peak memory of a step in MiB, in addition to that of one 64x64 image, width {width}:\n")
+    print(f"| batch size | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|")
     needed = []
     for options in columns.values():
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            needed.append(pool.submit(peak_memory, options, width).result())
+            needed.append(pool.submit(step_memory, options, width).result())
     for batch, row in zip(BATCHES, zip(*needed, strict=True), strict=True):
         print(f"| {batch} | {' | '.join(f'{value:.0f}' for value in row)} |")
 

@@ -1,4 +1,4 @@
-"""A store of the full CBIS-DDSM size: opening it, and random batches against one training step of the full network.
+"""Opening a prepared dataset of the size of CBIS-DDSM and reading random batches, compared with a training step.
 
 python benchmarks/store.py [--images 1592] [--width 64]
 """
@@ -26,23 +26,33 @@ from mammoseg.data.store import Case, NpyWriter, PreparedStore, write_cases
 SIZE, BATCH = 256, 4
 
 
-def write_store(folder: Path, number: int, size: int = SIZE) -> None:
-    """Noise with square masses: the loader does not look at what is in an image."""
+def write_store(folder: Path, n_images: int, size: int = SIZE) -> None:
+    """Write a prepared dataset of noise images with square masses."""
     rng = np.random.default_rng(0)
     images = rng.random((16, size, size), np.float32)
     mask = np.zeros((size, size), np.uint8)
     mask[size // 3 : size // 2, size // 3 : size // 2] = 1
     rows: dict[str, Any] = {"images": images, "masks": [mask] * 16, "previews": np.zeros((16, 160, 160), np.uint8)}
     for name in PreparedStore.ARRAYS:
-        with NpyWriter(folder / f"{name}.npy", number) as array:
-            for row in range(number):
+        with NpyWriter(folder / f"{name}.npy", n_images) as array:
+            for row in range(n_images):
                 array.append(rows[name][row % 16])
     zeros: dict[str, Any] = {field.name: 0 for field in fields(Case)}
     cases = [
-        Case(**zeros | {"case": f"c{n}", "patient": f"p{n // 2}", "density": n % 4 + 1, "side": "L", "view": "CC"})
-        for n in range(number)
+        Case(
+            **zeros
+            | {
+                "case": f"c{n}",
+                "patient": f"p{n // 2}",
+                "density": n % 4 + 1,
+                "estimated_density": 1,
+                "side": "L",
+                "view": "CC",
+            }
+        )
+        for n in range(n_images)
     ]
-    split = ["train" if n // 2 < 0.77 * number / 2 else "test" for n in range(number)]
+    split = ["train" if n // 2 < 0.77 * n_images / 2 else "test" for n in range(n_images)]
     write_cases(
         folder / "cases.csv",
         [Case(**case.__dict__ | {"split": part}) for case, part in zip(cases, split, strict=True)],
@@ -50,29 +60,29 @@ def write_store(folder: Path, number: int, size: int = SIZE) -> None:
     (folder / "about.json").write_text(json.dumps({"skipped": []}))
 
 
-def training_step(width: int, where: torch.device) -> float:
-    """Seconds of one step as it is taken by default, on a GPU in bf16: forward, backward, optimiser."""
+def training_step_seconds(width: int, device: torch.device) -> float:
+    """Return the time of a training step of AU-Net in seconds, with bf16 on a GPU."""
     from step import Options, Training  # scaling.py imports both
 
-    training = Training(Options(channels_last=True, fused=True, bf16=where.type == "cuda"), width, BATCH)
-    if where.type == "cuda":
+    training = Training(Options(channels_last=True, fused=True, bf16=device.type == "cuda"), width, BATCH)
+    if device.type == "cuda":
         return measure.interleaved({"step": training.step}, 10)["step"]
-    return measure.seconds(training.step)  # a second one takes as long, half a minute
+    return measure.seconds(training.step)  # one step takes half a minute on a CPU
 
 
-def epoch(loader: DataLoader, where: torch.device) -> float:
-    """Seconds of a batch, until it is on the device."""
+def batch_seconds(loader: DataLoader[Any], device: torch.device) -> float:
+    """Return the time to read a batch and move it to the device in seconds."""
 
-    def all_of_it() -> None:
+    def read_all() -> None:
         for batch in loader:
             for value in batch.values():
-                value.to(where, non_blocking=True)
+                value.to(device, non_blocking=True)
 
-    return measure.interleaved({"epoch": all_of_it}, 3, warmup=1)["epoch"] / len(loader)
+    return measure.interleaved({"epoch": read_all}, 3, warmup=1)["epoch"] / len(loader)
 
 
-def loaders(store: PreparedStore, where: torch.device) -> dict[str, DataLoader]:
-    """Ways to the batches of the training part."""
+def train_loaders(store: PreparedStore, device: torch.device) -> dict[str, DataLoader[Any]]:
+    """Return the data loaders of the training set by description."""
     module = MammogramDataModule(
         SimpleNamespace(open_store=lambda: store, on_device=False),  # type: ignore[arg-type]
         Official(),
@@ -81,34 +91,35 @@ def loaders(store: PreparedStore, where: torch.device) -> dict[str, DataLoader]:
     module.setup()
     batches = ShardedBatchSampler(module.split.train, BATCH, seed=0, train=True)
     return {
-        "sample by sample, as augmentation needs it": StatefulDataLoader(
+        "sample by sample, as with augmentation": StatefulDataLoader(
             AugmentedDataset(store, lambda *pair: pair[:2], 0), batches
         ),
-        "gathered at once, the default": module.train_dataloader(),
-        "dataset.on_device=true": StatefulDataLoader(BatchDataset(store, where), batches),
+        "in one indexing operation, the default": module.train_dataloader(),
+        "dataset.on_device=true": StatefulDataLoader(BatchDataset(store, device), batches),
     }
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--images", type=int, default=1592)
-    arguments.add_argument("--width", type=int, default=64, help="of the AU-Net that the loader is compared with")
-    options = arguments.parse_args()
-    where = measure.device()
-    with tempfile.TemporaryDirectory() as folder:
-        write_store(Path(folder), options.images)
-        opened = measure.interleaved({"open": lambda: PreparedStore.open(Path(folder))}, 5)["open"]
-        times = {
-            name: epoch(loader, where) for name, loader in loaders(PreparedStore.open(Path(folder)), where).items()
-        }
-    step = training_step(options.width, where)
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=1592)
+    parser.add_argument("--width", type=int, default=64, help="width of the AU-Net of the training step")
+    args = parser.parse_args()
+    device = measure.device()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_store(folder, args.images)
+        open_seconds = measure.interleaved({"open": lambda: PreparedStore.open(folder)}, 5)["open"]
+        loaders = train_loaders(PreparedStore.open(folder), device)
+        times = {label: batch_seconds(loader, device) for label, loader in loaders.items()}
+    step = training_step_seconds(args.width, device)
     print(f"On {measure.device_name()}; one process, no workers.\n")
-    print("| what | measured | of a training step |")
+    print("| operation | time | fraction of a training step |")
     print("|---|---|---|")
-    print(f"| open a store of {options.images} images at {SIZE}x{SIZE} | {1000 * opened:.0f} ms | |")
-    print(f"| one training step of AU-Net, width {options.width}, batch {BATCH} | {step:.2f} s | |")
-    for name, spent in times.items():
-        print(f"| a random batch of {BATCH}: {name} | {1000 * spent:.2f} ms | {100 * spent / step:.4f} % |")
+    print(f"| open a prepared dataset of {args.images} images at {SIZE}x{SIZE} | {1000 * open_seconds:.0f} ms | |")
+    print(f"| training step of AU-Net, width {args.width}, batch size {BATCH} | {step:.2f} s | |")
+    for label, seconds in times.items():
+        print(f"| random batch of {BATCH}: {label} | {1000 * seconds:.2f} ms | {100 * seconds / step:.4f} % |")
 
 
 if __name__ == "__main__":

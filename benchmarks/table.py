@@ -77,13 +77,16 @@ def main() -> None:
             [sys.executable, "-m", "mammoseg.prepare", *dataset], cwd=folder, capture_output=True, check=True
         )
         one_thread = {"OMP_NUM_THREADS": "1"} if device == "cpu" else {}
-        serial, busy = run_sweep(settings, "serial", folder)
+        serial, serial_use = run_sweep(settings, "serial", folder)
         packing = ["launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
-        packed, busier = run_sweep([*settings, *packing], "packed", folder, **one_thread)
+        packed, packed_use = run_sweep([*settings, *packing], "packed", folder, **one_thread)
     device_name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {jobs} cores"
     print(f"Six methods, one fold ({', '.join(settings)}) on {device_name}.\n")
-    print("| how | seconds | GPU utilisation | speed |\n|---|---|---|---|")
-    for label, seconds, gpu_use in (("one after another", serial, busy), (f"{jobs} at once, joblib", packed, busier)):
+    print("| jobs | seconds | GPU utilisation | speed-up |\n|---|---|---|---|")
+    for label, seconds, gpu_use in (
+        ("sequential", serial, serial_use),
+        (f"{jobs} concurrent, joblib", packed, packed_use),
+    ):
         gpu_text = "–" if math.isnan(gpu_use) else f"{gpu_use:.0f} %"
         print(f"| {label} | {seconds:.0f} | {gpu_text} | {serial / seconds:.2f}x |")
 

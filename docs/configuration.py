@@ -27,6 +27,7 @@ MEANINGS = {
 
 
 def write_reference(conf: Path, page: Path) -> None:
+    """Write configuration.md, which shows every YAML file in `conf`."""
     parts = [INTRODUCTION, f"## {COMMANDS}\n"]
     parts += [entry(path, f"python -m mammoseg.{path.stem}", "###") for path in sorted(conf.glob("*.yaml"))]
     for group in sorted({path.parent for path in conf.glob("*/**/*.yaml")}):
@@ -37,6 +38,7 @@ def write_reference(conf: Path, page: Path) -> None:
 
 
 def entry(path: Path, title: str, level: str) -> str:
+    """Return the section of a YAML file."""
     return f"{level} `{title}`\n\n```yaml\n{path.read_text(encoding='utf-8').rstrip()}\n```\n"
 
 
@@ -51,7 +53,8 @@ def write_run_tables(folder: Path) -> None:
 
 
 def settings_of(role: Role) -> str:
-    listed = ", ".join(f"`{key}`" for key, found in settings.ROLES.items() if found is role)
+    """Return the settings of a role as Markdown."""
+    listed = ", ".join(f"`{key}`" for key, key_role in settings.ROLES.items() if key_role is role)
     if role is not Role.METHOD:
         return listed
     sections = ", ".join(f"`{section}.*`" for section in settings.METHOD_SECTIONS)

@@ -1,4 +1,4 @@
-"""Pages in a headless Chromium, where one is installed, spoken to through its debugging pipe."""
+"""Run scripts in pages with headless Chromium, controlled through its remote debugging pipe."""
 
 from __future__ import annotations
 
@@ -16,71 +16,85 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 
 
 class Browser:
-    """`with Browser(folder for its profile) as browser: browser.run(page, script)`."""
+    """A Chromium process; use it as a context manager.
+
+    Args:
+        profile: Folder for the user profile of the browser.
+    """
 
     def __init__(self, profile: Path) -> None:
         self.profile = profile
-        self.number = 0
+        self.command_id = 0
 
     def __enter__(self) -> Browser:
-        # Chromium reads commands from descriptor 3 and answers on 4, each ended by a zero byte.
-        theirs_in, ours_out = os.pipe()
-        ours_in, theirs_out = os.pipe()
-        os.set_inheritable(theirs_in, True)
-        os.set_inheritable(theirs_out, True)
-        line = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
+        # Chromium reads commands from file descriptor 3 and writes messages to 4, each terminated by a null byte.
+        command_reader, command_writer = os.pipe()
+        message_reader, message_writer = os.pipe()
+        shell_command = f'exec "$@" 3<&{command_reader} 4>&{message_writer}'
         flags = [*FLAGS, "--remote-debugging-pipe", f"--user-data-dir={self.profile}"]
         self.process = subprocess.Popen(
-            ["/bin/bash", "-c", line, "browser", str(CHROMIUM), *flags],
-            pass_fds=(theirs_in, theirs_out),
+            ["/bin/bash", "-c", shell_command, "browser", str(CHROMIUM), *flags],
+            pass_fds=(command_reader, message_writer),
             stderr=subprocess.DEVNULL,
         )
-        os.close(theirs_in)
-        os.close(theirs_out)
-        self.commands, self.answers = os.fdopen(ours_out, "wb", buffering=0), os.fdopen(ours_in, "rb")
+        os.close(command_reader)
+        os.close(message_writer)
+        self.commands = os.fdopen(command_writer, "wb", buffering=0)
+        self.messages = os.fdopen(message_reader, "rb")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
         self.commands.close()
-        self.answers.close()
+        self.messages.close()
 
-    def ask(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
-        """One command of the Chrome DevTools Protocol, and its answer; events are passed over."""
-        self.number += 1
-        command = {"id": self.number, "method": method, "params": parameters}
-        command |= {"sessionId": session} if session else {}
+    def send_command(self, method: str, session_id: str | None = None, **params: Any) -> dict[str, Any]:
+        """Send a command of the Chrome DevTools Protocol and return its result; events are ignored."""
+        self.command_id += 1
+        command = {"id": self.command_id, "method": method, "params": params}
+        if session_id is not None:
+            command["sessionId"] = session_id
         self.commands.write(json.dumps(command).encode() + b"\0")
         while True:
-            heard = json.loads(self.message())
-            if heard.get("id") == self.number:
-                assert "error" not in heard, heard
-                return heard["result"]
+            message = json.loads(self.read_message())
+            if message.get("id") == self.command_id:
+                assert "error" not in message, message
+                return message["result"]
 
-    def message(self) -> bytes:
-        parts = bytearray()
-        while (byte := self.answers.read(1)) != b"\0":
-            assert byte, "the browser has ended"
-            parts += byte
-        return bytes(parts)
+    def read_message(self) -> bytes:
+        """Read one message, without the terminating null byte."""
+        message = bytearray()
+        while (byte := self.messages.read(1)) != b"\0":
+            assert byte, "the browser has exited"
+            message += byte
+        return bytes(message)
 
     def run(self, page: Path, script: str, width: int = 1280) -> Any:
-        """Open `page` from disk in a window of this width, and return what the body of an async function returns."""
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        self.ask("Emulation.setDeviceMetricsOverride", session, **size)
-        self.ask("Page.navigate", session, url=page.as_uri())
-        ready = """new Promise((go) => document.readyState === "complete" && location.protocol === "file:"
-          ? go(true) : addEventListener("load", () => go(true)))"""
-        self.ask("Runtime.evaluate", session, expression=ready, awaitPromise=True)
-        done = self.ask(
+        """Open a page from disk and run a script in it.
+
+        Args:
+            page: HTML file.
+            script: Body of an async function.
+            width: Width of the window in pixels.
+
+        Returns:
+            The value that the script returns.
+        """
+        target_id = self.send_command("Target.createTarget", url="about:blank")["targetId"]
+        session_id = self.send_command("Target.attachToTarget", targetId=target_id, flatten=True)["sessionId"]
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.send_command("Emulation.setDeviceMetricsOverride", session_id, **metrics)
+        self.send_command("Page.navigate", session_id, url=page.as_uri())
+        loaded = """new Promise((resolve) => document.readyState === "complete" && location.protocol === "file:"
+          ? resolve(true) : addEventListener("load", () => resolve(true)))"""
+        self.send_command("Runtime.evaluate", session_id, expression=loaded, awaitPromise=True)
+        evaluation = self.send_command(
             "Runtime.evaluate",
-            session,
+            session_id,
             expression=f"(async () => {{ {script} }})()",
             awaitPromise=True,
             returnByValue=True,
         )
-        assert "exceptionDetails" not in done, done
-        return done["result"].get("value")
+        assert "exceptionDetails" not in evaluation, evaluation
+        return evaluation["result"].get("value")

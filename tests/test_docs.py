@@ -9,12 +9,18 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from mammoseg.compare.tables import PAIR_COLUMNS
+from mammoseg.data.store import Case
+from mammoseg.evaluate import native_resolution
+from mammoseg.predict import output_folder
+from mammoseg.runs import results
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import ROLES
 
@@ -123,3 +129,17 @@ def test_pages_build_without_a_warning(tmp_path: Path) -> None:
     runs = (tmp_path / "html" / "runs.html").read_text()
     assert all(file.name in runs for file in RunFolder.files())
     assert all(key in runs for key in ROLES)
+
+
+def test_columns_of_csv_files_are_documented() -> None:
+    tables = (DOCS / "tables.md").read_text()
+    columns = {
+        *results.columns(),
+        *(*native_resolution.IMAGE_COLUMNS, *native_resolution.CANDIDATE_COLUMNS),
+        *PAIR_COLUMNS,
+        *(field.name for field in fields(Case)),
+    }
+    assert {column for column in columns if f"`{column}`" not in tables} == set()
+    prediction = (DOCS / "predict.md").read_text()
+    columns = {*output_folder.IMAGE_COLUMNS, *output_folder.MASS_COLUMNS}
+    assert {column for column in columns if f"`{column}`" not in prediction} == set()

@@ -166,7 +166,7 @@ def test_model_card(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
     best.parent.mkdir()
     shutil.copy(RESULTS_V0_1.with_name("best.ckpt"), best)
     shutil.copy(RESULTS_V0_1, tmp_path)
-    card = model_card.markdown(checkpoint.load_checkpoint(best)[checkpoint.PROVENANCE_KEY], 1, best, onnx=False)
+    card = model_card.make_model_card(checkpoint.load_checkpoint(best)[checkpoint.PROVENANCE_KEY], 1, best, onnx=False)
     assert f"| {HEADING} |" in card
 
 

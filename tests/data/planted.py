@@ -10,8 +10,8 @@ import numpy as np
 import pydicom
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGLosslessSV1
 
-from mammoseg.phantom.anatomy import Phantom, draw
-from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_grey
+from mammoseg.phantom.anatomy import Phantom, draw_phantom
+from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_greyscale_dicom
 
 # Attributes that a DICOM SEG may copy if the user allows it.
 IDENTITY = {
@@ -55,7 +55,9 @@ SPACING = 0.35  # mm
 @lru_cache
 def phantom(side: str = "L", view: str = "CC", seed: int = 3, height: int = 512) -> Phantom:
     width = round(height * 0.77)
-    return draw(np.random.default_rng(seed), density=2, view=view, side=side, height=height, width=width, masses=1)
+    return draw_phantom(
+        np.random.default_rng(seed), density=2, view=view, side=side, height=height, width=width, masses=1
+    )
 
 
 def write(path: Path, pixels: np.ndarray | None = None, syntax: str | None = None, **attributes: Any) -> np.ndarray:
@@ -81,7 +83,7 @@ def write(path: Path, pixels: np.ndarray | None = None, syntax: str | None = Non
     }
     merged = {**PLANTED, **defaults, **attributes}
     present = {name: value for name, value in merged.items() if value is not None}
-    write_grey(path, pixels, bits=12, uids=(path.name,), **present)
+    write_greyscale_dicom(path, pixels, bits=12, uids=(path.name,), **present)
     if syntax is not None:
         compress(path, UID(syntax))
     return pixels

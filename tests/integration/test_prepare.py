@@ -59,8 +59,8 @@ def test_the_report_describes_the_store(reference: tuple[PreparedStore, str]) ->
     assert sum(map(sum, report["density_agreement"]["confusion"])) == CASES
     assert sorted(report["masks_rescaled"]) == sorted(case.case for case in store.cases if case.mask_resized) != []
     assert "images/s" in output
-    assert f"1592; here {CASES} ({CASES - 1592})" in output
-    assert "1231; here" in (store.folder / "data_report.md").read_text()
+    assert f"1592; in store: {CASES} ({CASES - 1592})" in output
+    assert "1231; in store" in (store.folder / "data_report.md").read_text()
     for name in ("contact_sheet", "density", "mass_size", "examples"):
         image = cv2.imread(str(store.folder / f"{name}.png"))
         assert image is not None
@@ -118,7 +118,7 @@ def test_an_interrupted_call_is_resumed(
     n_before = n_cached(tmp_path)
     resumed = prepare(root, tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"resuming; {n_before} of {CASES} images are preprocessed already" in resumed.stdout
+    assert f"resuming, {n_before} of {CASES} images are already preprocessed" in resumed.stdout
     (table,) = tmp_path.rglob("cases.csv")
     store, expected = PreparedStore.open(table.parent), reference[0]
     assert store.cases == expected.cases

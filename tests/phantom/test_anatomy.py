@@ -8,14 +8,14 @@ from scipy import ndimage
 
 from mammoseg.data.preprocessing.breast import segment_breast
 from mammoseg.data.preprocessing.preprocess import rasterise
-from mammoseg.phantom.anatomy import GLANDULAR_FRACTION, Phantom, draw, power_law
+from mammoseg.phantom.anatomy import GLANDULAR_FRACTION, Phantom, draw_phantom, power_law
 
 HEIGHT, WIDTH = 416, 320
 
 
 def phantom(seed: int, density: int, view: str = "CC", side: str = "L", masses: int = 1) -> Phantom:
     rng = np.random.default_rng(seed)
-    return draw(rng, density=density, view=view, side=side, height=HEIGHT, width=WIDTH, masses=masses)
+    return draw_phantom(rng, density=density, view=view, side=side, height=HEIGHT, width=WIDTH, masses=masses)
 
 
 def test_parenchyma_follows_the_power_law_of_breasts() -> None:

@@ -40,7 +40,9 @@ def mask_of(source: Path) -> np.ndarray:
 
 def encode(source: Path, mask: np.ndarray | None = None, **kwargs: Any) -> bytes:
     metadata = read_image(source)[1]
-    return dicom_seg.encode(source, mask_of(source) if mask is None else mask, metadata.spacing, serial="abc", **kwargs)
+    return dicom_seg.encode_segmentation(
+        source, mask_of(source) if mask is None else mask, metadata.spacing, serial="abc", **kwargs
+    )
 
 
 def test_the_mask_is_read_back_exactly(source: Path) -> None:

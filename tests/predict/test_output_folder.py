@@ -93,7 +93,7 @@ def test_another_provenance_is_rejected(image: Input, tmp_path: Path, other: dic
     with PredictionFolder(tmp_path / "out", PROVENANCE).session():
         pass
     with (
-        pytest.raises(UserError, match=f"another {name}; choose another output"),
+        pytest.raises(UserError, match=rf"\({name}\); choose another output"),
         PredictionFolder(tmp_path / "out", {**PROVENANCE, **other}).session(),
     ):
         pass
@@ -108,7 +108,10 @@ def test_a_damaged_provenance_file_is_reported(tmp_path: Path, content: str) -> 
 
 def test_a_file_in_place_of_the_folder_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a user's file")
-    with pytest.raises(UserError, match="is a file"), PredictionFolder(tmp_path / "out", PROVENANCE).session():
+    with (
+        pytest.raises(UserError, match="must be a folder, got the file"),
+        PredictionFolder(tmp_path / "out", PROVENANCE).session(),
+    ):
         pass
     assert (tmp_path / "out").read_text() == "a user's file"
 
@@ -150,7 +153,7 @@ def test_ten_thousand_images_take_seconds(image: Input, tmp_path: Path) -> None:
     start = time.process_time()
     folder = PredictionFolder(tmp_path / "out", PROVENANCE)
     with folder.session():
-        names = folder.names(images)
+        names = folder.assign_names(images)
         for each in images:
             folder.record(each, names[each.file], [], [{"file": each.file}])
     with folder.session():

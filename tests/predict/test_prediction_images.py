@@ -62,7 +62,7 @@ def test_the_heat_map_covers_probable_pixels_only() -> None:
     grey = np.full((80, 70), 90, np.uint8)
     prob = np.zeros((800, 700), np.float32)
     prob[200:400, 300:500] = 1
-    heat = prediction_images.heatmap(grey, prob)
+    heat = prediction_images.heatmap_overlay(grey, prob)
     np.testing.assert_array_equal(heat[50:, :25], 90)
     magma = cv2.applyColorMap(np.full((1, 1), 255, np.uint8), cv2.COLORMAP_MAGMA)[0, 0]
     np.testing.assert_allclose(heat[30, 40], 0.25 * 90 + 0.75 * magma.astype(float), atol=1)

@@ -1,4 +1,4 @@
-"""The viewer's JavaScript formulas against the metrics in Python."""
+"""Metrics in JavaScript, compared with those in Python."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def test_formulas_are_translated_operation_by_operation() -> None:
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
-def test_the_page_computes_the_same_values_as_python() -> None:
-    numbers = (Path(mammoseg.view.__file__).parent / "numbers.js").read_text()
+def test_javascript_metrics_equal_python_metrics() -> None:
+    metrics_js = (Path(mammoseg.view.__file__).parent / "metrics.js").read_text()
     counts = [dict(zip(("tp", "fp", "fn", "tn"), row, strict=True)) for row in COUNTS]
-    # JSON has no NaN, so values travel as text.
-    text = f"({json.dumps(counts)}).map((each) => Object.entries(metricsOf(each)).map(([k, v]) => [k, String(v)]))"
-    script = f"{metrics_script()}\n{numbers}\nconsole.log(JSON.stringify({text}));"
-    done = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True)
+    # JSON has no NaN, so values are passed as strings.
+    values = f"({json.dumps(counts)}).map((row) => Object.entries(computeMetrics(row)).map(([k, v]) => [k, String(v)]))"
+    script = f"{metrics_script()}\n{metrics_js}\nconsole.log(JSON.stringify({values}));"
+    process = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True)
     expected = metrics_from_counts(np.array(COUNTS))
-    for index, row in enumerate(json.loads(done.stdout)):
+    for index, row in enumerate(json.loads(process.stdout)):
         values = {key: float(value.replace("NaN", "nan")) for key, value in row}
         for key in PIXEL_METRICS:
             assert values[key] == pytest.approx(expected[key][index], rel=1e-12, nan_ok=True), key
@@ -44,18 +44,18 @@ def test_the_page_computes_the_same_values_as_python() -> None:
 @pytest.mark.parametrize(
     "formula", [lambda tp, fp, fn, tn: tp.log(), lambda tp, fp, fn, tn: tp if tp > 0 else fp, torch.hypot]
 )
-def test_a_metric_that_javascript_cannot_express_is_left_out(formula, caplog, monkeypatch) -> None:
-    class Odd(PooledPixelMetric):
-        title = "Odd"
+def test_untranslatable_metric_is_skipped_with_a_warning(formula, caplog, monkeypatch) -> None:
+    class Untranslatable(PooledPixelMetric):
+        title = "Untranslatable"
         higher_is_better = True
 
         @staticmethod
         def formula(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> Tensor:
             return formula(tp, fp, fn, tn)
 
-    monkeypatch.setitem(PIXEL_METRICS, "odd", Odd)
+    monkeypatch.setitem(PIXEL_METRICS, "untranslatable", Untranslatable)
     with caplog.at_level(logging.WARNING):
         script = metrics_script()
-    assert "Odd is not shown in the viewer" in caplog.text
+    assert "Untranslatable is not shown in the viewer" in caplog.text
     assert '"dsc"' in script
-    assert '"odd"' not in script
+    assert '"untranslatable"' not in script

@@ -1,4 +1,4 @@
-"""The page in a browser, opened from disk: what it says is computed again here, from the arrays."""
+"""The page in a browser, opened from disk; displayed values are compared with values computed from the arrays."""
 
 from __future__ import annotations
 
@@ -8,175 +8,186 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from viewer_files import draw_run, draw_store
+from viewer_files import write_synthetic_run, write_synthetic_store
 
 from browser import CHROMIUM, Browser
 from mammoseg.view.from_runs import load_run_views
-from mammoseg.view.writer import write
+from mammoseg.view.writer import write_files
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 CASES = ["a", "b", "c", "d", "e", "f"]
-# `see` notes down what the page shows; `until` waits for it.
-PROBE = """
-const seen = {};
-const until = async (holds) => {
-  for (let n = 0; !holds(); n += 1) {
-    if (n === 1200) throw new Error(`waited in vain: ${holds}`);
-    await new Promise((go) => setTimeout(go, 25));
+# Helpers of the scripts below: `snapshot` records the state of the page under a name, `waitFor` waits for a condition.
+HELPERS = """
+const snapshots = {};
+const waitFor = async (condition) => {
+  for (let i = 0; !condition(); i += 1) {
+    if (i === 1200) throw new Error(`timed out: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
   }
 };
-const settled = (place) =>
-  until(() => $("status").textContent.startsWith(`${place} of `) && $("panels").children.length);
-const down = (key) => new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
-const press = (key, on = document.body) => on.dispatchEvent(down(key));
-const put = (id, value, event) => { $(id).value = value; $(id).dispatchEvent(new Event(event, { bubbles: true })); };
-const see = (name, more = {}) => {
-  seen[name] = {
-    told: $("status").textContent, trouble: $("error").textContent, threshold: $("threshold-value").textContent,
+const waitForImage = (position) =>
+  waitFor(() => $("status").textContent.startsWith(`${position} of `) && $("panels").children.length);
+const press = (key, target = document.body) =>
+  target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+const setValue = (id, value, event) => {
+  $(id).value = value;
+  $(id).dispatchEvent(new Event(event, { bubbles: true }));
+};
+const textsOf = (element, selector) => [...element.querySelectorAll(selector)].map((child) => child.textContent);
+const snapshot = (name, extra = {}) => {
+  snapshots[name] = {
+    status: $("status").textContent, error: $("error").textContent, threshold: $("threshold-value").textContent,
     panels: [...$("panels").children].map((figure) => ({
-      values: [...figure.querySelectorAll("td[data-metric]")].map((cell) => cell.textContent),
+      values: textsOf(figure, "td[data-metric]"),
       note: figure.querySelector(".note").textContent,
-      colours: colours(figure.querySelector("canvas")),
+      boxes: colourBoxes(figure.querySelector("canvas")),
     })),
-    list: [...$("list").querySelectorAll(".name")].map((cell) => cell.textContent),
-    scores: [...$("list").querySelectorAll(".score")].map((cell) => cell.textContent),
-    fits: document.documentElement.scrollWidth <= window.innerWidth,
-    ...more,
+    names: textsOf($("image-list"), ".name"),
+    scores: textsOf($("image-list"), ".score"),
+    fitsWidth: document.documentElement.scrollWidth <= window.innerWidth,
+    ...extra,
   };
 };
-// The box around the pixels that are distinctly green, blue, or of the heat-map's red, in pixels of the image.
-const colours = (canvas) => {
+// Bounding boxes, in image pixels, of the canvas pixels that are clearly green, blue, or red as in the heat map.
+const colourBoxes = (canvas) => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  const found = { green: null, blue: null, red: null };
-  const add = (name, x, y) => {
-    const [left, top, right, bottom] = found[name] || [x, y, x, y];
-    const [toX, toY] = [x + 1 / SCALE, y + 1 / SCALE];
-    found[name] = [Math.min(left, x), Math.min(top, y), Math.max(right, toX), Math.max(bottom, toY)];
+  const scale = canvas.width / 48;
+  const boxes = { green: null, blue: null, red: null };
+  const extend = (name, x, y) => {
+    const [left, top, right, bottom] = boxes[name] || [x, y, x, y];
+    const [nextX, nextY] = [x + 1 / scale, y + 1 / scale];
+    boxes[name] = [Math.min(left, x), Math.min(top, y), Math.max(right, nextX), Math.max(bottom, nextY)];
   };
-  const SCALE = canvas.width / 48;
-  for (let at = 0; at < data.length; at += 4) {
-    const [r, g, b] = [data[at], data[at + 1], data[at + 2]];
-    const [x, y] = [((at / 4) % canvas.width) / SCALE, Math.floor(at / 4 / canvas.width) / SCALE];
-    if (g > r + 80 && g > b + 80) add("green", x, y);
-    if (b > r + 80 && b > g + 80) add("blue", x, y);
-    if (r > g + 40 && r > b + 10) add("red", x, y);
+  for (let i = 0; i < data.length; i += 4) {
+    const [r, g, b] = [data[i], data[i + 1], data[i + 2]];
+    const [x, y] = [((i / 4) % canvas.width) / scale, Math.floor(i / 4 / canvas.width) / scale];
+    if (g > r + 80 && g > b + 80) extend("green", x, y);
+    if (b > r + 80 && b > g + 80) extend("blue", x, y);
+    if (r > g + 40 && r > b + 10) extend("red", x, y);
   }
-  return found;
+  return boxes;
 };
-await settled(1);
+await waitForImage(1);
 """
 
 
-def drive(viewer: Path, steps: str, profile: Path, width: int = 1280) -> dict[str, Any]:
-    """What the page showed during `steps`, statements of its user."""
+def take_snapshots(viewer: Path, script: str, profile: Path, width: int = 1280) -> dict[str, Any]:
+    """Run a script in the page; returns the snapshots that it takes, by name."""
     with Browser(profile) as browser:
-        return browser.run(viewer / "index.html", f"{PROBE} {steps} return seen;", width)
+        return browser.run(viewer / "index.html", f"{HELPERS} {script} return snapshots;", width)
 
 
-def box(mask: NDArray[np.bool_]) -> list[int]:
-    """Left, top, right and bottom of the pixels' outer edges."""
+def bounding_box(mask: NDArray[np.bool_]) -> list[int]:
+    """Left, top, right and bottom of a mask; right and bottom are exclusive."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
 
 
-def values(pred: NDArray[np.bool_], true: NDArray[np.bool_]) -> list[str]:
-    """DSC, area difference, sensitivity and accuracy in %, by their definitions."""
-    overlap, area = (pred & true).sum(), true.sum()
-    difference = abs(int(pred.sum()) - int(area)) / area
+def metric_values(pred: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[str]:
+    """DSC, area difference, sensitivity and accuracy in %, by definition."""
+    overlap, area = (pred & truth).sum(), truth.sum()
+    area_difference = abs(int(pred.sum()) - int(area)) / area
     dsc = 2 * overlap / (pred.sum() + area)
-    return [f"{100 * value:.2f}" for value in (dsc, difference, overlap / area, (pred == true).mean())]
+    return [f"{100 * value:.2f}" for value in (dsc, area_difference, overlap / area, (pred == truth).mean())]
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_numbers_pictures_and_keys(tmp_path: Path, width: int) -> None:
-    truths = draw_store(tmp_path / "prepared" / "phantom-1", CASES)
-    one = draw_run(tmp_path / "runs" / "one", CASES, truths, seed=1)
-    two = draw_run(tmp_path / "runs" / "two", CASES[1:], truths[1:], seed=2, threshold=0.3)
-    viewer = write(load_run_views([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "viewer").parent
-    steps = """
-      see("start");
-      press("j"); await settled(2); press("ArrowDown"); await settled(3); press("k"); await settled(2);
-      put("threshold", 64, "input"); see("quarter");
-      press("]"); see("above"); press("["); press("r"); see("back");
-      press("p"); see("truth only"); press("g"); press("p"); see("prediction only");
-      put("threshold", 200, "input"); see("high"); press("r"); press("p");
-      see("neither"); press("h"); see("heat"); press("h"); press("g"); press("p");
-      put("density", "2", "change"); await settled(1); see("density 2");
-      put("density", "", "change"); put("order", "low", "change"); see("lowest first");
-      put("order", "given", "change"); press("Home"); await settled(1); press("j"); await settled(2);
-      put("other", "1", "change"); await until(() => $("panels").children.length === 2); see("two");
-      put("run", "1", "change"); await until(() => $("threshold-value").textContent === "0.3");
-      await until(() => $("panels").children.length === 1); await settled(1);
-      see("second run");
-      put("search", "nobody", "input"); see("none", { hidden: $("panels").hidden }); put("search", "", "input");
-      press("j", $("threshold")); await settled(2); press("ArrowRight", $("threshold")); press("j", $("search"));
-      see("typing");
+def test_values_images_and_keyboard_shortcuts(tmp_path: Path, width: int) -> None:
+    truths = write_synthetic_store(tmp_path / "prepared" / "phantom-1", CASES)
+    first = write_synthetic_run(tmp_path / "runs" / "one", CASES, truths, seed=1)
+    second = write_synthetic_run(tmp_path / "runs" / "two", CASES[1:], truths[1:], seed=2, threshold=0.3)
+    viewer = write_files(load_run_views([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "viewer").parent
+    script = """
+      snapshot("start");
+      press("j"); await waitForImage(2); press("ArrowDown"); await waitForImage(3); press("k"); await waitForImage(2);
+      setValue("threshold", 64, "input"); snapshot("threshold 0.25");
+      press("]"); snapshot("increased"); press("["); press("r"); snapshot("reset");
+      press("p"); snapshot("truth only"); press("g"); press("p"); snapshot("prediction only");
+      setValue("threshold", 200, "input"); snapshot("high threshold"); press("r"); press("p");
+      snapshot("image only"); press("h"); snapshot("heat map"); press("h"); press("g"); press("p");
+      setValue("density", "2", "change"); await waitForImage(1); snapshot("density 2");
+      setValue("density", "", "change"); setValue("order", "lowest", "change"); snapshot("lowest first");
+      setValue("order", "original", "change"); press("Home"); await waitForImage(1); press("j"); await waitForImage(2);
+      setValue("comparison", "1", "change"); await waitFor(() => $("panels").children.length === 2);
+      snapshot("comparison");
+      setValue("run", "1", "change"); await waitFor(() => $("threshold-value").textContent === "0.3");
+      await waitFor(() => $("panels").children.length === 1); await waitForImage(1);
+      snapshot("second run");
+      setValue("search", "no such image", "input"); snapshot("no match", { hidden: $("panels").hidden });
+      setValue("search", "", "input");
+      press("j", $("threshold")); await waitForImage(2); press("ArrowRight", $("threshold")); press("j", $("search"));
+      snapshot("keys in inputs");
     """
-    seen = drive(viewer, steps, tmp_path / "profile", width)
-    assert all(each["fits"] and not each["trouble"] for each in seen.values())
-    assert seen["start"]["list"] == CASES
-    assert seen["start"]["panels"][0]["values"] == [
-        *values(one.levels[0] >= 128, truths[0]),
-        *values(one.levels >= 128, truths),
+    snapshots = take_snapshots(viewer, script, tmp_path / "profile", width)
+    assert all(snapshot["fitsWidth"] and not snapshot["error"] for snapshot in snapshots.values())
+    assert snapshots["start"]["names"] == CASES
+    assert snapshots["start"]["panels"][0]["values"] == [
+        *metric_values(first.levels[0] >= 128, truths[0]),
+        *metric_values(first.levels >= 128, truths),
     ]
-    assert seen["start"]["scores"] == [values(one.levels[n] >= 128, truths[n])[0] for n in range(len(CASES))]
-    for name, step in (("quarter", 64), ("above", 66), ("back", 128), ("high", 200)):
-        expected = [*values(one.levels[1] >= step, truths[1]), *values(one.levels >= step, truths)]
-        assert seen[name]["panels"][0]["values"] == expected, name
-    assert [seen[name]["threshold"] for name in ("quarter", "back")] == ["0.25", "0.5"]
-    for name, green, blue, red in (
-        ("back", True, True, False),
-        ("truth only", True, False, False),
-        ("prediction only", False, True, False),
-        ("neither", False, False, False),
-        ("heat", False, False, True),
+    scores = [metric_values(levels >= 128, truth)[0] for levels, truth in zip(first.levels, truths, strict=True)]
+    assert snapshots["start"]["scores"] == scores
+    for name, level in (("threshold 0.25", 64), ("increased", 66), ("reset", 128), ("high threshold", 200)):
+        expected = [*metric_values(first.levels[1] >= level, truths[1]), *metric_values(first.levels >= level, truths)]
+        assert snapshots[name]["panels"][0]["values"] == expected, name
+    assert [snapshots[name]["threshold"] for name in ("threshold 0.25", "reset")] == ["0.25", "0.5"]
+    for name, colours in (
+        ("reset", {"green", "blue"}),
+        ("truth only", {"green"}),
+        ("prediction only", {"blue"}),
+        ("image only", set()),
+        ("heat map", {"red"}),
     ):
-        found = seen[name]["panels"][0]["colours"]
-        assert {colour: place is not None for colour, place in found.items()} == {
-            "green": green,
-            "blue": blue,
-            "red": red,
-        }, name
+        boxes = snapshots[name]["panels"][0]["boxes"]
+        assert {colour for colour, box in boxes.items() if box is not None} == colours, name
     for name, colour, mask in (
         ("truth only", "green", truths[1]),
-        ("prediction only", "blue", one.levels[1] >= 128),
-        ("high", "blue", one.levels[1] >= 200),
+        ("prediction only", "blue", first.levels[1] >= 128),
+        ("high threshold", "blue", first.levels[1] >= 200),
     ):
-        np.testing.assert_allclose(seen[name]["panels"][0]["colours"][colour], box(mask), atol=0.15, err_msg=name)
-    assert seen["density 2"]["list"] == ["b", "f"]
-    assert seen["density 2"]["panels"][0]["values"][4:] == values(one.levels[[1, 5]] >= 128, truths[[1, 5]])
-    assert [float(score) for score in seen["lowest first"]["scores"]] == sorted(map(float, seen["start"]["scores"]))
-    assert seen["two"]["panels"][1]["values"] == [
-        *values(two.levels[0] >= 128, truths[1]),
-        *values(two.levels >= 128, truths[1:]),
+        box = snapshots[name]["panels"][0]["boxes"][colour]
+        np.testing.assert_allclose(box, bounding_box(mask), atol=0.15, err_msg=name)
+    assert snapshots["density 2"]["names"] == ["b", "f"]
+    assert snapshots["density 2"]["panels"][0]["values"][4:] == metric_values(
+        first.levels[[1, 5]] >= 128, truths[[1, 5]]
+    )
+    assert snapshots["lowest first"]["scores"] == sorted(scores, key=float)
+    assert snapshots["comparison"]["panels"][1]["values"] == [
+        *metric_values(second.levels[0] >= 128, truths[1]),
+        *metric_values(second.levels >= 128, truths[1:]),
     ]
-    assert seen["second run"]["list"] == CASES[1:]
-    assert seen["second run"]["panels"][0]["values"][4:] == values(two.levels >= 77, truths[1:])
-    assert seen["none"]["told"] == "No image passes the filters."
-    assert seen["none"]["hidden"]
-    assert seen["typing"]["told"].startswith("2 of 5")  # arrow keys belong to the slider, letters to the search
+    assert snapshots["second run"]["names"] == CASES[1:]
+    assert snapshots["second run"]["panels"][0]["values"][4:] == metric_values(second.levels >= 77, truths[1:])
+    assert snapshots["no match"]["status"] == "No images match the filters."
+    assert snapshots["no match"]["hidden"]
+    # Arrow keys on a slider and letters in the search field do not select another image.
+    assert snapshots["keys in inputs"]["status"].startswith("2 of 5")
 
 
-def test_a_run_of_an_earlier_version_says_what_to_do(tmp_path: Path) -> None:
-    truths = draw_store(tmp_path / "prepared" / "phantom-1", CASES)
-    old = draw_run(tmp_path / "old", CASES, truths, seed=1, old=True)
-    viewer = write(load_run_views([tmp_path / "old"], tmp_path / "prepared"), tmp_path / "viewer").parent
-    steps = """press("h"); press("["); press("r"); see("old", { fixed: $("threshold").disabled });"""
-    seen = drive(viewer, steps, tmp_path / "profile")["old"]
-    assert seen["fixed"]
-    assert "python -m mammoseg.evaluate" in seen["panels"][0]["note"]
-    assert seen["panels"][0]["values"][4:] == values(old.levels >= 128, truths)
-    assert [name for name, place in seen["panels"][0]["colours"].items() if place is not None] == ["green", "blue"]
+def test_run_without_probabilities(tmp_path: Path) -> None:
+    truths = write_synthetic_store(tmp_path / "prepared" / "phantom-1", CASES)
+    run = write_synthetic_run(tmp_path / "old", CASES, truths, seed=1, masks_only=True)
+    viewer = write_files(load_run_views([tmp_path / "old"], tmp_path / "prepared"), tmp_path / "viewer").parent
+    script = """press("h"); press("["); press("r"); snapshot("run", { disabled: $("threshold").disabled });"""
+    snapshot = take_snapshots(viewer, script, tmp_path / "profile")["run"]
+    assert snapshot["disabled"]
+    (panel,) = snapshot["panels"]
+    assert "python -m mammoseg.evaluate" in panel["note"]
+    assert panel["values"][4:] == metric_values(run.levels >= 128, truths)
+    assert {colour for colour, box in panel["boxes"].items() if box is not None} == {"green", "blue"}
 
 
-def test_a_missing_data_file_is_told(tmp_path: Path) -> None:
-    truths = draw_store(tmp_path / "prepared" / "phantom-1", CASES)
-    draw_run(tmp_path / "one", CASES, truths, seed=1)
-    viewer = write(load_run_views([tmp_path / "one"], tmp_path / "prepared"), tmp_path / "viewer").parent
+def test_missing_data_file_is_reported(tmp_path: Path) -> None:
+    truths = write_synthetic_store(tmp_path / "prepared" / "phantom-1", CASES)
+    write_synthetic_run(tmp_path / "one", CASES, truths, seed=1)
+    viewer = write_files(load_run_views([tmp_path / "one"], tmp_path / "prepared"), tmp_path / "viewer").parent
     (viewer / "data" / "image-3.js").unlink()
-    steps = """press("End"); await settled(6); $("list").children[3].firstChild.click();
-      await until(() => !$("error").hidden); see("gap"); press("j"); await settled(5); see("after");"""
-    seen = drive(viewer, steps, tmp_path / "profile")
-    assert seen["gap"]["trouble"].startswith("data/image-3.js is missing")
-    assert seen["after"]["trouble"] == ""
+    script = """
+      press("End"); await waitForImage(6); $("image-list").children[3].firstChild.click();
+      await waitFor(() => !$("error").hidden); snapshot("missing");
+      press("j"); await waitForImage(5); snapshot("next");
+    """
+    snapshots = take_snapshots(viewer, script, tmp_path / "profile")
+    assert snapshots["missing"]["error"].startswith("data/image-3.js is missing")
+    assert snapshots["next"]["error"] == ""

@@ -1,4 +1,4 @@
-"""A prepared store, and runs that were tested on it, drawn instead of trained."""
+"""Synthetic prepared images and run folders, written without training."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SIZE = 48
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """`levels`, `truths` (N, SIZE, SIZE) in the order of `cases`."""
+class SyntheticRun:
+    """Content of a run folder; `truths` and `levels` (N, SIZE, SIZE) are in the order of `cases`."""
 
     folder: Path
     cases: list[str]
@@ -33,20 +33,21 @@ def disc(row: int, column: int, radius: int) -> NDArray[np.bool_]:
     return (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
 
 
-def draw_store(folder: Path, cases: list[str], seed: int = 0) -> NDArray[np.bool_]:
-    random = np.random.default_rng(seed)
-    places = random.integers((12, 12, 3), (36, 36, 9), (len(cases), 3)).tolist()
-    truths = np.stack([disc(row, column, radius) for row, column, radius in places])
+def write_synthetic_store(folder: Path, cases: list[str], seed: int = 0) -> NDArray[np.bool_]:
+    """Write images with a disc as mass each; returns the masks."""
+    rng = np.random.default_rng(seed)
+    discs = rng.integers((12, 12, 3), (36, 36, 9), (len(cases), 3)).tolist()
+    truths = np.stack([disc(row, column, radius) for row, column, radius in discs])
     folder.mkdir(parents=True)
-    images = random.random((len(cases), SIZE, SIZE), np.float32) * 0.3 + 0.5 * truths
+    images = rng.random((len(cases), SIZE, SIZE), np.float32) * 0.3 + 0.5 * truths
     np.save(folder / "images.npy", images.astype(np.float32))
     np.save(folder / "masks.npy", truths.astype(np.uint8))
     np.save(folder / "previews.npy", np.zeros((len(cases), 160, 160), np.uint8))
-    kept = [
+    rows = [
         Case(
             case=name,
-            patient=f"SECRET{number}",
-            density=ACRDensity.from_index(number % 4),
+            patient=f"SECRET{index}",
+            density=ACRDensity.from_index(index % 4),
             given_density=ACRDensity.FATTY,
             percent_density=0.1,
             estimated_density=ACRDensity.FATTY,
@@ -55,7 +56,7 @@ def draw_store(folder: Path, cases: list[str], seed: int = 0) -> NDArray[np.bool
             split="",
             masses=1,
             mass_area=9,
-            mass_pixels=int(truths[number].sum()),
+            mass_pixels=int(truths[index].sum()),
             breast_fraction=0.4,
             height=90,
             width=70,
@@ -67,34 +68,40 @@ def draw_store(folder: Path, cases: list[str], seed: int = 0) -> NDArray[np.bool
             flipped=0,
             mask_resized=0,
         )
-        for number, name in enumerate(cases)
+        for index, name in enumerate(cases)
     ]
-    write_cases(folder / "cases.csv", kept)
+    write_cases(folder / "cases.csv", rows)
     (folder / "about.json").write_text(json.dumps({"skipped": []}))
     return truths
 
 
-def draw_run(
-    folder: Path, cases: list[str], truths: NDArray[np.bool_], *, seed: int, threshold: float = 0.5, old: bool = False
-) -> Drawn:
-    """`old`: predictions.npz as earlier versions wrote it."""
-    random = np.random.default_rng(seed)
-    noise = random.integers(-60, 60, truths.shape)  # so that every step of the threshold changes something
+def write_synthetic_run(
+    folder: Path,
+    cases: list[str],
+    truths: NDArray[np.bool_],
+    *,
+    seed: int,
+    threshold: float = 0.5,
+    masks_only: bool = False,
+) -> SyntheticRun:
+    """Write a run folder; `masks_only`: with predictions.npz as in earlier versions, without probabilities."""
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(-60, 60, truths.shape)  # so that a change of the threshold by one level changes the mask
     levels = (np.where(np.roll(truths, seed, axis=1), 180, 65) + noise).astype(np.uint8)
     masks = levels >= round(256 * threshold)
     folder.mkdir(parents=True)
     packed = np.packbits(masks, axis=2)
-    if old:
+    if masks_only:
         np.savez_compressed(folder / "predictions.npz", cases=np.array(cases), masks=packed)
     else:
         write_predictions(folder / "predictions.npz", cases, list(packed), list(levels), threshold)
-    about = {"run": f"phantom-m{seed}", "experiment": "", "dataset": "phantom", "method": f"m{seed}", "model": "m"}
+    run_info = {"run": f"phantom-m{seed}", "experiment": "", "dataset": "phantom", "method": f"m{seed}", "model": "m"}
     rows = []
-    for number, case in enumerate(cases):
-        pred, true = masks[number], truths[number]
-        counts = [int(np.sum(part)) for part in (pred & true, pred & ~true, ~pred & true, ~pred & ~true)]
-        image = {"case": case, "patient": f"SECRET{number}", "side": "L", "view": "CC", "density": 1 + number % 4}
+    for index, case in enumerate(cases):
+        pred, true = masks[index], truths[index]
+        counts = [int(np.sum(region)) for region in (pred & true, pred & ~true, ~pred & true, ~pred & ~true)]
+        image = {"case": case, "patient": f"SECRET{index}", "side": "L", "view": "CC", "density": 1 + index % 4}
         values = dict(zip(results.COUNTS, counts, strict=True))
-        rows.append({**about, "loss": "l", "fold": 0, "seed": seed, **image, **values})
+        rows.append({**run_info, "loss": "l", "fold": 0, "seed": seed, **image, **values})
     results.write_results(folder / "results.csv", rows)
-    return Drawn(folder, cases, truths, levels, threshold)
+    return SyntheticRun(folder, cases, truths, levels, threshold)

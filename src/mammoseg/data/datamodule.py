@@ -74,10 +74,10 @@ class MammogramDataModule(lightning.LightningDataModule):
         self.is_set_up = False
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the dataset, preprocessing it first if needed, and split it.
+        """Open the dataset, preprocessing it first if necessary, and split it.
 
         Args:
-            stage: Ignored; all stages share one store and split.
+            stage: Ignored; all stages use the same store and split.
         """
         del stage
         if not self.is_set_up:

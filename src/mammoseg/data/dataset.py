@@ -26,7 +26,7 @@ class DatasetSpec:
         root: Folder of the dataset.
         reader: Lists the images in `root`; see `readers.mammogram.Reader`.
         builder: Preprocesses the images and writes the store.
-        on_device: Whether training keeps all preprocessed images on the device.
+        on_device: Whether all preprocessed images are copied to the device before training.
         generator: Called with `root` to create a synthetic dataset if `root` does not exist; None for real datasets.
     """
 

@@ -1,4 +1,4 @@
-"""Selection of the ACR density of each image: from the dataset, estimated, or assumed."""
+"""Choice of the ACR density of each image: from the dataset, estimated, or assumed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mammoseg.validate import one_of
 
 log = logging.getLogger(__name__)
 
-SOURCES = ("given", "estimated")
-MISSING = ("error", "drop", "estimate", *ACRDensity)
+DENSITY_SOURCES = ("given", "estimated")
+MISSING_DENSITY_OPTIONS = ("error", "drop", "estimate", *ACRDensity)
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class DensityPolicy:
     cuts: Sequence[float] = (0.169, 0.390, 0.567)
 
     def __post_init__(self) -> None:
-        one_of("dataset.density", self.source, SOURCES)
-        one_of("dataset.missing_density", self.missing, MISSING)
+        one_of("dataset.density", self.source, DENSITY_SOURCES)
+        one_of("dataset.missing_density", self.missing, MISSING_DENSITY_OPTIONS)
         cuts = list(self.cuts)
         if len(cuts) != len(ACRDensity) - 1 or cuts != sorted(cuts) or not all(0 <= cut <= 1 for cut in cuts):
             raise UserError(f"dataset.density_cuts must be three ascending numbers between 0 and 1, got {cuts}")
@@ -79,7 +79,7 @@ class DensityPolicy:
         return accepted
 
     def resolve(self, dataset_density: ACRDensity | None, percent_density: float) -> tuple[ACRDensity, ACRDensity]:
-        """Choose between the density of the dataset and the estimate.
+        """Select the density of an image from that of the dataset and the estimate.
 
         Args:
             dataset_density: ACR category in the dataset, or None.

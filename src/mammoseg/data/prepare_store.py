@@ -22,18 +22,18 @@ from mammoseg.files import atomic_dir, atomic_write_text
 
 log = logging.getLogger(__name__)
 
-CACHE_PREFIX = ".preparing-"  # next to the stores: caches of incomplete ones
+CACHE_PREFIX = ".preparing-"  # of the folders of preprocessing caches, which are next to the stores
 
 
 @dataclass(frozen=True)
 class StoreBuilder:
-    """Open the store of a list of images, building it first if it does not exist.
+    """Opens the prepared store of a list of images, building it first if it does not exist.
 
     Attributes:
         dataset: Name of the dataset.
         store_root: Folder that contains all stores.
         settings: Preprocessing settings.
-        density: Selection of the ACR density of each image.
+        density: Choice of the ACR density of each image.
         on_error: "raise" to fail on rejected cases, "skip" to continue without them.
         workers: Number of preprocessing processes; None for one per CPU core.
         published: Published counts of the complete dataset, for the data report.
@@ -97,7 +97,7 @@ class StoreBuilder:
         cache_dir = self.store_root / f"{CACHE_PREFIX}{self.dataset}-{self.settings.digest}"
         cache = PreprocessingCache(cache_dir, self.settings, self.workers)
         with cache.lock():
-            if folder.is_dir():  # built by another process in the meantime
+            if folder.is_dir():  # another process has built it in the meantime
                 return
             reasons = cache.fill(dict(by_key), self.dataset)
             for key in by_key:
@@ -114,7 +114,7 @@ class StoreBuilder:
     def _raise_rejected(self, rejected: RejectedCases, root: Path) -> None:
         raise UserError(
             f"{len(rejected.rows)} cases in {root} cannot be used; fix them, or set dataset.on_error=skip to skip "
-            f"them (preprocessed images are kept):\n{rejected.format()}"
+            f"them (images that are already preprocessed will be reused):\n{rejected.format()}"
         )
 
     def _write_store(
@@ -162,6 +162,6 @@ class StoreBuilder:
             **asdict(self.settings),
             **self.density.settings,
             "published": dict(self.published),
-            "remark": self.note,
+            "remark": self.note,  # the key in about.json since version 0.1
             "skipped": rejected.rows,
         }

@@ -25,7 +25,7 @@ class SampleKey(NamedTuple):
     Attributes:
         epoch: Current epoch, part of the seed of the augmentation.
         row: Row of the store.
-        weight: Weight of the sample in the loss; None unless several processes share a batch.
+        weight: Weight of the sample in the loss; None unless batches are sharded across processes.
     """
 
     epoch: int
@@ -91,8 +91,8 @@ class ShardedBatchSampler(Sampler[list[SampleKey]]):
     ) -> None:
         if train and batch_size < world_size:
             raise UserError(
-                f"batch_size must be at least the number of processes ({world_size}), which share each batch, got "
-                f"{batch_size}; increase it or use fewer devices"
+                f"batch_size must be at least the number of processes ({world_size}), got {batch_size}; "
+                "increase it or use fewer devices"
             )
         self.sampler = EpochSampler(rows, train, seed)
         self.batch_size = batch_size
@@ -112,9 +112,9 @@ class ShardedBatchSampler(Sampler[list[SampleKey]]):
         if self.train:
             yield from (self.shard(batch, epoch) for batch in batches[skip:])
         else:
-            own_batches = batches[self.rank :: self.world_size]
-            yield from (sample_keys(epoch, batch) for batch in own_batches)
-            if not own_batches:  # the trainer requires at least one batch
+            rank_batches = batches[self.rank :: self.world_size]
+            yield from (sample_keys(epoch, batch) for batch in rank_batches)
+            if not rank_batches:  # the trainer requires at least one batch
                 yield sample_keys(epoch, batches[0], weight=0.0)
 
     def shard(self, batch: list[int], epoch: int) -> list[SampleKey]:
@@ -134,7 +134,17 @@ class ShardedBatchSampler(Sampler[list[SampleKey]]):
 
 
 def sample_keys(epoch: int, rows: list[int], weight: float | None = None) -> list[SampleKey]:
-    """Return the keys of a batch."""
+    """Return the keys of a batch.
+
+    Args:
+        epoch: Current epoch.
+        rows: Rows of the store.
+        weight: Weight of each sample in the loss, or None.
+
+    Example:
+        >>> sample_keys(0, [4, 2])
+        [SampleKey(epoch=0, row=4, weight=None), SampleKey(epoch=0, row=2, weight=None)]
+    """
     return [SampleKey(epoch, row, weight) for row in rows]
 
 
@@ -174,8 +184,8 @@ class BatchDataset(Dataset[dict[str, Tensor]]):
     Gives the same batches as `AugmentedDataset` without augmentation.
 
     Args:
-        store: The prepared images; on the CPU they stay memory-mapped and are shared between processes.
-        device: Device on which the images are kept and the batches are assembled.
+        store: The prepared images; on the CPU they remain memory-mapped and are shared between processes.
+        device: Device that holds the images and assembles the batches.
 
     Raises:
         UserError: If the images do not fit on the device.
@@ -239,7 +249,7 @@ class StatefulDataLoader(DataLoader[Any]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position in the epoch; the key is that of version 0.1, whose checkpoints can be resumed."""
+        """Return the position in the epoch; the key `given` is stored in the checkpoints of version 0.1."""
         return {"given": self.batches_yielded % max(len(self), 1)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

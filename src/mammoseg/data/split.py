@@ -25,7 +25,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the store in each part, in ascending order.
+    """Rows of the store in each part (train, val, test), in ascending order.
 
     Attributes:
         train: (N_train,) int64.
@@ -42,7 +42,7 @@ class Split:
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def write(self, path: Path, cases: Sequence[Case]) -> None:
-        """Write a CSV table with the columns case, patient, density and part."""
+        """Write split.csv, a table with the columns case, patient, density and part."""
         atomic_write_text(path, self._table(cases))
 
     def differs_from(self, path: Path, cases: Sequence[Case]) -> bool:
@@ -182,7 +182,7 @@ class KFold(Splitter):
         shuffled = rng.permutation(sorted(groups)).tolist()
         ranked = sorted(shuffled, key=lambda name: (max(case.density for case in groups[name]), -len(groups[name])))
         snake_order = [*range(folds), *reversed(range(folds))]
-        label = rng.permutation(folds)  # otherwise fold 0 would always get the first group
+        label = rng.permutation(folds)  # otherwise the first group would always be in fold 0
         fold_of = {name: label[snake_order[rank % (2 * folds)]] for rank, name in enumerate(ranked)}
         return np.array([fold_of[self.group(cases[row])] for row in rows.tolist()])
 
@@ -197,7 +197,7 @@ class PatientKFold(KFold):
 
     @staticmethod
     def group(case: Case) -> str:
-        """Return the patient."""
+        """Return the identifier of the patient."""
         return case.patient
 
 
@@ -208,7 +208,7 @@ class ImageKFold(KFold):
 
     @staticmethod
     def group(case: Case) -> str:
-        """Return the case itself."""
+        """Return the identifier of the case."""
         return case.case
 
 
@@ -218,7 +218,8 @@ class Official(Splitter):
     If it has no validation part, a fraction of the training patients is held out for validation.
 
     Args:
-        val_share: Fraction of the training patients to hold out; 0.1 in the paper.
+        val_share: Fraction of the training patients held out for validation; 0.1 in the paper. The name is stored in
+            the checkpoints of version 0.1.
         seed: Seed of the random selection of these patients.
 
     Raises:

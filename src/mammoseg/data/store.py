@@ -17,7 +17,7 @@ from mammoseg.files import atomic_write
 
 Value = TypeVar("Value")
 UNKNOWN_DENSITY = 0  # in cases.csv
-# Columns of cases.csv in version 0.1, whose stores and caches are still read, and their present names.
+# Old -> new name of each column of cases.csv that was renamed since version 0.1; old stores and caches can be read.
 RENAMED_COLUMNS = {"breast_share": "breast_fraction", "whole": "crop_skipped", "rescaled": "mask_resized"}
 
 
@@ -29,12 +29,13 @@ class Case:
         case: Identifier of the image.
         patient: Identifier of the patient.
         density: ACR category used for training and results.
-        given_density: ACR category in the dataset, or assumed by `dataset.missing_density`; None if unknown.
+        given_density: ACR category in the dataset, or assumed by `dataset.missing_density`; None if unknown. The name
+            is that of the column in version 0.1.
         percent_density: Estimated percent density, as a fraction in [0, 1].
         estimated_density: ACR category estimated from `percent_density`.
-        side: L or R; may be empty.
-        view: Projection such as CC or MLO; may be empty.
-        split: The dataset's own part (train, val or test), or empty.
+        side: Laterality, L or R; may be empty.
+        view: View position, such as CC or MLO; may be empty.
+        split: Part in the official split of the dataset (train, val or test), or empty.
         masses: Number of masses.
         mass_area: Mass pixels in the full-size image.
         mass_pixels: Mass pixels in the preprocessed mask.
@@ -84,9 +85,9 @@ class PreparedStore:
         folder: Folder of the store.
         images: (N, size, size) float32.
         masks: (N, size, size) uint8 in {0, 1}.
-        previews: (N, THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8 thumbnails of the uncropped images.
+        previews: (N, PREVIEW_SIDE, PREVIEW_SIDE) uint8, the downsampled uncropped images.
         cases: N rows in the same order.
-        about: Content of about.json: the settings, and the skipped cases under `skipped`.
+        about: Content of about.json: the settings of the preprocessing, and the skipped cases under `skipped`.
 
     Example:
         >>> store = PreparedStore.open(Path("data/prepared/inbreast-..."))  # doctest: +SKIP
@@ -131,7 +132,7 @@ class PreparedStore:
 
 
 class NpyWriter:
-    """Write a .npy file row by row.
+    """Incremental writer of a .npy file.
 
     Uses plain writes instead of a memmap, so a full disk raises OSError instead of SIGBUS.
 
@@ -168,17 +169,17 @@ class NpyWriter:
 
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         self.file.close()
-        assert exc_type is not None or self.n_written == self.n_rows, "the header states the number of rows"
+        assert exc_type is not None or self.n_written == self.n_rows, "the number of rows must equal that in the header"
 
 
 def read_cases(path: Path) -> list[Case]:
-    """Read cases.csv, also with the column names of version 0.1."""
+    """Read cases.csv, including that of stores written by version 0.1."""
     with path.open(newline="") as lines:
         return [_parse_case(rename_columns(row)) for row in csv.DictReader(lines)]
 
 
 def rename_columns(row: Mapping[str, Value]) -> dict[str, Value]:
-    """Return a row of cases.csv with the column names of version 0.1 replaced by the present ones."""
+    """Rename the columns of version 0.1 in a row of cases.csv; see `RENAMED_COLUMNS`."""
     return {RENAMED_COLUMNS.get(name, name): value for name, value in row.items()}
 
 

@@ -107,7 +107,7 @@ class NativeResolutionWriter(lightning.Callback):
             spacing = read_metadata(mammogram.image_file).spacing
         except ImageReadError as error:
             raise UserError(f"{case.case}: the image can no longer be read: {error}") from error
-        pixel_spacing = (spacing.down, spacing.across) if spacing else (1.0, 1.0)
+        pixel_spacing = (spacing.row, spacing.column) if spacing else (1.0, 1.0)
         self.candidates[index], n_masses = detect(prob, mask, self.rule, threshold)
         self.rows[index] = {
             **results.make_row(self.run_info, case, confusion_counts(mask_pred, mask)),

@@ -26,9 +26,9 @@ INSTALL_HINT = "pip install '.[export]'"
 def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[str] = ()) -> list[str]:
     """Export the network of a checkpoint.
 
-    Writes model.safetensors and config.yaml, whose folder other commands accept as `ckpt_path`, and a model card,
-    README.md, which includes test metrics if the checkpoint is in its run folder. Files are written atomically, and
-    only after all of them could be created.
+    Writes model.safetensors, config.yaml and a model card, README.md, which includes test metrics if the checkpoint is
+    in its run folder. Other commands accept the output folder as `ckpt_path`. Files are written atomically, after the
+    contents of all files have been created.
 
     Args:
         ckpt_path: The checkpoint.
@@ -41,7 +41,7 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
 
     Raises:
         UserError: If the file is not a checkpoint, an optional package is not installed, or the network cannot be
-            expressed in ONNX.
+            exported to ONNX.
     """
     loaded = checkpoint.load_checkpoint(ckpt_path, ("model",), trusted_modules)
     provenance = {name: loaded[checkpoint.PROVENANCE_KEY][name] for name in ("config", "run_info")}
@@ -53,10 +53,10 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
     if onnx:
         contents[ONNX_FILE] = to_onnx(network, int(provenance["config"]["dataset"]["size"]))
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
-    contents[MODEL_CARD_FILE] = model_card.markdown(provenance, n_parameters, ckpt_path, onnx).encode()
+    contents[MODEL_CARD_FILE] = model_card.make_model_card(provenance, n_parameters, ckpt_path, onnx).encode()
     if not onnx:
-        (output / ONNX_FILE).unlink(missing_ok=True)  # left by the export of another network
-    for name, content in contents.items():  # the model card, which describes the other files, is last
+        (output / ONNX_FILE).unlink(missing_ok=True)  # from a previous export
+    for name, content in contents.items():  # the model card is last, since it describes the other files
         atomic_write_bytes(output / name, content)
     return list(contents)
 
@@ -97,13 +97,13 @@ def to_onnx(network: nn.Module, size: int) -> bytes:
         An ONNX model with the input "image" and the output "logits".
 
     Raises:
-        UserError: If ONNX is not installed or cannot express the network.
+        UserError: If ONNX is not installed or does not support the network.
     """
     import_optional("onnxscript")
     onnx = import_optional("onnx")
     image = torch.zeros(2, 1, size, size)
     try:
-        # Suppresses lists of missing optional packages and of decompositions, which are harmless here.
+        # The exporter lists missing optional packages and decompositions, which are irrelevant to the user.
         with suppress_logs_and_warnings("torch.onnx", "onnxscript", "onnx_ir"):
             program = torch.onnx.export(
                 network,

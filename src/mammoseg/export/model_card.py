@@ -23,13 +23,13 @@ N_RESAMPLES, CONFIDENCE_LEVEL, SEED = 5000, 0.95, 0  # the defaults of conf/comp
 PART_LABELS = {"train": "training", "val": "validation (used for model selection)", "test": "test"}
 
 
-def markdown(provenance: Mapping[str, Any], n_parameters: int, ckpt_path: Path, onnx: bool) -> str:
+def make_model_card(provenance: Mapping[str, Any], n_parameters: int, ckpt_path: Path, onnx: bool) -> str:
     """Create the model card.
 
     Args:
         provenance: Config and run information stored in the checkpoint, under the keys `config` and `run_info`.
         n_parameters: Number of parameters of the network.
-        ckpt_path: The checkpoint. Split and results are read from its run folder if they are there.
+        ckpt_path: The checkpoint. Split and results are read from its run folder if available.
         onnx: Whether the export includes model.onnx.
 
     Returns:
@@ -78,7 +78,7 @@ def training_data_section(run_info: Mapping[str, Any], config: Mapping[str, Any]
 
 
 def evaluation_section(run_info: Mapping[str, Any], ckpt_path: Path, folder: RunFolder) -> str:
-    """Tabulate the test metrics with bootstrap intervals, or explain why they are not available."""
+    """Tabulate the test metrics with bootstrap intervals, or state why they are not available."""
     if not folder.results.is_file():
         return (
             "Not available: the run's results.csv was not available at export. `python -m mammoseg.evaluate` tests the "
@@ -132,7 +132,7 @@ def limitations_section(run_info: Mapping[str, Any]) -> str:
         "data.",
         "The predicted probabilities are not calibrated, and the disagreement of an ensemble is not a confidence "
         "interval.",
-        "The input is the whole breast at low resolution, so small masses and fine details of margins are lost.",
+        "The input is the entire breast at low resolution, so small masses and fine details of margins are lost.",
     ]
     if run_info["dataset"] == "phantom":
         limitations.insert(0, "The network was trained on synthetic mammograms and has never seen a real one.")

@@ -30,12 +30,12 @@ def main(cfg: DictConfig) -> None:
     if cfg.root is None:
         raise UserError("root is not set; set it to the folder to write to, such as root=data/my-phantom")
     root = Path(cfg.root).expanduser()
-    plans = layouts[layout](root, cases=cfg.cases, seed=cfg.seed, height=cfg.height)
-    with_mass = [plan for plan in plans if plan.masses]
-    counts = Counter(plan.density for plan in with_mass)
+    specs = layouts[layout](root, cases=cfg.cases, seed=cfg.seed, height=cfg.height)
+    with_mass = [spec for spec in specs if spec.masses]
+    counts = Counter(spec.density for spec in with_mass)
     print(
-        f"{root}: {len(plans)} images, {len(with_mass)} of them with {sum(plan.masses for plan in plans)} masses, "
-        f"{len({plan.patient for plan in plans})} patients, density "
+        f"{root}: {len(specs)} images, {len(with_mass)} of them with {sum(spec.masses for spec in specs)} masses, "
+        f"{len({spec.patient for spec in specs})} patients, density "
         + " ".join(f"{category}:{counts[category]}" for category in sorted(counts))
     )
 

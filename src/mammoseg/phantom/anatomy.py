@@ -1,8 +1,8 @@
 """Synthetic mammograms: anatomy and image formation, seeded, with lengths in millimetres.
 
-A left breast is drawn with its chest wall at the left edge, and mirrored for a right one. The model is simplified and
-keeps what matters for segmentation: outline, pectoral muscle, skin, parenchyma with the power-law spectrum of real
-breasts, glandular tissue by ACR category, and masses that dense tissue hides.
+A left breast is drawn with its chest wall at the left edge; right breasts are mirrored. The simplified model contains
+the structures that are relevant for segmentation: outline, pectoral muscle, skin, parenchyma with the power-law
+spectrum of real breasts, glandular tissue by ACR category, and masses, whose contrast is lower in dense breasts.
 
 Source:
     Power law: Burgess et al., Medical Physics 28(4), 2001.
@@ -17,17 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Field = NDArray[np.float32]
+from mammoseg.phantom.masses import draw_mass
+from mammoseg.phantom.pixel_grid import Field, PixelGrid
 
 HEIGHT_MM = 233.0  # the small detector of INbreast: 3328 x 2560 pixels of 0.07 mm
-EXPONENT = 3.0  # of the power spectrum of parenchyma, P ~ 1/f^3
-# Range of the glandular fraction of the breast by ACR category: the middle of each quarter, less at both ends.
+POWER_LAW_EXPONENT = 3.0  # of the power spectrum of parenchyma, P ~ 1/f^3
+# Range of the glandular fraction of the breast by ACR category, within the quartile of each category.
 GLANDULAR_FRACTION = {1: (0.08, 0.20), 2: (0.27, 0.45), 3: (0.53, 0.70), 4: (0.78, 0.90)}
-FAT_LEVEL, GLAND_LEVEL, MUSCLE_LEVEL = 0.34, 0.66, 0.70  # grey values; air is 0, the detector's limit 1
-# Grey value of a mass above its surroundings by ACR category: dense breasts hide masses.
-CONTRAST = {1: 0.30, 2: 0.27, 3: 0.22, 4: 0.18}
-SHAPES = ("round", "lobulated", "spiculated")
-MAX_VALUE = 4095  # 12 bits
+# Grey values; 0 is air, 1 is the saturation level of the detector.
+FAT_LEVEL, GLAND_LEVEL, MUSCLE_LEVEL = 0.34, 0.66, 0.70
+MAX_VALUE = 4095  # of 12 bits
 
 
 @dataclass(frozen=True)
@@ -47,30 +46,7 @@ class Phantom:
     glandular_fraction: float
 
 
-@dataclass(frozen=True)
-class PixelGrid:
-    """Pixel grid of an image.
-
-    Attributes:
-        shape: (H, W) in pixels.
-        mm: Pixel spacing in mm.
-    """
-
-    shape: tuple[int, int]
-    mm: float
-
-    @property
-    def x(self) -> Field:
-        """Column coordinates (1, W) in mm."""
-        return (np.arange(self.shape[1], dtype=np.float32) * self.mm)[None, :]
-
-    @property
-    def y(self) -> Field:
-        """Row coordinates (H, 1) in mm."""
-        return (np.arange(self.shape[0], dtype=np.float32) * self.mm)[:, None]
-
-
-def draw(
+def draw_phantom(
     rng: np.random.Generator, *, density: int, view: str, side: str, height: int, width: int, masses: int = 1
 ) -> Phantom:
     """Draw a mammogram.
@@ -78,31 +54,33 @@ def draw(
     Args:
         rng: Source of randomness.
         density: ACR category, 1 to 4.
-        view: CC or MLO.
-        side: L or R.
+        view: View position, CC or MLO.
+        side: Laterality, L or R.
         height: Height of the image in pixels; the pixel spacing is `HEIGHT_MM` / height.
         width: Width of the image in pixels.
         masses: Number of masses.
 
+    Returns:
+        The synthetic mammogram.
+
     Example:
-        >>> phantom = draw(np.random.default_rng(0), density=2, view="CC", side="L", height=128, width=96)
+        >>> phantom = draw_phantom(np.random.default_rng(0), density=2, view="CC", side="L", height=128, width=96)
         >>> phantom.pixels.shape, phantom.pixels.dtype, len(phantom.outlines)
         ((128, 96), dtype('uint16'), 1)
     """
     grid = PixelGrid((height, width), HEIGHT_MM / height)
-    nipple, extent = breast_profile(rng, grid, view)
-    breast = grid.x < extent[:, None]
-    inside_mm = ndimage.distance_transform_edt(np.pad(breast, ((0, 0), (1, 0)), mode="edge"))[:, 1:] * grid.mm
-    tissue, glandular_fraction = parenchyma(rng, grid, breast, nipple, density)
-    muscle = pectoral_muscle(rng, grid) if view == "MLO" else np.zeros(grid.shape, np.float32)
+    nipple, breast_width_mm = draw_breast_profile(rng, grid, view)
+    breast = grid.x < breast_width_mm[:, None]
+    skin_distance_mm = ndimage.distance_transform_edt(np.pad(breast, ((0, 0), (1, 0)), mode="edge"))[:, 1:] * grid.mm
+    tissue, glandular_fraction = draw_parenchyma(rng, grid, breast, nipple, density)
+    muscle = draw_pectoral_muscle(rng, grid) if view == "MLO" else np.zeros(grid.shape, np.float32)
     tissue = tissue * (1 - muscle) + (MUSCLE_LEVEL + 0.3 * (tissue - tissue.mean())) * muscle
     outlines: list[NDArray[np.float64]] = []
     for _ in range(masses):
-        outline, contrast = draw_mass(rng, grid, inside_mm, muscle, density, outlines)
+        outline, contrast = draw_mass(rng, grid, skin_distance_mm, muscle, density, outlines)
         outlines.append(outline)
         tissue = tissue + contrast
-    image = expose(tissue, inside_mm)
-    pixels = digitise(rng, image * breast)
+    pixels = quantise(rng, simulate_exposure(tissue, skin_distance_mm) * breast)
     if side == "R":
         pixels, breast = pixels[:, ::-1], breast[:, ::-1]
         outlines = [np.column_stack([width - 1 - outline[:, 0], outline[:, 1]]) for outline in outlines]
@@ -110,11 +88,16 @@ def draw(
     return Phantom(pixels, tuple(outlines), np.ascontiguousarray(breast), glandular_fraction)
 
 
-def breast_profile(rng: np.random.Generator, grid: PixelGrid, view: str) -> tuple[tuple[float, float], Field]:
+def draw_breast_profile(rng: np.random.Generator, grid: PixelGrid, view: str) -> tuple[tuple[float, float], Field]:
     """Draw the outline of the breast.
 
+    Args:
+        rng: Source of randomness.
+        grid: Pixel grid of the image.
+        view: View position, CC or MLO.
+
     Returns:
-        The nipple (x, y), and the extent of the breast from the chest wall for each row (H,), in mm.
+        The nipple (x, y), and the distance of the skin from the chest wall in each row (H,), in mm.
     """
     height = grid.shape[0] * grid.mm
     depth = rng.uniform(75, 125)
@@ -137,7 +120,7 @@ def breast_profile(rng: np.random.Generator, grid: PixelGrid, view: str) -> tupl
     return (depth, middle), (depth * shape * (1 + noise) + nipple_bump * (shape > 0)).astype(np.float32)
 
 
-def power_law(rng: np.random.Generator, shape: tuple[int, int], exponent: float = EXPONENT) -> Field:
+def power_law(rng: np.random.Generator, shape: tuple[int, int], exponent: float = POWER_LAW_EXPONENT) -> Field:
     """Draw a random field with zero mean and unit standard deviation, and a power spectrum ~ 1/f^exponent.
 
     Args:
@@ -147,6 +130,11 @@ def power_law(rng: np.random.Generator, shape: tuple[int, int], exponent: float 
 
     Returns:
         (H, W).
+
+    Example:
+        >>> field = power_law(np.random.default_rng(0), (64, 32))
+        >>> field.shape, bool(abs(field.mean()) < 1e-4), round(float(field.std()), 3)
+        ((64, 32), True, 1.0)
     """
     frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :])
     frequency[0, 0] = np.inf  # zero mean
@@ -155,10 +143,17 @@ def power_law(rng: np.random.Generator, shape: tuple[int, int], exponent: float 
     return np.asarray(field / field.std(), np.float32)
 
 
-def parenchyma(
+def draw_parenchyma(
     rng: np.random.Generator, grid: PixelGrid, breast: NDArray[np.bool_], nipple: tuple[float, float], density: int
 ) -> tuple[Field, float]:
     """Draw fat and glandular tissue.
+
+    Args:
+        rng: Source of randomness.
+        grid: Pixel grid of the image.
+        breast: (H, W) breast mask.
+        nipple: (x, y) in mm.
+        density: ACR category, 1 to 4.
 
     Returns:
         Grey values (H, W), and the glandular fraction of the breast.
@@ -170,13 +165,22 @@ def parenchyma(
     score = 0.5 * power_law(rng, grid.shape, exponent=3.6) + 0.1 * power_law(rng, grid.shape) + 2.2 * cone
     threshold = np.quantile(score[breast], 1 - fraction)
     gland = 1 / (1 + np.exp(-(score - threshold) / 0.16))
-    texture = 0.055 * power_law(rng, grid.shape) + ligaments(rng, grid, nipple)
+    texture = 0.055 * power_law(rng, grid.shape) + draw_ligaments(rng, grid, nipple)
     grey = FAT_LEVEL + (GLAND_LEVEL - FAT_LEVEL) * gland + texture * (0.7 + 0.6 * gland)
     return grey.astype(np.float32), fraction
 
 
-def ligaments(rng: np.random.Generator, grid: PixelGrid, nipple: tuple[float, float]) -> Field:
-    """Draw fine bright strands (H, W) that converge on the nipple: noise that is smooth in the radial direction."""
+def draw_ligaments(rng: np.random.Generator, grid: PixelGrid, nipple: tuple[float, float]) -> Field:
+    """Draw Cooper's ligaments: bright strands towards the nipple, from noise that is smooth along the radius.
+
+    Args:
+        rng: Source of randomness.
+        grid: Pixel grid of the image.
+        nipple: (x, y) in mm.
+
+    Returns:
+        Grey values (H, W) to add to the tissue.
+    """
     angle = np.arctan2(grid.y - nipple[1], grid.x - nipple[0] - 8)
     distance = np.hypot(grid.y - nipple[1], grid.x - nipple[0] - 8)
     strands = ndimage.gaussian_filter(rng.standard_normal((24, 720), np.float32), (2.0, 1.2), mode="wrap")
@@ -186,107 +190,66 @@ def ligaments(rng: np.random.Generator, grid: PixelGrid, nipple: tuple[float, fl
     return field
 
 
-def pectoral_muscle(rng: np.random.Generator, grid: PixelGrid) -> Field:
-    """Draw the fraction of muscle (H, W), 0 to 1: a slightly bowed triangle in the upper corner at the chest wall."""
+def draw_pectoral_muscle(rng: np.random.Generator, grid: PixelGrid) -> Field:
+    """Draw the pectoral muscle: a triangle with a convex edge, in the upper corner at the chest wall.
+
+    Args:
+        rng: Source of randomness.
+        grid: Pixel grid of the image.
+
+    Returns:
+        Fraction of muscle (H, W), in [0, 1].
+    """
     width, height = rng.uniform(45, 70), rng.uniform(105, 150)
     bow = 6 * np.sin(np.pi * np.clip(grid.y / height, 0, 1))
     border = width * (1 - grid.y / height) + bow
     return np.asarray(1 / (1 + np.exp(np.clip((grid.x - border) / 1.2, -50, 50))), np.float32)
 
 
-def draw_mass(
-    rng: np.random.Generator,
-    grid: PixelGrid,
-    inside_mm: Field,
-    muscle: Field,
-    density: int,
-    previous_outlines: list[NDArray[np.float64]],
-) -> tuple[NDArray[np.float64], Field]:
-    """Draw a mass.
-
-    Args:
-        rng: Source of randomness.
-        grid: Pixel grid of the image.
-        inside_mm: (H, W) distance to the skin in mm.
-        muscle: (H, W) fraction of muscle.
-        density: ACR category, which determines the contrast.
-        previous_outlines: Masses to keep a distance from.
-
-    Returns:
-        The outline (N, 2) in pixels, and the grey values (H, W) to add to the tissue.
-    """
-    radius = float(np.clip(rng.lognormal(np.log(10.5), 0.35), 5, 19))
-    allowed = (inside_mm > radius * 0.9 + 3) & (muscle < 0.2)
-    for outline in previous_outlines:
-        distance = np.hypot(grid.x - outline[:, 0].mean() * grid.mm, grid.y - outline[:, 1].mean() * grid.mm)
-        allowed &= distance > 2 * radius + 15
-    if not allowed.any():  # a small breast with a large mass: use the deepest positions
-        allowed = inside_mm >= inside_mm.max() * 0.95
-    row, column = rng.choice(np.argwhere(allowed))
-    shape = SHAPES[rng.integers(len(SHAPES))]
-    points = mass_outline(rng, shape, radius) / grid.mm + [column, row]
-    points = np.clip(points, 0, [grid.shape[1] - 1, grid.shape[0] - 1])
-    canvas = np.zeros(grid.shape, np.uint8)
-    cv2.fillPoly(canvas, [np.rint(points * 16).astype(np.int32)], 255, shift=4)
-    blurred = ndimage.gaussian_filter(canvas.astype(np.float32) / 255, 1.0 / grid.mm)
-    core = 0.85 + 0.15 * ndimage.gaussian_filter(blurred, 4 / grid.mm)
-    contrast = CONTRAST[density] * rng.uniform(0.85, 1.15) * blurred * core
-    if shape == "spiculated":
-        contrast += 0.5 * CONTRAST[density] * spicules(rng, grid, (column, row), radius) * (1 - blurred)
-    return points, contrast.astype(np.float32)
-
-
-def mass_outline(rng: np.random.Generator, shape: str, radius: float) -> NDArray[np.float64]:
-    """Draw the outline of a mass around its centre, (96, 2) in mm; `shape` is one of `SHAPES`."""
-    angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
-    harmonics, strength = {
-        "round": ((2, 3), 0.04),
-        "lobulated": ((2, 3, 4, 5), 0.09),
-        "spiculated": ((3, 5, 7, 9), 0.035),
-    }[shape]
-    modulation = sum(rng.normal(0, strength) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in harmonics)
-    distance = radius * np.clip(1 + modulation, 0.6, 1.5)
-    elongation = rng.uniform(0.8, 1.25)
-    return np.column_stack([distance * np.cos(angle) * elongation, distance * np.sin(angle) / elongation])
-
-
-def spicules(rng: np.random.Generator, grid: PixelGrid, centre: tuple[int, int], radius: float) -> Field:
-    """Draw thin radial strands (H, W) around a mass; they are not part of its outline."""
-    canvas = np.zeros(grid.shape, np.float32)
-    for angle in rng.uniform(0, 2 * np.pi, rng.integers(10, 18)):
-        length = radius * rng.uniform(1.3, 1.9) / grid.mm
-        end = (round(centre[0] + length * np.cos(angle)), round(centre[1] + length * np.sin(angle)))
-        cv2.line(canvas, (int(centre[0]), int(centre[1])), end, 1.0, max(round(0.7 / grid.mm), 1))
-    return np.asarray(ndimage.gaussian_filter(canvas, 0.35 / grid.mm))
-
-
-def expose(tissue: Field, inside_mm: Field) -> Field:
+def simulate_exposure(tissue: Field, skin_distance_mm: Field) -> Field:
     """Simulate the exposure of the compressed breast.
 
     Args:
         tissue: (H, W) grey values.
-        inside_mm: (H, W) distance to the skin in mm. The breast has constant thickness, is rounded within 14 mm of its
-            edge, and has a skin of 1.5 mm.
+        skin_distance_mm: (H, W) distance to the skin in mm. The breast has constant thickness except for a rounded
+            margin of 14 mm; the skin is about 1.5 mm thick.
 
     Returns:
         (H, W) grey values.
     """
-    depth = np.clip(inside_mm / 14, 0, 1)
+    depth = np.clip(skin_distance_mm / 14, 0, 1)
     thickness = np.sqrt(1 - (1 - depth) ** 2)
-    skin = 0.10 * np.exp(-(((inside_mm - 0.9) / 0.8) ** 2))
-    # Images for presentation are only partly equalised towards the edge.
+    skin = 0.10 * np.exp(-(((skin_distance_mm - 0.9) / 0.8) ** 2))
+    # In images for presentation, the thickness is only partly equalised towards the skin.
     return np.asarray(tissue * (0.30 + 0.70 * thickness) + skin)
 
 
-def digitise(rng: np.random.Generator, image: Field) -> NDArray[np.uint16]:
-    """Convert grey values (H, W) to 12 bits with photon noise; air stays close to 0."""
+def quantise(rng: np.random.Generator, image: Field) -> NDArray[np.uint16]:
+    """Add photon noise and quantise to 12 bits.
+
+    Args:
+        rng: Source of randomness.
+        image: (H, W) grey values; air is 0.
+
+    Returns:
+        (H, W) in 0..4095; air remains close to 0.
+    """
     values = image * 0.92 * MAX_VALUE
     values += rng.standard_normal(values.shape, np.float32) * (0.45 * np.sqrt(np.clip(values, 0, None)) + 1)
     return np.asarray(np.clip(np.rint(values), 0, MAX_VALUE), np.uint16)
 
 
 def add_view_marker(pixels: NDArray[np.uint16], text: str, side: str) -> NDArray[np.uint16]:
-    """Draw the view marker in the upper corner opposite to the chest wall."""
+    """Draw the view marker `text` in the upper corner opposite the chest wall.
+
+    Args:
+        pixels: (H, W) in 0..4095.
+        text: Laterality and view position.
+        side: Laterality, L or R.
+
+    Returns:
+        A copy of the image with the marker.
+    """
     height, width = pixels.shape
     scale, line_width = height / 832, max(round(height / 416), 1)
     (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, line_width)

@@ -1,7 +1,8 @@
 """Synthetic mammograms in the layouts of CBIS-DDSM, with the irregularities of the real dataset.
 
-Films with labels, tape and frames; 16-bit pixels; several abnormalities per image; tables in which the columns of mask
-and crop are sometimes exchanged, with both in different studies; masks of a different size than their image.
+Digitised films with labels, tape and frames; 16-bit pixels; several abnormalities per image; tables in which the
+columns of mask and crop are sometimes swapped, with both in different studies; masks whose size differs from that of
+their image.
 """
 
 from __future__ import annotations
@@ -20,12 +21,18 @@ from numpy.typing import NDArray
 from mammoseg import validate
 from mammoseg.data.preprocessing.preprocess import rasterise
 from mammoseg.files import atomic_dir, atomic_write_bytes
-from mammoseg.phantom.anatomy import draw
-from mammoseg.phantom.cbis_ddsm_plan import Lesion, Plan, make_plans
-from mammoseg.phantom.cbis_ddsm_tables import COLUMNS, DICOM_INFO, METADATA, OLD_COLUMNS, write_table
-from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_grey
-from mammoseg.phantom.film import scan
-from mammoseg.phantom.write import ASPECT, check_arguments, map_in_processes
+from mammoseg.phantom.anatomy import draw_phantom
+from mammoseg.phantom.cbis_ddsm_specs import CbisDdsmImageSpec, LesionSpec, sample_cbis_ddsm_specs
+from mammoseg.phantom.cbis_ddsm_tables import (
+    DESCRIPTION_COLUMNS,
+    DICOM_INFO_COLUMNS,
+    FIRST_EDITION_COLUMNS,
+    METADATA_COLUMNS,
+    write_csv,
+)
+from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_greyscale_dicom
+from mammoseg.phantom.film import digitise_film
+from mammoseg.phantom.write import ASPECT, map_in_processes, validate_arguments
 
 LAYOUTS = ("tcia", "tcia_old", "kaggle", "png")
 
@@ -53,7 +60,7 @@ class ImageFile:
 
 def write_cbis_ddsm(
     root: Path, *, cases: int = 40, seed: int = 0, height: int = 832, layout: str = "tcia"
-) -> list[Plan]:
+) -> list[CbisDdsmImageSpec]:
     """Write a synthetic dataset in a layout of CBIS-DDSM.
 
     The folder is created atomically, and the same arguments give the same bytes.
@@ -68,42 +75,42 @@ def write_cbis_ddsm(
             with PNG files).
 
     Returns:
-        The parameters of all images.
+        The specifications of all images.
 
     Raises:
         UserError: If `root` is not empty, `cases` or `height` is too small, or the layout is unknown.
 
     Example:
-        >>> plans = write_cbis_ddsm(Path("data/my-phantom"), cases=40, layout="kaggle")  # doctest: +SKIP
+        >>> specs = write_cbis_ddsm(Path("data/my-phantom"), cases=40, layout="kaggle")  # doctest: +SKIP
     """
-    check_arguments(root, cases, height)
+    validate_arguments(root, cases, height)
     validate.one_of("layout", layout, LAYOUTS)
-    plans = make_plans(cases, seed)
+    specs = sample_cbis_ddsm_specs(cases, seed)
     with atomic_dir(root) as tmp_dir:
-        task = partial(write_image, tmp_dir, height, layout)
-        listing = [row for rows in map_in_processes(task, plans) for row in rows]
-        write_descriptions(tmp_dir / ("csv" if layout == "kaggle" else ""), plans, old=layout == "tcia_old")
+        task = partial(write_cbis_ddsm_image, tmp_dir, height, layout)
+        listing = [row for rows in map_in_processes(task, specs) for row in rows]
+        write_descriptions(tmp_dir / ("csv" if layout == "kaggle" else ""), specs, old=layout == "tcia_old")
         if layout == "tcia":
-            write_table(tmp_dir / "metadata.csv", METADATA, listing)
+            write_csv(tmp_dir / "metadata.csv", METADATA_COLUMNS, listing)
         if layout == "kaggle":
-            write_table(tmp_dir / "csv" / "dicom_info.csv", DICOM_INFO, listing)
-    return plans
+            write_csv(tmp_dir / "csv" / "dicom_info.csv", DICOM_INFO_COLUMNS, listing)
+    return specs
 
 
-def uid(*sources: object) -> str:
-    """Return a UID that is determined by `sources`, under the root of the UIDs of CBIS-DDSM."""
-    number = int(hashlib.sha256(repr(sources).encode()).hexdigest()[:32], 16)
-    return f"1.3.6.1.4.1.9590.100.1.2.{number}"
+def cbis_ddsm_uid(*sources: object) -> str:
+    """Return a UID derived from `sources`, with the root of the UIDs of CBIS-DDSM."""
+    suffix = int(hashlib.sha256(repr(sources).encode()).hexdigest()[:32], 16)
+    return f"1.3.6.1.4.1.9590.100.1.2.{suffix}"
 
 
-def write_image(folder: Path, height: int, layout: str, image: Plan) -> list[dict[str, Any]]:
+def write_cbis_ddsm_image(folder: Path, height: int, layout: str, image: CbisDdsmImageSpec) -> list[dict[str, Any]]:
     """Draw one image and write its files.
 
     Args:
         folder: Root of the dataset.
         height: Height of the image in pixels.
         layout: One of `LAYOUTS`.
-        image: Parameters of the image.
+        image: Specification of the image.
 
     Returns:
         The row of each file in the listing of the download.
@@ -111,7 +118,7 @@ def write_image(folder: Path, height: int, layout: str, image: Plan) -> list[dic
     cv2.setNumThreads(1)
     rng = np.random.default_rng(image.seed)
     side = image.side[0]
-    phantom = draw(
+    phantom = draw_phantom(
         rng,
         density=image.density,
         view=image.view,
@@ -120,38 +127,46 @@ def write_image(folder: Path, height: int, layout: str, image: Plan) -> list[dic
         width=round(height * ASPECT),
         masses=image.masses,
     )
-    film = scan(rng, phantom, side)
+    film = digitise_film(rng, phantom, side)
     files = [ImageFile(image.name, *series_uids(image), "full mammogram images", 1, film.pixels)]
     for lesion, outline in zip(image.lesions, film.outlines, strict=True):
         files += mask_and_crop(rng, image, lesion, film.pixels, outline)
     return [write_image_file(folder, layout, file) for file in files]
 
 
-def series_uids(image: Plan, lesion: Lesion | None = None, role: str = "") -> tuple[str, str]:
-    """Return the UIDs of study and series.
+def series_uids(image: CbisDdsmImageSpec, lesion: LesionSpec | None = None, role: str = "") -> tuple[str, str]:
+    """Return Study Instance UID and Series Instance UID.
 
     Args:
-        image: Parameters of the image.
-        lesion: The mass, for masks and crops. Its mask and crop share a series unless they are swapped.
-        role: "mask" or "crop".
+        image: Specification of the image.
+        lesion: The mass, for masks and crops; None for the full mammogram. Mask and crop are in the same series unless
+            they are swapped.
+        role: "mask" or "crop"; empty for the full mammogram.
     """
     distinct_role = role if lesion is not None and lesion.swapped else ""
     abnormality = lesion.abnormality if lesion is not None else 0
     sources = (image.name, abnormality, distinct_role)
-    return uid("study", *sources), uid("series", *sources)
+    return cbis_ddsm_uid("study", *sources), cbis_ddsm_uid("series", *sources)
 
 
 def mask_and_crop(
-    rng: np.random.Generator, image: Plan, lesion: Lesion, pixels: NDArray[np.uint16], outline: NDArray[np.float64]
+    rng: np.random.Generator,
+    image: CbisDdsmImageSpec,
+    lesion: LesionSpec,
+    pixels: NDArray[np.uint16],
+    outline: NDArray[np.float64],
 ) -> list[ImageFile]:
     """Create the mask of a mass, with values 0 and 255, and the crop of the image around it.
 
     Args:
         rng: Source of randomness.
-        image: Parameters of the image.
-        lesion: Parameters of the mass.
+        image: Specification of the image.
+        lesion: Specification of the mass.
         pixels: (H, W) of the image.
         outline: (N, 2) of (x, y) in pixels.
+
+    Returns:
+        Mask and crop.
     """
     mask = rasterise([outline], *pixels.shape) * np.uint8(255)
     left, top, width, height = cv2.boundingRect(mask)
@@ -173,12 +188,12 @@ def mask_and_crop(
 
 
 def write_image_file(folder: Path, layout: str, file: ImageFile) -> dict[str, Any]:
-    """Write an image file at its path in `layout`; returns its row in the listing of the download."""
+    """Write an image file at its path in `layout`, and return its row in the listing of the download."""
     relative_path = image_path(layout, file)
     path = folder / relative_path
     if path.suffix == ".dcm":
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_dicom(path, file)
+        write_cbis_ddsm_dicom(path, file)
     else:
         is_wide = file.pixels.itemsize == 2
         pixels = (file.pixels >> 8).astype(np.uint8) if layout == "kaggle" and is_wide else file.pixels
@@ -201,7 +216,7 @@ def image_path(layout: str, file: ImageFile) -> Path:
 
 
 def five_digits(uid: str) -> int:
-    """Return five digits determined by a UID, as in the folder names of TCIA downloads."""
+    """Return five digits derived from a UID, as in the folder names of TCIA downloads."""
     return int(hashlib.sha256(uid.encode()).hexdigest()[:8], 16) % 90000 + 10000
 
 
@@ -230,9 +245,9 @@ def listing_row(file: ImageFile, path: Path) -> dict[str, Any]:
     }
 
 
-def write_dicom(path: Path, file: ImageFile) -> None:
+def write_cbis_ddsm_dicom(path: Path, file: ImageFile) -> None:
     """Write an image file as DICOM."""
-    write_grey(
+    write_greyscale_dicom(
         path,
         file.pixels,
         bits=8 * file.pixels.itemsize,
@@ -248,24 +263,24 @@ def write_dicom(path: Path, file: ImageFile) -> None:
     )
 
 
-def write_descriptions(folder: Path, plans: Sequence[Plan], *, old: bool) -> None:
+def write_descriptions(folder: Path, specs: Sequence[CbisDdsmImageSpec], *, old: bool) -> None:
     """Write the description tables of the masses, with the columns of the first edition if `old`."""
     for part, name in (("Training", "train"), ("Test", "test")):
         rows = [
-            description_row(image, lesion, old) for image in plans if image.part == part for lesion in image.lesions
+            description_row(image, lesion, old) for image in specs if image.part == part for lesion in image.lesions
         ]
-        columns = OLD_COLUMNS if old else COLUMNS
-        write_table(folder / f"mass_case_description_{name}_set.csv", columns, rows)
+        columns = FIRST_EDITION_COLUMNS if old else DESCRIPTION_COLUMNS
+        write_csv(folder / f"mass_case_description_{name}_set.csv", columns, rows)
 
 
-def description_row(image: Plan, lesion: Lesion, old: bool) -> dict[str, Any]:
-    """Return the row of a mass; the mask's path ends with a newline inside the quotes, as in TCIA's tables."""
+def description_row(image: CbisDdsmImageSpec, lesion: LesionSpec, old: bool) -> dict[str, Any]:
+    """Return the row of a mass; the path of the mask ends with a newline inside the quotes, as in TCIA's tables."""
 
     def path(subject: str, study: str, series: str, index: int) -> str:
         return f"{subject}/{study}/{series}/{index:06d}.dcm"
 
     subject = f"{image.name}_{lesion.abnormality}"
-    film = path(image.name, *series_uids(image), 0)
+    full_image = path(image.name, *series_uids(image), 0)
     mask = path(subject, *series_uids(image, lesion, "mask"), 1)
     crop = path(subject, *series_uids(image, lesion, "crop"), 0)
     if lesion.swapped:
@@ -273,8 +288,8 @@ def description_row(image: Plan, lesion: Lesion, old: bool) -> dict[str, Any]:
     cells = [
         *(image.patient, image.density, image.side, image.view, lesion.abnormality, "mass"),
         *("IRREGULAR", "SPICULATED", 4, "MALIGNANT", 4),
-        *(film, crop, f"{mask}\n"),
+        *(full_image, crop, f"{mask}\n"),
     ]
     if old:
         cells = [cell.replace("/", "\\") if isinstance(cell, str) else cell for cell in cells]
-    return dict(zip(OLD_COLUMNS if old else COLUMNS, cells, strict=True))
+    return dict(zip(FIRST_EDITION_COLUMNS if old else DESCRIPTION_COLUMNS, cells, strict=True))

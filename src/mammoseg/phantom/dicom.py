@@ -1,4 +1,4 @@
-"""Writing of anonymous DICOM images; the same arguments give the same bytes."""
+"""Writer of anonymous DICOM images; the same arguments give the same bytes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ DIGITAL_MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"  # Digital Mammography X-Ray
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # used for digitised film
 
 
-def uid(*sources: str) -> str:
-    """Return a UID that is determined by `sources`."""
+def phantom_uid(*sources: str) -> str:
+    """Return a UID derived from `sources`."""
     from pydicom.uid import generate_uid
 
     return str(generate_uid(entropy_srcs=["mammoseg phantom", *sources]))
 
 
-def write_grey(path: Path, pixels: NDArray[Any], *, bits: int, uids: tuple[str, ...], **attributes: Any) -> None:
+def write_greyscale_dicom(
+    path: Path, pixels: NDArray[Any], *, bits: int, uids: tuple[str, ...], **attributes: Any
+) -> None:
     """Write a greyscale DICOM image.
 
     Args:
         path: File to write.
         pixels: (H, W) uint8 or uint16.
-        bits: Number of bits stored.
-        uids: Strings that identify the image; its UIDs are derived from them.
+        bits: Bits Stored.
+        uids: Strings from which the study, series and instance UIDs are derived.
         **attributes: DICOM keywords and values, which override the defaults; SOPClassUID is required.
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
@@ -34,12 +36,12 @@ def write_grey(path: Path, pixels: NDArray[Any], *, bits: int, uids: tuple[str, 
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(attributes["SOPClassUID"])
-    meta.MediaStorageSOPInstanceUID = UID(uid("instance", *uids))
+    meta.MediaStorageSOPInstanceUID = UID(phantom_uid("instance", *uids))
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(uid("implementation"))
+    meta.ImplementationClassUID = UID(phantom_uid("implementation"))
     dicom = FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
     dicom.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    dicom.StudyInstanceUID, dicom.SeriesInstanceUID = uid("study", *uids), uid("series", *uids)
+    dicom.StudyInstanceUID, dicom.SeriesInstanceUID = phantom_uid("study", *uids), phantom_uid("series", *uids)
     dicom.PatientID = dicom.PatientName = dicom.PatientBirthDate = dicom.PatientSex = ""
     dicom.StudyDate = dicom.StudyTime = dicom.StudyID = dicom.AccessionNumber = dicom.ReferringPhysicianName = ""
     dicom.SeriesNumber = dicom.InstanceNumber = 1

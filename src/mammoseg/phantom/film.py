@@ -1,4 +1,4 @@
-"""Simulation of digitised film: fog, labels, tape, dust, a white frame and the scanner's dark border."""
+"""Simulation of digitised film: fog, labels, tape, dust, white frame and dark border of the scan."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from mammoseg.phantom.anatomy import MAX_VALUE, Phantom
 
-WHITE = 65535
-FOG = 0.03  # fraction of the range: grey value of unexposed film
-GRAIN = 0.006  # fraction of the range: standard deviation of the noise
+MAX_UINT16 = 65535  # white
+FOG = 0.03  # grey value of unexposed film, as a fraction of the range
+GRAIN = 0.006  # standard deviation of the film grain, as a fraction of the range
 MAX_DUST_SPECKS = 12
 
 
@@ -32,22 +32,22 @@ class Film:
     breast: NDArray[np.bool_]
 
 
-def scan(rng: np.random.Generator, phantom: Phantom, side: str) -> Film:
-    """Simulate a film of a mammogram and its digitisation.
+def digitise_film(rng: np.random.Generator, phantom: Phantom, side: str) -> Film:
+    """Simulate the exposure of a film and its digitisation.
 
     Args:
         rng: Source of randomness.
         phantom: The mammogram.
-        side: L or R.
+        side: Laterality, L or R.
 
     Returns:
-        The film, which is larger than the mammogram by borders of up to 3 % on each side.
+        The digitised film, which has borders of up to 3 % of the height on each side of the mammogram.
     """
     height, width = phantom.pixels.shape
     grey = phantom.pixels.astype(np.float32) / MAX_VALUE
     gradient = rng.uniform(0, 0.02) * np.linspace(0, 1, height, dtype=np.float32)[:, None]
     grey = np.maximum(FOG + gradient, FOG + (1 - FOG) * 0.93 * grey)
-    free_side = "right" if side == "L" else "left"  # opposite to the chest wall
+    free_side = "right" if side == "L" else "left"  # opposite the chest wall
     add_label(rng, grey, free_side)
     if rng.random() < 0.4:
         add_tape(rng, grey, free_side)
@@ -58,13 +58,19 @@ def scan(rng: np.random.Generator, phantom: Phantom, side: str) -> Film:
     top, bottom, left, right = (int(fraction * height) for fraction in rng.uniform(0.004, 0.03, 4))
     padded = np.pad(grey, ((top, bottom), (left, right)), constant_values=0.01)
     add_frame(rng, padded, (top, bottom, left, right))
-    pixels = np.clip(np.rint(padded * WHITE), 0, WHITE).astype(np.uint16)
+    pixels = np.clip(np.rint(padded * MAX_UINT16), 0, MAX_UINT16).astype(np.uint16)
     outlines = tuple(outline + np.array([left, top]) for outline in phantom.outlines)
     return Film(pixels, outlines, np.pad(phantom.breast, ((top, bottom), (left, right))))
 
 
 def add_label(rng: np.random.Generator, grey: NDArray[np.float32], free_side: str) -> None:
-    """Draw, in place, a slightly rotated bright label with dark text in the upper corner of `free_side`."""
+    """Draw a bright label, slightly rotated and with dark text.
+
+    Args:
+        rng: Source of randomness.
+        grey: (H, W) in [0, 1], modified in place.
+        free_side: "left" or "right", the side of the corner.
+    """
     height, width = grey.shape
     label_height, label_width = round(rng.uniform(0.05, 0.08) * height), round(rng.uniform(0.12, 0.2) * width)
     label = np.full((label_height, label_width), 242, np.uint8)
@@ -81,7 +87,13 @@ def add_label(rng: np.random.Generator, grey: NDArray[np.float32], free_side: st
 
 
 def add_tape(rng: np.random.Generator, grey: NDArray[np.float32], free_side: str) -> None:
-    """Draw, in place, a horizontal grey strip near the bottom that starts at the edge of `free_side`."""
+    """Draw a horizontal strip of tape near the bottom.
+
+    Args:
+        rng: Source of randomness.
+        grey: (H, W) in [0, 1], modified in place.
+        free_side: "left" or "right", the edge at which the strip starts.
+    """
     height, width = grey.shape
     top = round(rng.uniform(0.86, 0.93) * height)
     tape_height, tape_width = round(rng.uniform(0.015, 0.03) * height), round(rng.uniform(0.1, 0.25) * width)
@@ -91,18 +103,18 @@ def add_tape(rng: np.random.Generator, grey: NDArray[np.float32], free_side: str
 
 
 def add_frame(rng: np.random.Generator, grey: NDArray[np.float32], borders: tuple[int, int, int, int]) -> None:
-    """Draw, in place, slanted white borders on some sides, where light passed the film.
+    """Draw slanted white borders on some sides, as where the film does not cover the light of the scanner.
 
     Args:
         rng: Source of randomness.
-        grey: (H, W).
+        grey: (H, W) in [0, 1], modified in place.
         borders: Width of the border at the top, bottom, left and right, in pixels.
     """
     top, bottom, left, right = borders
     for k, border in ((0, left), (1, bottom), (2, right), (3, top)):
         if rng.random() < 0.3:
             continue
-        lines = np.rot90(grey, -k)  # a view whose left edge is this side
+        lines = np.rot90(grey, -k)  # a view whose left edge is the side to draw on
         first, last = rng.uniform(0.3, 1.3, 2)
         width = border * np.linspace(first, last, lines.shape[0])
         lines[np.arange(lines.shape[1])[None, :] < width[:, None]] = 1.0

@@ -16,32 +16,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import processes, validate
-from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_dir, atomic_write, atomic_write_bytes
-from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw
-from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_grey
+from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw_phantom
+from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_greyscale_dicom
+from mammoseg.phantom.patients import sample_densities, sample_patient_views
 from mammoseg.terminal import Progress
 
-# Fractions of patients by ACR category; more even than INbreast's 39:34:20:7 %, so that small datasets have all four.
-DENSITY_FRACTIONS = (0.30, 0.30, 0.25, 0.15)
 NORMAL_FRACTION = 0.1  # additional images without a mass, relative to those with one
 TWO_MASSES_PROBABILITY = 0.08  # as in INbreast: 116 masses in 107 images
 ASPECT = 2560 / 3328  # width / height
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-COLUMNS = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads"
+INBREAST_COLUMNS = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Parameters of one image.
+class InbreastImageSpec:
+    """Specification of one synthetic image.
 
     Attributes:
-        case: INbreast's File Name, 8 digits.
+        case: File Name in INbreast.csv, 8 digits.
         patient: Identifier of the patient, 16 hexadecimal digits.
-        side: L or R.
-        view: CC or MLO.
+        side: Laterality, L or R.
+        view: View position, CC or MLO.
         density: ACR category, 1 to 4.
         masses: Number of masses.
         seed: Seed of the image.
@@ -56,7 +54,7 @@ class Plan:
     seed: tuple[int, int]
 
 
-def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 832) -> list[Plan]:
+def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 832) -> list[InbreastImageSpec]:
     """Write a synthetic dataset in the layout of an INbreast release.
 
     The folder is created atomically, and the same arguments give the same bytes.
@@ -65,66 +63,65 @@ def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 
         root: Folder to create.
         cases: Number of images with a mass, at least 8; a tenth as many normal images are added.
         seed: Seed of the dataset.
-        height: Height of the images in pixels, at least 128 (INbreast: 3328). The pixel spacing is scaled, so the size
-            of the breast in mm does not depend on it.
+        height: Height of the images in pixels, at least 128 (INbreast: 3328). The pixel spacing is scaled accordingly,
+            so the size of the breast in mm does not depend on it.
 
     Returns:
-        The parameters of all images.
+        The specifications of all images.
 
     Raises:
         UserError: If `root` is not empty, or `cases` or `height` is too small.
 
     Example:
-        >>> plans = write_inbreast(Path("data/my-phantom"), cases=40)  # doctest: +SKIP
+        >>> specs = write_inbreast(Path("data/my-phantom"), cases=40)  # doctest: +SKIP
     """
-    check_arguments(root, cases, height)
-    plans = make_plans(cases, seed)
+    validate_arguments(root, cases, height)
+    specs = sample_inbreast_specs(cases, seed)
     with atomic_dir(root) as tmp_dir:
         for folder in ("AllDICOMs", "AllXML"):
             (tmp_dir / folder).mkdir()
-        for _ in map_in_processes(partial(write_image, tmp_dir, height), plans):
+        for _ in map_in_processes(partial(write_inbreast_image, tmp_dir, height), specs):
             pass
-        write_table(tmp_dir / "INbreast.csv", plans)
-    return plans
+        write_inbreast_table(tmp_dir / "INbreast.csv", specs)
+    return specs
 
 
-def check_arguments(root: Path, cases: int, height: int) -> None:
+def validate_arguments(root: Path, cases: int, height: int) -> None:
     """Check the arguments of `write_inbreast` and `write_cbis_ddsm`.
 
     Raises:
         UserError: If `root` is not empty, or `cases` or `height` is too small.
     """
-    validate.positive_int("cases", cases, minimum=8)  # required by four densities and a split
+    validate.positive_int("cases", cases, minimum=8)  # required for four densities and a split
     validate.positive_int("height", height, minimum=128)  # no structure is visible in smaller images
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"root must be an empty or new folder, got {root}; choose another one or remove it")
 
 
-def make_plans(cases: int, seed: int) -> list[Plan]:
-    """Draw the parameters of all images: one to four images per patient, who has one density.
+def sample_inbreast_specs(cases: int, seed: int) -> list[InbreastImageSpec]:
+    """Sample the specifications of all images: one to four images per patient, with one density per patient.
 
     Args:
         cases: Number of images with a mass.
         seed: Seed of the dataset.
 
+    Returns:
+        The specifications, including those of normal images.
+
     Example:
-        >>> len(make_plans(cases=20, seed=0))
+        >>> len(sample_inbreast_specs(cases=20, seed=0))
         22
     """
     rng = np.random.default_rng(seed)
-    views = [(side, view) for side in "LR" for view in ("CC", "MLO")]
-    patients: list[list[tuple[str, str]]] = []
     n_normal = max(round(NORMAL_FRACTION * cases), 1)
-    while (n_missing := cases + n_normal - sum(map(len, patients))) > 0:
-        n_views = min(int(rng.integers(1, 5)), n_missing)
-        patients.append([views[index] for index in sorted(rng.permutation(4)[:n_views])])
-    density = draw_densities(rng, len(patients))
+    patients = sample_patient_views(rng, cases + n_normal, sides=("L", "R"))
+    density = sample_densities(rng, len(patients))
     images = [(patient, *view) for patient, patient_views in enumerate(patients) for view in patient_views]
     normal = set(rng.permutation(len(images))[:n_normal].tolist())
     case_ids = rng.choice(np.arange(20_000_000, 54_000_000, 7), len(images), replace=False)
     patient_ids = [rng.bytes(8).hex() for _ in patients]
     return [
-        Plan(
+        InbreastImageSpec(
             case=str(case_ids[index]),
             patient=patient_ids[patient],
             side=side,
@@ -135,21 +132,6 @@ def make_plans(cases: int, seed: int) -> list[Plan]:
         )
         for index, (patient, side, view) in enumerate(images)
     ]
-
-
-def draw_densities(rng: np.random.Generator, n_patients: int) -> list[int]:
-    """Draw an ACR category per patient with `DENSITY_FRACTIONS`; each occurs at least once if there are four patients.
-
-    Args:
-        rng: Source of randomness.
-        n_patients: Number of patients.
-
-    Returns:
-        (n_patients,) categories 1 to 4.
-    """
-    required = list(ACRDensity)[:n_patients]
-    others = rng.choice(list(ACRDensity), n_patients - len(required), p=DENSITY_FRACTIONS).tolist()
-    return [int(category) for category in rng.permutation(required + others)]
 
 
 def map_in_processes(function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
@@ -175,17 +157,17 @@ def map_in_processes(function: Callable[[Task], Result], tasks: Sequence[Task]) 
                 progress.advance()
 
 
-def write_image(folder: Path, height: int, image: Plan) -> None:
+def write_inbreast_image(folder: Path, height: int, image: InbreastImageSpec) -> None:
     """Draw one image and write its DICOM file and, if it has masses, its XML file.
 
     Args:
         folder: Root of the release.
         height: Height of the image in pixels.
-        image: Parameters of the image.
+        image: Specification of the image.
     """
     cv2.setNumThreads(1)
     rng = np.random.default_rng(image.seed)
-    phantom = draw(
+    phantom = draw_phantom(
         rng,
         density=image.density,
         view=image.view,
@@ -195,9 +177,9 @@ def write_image(folder: Path, height: int, image: Plan) -> None:
         masses=image.masses,
     )
     spacing = HEIGHT_MM / height
-    view = {"MLO": "ML"}.get(image.view, image.view)  # as abbreviated in the file names of the release
+    view = {"MLO": "ML"}.get(image.view, image.view)  # abbreviation in the file names of the release
     name = f"{image.case}_{image.patient}_MG_{image.side}_{view}_ANON.dcm"
-    write_dicom(folder / "AllDICOMs" / name, phantom.pixels, image, spacing)
+    write_inbreast_dicom(folder / "AllDICOMs" / name, phantom.pixels, image, spacing)
     if image.masses:
         regions = [osirix_roi("Mass", outline, phantom, spacing) for outline in phantom.outlines]
         if rng.random() < 0.3:  # another type of lesion, which the reader must ignore
@@ -207,9 +189,9 @@ def write_image(folder: Path, height: int, image: Plan) -> None:
         atomic_write_bytes(folder / "AllXML" / f"{image.case}.xml", plistlib.dumps(content))
 
 
-def write_dicom(path: Path, pixels: NDArray[np.uint16], image: Plan, spacing: float) -> None:
+def write_inbreast_dicom(path: Path, pixels: NDArray[np.uint16], image: InbreastImageSpec, spacing: float) -> None:
     """Write the DICOM file of an image; `spacing` in mm."""
-    write_grey(
+    write_greyscale_dicom(
         path,
         pixels,
         bits=12,
@@ -259,12 +241,12 @@ def osirix_roi(name: str, outline: NDArray[np.float64], phantom: Phantom, spacin
     }
 
 
-def write_table(path: Path, plans: Sequence[Plan]) -> None:
-    """Write INbreast.csv, with the columns and the dialect of the release."""
+def write_inbreast_table(path: Path, specs: Sequence[InbreastImageSpec]) -> None:
+    """Write INbreast.csv, with the columns and the CSV dialect of the release."""
     with atomic_write(path) as file:
         table = csv.writer(file, delimiter=";", lineterminator="\r\n")
-        table.writerow(COLUMNS.split(";"))
-        for image in sorted(plans, key=lambda image: image.case):
+        table.writerow(INBREAST_COLUMNS.split(";"))
+        for image in sorted(specs, key=lambda image: image.case):
             assessment = ("4a", "4c", "5")[int(image.case) % 3] if image.masses else "1"
             date = f"20{8 + int(image.case) % 3:02d}{1 + int(image.case) % 12:02d}"
             table.writerow(["removed", "removed", image.side, image.view, date, image.case, image.density, assessment])

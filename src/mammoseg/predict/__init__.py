@@ -1,1 +1,1 @@
-"""Inference on new mammograms: ensemble, post-processing and output files."""
+"""Inference on new mammograms: masks, tables and DICOM Segmentations."""

@@ -13,7 +13,7 @@ RENAMED = {"ckpt": "ckpt_path", "out": "output", "flips": "tta", "trust": "trust
 
 @command("predict", renamed=RENAMED)
 def main(cfg: DictConfig) -> None:
-    """Predict the images in `input` with the ensemble of the checkpoints."""
+    """Predict the images in `cfg.input` with the ensemble of the checkpoints; `cfg` is conf/predict.yaml."""
     from mammoseg.predict.options import PredictOptions
     from mammoseg.predict.pipeline import predict  # lazy: --help must not wait for torch
     from mammoseg.runs.discovery import resolve_checkpoint

@@ -1,7 +1,10 @@
 """DICOM Segmentations of predicted masks, which refer to their source images.
 
-Patient attributes are blank unless the user asks for them. Four attributes of the source image are always copied: its
-SOP class UID and its SOP, series and study instance UIDs, by which viewers find the image.
+Patient attributes are blank unless segmentation=identified. Four attributes of the source image are always copied, by
+which viewers find the image: SOP Class UID, SOP Instance UID, Series Instance UID and Study Instance UID.
+
+Source:
+    DICOM PS3.3, section A.51 (Segmentation IOD).
 """
 
 from __future__ import annotations
@@ -22,57 +25,57 @@ from pydicom.uid import UID, generate_uid
 from pydicom.valuerep import DSfloat
 
 from mammoseg.data.images.dicom import suppress_header_text
-from mammoseg.data.images.metadata import Spacing
+from mammoseg.data.images.metadata import PixelSpacing
 from mammoseg.errors import ImageReadError, UserError
 
 REFERENCE_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 SPATIAL_ATTRIBUTES = ("FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient")
-# Type 2 attributes: required by the standard, may be empty.
+# Type 2 attributes, which are required but may be empty: DICOM PS3.5, section 7.4.3.
 TYPE2_ATTRIBUTES = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
 )
 PATIENT_ATTRIBUTES = (*TYPE2_ATTRIBUTES, "SpecificCharacterSet", "IssuerOfPatientID", "StudyDescription", "PatientAge")
-ORIENTATION_CODE = re.compile("[APRLHF]{1,3}")  # of rows and columns: anterior, posterior, ...
-SERIES_NUMBER = 9001  # higher than the numbers that scanners assign
+ORIENTATION_CODE = re.compile("[APRLHF]{1,3}")  # anterior, posterior, right, left, head, foot
+SERIES_NUMBER = 9001  # higher than those that scanners assign
 
 
 def require_highdicom() -> None:
     """Check that highdicom is installed.
 
     Raises:
-        UserError: If it is not; names the extra to install.
+        UserError: If it is not.
     """
     try:
         import highdicom  # noqa: F401
     except ImportError as error:
         raise UserError(
-            "DICOM Segmentations need highdicom: pip install '.[dicom]', or set segmentation=none"
+            "DICOM Segmentations require highdicom: pip install '.[dicom]', or set segmentation=none"
         ) from error
 
 
-def encode(
-    source: Path, mask: NDArray[np.bool_], spacing: Spacing | None, *, serial: str, identified: bool = False
+def encode_segmentation(
+    source: Path, mask: NDArray[np.bool_], spacing: PixelSpacing | None, *, serial: str, identified: bool = False
 ) -> bytes:
     """Encode a mask as a DICOM Segmentation with one segment, "Mass".
 
-    Projection images carry no patient-space geometry, but 3D Slicer and OHIF require one. If the source has none, the
-    segmentation gets a synthetic frame of reference, with rows down and columns across, at the stored spacing of the
-    source (1 mm if there is none), which is where they draw the image itself.
+    Projection images have no patient coordinate system, but 3D Slicer and OHIF require one. If the source has none, the
+    segmentation has a synthetic frame of reference with the identity orientation and the stored pixel spacing of the
+    source (1 mm if unknown), which is the geometry that these viewers assume for the image.
 
     Args:
         source: The DICOM file of the image.
-        mask: All masses of the image, (H, W).
+        mask: (H, W) mask of all masses.
         spacing: Pixel spacing of the image, None if unknown.
-        serial: Identifies the network, as the standard requires of the device.
-        identified: Copies patient and study attributes from the source, for an archive of the same hospital; by
-            default they are blank.
+        serial: Device Serial Number, which the standard requires; identifies the network.
+        identified: Whether to copy patient and study attributes from the source, for an archive of the same hospital;
+            otherwise they are blank.
 
     Returns:
-        The content of the file.
+        Content of the DICOM file.
 
     Raises:
-        ImageReadError: If the source lacks what is needed to refer to it.
+        ImageReadError: If the header of the source is damaged, lacks a UID or contains invalid values.
     """
     with suppress_header_text():
         image = source_dataset(source, mask.shape, spacing, identified)
@@ -81,7 +84,7 @@ def encode(
             content = io.BytesIO()
             segmentation.save_as(content, enforce_file_format=True)
         except Exception:
-            # Invalid values raise many types of exceptions, whose messages quote the header.
+            # highdicom raises many exception types for invalid values; their messages quote the header.
             raise ImageReadError(
                 "its header has values that DICOM Segmentations do not allow; try segmentation=anonymous or none"
             ) from None
@@ -89,7 +92,16 @@ def encode(
 
 
 def build_segmentation(image: Dataset, mask: NDArray[np.bool_], serial: str) -> Any:
-    """A highdicom Segmentation of the image that refers to it."""
+    """Create the highdicom Segmentation.
+
+    Args:
+        image: Output of `source_dataset`.
+        mask: (H, W) mask of all masses.
+        serial: Device Serial Number.
+
+    Returns:
+        A `highdicom.seg.Segmentation`.
+    """
     import highdicom
     from highdicom.seg import Segmentation
 
@@ -117,7 +129,7 @@ def build_segmentation(image: Dataset, mask: NDArray[np.bool_], serial: str) -> 
 
 
 def mass_segment() -> Any:
-    """Description of the only segment: masses of the breast, segmented automatically."""
+    """Return the description of the only segment: masses of the breast, segmented automatically."""
     import highdicom
     from highdicom.seg import SegmentDescription
 
@@ -135,14 +147,17 @@ def mass_segment() -> Any:
     )
 
 
-def source_dataset(path: Path, shape: tuple[int, ...], spacing: Spacing | None, identified: bool) -> Dataset:
-    """The header of the source image, reduced to what the segmentation needs.
+def source_dataset(path: Path, shape: tuple[int, ...], spacing: PixelSpacing | None, identified: bool) -> Dataset:
+    """Read the header of the source image, with only the attributes that the segmentation needs.
 
     Args:
         path: The DICOM file of the image.
         shape: (H, W).
         spacing: Pixel spacing, None if unknown.
         identified: Whether to include patient and study attributes.
+
+    Returns:
+        The header, with blank Type 2 attributes and a spatial reference.
 
     Raises:
         ImageReadError: If the header is damaged or lacks a UID.
@@ -162,14 +177,14 @@ def source_dataset(path: Path, shape: tuple[int, ...], spacing: Spacing | None, 
     except ImageReadError:
         raise
     except Exception:
-        # pydicom raises many types of exceptions, whose messages quote the header.
+        # pydicom raises many exception types for damaged files; their messages quote the header.
         raise ImageReadError("its header is damaged, so a DICOM Segmentation cannot refer to it") from None
     image.Modality = "MG"
     image.Rows, image.Columns = shape
     if not all(ORIENTATION_CODE.fullmatch(code) for code in as_strings(image.get("PatientOrientation"))):
         image.PatientOrientation = ""
     image.PixelSpacing = [DSfloat(value, auto_format=True) for value in (spacing.raw if spacing else (1, 1))]
-    image.SliceThickness = 1  # required by readers of volumes; meaningless for a projection
+    image.SliceThickness = 1  # required by software that reads volumes; meaningless for a projection image
     return image
 
 
@@ -182,10 +197,10 @@ def add_spatial_reference(image: Dataset, header: Dataset) -> None:
 
 
 def as_strings(value: object) -> list[str]:
-    """The values of an attribute as strings; [""] if it has none."""
+    """Return the values of an attribute as strings; [""] if it is empty."""
     return [str(item) for item in value] if isinstance(value, MultiValue) else [str(value or "")]
 
 
 def is_uid(value: object) -> bool:
-    """Whether `value` is a valid UID."""
+    """Return whether `value` is a valid UID."""
     return isinstance(value, str) and value != "" and UID(value).is_valid

@@ -18,9 +18,9 @@ from mammoseg.data.readers.file_tree import walk
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.runs.prediction_folder import JOURNAL_FILE
 
-MIN_SIDE = 64  # pixels; thumbnails are smaller
-MIN_GREY_LEVELS = 16  # masks and drawings have fewer
-SAMPLES_PER_SIDE = 64  # pixels along the shorter side in which grey levels are counted
+MIN_SIDE = 64  # pixels; smaller images are thumbnails
+MIN_GREY_LEVELS = 16  # masks and drawings have fewer grey levels
+SAMPLES_PER_SIDE = 64  # pixels sampled along the shorter side to count grey levels
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Input:
     """An image to predict.
 
     Attributes:
-        path: The file.
-        file: The same relative to the input folder, with forward slashes.
+        path: Path of the file.
+        file: Path relative to the input folder, with forward slashes.
     """
 
     path: Path
@@ -37,32 +37,32 @@ class Input:
 
     @property
     def is_dicom(self) -> bool:
-        """Whether the file is read as DICOM, not as a raster image."""
+        """Whether the file is read as DICOM."""
         return not is_raster(self.path)
 
 
 def find_images(root: Path, exclude: Path) -> list[Input]:
     """Find the images to predict.
 
-    A file is an image if it has a known suffix, or "DICM" at byte 128.
+    A file is an image if it has the suffix of an image format, or "DICM" at byte 128.
 
     Args:
-        root: An image, or a folder to search at any depth.
-        exclude: The output folder, which may lie inside `root` and is skipped, as is any other folder of predictions.
+        root: An image, or a folder to search recursively.
+        exclude: The output folder, which may be inside `root`. It is skipped, as are other folders of predictions.
 
     Returns:
-        The images in alphabetical order.
+        The images, sorted by relative path.
 
     Raises:
-        UserError: If there is none, a folder cannot be listed, or `exclude` is `root`.
+        UserError: If there are no images, a folder cannot be listed, or `exclude` is `root`.
     """
     if root.is_file():
         return [Input(root, root.name)]
     if not root.is_dir():
-        raise UserError(f"input={root}: no such file or folder; give a mammogram or a folder of mammograms")
+        raise UserError(f"input={root}: no such file or folder; set input to an image or a folder of images")
     excluded = exclude.resolve()
     if excluded == root.resolve():
-        raise UserError(f"output={exclude}: is the input folder itself; choose another, which may lie inside it")
+        raise UserError(f"output must differ from the input folder, got {exclude}; a folder inside it is allowed")
 
     def is_output(folder: Path, names: Sequence[str]) -> bool:
         return JOURNAL_FILE in names or folder.resolve() == excluded
@@ -71,88 +71,101 @@ def find_images(root: Path, exclude: Path) -> list[Input]:
     images = [Input(path, path.relative_to(root).as_posix()) for path in files if is_image(path)]
     if not images:
         raise UserError(
-            f"input={root}: no image in it or below; looked for {' '.join(IMAGE_SUFFIXES)} and DICOM files of any name"
+            f"input={root}: no images found; supported are {' '.join(IMAGE_SUFFIXES)} and DICOM files of any name"
         )
     return sorted(images, key=lambda image: image.file)
 
 
 def output_names(files: Sequence[str], existing: Mapping[str, str]) -> dict[str, str]:
-    """Name the outputs: the relative path without a known suffix.
+    """Assign the base names of output files: the relative path of the input without its suffix.
 
-    The suffix is kept where two files would share a name, even if they differ in case only.
+    The suffix is not removed if two files would then have the same name, ignoring case.
 
     Args:
         files: Relative paths of the inputs.
-        existing: Names by file from earlier calls, which are kept and not reused, even if the file is gone.
+        existing: Names assigned by previous calls, by file. A file keeps its name, and the name is never assigned to
+            another file, even if the file no longer exists.
 
     Returns:
         The name of each file.
+
+    Example:
+        >>> output_names(["a.png", "b.png", "b.dcm"], existing={})
+        {'a.png': 'a', 'b.png': 'b.png', 'b.dcm': 'b.dcm'}
     """
-    short = {file: strip_image_suffix(file) for file in files}
-    requests = Counter(name.casefold() for name in [*short.values(), *files])
+    without_suffix = {file: strip_image_suffix(file) for file in files}
+    occurrences = Counter(name.casefold() for name in [*without_suffix.values(), *files])
     used = {name.casefold() for name in existing.values()}
     names = {}
-    for file, name in short.items():
-        preferred = [name] if requests[name.casefold()] == 1 or name == file else []
-        candidates = chain(preferred, [file], (f"{file}-{number}" for number in count(2)))
-        names[file] = existing.get(file) or next(each for each in candidates if each.casefold() not in used)
+    for file, name in without_suffix.items():
+        preferred = [name] if occurrences[name.casefold()] == 1 or name == file else []
+        candidates = chain(preferred, [file], (f"{file}-{n}" for n in count(2)))
+        names[file] = existing.get(file) or next(
+            candidate for candidate in candidates if candidate.casefold() not in used
+        )
         used.add(names[file].casefold())
     return names
 
 
 def is_image(path: Path) -> bool:
-    """Whether the suffix or the first bytes are those of an image; a DICOMDIR has no pixels."""
+    """Return whether a file has the suffix of an image or a DICOM prefix; a DICOMDIR contains no pixels."""
     if path.name == "DICOMDIR":
         return False
     return path.suffix.lower() in IMAGE_SUFFIXES or has_dicom_prefix(path)
 
 
 def strip_image_suffix(file: str) -> str:
-    """Remove a known suffix only: DICOM files are often named by a UID, whose last component is not a suffix."""
+    """Remove the suffix of an image format; the last component of a UID is not a suffix.
+
+    Example:
+        >>> strip_image_suffix("a/b.PNG"), strip_image_suffix("1.2.840.1")
+        ('a/b', '1.2.840.1')
+    """
     path = PurePosixPath(file)
     return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else file
 
 
 def read_input(image: Input) -> tuple[NDArray[Any], ImageMetadata]:
-    """Read an image that can be a mammogram.
+    """Read an image and check that it may be a mammogram.
 
     Args:
         image: The input.
 
     Returns:
-        Pixels (H, W), brighter is denser, and the metadata of the file.
+        Pixels (H, W), where brighter is denser, and the metadata of the image.
 
     Raises:
-        ImageReadError: With the reason if it cannot be read or is implausible.
+        ImageReadError: If the image cannot be read or is not plausible; see `check_plausible`.
     """
     try:
         str(image.path).encode()
     except UnicodeEncodeError:
-        raise ImageReadError("its name is not UTF-8, so tables cannot refer to it; rename it") from None
+        raise ImageReadError("the file name is not valid UTF-8; rename the file") from None
     pixels, metadata = read_image(image.path)
     check_plausible(pixels)
     return pixels, metadata
 
 
 def check_plausible(pixels: NDArray[Any]) -> None:
-    """Check that an image can be a mammogram.
+    """Check that an image may be a mammogram.
 
     Args:
-        pixels: (H, W).
+        pixels: (H, W) of any real dtype.
 
     Raises:
-        ImageReadError: If it is too small, not finite, or has too few grey values.
+        ImageReadError: If the image is smaller than `MIN_SIDE`, contains non-finite values, or has fewer than
+            `MIN_GREY_LEVELS` grey levels.
     """
     height, width = pixels.shape
     if min(height, width) < MIN_SIDE:
         raise ImageReadError(
-            f"only {width}x{height} pixels; a mammogram has at least {MIN_SIDE} each way, give the full image"
+            f"only {width}x{height} pixels; a mammogram has at least {MIN_SIDE} per side; provide the full-size image"
         )
     if not np.isfinite(pixels).all():
-        raise ImageReadError("has pixels that are not a number; export it again")
+        raise ImageReadError("some pixels are infinite or not a number; export the image again")
     step = max(min(height, width) // SAMPLES_PER_SIDE, 1)
     n_levels = len(np.unique(pixels[::step, ::step]))
     if n_levels == 1 and pixels.min() == pixels.max():
-        raise ImageReadError("all pixels have one grey value; export it again")
+        raise ImageReadError("all pixels have the same grey value; export the image again")
     if n_levels < MIN_GREY_LEVELS:
         raise ImageReadError(f"only {n_levels} grey values: a mask or a drawing, not a mammogram")

@@ -1,4 +1,4 @@
-"""Append-only log of completed items that survives a killed process."""
+"""Append-only log of completed items, which remains readable if the process is killed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,26 @@ from mammoseg.files import atomic_write
 
 
 class Journal:
-    """Append-only log of completed items, from which interrupted work resumes.
+    """Append-only log of completed items, so that interrupted work can be resumed.
 
-    Use it as a context manager: `with Journal(path) as journal: journal.add("key", {...})`. Opening it reads the latest
-    entry of each key and compacts the file. Each entry is flushed before `add` returns, at a cost independent of their
-    number. A truncated last line is ignored; its item is processed again.
+    Entering the context reads the latest entry of each key and compacts the file. `add` flushes each entry to the file,
+    at a cost that does not depend on the number of entries. A truncated last line is ignored, so its item is processed
+    again.
 
     Args:
-        path: The file.
+        path: File of the journal, in JSON lines: one [key, entry] per line.
 
     Attributes:
         entries: The latest entry of each key.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with Journal(Path(folder) / "journal.jsonl") as journal:
+        ...         journal.add("a.png", {"masses": 1})
+        ...     with Journal(Path(folder) / "journal.jsonl") as resumed:
+        ...         resumed.entries
+        {'a.png': {'masses': 1}}
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +46,7 @@ class Journal:
                 continue
             self.entries[key] = entry
         with atomic_write(self.path) as file:
-            file.writelines(self.line(key, entry) for key, entry in self.entries.items())
+            file.writelines(self.format_line(key, entry) for key, entry in self.entries.items())
         self.file = self.path.open("a")
         return self
 
@@ -50,14 +59,14 @@ class Journal:
         """Append an entry and flush it to the file.
 
         Args:
-            key: Replaces an earlier entry of the same key.
-            entry: Plain values, stored as JSON.
+            key: Key of the entry; a previous entry with the same key is replaced.
+            entry: JSON-serialisable value.
         """
-        self.file.write(self.line(key, entry))
+        self.file.write(self.format_line(key, entry))
         self.file.flush()
         self.entries[key] = entry
 
     @staticmethod
-    def line(key: str, entry: Any) -> str:
-        """The line of the file that stores an entry."""
+    def format_line(key: str, entry: Any) -> str:
+        """Format an entry as a line of the file."""
         return json.dumps([key, entry]) + "\n"

@@ -14,14 +14,16 @@ SEGMENTATIONS = ("anonymous", "identified", "none")
 class PredictOptions:
     """Options of `mammoseg.predict`, as in conf/predict.yaml.
 
-    Args:
-        tta: Whether to average over mirrored images.
-        threshold: Probability above which a pixel is mass; None for the checkpoint's.
-        segmentation: "anonymous", "identified" or "none".
+    Attributes:
+        tta: Test-time augmentation: average the predictions for the image and its flips.
+        threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
+        segmentation: DICOM Segmentations without patient attributes ("anonymous"), with them ("identified") or none at
+            all ("none").
         accelerator: "auto", "cpu" or "gpu".
-        batch_size: Images that the network processes at once.
-        workers: Threads that read and write; None for one per CPU core, at most `pipeline.MAX_WORKERS`.
-        trusted_modules: Modules whose classes a checkpoint may instantiate.
+        batch_size: Number of images per forward pass.
+        workers: Number of threads for reading and writing; None for one per CPU core, at most `pipeline.MAX_WORKERS`.
+        trusted_modules: Modules whose classes a checkpoint may instantiate, in addition to those of mammoseg, torch and
+            MONAI.
     """
 
     tta: bool
@@ -33,10 +35,10 @@ class PredictOptions:
     trusted_modules: Sequence[str] = ()
 
     def check(self) -> None:
-        """Validate the options; `load_ensemble` validates the others.
+        """Validate the options except `accelerator` and `trusted_modules`, which `load_ensemble` validates.
 
         Raises:
-            UserError: If one is invalid.
+            UserError: If an option is invalid.
         """
         validate.one_of("segmentation", self.segmentation, SEGMENTATIONS)
         validate.boolean("tta", self.tta)

@@ -11,32 +11,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mammoseg import processes
+from mammoseg.data.images.metadata import ImageMetadata, spacing_columns
 from mammoseg.data.preprocessing.fingerprints import file_signature, hash_json
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_bytes, remove_stale
+from mammoseg.metrics.regions import Region
 from mammoseg.predict.inputs import Input, output_names
 from mammoseg.predict.journal import Journal
 from mammoseg.runs.prediction_folder import JOURNAL_FILE, LOCK_FILE, PROVENANCE_FILE, SKIPPED_FILE, TABLE_FILE
 
-TABLE_INTERVAL_S = 30.0  # between updates of the tables during a session
+TABLE_INTERVAL_S = 30.0  # minimum time between updates of the tables during a session
 IMAGE_COLUMNS = (
     *("file", "name", "view", "side", "width", "height"),
     *("spacing_down_mm", "spacing_across_mm", "spacing_from", "highest_probability", "masses"),
 )
 MASS_COLUMNS = ("mass", "x", "y", "area_pixels", "area_mm2", "probability", "uncertainty")
-Row = Mapping[str, Any]
+TableRow = Mapping[str, Any]
 
 
 class PredictionFolder:
-    """The folder to which predictions are written, by one process at a time.
+    """Output folder of predictions, written by one process at a time.
 
     Args:
-        root: The folder.
-        provenance: Everything that affects the predictions, as plain values.
+        root: Path of the folder.
+        provenance: All values that affect the predictions; JSON-serialisable.
 
     Attributes:
-        skipped: Reason by file of the images that this session skipped.
+        skipped: Reason of each image skipped in this session, by file.
     """
 
     def __init__(self, root: Path, provenance: Mapping[str, Any]) -> None:
@@ -48,18 +53,19 @@ class PredictionFolder:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Hold the folder's lock while images are added; on exit, also after an error, write the tables.
+        """Hold the exclusive lock of the folder, and write the tables on exit, even after an error.
 
         Raises:
-            UserError: If `root` is a file, or contains predictions of another provenance.
+            UserError: If `root` is a file, or contains predictions with a different provenance.
         """
         if self.root.exists() and not self.root.is_dir():
-            raise UserError(f"output={self.root}: is a file; give a folder")
-        wait_message = "waiting for another process that writes to the same folder"
+            raise UserError(f"output must be a folder, got the file {self.root}")
+        wait_message = "waiting for another process that is writing to the same folder"
         with processes.exclusive_lock(self.root / LOCK_FILE, wait_message):
             self.check_compatible()
             remove_stale(self.root, recursive=True)
             with self.journal:
+                # The key in predictions.json since version 0.1.
                 self.write_file(PROVENANCE_FILE, (json.dumps({"made_of": self.provenance}, indent=1) + "\n").encode())
                 try:
                     yield
@@ -70,7 +76,7 @@ class PredictionFolder:
         """Check that the predictions in the folder, if any, have the same provenance.
 
         Raises:
-            UserError: If they differ, or the stored provenance is damaged.
+            UserError: If the provenance differs, or its file is damaged.
         """
         path = self.root / PROVENANCE_FILE
         if not path.is_file():
@@ -82,35 +88,35 @@ class PredictionFolder:
             raise UserError(f"{path}: damaged; choose another output folder, or remove this one") from error
         if differing:
             raise UserError(
-                f"output={self.root}: contains predictions made with another {', '.join(differing)}; "
+                f"output={self.root}: contains predictions with other settings ({', '.join(differing)}); "
                 "choose another output folder, or remove this one"
             )
 
-    def names(self, images: Sequence[Input]) -> dict[str, str]:
-        """Output name of each image by file; images keep the name of an earlier session."""
+    def assign_names(self, images: Sequence[Input]) -> dict[str, str]:
+        """Return the output name of each image, by file; images keep the names of previous sessions."""
         existing = {file: entry["name"] for file, entry in self.journal.entries.items()}
         return output_names([image.file for image in images], existing)
 
     def is_complete(self, image: Input) -> bool:
-        """Whether all output files of an image exist, and it has not changed since."""
+        """Return whether all output files of an image exist and the image has not changed since."""
         entry = self.journal.entries.get(image.file)
         if entry is None or entry["key"] != input_digest(image):
             return False
         return all((self.root / file).is_file() for file in entry["files"])
 
     def write_file(self, file: str, content: bytes) -> None:
-        """Write `content` to `file`, a path relative to the folder, atomically."""
+        """Write `content` atomically to `file`, a path relative to the folder."""
         atomic_write_bytes(self.root / file, content)
 
-    def record(self, image: Input, name: str, files: Sequence[str], rows: Sequence[Row], note: str = "") -> None:
+    def record(self, image: Input, name: str, files: Sequence[str], rows: Sequence[TableRow], note: str = "") -> None:
         """Record an image as complete.
 
         Args:
             image: The image.
-            name: Its output name.
-            files: Its output files, which exist; others of an earlier prediction are removed.
-            rows: Its rows of predictions.csv.
-            note: What could not be written, for skipped.csv.
+            name: Output name of the image.
+            files: Output files of the image, already written; other files of a previous prediction are removed.
+            rows: Rows of the image in predictions.csv.
+            note: Reason for skipped.csv if an output could not be written.
         """
         previous = self.journal.entries.get(image.file, {}).get("files", [])
         self.journal.add(
@@ -121,7 +127,12 @@ class PredictionFolder:
             self.write_tables()
 
     def record_skipped(self, image: Input, reason: str) -> None:
-        """Record that an image cannot be predicted, and remove the files of an earlier prediction."""
+        """Record that an image cannot be predicted, and remove the files of a previous prediction.
+
+        Args:
+            image: The image.
+            reason: Reason for skipped.csv.
+        """
         self.skipped[image.file] = reason
         if (entry := self.journal.entries.get(image.file)) and entry["files"]:  # the image has changed
             self.journal.add(image.file, {**entry, "key": "", "files": [], "rows": [], "note": ""})
@@ -132,13 +143,13 @@ class PredictionFolder:
             (self.root / file).unlink(missing_ok=True)
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TableRow]:
         """Rows of predictions.csv, sorted by file."""
         return [row for _, entry in sorted(self.journal.entries.items()) for row in entry["rows"]]
 
     @property
     def notes(self) -> dict[str, str]:
-        """Notes on predicted images, by file."""
+        """Notes of predicted images, by file."""
         return {file: entry["note"] for file, entry in self.journal.entries.items() if entry["note"]}
 
     def write_tables(self) -> None:
@@ -150,13 +161,55 @@ class PredictionFolder:
         self.tables_written_at = time.monotonic()
 
 
+def table_rows(
+    source: Input, name: str, prob: NDArray[np.float32], metadata: ImageMetadata, masses: Sequence[Region]
+) -> list[TableRow]:
+    """Return the rows of predictions.csv for one image.
+
+    Args:
+        source: The input.
+        name: Output name of the image.
+        prob: (H, W) probabilities at the original resolution.
+        metadata: Metadata of the image.
+        masses: Connected regions of the predicted mask.
+
+    Returns:
+        One row per mass, or a single row without the columns of a mass. Unknown values are empty.
+    """
+    spacing = metadata.spacing
+    image: dict[str, Any] = {
+        "file": source.file,
+        "name": name,
+        "view": metadata.view,
+        "side": metadata.side,
+        "width": prob.shape[1],
+        "height": prob.shape[0],
+        **spacing_columns(spacing),
+        "highest_probability": f"{prob.max():.4f}",
+        "masses": len(masses),
+    }
+    return [
+        {
+            **image,
+            "mass": index,
+            "x": f"{mass.x:.1f}",
+            "y": f"{mass.y:.1f}",
+            "area_pixels": mass.area,
+            "area_mm2": f"{mass.area * spacing.pixel_area:.2f}" if spacing else "",
+            "probability": f"{mass.mean_prob:.4f}",
+            "uncertainty": "" if np.isnan(mass.mean_std) else f"{mass.mean_std:.4f}",
+        }
+        for index, mass in enumerate(masses, start=1)
+    ] or [image]
+
+
 def input_digest(image: Input) -> str:
-    """Digest of the size and modification time of the image's file."""
+    """Return a hash of name, size and modification time of the file."""
     return hash_json(file_signature(image.path, image.path.parent))
 
 
-def encode_csv(columns: Sequence[str], rows: Sequence[Row]) -> bytes:
-    """A CSV table as UTF-8; missing values are empty."""
+def encode_csv(columns: Sequence[str], rows: Sequence[TableRow]) -> bytes:
+    """Encode a CSV table as UTF-8; missing values are empty cells."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()

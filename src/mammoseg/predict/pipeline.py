@@ -16,18 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.data.images.dicom import suppress_header_text
-from mammoseg.data.images.metadata import ImageMetadata, spacing_columns
+from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.data.images.thumbnail import thumbnail
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
-from mammoseg.data.preprocessing.preprocess import Pixels
+from mammoseg.data.preprocessing.preprocess import FloatImage
 from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.ensemble import Ensemble, Maps, load_ensemble
 from mammoseg.errors import ImageReadError, UserError
-from mammoseg.metrics.regions import Region, connected_regions
+from mammoseg.metrics.regions import connected_regions
 from mammoseg.predict import inputs, prediction_images
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.options import PredictOptions
-from mammoseg.predict.output_folder import PredictionFolder, Row
+from mammoseg.predict.output_folder import PredictionFolder, TableRow, table_rows
 from mammoseg.predict.prediction_images import encode_png
 from mammoseg.runs import checkpoint
 from mammoseg.runs.prediction_folder import SKIPPED_FILE, image_file
@@ -35,7 +35,7 @@ from mammoseg.terminal import Progress
 
 log = logging.getLogger(__name__)
 
-MAX_WORKERS = 4  # each may hold half a GiB for the largest films
+MAX_WORKERS = 4  # each needs up to 0.5 GiB for the largest digitised films
 
 
 @dataclass(frozen=True)
@@ -43,28 +43,36 @@ class LoadedImage:
     """An image that was read and preprocessed.
 
     Attributes:
-        image: The input.
-        pixels: (H, W).
-        metadata: Of the file.
-        network_input: (size, size).
-        geometry: Maps predictions back to (H, W).
+        source: The input.
+        pixels: (H, W) at the original resolution.
+        metadata: Metadata of the image.
+        network_input: (size, size) float32, the preprocessed image.
+        inverse: Maps predictions back to the original resolution.
     """
 
-    image: Input
+    source: Input
     pixels: NDArray[Any]
     metadata: ImageMetadata
-    network_input: Pixels
-    geometry: InversePreprocessing
+    network_input: FloatImage
+    inverse: InversePreprocessing
 
 
 @dataclass(frozen=True)
 class WrittenPrediction:
-    """An image whose output files were written; the arguments of `PredictionFolder.record`."""
+    """An image whose output files were written.
 
-    image: Input
+    Attributes:
+        source: The input.
+        name: Output name of the image.
+        files: Output files, relative to the output folder.
+        rows: Rows of the image in predictions.csv.
+        note: Reason for skipped.csv if an output could not be written, else empty.
+    """
+
+    source: Input
     name: str
     files: list[str]
-    rows: list[Row]
+    rows: list[TableRow]
     note: str
 
 
@@ -72,8 +80,8 @@ def predict(checkpoints: Sequence[Path], input_path: Path, output: Path, options
     """Predict the images that `output` does not contain yet.
 
     Args:
-        checkpoints: Checkpoints or exported models; several are an ensemble.
-        input_path: An image, or a folder that is searched at any depth.
+        checkpoints: Checkpoints or exported networks; several form an ensemble.
+        input_path: An image, or a folder that is searched recursively.
         output: Folder of the predictions.
         options: See `PredictOptions`.
 
@@ -97,21 +105,31 @@ def predict(checkpoints: Sequence[Path], input_path: Path, output: Path, options
     )
     folder = PredictionFolder(output, provenance(checkpoints, input_path, ensemble, options))
     with folder.session():
-        missing = [image for image in images if not folder.is_complete(image)]
-        if n_complete := len(images) - len(missing):
-            log.info("resuming: %d of %d images were predicted before", n_complete, len(images))
-        if missing:
-            PredictionPipeline(ensemble, folder, options).run(missing)
+        remaining = [image for image in images if not folder.is_complete(image)]
+        if n_complete := len(images) - len(remaining):
+            log.info("resuming: %d of %d images are already predicted", n_complete, len(images))
+        if remaining:
+            PredictionPipeline(ensemble, folder, options).run(remaining)
         log_summary(images, folder)
 
 
 def provenance(
     checkpoints: Sequence[Path], input_path: Path, ensemble: Ensemble, options: PredictOptions
 ) -> dict[str, Any]:
-    """Everything that affects the predictions, without paths of the user's machine."""
+    """Return all values that affect the predictions.
+
+    Args:
+        checkpoints: Checkpoints or exported networks.
+        input_path: The input, whose path is hashed for privacy.
+        ensemble: The networks.
+        options: See `PredictOptions`.
+
+    Returns:
+        JSON-serialisable values, stored in predictions.json.
+    """
     return {
         "checkpoints": [checkpoint.file_digest(path) for path in checkpoints],
-        "preparation": asdict(ensemble.settings),  # the name in the file since version 0.1
+        "preparation": asdict(ensemble.settings),  # the key in predictions.json since version 0.1
         "threshold": ensemble.threshold,
         "tta": ensemble.tta,
         "segmentation": options.segmentation,
@@ -120,11 +138,11 @@ def provenance(
 
 
 class PredictionPipeline:
-    """Reads, predicts and writes images, each stage in parallel with the others.
+    """Reads, predicts and writes images, with the three stages in parallel.
 
     Args:
         ensemble: The networks.
-        folder: Receives the predictions; a session must be open.
+        folder: Output folder, whose session must be open.
         options: See `PredictOptions`.
     """
 
@@ -134,9 +152,9 @@ class PredictionPipeline:
         self.options = options
 
     def run(self, images: Sequence[Input]) -> None:
-        """Predict `images`: while the network processes a batch, the next is read and the previous one written."""
-        names, step = self.folder.names(images), self.options.batch_size
-        batches = [images[start : start + step] for start in range(0, len(images), step)]
+        """Predict images: while the network processes a batch, the next one is read and the previous one is written."""
+        names, batch_size = self.folder.assign_names(images), self.options.batch_size
+        batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
         with Progress("predicting", len(images)) as progress, self._thread_pool() as pool:
             loading = [pool.submit(self.load, image) for image in batches[0]]
             writing: list[Future[WrittenPrediction]] = []
@@ -146,7 +164,7 @@ class PredictionPipeline:
                 maps = self._predict_batch(loaded)
                 self._collect_written(writing)
                 writing = [
-                    pool.submit(self.write, image, names[image.image.file], mean, std)
+                    pool.submit(self.write, image, names[image.source.file], mean, std)
                     for image, (mean, std) in zip(loaded, maps, strict=True)
                 ]
                 progress.advance(len(batch))
@@ -154,7 +172,7 @@ class PredictionPipeline:
 
     @contextmanager
     def _thread_pool(self) -> Iterator[ThreadPoolExecutor]:
-        """Threads suffice, since decoders and encoders release the GIL, and images are large to pass on."""
+        """Create the thread pool. Threads suffice, since decoders and encoders release the GIL."""
         pool = ThreadPoolExecutor(self.options.workers or min(os.cpu_count() or 1, MAX_WORKERS))
         with suppress_header_text():
             try:
@@ -166,12 +184,12 @@ class PredictionPipeline:
         """Read and preprocess an image.
 
         Raises:
-            ImageReadError: If it cannot be read.
+            ImageReadError: If the image cannot be read or is not plausible.
         """
         pixels, metadata = inputs.read_input(image)
         preprocessed = self.ensemble.prepare(pixels)
-        geometry = InversePreprocessing.from_preprocessed(preprocessed, pixels.shape, self.ensemble.settings.aspect)
-        return LoadedImage(image, pixels, metadata, preprocessed.image, geometry)
+        inverse = InversePreprocessing.from_preprocessed(preprocessed, pixels.shape, self.ensemble.settings.aspect)
+        return LoadedImage(image, pixels, metadata, preprocessed.image, inverse)
 
     def _predict_batch(self, loaded: Sequence[LoadedImage]) -> list[tuple[Maps, Maps]]:
         if not loaded:
@@ -191,48 +209,50 @@ class PredictionPipeline:
     def _collect_written(self, writing: Iterable[Future[WrittenPrediction]]) -> None:
         for future in writing:
             written = future.result()
-            self.folder.record(written.image, written.name, written.files, written.rows, written.note)
+            self.folder.record(written.source, written.name, written.files, written.rows, written.note)
 
     def write(self, loaded: LoadedImage, name: str, mean: Maps, std: Maps) -> WrittenPrediction:
         """Write all output files of one image.
 
         Args:
             loaded: The image.
-            name: Its output name.
-            mean: Mean probability over the ensemble, (size, size).
-            std: Standard deviation, (size, size).
+            name: Output name of the image.
+            mean: (size, size) mean probability over the members of the ensemble.
+            std: (size, size) standard deviation of the probability over the members.
+
+        Returns:
+            The arguments of `PredictionFolder.record`.
         """
-        prob = loaded.geometry.to_original(mean)
-        std_original = loaded.geometry.to_original(std) if self.ensemble.members > 1 else None
+        prob = loaded.inverse.to_original(mean)
+        std_original = loaded.inverse.to_original(std) if self.ensemble.members > 1 else None
         mask = prob > np.float32(self.ensemble.threshold)
         masses = connected_regions(mask, prob, std_original)
-        small, scale = thumbnail(loaded.pixels)
+        downsampled, scale = thumbnail(loaded.pixels)
         contents = {
             image_file("masks", name): encode_png(mask),
             image_file("probabilities", name): encode_png(prediction_images.probability_image(prob)),
-            image_file("overlays", name): encode_png(prediction_images.overlay(small, scale, mask, masses)),
-            image_file("heatmaps", name): encode_png(prediction_images.heatmap(small, prob)),
+            image_file("overlays", name): encode_png(prediction_images.overlay(downsampled, scale, mask, masses)),
+            image_file("heatmaps", name): encode_png(prediction_images.heatmap_overlay(downsampled, prob)),
         }
         if std_original is not None:
             uncertainty = prediction_images.uncertainty_image(std_original)
             contents[image_file("uncertainty", name)] = encode_png(uncertainty)
         note = ""
-        if loaded.image.is_dicom and self.options.segmentation != "none":
+        if loaded.source.is_dicom and self.options.segmentation != "none":
             try:
                 contents[image_file("segmentations", name)] = self._dicom_segmentation(loaded, mask)
             except ImageReadError as error:
                 note = f"predicted, but without a DICOM Segmentation: {error}"
         for file, content in contents.items():
             self.folder.write_file(file, content)
-        return WrittenPrediction(
-            loaded.image, name, [*contents], table_rows(loaded, name, masses, float(prob.max())), note
-        )
+        rows = table_rows(loaded.source, name, prob, loaded.metadata, masses)
+        return WrittenPrediction(loaded.source, name, [*contents], rows, note)
 
     def _dicom_segmentation(self, loaded: LoadedImage, mask: NDArray[np.bool_]) -> bytes:
         from mammoseg.predict import dicom_seg  # highdicom is an optional dependency
 
-        return dicom_seg.encode(
-            loaded.image.path,
+        return dicom_seg.encode_segmentation(
+            loaded.source.path,
             mask,
             loaded.metadata.spacing,
             serial=self.folder.provenance["checkpoints"][0][:16],
@@ -240,50 +260,11 @@ class PredictionPipeline:
         )
 
 
-def table_rows(loaded: LoadedImage, name: str, masses: Sequence[Region], max_prob: float) -> list[Row]:
-    """Rows of predictions.csv for one image.
-
-    Args:
-        loaded: The image.
-        name: Its output name.
-        masses: Connected regions of the mask.
-        max_prob: Highest probability in the image.
-
-    Returns:
-        One row per mass, or a single one without values of a mass. Unknown values are empty.
-    """
-    spacing = loaded.metadata.spacing
-    image: dict[str, Any] = {
-        "file": loaded.image.file,
-        "name": name,
-        "view": loaded.metadata.view,
-        "side": loaded.metadata.side,
-        "width": loaded.geometry.width,
-        "height": loaded.geometry.height,
-        **spacing_columns(spacing),
-        "highest_probability": f"{max_prob:.4f}",
-        "masses": len(masses),
-    }
-    return [
-        {
-            **image,
-            "mass": number,
-            "x": f"{mass.x:.1f}",
-            "y": f"{mass.y:.1f}",
-            "area_pixels": mass.area,
-            "area_mm2": f"{mass.area * spacing.pixel_area:.2f}" if spacing else "",
-            "probability": f"{mass.mean_prob:.4f}",
-            "uncertainty": "" if np.isnan(mass.mean_std) else f"{mass.mean_std:.4f}",
-        }
-        for number, mass in enumerate(masses, start=1)
-    ] or [image]
-
-
 def log_summary(images: Sequence[Input], folder: PredictionFolder) -> None:
-    """Log how many images were predicted, and which ones were skipped.
+    """Log the number of predicted images and the reasons of the skipped ones.
 
     Raises:
-        UserError: If none was predicted.
+        UserError: If no image was predicted.
     """
     predicted_files = {row["file"] for row in folder.rows}
     n_predicted = sum(image.file in predicted_files for image in images)

@@ -13,9 +13,9 @@ from mammoseg.metrics.regions import Region
 from mammoseg.reports.plotting import PREDICTION_COLOUR
 
 UInt8Image = NDArray[np.uint8]
-PNG_COMPRESSION = 1  # files are a third larger than with 9, and written in a fifth of the time
+PNG_COMPRESSION = 1  # files are a third larger than at level 9 and take a fifth of the time to write
 MAX_STD = 0.5  # the largest standard deviation of values between 0 and 1
-HEATMAP_OPACITY = 0.75  # where the probability is 1
+HEATMAP_OPACITY = 0.75  # at a probability of 1
 SUBPIXEL_BITS = 4  # OpenCV draws with coordinates in units of 1/16 pixel
 
 
@@ -23,7 +23,14 @@ def encode_png(image: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
     """Encode an image as PNG.
 
     Args:
-        image: (H, W) or (H, W, 3) in BGR; booleans become 0 and 255.
+        image: (H, W) or (H, W, 3) in BGR; booleans are converted to 0 and 255.
+
+    Returns:
+        Content of the PNG file.
+
+    Example:
+        >>> encode_png(np.zeros((2, 2), bool))[1:4]
+        b'PNG'
     """
     pixels = np.where(image, np.uint8(255), np.uint8(0)) if image.dtype == bool else image
     ok, encoded = cv2.imencode(".png", np.asarray(pixels, np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])
@@ -32,7 +39,7 @@ def encode_png(image: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
 
 
 def probability_image(prob: NDArray[np.float32]) -> UInt8Image:
-    """Probabilities of 0 to 1 as 0 to 255; above 127 exactly where the probability is above 0.5.
+    """Convert probabilities in [0, 1] to 0..255; a value is above 127 if and only if the probability is above 0.5.
 
     Example:
         >>> probability_image(np.array([0, 0.5, 0.501, 1], np.float32)).tolist()
@@ -42,7 +49,7 @@ def probability_image(prob: NDArray[np.float32]) -> UInt8Image:
 
 
 def uncertainty_image(std: NDArray[np.float32]) -> UInt8Image:
-    """Standard deviations of 0 to 0.5 as 0 to 255.
+    """Convert standard deviations in [0, 0.5] to 0..255.
 
     Example:
         >>> uncertainty_image(np.array([0, 0.25, 0.5], np.float32)).tolist()
@@ -52,13 +59,13 @@ def uncertainty_image(std: NDArray[np.float32]) -> UInt8Image:
 
 
 def overlay(thumbnail: UInt8Image, scale: float, mask: NDArray[np.bool_], masses: Sequence[Region]) -> UInt8Image:
-    """Draw the outlines of the masses and their numbers on the image.
+    """Draw the contours of the masses and their indices on the image.
 
     Args:
-        thumbnail: The image, (h, w).
-        scale: Size of `thumbnail` divided by that of `mask`.
-        mask: The prediction, (H, W).
-        masses: Its connected regions, numbered from 1.
+        thumbnail: (h, w), the downsampled image.
+        scale: h / H.
+        mask: (H, W) predicted mask.
+        masses: Connected regions of the mask; indices start at 1.
 
     Returns:
         (h, w, 3) in BGR.
@@ -66,24 +73,24 @@ def overlay(thumbnail: UInt8Image, scale: float, mask: NDArray[np.bool_], masses
     image = cv2.cvtColor(thumbnail, cv2.COLOR_GRAY2BGR)
     colour = tuple(round(255 * channel) for channel in reversed(to_rgb(PREDICTION_COLOUR)))
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    # Pixel i of the mask covers i to i + 1, so its centre is at i + 1/2.
+    # Pixel i of the mask covers [i, i + 1], so its centre is at i + 1/2.
     scaled = [np.rint(((contour + 0.5) * scale - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32) for contour in contours]
     cv2.polylines(image, scaled, isClosed=True, color=colour, thickness=2, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
-    for number, mass in enumerate(masses, start=1):
+    for index, mass in enumerate(masses, start=1):
         radius = (mass.area / np.pi) ** 0.5 * scale
         x, y = round(mass.x * scale + 0.75 * radius) + 4, round(mass.y * scale - 0.75 * radius) - 4
-        origin = (min(x, thumbnail.shape[1] - 14 * len(str(number))), max(y, 18))
+        origin = (min(x, thumbnail.shape[1] - 14 * len(str(index))), max(y, 18))
         for thickness, text_colour in ((4, (0, 0, 0)), (1, (255, 255, 255))):
-            cv2.putText(image, str(number), origin, cv2.FONT_HERSHEY_SIMPLEX, 0.6, text_colour, thickness, cv2.LINE_AA)
+            cv2.putText(image, str(index), origin, cv2.FONT_HERSHEY_SIMPLEX, 0.6, text_colour, thickness, cv2.LINE_AA)
     return np.asarray(image, np.uint8)
 
 
-def heatmap(thumbnail: UInt8Image, prob: NDArray[np.float32]) -> UInt8Image:
-    """Blend the probabilities, in the colour map magma, with the image; opacity is proportional to the probability.
+def heatmap_overlay(thumbnail: UInt8Image, prob: NDArray[np.float32]) -> UInt8Image:
+    """Blend the image with the probabilities in the colour map magma; opacity is proportional to the probability.
 
     Args:
-        thumbnail: The image, (h, w).
-        prob: Probabilities, (H, W).
+        thumbnail: (h, w), the downsampled image.
+        prob: (H, W) probabilities.
 
     Returns:
         (h, w, 3) in BGR.

@@ -18,7 +18,7 @@ def main(cfg: DictConfig) -> None:
     dataset = instantiate(cfg.dataset)
     store = dataset.open_store()
     print(f"{dataset.name}: {len(store.cases)} images, {len(store.skipped)} skipped")
-    data_report.print_report(data_report.write_report(store), store.folder)
+    data_report.print_data_report(data_report.write_data_report(store), store.folder)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,14 @@ N_COLUMNS = 6  # pairs of images per row
 BOX_COLOUR = "#ffcc00"
 
 
-def contact_sheet(store: PreparedStore, path: Path) -> None:
-    """Draw original and preprocessed images side by side, for a random sample and for likely failures.
+def draw_contact_sheet(store: PreparedStore, path: Path) -> None:
+    """Draw pairs of original and preprocessed images, for a random sample and for likely failures.
 
     Args:
         store: The prepared store.
         path: PNG file to write.
     """
-    entries = [*sample(store), *likely_failures(store)]
+    entries = [*sample_rows(store), *likely_failures(store)]
     n_rows = -(-len(entries) // N_COLUMNS)
     figure = Figure(figsize=(2 * 1.55 * N_COLUMNS, 1.95 * n_rows + 0.4), layout="constrained")
     axes = figure.subplots(n_rows, 2 * N_COLUMNS, squeeze=False)
@@ -45,8 +45,8 @@ def contact_sheet(store: PreparedStore, path: Path) -> None:
     save_figure(figure, path)
 
 
-def sample(store: PreparedStore) -> list[tuple[int, str]]:
-    """Draw a reproducible random sample; returns (row, title) of each image."""
+def sample_rows(store: PreparedStore) -> list[tuple[int, str]]:
+    """Select a random sample with a fixed seed; returns (row, title) of each image."""
     size = min(N_SAMPLED, len(store.cases))
     rows = np.sort(np.random.default_rng(0).choice(len(store.cases), size, replace=False))
     return [(int(row), f"sample, ACR {store.cases[row].density}") for row in rows]
@@ -66,7 +66,7 @@ def likely_failures(store: PreparedStore) -> list[tuple[int, str]]:
 
 
 def draw_original(axis: Axes, store: PreparedStore, row: int) -> None:
-    """Draw the original image with crop box and mass, in its own pixel coordinates.
+    """Draw the original image with crop box and mass, in pixel coordinates of the original image.
 
     Args:
         axis: Axes to draw into.
@@ -85,8 +85,8 @@ def draw_original(axis: Axes, store: PreparedStore, row: int) -> None:
         axis.contour(x, y, mask, levels=[0.5], colors=[TRUTH_COLOUR], linewidths=1)
 
 
-def densities(store: PreparedStore, path: Path) -> None:
-    """Draw the number of images per ACR category: estimated and, if available, from the dataset.
+def draw_densities(store: PreparedStore, path: Path) -> None:
+    """Draw a bar chart of the images per ACR category: estimated and, if available, from the dataset.
 
     Args:
         store: The prepared store.
@@ -110,8 +110,8 @@ def densities(store: PreparedStore, path: Path) -> None:
     save_figure(figure, path)
 
 
-def mass_sizes(store: PreparedStore, path: Path) -> None:
-    """Draw the mass fraction of each preprocessed image by ACR category, with quartiles as boxes.
+def draw_mass_sizes(store: PreparedStore, path: Path) -> None:
+    """Draw the mass fraction of each preprocessed image by ACR category, with box plots.
 
     Args:
         store: The prepared store.
@@ -140,7 +140,7 @@ def mass_sizes(store: PreparedStore, path: Path) -> None:
     save_figure(figure, path)
 
 
-def examples(store: PreparedStore, path: Path) -> None:
+def draw_examples(store: PreparedStore, path: Path) -> None:
     """Draw the image with the median mass fraction of each ACR category.
 
     Args:

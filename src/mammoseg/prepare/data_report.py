@@ -17,11 +17,11 @@ from mammoseg.files import atomic_write_text
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SETTINGS = ("size", "crop", "aspect", "normalise", "flip", "density", "missing_density", "density_cuts")
-MAX_LISTED = 5  # names in one cell of the table
+MAX_NAMES = 5  # names in one cell of the table
 Report = dict[str, Any]  # content of data_report.json
 
 
-def write_report(store: PreparedStore) -> Report:
+def write_data_report(store: PreparedStore) -> Report:
     """Write all files of the report into the folder of the store.
 
     Args:
@@ -32,18 +32,18 @@ def write_report(store: PreparedStore) -> Report:
     """
     from mammoseg.prepare import data_figures
 
-    report = summarise(store)
+    report = summarise_store(store)
     atomic_write_text(store.folder / "data_report.json", json.dumps(report, indent=1) + "\n")
-    atomic_write_text(store.folder / "data_report.md", to_markdown(report))
-    data_figures.contact_sheet(store, store.folder / "contact_sheet.png")
-    data_figures.densities(store, store.folder / "density.png")
-    data_figures.mass_sizes(store, store.folder / "mass_size.png")
-    data_figures.examples(store, store.folder / "examples.png")
+    atomic_write_text(store.folder / "data_report.md", report_to_markdown(report))
+    data_figures.draw_contact_sheet(store, store.folder / "contact_sheet.png")
+    data_figures.draw_densities(store, store.folder / "density.png")
+    data_figures.draw_mass_sizes(store, store.folder / "mass_size.png")
+    data_figures.draw_examples(store, store.folder / "examples.png")
     return report
 
 
-def summarise(store: PreparedStore) -> Report:
-    """Compute the content of data_report.json."""
+def summarise_store(store: PreparedStore) -> Report:
+    """Compute the content of data_report.json; the keys are those of version 0.1."""
     cases = store.cases
     counts: dict[str, int] = {
         "images": len(cases),
@@ -102,7 +102,7 @@ def compare_with_published(counts: Mapping[str, int], published: Mapping[str, in
         published: Published counts, by name.
 
     Returns:
-        For each published count: `published`, `here` and `difference`.
+        For each published count: `published`, `here` (the count of the store) and `difference`.
     """
     return {
         name: {"published": count, "here": counts.get(name, 0), "difference": counts.get(name, 0) - count}
@@ -157,12 +157,12 @@ def quadratic_kappa(confusion: NDArray[np.int64]) -> float:
     return float(1 - (weight * confusion).sum() / chance) if chance else float("nan")
 
 
-def summary_rows(report: Report) -> list[tuple[str, str]]:
+def report_rows(report: Report) -> list[tuple[str, str]]:
     """Return the report as (label, value) rows, for the terminal and for Markdown."""
     rows = [(name, str(count)) for name, count in report["counts"].items()]
     for name, comparison in report["published"].items():
-        difference = "as published" if not comparison["difference"] else f"{comparison['difference']:+d}"
-        rows.append((f"{name}, published", f"{comparison['published']}; here {comparison['here']} ({difference})"))
+        difference = f"{comparison['difference']:+d}" if comparison["difference"] else "as published"
+        rows.append((f"{name}, published", f"{comparison['published']}; in store: {comparison['here']} ({difference})"))
     if report["remark"]:
         rows.append(("note", report["remark"]))
     rows += [
@@ -209,7 +209,7 @@ def format_quantiles(values: Mapping[str, float]) -> str:
 
 
 def summarise_names(names: Sequence[str]) -> str:
-    """Format the number of names and the first `MAX_LISTED` of them.
+    """Format the number of names and the first `MAX_NAMES` of them.
 
     Example:
         >>> summarise_names(["a", "b"])
@@ -217,17 +217,17 @@ def summarise_names(names: Sequence[str]) -> str:
     """
     if not names:
         return "0"
-    more = f"; and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return f"{len(names)} ({'; '.join(names[:MAX_LISTED])}{more})"
+    more = f"; and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"{len(names)} ({'; '.join(names[:MAX_NAMES])}{more})"
 
 
-def to_markdown(report: Report) -> str:
+def report_to_markdown(report: Report) -> str:
     """Format the report as a Markdown table."""
-    rows = [f"| {label.strip()} | {value} |" for label, value in summary_rows(report)]
+    rows = [f"| {label.strip()} | {value} |" for label, value in report_rows(report)]
     return "\n".join([f"# {report['dataset']}", "", "| | |", "|---|---|", *rows]) + "\n"
 
 
-def print_report(report: Report, folder: Path) -> None:
+def print_data_report(report: Report, folder: Path) -> None:
     """Print the report and the location of its files to the terminal.
 
     Args:
@@ -238,7 +238,7 @@ def print_report(report: Report, folder: Path) -> None:
     from rich.table import Table
 
     table = Table(title=f"{report['dataset']}: dataset summary", show_header=False)
-    for label, value in summary_rows(report):
+    for label, value in report_rows(report):
         table.add_row(label, value)
     console = Console()
     console.print(table)

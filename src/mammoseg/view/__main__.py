@@ -1,4 +1,4 @@
-"""`python -m mammoseg.view runs=...`: a page to go through a model's predictions, image by image."""
+"""`python -m mammoseg.view runs=...`: browse the predictions of a model image by image."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mammoseg.cli import command
 
 @command("view", renamed={"out": "output", "store": "dataset.store"})
 def main(cfg: DictConfig) -> None:
-    """Write the viewer, and open it if `open` is set."""
-    from mammoseg.view.view import write_viewer  # lazy: --help must not wait for torch
+    """Write the viewer, and open it in the browser if `open` is set."""
+    from mammoseg.view.view import write_viewer  # imported here, so that --help does not import torch
 
     page = write_viewer(cfg)
     print(f"written to {page}; open it in a browser, no server is needed")

@@ -1,95 +1,128 @@
-// Controls and keys; starts the page. The last of the scripts.
-function setStep(step) {
-  state.step = Math.min(Math.max(step, 0), STEPS);
-  $("threshold").value = state.step;
+// Controls and keyboard shortcuts. The last of the scripts; starts the page.
+function setThresholdLevel(level) {
+  state.thresholdLevel = Math.min(Math.max(level, 0), N_LEVELS);
+  $("threshold").value = state.thresholdLevel;
   $("threshold").setAttribute("aria-valuetext", thresholdLabel());
   $("threshold-value").textContent = thresholdLabel();
-  fillScores();
-  refresh();
+  updateListScores();
+  redraw();
 }
 
-function show(name) {
-  state[name] = $(name).checked;
-  refresh();
+function resetThreshold() {
+  if (!$("reset-threshold").disabled) setThresholdLevel(state.run.thresholdLevel);
 }
 
-function toggle(name) {
+function shiftThreshold(nLevels) {
+  if (!$("threshold").disabled) setThresholdLevel(state.thresholdLevel + nLevels);
+}
+
+// Shows or hides a layer according to its checkbox.
+function updateLayer(name) {
+  state.layers[name] = $(name).checked;
+  redraw();
+}
+
+function toggleLayer(name) {
   $(name).checked = !$(name).checked;
-  show(name);
+  updateLayer(name);
 }
-
-async function choose(number) {
-  const keep = state.rows[state.place]?.image;
-  try {
-    state.run = await runNumber(number);
-  } catch (error) {
-    showError(error);
-    return;
-  }
-  const tested = new Set(catalogue.runs[number].images);
-  const others = catalogue.runs.map((run, place) => [String(place), run.label, run.images])
-    .filter(([place, , images]) => place !== String(number) && images.some((image) => tested.has(image)));
-  $("against").hidden = !others.length;
-  options($("other"), [[NONE, "none"], ...others], NONE);
-  state.other = null;
-  const { note, threshold, step } = state.run;
-  const fixed = threshold === null || step === null;
-  for (const name of ["threshold", "reset", "heat"]) $(name).disabled = fixed;
-  if (fixed && note) state.heat = $("heat").checked = false;
-  state.step = step ?? STEPS / 2;
-  const densities = [...new Set(state.run.rows.map((row) => catalogue.images[row.image].density))].filter(Boolean).sort();
-  $("density").parentElement.hidden = !densities.length;
-  options($("density"), [[NONE, "all"], ...densities.map((density) => [density, `ACR ${density}`])], NONE);
-  fillList(keep);
-  setStep(state.step);
-}
-
-async function setComparison(number) {
-  try {
-    state.other = number === NONE ? null : await runNumber(Number(number));
-  } catch (error) {
-    showError(error);
-    return;
-  }
-  go(state.place);
-}
-
-const KEYS = {
-  j: () => go(state.place + 1), ArrowDown: () => go(state.place + 1), ArrowRight: () => go(state.place + 1),
-  k: () => go(state.place - 1), ArrowUp: () => go(state.place - 1), ArrowLeft: () => go(state.place - 1),
-  Home: () => go(0), End: () => go(state.rows.length - 1),
-  g: () => catalogue.truth && toggle("truth"), p: () => toggle("prediction"), h: () => $("heat").disabled || toggle("heat"),
-  "[": () => $("threshold").disabled || setStep(state.step - 2), "]": () => $("threshold").disabled || setStep(state.step + 2),
-  r: () => $("reset").disabled || setStep(state.run.step),
-};
-
-document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("input[type=search], select");
-  const moving = event.target.matches("input[type=range]") && !/^[a-z[\]]$/.test(event.key);
-  if (typing || moving || event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
-  event.preventDefault();
-  KEYS[event.key]();
-});
-
-$("previous").addEventListener("click", KEYS.k);
-$("next").addEventListener("click", KEYS.j);
-$("reset").addEventListener("click", KEYS.r);
-$("threshold").addEventListener("input", () => setStep(Number($("threshold").value)));
-$("opacity").addEventListener("input", updateOpacity);
-for (const name of ["truth", "prediction", "heat"]) $(name).addEventListener("change", () => show(name));
-for (const [name, event] of [["search", "input"], ["density", "change"], ["order", "change"]]) {
-  $(name).addEventListener(event, () => fillList(state.rows[state.place]?.image));
-}
-$("run").addEventListener("change", () => choose(Number($("run").value)));
-$("other").addEventListener("change", () => setComparison($("other").value));
 
 function updateOpacity() {
   $("opacity-value").textContent = `${$("opacity").value} %`;
-  refresh();
+  redraw();
 }
 
-options($("order"), Object.entries(ORDERS).map(([value, [text]]) => [value, /first/.test(text) ? `${catalogue.truth ? "DSC" : "fraction"}, ${text}` : text]), "given");
-options($("run"), catalogue.runs.map((run, number) => [String(number), run.label]), "0");
-document.querySelectorAll(".truth").forEach((label) => { label.hidden = !catalogue.truth; });
+const selectedImageIndex = () => state.rows[state.rowIndex]?.imageIndex;
+
+// Shows another run, at its own threshold and without comparison; the image stays selected if the run has it.
+async function selectRun(runIndex) {
+  const imageIndex = selectedImageIndex();
+  try {
+    state.run = await loadRun(runIndex);
+  } catch (error) {
+    showError(error);
+    return;
+  }
+  state.comparison = null;
+  updateComparisonOptions();
+  updateDensityOptions();
+  const { thresholdLevel } = state.run;
+  const hasFixedThreshold = thresholdLevel === null;
+  for (const name of ["threshold", "reset-threshold", "heatmap"]) $(name).disabled = hasFixedThreshold;
+  if (hasFixedThreshold) state.layers.heatmap = $("heatmap").checked = false;
+  state.thresholdLevel = thresholdLevel ?? N_LEVELS / 2;
+  updateList(imageIndex);
+  setThresholdLevel(state.thresholdLevel);
+}
+
+// Offers the other runs that have images in common with the selected one.
+function updateComparisonOptions() {
+  const imageIndices = new Set(catalogue.runs[state.run.index].image_indices);
+  const options = catalogue.runs.map((run, index) => ({ run, index }))
+    .filter(({ run, index }) => index !== state.run.index && run.image_indices.some((imageIndex) => imageIndices.has(imageIndex)))
+    .map(({ run, index }) => [String(index), run.label]);
+  $("comparison").parentElement.hidden = !options.length;
+  setOptions($("comparison"), [[NONE, "none"], ...options], NONE);
+}
+
+function updateDensityOptions() {
+  const densities = [...new Set(state.run.rows.map((row) => catalogue.images[row.imageIndex].density))].filter(Boolean).sort();
+  $("density").parentElement.hidden = !densities.length;
+  setOptions($("density"), [[NONE, "all"], ...densities.map((density) => [density, `ACR ${density}`])], NONE);
+}
+
+// `value` of the selected option: the index of a run, or NONE.
+async function selectComparison(value) {
+  try {
+    state.comparison = value === NONE ? null : await loadRun(Number(value));
+  } catch (error) {
+    showError(error);
+    return;
+  }
+  showImage(state.rowIndex);
+}
+
+const showNext = () => showImage(state.rowIndex + 1);
+const showPrevious = () => showImage(state.rowIndex - 1);
+const SHORTCUTS = {
+  j: showNext,
+  ArrowDown: showNext,
+  ArrowRight: showNext,
+  k: showPrevious,
+  ArrowUp: showPrevious,
+  ArrowLeft: showPrevious,
+  Home: () => showImage(0),
+  End: () => showImage(state.rows.length - 1),
+  g: () => catalogue.has_truth && toggleLayer("truth"),
+  p: () => toggleLayer("prediction"),
+  h: () => $("heatmap").disabled || toggleLayer("heatmap"),
+  "[": () => shiftThreshold(-2),
+  "]": () => shiftThreshold(2),
+  r: resetThreshold,
+};
+
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.matches("input[type=search], select");
+  const isMovingSlider = event.target.matches("input[type=range]") && !/^[a-z[\]]$/.test(event.key);
+  if (isTyping || isMovingSlider || event.ctrlKey || event.metaKey || event.altKey || !SHORTCUTS[event.key]) return;
+  event.preventDefault();
+  SHORTCUTS[event.key]();
+});
+
+$("previous").addEventListener("click", showPrevious);
+$("next").addEventListener("click", showNext);
+$("reset-threshold").addEventListener("click", resetThreshold);
+$("threshold").addEventListener("input", () => setThresholdLevel(Number($("threshold").value)));
+$("opacity").addEventListener("input", updateOpacity);
+for (const name of ["truth", "prediction", "heatmap"]) $(name).addEventListener("change", () => updateLayer(name));
+for (const [name, event] of [["search", "input"], ["density", "change"], ["order", "change"]]) {
+  $(name).addEventListener(event, () => updateList(selectedImageIndex()));
+}
+$("run").addEventListener("change", () => selectRun(Number($("run").value)));
+$("comparison").addEventListener("change", () => selectComparison($("comparison").value));
+
+setOptions($("order"), Object.entries(SORT_ORDERS).map(([name, { label }]) => [name, label]), "original");
+setOptions($("run"), catalogue.runs.map((run, index) => [String(index), run.label]), "0");
+$("truth").parentElement.hidden = !catalogue.has_truth;
 updateOpacity();
-choose(0);
+selectRun(0);

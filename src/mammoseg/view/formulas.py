@@ -1,7 +1,7 @@
-"""Formulas of the registered metrics as JavaScript, so that the page can evaluate them at a moving threshold.
+"""Formulas of the registered metrics as JavaScript, so that the page can evaluate them at any threshold.
 
-Each formula is traced with torch.fx and translated operation by operation. A metric whose formula uses another
-operation than those of `FUNCTIONS` and `METHODS`, or branches on values, is left out of the page with a warning.
+Each formula is traced with torch.fx and translated operation by operation. A metric whose formula branches on values
+or uses operations other than those in `FUNCTIONS` and `METHODS` is skipped with a warning.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class UntranslatableError(Exception):
 
 
 def metrics_script() -> str:
-    """JavaScript that defines METRICS: key, names, unit, scale and formula of each metric."""
+    """JavaScript that defines METRICS, a list of objects with key, title, shortName, unit, scale and formula."""
     entries = []
     for key, metric in PIXEL_METRICS.items():
         try:
@@ -54,26 +54,26 @@ def metrics_script() -> str:
         except UntranslatableError as error:
             log.warning("%s is not shown in the viewer: %s", metric.title, error)
             continue
-        names = {"key": key, "title": metric.title, "short": metric.short_name}
-        facts = json.dumps({**names, "unit": metric.unit, "scale": metric.scale()})
-        entries.append(f"  {{ ...{facts}, formula: ({{ {', '.join(ARGUMENTS)} }}) => {formula} }},")
+        names = {"key": key, "title": metric.title, "shortName": metric.short_name}
+        fields = json.dumps({**names, "unit": metric.unit, "scale": metric.scale()})
+        entries.append(f"  {{ ...{fields}, formula: ({{ {', '.join(ARGUMENTS)} }}) => {formula} }},")
     return "\n".join(["// Generated from the metrics in Python.", "const METRICS = [", *entries, "];"])
 
 
 def to_javascript(metric: type[PooledPixelMetric]) -> str:
-    """The formula of a metric as a JavaScript expression in tp, fp, fn and tn.
+    """Translate the formula of a metric to a JavaScript expression in tp, fp, fn and tn.
 
     Raises:
-        UntranslatableError: If it cannot be expressed.
+        UntranslatableError: If it cannot be expressed in JavaScript.
     """
     try:
         graph = fx.symbolic_trace(metric.formula).graph
     except (fx.proxy.TraceError, TypeError) as error:
         raise UntranslatableError(f"its formula cannot be traced ({error})") from error
-    names = iter(ARGUMENTS)
+    argument_names = iter(ARGUMENTS)
     expressions: dict[fx.Node, str] = {}
 
-    def text(value: Any) -> str:
+    def to_expression(value: Any) -> str:
         if isinstance(value, fx.Node):
             return expressions[value]
         if isinstance(value, int | float):
@@ -82,12 +82,12 @@ def to_javascript(metric: type[PooledPixelMetric]) -> str:
 
     for node in graph.nodes:
         if node.op == "placeholder":
-            expressions[node] = next(names)
+            expressions[node] = next(argument_names)
         elif node.op == "output":
-            return text(node.args[0])
+            return to_expression(node.args[0])
         else:
-            known: dict[Any, str] = FUNCTIONS if node.op == "call_function" else METHODS
-            if node.target not in known or node.kwargs:
+            templates: dict[Any, str] = FUNCTIONS if node.op == "call_function" else METHODS
+            if node.target not in templates or node.kwargs:
                 raise UntranslatableError(f"its formula uses {node.target}")
-            expressions[node] = known[node.target].format(*map(text, node.args))
-    raise AssertionError("a traced graph ends with its output")
+            expressions[node] = templates[node.target].format(*map(to_expression, node.args))
+    raise AssertionError("a traced graph must end with an output node")

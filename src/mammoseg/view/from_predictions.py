@@ -1,4 +1,4 @@
-"""View of a folder that mammoseg.predict wrote: no ground truth; shows the mammograms or their overlays."""
+"""View of an output folder of mammoseg.predict: the mammograms or their overlays, without ground truth."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mammoseg.view.items import ViewerImage
 
 log = logging.getLogger(__name__)
 
-OVERLAYS = "The images are the overlays of mammoseg.predict; give input=<folder> for the mammograms themselves. "
-REDUCED = f"Images, masks and probabilities are reduced to {MAX_SIDE} pixels along their longer side."
+OVERLAYS_NOTE = "The images are the overlays of mammoseg.predict; set input=<folder> to show the mammograms instead. "
+SIZE_NOTE = f"Images, masks and probabilities are downsampled to at most {MAX_SIDE} pixels along the longer side."
 
 
 class PredictedView:
-    """The predictions in a folder that mammoseg.predict wrote.
+    """The predictions in an output folder of mammoseg.predict.
 
     Args:
         folder: Output folder of mammoseg.predict.
@@ -35,11 +35,11 @@ class PredictedView:
 
     def __init__(self, folder: Path, input_path: Path | None) -> None:
         if input_path is not None and not input_path.exists():
-            raise UserError(f"input={input_path}: no such file or folder; give what the predictions were made from")
+            raise UserError(f"input={input_path}: no such file or folder; give the mammograms that were predicted")
         self.folder = folder
         self.input_path = input_path
-        self.label = "predictions"  # not the folder's name, which may be anything
-        self.note = REDUCED if input_path is not None else OVERLAYS + REDUCED
+        self.label = "predictions"  # not the name of the folder, which may be private
+        self.note = SIZE_NOTE if input_path is not None else OVERLAYS_NOTE + SIZE_NOTE
         results = read_results(folder)
         self.threshold: float | None = results.threshold
         self.rows = results.rows
@@ -48,9 +48,9 @@ class PredictedView:
         return len(self.rows)
 
     def items(self) -> Iterator[ViewerImage]:
-        """Yield the images in the order of the table."""
+        """Yield the images in the order of predictions.csv."""
         for name, rows in self.rows.items():
-            mask, levels = self.read("masks", name), self.read("probabilities", name)
+            mask, levels = self.read_output("masks", name), self.read_output("probabilities", name)
             first = rows[0]
             yield ViewerImage(
                 key=name,
@@ -59,31 +59,31 @@ class PredictedView:
                 side=first["side"],
                 view=first["view"],
                 caption=caption(rows),
-                image=self.image(name, first["file"], mask.shape),
+                image=self.read_background(name, first["file"], mask.shape),
                 truth=None,
                 mask=mask > 127,
                 levels=levels,
             )
 
-    def read(self, kind: Kind, name: str) -> NDArray[np.uint8]:
-        """Read one output (h, w), reduced to the size of a thumbnail."""
+    def read_output(self, kind: Kind, name: str) -> NDArray[np.uint8]:
+        """Read one output image (h, w), downsampled to the size of a thumbnail."""
         path = self.folder / image_file(kind, name)
         try:
             return shrink(read_image(path)[0])[0]
         except ImageReadError as error:
-            raise UserError(f"{path}: {error}; predict again") from error
+            raise UserError(f"{path}: {error}; run mammoseg.predict again") from error
 
-    def image(self, name: str, file: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """The mammogram if it can be read and has the size of its prediction, else the overlay in grey."""
+    def read_background(self, name: str, file: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Read the mammogram, or the overlay in grey if it is not readable or differs in size from the prediction."""
         if self.input_path is not None:
             path = self.input_path if self.input_path.is_file() else self.input_path / file
             try:
-                grey, _ = thumbnail(read_image(path)[0])
-                if grey.shape == shape:
-                    return grey
-                log.warning("%s: has another size than its prediction; its overlay is shown", file)
+                image, _ = thumbnail(read_image(path)[0])
+                if image.shape == shape:
+                    return image
+                log.warning("%s: differs in size from its prediction; showing the overlay instead", file)
             except ImageReadError as error:
-                log.warning("%s: %s; its overlay is shown", file, error)
+                log.warning("%s: %s; showing the overlay instead", file, error)
         encoded = np.fromfile(self.folder / image_file("overlays", name), np.uint8)
         return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), np.uint8)
 
@@ -92,5 +92,5 @@ def caption(rows: Sequence[Mapping[str, str]]) -> str:
     """Number of masses and their areas."""
     n_masses = int(rows[0]["masses"])
     areas = [f"{float(row['area_mm2']):.0f} mm²" for row in rows if row["area_mm2"]]
-    sizes = f" ({', '.join(areas)})" if areas else ""
-    return "no mass" if n_masses == 0 else f"{n_masses} mass{'es' if n_masses > 1 else ''}{sizes}"
+    areas_text = f" ({', '.join(areas)})" if areas else ""
+    return "no mass" if n_masses == 0 else f"{n_masses} mass{'es' if n_masses > 1 else ''}{areas_text}"

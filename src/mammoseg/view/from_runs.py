@@ -1,4 +1,4 @@
-"""Views of run folders: the test images of a run with ground truth and prediction."""
+"""Views of run folders: test images with ground truth and prediction."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from mammoseg.view.items import ViewerImage
 
 log = logging.getLogger(__name__)
 
-MASKS_ONLY = (
-    "This run stored masks only. To see probabilities and to move the threshold, test it again with "
-    "python -m mammoseg.evaluate ckpt_path=<run folder>, and view the folder that it writes."
+MASKS_ONLY_NOTE = (
+    "This run stored masks only. To show probabilities and change the threshold, run "
+    "python -m mammoseg.evaluate ckpt_path=<run folder> and view its output folder."
 )
 
 
 def load_run_views(folders: Sequence[Path], store_root: Path | None) -> list[RunView]:
-    """Load all finished runs in the folders or below them that have predictions; skipped ones are logged.
+    """Load all finished runs in the folders or below them; runs without predictions are skipped with a warning.
 
     Args:
         folders: Folders of runs.
-        store_root: Folder of the preprocessed images; None for the one of each run.
+        store_root: Folder of the prepared images; None for the folder that each run was trained with.
 
     Raises:
-        UserError: If there is no such run, or the preprocessed images of one are not found.
+        UserError: If no run has predictions, or the prepared images of a run are not found.
     """
     runs, predictions = find_runs(folders), RunFolder.predictions.name
     runs_with_predictions = []
@@ -43,7 +43,10 @@ def load_run_views(folders: Sequence[Path], store_root: Path | None) -> list[Run
         else:
             log.warning("%s skipped: it has no %s; test it again with mammoseg.evaluate", run.folder.path, predictions)
     if not runs_with_predictions:
-        raise UserError(f"runs={', '.join(map(str, folders))}: no run there has {predictions}; test one again")
+        raise UserError(
+            f"runs={', '.join(map(str, folders))}: no run in these folders has {predictions}; "
+            "test one again with mammoseg.evaluate"
+        )
     labels = unique_labels(runs_with_predictions, folders)
     return [
         RunView(run, label, find_store_of(run, store_root))
@@ -62,12 +65,12 @@ def unique_labels(runs: Sequence[RunResults], folders: Sequence[Path]) -> list[s
 
 def relative_label(folder: Path, folders: Sequence[Path]) -> str:
     """Path of `folder` relative to the one of `folders` that contains it."""
-    top = next(top for top in folders if folder.is_relative_to(top))
-    return folder.relative_to(top).as_posix() if folder != top else folder.resolve().name
+    root = next(root for root in folders if folder.is_relative_to(root))
+    return folder.relative_to(root).as_posix() if folder != root else folder.resolve().name
 
 
 def find_store_of(run: RunResults, store_root: Path | None) -> PreparedStore:
-    """Find the preprocessed images that a run was tested on.
+    """Find the prepared images that a run was tested on.
 
     Raises:
         UserError: If they are not found.
@@ -76,22 +79,22 @@ def find_store_of(run: RunResults, store_root: Path | None) -> PreparedStore:
     store = find_store([folder], run.dataset, run.rows)
     if store is None:
         raise UserError(
-            f"{run.folder.path}: the prepared images it was tested on are not in {folder}; set dataset.store=<folder>, "
+            f"{run.folder.path}: the prepared images of the test are not in {folder}; set dataset.store=<folder>, "
             "or prepare them again with mammoseg.prepare"
         )
     return store
 
 
 class RunView:
-    """The test images of one run at the size of the network's input.
+    """The test images of one run, at the input size of the network.
 
     Args:
-        run: Its results.
-        label: Its name on the page.
-        store: The preprocessed images.
+        run: Results of the run.
+        label: Name on the page.
+        store: The prepared images.
 
     Raises:
-        UserError: If predictions are missing.
+        UserError: If the predictions of some test images are missing.
     """
 
     def __init__(self, run: RunResults, label: str, store: PreparedStore) -> None:
@@ -102,22 +105,22 @@ class RunView:
         self.predictions = read_predictions(run.folder.predictions)
         if missing := {str(row["case"]) for row in run.rows} - set(self.predictions.cases):
             raise UserError(
-                f"{run.folder.predictions}: lacks {len(missing)} images of results.csv, such as {min(missing)}; "
-                "test the run again with mammoseg.evaluate"
+                f"{run.folder.predictions}: must contain every image of results.csv; {len(missing)} missing, "
+                f"such as {min(missing)}; test the run again with mammoseg.evaluate"
             )
         self.threshold = self.predictions.threshold
-        self.note = MASKS_ONLY if self.predictions.quantised_probs is None else ""
+        self.note = MASKS_ONLY_NOTE if self.predictions.quantised_probs is None else ""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def items(self) -> Iterator[ViewerImage]:
-        """Yield the images in the order of the results."""
-        store_index = {case.case: index for index, case in enumerate(self.store.cases)}
-        prediction_index = {case: index for index, case in enumerate(self.predictions.cases)}
+        """Yield the images in the order of results.csv."""
+        store_indices = {case.case: index for index, case in enumerate(self.store.cases)}
+        prediction_indices = {case: index for index, case in enumerate(self.predictions.cases)}
         levels = self.predictions.quantised_probs
         for row in self.rows:
-            i, j = store_index[row["case"]], prediction_index[row["case"]]
+            i, j = store_indices[row["case"]], prediction_indices[row["case"]]
             yield ViewerImage(
                 key=f"{self.store.folder.name}/{row['case']}",
                 name=row["case"],
@@ -133,6 +136,6 @@ class RunView:
 
 
 def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Scale grey values to 0 to 255, from the minimum to the maximum of the image."""
-    low, high = float(image.min()), float(image.max())
-    return np.asarray(np.rint((image - low) * (255 / max(high - low, 1e-6))), np.uint8)
+    """Rescale grey values linearly from the range of the image to 0 to 255."""
+    minimum, maximum = float(image.min()), float(image.max())
+    return np.asarray(np.rint((image - minimum) * (255 / max(maximum - minimum, 1e-6))), np.uint8)

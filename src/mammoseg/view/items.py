@@ -1,4 +1,4 @@
-"""Images and views that the page shows, independent of their source."""
+"""Interface between the viewer and the sources of its images: runs, or folders of predictions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class ViewerImage:
     """The prediction of one model for one image; all arrays have the same shape (H, W).
 
     Attributes:
-        key: Identifies the image in several views.
-        name: Shown on the page.
+        key: Identifier of the image, the same in all views.
+        name: Name on the page.
         density: ACR category 1 to 4, None if unknown.
         side: "L", "R" or empty.
         view: Such as "CC"; empty if unknown.
-        caption: Further text.
+        caption: Additional text in the list; may be empty.
         image: Grey values 0 to 255; None if not available.
         truth: Ground-truth mask; None if unknown.
         mask: Predicted mask.
@@ -41,13 +41,13 @@ class ViewerImage:
 
 
 class View(Protocol):
-    """One run, or one folder of predictions.
+    """Images and predictions of one run or of one folder of predictions.
 
     Attributes:
-        label: Shown on the page.
-        note: A sentence on what cannot be shown, or empty.
+        label: Name on the page.
+        note: Limitations, such as missing probabilities; shown below the image if not empty.
         threshold: Threshold of the masks; None if unknown.
-        folder: Its folder, for error messages only.
+        folder: Source folder; used in error messages only.
     """
 
     label: str

@@ -1,47 +1,57 @@
-// The list of images, with its filters and order.
+// The list of images, filtered and sorted.
 const captionOf = (image) => [image.density ? `ACR ${image.density}` : "", image.side, image.view, image.caption].filter(Boolean).join(" · ");
-const score = (row) => {
-  const metrics = metricsOf(countsAt(row, state.step, state.run));
-  return catalogue.truth ? metrics.dsc : metrics.predicted;
-};
-const ORDERS = {
-  given: ["as tested", () => 0],
-  low: ["lowest first", (a, b) => a.score - b.score],
-  high: ["highest first", (a, b) => b.score - a.score],
-  name: ["name", (a, b) => a.image.name.localeCompare(b.image.name)],
-  density: ["density", (a, b) => a.image.density - b.image.density],
-};
 
-// Rows of the run that the filters let through; images without a score stand last.
-function filteredRows() {
-  const sought = $("search").value.trim().toLowerCase();
-  const density = $("density").value;
-  const found = state.run.rows.map((row) => ({ row, image: catalogue.images[row.image], score: score(row) }))
-    .filter(({ image }) => `${image.name} ${captionOf(image)}`.toLowerCase().includes(sought))
-    .filter(({ image }) => density === NONE || String(image.density) === density);
-  const order = ORDERS[$("order").value][1];
-  found.sort((a, b) => (Number.isNaN(a.score) - Number.isNaN(b.score)) || order(a, b) || a.row.place - b.row.place);
-  return found.map(({ row }) => row);
+// Value shown in the list and used for sorting: DSC, or the predicted fraction of the image if there is no ground truth.
+function scoreOf(row) {
+  const metrics = computeMetrics(countsAt(row, state.thresholdLevel, state.run));
+  return catalogue.has_truth ? metrics.dsc : metrics.predictedFraction;
 }
 
-function fillList(keep) {
+const SHORT_SCORE_NAME = catalogue.has_truth ? "DSC" : "fraction";
+const SORT_ORDERS = {
+  original: { label: "as tested", compare: () => 0 },
+  lowest: { label: `${SHORT_SCORE_NAME}, lowest first`, compare: (a, b) => a.score - b.score },
+  highest: { label: `${SHORT_SCORE_NAME}, highest first`, compare: (a, b) => b.score - a.score },
+  name: { label: "name", compare: (a, b) => a.image.name.localeCompare(b.image.name) },
+  density: { label: "density", compare: (a, b) => a.image.density - b.image.density },
+};
+
+// Rows of the selected run that match the search and the density, sorted. Undefined scores come last in every order.
+function filteredRows() {
+  const query = $("search").value.trim().toLowerCase();
+  const density = $("density").value;
+  const { compare } = SORT_ORDERS[$("order").value];
+  return state.run.rows.map((row) => ({ row, image: catalogue.images[row.imageIndex], score: scoreOf(row) }))
+    .filter(({ image }) => `${image.name} ${captionOf(image)}`.toLowerCase().includes(query))
+    .filter(({ image }) => density === NONE || String(image.density) === density)
+    .sort((a, b) => (Number.isNaN(a.score) - Number.isNaN(b.score)) || compare(a, b) || a.row.rowIndex - b.row.rowIndex)
+    .map(({ row }) => row);
+}
+
+// Rebuilds the list and shows the given image, or the first one if it is not listed.
+function updateList(imageIndex) {
   state.rows = filteredRows();
-  state.place = Math.max(0, state.rows.findIndex((row) => row.image === keep));
-  $("list").replaceChildren(...state.rows.map((row, place) => {
-    const image = catalogue.images[row.image];
-    const button = make("button", "", { type: "button" });
-    button.append(make("span", image.name, { class: "name" }), make("span", "", { class: "score" }), make("span", captionOf(image), { class: "caption" }));
-    button.addEventListener("click", () => go(place));
-    const item = make("li", "");
+  state.rowIndex = Math.max(0, state.rows.findIndex((row) => row.imageIndex === imageIndex));
+  $("image-list").replaceChildren(...state.rows.map((row, rowIndex) => {
+    const image = catalogue.images[row.imageIndex];
+    const button = createElement("button", "", { type: "button" });
+    button.append(
+      createElement("span", image.name, { class: "name" }),
+      createElement("span", "", { class: "score" }),
+      createElement("span", captionOf(image), { class: "caption" }),
+    );
+    button.addEventListener("click", () => showImage(rowIndex));
+    const item = createElement("li", "");
     item.append(button);
     return item;
   }));
-  const all = state.run.rows.length;
-  $("count").textContent = `${state.rows.length === all ? all : `${state.rows.length} of ${all}`} images; ${catalogue.truth ? "DSC" : "predicted fraction of the image"} in %`;
-  fillScores();
-  go(state.place);
+  const [nListed, nImages] = [state.rows.length, state.run.rows.length];
+  const count = nListed === nImages ? nImages : `${nListed} of ${nImages}`;
+  $("image-count").textContent = `${count} images; ${catalogue.has_truth ? "DSC" : "predicted fraction of the image"} in %`;
+  updateListScores();
+  showImage(state.rowIndex);
 }
 
-function fillScores() {
-  $("list").querySelectorAll(".score").forEach((cell, place) => { cell.textContent = percent(score(state.rows[place])); });
+function updateListScores() {
+  $("image-list").querySelectorAll(".score").forEach((element, rowIndex) => { element.textContent = formatPercent(scoreOf(state.rows[rowIndex])); });
 }

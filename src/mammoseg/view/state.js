@@ -1,51 +1,67 @@
-// State of the page, and its data files, which call mammoseg.receive.
+// State of the page, its data files and helpers for its elements.
 const $ = (id) => document.getElementById(id);
 const catalogue = JSON.parse($("catalogue").textContent);
-const NONE = "";
-const state = { run: null, other: null, rows: [], place: 0, step: 0, truth: true, prediction: true, heat: false };
+const NONE = ""; // value of the options "none" and "all"
+// `comparison` is the run that `run` is compared with, or null; `rows` are those of the listed images.
+const state = {
+  run: null,
+  comparison: null,
+  rows: [],
+  rowIndex: 0,
+  thresholdLevel: 0,
+  layers: { truth: true, prediction: true, heatmap: false },
+};
 
-const loading = new Map(); // name -> promise of a data file, the latest last
-const arrived = new Map();
-window.mammoseg = { receive: (name, value) => arrived.set(name, value) };
-const KEPT = 24; // data files in memory besides those of runs
+// Data files are scripts that call mammoseg.receive, since a page opened from disk may load scripts but not read files.
+const MAX_CACHED_FILES = 24; // of single images; the files of runs are always cached
+const dataPromises = new Map(); // by file name, in the order of loading
+const receivedData = new Map(); // by file name, until the promise is resolved
+window.mammoseg = { receive: (name, data) => receivedData.set(name, data) };
 
-// A data file as a script, since a page that was opened from disk may not read files otherwise.
-function load(name) {
-  if (!loading.has(name)) {
-    loading.set(name, new Promise((resolve, reject) => {
+// Promise of the content of data/<name>.js.
+function loadData(name) {
+  if (!dataPromises.has(name)) {
+    dataPromises.set(name, new Promise((resolve, reject) => {
       const script = document.createElement("script");
       script.src = `data/${name}.js`;
-      script.onload = () => { script.remove(); resolve(arrived.get(name)); arrived.delete(name); };
-      script.onerror = () => { script.remove(); loading.delete(name); reject(new Error(`data/${name}.js is missing; keep the files of the viewer in one folder, or write it again`)); };
+      script.onload = () => { script.remove(); resolve(receivedData.get(name)); receivedData.delete(name); };
+      script.onerror = () => {
+        script.remove();
+        dataPromises.delete(name);
+        reject(new Error(`data/${name}.js is missing; keep index.html and data/ in one folder, or run mammoseg.view again`));
+      };
       document.head.append(script);
     }));
-    const old = [...loading.keys()].filter((key) => !key.startsWith("run-"));
-    for (const key of old.slice(0, Math.max(0, old.length - KEPT))) loading.delete(key);
+    const imageFiles = [...dataPromises.keys()].filter((key) => !/^run-\d+$/.test(key));
+    for (const key of imageFiles.slice(0, Math.max(0, imageFiles.length - MAX_CACHED_FILES))) dataPromises.delete(key);
   }
-  return loading.get(name);
+  return dataPromises.get(name);
 }
 
-const runs = new Map();
-async function runNumber(number) {
-  if (!runs.has(number)) runs.set(number, parseRun({ ...catalogue.runs[number], number }, await load(`run-${number}`)));
-  return runs.get(number);
+const loadedRuns = new Map(); // by index
+
+async function loadRun(index) {
+  if (!loadedRuns.has(index)) loadedRuns.set(index, parseRun(index, catalogue.runs[index], await loadData(`run-${index}`)));
+  return loadedRuns.get(index);
 }
 
-async function pictures(names) {
-  const payload = Object.assign({}, ...await Promise.all(names.map(load)));
-  const entries = Object.entries(payload).filter(([, address]) => address);
-  return Object.fromEntries(await Promise.all(entries.map(async ([name, address]) => [name, await decoded(address)])));
-}
-const filesOf = (run, row) => [`image-${row.image}`, `run-${run.number}-${row.image}`];
+const imageFileNames = (run, row) => [`image-${row.imageIndex}`, `run-${run.index}-${row.imageIndex}`];
 
-function make(tag, text, attributes = {}) {
+// The decoded images of a row: { image, truth, mask, levels }, without those that are not available.
+async function loadImages(run, row) {
+  const dataUris = Object.assign({}, ...await Promise.all(imageFileNames(run, row).map(loadData)));
+  return Object.fromEntries(await Promise.all(Object.entries(dataUris).map(async ([name, dataUri]) => [name, await decodeImage(dataUri)])));
+}
+
+function createElement(tag, text, attributes = {}) {
   const element = document.createElement(tag);
   element.textContent = text;
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;
 }
 
-function options(select, choices, chosen) {
-  select.replaceChildren(...choices.map(([value, text]) => make("option", text, { value })));
-  select.value = chosen;
+// Replaces the options of a select element; `options` are pairs of value and text.
+function setOptions(select, options, selectedValue) {
+  select.replaceChildren(...options.map(([value, text]) => createElement("option", text, { value })));
+  select.value = selectedValue;
 }

@@ -12,7 +12,7 @@ from mammoseg.runs.discovery import expand_latest
 from mammoseg.view.from_predictions import PredictedView
 from mammoseg.view.from_runs import load_run_views
 from mammoseg.view.items import View
-from mammoseg.view.writer import write
+from mammoseg.view.writer import write_files
 
 
 def write_viewer(cfg: Any) -> Path:
@@ -22,7 +22,7 @@ def write_viewer(cfg: Any) -> Path:
         cfg: Configuration of conf/view.yaml.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
         UserError: If a setting is invalid, or there is nothing to show.
@@ -39,9 +39,9 @@ def write_viewer(cfg: Any) -> Path:
     else:
         folders = [Path(str(cfg.predictions)).expanduser()]
         views = [PredictedView(folders[0], optional_path(cfg.input))]
-    return write(views, optional_path(cfg.output) or folders[0] / "viewer")
+    return write_files(views, optional_path(cfg.output) or folders[0] / "viewer")
 
 
 def optional_path(path: str | None) -> Path | None:
-    """`path` as a Path, or None."""
+    """Convert a setting to a Path; None if it is not set."""
     return None if path is None else Path(str(path)).expanduser()

@@ -1,7 +1,8 @@
-"""Writes a viewer: index.html and one data file per image and model, which the page loads when it shows them.
+"""Write the viewer: index.html, and data files that the page loads when it needs them.
 
-Data files are scripts, since a page opened from disk may load scripts but not read other files. They hold images as
-data URIs, whose pixels such a page may read.
+There is one data file for each run, each image, and each prediction of an image. Data files are scripts, since a page
+opened from disk may load scripts but not read other files. Images are stored in them as data URIs, since such a page
+may not read the pixels of image files.
 """
 
 from __future__ import annotations
@@ -24,124 +25,156 @@ from mammoseg.terminal import Progress
 from mammoseg.view.formulas import metrics_script
 from mammoseg.view.items import View, ViewerImage
 
-JPEG_QUALITY = 92  # of the displayed image; masks and probabilities, which are counted, are stored losslessly
+JPEG_QUALITY = 92  # of displayed images only; masks and probabilities are stored as PNG, without loss
 GENERATOR_TAG = '<meta name="generator" content="mammoseg.view">'
-SCRIPTS = ("numbers.js", "drawing.js", "state.js", "list.js", "image.js", "controls.js")
+SCRIPTS = ("metrics.js", "drawing.js", "state.js", "list.js", "panels.js", "controls.js")  # in the order of execution
 
 
-def write(views: Sequence[View], folder: Path) -> Path:
-    """Write a viewer of `views` into `folder` atomically, replacing an earlier viewer.
+def write_files(views: Sequence[View], folder: Path) -> Path:
+    """Write the files of a viewer to `folder` atomically; an existing viewer is replaced.
+
+    Args:
+        views: Runs or folders of predictions; the page lists each as a run.
+        folder: Output folder.
 
     Returns:
-        The page, `folder`/index.html.
+        Path of the page, `folder`/index.html.
 
     Raises:
         UserError: If `folder` exists and is not a viewer.
     """
     if folder.exists() and not is_viewer(folder):
         raise UserError(f"{folder}: exists and is not a viewer; choose another folder with output=<folder>")
-    with atomic_dir(folder, replace=True) as scratch:
-        writer = Writer(scratch)
+    with atomic_dir(folder, replace=True) as tmp_folder:
+        writer = ViewerWriter(tmp_folder)
         with Progress("writing the viewer", sum(map(len, views))) as progress:
             for view in views:
-                writer.add(view, progress)
-        writer.page()
+                writer.add_view(view, progress)
+        writer.write_page()
     return folder / "index.html"
 
 
 def is_viewer(folder: Path) -> bool:
-    """Whether `folder` contains a viewer that this module wrote."""
+    """Whether `folder` contains a viewer."""
     page = folder / "index.html"
     return page.is_file() and GENERATOR_TAG.encode() in page.read_bytes()
 
 
-class Writer:
-    """Writes the page and its data files to `folder`."""
+class ViewerWriter:
+    """Writes the page and its data files.
+
+    Args:
+        folder: Output folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runs: list[dict[str, Any]] = []
         self.images: list[dict[str, Any]] = []
-        self.indices: dict[str, int] = {}  # of the images, by key
-        self.truth = False
+        self.index_by_key: dict[str, int] = {}  # of the images
+        self.has_truth = False
 
-    def add(self, view: View, progress: Progress) -> None:
+    def add_view(self, view: View, progress: Progress) -> None:
         """Write the data files of a view."""
-        run = len(self.runs)
-        rows, mass, rest, numbers = [], [], [], []
+        run_index = len(self.runs)
+        rows, mass_histograms, background_histograms = [], [], []
         for item in view.items():
-            number = self.image(item)
-            numbers.append(number)
-            rows.append([number, *confusion_counts(item)])
-            encoded = {"mask": png(np.where(item.mask, np.uint8(255), np.uint8(0)))}
+            image_index = self.add_image(item)
+            rows.append([image_index, *confusion_counts(item)])
+            data_uris = {"mask": mask_to_png(item.mask)}
             if item.levels is not None:
-                encoded["levels"] = png(item.levels)
-                inside = np.zeros_like(item.mask) if item.truth is None else item.truth
-                mass.append(histogram(item.levels[inside]))
-                rest.append(histogram(item.levels[~inside]))
-            self.data(f"run-{run}-{number}", encoded)
+                data_uris["levels"] = to_png(item.levels)
+                truth = truth_or_empty(item)
+                mass_histograms.append(level_histogram(item.levels[truth]))
+                background_histograms.append(level_histogram(item.levels[~truth]))
+            self.write_data(f"run-{run_index}-{image_index}", data_uris)
             progress.advance()
-        self.data(f"run-{run}", {"rows": rows, "mass": mass or None, "rest": rest or None})
-        step = None if view.threshold is None else round(view.threshold * N_LEVELS)
+        data = {
+            "rows": rows,
+            "mass_histograms": mass_histograms or None,
+            "background_histograms": background_histograms or None,
+        }
+        self.write_data(f"run-{run_index}", data)
         self.runs.append(
-            {"label": view.label, "note": view.note, "threshold": view.threshold, "step": step, "images": numbers}
+            {
+                "label": view.label,
+                "note": view.note,
+                "threshold": view.threshold,
+                "threshold_level": None if view.threshold is None else round(view.threshold * N_LEVELS),
+                "image_indices": [row[0] for row in rows],
+            }
         )
 
-    def image(self, item: ViewerImage) -> int:
-        """Write the data file of an image once, and return its index."""
-        if item.key in self.indices:
-            return self.indices[item.key]
-        number = self.indices[item.key] = len(self.images)
+    def add_image(self, item: ViewerImage) -> int:
+        """Write the data file of an image unless it exists, and return the index of the image."""
+        if item.key in self.index_by_key:
+            return self.index_by_key[item.key]
+        index = self.index_by_key[item.key] = len(self.images)
         self.images.append({name: getattr(item, name) for name in ("name", "density", "side", "view", "caption")})
-        encoded = {}
+        data_uris = {}
         if item.image is not None:
-            encoded["image"] = to_data_uri(".jpg", item.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            data_uris["image"] = to_data_uri(".jpg", item.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         if item.truth is not None:
-            encoded["truth"] = png(np.where(item.truth, np.uint8(255), np.uint8(0)))
-            self.truth = True
-        self.data(f"image-{number}", encoded)
-        return number
+            data_uris["truth"] = mask_to_png(item.truth)
+            self.has_truth = True
+        self.write_data(f"image-{index}", data_uris)
+        return index
 
-    def data(self, name: str, value: object) -> None:
-        """Write a data file, a script that hands `value` to the page."""
-        payload = json.dumps(value, separators=(",", ":"))
+    def write_data(self, name: str, data: object) -> None:
+        """Write a data file: a script that passes `data` to the page."""
+        payload = json.dumps(data, separators=(",", ":"))
         atomic_write_text(self.folder / "data" / f"{name}.js", f"mammoseg.receive({json.dumps(name)},{payload});\n")
 
-    def page(self) -> None:
-        """Write index.html."""
-        here = Path(__file__).parent
+    def write_page(self) -> None:
+        """Write index.html; all views must have been added."""
+        source_folder = Path(__file__).parent
+        scripts = [(source_folder / name).read_text(encoding="utf-8") for name in SCRIPTS]
         text = render(
-            here / "page.html",
+            source_folder / "page.html",
             title=f"mammoseg: {self.runs[0]['label']}" if len(self.runs) == 1 else "mammoseg: predictions",
-            style=(here / "page.css").read_text(encoding="utf-8"),
-            script="\n".join([metrics_script(), *((here / name).read_text(encoding="utf-8") for name in SCRIPTS)]),
-            catalogue={"truth": self.truth, "runs": self.runs, "images": self.images},
+            style=(source_folder / "page.css").read_text(encoding="utf-8"),
+            script="\n".join([metrics_script(), *scripts]),
+            catalogue={"has_truth": self.has_truth, "runs": self.runs, "images": self.images},
         )
         atomic_write_text(self.folder / "index.html", text)
 
 
+def truth_or_empty(item: ViewerImage) -> NDArray[np.bool_]:
+    """The ground-truth mask, or an empty mask if it is unknown."""
+    return np.zeros_like(item.mask) if item.truth is None else item.truth
+
+
 def confusion_counts(item: ViewerImage) -> list[int]:
-    """tp, fp, fn, tn of the mask; without ground truth every predicted pixel is a false positive."""
-    truth = np.zeros_like(item.mask) if item.truth is None else item.truth
-    return [
-        int(np.count_nonzero(both))
-        for both in (item.mask & truth, item.mask & ~truth, ~item.mask & truth, ~item.mask & ~truth)
-    ]
+    """tp, fp, fn and tn of the mask; without ground truth, every predicted pixel counts as a false positive."""
+    truth = truth_or_empty(item)
+    regions = (item.mask & truth, item.mask & ~truth, ~item.mask & truth, ~item.mask & ~truth)
+    return [int(np.count_nonzero(region)) for region in regions]
 
 
-def histogram(levels: NDArray[np.uint8]) -> list[int]:
+def level_histogram(levels: NDArray[np.uint8]) -> list[int]:
     """Number of pixels of each level."""
-    return [int(n) for n in np.bincount(levels, minlength=N_LEVELS)]
+    return [int(n_pixels) for n_pixels in np.bincount(levels, minlength=N_LEVELS)]
 
 
-def png(picture: NDArray[np.uint8]) -> str:
-    """A PNG image as a data URI."""
-    return to_data_uri(".png", picture, [])
+def mask_to_png(mask: NDArray[np.bool_]) -> str:
+    """Encode a mask as a PNG data URI with the values 0 and 255."""
+    return to_png(np.where(mask, np.uint8(255), np.uint8(0)))
 
 
-def to_data_uri(suffix: str, picture: NDArray[np.uint8], settings: Sequence[int]) -> str:
-    """Encode an image with OpenCV's `settings` as a data URI."""
-    done, data = cv2.imencode(suffix, picture, settings)
-    assert done, "OpenCV writes both formats"
+def to_png(image: NDArray[np.uint8]) -> str:
+    """Encode an image as a PNG data URI."""
+    return to_data_uri(".png", image, [])
+
+
+def to_data_uri(suffix: str, image: NDArray[np.uint8], params: Sequence[int]) -> str:
+    """Encode an image as a data URI.
+
+    Args:
+        suffix: Format, ".jpg" or ".png".
+        image: Grey image.
+        params: Encoding parameters of `cv2.imencode`.
+    """
+    success, encoded = cv2.imencode(suffix, image, params)
+    assert success, f"OpenCV failed to encode {suffix}"
     subtype = {".jpg": "jpeg", ".png": "png"}[suffix]
-    return f"data:image/{subtype};base64,{base64.b64encode(data.tobytes()).decode()}"
+    return f"data:image/{subtype};base64,{base64.b64encode(encoded.tobytes()).decode()}"

@@ -295,7 +295,7 @@ def test_pixel_spacing(path: Path, elements: dict[str, Any], expected: tuple[flo
         return
     assert metadata.spacing is not None
     down, across, source = expected
-    assert (metadata.spacing.down, metadata.spacing.across) == pytest.approx((down, across))
+    assert (metadata.spacing.row, metadata.spacing.column) == pytest.approx((down, across))
     assert source in metadata.spacing.source
     assert metadata.spacing.pixel_area == pytest.approx(down * across)
 

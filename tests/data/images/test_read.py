@@ -73,7 +73,7 @@ def multi_page(tmp_path: Path) -> Path:
 
 def test_a_multi_page_tiff_is_an_error_in_every_reader(multi_page: Path, tmp_path: Path) -> None:
     """Images and masks of the dataset and inputs of prediction share one reader."""
-    reason = "2 pages; give one mammogram per file"
+    reason = "2 pages; provide one mammogram per file"
     with pytest.raises(ImageReadError, match=reason):
         read_image(multi_page)
     with pytest.raises(ImageReadError, match=reason):

@@ -13,8 +13,8 @@ from mammoseg.data.preprocessing.box import Box, breast_bounding_box
 from mammoseg.data.preprocessing.breast import downsample_uint8, find_frame, segment_breast
 from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
-from mammoseg.phantom.anatomy import draw
-from mammoseg.phantom.film import Film, scan
+from mammoseg.phantom.anatomy import draw_phantom
+from mammoseg.phantom.film import Film, digitise_film
 
 FILMS = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm_films"
 PREPARED = FILMS.with_name("cbis_ddsm_256")
@@ -23,8 +23,8 @@ PREPARED = FILMS.with_name("cbis_ddsm_256")
 def film(seed: int) -> Film:
     rng = np.random.default_rng(seed)
     view, side = ("CC", "MLO")[seed % 2], "LR"[seed // 2 % 2]
-    phantom = draw(rng, density=1 + seed % 4, view=view, side=side, height=624, width=480, masses=1)
-    return scan(rng, phantom, side)
+    phantom = draw_phantom(rng, density=1 + seed % 4, view=view, side=side, height=624, width=480, masses=1)
+    return digitise_film(rng, phantom, side)
 
 
 @pytest.mark.parametrize("seed", range(12))

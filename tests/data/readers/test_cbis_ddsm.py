@@ -15,8 +15,8 @@ from mammoseg.data.readers.cbis_ddsm import read
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.errors import UserError
 from mammoseg.phantom.cbis_ddsm import LAYOUTS, write_cbis_ddsm
-from mammoseg.phantom.cbis_ddsm_plan import make_plans
-from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_grey
+from mammoseg.phantom.cbis_ddsm_specs import sample_cbis_ddsm_specs
+from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_greyscale_dicom
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm"
 needs_tables = pytest.mark.skipif(not SHARED.is_dir(), reason="the official tables are not available")
@@ -39,7 +39,7 @@ def stub_files(folder: Path) -> dict[str, bytes]:
     files = {}
     for name, pixels in (("film", film()), ("mask", small_mask()), ("crop", film()[16:32, :16])):
         file = folder / f"{name}.dcm"
-        write_grey(file, pixels, bits=8 * pixels.itemsize, uids=(name,), SOPClassUID=SECONDARY_CAPTURE)
+        write_greyscale_dicom(file, pixels, bits=8 * pixels.itemsize, uids=(name,), SOPClassUID=SECONDARY_CAPTURE)
         files[name] = file.read_bytes()
     return files
 
@@ -188,7 +188,7 @@ def phantom(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_phantoms_of_every_layout_are_read_completely(phantom: Path, tmp_path: Path) -> None:
     rejected = RejectedCases()
     mammograms = {mammogram.case: mammogram for mammogram in read(phantom, rejected)}
-    planned = {image.name: image for image in make_plans(12, 2)}
+    planned = {image.name: image for image in sample_cbis_ddsm_specs(12, 2)}
     assert rejected.rows == []
     assert mammograms.keys() == planned.keys()
     for name, image in planned.items():

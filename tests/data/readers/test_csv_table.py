@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mammoseg.data.readers.csv_table import read_csv, read_rows
+from mammoseg.data.readers.csv_table import read_csv, read_csv_rows
 from mammoseg.errors import UserError
 
 
@@ -24,7 +24,7 @@ def test_read_csv_supports_all_dialects(tmp_path: Path, delimiter: str, ending: 
 
 def test_invalid_bytes_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"a,b\n\xff,1\n")
-    assert read_rows(tmp_path / "t.csv") == [(1, ["a", "b"]), (2, ["\N{REPLACEMENT CHARACTER}", "1"])]
+    assert read_csv_rows(tmp_path / "t.csv") == [(1, ["a", "b"]), (2, ["\N{REPLACEMENT CHARACTER}", "1"])]
 
 
 def test_an_empty_table_has_no_columns(tmp_path: Path) -> None:

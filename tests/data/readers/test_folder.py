@@ -126,5 +126,5 @@ def test_masks_of_any_encoding(tmp_path: Path) -> None:
     assert (read_masks([[tmp_path / "grey.jpg"]], (40, 40))[0] != truth).sum() <= 4
     cv2.imwrite(str(tmp_path / "empty.png"), truth * 0)
     assert read_masks([[tmp_path / "empty.png"]], (40, 40))[0].sum() == 0
-    with pytest.raises(ImageReadError, match="the mask is 40x40 pixels, its image 30x20"):
+    with pytest.raises(ImageReadError, match="the mask has 40x40 pixels, but the image has 30x20"):
         read_masks([[tmp_path / "01.png"]], (20, 30))

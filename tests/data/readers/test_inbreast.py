@@ -187,7 +187,7 @@ def test_a_mass_without_a_dicom_file_is_rejected(release: Release) -> None:
     release.add("20586908", MASS).table().xml("22678622", outlines(MASS))
     assert read_rejected(release.root) == (
         "AllXML/22678622.xml",
-        "a mass but no DICOM 22678622_*.dcm; copy it from the release, or remove the XML",
+        "the DICOM file 22678622_*.dcm is missing; copy it from the release, or remove the XML file",
     )
 
 
@@ -202,7 +202,7 @@ def test_contradictory_rows_are_rejected(release: Release) -> None:
     release.add("22678622", MASS, acr="1").add("20586908", MASS)
     release.rows += [release.rows[1], [*release.rows[0][:6], "2", "5"]]
     release.table()
-    assert "contradict each other on 22678622" in read_rejected(release.root)[1]
+    assert "has contradictory rows for 22678622" in read_rejected(release.root)[1]
 
 
 @pytest.mark.parametrize("copy", ["22678622_x_MG_L_CC_ANON (1).dcm", "22678622_x_MG_L_CC_ANON - Copy.dcm"])

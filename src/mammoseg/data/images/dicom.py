@@ -1,4 +1,4 @@
-"""DICOM reader. Free text in headers may identify the patient and never leaves this module.
+"""DICOM reader. Free text in headers may identify the patient and is never returned, logged or quoted in errors.
 
 `read.py` imports this module lazily, because importing pydicom is slow.
 """
@@ -41,7 +41,7 @@ PIXEL_TAGS = [
 ]
 TAGS = [*PIXEL_TAGS, *METADATA_TAGS]
 REQUIRED_ATTRIBUTES = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
-MAX_PIXELS = 200_000_000  # the largest digitised films have about 40 million; a larger value means a damaged header
+MAX_PIXELS = 200_000_000  # digitised films have up to about 40 million; a larger number indicates a damaged header
 CODECS_INSTALL_HINT = "pip install '.[codecs]'"
 CODEC_MODULES = ("gdcm", "pylibjpeg", "openjpeg")  # installed by the extra
 
@@ -49,9 +49,9 @@ CODEC_MODULES = ("gdcm", "pylibjpeg", "openjpeg")  # installed by the extra
 def read_image(path: Path) -> tuple[NDArray[Any], ImageMetadata]:
     """Read a single-frame greyscale DICOM image.
 
-    Returns stored values, unless the header has a rescale slope other than 1 or an intercept other than 0, which are
-    applied and give float32. MONOCHROME1 images are inverted (maximum of the range minus value). Windows, lookup
-    tables and padding values are ignored.
+    Rescale Slope and Rescale Intercept are applied if they are not 1 and 0; the result is then float32. MONOCHROME1
+    images are inverted (maximum of the range minus value). Window levels, lookup tables and Pixel Padding Value are
+    ignored.
 
     Args:
         path: The DICOM file.
@@ -70,12 +70,12 @@ def read_image(path: Path) -> tuple[NDArray[Any], ImageMetadata]:
         except ImageReadError:
             raise
         except Exception:
-            # pydicom raises a dozen exception types for damaged files. `from None`: their messages quote the header.
+            # pydicom raises many exception types for damaged files; `from None`, since their messages quote the header.
             raise ImageReadError("the header or the pixel data is damaged; copy the file again") from None
 
 
 def read_metadata(path: Path) -> ImageMetadata:
-    """Read view, side and pixel spacing without decoding the pixels.
+    """Read view position, laterality and pixel spacing without decoding the pixels.
 
     Raises:
         ImageReadError: If the header cannot be read.
@@ -94,7 +94,7 @@ def suppress_header_text() -> AbstractContextManager[None]:
 
 
 def read_header(path: Path) -> FileDataset:
-    """Read the attributes in `TAGS`; a missing transfer syntax is inferred from the detected byte order.
+    """Read the attributes in `TAGS`; a missing Transfer Syntax UID is inferred from the byte order.
 
     Raises:
         ImageReadError: If the file is empty, cannot be opened or is not DICOM.
@@ -121,7 +121,7 @@ def read_header(path: Path) -> FileDataset:
 
 
 def validate_header(header: FileDataset) -> None:
-    """Check for a single complete greyscale frame of plausible size whose decoder is installed.
+    """Check that the file contains one complete greyscale frame of plausible size, and that its decoder is installed.
 
     Raises:
         ImageReadError: If any of these does not hold.
@@ -133,10 +133,10 @@ def validate_header(header: FileDataset) -> None:
     if header.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2") or samples_per_pixel(header) != 1:
         raise ImageReadError("a colour image; a mammogram is greyscale (MONOCHROME1 or MONOCHROME2)")
     if (frames := int(header.get("NumberOfFrames") or 1)) != 1:
-        raise ImageReadError(f"{frames} frames; give one two-dimensional mammogram per file")
+        raise ImageReadError(f"{frames} frames; provide one two-dimensional mammogram per file")
     height, width = int(header.Rows), int(header.Columns)
     if not 0 < height * width <= MAX_PIXELS:
-        raise ImageReadError(f"a size of {width}x{height} pixels is impossible; replace the file with the original")
+        raise ImageReadError(f"implausible size of {width}x{height} pixels; replace the file with the original")
     syntax = header.file_meta.TransferSyntaxUID
     try:
         decoder = get_decoder(syntax)
@@ -165,14 +165,14 @@ def validate_length(header: FileDataset) -> None:
 
 
 def samples_per_pixel(header: FileDataset) -> int:
-    """Return the number of samples per pixel, 1 if the attribute is missing."""
+    """Return Samples per Pixel, 1 if the attribute is missing."""
     if header.get("SamplesPerPixel") is None:
         header.SamplesPerPixel = 1  # required, but missing in some exports of greyscale images
     return int(header.SamplesPerPixel)
 
 
 def syntax_name(syntax: UID) -> str:
-    """Return the name of a standard transfer syntax; an unknown UID is header text and is not quoted."""
+    """Return the name of a standard transfer syntax; an unknown UID is free text and is not quoted."""
     return f"transfer syntax {syntax.name}" if syntax in STANDARD_UIDS else "an unknown transfer syntax"
 
 
@@ -198,13 +198,27 @@ def decode(header: FileDataset) -> NDArray[Any]:
 
 
 def to_monochrome2(stored: NDArray[Any], header: FileDataset) -> NDArray[Any]:
-    """Apply rescale slope and intercept to the stored values (H, W), and invert MONOCHROME1; see `read_image`."""
+    """Apply Rescale Slope and Rescale Intercept, and invert MONOCHROME1; see `read_image`.
+
+    Args:
+        stored: Stored values (H, W).
+        header: Header of the image.
+
+    Returns:
+        Pixels (H, W), where brighter is denser.
+
+    Raises:
+        ImageReadError: If slope or intercept is not finite, or the slope is 0.
+
+    Source:
+        DICOM PS3.3, sections C.7.6.3.1.2 (Photometric Interpretation) and C.11.1 (rescale).
+    """
     slope, intercept = float_attribute(header, "RescaleSlope", 1.0), float_attribute(header, "RescaleIntercept", 0.0)
     if slope == 0 or not np.isfinite([slope, intercept]).all():
         raise ImageReadError("the rescale slope or intercept is invalid; replace the file with the original")
     rescaled = (slope, intercept) != (1.0, 0.0)
     if not rescaled and header.PhotometricInterpretation == "MONOCHROME2" and stored.dtype in (np.uint8, np.uint16):
-        return stored  # the common case: avoids copying 20 million pixels
+        return stored  # the most common case, without a copy of 20 million pixels
     values, (low, high) = stored, stored_range(stored, header)
     if rescaled:
         values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
@@ -218,7 +232,15 @@ def to_monochrome2(stored: NDArray[Any], header: FileDataset) -> NDArray[Any]:
 
 
 def stored_range(stored: NDArray[Any], header: FileDataset) -> tuple[float, float]:
-    """Return the range that the header allows, extended to the values present."""
+    """Return the range of stored values.
+
+    Args:
+        stored: Stored values (H, W).
+        header: Header of the image.
+
+    Returns:
+        Minimum and maximum for Bits Stored and Pixel Representation, extended to the values of the image.
+    """
     bits = int(header.get("BitsStored") or header.BitsAllocated)
     signed = bool(int(header.get("PixelRepresentation") or 0))
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)

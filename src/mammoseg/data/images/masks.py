@@ -14,8 +14,8 @@ from mammoseg.data.images.read import read_image
 from mammoseg.errors import ImageReadError
 
 SAMPLE_STEP = 4  # pixels; sampling every 4th one suffices to distinguish a mask from an image
-LEVEL_TOLERANCE = 0.12  # of the grey range
-MIN_BILEVEL_FRACTION = 0.97  # JPEG blurs a mask's edges
+LEVEL_TOLERANCE = 0.12  # fraction of the grey range
+MIN_BILEVEL_FRACTION = 0.97  # of the pixels; JPEG compression blurs the edges of a mask
 
 
 def read_masks(
@@ -40,16 +40,16 @@ def read_masks(
         grey = read_mask_file(files[0]) if verified else select_mask_file(files)
         if verified and grey.shape != shape:
             raise ImageReadError(
-                f"the mask is {grey.shape[1]}x{grey.shape[0]} pixels, its image {shape[1]}x{shape[0]}; "
-                "export both at one size"
+                f"the mask has {grey.shape[1]}x{grey.shape[0]} pixels, but the image has {shape[1]}x{shape[0]}; "
+                "export both at the same size"
             )
         mask = binarise(grey)
         if mask.shape != shape:
             mask = np.asarray(cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
             was_resized = True
         if not verified and not mask.any():
-            which = f"mask {index} of {len(candidates_per_mass)}" if len(candidates_per_mass) > 1 else "the mask"
-            raise ImageReadError(f"{which} is empty; copy it again, or remove the case")
+            name = f"mask {index} of {len(candidates_per_mass)}" if len(candidates_per_mass) > 1 else "the mask"
+            raise ImageReadError(f"{name} is empty; copy it again, or remove the case")
         union = mask if index == 1 else union | mask
     return union, was_resized
 
@@ -89,7 +89,12 @@ def select_mask_file(files: Sequence[Path]) -> NDArray[Any]:
 
 
 def is_bilevel(grey: NDArray[Any]) -> bool:
-    """Return whether nearly all pixels (H, W) are close to the minimum or the maximum."""
+    """Return whether nearly all pixels (H, W) are close to the minimum or the maximum.
+
+    Example:
+        >>> is_bilevel(np.array([[0, 0], [255, 250]])), is_bilevel(np.array([[0, 100], [150, 255]]))
+        (True, False)
+    """
     sample = grey[::SAMPLE_STEP, ::SAMPLE_STEP] if min(grey.shape) > 32 * SAMPLE_STEP else grey
     low, high = float(sample.min()), float(sample.max())
     tolerance = LEVEL_TOLERANCE * (high - low)
@@ -97,7 +102,18 @@ def is_bilevel(grey: NDArray[Any]) -> bool:
 
 
 def binarise(grey: NDArray[Any]) -> NDArray[np.uint8]:
-    """Threshold (H, W) at half the maximum; masks are stored as {0, 1}, {0, 255}, or with edges blurred by JPEG."""
+    """Binarise a mask at half its maximum.
+
+    Args:
+        grey: (H, W); mask files contain {0, 1}, {0, 255}, or intermediate values at edges blurred by JPEG compression.
+
+    Returns:
+        The mask (H, W) in {0, 1}.
+
+    Example:
+        >>> binarise(np.array([[0, 100, 200, 255]], np.uint8))
+        array([[0, 0, 1, 1]], dtype=uint8)
+    """
     if grey.dtype != np.uint8:
         return np.asarray(grey > grey.max(initial=0) / 2, np.uint8)
     return np.asarray(cv2.threshold(grey, int(grey.max(initial=0)) // 2, 1, cv2.THRESH_BINARY)[1], np.uint8)

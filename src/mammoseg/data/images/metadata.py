@@ -1,4 +1,4 @@
-"""Image metadata; attributes that identify the patient are never kept."""
+"""Image metadata. Attributes that identify the patient are never read."""
 
 from __future__ import annotations
 
@@ -6,46 +6,50 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Spacing:
-    """Distance between the centres of neighbouring pixels.
+class PixelSpacing:
+    """Distance between the centres of adjacent pixels.
 
     Attributes:
-        down: Between rows, in mm.
-        across: Between columns, in mm.
-        source: DICOM attribute that the values come from.
-        raw: (down, across) in mm as stored, before any correction for magnification.
+        row: Spacing of adjacent rows (vertical), in mm.
+        column: Spacing of adjacent columns (horizontal), in mm.
+        source: DICOM attribute that the values are taken from.
+        raw: (row, column) spacing in mm as stored, before any correction for magnification.
+
+    Example:
+        >>> PixelSpacing(row=0.25, column=0.5, source="ImagerPixelSpacing", raw=(0.25, 0.5)).pixel_area
+        0.125
     """
 
-    down: float
-    across: float
+    row: float
+    column: float
     source: str
     raw: tuple[float, float]
 
     @property
     def pixel_area(self) -> float:
         """Area of a pixel in mm2."""
-        return self.down * self.across
+        return self.row * self.column
 
 
-def spacing_columns(spacing: Spacing | None) -> dict[str, str]:
-    """Return the table columns of a pixel spacing, empty if it is unknown."""
+def spacing_columns(spacing: PixelSpacing | None) -> dict[str, str]:
+    """Return the pixel spacing by table column; the cells are empty if it is unknown."""
     return {
-        "spacing_down_mm": f"{spacing.down:.6g}" if spacing else "",
-        "spacing_across_mm": f"{spacing.across:.6g}" if spacing else "",
+        "spacing_down_mm": f"{spacing.row:.6g}" if spacing else "",
+        "spacing_across_mm": f"{spacing.column:.6g}" if spacing else "",
         "spacing_from": spacing.source if spacing else "",
     }
 
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """Metadata of one image; empty or None if not stated in the file.
+    """Metadata of an image; empty or None if the file does not contain it.
 
     Attributes:
-        view: Projection, such as CC or MLO.
-        side: L or R.
+        view: View position, such as CC or MLO.
+        side: Laterality, L or R.
         spacing: Pixel spacing.
     """
 
     view: str = ""
     side: str = ""
-    spacing: Spacing | None = None
+    spacing: PixelSpacing | None = None

@@ -37,7 +37,7 @@ def read_image(path: Path) -> tuple[NDArray[Any], ImageMetadata]:
         path: The image file.
 
     Returns:
-        Pixels (H, W), where brighter is denser, and the metadata in the file.
+        Pixels (H, W), where brighter is denser, and the metadata of the image.
 
     Raises:
         ImageReadError: If the file is missing, damaged, in colour, multi-page, or in an unsupported format.
@@ -123,7 +123,7 @@ def _decode_with_opencv(path: Path) -> NDArray[Any] | None:
     encoded = np.fromfile(path, np.uint8)
     try:
         return cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
-    except cv2.error:  # the header states an impossible number of pixels
+    except cv2.error:  # the number of pixels in the header is implausible
         return None
 
 
@@ -145,7 +145,7 @@ def _check_tiff(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
     """
     pages = _tiff_pages(path)
     if len(pages) > 1:
-        raise ImageReadError(f"{len(pages)} pages; give one mammogram per file")
+        raise ImageReadError(f"{len(pages)} pages; provide one mammogram per file")
     if (
         pixels.dtype == np.uint16
         and pages
@@ -164,7 +164,7 @@ def _tiff_pages(path: Path) -> list[TiffImagePlugin.ImageFileDirectory_v2]:
     offsets: set[int] = set()
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about unused metadata
+            warnings.simplefilter("ignore")  # warnings about metadata that is not used
             header = file.read(8)
             header += file.read(8) if header[2:3] == b"\x2b" else b""  # BigTIFF
             offset = TiffImagePlugin.ImageFileDirectory_v2(header).next

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_SIDE = 1024  # pixels
-PERCENTILES = (0.5, 99.8)  # of the grey values, displayed as black and white
+PERCENTILES = (0.5, 99.8)  # of the grey values, mapped to black and white
 
 
 def shrink(image: NDArray[Any]) -> tuple[NDArray[Any], float]:
@@ -20,6 +20,11 @@ def shrink(image: NDArray[Any]) -> tuple[NDArray[Any], float]:
 
     Returns:
         The downsampled image (h, w) as uint8, uint16 or float32, and the scale h / H, at most 1.
+
+    Example:
+        >>> downsampled, scale = shrink(np.zeros((4096, 2048), np.uint16))
+        >>> downsampled.shape, scale
+        ((1024, 512), 0.25)
     """
     scale = min(MAX_SIDE / max(image.shape), 1)
     height, width = (max(round(side * scale), 1) for side in image.shape)
@@ -28,7 +33,14 @@ def shrink(image: NDArray[Any]) -> tuple[NDArray[Any], float]:
 
 
 def thumbnail(pixels: NDArray[Any]) -> tuple[NDArray[np.uint8], float]:
-    """Return the image (H, W) downsampled to (h, w) uint8 with stretched contrast, and the scale h / H, at most 1."""
+    """Downsample an image as `shrink` does and stretch its contrast.
+
+    Args:
+        pixels: (H, W).
+
+    Returns:
+        The thumbnail (h, w) as uint8, and the scale h / H, at most 1.
+    """
     downsampled, scale = shrink(pixels)
     downsampled = downsampled.astype(np.float32)
     low, high = np.percentile(downsampled, PERCENTILES)

@@ -57,7 +57,12 @@ class Box:
 
 
 def mask_bounding_box(mask: NDArray[np.uint8]) -> Box | None:
-    """Return the bounding box of the non-zero pixels of a mask (H, W), or None if there are none."""
+    """Return the bounding box of the non-zero pixels of a mask (H, W), or None if there are none.
+
+    Example:
+        >>> mask_bounding_box(np.array([[0, 0, 0], [0, 1, 1]], np.uint8))
+        Box(top=1, bottom=2, left=1, right=3)
+    """
     left, top, width, height = cv2.boundingRect(mask)
     return Box(top, top + height, left, left + width) if width else None
 
@@ -72,6 +77,10 @@ def breast_bounding_box(breast: NDArray[np.bool_], height: int, width: int) -> B
 
     Returns:
         The box, clipped to the image.
+
+    Example:
+        >>> breast_bounding_box(np.array([[False, False], [True, False]]), height=400, width=200)
+        Box(top=197, bottom=400, left=0, right=102)
     """
     rows, columns = np.flatnonzero(breast.any(axis=1)), np.flatnonzero(breast.any(axis=0))
     scale_y, scale_x = height / breast.shape[0], width / breast.shape[1]
@@ -96,6 +105,10 @@ def scale_box(box: Box, small: tuple[int, ...], full: tuple[int, ...]) -> Box:
 
     Returns:
         The box in the downsampled image, at least one pixel in size.
+
+    Example:
+        >>> scale_box(Box(top=0, bottom=200, left=100, right=200), small=(4, 2), full=(400, 200))
+        Box(top=0, bottom=2, left=1, right=2)
     """
     scale_y, scale_x = small[0] / full[0], small[1] / full[1]
     top, left = min(round(box.top * scale_y), small[0] - 1), min(round(box.left * scale_x), small[1] - 1)

@@ -16,15 +16,15 @@ WORKING_SIDE = 512  # pixels; the outline of the breast needs no higher resoluti
 OPENING_DIAMETER = 0.04  # fraction of the longer side; removes frames and bridges from labels and tape to the breast
 MAX_FRAME_WIDTH = 0.06  # fraction of a side; wider white borders may be muscle
 FRAME_MIN_INTENSITY = 0.85  # fraction of the grey range
-FRAME_MIN_EDGE = 0.15  # fraction of the grey range within three pixels; a frame ends in a step, muscle fades
+FRAME_MIN_EDGE = 0.15  # fraction of the grey range, across the inner edge; the edge of muscle is less steep
 FRAME_MIN_LENGTH = 0.2  # fraction of a side; anything shorter is a bright structure of the breast
-BACKGROUND_TAIL = 0.02  # fraction of the background's histogram peak, below which its upper tail ends
+BACKGROUND_TAIL = 0.02  # the upper tail of the background ends at this fraction of its histogram peak
 
-Grey = NDArray[np.uint8]
-Region = NDArray[np.bool_]
+UInt8Array = NDArray[np.uint8]
+BoolMask = NDArray[np.bool_]
 
 
-def segment_breast(pixels: NDArray[Any]) -> Region:
+def segment_breast(pixels: NDArray[Any]) -> BoolMask:
     """Segment the breast at full resolution.
 
     Args:
@@ -45,8 +45,20 @@ def segment_breast(pixels: NDArray[Any]) -> Region:
     return cv2.resize(breast.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
 
 
-def downsample_uint8(pixels: NDArray[Any]) -> Grey:
-    """Downsample an image (H, W) to at most `WORKING_SIDE` pixels per side and stretch the grey range to 0..255."""
+def downsample_uint8(pixels: NDArray[Any]) -> UInt8Array:
+    """Downsample an image and stretch its grey range.
+
+    Args:
+        pixels: (H, W) of any real dtype.
+
+    Returns:
+        (h, w) in 0..255, with at most `WORKING_SIDE` pixels per side; all 0 for a constant image.
+
+    Example:
+        >>> grey = downsample_uint8(np.linspace(0, 1, 1024 * 512).reshape(1024, 512))
+        >>> grey.shape, int(grey.min()), int(grey.max())
+        ((512, 256), 0, 255)
+    """
     height, width = pixels.shape
     scale = min(1.0, WORKING_SIDE / max(height, width))
     shape = (max(round(width * scale), 1), max(round(height * scale), 1))
@@ -59,7 +71,7 @@ def downsample_uint8(pixels: NDArray[Any]) -> Grey:
     return np.asarray(np.clip((small - low) / (high - low) * 255, 0, 255), np.uint8)
 
 
-def segment_downsampled(grey: Grey) -> Region:
+def segment_downsampled(grey: UInt8Array) -> BoolMask:
     """Segment the breast on the output of `downsample_uint8`.
 
     The breast is the largest bright component after removing white frames and, by morphological opening, thinly
@@ -87,20 +99,42 @@ def segment_downsampled(grey: Grey) -> Region:
     return fill_holes(largest_component(np.asarray(cv2.dilate(core, disc), np.uint8) & bright))
 
 
-def largest_component(region: Grey) -> Grey:
-    """Return the largest connected component of a mask (h, w) in {0, 1}."""
+def largest_component(region: UInt8Array) -> UInt8Array:
+    """Return the largest connected component of a non-empty mask.
+
+    Args:
+        region: (h, w) in {0, 1}.
+
+    Returns:
+        (h, w) in {0, 1}; pixels are connected to their four neighbours.
+
+    Example:
+        >>> largest_component(np.array([[1, 1, 0, 1]], np.uint8))
+        array([[1, 1, 0, 0]], dtype=uint8)
+    """
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(region, connectivity=4)
     return np.asarray(labels == 1 + statistics[1:, cv2.CC_STAT_AREA].argmax(), np.uint8)
 
 
-def fill_holes(breast: Grey) -> Region:
-    """Fill the holes of a mask (h, w) in {0, 1}."""
+def fill_holes(breast: UInt8Array) -> BoolMask:
+    """Fill the holes of a mask.
+
+    Args:
+        breast: (h, w) in {0, 1}.
+
+    Returns:
+        (h, w); True for mask pixels and for background pixels that are not connected to the border of the image.
+
+    Example:
+        >>> fill_holes(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.uint8)).all()
+        np.True_
+    """
     padded = np.pad(breast, 1)
     cv2.floodFill(padded, None, (0, 0), 2)
     return np.asarray(padded[1:-1, 1:-1] != 2)
 
 
-def find_frame(grey: Grey) -> Region:
+def find_frame(grey: UInt8Array) -> BoolMask:
     """Detect the white borders of a scanned film: thin, uniformly bright and with a sharp inner edge.
 
     Borders may be slanted and differ in width, so the width is measured on each line; a median filter across lines
@@ -146,8 +180,20 @@ def frame_width_per_line(lines: NDArray[np.float32], max_width: int) -> NDArray[
     return np.where((width > 0) & (edge >= FRAME_MIN_EDGE), width, 0)
 
 
-def keep_long_runs(values: Region, length: float) -> Region:
-    """Return `values` (N,) with runs of fewer than `length` True values set to False."""
+def keep_long_runs(values: BoolMask, length: float) -> BoolMask:
+    """Set runs of fewer than `length` True values to False.
+
+    Args:
+        values: (N,).
+        length: Minimum length of a run.
+
+    Returns:
+        (N,).
+
+    Example:
+        >>> keep_long_runs(np.array([True, False, True, True]), length=2)
+        array([False, False,  True,  True])
+    """
     runs, n_runs = ndimage.label(values)
     if n_runs == 0:
         return values
@@ -155,8 +201,8 @@ def keep_long_runs(values: Region, length: float) -> Region:
     return np.asarray(values & (lengths[runs] >= length))
 
 
-def background_level(grey: Grey) -> float:
-    """Return the grey value that separates background from tissue.
+def background_level(grey: UInt8Array) -> float:
+    """Compute the grey value that separates background from tissue.
 
     In a bright breast, Otsu's threshold separates dense from fatty tissue, so it is applied again to the darker pixels.
     The background is a narrow histogram peak; if its upper tail ends below the threshold, the end of the tail is used,

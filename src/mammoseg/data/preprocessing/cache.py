@@ -1,7 +1,4 @@
-"""Parallel preprocessing with one cache file per image.
-
-An interrupted run resumes without recomputing finished images.
-"""
+"""Parallel preprocessing with one cache file per image, so that an interrupted run resumes without recomputation."""
 
 from __future__ import annotations
 
@@ -45,12 +42,12 @@ MIN_IMAGES_PER_WORKER = 24  # below this, starting processes costs more than it 
 
 @dataclass(frozen=True)
 class PreprocessedSample:
-    """One preprocessed image.
+    """One preprocessed image, with the attributes named after the arrays of `PreparedStore`.
 
     Attributes:
         images: (size, size) float32 image.
         masks: (size, size) uint8 mask in {0, 1}.
-        previews: (THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8 thumbnail.
+        previews: (PREVIEW_SIDE, PREVIEW_SIDE) uint8, the downsampled uncropped image.
         columns: Columns of cases.csv that are computed from the pixels.
     """
 
@@ -77,7 +74,7 @@ class PreprocessingCache:
     def lock(self) -> AbstractContextManager[None]:
         """Return a context manager that holds the exclusive lock of the folder.
 
-        The lock file is beside the folder, because the folder is removed in the end.
+        The lock file is next to the folder, since the folder is removed when the store is complete.
         """
         lock_file = self.folder.with_name(f".lock-{self.folder.name.lstrip('.')}")
         return processes.exclusive_lock(lock_file, "waiting for another process that is preprocessing the same images")
@@ -87,7 +84,7 @@ class PreprocessingCache:
 
         Args:
             mammograms: Images by cache key.
-            dataset: Name of the dataset, for messages.
+            dataset: Name of the dataset, for log messages.
 
         Returns:
             The reason of each image that cannot be preprocessed, by cache key.
@@ -97,7 +94,7 @@ class PreprocessingCache:
         """
         missing = {key: mammogram for key, mammogram in mammograms.items() if not self._path(key).is_file()}
         if n_cached := len(mammograms) - len(missing):
-            log.info("%s: resuming; %d of %d images are preprocessed already", dataset, n_cached, len(mammograms))
+            log.info("%s: resuming, %d of %d images are already preprocessed", dataset, n_cached, len(mammograms))
         reasons: dict[str, str] = {}
         start_time = time.monotonic()
         # `closing` terminates the workers on Ctrl-C.
@@ -128,7 +125,7 @@ class PreprocessingCache:
         except BrokenProcessPool as error:
             raise UserError(
                 "a preprocessing worker was killed, most likely because memory ran out; rerun with dataset.workers=1 "
-                "(preprocessed images are kept)"
+                "(images that are already preprocessed will be reused)"
             ) from error
         finally:
             # shutdown(cancel_futures=True) has no effect if the pool is collected before its thread runs.
@@ -140,7 +137,7 @@ class PreprocessingCache:
         return self.folder / f"{key}.npz"
 
     def load(self, key: str, mammogram: Mammogram) -> PreprocessedSample:
-        """Load one image; a damaged file (power failure) is computed again.
+        """Load one image; if its file is damaged, for instance by a power failure, preprocess it again.
 
         Args:
             key: Cache key.
@@ -255,6 +252,6 @@ def init_worker() -> None:
 def exit_with_parent() -> None:
     """Terminate this worker when its parent dies; otherwise it would block on the task queue forever."""
     parent = multiprocessing.parent_process()
-    assert parent is not None, "runs in workers only"
+    assert parent is not None, "called in worker processes only"
     wait([parent.sentinel])
     os._exit(1)

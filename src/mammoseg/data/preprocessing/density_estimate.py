@@ -2,9 +2,9 @@
 
 Percent density (dense area over breast area) is measured by thresholding (Byng et al., Phys. Med. Biol. 39, 1994) after
 a peripheral enhancement that compensates for the decreasing thickness near the skin line (Byng, Critten, Yaffe,
-Radiology 203, 1997), as a function of the distance to the skin line (Karssemeijer, Phys. Med. Biol. 43, 1998). The
-threshold and the three cuts between categories, chosen interactively in these papers, are fixed here; they were fitted
-to the 1231 official training images of CBIS-DDSM.
+Radiology 203, 1997), as a function of the distance to the skin line (Karssemeijer, Phys. Med. Biol. 43, 1998). These
+papers set the threshold interactively; threshold and cuts between categories are constants in this module, fitted to
+the 1231 official training images of CBIS-DDSM.
 """
 
 from __future__ import annotations
@@ -16,27 +16,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.data.preprocessing.breast import BoolMask
 from mammoseg.density import ACRDensity
 
 RING_WIDTH = 1 / 128  # fraction of the image's side; pixels of a ring have equal distance to the skin
-MAX_DEPTH = 0.25  # fraction of the side; beyond this depth the compressed breast has constant thickness
-FAT_PERCENTILE = 10  # of a ring's grey values, taken as fat, which is present at every depth
+MAX_SKIN_DISTANCE = 0.25  # fraction of the side; the compressed breast has constant thickness farther from the skin
+FAT_PERCENTILE = 10  # of the grey values of a ring, taken as that of fat, which is present in every ring
 MIN_RING_PIXELS = 20  # smaller rings are interpolated from their neighbours
-CONTRAST_PERCENTILES = (0.1, 99.9)  # of the breast, taken as minimum and maximum
+CONTRAST_PERCENTILES = (0.1, 99.9)  # of the grey values of the breast, taken as minimum and maximum
 DENSE_THRESHOLD = 0.15  # fraction of the breast's grey range above fat; brighter pixels are fibroglandular
 PECTORAL_TRIANGLE = (0.5, 0.6)  # fraction of width and height, excluded in oblique views
 OBLIQUE = ("MLO", "ML", "LMO")
 
-Region = NDArray[np.bool_]
 
-
-def percent_density(image: NDArray[np.float32], breast: Region, view: str) -> float:
+def percent_density(image: NDArray[np.float32], breast: BoolMask, view: str) -> float:
     """Estimate the fibroglandular fraction of the breast.
 
     Args:
         image: (size, size), with any normalisation.
         breast: Breast mask (size, size).
-        view: Projection such as CC or MLO; the pectoral muscle is excluded in oblique views.
+        view: View position, such as CC or MLO; the pectoral muscle is excluded in oblique views.
 
     Returns:
         Percent density as a fraction in [0, 1]; 0 for an image without contrast.
@@ -48,7 +47,7 @@ def percent_density(image: NDArray[np.float32], breast: Region, view: str) -> fl
         True
     """
     size = image.shape[0]
-    tissue = breast & ~pectoral(breast) if view.upper() in OBLIQUE else breast
+    tissue = breast & ~pectoral_triangle(breast) if view.upper() in OBLIQUE else breast
     if not tissue.any():
         return 0.0
     low, high = np.percentile(image[breast], CONTRAST_PERCENTILES)
@@ -56,7 +55,7 @@ def percent_density(image: NDArray[np.float32], breast: Region, view: str) -> fl
         return 0.0
     grey = np.clip((image - low) / (high - low), 0, 1)
     depth = skin_distance(breast)
-    ring = np.minimum(depth / (RING_WIDTH * size), MAX_DEPTH / RING_WIDTH).astype(np.int64)
+    ring = np.minimum(depth / (RING_WIDTH * size), MAX_SKIN_DISTANCE / RING_WIDTH).astype(np.int64)
     fat = fat_by_ring(grey, ring, tissue)
     inside = tissue & (depth > RING_WIDTH * size)
     return float((grey[inside] - fat[ring[inside]] > DENSE_THRESHOLD).mean()) if inside.any() else 0.0
@@ -76,16 +75,34 @@ def acr_category(percent_density: float, cuts: Sequence[float]) -> ACRDensity:
     return ACRDensity.from_index(int(np.searchsorted(cuts, percent_density)))
 
 
-def skin_distance(breast: Region) -> NDArray[np.float32]:
-    """Return the distance to the nearest background pixel (size, size); the image border does not count as skin."""
+def skin_distance(breast: BoolMask) -> NDArray[np.float32]:
+    """Compute the distance to the skin line.
+
+    Args:
+        breast: Breast mask (size, size).
+
+    Returns:
+        (size, size) distance to the nearest background pixel in pixels; the image border does not count as skin.
+
+    Example:
+        >>> skin_distance(np.array([[True, True, True, False]]))
+        array([[3., 2., 1., 0.]], dtype=float32)
+    """
     padded = np.pad(breast.astype(np.uint8), 1, mode="edge")
     if padded.all():
         return np.full(breast.shape, np.float32(max(breast.shape)))
     return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1], np.float32)
 
 
-def pectoral(breast: Region) -> Region:
-    """Return a mask of the upper corner at the chest wall, which is the side with more breast pixels."""
+def pectoral_triangle(breast: BoolMask) -> BoolMask:
+    """Approximate the pectoral muscle by a triangle in the upper corner at the chest wall.
+
+    Args:
+        breast: Breast mask (H, W); the chest wall is on the side with more breast pixels.
+
+    Returns:
+        (H, W) mask of the triangle.
+    """
     height, width = breast.shape
     left = breast[:, : width // 2].sum() >= breast[:, width // 2 :].sum()
     x = np.arange(width) if left else np.arange(width)[::-1]
@@ -94,8 +111,17 @@ def pectoral(breast: Region) -> Region:
     return np.asarray(inside)
 
 
-def fat_by_ring(grey: NDArray[Any], ring: NDArray[np.int64], tissue: Region) -> NDArray[np.float32]:
-    """Return the smoothed grey value of fat in each ring, (n_rings,)."""
+def fat_by_ring(grey: NDArray[Any], ring: NDArray[np.int64], tissue: BoolMask) -> NDArray[np.float32]:
+    """Estimate the grey value of fat in each ring.
+
+    Args:
+        grey: (size, size) grey values in [0, 1].
+        ring: (size, size) index of the ring of each pixel.
+        tissue: (size, size) mask of the pixels to use.
+
+    Returns:
+        (n_rings,) grey values, interpolated over small rings and smoothed.
+    """
     rings = np.arange(ring.max() + 1)
     fat = np.full(len(rings), np.nan)
     indices, values = ring[tissue], grey[tissue]

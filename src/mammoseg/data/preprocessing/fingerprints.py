@@ -10,8 +10,23 @@ from pathlib import Path
 from mammoseg.data.readers.mammogram import Mammogram
 
 # Reasons of rejected cases are part of the fingerprint of a store. Those that were reworded since version 0.1 are
-# hashed in the previous wording, so that existing stores keep their names.
+# hashed in the previous wording, so that existing stores keep their names: new pattern -> previous wording.
 REWORDED_REASONS = {
+    r"no image name such as (.*) in the image file path; use TCIA's table": (
+        r"the image file path names no image such as \1; take TCIA's table"
+    ),
+    r"the paths of mask and crop are missing; use TCIA's table": (
+        r"neither mask nor crop has a path; take TCIA's table"
+    ),
+    r"the DICOM file (\d+)_\*\.dcm is missing; copy it from the release, or remove the XML file": (
+        r"a mass but no DICOM \1_*.dcm; copy it from the release, or remove the XML"
+    ),
+    r"INbreast\.csv has no row with File Name (\d+); use the table from the release": (
+        r"a mass but no row with File Name \1 in INbreast.csv; take the release's table"
+    ),
+    r"INbreast\.csv has contradictory rows for (\d+); remove the wrong ones": (
+        r"rows of INbreast.csv contradict each other on \1; keep the right one"
+    ),
     r"rows of the image have different densities \((.*)\); fix the table": (
         r"its rows have several densities (\1); mend the table"
     ),
@@ -40,12 +55,25 @@ def original_reason(reason: str) -> str:
 
 
 def hash_json(value: object) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of a JSON-serialisable value."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a JSON-serialisable value.
+
+    Example:
+        >>> hash_json([1, "a"])
+        '4a72386a027702c1'
+    """
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def cache_key(mammogram: Mammogram, root: Path) -> str:
-    """Return a hash of the outlines of an image and of the size and modification time of its files."""
+    """Return a hash of all inputs of the preprocessing of one image.
+
+    Args:
+        mammogram: The image.
+        root: Folder of the dataset; the hash does not depend on its path.
+
+    Returns:
+        Hash of case, view, outlines, and of name, size and modification time of the files.
+    """
     files = [mammogram.image_file, *(file for group in mammogram.mask_candidates for file in group)]
     outlines = [outline.tolist() for outline in mammogram.outlines]
     signatures = [file_signature(file, root) for file in files]
@@ -53,7 +81,15 @@ def cache_key(mammogram: Mammogram, root: Path) -> str:
 
 
 def file_signature(file: Path, root: Path) -> tuple[str, int, int]:
-    """Return relative name, size in bytes and modification time in ns; the latter two are -1 if the file is missing."""
+    """Return the values by which a change of a file is detected.
+
+    Args:
+        file: The file.
+        root: Folder of the dataset.
+
+    Returns:
+        Path relative to `root`, size in bytes and modification time in ns; the last two are -1 if the file is missing.
+    """
     try:
         status = file.stat()
     except (OSError, ValueError):  # ValueError: a null byte in the name
@@ -62,5 +98,5 @@ def file_signature(file: Path, root: Path) -> tuple[str, int, int]:
 
 
 def relative_name(file: Path, root: Path) -> str:
-    """Return the name relative to `root`; paths of the user's machine must not appear in reports."""
+    """Return the path relative to `root`, or else the file name; reports must not contain local paths."""
     return file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name

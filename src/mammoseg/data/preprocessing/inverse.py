@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.data.preprocessing.box import Box, letterbox
-from mammoseg.data.preprocessing.preprocess import PreprocessedImage
+from mammoseg.data.preprocessing.preprocess import FloatImage, PreprocessedImage
 from mammoseg.data.store import Case
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -67,21 +65,21 @@ class InversePreprocessing:
         return cls(case.height, case.width, box, aspect, bool(case.flipped))
 
     def content_box(self, size: int) -> Box:
-        """Return the part of the square that shows `box`, before mirroring; the rest is padding."""
+        """Return the part of the square that contains `box`, before mirroring; pixels outside are padding."""
         return letterbox(self.box.height, self.box.width, size, self.aspect)
 
-    def to_original(self, values: NDArray[Any]) -> Floats:
+    def to_original(self, values: NDArray[Any]) -> FloatImage:
         """Map values to the full-size image by bilinear upsampling or area-averaging downsampling.
 
         Args:
-            values: (size, size) probabilities, or a mask in {0, 1}, whose result is to be thresholded at 0.5.
+            values: (size, size) probabilities, or a mask in {0, 1}; threshold the result of a mask at 0.5.
 
         Returns:
             (height, width) float32; 0 outside the crop box. Probabilities stay within [0, 1].
         """
         unflipped = values[:, ::-1] if self.flipped else values
         content = np.ascontiguousarray(self.content_box(values.shape[0]).crop(unflipped), np.float32)
-        # One axis at a time: OpenCV averages areas only if both axes shrink.
+        # One axis at a time, since OpenCV averages areas only if neither axis is enlarged.
         resized = _resize(_resize(content, (content.shape[0], self.box.width)), (self.box.height, self.box.width))
         if resized.shape == (self.height, self.width):
             return resized
@@ -104,7 +102,7 @@ class InversePreprocessing:
         return (x[::-1] if self.flipped else x), y
 
 
-def _resize(values: Floats, shape: tuple[int, int]) -> Floats:
+def _resize(values: FloatImage, shape: tuple[int, int]) -> FloatImage:
     enlarges = shape[0] >= values.shape[0] and shape[1] >= values.shape[1]
     interpolation = cv2.INTER_LINEAR if enlarges else cv2.INTER_AREA
     return np.asarray(cv2.resize(values, shape[::-1], interpolation=interpolation), np.float32)

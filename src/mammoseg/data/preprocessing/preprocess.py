@@ -19,9 +19,9 @@ from mammoseg.data.preprocessing.breast import downsample_uint8, segment_downsam
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 
 SAMPLE_STEP = 16  # pixels; sampling every 16th one suffices to measure the range of an image
-THUMBNAIL_SIDE = 160  # pixels
+PREVIEW_SIDE = 160  # pixels
 
-Pixels = NDArray[np.float32]
+FloatImage = NDArray[np.float32]
 Mask = NDArray[np.uint8]
 DType = TypeVar("DType", bound=np.generic)
 
@@ -34,14 +34,14 @@ class PreprocessedImage:
         image: (size, size) float32 network input.
         mask: (size, size) uint8 in {0, 1}.
         breast: (size, size) bool breast mask.
-        preview: (THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8 thumbnail of the uncropped, unflipped image, padded to a square.
+        preview: (PREVIEW_SIDE, PREVIEW_SIDE) uint8 make_preview of the uncropped, unflipped image, padded to a square.
         box: Crop box in the full-size image.
         crop_skipped: Whether the image was left uncropped because the crop would have cut a mass.
         flipped: Whether the image was mirrored.
         breast_fraction: Breast area as a fraction of the full-size image.
     """
 
-    image: Pixels
+    image: FloatImage
     mask: Mask
     breast: NDArray[np.bool_]
     preview: Mask
@@ -61,6 +61,9 @@ def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings
         pixels: (H, W) of any real dtype.
         mask: (H, W) uint8 in {0, 1}.
         settings: See `PreprocessingSettings`.
+
+    Returns:
+        The preprocessed image and mask.
 
     Example:
         >>> pixels, mask = np.zeros((300, 200)), np.zeros((300, 200), np.uint8)
@@ -85,7 +88,7 @@ def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings
     if flipped:
         image, small_mask, breast_mask = mirror(image), mirror(small_mask), mirror(breast_mask)
     return PreprocessedImage(
-        image, small_mask, breast_mask, thumbnail(grey), box, crop_skipped, flipped, breast_fraction
+        image, small_mask, breast_mask, make_preview(grey), box, crop_skipped, flipped, breast_fraction
     )
 
 
@@ -96,7 +99,7 @@ def resize_to_square(
     breast: NDArray[np.bool_],
     box: Box,
     settings: PreprocessingSettings,
-) -> tuple[Pixels, Mask, NDArray[np.bool_]]:
+) -> tuple[FloatImage, Mask, NDArray[np.bool_]]:
     """Crop to `box`, resize and normalise.
 
     Args:
@@ -123,19 +126,34 @@ def resize_to_square(
 
 
 def mirror(array: NDArray[DType]) -> NDArray[DType]:
-    """Return a contiguous copy of an array (H, W), mirrored left to right."""
+    """Return a contiguous copy of an array (H, W), mirrored horizontally.
+
+    Example:
+        >>> mirror(np.array([[1, 2, 3]]))
+        array([[3, 2, 1]])
+    """
     return np.ascontiguousarray(array[:, ::-1])
 
 
 def needs_flip(breast: NDArray[np.bool_], flip: str) -> bool:
-    """Return whether the breast mask (h, w) lies on the side opposite to `flip`; False for "none"."""
+    """Return whether an image has to be mirrored so that the breast is on the side `flip`.
+
+    Args:
+        breast: Breast mask (h, w); its side is that of its centroid.
+        flip: "none", "left" or "right".
+
+    Example:
+        >>> breast = np.array([[True, True, False, False]])
+        >>> needs_flip(breast, "left"), needs_flip(breast, "right"), needs_flip(breast, "none")
+        (False, True, False)
+    """
     columns = breast.sum(axis=0)
-    centre = (columns * (np.arange(len(columns)) + 0.5)).sum() / columns.sum()
-    side = "left" if centre <= len(columns) / 2 else "right"
+    centroid = (columns * (np.arange(len(columns)) + 0.5)).sum() / columns.sum()
+    side = "left" if centroid <= len(columns) / 2 else "right"
     return flip not in ("none", side)
 
 
-def normalise_intensity(pixels: Pixels, region: NDArray[np.bool_], mode: str) -> Pixels:
+def normalise_intensity(pixels: FloatImage, region: NDArray[np.bool_], mode: str) -> FloatImage:
     """Normalise grey values by the statistics of a region; pixels outside get its lowest value.
 
     Args:
@@ -145,6 +163,12 @@ def normalise_intensity(pixels: Pixels, region: NDArray[np.bool_], mode: str) ->
 
     Returns:
         (size, size) float32; in [0, 1] for "minmax" and "percentile".
+
+    Example:
+        >>> pixels = np.array([[10, 20], [30, 90]], np.float32)
+        >>> normalise_intensity(pixels, pixels < 50, "minmax")
+        array([[0. , 0.5],
+               [1. , 0. ]], dtype=float32)
     """
     inside = pixels[region] if region.any() else pixels.ravel()
     if mode == "minmax":
@@ -160,7 +184,7 @@ def normalise_intensity(pixels: Pixels, region: NDArray[np.bool_], mode: str) ->
     return np.where(region, np.clip(scaled, 0, 1), 0).astype(np.float32)
 
 
-def resize_image(image: NDArray[Any], size: int, aspect: str) -> Pixels:
+def resize_image(image: NDArray[Any], size: int, aspect: str) -> FloatImage:
     """Resize an image by area-averaging downsampling or bilinear upsampling, rounded to the input's dtype.
 
     Args:
@@ -170,6 +194,10 @@ def resize_image(image: NDArray[Any], size: int, aspect: str) -> Pixels:
 
     Returns:
         (size, size) float32; padding has the minimum of the resized image.
+
+    Example:
+        >>> resize_image(np.full((4, 2), 7, np.uint8), size=4, aspect="pad").shape
+        (4, 4)
     """
     height, width = image.shape
     content = letterbox(height, width, size, aspect)
@@ -183,7 +211,14 @@ def resize_image(image: NDArray[Any], size: int, aspect: str) -> Pixels:
 
 
 def to_resizable_dtype(image: NDArray[Any]) -> NDArray[Any]:
-    """Convert an image to float32; uint16 is kept if most of its range is used, so that rounding is negligible."""
+    """Convert an image to a dtype in which it can be resized without significant rounding.
+
+    Args:
+        image: (H, W) of any real dtype.
+
+    Returns:
+        (H, W) float32; a uint16 image is returned unchanged if its values use a quarter of the range or more.
+    """
     if image.dtype == np.uint16 and image[::SAMPLE_STEP, ::SAMPLE_STEP].max() >= 2**14:
         return image
     return image.astype(np.float32)
@@ -200,10 +235,16 @@ def resize_mask(mask: Mask, masses: Box, size: int, aspect: str) -> Mask:
 
     Returns:
         (size, size) in {0, 1}.
+
+    Example:
+        >>> mask = np.zeros((64, 64), np.uint8)
+        >>> mask[5, 5] = 1  # one pixel, which covers 1/16 of a resized pixel
+        >>> int(resize_mask(mask, mask_bounding_box(mask), size=16, aspect="stretch").sum())
+        1
     """
-    # Scaled to 0 and 255, since OpenCV rounds to integers; float32 would take twice as long.
+    # Scaled to {0, 255}, since OpenCV rounds to integers; float32 would take twice as long.
     small = (resize_image(mask * np.uint8(255), size, aspect) >= 127.5).astype(np.uint8)
-    # A mass narrower than a pixel would vanish: set the pixel with the largest overlap.
+    # A mass smaller than a pixel may vanish: set the pixel with the largest overlap.
     n_labels, labels = cv2.connectedComponents(masses.crop(mask))
     if n_labels == 2 and small.any():
         return small
@@ -216,9 +257,13 @@ def resize_mask(mask: Mask, masses: Box, size: int, aspect: str) -> Mask:
     return small
 
 
-def thumbnail(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Resize an image (h, w) to (THUMBNAIL_SIDE, THUMBNAIL_SIDE), padded to a square."""
-    return np.asarray(resize_image(grey, THUMBNAIL_SIDE, "pad"), np.uint8)
+def make_preview(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Resize an image for display, padded to preserve the aspect ratio.
+
+    Returns:
+        (PREVIEW_SIDE, PREVIEW_SIDE).
+    """
+    return np.asarray(resize_image(grey, PREVIEW_SIDE, "pad"), np.uint8)
 
 
 def rasterise(outlines: Sequence[NDArray[Any]], height: int, width: int) -> Mask:
@@ -243,11 +288,11 @@ def rasterise(outlines: Sequence[NDArray[Any]], height: int, width: int) -> Mask
     """
     mask = np.zeros((height, width), np.uint8)
     for index, points in enumerate(outlines, start=1):
-        # fillPoly takes fixed-point coordinates, here of 1/16 pixel; clipping prevents an overflow.
+        # fillPoly takes fixed-point coordinates with 4 fractional bits; clipping prevents an overflow.
         polygon = np.rint(np.clip(points, -1e5, 1e5) * 16).astype(np.int32)
-        single = mask if index == 1 else np.zeros_like(mask)
-        cv2.fillPoly(single, [polygon], 1, shift=4)
-        if not single.any():
+        polygon_mask = mask if index == 1 else np.zeros_like(mask)
+        cv2.fillPoly(polygon_mask, [polygon], 1, shift=4)
+        if not polygon_mask.any():
             raise ValueError(f"outline {index} lies outside the image of {width}x{height} pixels")
-        mask |= single
+        mask |= polygon_mask
     return mask

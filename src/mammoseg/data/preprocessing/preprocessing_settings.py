@@ -24,8 +24,8 @@ class PreprocessingSettings:
         crop: Whether to crop to the breast and blank the pixels outside it.
         aspect: "stretch" fills the square; "pad" keeps the aspect ratio. The paper appears to stretch: its accuracies
             imply that masses cover 2.5 % of the pixels on INbreast, which only a stretched crop gives.
-        normalise: "minmax" scales to [0, 1], "percentile" likewise between the 0.5th and 99.5th percentile, "zscore" to
-            mean 0 and standard deviation 1; the statistics are those of the breast.
+        normalise: "minmax" scales the grey values to [0, 1], "percentile" scales the 0.5th to 99.5th percentile to
+            [0, 1] and clips, "zscore" scales to mean 0 and standard deviation 1. Statistics are those of the breast.
         flip: "left" or "right" mirrors images so that all chest walls are on that side; "none" disables it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Reader of CBIS-DDSM: one record per image, with all its masses.
+"""Reader of CBIS-DDSM: one `Mammogram` per image, with all its masses.
 
 The description tables list the images; files are located by the names in their paths, so the following layouts are
 detected automatically and may be mixed:
@@ -8,7 +8,7 @@ detected automatically and may be mixed:
 - PNG or TIFF exports that mirror the tree of TCIA.
 
 Whether a file of a mass is its mask or a crop is determined later, from the pixels: tables, file names and folder
-names sometimes swap them. No pixel is decoded here.
+names sometimes swap them. Pixels are not decoded.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mammoseg.data.images.read import DICOM_SUFFIXES, IMAGE_SUFFIXES
+from mammoseg.data.readers.cbis_ddsm_descriptions import SUBJECT, MassDescription, read_descriptions
 from mammoseg.data.readers.csv_table import read_csv
 from mammoseg.data.readers.file_tree import require_folder, walk
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
@@ -29,25 +30,11 @@ from mammoseg.errors import UserError
 
 log = logging.getLogger(__name__)
 
-# Mass-Training_P_00001_LEFT_CC, followed by _1 for the first mass of that image.
-SUBJECT = re.compile(
-    r"(?P<image>(?:Mass|Calc)-(?P<part>Training|Test)_(?P<patient>P_\d+)_(?P<side>LEFT|RIGHT)_(?P<view>CC|MLO))"
-    r"(?:_(?P<mass>\d+))?",
-    re.IGNORECASE,
-)
 UID = re.compile(r"(?:\d+\.){5,}\d+")
-SPLIT_NAMES = {"training": "train", "test": "test"}
-# Column names in the editions of the tables, without spaces and underscores.
-COLUMNS = {
-    "patient": ("patientid", "patient"),
-    "density": ("breastdensity", "density"),
-    "abnormality": ("abnormalityid", "abnnum", "abnid"),
-    "type": ("abnormalitytype",),
-    "image": ("imagefilepath", "odimgpath"),
-    "crop": ("croppedimagefilepath", "odcroppath"),
-    "mask": ("roimaskfilepath", "maskpath"),
-}
-MAX_DEPTH = 8
+SPLIT_OF_PART = {"training": "train", "test": "test"}
+# Listings in downloads, with the columns of the series UID and of the path.
+LISTINGS = {"metadata.csv": ("Series UID", "File Location"), "dicom_info.csv": ("SeriesInstanceUID", "image_path")}
+MAX_FOLDER_DEPTH = 8
 DOWNLOAD_HINT = (
     "dataset.root must contain the images, mass_case_description_train_set.csv and "
     "mass_case_description_test_set.csv: from The Cancer Imaging Archive (doi 10.7937/K9/TCIA.2016.7O02S9CY), or the "
@@ -55,29 +42,8 @@ DOWNLOAD_HINT = (
 )
 
 
-@dataclass(frozen=True)
-class Row:
-    """One mass in a description table.
-
-    Attributes:
-        source: Table and line, for messages.
-        image: Name of the image, such as Mass-Training_P_00001_LEFT_CC.
-        abnormality: Identifier of the mass within the image.
-        density: ACR density, as text.
-        image_path: Path of the full mammogram in the table.
-        mask_paths: Paths of mask and crop in the table, which may be swapped.
-    """
-
-    source: str
-    image: str
-    abnormality: str
-    density: str
-    image_path: PurePosixPath
-    mask_paths: tuple[PurePosixPath, ...]
-
-
 @dataclass
-class Files:
+class CbisDdsmFiles:
     """Files of the dataset.
 
     Attributes:
@@ -91,7 +57,7 @@ class Files:
     tables: list[Path] = field(default_factory=list)
 
     def find(self, path: PurePosixPath) -> list[Path]:
-        """Return the image files of a path in a table, by its series UID or else by its subject."""
+        """Return the image files for a path of a table, matched by series UID or else by subject."""
         series = next((part for part in reversed(path.parts) if UID.fullmatch(part)), "")
         return self.by_series.get(series) or self.by_subject.get(path.parts[0].lower(), [])
 
@@ -113,12 +79,12 @@ def read(root: Path, rejected: RejectedCases, *, tables: str | None = None) -> l
     root = Path(root)
     files = find_files(root)
     table_files = find_files(Path(tables).expanduser()).tables if tables else files.tables
-    rows = read_tables(table_files, root, rejected)
+    rows = read_descriptions(table_files, root, rejected)
     if not rows:
-        raise UserError(f"{root if tables is None else tables}: no description table of masses there; {DOWNLOAD_HINT}")
+        raise UserError(f"{root if tables is None else tables}: no description table of masses found; {DOWNLOAD_HINT}")
     if not files.by_subject and not files.by_series:
         raise UserError(f"{root}: description tables, but no image files; {DOWNLOAD_HINT}")
-    images: dict[str, list[Row]] = defaultdict(list)
+    images: dict[str, list[MassDescription]] = defaultdict(list)
     for row in rows:
         images[row.image].append(row)
     mammograms = []
@@ -130,21 +96,20 @@ def read(root: Path, rejected: RejectedCases, *, tables: str | None = None) -> l
     return mammograms
 
 
-def make_mammogram(name: str, rows: Sequence[Row], files: Files) -> Mammogram:
-    """Create the record of one image from the rows of its masses.
+def make_mammogram(name: str, rows: Sequence[MassDescription], files: CbisDdsmFiles) -> Mammogram:
+    """Create the `Mammogram` of one image from the rows of its masses.
+
+    Args:
+        name: Name of the image, such as Mass-Training_P_00001_LEFT_CC.
+        rows: Descriptions of its masses.
+        files: Files of the dataset.
 
     Raises:
         ValueError: If a file is missing or the densities are invalid; the message is the reason.
     """
     subject = SUBJECT.fullmatch(name)
-    assert subject is not None, "parse_row rejects other names"
-    if len(densities := {row.density for row in rows if row.density not in ("", "0")}) > 1:
-        raise ValueError(f"rows of the image have different densities ({', '.join(sorted(densities))}); fix the table")
-    density_text = densities.pop() if densities else ""
-    try:
-        density = ACRDensity.parse(density_text)
-    except ValueError:
-        raise ValueError(f"density must be an ACR category 1 to 4, got {density_text!r}; fix the table") from None
+    assert subject is not None, "parse_description rejects other names"
+    density = density_of(rows)
     full_images = dedupe_by_stem(files.find(rows[0].image_path))
     if not full_images:
         raise ValueError("the full mammogram is missing; download its series")
@@ -167,13 +132,28 @@ def make_mammogram(name: str, rows: Sequence[Row], files: Files) -> Mammogram:
         view=subject["view"].upper(),
         mask_candidates=tuple(files for _, files in sorted(masses.items())),
         masks_verified=False,
-        split=SPLIT_NAMES[subject["part"].lower()],
+        split=SPLIT_OF_PART[subject["part"].lower()],
         masses=len(masses),
     )
 
 
+def density_of(rows: Sequence[MassDescription]) -> ACRDensity | None:
+    """Return the density of an image from the rows of its masses, or None if it is unknown.
+
+    Raises:
+        ValueError: If the rows differ or a cell is invalid; the message is the reason.
+    """
+    if len(densities := {row.density for row in rows if row.density not in ("", "0")}) > 1:
+        raise ValueError(f"rows of the image have different densities ({', '.join(sorted(densities))}); fix the table")
+    text = densities.pop() if densities else ""
+    try:
+        return ACRDensity.parse(text)
+    except ValueError:
+        raise ValueError(f"density must be an ACR category 1 to 4, got {text!r}; fix the table") from None
+
+
 def dedupe_by_stem(files: Sequence[Path]) -> list[Path]:
-    """Keep only the DICOM file of files that differ in their suffix, such as 1-1.dcm and its export 1-1.png."""
+    """Remove exports of DICOM files: of 1-1.dcm and 1-1.png in the same folder, keep 1-1.dcm."""
     ranked = sorted(files, key=lambda file: (file.suffix.lower() not in ("", *DICOM_SUFFIXES), file))
     by_stem: dict[tuple[Path, str], Path] = {}
     for file in ranked:
@@ -181,19 +161,16 @@ def dedupe_by_stem(files: Sequence[Path]) -> list[Path]:
     return sorted(by_stem.values())
 
 
-# -- files ------------------------------------------------------------------------------------------------
-
-
-def find_files(root: Path) -> Files:
+def find_files(root: Path) -> CbisDdsmFiles:
     """Find the images and tables below `root`.
 
     Raises:
         UserError: If `root` is not a folder or cannot be listed.
     """
     require_folder(root, DOWNLOAD_HINT)
-    files = Files()
+    files = CbisDdsmFiles()
     listings: list[Path] = []
-    for folder, names in walk(root, max_depth=MAX_DEPTH):
+    for folder, names in walk(root, max_depth=MAX_FOLDER_DEPTH):
         parts = folder.relative_to(root).parts
         subject = next((part.lower() for part in reversed(parts) if SUBJECT.fullmatch(part)), None)
         # The folder name may contain more than the UID, as in MG_<uid>.
@@ -212,89 +189,23 @@ def find_files(root: Path) -> Files:
     return files
 
 
-# Listings in downloads, with the columns of the series UID and of the path.
-LISTINGS = {"metadata.csv": ("Series UID", "File Location"), "dicom_info.csv": ("SeriesInstanceUID", "image_path")}
+def index_listing(listing: Path, root: Path, files: CbisDdsmFiles) -> None:
+    """Add the series whose paths do not contain the UID.
 
-
-def index_listing(listing: Path, root: Path, files: Files) -> None:
-    """Add series whose paths lack the UID, from the listing of NBIA (metadata.csv) or Kaggle (dicom_info.csv)."""
+    Args:
+        listing: NBIA's metadata.csv or Kaggle's dicom_info.csv.
+        root: Folder of the dataset.
+        files: Files of the dataset; series are added to `by_series`.
+    """
     uid_column, path_column = LISTINGS[listing.name.lower()]
     for _, row in read_csv(listing)[1]:
         uid, listed_path = row.get(uid_column, ""), row.get(path_column, "").replace("\\", "/")
         if not uid or not listed_path or uid in files.by_series:
             continue
         parts = PurePosixPath(listed_path).parts
-        # The path starts with folders of another machine: use the longest suffix that exists here.
+        # The path may start with folders of another machine: use its longest suffix that exists.
         candidates = [base.joinpath(*parts[skip:]) for base in (listing.parent, root) for skip in range(len(parts))]
         if (existing := next((path for path in candidates if path.exists()), None)) is None:
             continue
         members = sorted(existing.iterdir()) if existing.is_dir() else [existing]
         files.by_series[uid] = [file for file in members if file.suffix.lower() in ("", *IMAGE_SUFFIXES)]
-
-
-# -- tables -----------------------------------------------------------------------------------------------
-
-
-def read_tables(tables: Sequence[Path], root: Path, rejected: RejectedCases) -> list[Row]:
-    """Read the masses from all description tables of any edition; other CSV files are ignored."""
-    rows: dict[tuple[str, str], Row] = {}
-    for table in sorted(tables):
-        label = table.relative_to(root).as_posix() if table.is_relative_to(root) else table.name
-        for line, values in read_csv(table)[1]:
-            cells = canonical_columns(values)
-            if not {"image", "mask", "density"} <= cells.keys():
-                break  # not a description table
-            if cells.get("type", "mass").lower() != "mass" and not cells["image"].lower().startswith("mass"):
-                continue
-            try:
-                row = parse_row(f"{label} line {line}", cells)
-            except ValueError as error:
-                rejected.add(f"{label} line {line}", error)
-                continue
-            first = rows.setdefault((row.image, row.abnormality), row)
-            if (first.density, first.image_path) != (row.density, row.image_path):
-                rejected.add(
-                    row.source, f"contradicts {first.source} on {row.image}, abnormality {row.abnormality}; keep one"
-                )
-    return list(rows.values())
-
-
-def canonical_columns(values: Mapping[str, str]) -> dict[str, str]:
-    """Return the cells of the columns in `COLUMNS`, under their canonical names."""
-    normalised = {re.sub(r"[\s_-]", "", column).lower(): cell for column, cell in values.items()}
-    return {
-        name: normalised[spelling]
-        for name, spellings in COLUMNS.items()
-        for spelling in spellings
-        if spelling in normalised
-    }
-
-
-def parse_row(source: str, cells: Mapping[str, str]) -> Row:
-    """Parse one row of a description table.
-
-    Args:
-        source: Table and line, for messages.
-        cells: Cells by canonical column name.
-
-    Raises:
-        ValueError: If a path is missing; the message is the reason.
-    """
-    paths = {
-        name: PurePosixPath(cells.get(name, "").replace("\\", "/").strip("/ ")) for name in ("image", "mask", "crop")
-    }
-    # Some copies prepend folders; drop everything before the subject.
-    for name, path in paths.items():
-        start = next((i for i, part in enumerate(path.parts) if SUBJECT.fullmatch(part)), None)
-        paths[name] = PurePosixPath(*path.parts[start:]) if start is not None else PurePosixPath()
-    if not paths["image"].parts:
-        raise ValueError("the image file path names no image such as Mass-Training_P_00001_LEFT_CC; take TCIA's table")
-    subject = SUBJECT.fullmatch(paths["image"].parts[0])
-    assert subject is not None, "the path starts with it"
-    masks = tuple(path for path in (paths["mask"], paths["crop"]) if path.parts)
-    if not masks:
-        raise ValueError("neither mask nor crop has a path; take TCIA's table")
-    mask_subject = SUBJECT.fullmatch(masks[0].parts[0])
-    abnormality = cells.get("abnormality") or (mask_subject["mass"] if mask_subject else "") or "1"
-    density = cells["density"].removesuffix(".0")
-    return Row(source, subject["image"], abnormality, density, paths["image"], masks)

@@ -13,7 +13,7 @@ Rows = list[tuple[int, list[str]]]
 Records = list[tuple[int, dict[str, str]]]
 
 
-def read_rows(path: Path) -> Rows:
+def read_csv_rows(path: Path) -> Rows:
     """Read a CSV file without interpreting its header.
 
     The delimiter is the most frequent one of `DELIMITERS` in the first line. The encoding is UTF-8 with or without a
@@ -41,7 +41,7 @@ def read_csv(path: Path) -> tuple[list[str], Records]:
     """Read a CSV file whose first row is the header.
 
     Args:
-        path: The CSV file; see `read_rows`.
+        path: The CSV file; see `read_csv_rows`.
 
     Returns:
         The column names, and (line number, {column: cell}) of each record; short records lack the last columns.
@@ -49,8 +49,8 @@ def read_csv(path: Path) -> tuple[list[str], Records]:
     Raises:
         UserError: If the file cannot be read or parsed.
     """
-    rows = read_rows(path)
+    rows = read_csv_rows(path)
     if not rows:
         return [], []
-    (_, columns), *rest = rows
-    return columns, [(line, dict(zip(columns, cells, strict=False))) for line, cells in rest]
+    (_, columns), *records = rows
+    return columns, [(line, dict(zip(columns, cells, strict=False))) for line, cells in records]

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from mammoseg.errors import UserError
 
-# Hidden entries, __MACOSX, and lock files of office programs.
+# Hidden files and folders, __MACOSX, and lock files of office software.
 IGNORED_FOLDERS = (".", "__")
 IGNORED_FILES = (".", "~$")
 

@@ -14,8 +14,8 @@ from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 
-REQUIRED = ("case", "image", "mask", "patient", "density")
-SPLIT_NAMES = ("", "train", "val", "test")
+REQUIRED_COLUMNS = ("case", "image", "mask", "patient", "density")
+SPLITS = ("", "train", "val", "test")
 LAYOUT = "a folder with cases.csv (columns case,image,mask,patient,density; optional side,view,split,masses)"
 
 
@@ -35,10 +35,10 @@ def read(root: Path, rejected: RejectedCases) -> list[Mammogram]:
     table = root / "cases.csv"
     if not table.is_file():
         raise UserError(
-            f"{root}: no cases.csv there; dataset=folder requires {LAYOUT}; set dataset.root to such a folder"
+            f"{root}: no cases.csv found; dataset=folder requires {LAYOUT}; set dataset.root to such a folder"
         )
     columns, records = read_csv(table)
-    if missing := [name for name in REQUIRED if name not in columns]:
+    if missing := [name for name in REQUIRED_COLUMNS if name not in columns]:
         raise UserError(f"{table}: missing columns: {', '.join(missing)}; dataset=folder requires {LAYOUT}")
     mammograms: dict[str, Mammogram] = {}
     for line, row in records:
@@ -58,6 +58,13 @@ def read(root: Path, rejected: RejectedCases) -> list[Mammogram]:
 def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
     """Parse one row of cases.csv.
 
+    Args:
+        root: Folder of the dataset.
+        row: Cells by column.
+
+    Returns:
+        The image.
+
     Raises:
         ValueError: If the row is invalid; the message is the reason.
     """
@@ -68,7 +75,7 @@ def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
         density = ACRDensity.parse(row["density"])
     except ValueError:
         raise ValueError(f"density must be an ACR category 1 to 4 or blank, got {row['density']}") from None
-    if row.get("split", "") not in SPLIT_NAMES:
+    if row.get("split", "") not in SPLITS:
         raise ValueError(f"split must be train, val, test or blank, got {row['split']}")
     return Mammogram(
         case=row["case"],
@@ -85,6 +92,13 @@ def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
 
 def parse_int(column: str, text: str) -> int:
     """Parse a non-negative integer.
+
+    Args:
+        column: Name of the column, for the error message.
+        text: Content of the cell.
+
+    Returns:
+        The integer.
 
     Raises:
         ValueError: If the cell contains anything but decimal digits.

@@ -3,7 +3,7 @@
 Files are identified by their names, up to five folders deep and ignoring case: DICOM
 `<File Name>_<patient>_MG_<L|R>_<view>_ANON.dcm` (AllDICOMs/), outlines `<File Name>.xml` (AllXML/), and the table
 `INbreast.csv`, or `INbreast.xls` if there is no CSV. The XML files determine which images have a mass; the flag in the
-table disagrees with them on three images. No pixel is decoded here.
+table disagrees with them on three images. Pixels are not decoded.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from python_calamine import CalamineError, CalamineWorkbook
 
-from mammoseg.data.readers.csv_table import read_rows
 from mammoseg.data.readers.file_tree import require_folder, walk
+from mammoseg.data.readers.inbreast_table import CASE, InbreastRow, read_table
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.readers.osirix import LESIONS, canonical_lesion_name, read_outlines
 from mammoseg.density import ACRDensity
@@ -27,12 +26,11 @@ from mammoseg.errors import UserError
 
 log = logging.getLogger(__name__)
 
-VIEWS = {"ML": "MLO"}  # file names have ML where the table has MLO
-MAX_DEPTH = 5  # Kaggle's zip has the release at depth two; the limit avoids searching a whole disk
+VIEW_ALIASES = {"ML": "MLO"}  # file names have ML where the table has MLO
+MAX_FOLDER_DEPTH = 5  # Kaggle's archive contains the release at depth 2; the limit avoids searching an entire disk
 DICOM_NAME = re.compile(
     r"(?P<case>\d{8})(?!\d)(?:_(?P<patient>[0-9a-z]+)_MG_(?P<side>[LR])_(?P<view>[A-Z]+))?", re.IGNORECASE
 )
-CASE = re.compile(r"\d{8}")
 DOWNLOAD_HINT = (
     "dataset.root must contain AllDICOMs/, AllXML/ and INbreast.csv: request the release from the INbreast authors, "
     "or download the Kaggle copy ramanathansp20/inbreast-dataset and unpack it with `unzip`"
@@ -40,7 +38,7 @@ DOWNLOAD_HINT = (
 
 
 @dataclass
-class Files:
+class InbreastFiles:
     """Files of the dataset.
 
     Attributes:
@@ -52,21 +50,6 @@ class Files:
     dicoms: list[Path] = field(default_factory=list)
     outlines: list[Path] = field(default_factory=list)
     tables: list[Path] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Row:
-    """Cells of one image in the table, as text.
-
-    Attributes:
-        acr: ACR density.
-        side: L or R.
-        view: CC or MLO.
-    """
-
-    acr: str
-    side: str
-    view: str
 
 
 def read(root: Path, rejected: RejectedCases, *, lesions: Sequence[str] = ("mass",)) -> list[Mammogram]:
@@ -118,20 +101,19 @@ def lesion_names(lesions: Sequence[str]) -> set[str]:
     return names
 
 
-# -- files ------------------------------------------------------------------------------------------------
-
-
-def find_files(root: Path) -> Files:
+def find_files(root: Path) -> InbreastFiles:
     """Find the files of the dataset.
 
     Raises:
         UserError: If `root` is not a folder, or a part of the dataset is missing.
     """
     require_folder(root, DOWNLOAD_HINT)
-    files = Files()
+    files = InbreastFiles()
     # The XML files of the pectoral muscle may have the same names as those of the lesions.
     for folder, names in walk(
-        root, max_depth=MAX_DEPTH, skip_folder=lambda folder, _: folder != root and "pectoral" in folder.name.lower()
+        root,
+        max_depth=MAX_FOLDER_DEPTH,
+        skip_folder=lambda folder, _: folder != root and "pectoral" in folder.name.lower(),
     ):
         for file in (folder / name for name in names):
             suffix = file.suffix.lower()
@@ -143,7 +125,7 @@ def find_files(root: Path) -> Files:
                 files.tables.append(file)
     n_named = sum(DICOM_NAME.match(file.name) is not None for file in files.dicoms)
     if not n_named:
-        raise UserError(f"{root}: no INbreast DICOM such as 22678622_<patient>_MG_L_CC_ANON.dcm there; {DOWNLOAD_HINT}")
+        raise UserError(f"{root}: no INbreast DICOM such as 22678622_<patient>_MG_L_CC_ANON.dcm found; {DOWNLOAD_HINT}")
     if not files.outlines:
         raise UserError(
             f"{root}: {n_named} DICOM files but no outlines (AllXML/*.xml); copies such as Kaggle's martholi/inbreast "
@@ -155,9 +137,15 @@ def find_files(root: Path) -> Files:
 
 
 def index_by_case(files: Sequence[Path], root: Path, rejected: RejectedCases) -> dict[str, Path]:
-    """Return the files by case, sorted.
+    """Index files by the case in their name.
 
-    Files without a case in their name and second files of a case are rejected.
+    Args:
+        files: DICOM or XML files.
+        root: Folder of the dataset, to which file names in messages are relative.
+        rejected: Receives files without a case in their name, and second files of a case.
+
+    Returns:
+        The file of each case, sorted by case.
     """
     cases: dict[str, Path] = {}
     # Copies have longer names: `… (1).dcm`, `… - Copy.dcm`.
@@ -175,20 +163,26 @@ def index_by_case(files: Sequence[Path], root: Path, rejected: RejectedCases) ->
 
 
 def make_mammogram(
-    case: str, outlines: Sequence[NDArray[Any]], dicoms: dict[str, Path], rows: dict[str, Row | None]
+    case: str, outlines: Sequence[NDArray[Any]], dicoms: dict[str, Path], rows: dict[str, InbreastRow | None]
 ) -> Mammogram:
-    """Create the record of one image.
+    """Create the `Mammogram` of one image.
+
+    Args:
+        case: File Name in the table, 8 digits.
+        outlines: Outlines of its lesions.
+        dicoms: DICOM file of each case.
+        rows: Row of each case in the table.
 
     Raises:
         ValueError: If the case has no DICOM file, no row in the table or an invalid density; the message is the reason.
     """
     if case not in dicoms:
-        raise ValueError(f"a mass but no DICOM {case}_*.dcm; copy it from the release, or remove the XML")
+        raise ValueError(f"the DICOM file {case}_*.dcm is missing; copy it from the release, or remove the XML file")
     if case not in rows:
-        raise ValueError(f"a mass but no row with File Name {case} in INbreast.csv; take the release's table")
+        raise ValueError(f"INbreast.csv has no row with File Name {case}; use the table from the release")
     row = rows[case]
     if row is None:
-        raise ValueError(f"rows of INbreast.csv contradict each other on {case}; keep the right one")
+        raise ValueError(f"INbreast.csv has contradictory rows for {case}; remove the wrong ones")
     try:
         density = ACRDensity.parse(row.acr)
     except ValueError:
@@ -199,62 +193,11 @@ def make_mammogram(
     return Mammogram(
         case=case,
         image_file=dicoms[case],
-        # Also shared by follow-ups. The table's Patient ID is the word `removed` in every row.
+        # Follow-up studies have the same identifier. The Patient ID in the table is `removed` in every row.
         patient=(name["patient"] or case).lower(),
         density=density,
         side=(name["side"] or row.side).upper()[:1],
-        view=VIEWS.get(view, view),
+        view=VIEW_ALIASES.get(view, view),
         outlines=tuple(outlines),
         masses=len(outlines),
     )
-
-
-# -- the table --------------------------------------------------------------------------------------------
-
-
-def read_table(files: Sequence[Path]) -> dict[str, Row | None]:
-    """Read the table; a CSV is preferred to a spreadsheet.
-
-    Args:
-        files: Candidates for the table.
-
-    Returns:
-        The row of each case, None if rows contradict each other.
-
-    Raises:
-        UserError: If a column is missing, or if several tables differ.
-    """
-    file, *others = sorted(files, key=lambda file: (file.suffix.lower(), file))  # .csv comes first
-    lines = read_cells(file)
-    for other in others:
-        if other.suffix.lower() == file.suffix.lower() and read_cells(other) != lines:
-            raise UserError(f"{file} and {other} differ; set dataset.root to the folder of one of them")
-    columns = next((line for line in lines if "File Name" in line), [])
-    if missing := [name for name in ("File Name", "ACR") if name not in columns]:
-        raise UserError(f"{file}: no column {' and '.join(missing)}; replace it with the release's own table")
-    rows: dict[str, Row | None] = {}
-    for line in lines:
-        values = dict(zip(columns, line, strict=False))
-        # A row without a File Name is the header, a blank line, or the spreadsheet's totals.
-        if CASE.fullmatch(case := values.get("File Name", "")):
-            row = Row(values.get("ACR", ""), values.get("Laterality", ""), values.get("View", ""))
-            rows[case] = row if rows.get(case, row) == row else None
-    return rows
-
-
-def read_cells(file: Path) -> list[list[str]]:
-    """Read the rows of a CSV or of a spreadsheet's first sheet, with stripped cells.
-
-    Raises:
-        UserError: If the file cannot be read.
-    """
-    if file.suffix.lower() == ".csv":
-        rows = [cells for _, cells in read_rows(file)]
-    else:
-        try:
-            sheet = CalamineWorkbook.from_path(str(file)).get_sheet_by_index(0).to_python()
-        except (CalamineError, OSError):
-            raise UserError(f"{file}: damaged or not readable; replace it with the release's own table") from None
-        rows = [[str(cell).strip() for cell in cells] for cells in sheet]
-    # A spreadsheet stores numbers as floats: 22678622.0.
-    return [[cell.removesuffix(".0") for cell in cells] for cells in rows]

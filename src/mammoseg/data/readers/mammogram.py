@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from mammoseg.density import ACRDensity
 
-MAX_LISTED = 30  # rejected cases shown in the terminal; data_report.json lists all of them
+MAX_LISTED = 30  # rejected cases printed to the terminal; data_report.json lists all of them
 
 
 @dataclass(frozen=True)
 class Mammogram:
-    """One image of a dataset with its masses; no pixel is decoded yet.
+    """One image of a dataset with its masses; pixels are not decoded yet.
 
     Masses are described by either `outlines` or `mask_candidates`; their union is the mask of the image.
 
@@ -25,14 +25,14 @@ class Mammogram:
         image_file: Path of the image.
         patient: Identifier of the patient; splits keep all images of a patient in one part.
         density: ACR category as `ACRDensity` or integer 1 to 4; None if unknown.
-        side: L or R; may be empty.
-        view: Projection such as CC or MLO; may be empty.
+        side: Laterality, L or R; may be empty.
+        view: View position, such as CC or MLO; may be empty.
         outlines: Polygons (N, 2) of (x, y) in pixels of the full-size image; x is the column and y the row, and the
-            origin is the centre of the top left pixel.
+            origin is the centre of the top-left pixel.
         mask_candidates: For each mass, the files that may be its mask. Mass pixels are brighter than half the maximum.
         masks_verified: Whether each mass has exactly one file, known to be a mask of the image's size. Otherwise the
             mask is identified by its pixels and resized if necessary.
-        split: The dataset's own part (train, val or test), or empty.
+        split: Part in the official split of the dataset (train, val or test), or empty.
         masses: Number of masses.
 
     Example:

@@ -38,7 +38,7 @@ def read_outlines(file: Path, lesions: set[str]) -> list[NDArray[np.float64]]:
 
     Args:
         file: The property list.
-        lesions: Canonical names of the regions of interest to read; other regions are not validated.
+        lesions: Canonical names of the types of lesions to read; other regions of interest are not validated.
 
     Returns:
         Polygons (N, 2) of (x, y) in pixels of the full-size image, in the order of the file.
@@ -69,6 +69,12 @@ def read_outlines(file: Path, lesions: set[str]) -> list[NDArray[np.float64]]:
 def load_rois(file: Path) -> list[dict[str, Any]]:
     """Load all regions of interest of a property list.
 
+    Args:
+        file: The property list.
+
+    Returns:
+        The properties of each region of interest.
+
     Raises:
         ValueError: If the file cannot be read or has a different structure; the message is the reason.
     """
@@ -79,7 +85,7 @@ def load_rois(file: Path) -> list[dict[str, Any]]:
         raise ValueError(f"broken XML: {error}; copy it again from the release") from None
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
-    except Exception:  # plistlib passes on exceptions of its conversions of single values
+    except Exception:  # plistlib raises many exception types when it converts single values
         raise ValueError("broken XML: no property list; copy it again from the release") from None
     try:
         return [dict(roi.items()) for image in content["Images"] for roi in image["ROIs"]]

@@ -1,4 +1,4 @@
-"""Random parameters of a synthetic CBIS-DDSM dataset."""
+"""Specifications of the images of a synthetic CBIS-DDSM dataset."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mammoseg.phantom.write import draw_densities
+from mammoseg.phantom.patients import sample_densities, sample_patient_views
 
 TEST_FRACTION = 0.22  # of the patients
 SEVERAL_MASSES_PROBABILITY = 0.15  # two or three masses in an image
-SWAPPED_PROBABILITY = 0.1  # the columns of mask and crop are exchanged
+SWAPPED_PROBABILITY = 0.1  # the columns of mask and crop are swapped
 RESIZED_PROBABILITY = 0.08  # the mask has a different size than the image
 
 
 @dataclass(frozen=True)
-class Lesion:
-    """Parameters of one mass.
+class LesionSpec:
+    """Specification of one mass.
 
     Attributes:
         abnormality: Identifier within the image.
-        swapped: Whether the columns of mask and crop are exchanged.
+        swapped: Whether the columns of mask and crop are swapped.
         scale: Size of the mask relative to the image; 1 for the same size.
     """
 
@@ -30,14 +30,14 @@ class Lesion:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Parameters of one image.
+class CbisDdsmImageSpec:
+    """Specification of one image.
 
     Attributes:
         patient: Identifier of the patient, such as P_00001.
         part: Training or Test.
-        side: LEFT or RIGHT.
-        view: CC or MLO.
+        side: Laterality, LEFT or RIGHT.
+        view: View position, CC or MLO.
         density: ACR category, 1 to 4.
         lesions: The masses.
         seed: Seed of the image.
@@ -48,7 +48,7 @@ class Plan:
     side: str
     view: str
     density: int
-    lesions: tuple[Lesion, ...]
+    lesions: tuple[LesionSpec, ...]
     seed: tuple[int, int]
 
     @property
@@ -62,57 +62,59 @@ class Plan:
         return len(self.lesions)
 
 
-def make_plans(cases: int, seed: int) -> list[Plan]:
-    """Draw the parameters of all images: one to four per patient, who has one density and is in one part.
+def sample_cbis_ddsm_specs(cases: int, seed: int) -> list[CbisDdsmImageSpec]:
+    """Sample the specifications of all images: one to four per patient, with one density and one part per patient.
 
     Args:
         cases: Number of images.
         seed: Seed of the dataset.
 
+    Returns:
+        The specifications.
+
     Example:
-        >>> plans = make_plans(cases=20, seed=0)
-        >>> len(plans), sorted({plan.part for plan in plans})
+        >>> specs = sample_cbis_ddsm_specs(cases=20, seed=0)
+        >>> len(specs), sorted({spec.part for spec in specs})
         (20, ['Test', 'Training'])
     """
     rng = np.random.default_rng(seed)
-    views = [(side, view) for side in ("LEFT", "RIGHT") for view in ("CC", "MLO")]
-    patients: list[list[tuple[str, str]]] = []
-    while (n_missing := cases - sum(map(len, patients))) > 0:
-        n_views = min(int(rng.integers(1, 5)), n_missing)
-        patients.append([views[index] for index in sorted(rng.permutation(4)[:n_views])])
-    density = draw_densities(rng, len(patients))
+    patients = sample_patient_views(rng, cases, sides=("LEFT", "RIGHT"))
+    density = sample_densities(rng, len(patients))
     patient_ids = sorted(rng.choice(np.arange(1, 2000), len(patients), replace=False).tolist())
     n_test = max(round(TEST_FRACTION * len(patients)), 1)
     test_patients = set(rng.permutation(len(patients))[:n_test].tolist())
     images = [(patient, *view) for patient, patient_views in enumerate(patients) for view in patient_views]
     # The first three images have one irregularity each, so that every irregularity occurs.
     return [
-        Plan(
+        CbisDdsmImageSpec(
             patient=f"P_{patient_ids[patient]:05d}",
             part="Test" if patient in test_patients else "Training",
             side=side,
             view=view,
             density=density[patient],
-            lesions=draw_lesions(rng, several=index == 0, swapped=index == 1, resized=index == 2),
+            lesions=sample_lesions(rng, several=index == 0, swapped=index == 1, resized=index == 2),
             seed=(seed, index),
         )
         for index, (patient, side, view) in enumerate(images)
     ]
 
 
-def draw_lesions(rng: np.random.Generator, *, several: bool, swapped: bool, resized: bool) -> tuple[Lesion, ...]:
-    """Draw the parameters of the masses of one image.
+def sample_lesions(rng: np.random.Generator, *, several: bool, swapped: bool, resized: bool) -> tuple[LesionSpec, ...]:
+    """Sample the specifications of the masses of one image.
 
     Args:
         rng: Source of randomness.
-        several: Whether to draw at least two masses.
-        swapped: Whether to exchange the columns of mask and crop in any case.
-        resized: Whether to resize the masks in any case.
+        several: Whether to force at least two masses.
+        swapped: Whether to force swapped columns of mask and crop.
+        resized: Whether to force resized masks.
+
+    Returns:
+        The specifications.
     """
     n_lesions = int(rng.integers(2, 4)) if several or rng.random() < SEVERAL_MASSES_PROBABILITY else 1
-    first = 1 + int(rng.random() < 0.05)  # the real identifiers are not always 1 to n
+    first = 1 + int(rng.random() < 0.05)  # the identifiers of the real dataset do not always start at 1
     return tuple(
-        Lesion(
+        LesionSpec(
             abnormality=first + index,
             swapped=bool(swapped or rng.random() < SWAPPED_PROBABILITY),
             scale=float(rng.uniform(0.8, 0.95)) if resized or rng.random() < RESIZED_PROBABILITY else 1.0,

@@ -1,0 +1,78 @@
+"""Reader of INbreast.csv, and of the spreadsheets that some copies of the release contain instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from python_calamine import CalamineError, CalamineWorkbook
+
+from mammoseg.data.readers.csv_table import read_csv_rows
+from mammoseg.errors import UserError
+
+CASE = re.compile(r"\d{8}")
+
+
+@dataclass(frozen=True)
+class InbreastRow:
+    """Cells of one image in the table, as text.
+
+    Attributes:
+        acr: ACR density.
+        side: Laterality, L or R.
+        view: View position, CC or MLO.
+    """
+
+    acr: str
+    side: str
+    view: str
+
+
+def read_table(files: Sequence[Path]) -> dict[str, InbreastRow | None]:
+    """Read the table; a CSV file takes precedence over a spreadsheet.
+
+    Args:
+        files: Candidates for the table.
+
+    Returns:
+        The row of each case, None if it has contradictory rows.
+
+    Raises:
+        UserError: If a column is missing, or if several tables differ.
+    """
+    file, *others = sorted(files, key=lambda file: (file.suffix.lower(), file))  # .csv comes first
+    lines = read_cells(file)
+    for other in others:
+        if other.suffix.lower() == file.suffix.lower() and read_cells(other) != lines:
+            raise UserError(f"{file} and {other} differ; set dataset.root to the folder of one of them")
+    columns = next((line for line in lines if "File Name" in line), [])
+    if missing := [name for name in ("File Name", "ACR") if name not in columns]:
+        raise UserError(f"{file}: no column {' and '.join(missing)}; replace it with the table from the release")
+    rows: dict[str, InbreastRow | None] = {}
+    for line in lines:
+        values = dict(zip(columns, line, strict=False))
+        # A row without a File Name is the header, a blank line, or the spreadsheet's totals.
+        if CASE.fullmatch(case := values.get("File Name", "")):
+            row = InbreastRow(values.get("ACR", ""), values.get("Laterality", ""), values.get("View", ""))
+            rows[case] = row if rows.get(case, row) == row else None
+    return rows
+
+
+def read_cells(file: Path) -> list[list[str]]:
+    """Read the rows of a CSV file or of the first sheet of a spreadsheet, with stripped cells.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
+    if file.suffix.lower() == ".csv":
+        rows = [cells for _, cells in read_csv_rows(file)]
+    else:
+        try:
+            sheet = CalamineWorkbook.from_path(str(file)).get_sheet_by_index(0).to_python()
+        except (CalamineError, OSError):
+            raise UserError(f"{file}: damaged or not readable; replace it with the table from the release") from None
+        rows = [[str(cell).strip() for cell in cells] for cells in sheet]
+    # A spreadsheet stores numbers as floats: 22678622.0.
+    return [[cell.removesuffix(".0") for cell in cells] for cells in rows]
