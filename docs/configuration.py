@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mammoseg.runs import settings
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role
+from mammoseg.schema.commands import SETTINGS, Section
+from mammoseg.schema.parts import PARTS
+from mammoseg.schema.types import SettingType
 
 COMMANDS = "Commands"
+VALUES = "Valid values"
+VALUES_INTRODUCTION = """All settings are checked before a command starts. An argument of a `_target_` that is not listed
+here is checked against the annotations of the class or function.
+"""
 INTRODUCTION = """# Configuration
 
 Every setting has its default in a YAML file in `conf/` and can be overridden on the command line: `key=value` sets a
@@ -34,7 +42,35 @@ def write_reference(conf: Path, page: Path) -> None:
         name = group.relative_to(conf).as_posix()
         parts.append(f"## {name}\n")
         parts += [entry(path, f"{name}={path.stem}", "###") for path in sorted(group.glob("*.yaml"))]
+    parts += [f"## {VALUES}\n", VALUES_INTRODUCTION]
+    parts += [values_of_command(command) for command in SETTINGS]
+    parts += [values_of_part(target, part.arguments) for target, part in sorted(PARTS.items()) if part.arguments]
     page.write_text("\n".join(parts), encoding="utf-8")
+
+
+def values_of_command(command: str) -> str:
+    """Return a table of the settings of a command and their valid values."""
+    return value_table(f"python -m mammoseg.{command}", dict(flatten_settings(SETTINGS[command])))
+
+
+def values_of_part(target: str, arguments: Mapping[str, SettingType]) -> str:
+    """Return a table of the arguments of a target and their valid values."""
+    return value_table(f"_target_: {target}", arguments)
+
+
+def value_table(title: str, types: Mapping[str, SettingType]) -> str:
+    """Return a section with a table of settings and valid values."""
+    rows = [f"| `{name}` | {kind.description} |" for name, kind in types.items()]
+    return "\n".join([f"### `{title}`\n", "| setting | value |", "|---|---|", *rows, ""])
+
+
+def flatten_settings(settings_: Mapping[str, SettingType], prefix: str = "") -> Iterator[tuple[str, SettingType]]:
+    """Yield the full name and the type of each setting."""
+    for name, kind in settings_.items():
+        if isinstance(kind, Section):
+            yield from flatten_settings(kind.settings, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", kind
 
 
 def entry(path: Path, title: str, level: str) -> str:

@@ -118,12 +118,16 @@ class Number(SettingType):
     @property
     def description(self) -> str:
         """Such as "a number above 0 and at most 1"."""
+        null = " or null" if self.optional else ""
+        if math.isfinite(self.minimum) and math.isfinite(self.maximum) and not self.exclusive_minimum:
+            exclusive = " (exclusive)" if self.exclusive_maximum else ""
+            return f"a number from {self.minimum:g} to {self.maximum:g}{exclusive}{null}"
         limits = []
         if math.isfinite(self.minimum):
-            limits.append(f"{'above' if self.exclusive_minimum else 'at least'} {self.minimum:g}")
+            limits.append(f"{'above' if self.exclusive_minimum else 'of at least'} {self.minimum:g}")
         if math.isfinite(self.maximum):
             limits.append(f"{'below' if self.exclusive_maximum else 'at most'} {self.maximum:g}")
-        return f"a number{' ' if limits else ''}{' and '.join(limits)}{' or null' if self.optional else ''}"
+        return f"a number {' and '.join(limits)}".rstrip() + null
 
 
 @dataclass(frozen=True)
