@@ -14,8 +14,8 @@ from mammoseg.schema.types import SettingType
 
 COMMANDS = "Commands"
 VALUES = "Valid values"
-VALUES_INTRODUCTION = """All settings are checked before a command starts. An argument of a `_target_` that is not listed
-here is checked against the annotations of the class or function.
+VALUES_INTRODUCTION = """All settings are checked before a command starts. An argument of a `_target_` that is not
+listed here is checked against the annotations of the class or function.
 """
 INTRODUCTION = """# Configuration
 
