@@ -146,7 +146,7 @@ def test_comparison(runs: Path, precision: type[PooledPixelMetric], tmp_path: Pa
         assert f"{HEADING} by density" in text
         assert "paper Prec." in text
     for figure in ("metrics.svg", "density.svg"):
-        assert f"<!-- {HEADING}, % -->" in (out / figure).read_text(encoding="utf-8"), figure
+        assert "<!-- Precision (%) ↑ -->" in (out / figure).read_text(encoding="utf-8"), figure
     for suffix in ("md", "tex", "csv"):
         assert "Precision" in (out / f"table1.{suffix}").read_text(encoding="utf-8")
 

@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mammoseg.density import ACRDensity
-from mammoseg.metrics import BINS, PIXEL_METRICS
+from mammoseg.metrics import N_BINS, PIXEL_METRICS
 from mammoseg.reports.plotting import heatmap, parallel_coordinates
 from mammoseg.statistics.comparison import Comparison
 
@@ -48,7 +48,7 @@ def forest(comparison: Comparison, names: Names) -> Figure:
             axis.plot([scale * estimate.low, scale * estimate.high], [y, y], color=colour, linewidth=2)
             axis.plot(dots, np.full(len(dots), y), "o", color=colour, markersize=3, alpha=0.5)
             axis.plot(scale * estimate.value, y, "D", color=colour, markersize=6)
-        axis.set_title(metric.label(), fontsize=10)
+        axis.set_title(metric.axis_label(), fontsize=10)
         axis.grid(axis="x", alpha=0.3)
         axis.set_yticks(range(len(methods)), [names.get(method, method) for method in methods])
     axis.set_ylim(len(methods) - 0.5, -0.5)
@@ -83,7 +83,7 @@ def by_density(comparison: Comparison, names: Names) -> Figure | None:
         n_images = [int((comparison.density == category).sum()) for category in by_category]
         labels = [f"ACR {category}\n{n} images" for category, n in zip(by_category, n_images, strict=True)]
         axis.set_xticks(range(len(by_category)), labels)
-        axis.set_ylabel(metric.label())
+        axis.set_ylabel(metric.axis_label())
     figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(methods), 6), fontsize=8)
     return figure
 
@@ -119,7 +119,7 @@ def calibration(comparison: Comparison, names: Names) -> Figure | None:
         occupied = n_pixels > 0
         mean_prob, mass_fraction = prob_sums / np.maximum(n_pixels, 1), mass_pixels / np.maximum(n_pixels, 1)
         diagram.plot(mean_prob[occupied], mass_fraction[occupied], "o-", color=colour)
-        bin_centres = (np.arange(BINS) + 0.5) / BINS
+        bin_centres = (np.arange(N_BINS) + 0.5) / N_BINS
         histogram.plot(bin_centres, n_pixels / n_pixels.sum(), "o-", color=colour, label=names.get(method, method))
     diagram.set_xlabel("predicted probability of mass")
     diagram.set_ylabel("observed fraction of mass pixels")

@@ -23,10 +23,10 @@ def format_difference(value: float, metric: type[PooledPixelMetric] = DSC) -> st
 
 def format_estimate(metric: type[PooledPixelMetric], estimate: Estimate, with_std: bool = False) -> str:
     """Format an estimate with its bootstrap interval and, if requested and defined, its standard deviation."""
-    interval = f"[{metric.show(estimate.low)}, {metric.show(estimate.high)}]"
+    interval = f"[{metric.format(estimate.low)}, {metric.format(estimate.high)}]"
     std = metric.scale() * estimate.std
     spread = f" ± {std:.2f}" if with_std and std == std else ""
-    return f"{metric.show(estimate.value)}{spread} {interval}"
+    return f"{metric.format(estimate.value)}{spread} {interval}"
 
 
 def main_table(comparison: Comparison, names: Mapping[str, str], published: Mapping[str, Any] | None) -> Table:
@@ -47,7 +47,7 @@ def main_table(comparison: Comparison, names: Mapping[str, str], published: Mapp
         cells = [names.get(method, method)]
         for key, metric in PIXEL_METRICS.items():
             value = comparison.overall[method][key].value
-            cells.append(metric.show(value))
+            cells.append(metric.format(value))
             if published_rows:
                 paper_value = published_rows.get(method, {}).get(key)
                 difference = float("nan") if paper_value is None else value - paper_value / metric.scale()

@@ -53,7 +53,7 @@ def metric_cells(values: dict[str, float]) -> list[str]:
     Args:
         values: Values by key of the metric.
     """
-    return [metric.show(values[key]) for key, metric in PIXEL_METRICS.items()]
+    return [metric.format(values[key]) for key, metric in PIXEL_METRICS.items()]
 
 
 def markdown(rows: Sequence[ResultRow]) -> str:
