@@ -216,7 +216,7 @@ def _difference_sentence(difference: Difference, names: Mapping[str, str], basel
     low, high = sorted((sign * difference.low, sign * difference.high))
     verdict = "higher" if low > 0 else "lower" if high < 0 else "no significant difference (the interval includes 0)"
     return (
-        f"{names[method]} vs. {names[baseline]}: pooled DSC {format_signed(sign * difference.mean)} percentage points "
+        f"{names[method]} vs. {names[baseline]}: pooled DSC {format_signed(sign * difference.value)} percentage points "
         f"[{format_signed(low)}, {format_signed(high)}], {verdict}. Paired by {unit}: effect size "
         f"{format_effect(sign * difference.test.effect_size)}, p {format_p(difference.p_holm, '= ')} (Wilcoxon "
         "signed-rank test, Holm-corrected)."

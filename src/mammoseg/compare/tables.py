@@ -158,7 +158,7 @@ def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Seque
             metric.heading,
             names.get(d.first, d.first),
             names.get(d.second, d.second),
-            format_difference(d.mean, metric),
+            format_difference(d.value, metric),
             f"[{format_difference(d.low, metric)}, {format_difference(d.high, metric)}]",
             format_difference(d.test.median, metric),
             format_effect(d.test.effect_size),
