@@ -27,8 +27,8 @@ def summary_sentences(comparison: Comparison, names: Mapping[str, str], baseline
         sentences.append(f"Standard deviation of the pooled DSC over folds and seeds, in percentage points: {listed}.")
     if single := [names[method] for method, runs in comparison.data.runs.items() if len(runs) == 1]:
         sentences.append(
-            f"Methods with a single run: {', '.join(single)}. Their variation between seeds is unknown; the confidence "
-            "intervals only account for the variation between patients."
+            f"Methods with a single run: {', '.join(single)}. Their variation between seeds is unknown, since the "
+            "confidence intervals only account for the variation between patients."
         )
     if baseline not in comparison.methods:
         name = names.get(baseline, baseline)

@@ -23,7 +23,16 @@ def format_difference(value: float, metric: type[PooledPixelMetric] = DSC) -> st
 
 
 def format_estimate(metric: type[PooledPixelMetric], estimate: Estimate, with_std: bool = False) -> str:
-    """Format an estimate with its confidence interval and, if requested and defined, its standard deviation."""
+    """Format an estimate with its confidence interval.
+
+    Args:
+        metric: The metric.
+        estimate: Estimate of the metric.
+        with_std: Whether to include the standard deviation, if it is defined.
+
+    Returns:
+        Text such as "70.05 ± 1.20 [68.10, 72.00]".
+    """
     interval = f"[{metric.format(estimate.low)}, {metric.format(estimate.high)}]"
     std = metric.scale() * estimate.std
     spread = f" ± {std:.2f}" if with_std and std == std else ""

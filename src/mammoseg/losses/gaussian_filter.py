@@ -85,7 +85,18 @@ def best_tile_size(side: int) -> int:
 
 
 def band_matrix(size: int, window_size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the matrix (size, size + window_size - 1) with the Gaussian kernel in columns i, i + 1, ... of row i."""
+    """Build the matrix that convolves a vector with a normalised Gaussian kernel.
+
+    Args:
+        size: Length of the output vector.
+        window_size: Size of the kernel in pixels, an odd integer.
+        sigma: Standard deviation of the Gaussian in pixels.
+        dtype: Data type of the matrix.
+        device: Device of the matrix.
+
+    Returns:
+        Matrix of shape (size, size + window_size - 1) with the kernel in columns i to i + window_size - 1 of row i.
+    """
     if torch.compiler.is_compiling():  # torch.compile cannot trace a cached function
         return _make_band_matrix(size, window_size, sigma, dtype, device)
     return cached_band_matrix(size, window_size, sigma, dtype, device)

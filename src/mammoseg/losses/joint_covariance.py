@@ -62,7 +62,7 @@ class _NeighbourhoodMoments(torch.autograd.Function):
         products = products.view(batch, -1, n_features, radius, n_features)
         moments = products.new_empty(batch, radius, n_features, radius, n_features)
         for row in range(radius):
-            # Products of the `row`-th row of each neighbourhood with itself and the rows below.
+            # Products of row `row` of each neighbourhood with this row and the rows below it.
             block = products[:, row : row + height - radius + 1].sum(dim=1)[:, :, : radius - row]
             moments[:, row, :, row:] = block
             moments[:, row:, :, row] = block.permute(0, 2, 3, 1)
@@ -75,7 +75,7 @@ class _NeighbourhoodMoments(torch.autograd.Function):
         batch, height, width = ctx.shape
         n_features = rows.shape[1]
         grad_moments = grad_output + grad_output.permute(0, 3, 4, 1, 2)  # the products are symmetric
-        # Coefficients of the features in the radius - 1 rows above, the row itself, and the radius - 1 rows below.
+        # Coefficients of the features in each row, the radius - 1 rows above and the radius - 1 rows below it.
         coefficients = rows.new_zeros(batch, height + 2 * radius - 2, radius, 2 * radius - 1, n_features)
         for row in range(radius):
             offset_range = slice(radius - 1 - row, 2 * radius - 1 - row)

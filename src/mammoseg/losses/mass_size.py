@@ -1,4 +1,4 @@
-"""Mass ratio (mass area divided by image area) and its groups."""
+"""Mass ratio (mass area divided by image area) and grouping of images by it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,28 @@ def log_ratio(ratio: Tensor) -> Tensor:
 
 
 def quantile_edges(ratios: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
-    """Compute the edges (groups - 1,) of groups of equal size from sorted mass ratios (N,)."""
+    """Compute the edges of groups of equal size.
+
+    Args:
+        ratios: Sorted mass ratios, shape (N,).
+        groups: Number of groups.
+
+    Returns:
+        Edges of shape (groups - 1,).
+    """
     edges: NDArray[np.float64] = np.quantile(ratios, np.arange(1, groups) / groups)
     return edges
 
 
 def cluster_edges(ratios: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
-    """Compute the midpoints (groups - 1,) between the k-means centroids of sorted mass ratios (N,).
+    """Compute the midpoints between k-means centroids, with quantiles as initial centroids.
 
-    The result is deterministic, since the initial centroids are quantiles.
+    Args:
+        ratios: Sorted mass ratios, shape (N,).
+        groups: Number of clusters.
+
+    Returns:
+        Midpoints of shape (groups - 1,).
 
     Raises:
         UserError: If k-means finds fewer than `groups` clusters.

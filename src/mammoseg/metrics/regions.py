@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-CONNECTIVITY = 8  # pixels that share an edge or a corner are connected
+CONNECTIVITY = 8  # pixels are also connected diagonally
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,15 @@ class AUBlock(nn.Module):
         self.decode = nn.Sequential(conv_bn_relu(2 * channels, channels), conv_bn_relu(channels, channels))
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
-        """Upsample `deep` (B, 2C, H, W) and combine it with `skip` (B, C, 2H, 2W)."""
+        """Upsample the features of the deeper stage and combine them with the skip connection.
+
+        Args:
+            deep: Features of the deeper stage, shape (B, 2C, H, W).
+            skip: Features of the encoder stage, shape (B, C, 2H, 2W).
+
+        Returns:
+            Features of shape (B, C, 2H, 2W).
+        """
         fused = self.fuse(skip + self.dense(deep))
         decoded: Tensor = self.decode(self.attention(torch.cat([fused, self.bilinear(deep)], dim=1)))
         return decoded

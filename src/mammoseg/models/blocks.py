@@ -1,4 +1,4 @@
-"""Building blocks shared by the networks."""
+"""Building blocks of the networks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,16 @@ def stage_widths(width: int) -> list[int]:
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
-    """Build a 3x3 convolution that preserves height and width, followed by batch normalisation and ReLU."""
+    """Build a 3x3 convolution that preserves height and width, followed by batch normalisation and ReLU.
+
+    Args:
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        dilation: Dilation of the convolution.
+
+    Returns:
+        The module.
+    """
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation),
         nn.BatchNorm2d(out_channels),

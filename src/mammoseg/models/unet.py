@@ -74,5 +74,13 @@ class UNet(nn.Module):
 
 
 def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Build two 3x3 convolutions, each followed by batch normalisation and ReLU."""
+    """Build two 3x3 convolutions, each followed by batch normalisation and ReLU.
+
+    Args:
+        in_channels: Number of input channels.
+        out_channels: Number of output channels of both convolutions.
+
+    Returns:
+        The module.
+    """
     return nn.Sequential(conv_bn_relu(in_channels, out_channels), conv_bn_relu(out_channels, out_channels))

@@ -129,11 +129,11 @@ def plot_learning_curves(metrics_file: Path, path: Path) -> None:
     _draw_curve(loss_axis, rows, "train/loss", "training loss")
     _draw_curve(loss_axis, rows, "val/loss", "validation loss")
     for name in sorted(name for name in rows[0] if name.startswith("train/") and name != "train/loss"):
-        _draw_curve(loss_axis, rows, name, f"training, {name.removeprefix('train/')} term", ":")
+        _draw_curve(loss_axis, rows, name, f"weighted {name.removeprefix('train/')} term (training)", ":")
     for key, metric in PIXEL_METRICS.items():
         if metric.value_range == (0, 1):
             _draw_curve(metric_axis, rows, f"val/{key}", metric.title)
-    loss_axis.set(xlabel="Epoch", ylabel="Loss and its weighted terms")
+    loss_axis.set(xlabel="Epoch", ylabel="Loss")
     metric_axis.set(xlabel="Epoch", ylabel="Validation metric (pooled)", ylim=(-0.02, 1.02))
     for axis in (loss_axis, metric_axis):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -10,7 +10,7 @@ from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.runs.results import ResultRow, mean_image_metrics, pooled_metrics
 
 
-def summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, float]]]:
+def _summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, float]]]:
     """Summarise test results over all images and by ACR category.
 
     Args:
@@ -64,7 +64,7 @@ def summary_markdown(rows: Sequence[ResultRow]) -> str:
     """
     headings = metric_headings()
     lines = ["| test images | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
-    for label, n_images, metrics in summary_rows(rows):
+    for label, n_images, metrics in _summary_rows(rows):
         lines.append(f"| {label} | {n_images} | " + " | ".join(metric_cells(metrics)) + " |")
     return "\n".join(lines) + "\n"
 
@@ -84,7 +84,7 @@ def print_summary(rows: Sequence[ResultRow], folder: Path, title: str = "test re
     table.add_column("test images")
     for name in ("n", *metric_headings()):
         table.add_column(name, justify="right")
-    for label, n_images, metrics in summary_rows(rows):
+    for label, n_images, metrics in _summary_rows(rows):
         table.add_row(label, str(n_images), *metric_cells(metrics))
     console = Console()
     console.print(table)

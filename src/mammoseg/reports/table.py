@@ -150,7 +150,7 @@ def format_count(n: int, noun: str) -> str:
     """Format a number of objects.
 
     Args:
-        n: The number.
+        n: Number of objects.
         noun: Singular of a noun with a regular plural.
 
     Example:
