@@ -200,7 +200,7 @@ def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Seque
         f"{units}; p (Holm): corrected over all pairs of methods for each metric."
     )
     if comparison.unit == "image":
-        note += " The p-values are too small if there are several images per patient; unit=patient avoids this."
+        note += " Images of a patient are not independent, so these p-values are too small; unit=patient avoids this."
     interval = f"{100 * comparison.confidence_level:.0f} % CI"
     columns = ["Metric", "Method A", "Method B", "Difference", interval, "Median", "Effect size", "p", "p (Holm)"]
     return Table("pairs", "Pairwise tests", columns, rows, notes=[note], csv_columns=PAIR_COLUMNS)
@@ -271,7 +271,7 @@ def ranking_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     ]
     p = significance.friedman(scores)
     notes = [
-        f"Ranks by pooled DSC over {format_count(n_blocks, 'run')} (fold and seed) that all methods have in common. "
+        f"Ranks by pooled DSC over {format_count(n_blocks, 'pair')} of fold and seed for which all methods have a run. "
         "P(best): fraction of bootstrap resamples over patients in which the method has the highest DSC."
     ]
     if not math.isnan(p):
@@ -287,7 +287,7 @@ def calibration_table(comparison: Comparison, names: Mapping[str, str]) -> Table
         [names.get(method, method), f"{100 * expected_calibration_error(sums):.3f}"]
         for method, sums in comparison.reliability.items()
     ]
-    note = "In %, over all test pixels. Most pixels are background with a probability near 0, so the error is small."
+    note = "In %, over all test pixels. Most of them are background, which dominates the error."
     return Table(
         "calibration",
         "Expected calibration error",
