@@ -1,4 +1,7 @@
-"""Hydra plugin for hydra/sweeper=mammoseg_optuna; `mammoseg.launch.optuna_sweeper` is imported lazily."""
+"""Hydra plugin for hydra/sweeper=mammoseg_optuna.
+
+Hydra imports all plugins at startup, so `mammoseg` and Optuna are imported only when the sweeper is used.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,17 @@ RENAMED_ARGUMENTS = {"trials": "n_trials", "at_once": "n_jobs", "ordered": "mono
 
 
 class MammosegOptunaSweeper(Sweeper):
-    """A sweep whose trials are proposed by Optuna and run by the configured launcher.
+    """Sweeper that optimises settings with Optuna; the jobs are run by the configured launcher.
 
     Args:
-        params: Search space: setting -> interval, range or choices in Hydra's grammar.
-        monotone: Settings with the same interval whose values must not decrease from one to the next.
-        storage: URL of the study's storage, which each job reads from its config.
-        **settings: The other keys of conf/hydra/sweeper/mammoseg_optuna.yaml; see
+        params: Search space: interval, range or choices in Hydra's override grammar, by name of the setting.
+        monotone: Names of settings with equal intervals whose values must be non-decreasing in this order.
+        storage: URL of the Optuna storage, which `run_study` and the jobs read from the config.
+        **settings: Other arguments of conf/hydra/sweeper/mammoseg_optuna.yaml, see
             `mammoseg.launch.optuna_sweeper.run_study`.
 
     Raises:
-        UserError: If an argument has its name of an earlier version.
+        UserError: If an argument has the name that it had in an earlier version.
     """
 
     hydra_context: HydraContext
@@ -47,7 +50,13 @@ class MammosegOptunaSweeper(Sweeper):
         self.settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Instantiate the launcher; called by Hydra before `sweep`."""
+        """Instantiate the launcher. Hydra calls this method before `sweep`.
+
+        Args:
+            hydra_context: Hydra's config loader and callbacks.
+            task_function: Function that runs a job.
+            config: Config of the sweep, including the node `hydra`.
+        """
         from hydra.core.plugins import Plugins
 
         self.hydra_context = hydra_context
@@ -60,7 +69,7 @@ class MammosegOptunaSweeper(Sweeper):
         """Run the study.
 
         Args:
-            arguments: Overrides of the command line; they replace entries of `params`.
+            arguments: Overrides of the command line, which take precedence over `params`.
         """
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -74,7 +83,7 @@ class MammosegOptunaSweeper(Sweeper):
 
         def launch(jobs: Sequence[Sequence[str]], first_job: int) -> None:
             self.validate_batch_is_legal(jobs)
-            assert self.launcher is not None
+            assert self.launcher is not None  # narrows the type
             self.launcher.launch(jobs, initial_job_idx=first_job)
 
         run_study(space, launch, self.config.hydra, **self.settings)

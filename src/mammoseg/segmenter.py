@@ -17,7 +17,7 @@ from mammoseg import validate
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
 from mammoseg.metrics import PIXEL_METRICS, MeanOverImages, PooledPixelMetric, confusion_counts, reliability_sums
-from mammoseg.metrics.terms import LossTermMeans
+from mammoseg.metrics.loss_terms import LossTermMeans
 from mammoseg.schedulers import resolve_total_steps
 
 Batch = dict[str, Tensor]

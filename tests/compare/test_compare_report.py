@@ -128,8 +128,8 @@ def test_figures_are_written_as_png_and_svg(report: Path) -> None:
 
 def test_a_difference_is_claimed_only_if_the_interval_excludes_0(report: Path) -> None:
     text = (report / "report.md").read_text()
-    assert re.search(r"Density-ASP vs\. AU-Net: pooled DSC \+\d.*\], higher\.", text)
-    assert re.search(r"ASP, learned vs\. AU-Net: pooled DSC .*\], no significant difference", text)
+    assert re.search(r"Density-ASP vs\. AU-Net: difference in pooled DSC \+\d.*\]\), significantly higher\.", text)
+    assert re.search(r"ASP, learned vs\. AU-Net: difference in pooled DSC .*\]\), not significant\.", text)
     assert "Standard deviation of the pooled DSC" in text
 
 
@@ -156,7 +156,7 @@ def test_datasets_are_reported_separately(tmp_path: Path) -> None:
     [
         ("level=95", "between 0 and 1"),
         ("level=high", "between 0 and 1"),
-        ("names=null", "must map methods to names"),
+        ("names=null", "must map methods to display names"),
         ("seed=-1", "at least 0"),
         ("resamples=5", "at least 100"),
         ("unit=pixel", "must be one of image, patient, got pixel"),
@@ -173,4 +173,4 @@ def test_invalid_settings_are_rejected_before_anything_is_written(tmp_path: Path
 def test_pairs_csv_has_machine_readable_column_names(report: Path) -> None:
     header = (report / "pairs.csv").read_text().splitlines()[0]
     assert header == "metric,first,second,difference,interval,median,effect_size,p,p_holm"
-    assert "| p, Holm |" in (report / "pairs.md").read_text()
+    assert "| p (Holm) |" in (report / "pairs.md").read_text()

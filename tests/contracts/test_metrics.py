@@ -106,10 +106,10 @@ def test_metric_columns_are_ignored_on_reading(tmp_path: Path) -> None:
 def test_run_summary(precision: type[PooledPixelMetric], capsys: pytest.CaptureFixture[str]) -> None:
     rows = read_results(RESULTS_V0_1)
     pooled = 100 * sum(row["tp"] for row in rows) / sum(row["tp"] + row["fp"] for row in rows)
-    header, _, first, *_ = run_summary.markdown(rows).splitlines()
+    header, _, first, *_ = run_summary.summary_markdown(rows).splitlines()
     assert header.endswith(f"| {HEADING} |")
     assert first.endswith(f"| {pooled:.2f} |")
-    run_summary.print_table(rows, RESULTS_V0_1.parent)
+    run_summary.print_summary(rows, RESULTS_V0_1.parent)
     assert f"{pooled:.2f}" in capsys.readouterr().out
 
 
@@ -126,7 +126,7 @@ def test_learning_curves(precision: type[PooledPixelMetric], tmp_path: Path, mon
     monkeypatch.setattr(Figure, "savefig", record)
     run_figures.plot_learning_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
     labels = [line.get_label() for axis in saved[0].axes for line in axis.get_lines()]
-    assert labels == ["train/loss", "val/precision"]
+    assert labels == ["training loss", "Precision"]
 
 
 def test_comparison(runs: Path, precision: type[PooledPixelMetric], tmp_path: Path) -> None:
@@ -143,10 +143,10 @@ def test_comparison(runs: Path, precision: type[PooledPixelMetric], tmp_path: Pa
     assert len(cells(out / "density_precision.csv")) == 2
     for name in ("report.html", "report.md"):
         text = (out / name).read_text(encoding="utf-8")
-        assert f"{HEADING} by density" in text
+        assert f"{HEADING} by ACR category" in text
         assert "paper Prec." in text
     for figure in ("metrics.svg", "density.svg"):
-        assert f"<!-- {HEADING}, % -->" in (out / figure).read_text(encoding="utf-8"), figure
+        assert "<!-- Precision (%) ↑ -->" in (out / figure).read_text(encoding="utf-8"), figure
     for suffix in ("md", "tex", "csv"):
         assert "Precision" in (out / f"table1.{suffix}").read_text(encoding="utf-8")
 
@@ -217,7 +217,8 @@ def test_metric_without_unit_is_not_scaled(runs: Path, tmp_path: Path) -> None:
     try:
         rows = read_results(RESULTS_V0_1)
         assert Ratio.short_name == "Ratio"
-        assert run_summary.markdown(rows).splitlines()[3].endswith(f"| {np.mean([r['ratio'] for r in rows]):.2f} |")
+        mean_over_images = run_summary.summary_markdown(rows).splitlines()[3]
+        assert mean_over_images.endswith(f"| {np.mean([row['ratio'] for row in rows]):.2f} |")
         assert run_summary.units_note() == "In % except Ratio"
     finally:
         del PIXEL_METRICS["ratio"]

@@ -146,7 +146,7 @@ def test_invalid_theta_raises(theta: object) -> None:
 def test_weight_without_a_term_and_all_weights_0_raise() -> None:
     with pytest.raises(UserError, match="rmi"):
         Criterion(terms={"bce": BCE()}, weights={"rmi": 1.0})
-    with pytest.raises(UserError, match="nothing to minimise"):
+    with pytest.raises(UserError, match="must be nonzero"):
         Criterion(terms={"bce": BCE()}, weights={"bce": 0.0})
 
 

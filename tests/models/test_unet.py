@@ -37,7 +37,7 @@ def test_arf_net_adds_one_module_to_each_skip_connection() -> None:
 @pytest.mark.parametrize("insertion_point", ["encode", "skip", "decode"])
 def test_every_insertion_point(insertion_point: str) -> None:
     torch.manual_seed(0)
-    net = ARFNet(2, places=[insertion_point], dilations=[1, 3])
+    net = ARFNet(2, insert_at=[insertion_point], dilations=[1, 3])
     net(torch.randn(2, 1, 32, 32)).square().mean().backward()
     assert all(value.grad is not None for value in net.parameters())
     assert n_parameters(net) > n_parameters(UNet(2))
@@ -59,7 +59,7 @@ def test_selection_is_a_convex_combination_of_the_branches() -> None:
 
 def test_invalid_arguments_raise() -> None:
     with pytest.raises(UserError, match="encode, skip, decode"):
-        ARFNet(2, places=["bottom"])
+        ARFNet(2, insert_at=["bottom"])
     with pytest.raises(UserError, match="two or more"):
         ARFNet(2, dilations=[1])
     with pytest.raises(UserError, match=r"model.width must be an integer of at least 1"):

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mammoseg.files import TMP_PREFIX
-from mammoseg.reports.page import Section, html, write_report
+from mammoseg.reports.page import Section, render_html, write_report
 from mammoseg.reports.plotting import save_figure, save_svg_and_png
 from mammoseg.reports.table import Table
 from mammoseg.reports.templates import render
@@ -28,10 +28,10 @@ def test_html_is_escaped(tmp_path: Path) -> None:
     table = Table("t", HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]], frozenset({(0, 1)}), [HOSTILE])
     (tmp_path / "a.png").write_bytes(b"png")
     section = Section(HOSTILE, [HOSTILE], [table], [(tmp_path / "a.png", HOSTILE)])
-    text = html(HOSTILE, [section])
+    text = render_html(HOSTILE, [section])
     assert "<img src=x" not in text
-    # page title twice, section title twice, text, caption, column headings, cells, note, alternative text
-    assert text.count(ESCAPED) == 2 + 2 + 1 + 1 + 2 + 2 + 1 + 1
+    # page title twice, section title twice, text, caption, column headings, cells, note, alternative text and caption
+    assert text.count(ESCAPED) == 2 + 2 + 1 + 1 + 2 + 2 + 1 + 2
     assert f"<td>{ESCAPED}</td>" in text
     assert f"<td><strong>{ESCAPED}</strong></td>" in text
     assert f"data:image/png;base64,{base64.b64encode(b'png').decode()}" in text

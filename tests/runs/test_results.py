@@ -61,7 +61,7 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
 
 
 def test_the_markdown_table_shows_percent_and_a_dash_for_no_value() -> None:
-    lines = tables.markdown(ROWS).splitlines()
+    lines = tables.summary_markdown(ROWS).splitlines()
     assert lines[2] == "| all, pooled over pixels | 3 | 42.11 | 27.27 | 36.36 | 63.33 |"
     assert lines[4] == "| ACR 1, pooled | 2 | 42.86 | 60.00 | 30.00 | 60.00 |"
     assert lines[5] == "| ACR 2, pooled | 0 | – | – | – | – |"

@@ -119,7 +119,7 @@ def test_runs_of_another_split_seed_are_replicates_in_a_comparison(tmp_path: Pat
     data = align_runs(find_runs([tmp_path]))
     assert data.methods == ["density_asp"]
     assert [fold for fold, _ in data.common_fold_seeds] == ["0 of split 0", "0 of split 1"]
-    assert any("repeated with 2 seeds" in note for note in data.notes)
+    assert any("2 different split seeds" in note for note in data.notes)
 
 
 @pytest.mark.parametrize("override", COMPUTE)

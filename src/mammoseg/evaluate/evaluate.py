@@ -106,13 +106,13 @@ def run_test(
 
 def write_reports(rows: Sequence[results.ResultRow], output: RunFolder, rule: MatchingRule | None) -> None:
     """Write summary.md, with sections on native resolution if `rule` is not None, and print the tables."""
-    summary = run_summary.markdown(rows)
+    summary = run_summary.summary_markdown(rows)
     native_sections = "" if rule is None else write_native_report(output.path, rule)
     atomic_write_text(output.summary, summary + native_sections)
-    run_summary.print_table(rows, output.path)
+    run_summary.print_summary(rows, output.path)
     if rule is not None:
         native_rows, _ = read_native_results(output.path)
-        run_summary.print_table(native_rows, output.path, "at native resolution")
+        run_summary.print_summary(native_rows, output.path, "at native resolution")
         print(native_sections[native_sections.index("\n### Surface distances") :])
 
 

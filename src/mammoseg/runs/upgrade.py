@@ -24,6 +24,7 @@ RENAMED_SETTINGS: dict[str, str | None] = {
     "decay_every": "lr_decay_epochs",
     "trial": "trial_number",
     "model.checkpointing": "model.gradient_checkpointing",
+    "model.places": "model.insert_at",
     "model.in_channels": None,
     "model.out_channels": None,
     "scheduler.step_size": "scheduler.scheduler.step_size",
@@ -62,7 +63,7 @@ RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
         "checkpointing": "gradient_checkpointing",
     },
     "mammoseg.models.unet.UNet": {"in_channels": None, "out_channels": None},
-    "mammoseg.models.arf_net.ARFNet": {"in_channels": None, "out_channels": None},
+    "mammoseg.models.arf_net.ARFNet": {"in_channels": None, "out_channels": None, "places": "insert_at"},
     "mammoseg.losses.SSL": {"c": "eps", "share": "error_threshold"},
 }
 

@@ -267,14 +267,14 @@ class TrainingRun:
     def write_reports(self) -> None:
         """Write tables and figures of results.csv, and mark the run as finished."""
         rows = results.read_results(self.folder.results)
-        atomic_write_text(self.folder.summary, run_summary.markdown(rows))
+        atomic_write_text(self.folder.summary, run_summary.summary_markdown(rows))
         run_figures.plot_learning_curves(self.folder.metrics, self.folder.curves)
         predictions = read_predictions(self.folder.predictions)
         examples = run_figures.select_examples(rows, predictions, self.datamodule.store)
         run_figures.plot_overlays(examples, self.folder.overlays)
         for run_logger in self.run_loggers:
             run_logger.log_examples(examples)
-        run_summary.print_table(rows, self.folder.path)
+        run_summary.print_summary(rows, self.folder.path)
         # The duration of an interrupted run is not known.
         minutes = None if self.previous else (time.monotonic() - self.start_time) / 60
         parameters = sum(value.numel() for value in self.segmenter.net.parameters())
