@@ -39,6 +39,14 @@ def attention_unet(width: int = 64, **options: Any) -> nn.Module:
     Args:
         width: Number of channels of the first stage, doubled in each of the following four.
         **options: Further arguments of MONAI's class.
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> attention_unet(width=2)(torch.zeros(1, 1, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
     from monai.networks.nets import AttentionUnet  # MONAI lists no exports
 
@@ -51,6 +59,14 @@ def unet_plus_plus(width: int = 64, **options: Any) -> nn.Module:
     Args:
         width: Number of channels of the first stage, doubled in each of the following four.
         **options: Further arguments of MONAI's class.
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> unet_plus_plus(width=2)(torch.zeros(1, 1, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
     from monai.networks.nets import BasicUNetPlusPlus  # MONAI lists no exports
 
@@ -63,6 +79,14 @@ def dyn_unet(width: int = 64, **options: Any) -> nn.Module:
     Args:
         width: Number of channels of the first stage, doubled in each of the following four.
         **options: Further arguments of MONAI's class.
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> dyn_unet(width=2)(torch.zeros(1, 1, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
     from monai.networks.nets import DynUNet  # MONAI lists no exports
 
@@ -76,6 +100,14 @@ def swin_unetr(width: int = 64, **options: Any) -> nn.Module:
     Args:
         width: Number of channels of the first stage, rounded up to a multiple of 12.
         **options: Further arguments of MONAI's class.
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> swin_unetr(width=12)(torch.zeros(1, 1, 64, 64)).shape
+        torch.Size([1, 1, 64, 64])
     """
     from monai.networks.nets import SwinUNETR  # MONAI lists no exports
 
