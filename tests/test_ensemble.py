@@ -37,12 +37,12 @@ class Slope(nn.Module):
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-logits))
+    return np.asarray(1 / (1 + np.exp(-logits)))
 
 
 def slope(gain: float) -> np.ndarray:
     rows, columns = np.mgrid[:32, :32]
-    return gain * (columns / 8 + rows / 50 - 2)
+    return np.asarray(gain * (columns / 8 + rows / 50 - 2))
 
 
 @pytest.fixture(scope="module")

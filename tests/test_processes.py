@@ -29,7 +29,7 @@ HOLD = (
 
 
 @contextmanager
-def holder(path: Path) -> Iterator[subprocess.Popen]:
+def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock `path` until it is killed."""
     with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

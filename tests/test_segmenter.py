@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import lightning
 import pytest
@@ -47,7 +48,7 @@ def train(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    loader: DataLoader = DataLoader(batches(), batch_size=None)  # type: ignore[arg-type]
+    loader: DataLoader[Batch] = DataLoader(batches(), batch_size=None)  # type: ignore[arg-type]
     trainer.fit(module, loader, loader)
     return module
 
@@ -55,7 +56,8 @@ def train(
 def loss(module: Segmenter) -> float:
     batch = batches(1)[0]
     with torch.no_grad():
-        return module.criterion(module.net.train()(batch["image"]), batch["mask"], batch["density"]).mean().item()
+        losses = module.criterion(module.net.train()(batch["image"]), batch["mask"], batch["density"])
+    return float(losses.mean())
 
 
 # Lightning recommends more workers, and srun if Slurm is installed.
@@ -75,7 +77,9 @@ def default_loss() -> float:
         ({"fused": True, "channels_last": True, "precision": "bf16-mixed"}, 2e-2),
     ],
 )
-def test_performance_options_do_not_change_training(default_loss: float, settings: dict, tolerance: float) -> None:
+def test_performance_options_do_not_change_training(
+    default_loss: float, settings: dict[str, Any], tolerance: float
+) -> None:
     untrained = loss(Segmenter(AUNet(2), DensityASP(THETA)))
     assert abs(default_loss - untrained) > 0.05, "training changes the loss"
     assert loss(train(**settings)) == pytest.approx(default_loss, abs=tolerance)

@@ -249,7 +249,8 @@ def evaluate(metric: type[PooledPixelMetric], *counts: int) -> float:
 def test_values_have_the_shape_of_the_counts_and_are_in_the_range(key: str, counts: list[tuple[int, ...]]) -> None:
     metric = PIXEL_METRICS[key]
     values = metrics_from_counts(np.array(counts))[key]
-    assert (values.shape, values.dtype) == ((len(counts),), np.float64)
+    assert values.shape == (len(counts),)
+    assert values.dtype == np.float64
     np.testing.assert_array_equal(values, [evaluate(metric, *row) for row in counts])
     low, high = metric.value_range
     assert all(math.isnan(value) or low <= value <= high for value in values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from choices import options
@@ -19,8 +19,8 @@ PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher"
 
 def composed(*overrides: str) -> dict[str, Any]:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        plain: Any = OmegaConf.to_container(compose("train", list(overrides), return_hydra_config=True))
-    return plain
+        cfg = compose("train", list(overrides), return_hydra_config=True)
+    return cast("dict[str, Any]", OmegaConf.to_container(cfg))
 
 
 def entries(key: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_edges_are_saved_in_the_state_dict(batch: tuple[Tensor, Tensor, Tensor])
         ({"dice": [1.0]}, "two or more"),
     ],
 )
-def test_invalid_table_raises(table: dict, message: str) -> None:
+def test_invalid_table_raises(table: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         ByRatio(table)
 

@@ -53,7 +53,7 @@ def test_pooled_value_does_not_depend_on_batches(seed: int, sizes: list[int]) ->
     mask_pred, mask, density = random_masks(seed, sum(sizes))
     single_batch, in_batches = DSC(), DSC()
     single_batch.update(mask_pred, mask, density)
-    for batch in zip(*(values.split(sizes) for values in (mask_pred, mask, density)), strict=True):
+    for batch in zip(*(torch.split(values, sizes) for values in (mask_pred, mask, density)), strict=True):
         in_batches.update(*batch)
     assert torch.equal(single_batch.compute(), in_batches.compute())
     assert torch.equal(single_batch.by_density().nan_to_num(-1), in_batches.by_density().nan_to_num(-1))

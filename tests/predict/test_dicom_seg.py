@@ -35,7 +35,7 @@ def mask_of(source: Path) -> np.ndarray:
     pixels = read_image(source)[0]
     rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
     # Two discs off the centre, one of them cut by the upper edge.
-    return ((rows - 90) ** 2 + (columns - 60) ** 2 < 900) | (rows**2 + (columns - 300) ** 2 < 1600)
+    return np.asarray(((rows - 90) ** 2 + (columns - 60) ** 2 < 900) | (rows**2 + (columns - 300) ** 2 < 1600))
 
 
 def encode(source: Path, mask: np.ndarray | None = None, **kwargs: Any) -> bytes:

@@ -70,7 +70,7 @@ def test_the_patient_bootstrap_agrees_with_scipy() -> None:
 
     def dsc(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, axis: int) -> np.ndarray:
         tp, fp, fn = (count.sum(axis=axis) for count in (tp, fp, fn))
-        return 2 * tp / (2 * tp + fp + fn)
+        return np.asarray(2 * tp / (2 * tp + fp + fn))
 
     columns = tuple(by_patient[:, :3].T)
     options = {"paired": True, "vectorized": True, "n_resamples": 20_000, "method": "percentile"}

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,9 @@ def test_the_page_computes_the_same_values_as_python() -> None:
 @pytest.mark.parametrize(
     "formula", [lambda tp, fp, fn, tn: tp.log(), lambda tp, fp, fn, tn: tp if tp > 0 else fp, torch.hypot]
 )
-def test_a_metric_that_javascript_cannot_express_is_left_out(formula, caplog, monkeypatch) -> None:
+def test_a_metric_that_javascript_cannot_express_is_left_out(
+    formula: Callable[..., Tensor], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Odd(PooledPixelMetric):
         title = "Odd"
         higher_is_better = True

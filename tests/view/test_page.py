@@ -71,7 +71,7 @@ await settled(1);
 def drive(viewer: Path, steps: str, profile: Path, width: int = 1280) -> dict[str, Any]:
     """What the page showed during `steps`, statements of its user."""
     with Browser(profile) as browser:
-        return browser.run(viewer / "index.html", f"{PROBE} {steps} return seen;", width)
+        return dict(browser.run(viewer / "index.html", f"{PROBE} {steps} return seen;", width))
 
 
 def box(mask: NDArray[np.bool_]) -> list[int]:

@@ -31,7 +31,7 @@ def film(height: int, width: int, on_right: bool) -> np.ndarray:
 
 def disc(shape: tuple[int, int], row: float, column: float, radius: float) -> np.ndarray:
     y, x = np.mgrid[: shape[0], : shape[1]]
-    return ((y - row) ** 2 + (x - column) ** 2 <= radius**2).astype(np.uint8)
+    return np.asarray((y - row) ** 2 + (x - column) ** 2 <= radius**2, np.uint8)
 
 
 def preprocess_mask(

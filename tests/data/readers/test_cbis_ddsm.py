@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -113,7 +114,9 @@ def check_official(mammograms: list[Mammogram], rejected: RejectedCases) -> None
 
 @needs_tables
 @pytest.mark.parametrize("write", [write_uid_tree, write_nbia_tree])
-def test_official_tables_give_the_published_counts(write, tmp_path: Path) -> None:
+def test_official_tables_give_the_published_counts(
+    write: Callable[[Path, dict[str, bytes]], None], tmp_path: Path
+) -> None:
     root = with_tables(tmp_path / "CBIS-DDSM")
     write(root, stub_files(tmp_path))
     rejected = RejectedCases()

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from mammoseg.data.readers import file_tree
 from mammoseg.data.readers.file_tree import require_folder, walk
 from mammoseg.errors import UserError
 
@@ -56,7 +55,7 @@ def test_walk_fails_on_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatc
         return os_scandir(path)
 
     os_scandir = os.scandir
-    monkeypatch.setattr(file_tree.os, "scandir", scandir)  # permissions do not restrict the superuser
+    monkeypatch.setattr(os, "scandir", scandir)  # permissions do not restrict the superuser
     with pytest.raises(UserError, match=r"closed: cannot be listed \(Permission denied\)"):
         walked_files(tmp_path)
 
