@@ -1,4 +1,4 @@
-"""Performance options of the Segmenter change results only by rounding, and do not change its checkpoint."""
+"""Performance options of the Segmenter change its results only by rounding, and its checkpoint not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mammoseg.segmenter import Batch, Segmenter
 THETA = (0.5, 0.5, 0.85, 0.95)
 
 
-def batches(n_batches: int = 3) -> list[Batch]:
+def make_batches(n_batches: int = 3) -> list[Batch]:
     generator = torch.Generator().manual_seed(0)
     batches = []
     for _ in range(n_batches):
@@ -48,13 +48,13 @@ def train(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    loader: DataLoader[Batch] = DataLoader(batches(), batch_size=None)  # type: ignore[arg-type]
+    loader: DataLoader[Batch] = DataLoader(make_batches(), batch_size=None)  # type: ignore[arg-type]
     trainer.fit(module, loader, loader)
     return module
 
 
 def loss(module: Segmenter) -> float:
-    batch = batches(1)[0]
+    batch = make_batches(1)[0]
     with torch.no_grad():
         losses = module.criterion(module.net.train()(batch["image"]), batch["mask"], batch["density"])
     return float(losses.mean())

@@ -26,7 +26,7 @@ def case(index: int, patient: str, density: int, split: str = "") -> Case:
 
 @st.composite
 def tables(draw: st.DrawFn) -> list[Case]:
-    """12 to 40 patients of one to four images, of one density each, in any order."""
+    """12 to 40 patients with one to four images and one density each, in random order."""
     sizes = draw(st.lists(st.integers(1, 4), min_size=12, max_size=40))
     densities = draw(st.lists(st.integers(1, 4), min_size=len(sizes), max_size=len(sizes)))
     patients = [f"p{patient}" for patient, size in enumerate(sizes) for _ in range(size)]
@@ -36,7 +36,7 @@ def tables(draw: st.DrawFn) -> list[Case]:
 
 @st.composite
 def groupings(draw: st.DrawFn) -> list[Case]:
-    """1 to 60 images of any patients, any densities within one patient; each patient in one official part."""
+    """1 to 60 images with arbitrary patients and densities; each patient is in one official part."""
     patients = draw(st.lists(st.integers(0, 30), min_size=1, max_size=60))
     densities = draw(st.lists(st.integers(1, 4), min_size=len(patients), max_size=len(patients)))
     return [
@@ -66,7 +66,7 @@ def test_no_patient_is_in_two_parts(cases: list[Case], folds: int, fold: int, se
 
 @settings(max_examples=30, deadline=None)
 @given(groupings(), st.integers(2, 10), st.integers(0, 2**31))
-def test_two_patients_per_fold_are_sufficient(cases: list[Case], folds: int, seed: int) -> None:
+def test_two_patients_per_fold_do_not_raise(cases: list[Case], folds: int, seed: int) -> None:
     if len(patients_in(cases, np.arange(len(cases)))) >= 2 * folds:
         for fold in range(folds):
             PatientKFold(folds=folds, fold=fold, seed=seed)(cases)
@@ -103,7 +103,7 @@ def test_folds_are_80_10_10_and_stratified_by_density() -> None:
         assert (density[split.test] == category).mean() == pytest.approx(proportion, abs=0.08)
 
 
-def test_the_split_depends_on_the_seed() -> None:
+def test_the_split_depends_only_on_the_seed() -> None:
     cases = large(60)
     assert np.array_equal(PatientKFold(seed=1)(cases).test, PatientKFold(seed=1)(cases).test)
     assert not np.array_equal(PatientKFold(seed=1)(cases).test, PatientKFold(seed=2)(cases).test)
@@ -161,7 +161,7 @@ def test_an_impossible_split_is_an_error(splitter: type[Splitter], cases: list[C
         splitter()(cases)
 
 
-def test_the_written_table_contains_the_split(tmp_path: Path) -> None:
+def test_split_csv_lists_the_cases_of_each_part(tmp_path: Path) -> None:
     cases = large(20)
     split = PatientKFold()(cases)
     split.write(tmp_path / "split.csv", cases)
@@ -171,7 +171,7 @@ def test_the_written_table_contains_the_split(tmp_path: Path) -> None:
         assert [row["case"] for row in rows if row["part"] == part] == [cases[n].case for n in indices.tolist()]
 
 
-def test_the_official_split_of_cbis_ddsm() -> None:
+def test_the_official_split_of_cbis_ddsm_has_the_published_sizes() -> None:
     table = Path(__file__).resolve().parents[3] / "shared" / "data" / "cbis_ddsm_256" / "cases.csv"
     if not table.is_file():
         pytest.skip("the real CBIS-DDSM images are not available")

@@ -33,7 +33,7 @@ def test_values_and_gradients_equal_conv2d(shape: tuple[int, int], padding: str,
     )
 
 
-def test_stacked_maps_in_float32() -> None:
+def test_stacked_float32_maps_equal_conv2d() -> None:
     maps = torch.rand(3, 2, 1, 70, 50, generator=torch.Generator().manual_seed(0))
     stacked = gaussian_filter2d(maps, 11, 1.5, "valid")
     for filtered, single in zip(stacked, maps, strict=True):

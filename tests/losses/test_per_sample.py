@@ -52,7 +52,7 @@ def test_unified_focal_equals_its_formula(batch: tuple[Tensor, Tensor]) -> None:
         )
 
 
-def test_unknown_input_raises() -> None:
+def test_invalid_input_kind_raises() -> None:
     with pytest.raises(UserError, match="must be one of logits, probability"):
         PerSample(DiceLoss(), input="odds")
 
