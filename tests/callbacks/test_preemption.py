@@ -43,7 +43,7 @@ def test_an_installed_handler_is_called_instead_of_requeueing(slurm: Path, tmp_p
     previous = signal.signal(signal.SIGTERM, lambda signum, frame: received.append(signum))
     try:
         callback.setup(None, None, "fit")  # type: ignore[arg-type]
-        signal.signal(signal.SIGTERM, lambda signum, frame: None)  # Lightning's, which replaces it
+        signal.signal(signal.SIGTERM, lambda signum, frame: None)  # as Lightning does after `setup`
         callback.received = signal.SIGTERM
         with pytest.raises(signals.GracefulExit):
             callback._stop(epoch=1)

@@ -1,4 +1,4 @@
-"""The files of a comparison report: tables, page, figures and sentences."""
+"""Comparison report: tables, page, figures and text."""
 
 from __future__ import annotations
 

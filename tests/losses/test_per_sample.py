@@ -1,4 +1,4 @@
-"""Values of terms that wrap or reimplement losses of other authors, one per sample."""
+"""Losses of other authors, wrapped or reimplemented to return one value per sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prediction folders: resuming, changed images, other settings, and tables after an error."""
+"""Prediction folders: resuming, changed images, different settings, and tables after an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of predictions show the values of the arrays at their positions."""
+"""Images of predictions: probabilities, uncertainty, outlines and heat maps."""
 
 from __future__ import annotations
 

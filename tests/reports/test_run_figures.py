@@ -1,4 +1,4 @@
-"""Figures of a run, from its stored predictions."""
+"""Figures of a run drawn from its stored predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From run folders to a comparison: rejected input, names of methods, and the estimates."""
+"""Comparison of run folders: rejected input, names of methods, and estimates."""
 
 from __future__ import annotations
 

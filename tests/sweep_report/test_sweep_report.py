@@ -1,4 +1,4 @@
-"""The report of a sweep: tables, figures and page."""
+"""Sweep report: tables, figures and page."""
 
 from __future__ import annotations
 

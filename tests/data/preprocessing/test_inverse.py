@@ -1,4 +1,4 @@
-"""Inverse preprocessing maps network outputs to the pixels they belong to."""
+"""Inverse preprocessing maps network outputs to the pixels of the original image."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_to_original_maps_each_pixel_to_its_origin(
     outside = np.ones_like(full)
     box.crop(outside)[:] = 0
     assert not (full * outside).any(), "values outside the box must be 0"
-    # The formula for the centre of the preprocessed pixel.
+    # Formula of the centre of a preprocessed pixel.
     assert y[row] == pytest.approx(top + (row - inside.top + 0.5) * (box.bottom - top) / (inside.bottom - inside.top))
 
 

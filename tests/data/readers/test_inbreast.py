@@ -237,9 +237,6 @@ def test_file_names_without_a_patient_give_one_warning(release: Release, caplog:
     assert record.getMessage().startswith("2 images have no patient in their file name")
 
 
-# -- layouts ----------------------------------------------------------------------------------------------
-
-
 def test_the_parent_folder_is_a_valid_root(release: Release) -> None:
     release.add("22678622", MASS).table()
     assert [mammogram.case for mammogram in read_accepted(release.root.parent)] == ["22678622"]
@@ -297,9 +294,6 @@ def test_links_are_followed_without_infinite_loops(release: Release, tmp_path: P
     assert [mammogram.case for mammogram in read_accepted(release.root)] == ["22678622"]
 
 
-# -- tables -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("separator", "encoding"), [(";", "ascii"), (",", "ascii"), (";", "utf-8-sig"), (",", "utf-8-sig"), ("\t", "ascii")]
 )
@@ -354,9 +348,6 @@ def test_an_invalid_table_is_an_error(release: Release, name: str, content: byte
     message = user_error(release.root)
     assert message.startswith(str(release.root / name))
     assert "; replace it with the " in message
-
-
-# -- missing data ---------------------------------------------------------------------------------------------------
 
 
 def missing_data_error(root: Path) -> str:
