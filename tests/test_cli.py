@@ -113,7 +113,10 @@ def train(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_invalid_setting_gives_one_sentence_and_status_2(
     arguments: list[str], expected: list[str], tmp_path: Path
 ) -> None:
-    completed = train(*arguments, "model.width=1", folder=tmp_path)
+    small = ["model.width=1"]
+    if not arguments[0].startswith("dataset="):
+        small += ["dataset.source.cases=30", "dataset.source.height=208", "dataset.workers=1"]
+    completed = train(*arguments, *small, folder=tmp_path)
     assert completed.returncode == 2, completed.stderr
     assert "Traceback" not in completed.stderr
     for text in expected:
