@@ -25,6 +25,12 @@ class Prediction:
         mask: Predicted mask, shape (H, W): whether `prob` exceeds the threshold.
         std: Standard deviation of the probability over the members of the ensemble, shape (H, W), in [0, 0.5]; None
             for a single network without test-time augmentation.
+
+    Example:
+        >>> import numpy as np
+        >>> prob = np.array([[0.2, 0.9]], np.float32)
+        >>> Prediction(prob=prob, mask=prob > 0.5, std=None).mask
+        array([[False,  True]])
     """
 
     prob: NDArray[np.float32]
@@ -37,6 +43,11 @@ class Predictor:
 
     Args:
         ensemble: One or several networks.
+
+    Example:
+        >>> predictor = Predictor(load_ensemble(["best.ckpt"], tta=True))  # doctest: +SKIP
+        >>> predictor(np.zeros((1024, 768))).prob.shape  # doctest: +SKIP
+        (1024, 768)
     """
 
     def __init__(self, ensemble: Ensemble) -> None:

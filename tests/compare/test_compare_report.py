@@ -1,4 +1,4 @@
-"""The files of a comparison report: tables, page, figures and sentences."""
+"""Comparison report: tables, page, figures and text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUALITY = {
 
 def config(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("compare", ["runs=here", "resamples=200", *overrides])
+        return compose("compare", ["runs=runs", "resamples=200", *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_only_the_published_row_of_arf_net_is_inconsistent(report: Path) -> None
     assert "are inconsistent" in (report / "table2.md").read_text()
 
 
-def test_the_best_value_is_bold_in_every_format(report: Path) -> None:
+def test_best_values_are_bold_in_every_format(report: Path) -> None:
     line = next(line for line in (report / "table2.md").read_text().splitlines() if line.startswith("| Density-ASP"))
     assert line.split("|")[2].strip().startswith("**")
     assert "**50.64**" not in line  # the best published DSC is that of ASP, quantile
@@ -82,7 +82,7 @@ def test_the_best_value_is_bold_in_every_format(report: Path) -> None:
     assert "<strong>51.48</strong>" in (report / "report.html").read_text()
 
 
-def test_latex_rows_have_equally_many_cells_and_special_characters_are_escaped(report: Path) -> None:
+def test_latex_tables_are_rectangular_and_escaped(report: Path) -> None:
     for path in report.glob("*.tex"):
         text = path.read_text()
         lines = [line for line in text.splitlines() if line.endswith(r"\\")]

@@ -174,7 +174,7 @@ def test_the_page_opens_in_a_browser_and_its_tables_sort(report: Path, tmp_path:
 def test_the_notebooks_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     assert path.stat().st_size < 200_000
     assert str(Path.home()) not in path.read_text()
     assert any(cell.get("outputs") for cell in notebook.cells)

@@ -21,7 +21,7 @@ TINY = [*SMALL, "trainer.max_epochs=2", "logger=csv", "sweep=optuna", "hydra.swe
 
 
 def load_trials(workdir: Path) -> list[Any]:
-    return optuna.load_study(study_name="mammoseg", storage=f"sqlite:///{workdir}/search/study.db").trials
+    return list(optuna.load_study(study_name="mammoseg", storage=f"sqlite:///{workdir}/search/study.db").trials)
 
 
 def test_a_killed_search_resumes_with_its_unfinished_trials(workdir: Path) -> None:

@@ -51,7 +51,7 @@ def test_the_folders_of_a_theta_sweep_contain_its_settings(workdir: Path) -> Non
     assert (folder / "comparison" / "sweep.png").is_file()
 
 
-def loky_workers(parent: subprocess.Popen) -> list[int]:
+def loky_workers(parent: subprocess.Popen[bytes] | subprocess.Popen[str]) -> list[int]:
     """Process ids of joblib's workers."""
     result = subprocess.run(
         ["pgrep", "-f", "LokyProcess", "-P", str(parent.pid)], capture_output=True, text=True, check=False

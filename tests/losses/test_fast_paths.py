@@ -48,14 +48,14 @@ def assert_same_loss(actual: Tensor, expected: Tensor, logits: Tensor) -> None:
 
 @pytest.mark.parametrize("confidence", CONFIDENCES)
 @pytest.mark.parametrize(("fast", "slow"), PAIRS, ids=NAMES)
-def test_float32(fast: Term, slow: Loss, confidence: float) -> None:
+def test_float32_terms_equal_the_reference(fast: Term, slow: Loss, confidence: float) -> None:
     logits, mask, _ = inputs(confidence)
     assert_same_loss(fast(logits, mask), slow(logits.double(), mask.double()), logits)
 
 
 @pytest.mark.parametrize("confidence", CONFIDENCES)
 @pytest.mark.parametrize(("fast", "slow"), PAIRS, ids=NAMES)
-def test_bfloat16_logits_under_autocast(fast: Term, slow: Loss, confidence: float) -> None:
+def test_terms_of_bfloat16_logits_under_autocast_equal_the_reference(fast: Term, slow: Loss, confidence: float) -> None:
     logits, mask, _ = inputs(confidence)
     rounded = logits.detach().bfloat16().float().requires_grad_()  # representable in bfloat16
     with torch.autocast("cpu", torch.bfloat16):
@@ -67,14 +67,14 @@ def test_bfloat16_logits_under_autocast(fast: Term, slow: Loss, confidence: floa
 
 
 @pytest.mark.parametrize("pool", ["max", "avg", None])
-def test_rmi_with_strong_cancellation(pool: str | None) -> None:
+def test_rmi_of_nearly_perfect_predictions_equals_the_reference(pool: str | None) -> None:
     logits, mask, _ = inputs(40.0)
     assert_same_loss(RMI(pool=pool)(logits, mask), reference.rmi(logits, mask, pool=pool), logits)
 
 
 @pytest.mark.parametrize("confidence", CONFIDENCES)
 @pytest.mark.parametrize("pool", ["max", None])
-def test_criterion(pool: str | None, confidence: float) -> None:
+def test_density_asp_equals_the_reference(pool: str | None, confidence: float) -> None:
     logits, mask, density = inputs(confidence)
     criterion = DensityASP(THETA, rmi=RMI(pool=pool))
     expected = reference.density_asp(logits.double(), mask.double(), density, THETA, pool=pool)
@@ -82,7 +82,7 @@ def test_criterion(pool: str | None, confidence: float) -> None:
 
 
 @pytest.mark.parametrize("term", [SSIM(window_size=5, padding="same"), SSIM(), RMI(pool=None), RMI(radius=2)], ids=str)
-def test_gradcheck_of_analytic_gradients(term: Term) -> None:
+def test_analytic_gradients_pass_gradcheck(term: Term) -> None:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(2, 1, 16, 20, dtype=torch.float64, generator=generator, requires_grad=True)
     mask = (torch.rand(2, 1, 16, 20, dtype=torch.float64, generator=generator) > 0.6).double()
@@ -92,7 +92,7 @@ def test_gradcheck_of_analytic_gradients(term: Term) -> None:
 # The object is created by torch's compiler.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("pool", ["max", None])
-def test_compiles_without_graph_breaks(pool: str | None) -> None:
+def test_density_asp_compiles_without_graph_breaks(pool: str | None) -> None:
     criterion = DensityASP(THETA, rmi=RMI(pool=pool))
     compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager")
     logits, mask, density = inputs(3.0)

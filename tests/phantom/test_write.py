@@ -16,7 +16,7 @@ import pytest
 from mammoseg.data.readers.inbreast import read
 from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.errors import UserError
-from mammoseg.phantom.write import sample_inbreast_specs, write_inbreast
+from mammoseg.phantom.write import make_plans, write_inbreast
 
 CASES = 14
 
@@ -36,7 +36,7 @@ def digest(folder: Path) -> dict[str, str]:
 def test_the_reader_returns_every_image_with_a_mass(root: Path) -> None:
     rejected = RejectedCases()
     mammograms = read(root, rejected)
-    planned = {image.case: image for image in sample_inbreast_specs(CASES, 1) if image.masses}
+    planned = {image.case: image for image in make_plans(CASES, 1) if image.masses}
     assert not rejected.rows
     assert {mammogram.case for mammogram in mammograms} == set(planned)
     for mammogram in mammograms:
@@ -46,7 +46,7 @@ def test_the_reader_returns_every_image_with_a_mass(root: Path) -> None:
         assert mammogram.masses == image.masses == len(mammogram.outlines)
 
 
-def test_dicom_attributes(root: Path) -> None:
+def test_dicom_attributes_are_those_of_inbreast(root: Path) -> None:
     for path in (root / "AllDICOMs").iterdir():
         name = re.fullmatch(r"(\d{8})_([0-9a-f]{16})_MG_([LR])_(CC|ML)_ANON\.dcm", path.name)
         assert name, path.name
@@ -107,8 +107,8 @@ def test_the_bytes_depend_only_on_the_seed(root: Path, tmp_path: Path) -> None:
     assert digest(tmp_path / "other") != digest(root)
 
 
-def test_every_density_occurs_and_a_patient_has_one() -> None:
-    images = sample_inbreast_specs(40, 0)
+def test_every_density_occurs_and_each_patient_has_one_density() -> None:
+    images = make_plans(40, 0)
     assert sum(image.masses > 0 for image in images) == 40
     assert {image.density for image in images if image.masses} == {1, 2, 3, 4}
     density = {image.patient: image.density for image in images}
@@ -123,8 +123,8 @@ def test_an_existing_folder_is_not_modified(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["existing"]
 
 
-def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mammoseg.phantom.write.write_inbreast_table", lambda *_: 1 / 0)
+def test_a_failed_write_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mammoseg.phantom.write.write_table", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_inbreast(tmp_path / "root", cases=8, height=208)
     assert not list(tmp_path.iterdir())

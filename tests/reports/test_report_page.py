@@ -1,4 +1,4 @@
-"""report.html and report.md."""
+"""Report pages: escaping, sections, tables and figures."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_write_report_omits_empty_sections_and_writes_tables(tmp_path: Path) -> 
     assert r"a\_b & $-$1.00 \\" in (path.parent / "numbers.tex").read_text()
 
 
-def test_json_cannot_close_its_script_element(tmp_path: Path) -> None:
+def test_json_in_templates_does_not_close_the_script_element(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<script>{{ data | tojson }}</script>")
     text = render(tmp_path / "page.html", data={"z": HOSTILE, "a": 1})
     assert text.count("</script>") == 1
@@ -69,7 +69,7 @@ def test_figures_are_written_atomically_and_reproducibly(tmp_path: Path, monkeyp
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
 
     def fail_during_write(_: Figure, file: object, **__: object) -> None:
-        file.write(b"half")  # type: ignore[attr-defined]
+        file.write(b"partial")  # type: ignore[attr-defined]
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", fail_during_write)

@@ -65,7 +65,7 @@ def wait_until(condition: Callable[[], object], seconds: float) -> None:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return dict(torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
 
 
 def test_a_requeued_job_resumes_to_the_same_weights(workdir: Path) -> None:

@@ -1,4 +1,4 @@
-"""From run folders to a comparison: rejected input, names of methods, and the estimates."""
+"""Comparison of run folders: rejected input, names of methods, and estimates."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_damaged_results_file_is_rejected(tmp_path: Path, damage: Callable[[st
         find_runs([tmp_path])
 
 
-def test_a_damaged_record_and_a_binary_results_file_are_rejected(tmp_path: Path) -> None:
+def test_damaged_run_json_and_binary_results_csv_are_rejected(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rows_of("a", quality=0.7))
     record = (folder / "run.json").read_text()
     (folder / "run.json").write_text('{"settings":')

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,9 @@ def test_javascript_metrics_equal_python_metrics() -> None:
 @pytest.mark.parametrize(
     "formula", [lambda tp, fp, fn, tn: tp.log(), lambda tp, fp, fn, tn: tp if tp > 0 else fp, torch.hypot]
 )
-def test_untranslatable_metric_is_skipped_with_a_warning(formula, caplog, monkeypatch) -> None:
+def test_untranslatable_metric_is_skipped_with_a_warning(
+    formula: Callable[..., Tensor], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Untranslatable(PooledPixelMetric):
         title = "Untranslatable"
         higher_is_better = True

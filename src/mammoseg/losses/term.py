@@ -16,6 +16,13 @@ class Term(nn.Module):
 
     Shapes:
         logits (B, 1, H, W) and mask (B, 1, H, W) in {0, 1} -> (B,).
+
+    Example:
+        >>> class MeanAbsoluteError(Term):
+        ...     def value(self, logits, mask):
+        ...         return (logits.sigmoid() - mask).abs().mean(dim=(1, 2, 3))
+        >>> MeanAbsoluteError()(torch.zeros(2, 1, 8, 8), torch.ones(2, 1, 8, 8))
+        tensor([0.5000, 0.5000])
     """
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:

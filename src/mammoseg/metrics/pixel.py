@@ -71,6 +71,18 @@ class PooledPixelMetric(Metric):
         higher_is_better: Whether higher values are better.
         heading: `title` with an arrow that indicates the direction; set on registration.
         counts: State of shape (4, 4), int64: TP, FP, FN and TN (columns) of each density category (rows).
+
+    Example:
+        >>> import torch
+        >>> class Specificity(PooledPixelMetric):  # registered if it also defines key, title and higher_is_better
+        ...     @staticmethod
+        ...     def formula(tp, fp, fn, tn):
+        ...         return tn / (tn + fp)
+        >>> metric = Specificity()
+        >>> mask_pred, mask = torch.tensor([1, 0, 0, 0]).view(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
+        >>> metric.update(mask_pred, mask, torch.tensor([0]))
+        >>> metric.compute()
+        tensor(0.7500, dtype=torch.float64)
     """
 
     key: ClassVar[str]

@@ -41,6 +41,14 @@ def attention_unet(width: int = 64, **options: Any) -> nn.Module:
     Args:
         width: Number of channels of the first stage, doubled in each of the four following stages.
         **options: Additional arguments of the MONAI class.
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> attention_unet(width=2)(torch.zeros(1, 1, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
     from monai.networks.nets import AttentionUnet
 
@@ -53,6 +61,14 @@ def unet_plus_plus(width: int = 64, **options: Any) -> nn.Module:
     Args:
         width: Number of channels of the first stage, doubled in each of the four following stages.
         **options: Additional arguments of the MONAI class.
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> unet_plus_plus(width=2)(torch.zeros(1, 1, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
     from monai.networks.nets import BasicUNetPlusPlus
 
@@ -65,6 +81,14 @@ def dyn_unet(width: int = 64, **options: Any) -> nn.Module:
     Args:
         width: Number of channels of the first stage, doubled in each of the four following stages.
         **options: Additional arguments of the MONAI class.
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> dyn_unet(width=2)(torch.zeros(1, 1, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
     from monai.networks.nets import DynUNet
 
@@ -78,6 +102,14 @@ def swin_unetr(width: int = 64, **options: Any) -> nn.Module:
     Args:
         width: Number of channels of the first stage, rounded up to a multiple of 12.
         **options: Additional arguments of the MONAI class.
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> swin_unetr(width=12)(torch.zeros(1, 1, 64, 64)).shape
+        torch.Size([1, 1, 64, 64])
     """
     from monai.networks.nets import SwinUNETR
 
