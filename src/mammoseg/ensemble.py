@@ -115,7 +115,7 @@ def load_ensemble(
     """Load checkpoints as an ensemble.
 
     Args:
-        paths: Checkpoints or exported networks.
+        paths: Checkpoints or exported models.
         tta: Whether to use test-time augmentation.
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".

@@ -85,7 +85,7 @@ def load(
     """Load one or several checkpoints for prediction.
 
     Args:
-        *checkpoints: Run folders, checkpoints, exported networks, or "latest". Several form an ensemble.
+        *checkpoints: Run folders, checkpoints, exported models, or "latest". Several form an ensemble.
         tta: Test-time augmentation: average the predictions for the image and its flips.
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".

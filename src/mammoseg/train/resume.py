@@ -18,9 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
-from mammoseg.launch.overrides import key_of, merge, quote
 from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder, load_yaml
+from mammoseg.runs.overrides import key_of, merge, quote
 from mammoseg.runs.record import RunRecord, load_matching_record, read_record
 from mammoseg.runs.settings import RESUMABLE
 from mammoseg.runs.upgrade import upgrade_override

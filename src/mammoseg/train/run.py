@@ -31,7 +31,7 @@ from mammoseg.launch import distributed
 from mammoseg.loggers.csv_history import resumable_csv_logger
 from mammoseg.reports import run_figures, run_summary
 from mammoseg.runs import checkpoint, results
-from mammoseg.runs.discovery import unfinished_twins
+from mammoseg.runs.discovery import unfinished_duplicates
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.predictions import read_predictions
 from mammoseg.runs.record import RunRecord, Status, make_record, read_record, redact_paths, write_record
@@ -123,8 +123,8 @@ class TrainingRun:
     def _report_unfinished(self) -> None:
         """Log how to resume an interrupted run with the same settings, which has another folder by default."""
         if distributed.rank() == 0 and not distributed.is_worker():
-            for twin in unfinished_twins(self.folder, self.record)[:1]:
-                log.warning("an unfinished run has the same settings; to resume it: %s", resume_command(twin))
+            for run in unfinished_duplicates(self.folder, self.record)[:1]:
+                log.warning("an unfinished run has the same settings; to resume it: %s", resume_command(run))
 
     def _update_status(self, status: Status, error: str | None = None) -> None:
         """Record how the run ended, if it had started."""
