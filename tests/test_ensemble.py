@@ -130,7 +130,7 @@ def test_checkpoints_with_different_settings_raise(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"dataset\.crop=False.*same preprocessing"):
         load(first, save_checkpoint(tmp_path / "b", "dataset.crop=false"))
     other = save_checkpoint(tmp_path / "c", threshold=0.4)
-    with pytest.raises(UserError, match="different thresholds"):
+    with pytest.raises(UserError, match="must have the same threshold"):
         load(first, other)
     assert load(first, other, threshold=0.5).members == 2
     assert load(first, save_checkpoint(tmp_path / "d", "model=unet")).members == 2, (

@@ -37,6 +37,14 @@ class Predictor:
 
     Args:
         ensemble: One or several networks.
+
+    Example:
+        >>> import torch
+        >>> from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
+        >>> settings = PreprocessingSettings(size=16)
+        >>> predictor = Predictor(Ensemble([torch.nn.Identity()], settings, 0.5, False, torch.device("cpu")))
+        >>> predictor(np.zeros((64, 48))).prob.shape
+        (64, 48)
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -55,7 +63,7 @@ class Predictor:
                 JPEG file.
 
         Returns:
-            The prediction at the resolution of `image`.
+            The prediction, with maps of shape (H, W).
 
         Raises:
             ImageReadError: If the file cannot be read.
@@ -86,13 +94,13 @@ def load(
 
     Args:
         *checkpoints: Run folders, checkpoints, exported models, or "latest". Several form an ensemble.
-        tta: Test-time augmentation: average the predictions for the image and its flips.
+        tta: Whether to use test-time augmentation, which averages the predictions over flips of the image.
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".
         trusted_modules: Modules whose classes a checkpoint may instantiate, besides those of mammoseg, torch and MONAI.
 
     Returns:
-        Callable that maps an image to a `Prediction`.
+        The predictor, which maps an image to a `Prediction`.
 
     Raises:
         UserError: If a checkpoint is invalid, or the checkpoints differ in preprocessing or threshold.
@@ -100,9 +108,10 @@ def load(
 
     Example:
         >>> import mammoseg
-        >>> predict = mammoseg.load("outputs/phantom/2026-11-25_20-00-00-000000")  # doctest: +SKIP
-        >>> predict("mammogram.dcm").mask.sum()  # doctest: +SKIP
-        1234
+        >>> predictor = mammoseg.load("outputs/phantom/2026-11-25_20-00-00-000000")  # doctest: +SKIP
+        >>> prediction = predictor("mammogram.dcm")  # doctest: +SKIP
+        >>> prediction.mask.shape  # doctest: +SKIP
+        (3328, 2560)
     """
     paths = [resolve_checkpoint(checkpoint, "checkpoint") for checkpoint in checkpoints]
     if not paths:

@@ -137,7 +137,7 @@ def test_an_unfinished_run_is_skipped_with_a_warning(tmp_path: Path, caplog: pyt
 
 
 def test_folders_without_results_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no finished run found"):
+    with pytest.raises(UserError, match=r"no results.csv"):
         find_runs([tmp_path])
     with pytest.raises(UserError, match="no such folder"):
         find_runs([tmp_path / "missing"])
