@@ -139,7 +139,7 @@ def test_checkpoints_with_different_settings_raise(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_network_raise(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"AUNet.*unmodified checkpoint"):
+    with pytest.raises(UserError, match=r"AUNet.*checkpoint as written"):
         load(save_checkpoint(tmp_path / "a", remove_weight=True))
     unet, au_net = (torch.load(save_checkpoint(tmp_path / name, f"model={name}")) for name in ("unet", "au_net"))
     torch.save({**unet, "state_dict": au_net["state_dict"]}, tmp_path / "mixed")

@@ -102,9 +102,7 @@ class Ensemble:
                 "the memory of the accelerator is too small; reduce batch_size or set accelerator=cpu"
             ) from error
         if not member_probs.isfinite().all():
-            raise UserError(
-                "the network's output is not a number: its training has diverged; use a different checkpoint"
-            )
+            raise UserError("the network's output is not a number: its training has diverged; use another checkpoint")
         mean, std = member_probs.mean(dim=0), member_probs.std(dim=0, correction=0)
         return mean.cpu().numpy(), std.cpu().numpy()
 
@@ -193,8 +191,8 @@ def load_network(loaded: dict[str, Any], path: Path) -> nn.Module:
         net: nn.Module = instantiate(checkpoint.config_of(loaded)["model"])
     except InstantiationException as error:
         raise UserError(
-            f"{path}: the network cannot be built; it requires a different version of mammoseg, or a module that cannot "
-            "be imported; use the version that trained it, and run the command in the folder of your modules"
+            f"{path}: the network cannot be built; it requires another version of mammoseg or a module that cannot be "
+            "imported; use the version that trained it, and run the command in the folder of your modules"
         ) from error
     weights = {
         name.removeprefix("net."): value for name, value in loaded["state_dict"].items() if name.startswith("net.")

@@ -71,7 +71,7 @@ def resolve_total_steps(scheduler: Any, trainer: lightning.Trainer) -> Any:
 def count_optimizer_steps(trainer: lightning.Trainer) -> int:
     """Return the total number of optimizer steps of a run.
 
-    Lightning's `estimated_stepping_batches` has the same value, but it loads the data before the checkpoint is restored,
+    Lightning's `estimated_stepping_batches` has the same value, but loads the data before the checkpoint is restored,
     so a run that is resumed within an epoch would repeat data of that epoch.
 
     Args:

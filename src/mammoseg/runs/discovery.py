@@ -115,8 +115,8 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
         runs += [read_run(run, record) for run, record in trained or evaluated]
     if not runs:
         raise UserError(
-            f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} of a finished run; train first, for example with "
-            "python -m mammoseg.train experiment=table1 dataset=phantom"
+            f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} of a finished run; train first, "
+            "for example with python -m mammoseg.train experiment=table1 dataset=phantom"
         )
     return runs
 
