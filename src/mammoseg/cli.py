@@ -60,7 +60,7 @@ def command(
     renamed: Mapping[str, str | None] | None = None,
     prepare_argv: Callable[[list[str]], list[str]] = list,
 ) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
-    """Decorator that makes `main(cfg)` a command with the config `conf/<name>.yaml`.
+    """Return a decorator that turns `main(cfg)` into the entry point of a command with the config `conf/<name>.yaml`.
 
     The exit status is 0 on success, 2 for a user error, which is printed as one sentence, and 130 for Ctrl-C. Other
     exceptions keep their traceback. A sweep runs all its jobs even if some fail, prints a summary table, and exits with
@@ -70,9 +70,6 @@ def command(
         name: Name of the command.
         renamed: Old -> new name of renamed settings, for error messages; see `runs.upgrade.RENAMED_SETTINGS`.
         prepare_argv: Converts the command-line arguments before Hydra parses them.
-
-    Returns:
-        A decorator that replaces `main(cfg)` by the entry point, a function without arguments.
     """
 
     def decorator(main: Callable[[Any], Any]) -> Callable[[], None]:
@@ -86,7 +83,7 @@ def command(
 
         @functools.wraps(main)
         def entry_point() -> None:
-            # Without it, Hydra catches exceptions and exits with status 1.
+            # Otherwise Hydra catches exceptions and exits with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             with exit_on_error(name):
                 check_renamed(sys.argv[1:], renamed or {})

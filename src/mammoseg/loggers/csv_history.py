@@ -24,21 +24,21 @@ def resumable_csv_logger(path: Path, first_step: int, train_metrics: Mapping[str
     Returns:
         The logger.
     """
-    kept = path.with_name(f"{path.name}.kept")
+    backup = path.with_name(f"{path.name}.kept")  # rows to retain
     # If `path` is missing, the process was killed after CSVLogger removed it and before it was replaced.
-    previous = path if path.is_file() else kept
+    previous = path if path.is_file() else backup
     header: list[str] = []
     rows: list[dict[str, str]] = []
     if previous.is_file():
         with previous.open(newline="") as lines:
             table = csv.DictReader(lines)
-            rows = [row for row in table if is_kept(row, first_step)]
+            rows = [row for row in table if is_retained(row, first_step)]
             header = list(table.fieldnames or ())
-    if train_metrics and header and not any(is_row_of(row, train_metrics) for row in rows):
+    if train_metrics and header and not any(is_same_epoch(row, train_metrics) for row in rows):
         header = sorted({*header, *train_metrics})
         rows.append({name: str(value) for name, value in train_metrics.items()})
     if rows:
-        with atomic_write(kept) as lines:
+        with atomic_write(backup) as lines:
             writer = csv.DictWriter(lines, header)
             writer.writeheader()
             writer.writerows(rows)
@@ -49,16 +49,16 @@ def resumable_csv_logger(path: Path, first_step: int, train_metrics: Mapping[str
         experiment = logger.experiment
     if rows:
         experiment.metrics_keys = header
-        kept.replace(path)
+        backup.replace(path)
     return logger
 
 
-def is_row_of(row: Mapping[str, str], train_metrics: Mapping[str, float]) -> bool:
+def is_same_epoch(row: Mapping[str, str], train_metrics: Mapping[str, float]) -> bool:
     """Return True if a row of metrics.csv contains the training metrics of the same epoch."""
     return row.get("epoch") == str(train_metrics["epoch"]) and bool(row.get("train/loss"))
 
 
-def is_kept(row: dict[str, str], first_step: int) -> bool:
+def is_retained(row: dict[str, str], first_step: int) -> bool:
     """Return True if a row of metrics.csv was logged before `first_step` and will not be logged again."""
     truncated = None in row.values()
     tested = any(value for name, value in row.items() if name and name.startswith("test/"))
