@@ -143,7 +143,7 @@ def test_weights_of_another_network_raise(tmp_path: Path) -> None:
         load(save_checkpoint(tmp_path / "a", remove_weight=True))
     unet, au_net = (torch.load(save_checkpoint(tmp_path / name, f"model={name}")) for name in ("unet", "au_net"))
     torch.save({**unet, "state_dict": au_net["state_dict"]}, tmp_path / "mixed")
-    with pytest.raises(UserError, match="must be those of the network"):
+    with pytest.raises(UserError, match="do not match the network"):
         load(tmp_path / "mixed")
 
 
