@@ -130,7 +130,7 @@ def test_checkpoints_with_different_settings_raise(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"dataset\.crop=False.*same preprocessing"):
         load(first, save_checkpoint(tmp_path / "b", "dataset.crop=false"))
     other = save_checkpoint(tmp_path / "c", threshold=0.4)
-    with pytest.raises(UserError, match="different thresholds"):
+    with pytest.raises(UserError, match="must have the same threshold"):
         load(first, other)
     assert load(first, other, threshold=0.5).members == 2
     assert load(first, save_checkpoint(tmp_path / "d", "model=unet")).members == 2, (
@@ -139,11 +139,11 @@ def test_checkpoints_with_different_settings_raise(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_network_raise(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"AUNet.*unmodified checkpoint"):
+    with pytest.raises(UserError, match=r"AUNet.*checkpoint as written"):
         load(save_checkpoint(tmp_path / "a", remove_weight=True))
     unet, au_net = (torch.load(save_checkpoint(tmp_path / name, f"model={name}")) for name in ("unet", "au_net"))
     torch.save({**unet, "state_dict": au_net["state_dict"]}, tmp_path / "mixed")
-    with pytest.raises(UserError, match="must be those of the network"):
+    with pytest.raises(UserError, match="do not match the network"):
         load(tmp_path / "mixed")
 
 

@@ -1,6 +1,6 @@
 """Hydra plugin for hydra/sweeper=mammoseg_optuna.
 
-Hydra imports all plugins at startup, so `mammoseg` and Optuna are imported only when the sweeper is used.
+Hydra imports every plugin at each start, so `mammoseg.launch.optuna_sweeper` is imported on first use.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ RENAMED_ARGUMENTS = {"trials": "n_trials", "at_once": "n_jobs", "ordered": "mono
 
 
 class MammosegOptunaSweeper(Sweeper):
-    """Sweeper that optimises settings with Optuna; the jobs are run by the configured launcher.
+    """Sweeper whose trials are proposed by Optuna and run by the configured launcher.
 
     Args:
-        params: Search space: interval, range or choices in Hydra's override grammar, by name of the setting.
-        monotone: Names of settings with equal intervals whose values must be non-decreasing in this order.
-        storage: URL of the Optuna storage, which `run_study` and the jobs read from the config.
-        **settings: Other arguments of conf/hydra/sweeper/mammoseg_optuna.yaml, see
+        params: Search space: setting -> interval, range or list of choices in Hydra's grammar.
+        monotone: Settings with the same interval whose values must be non-decreasing in this order.
+        storage: URL of the storage of the study, which each job reads from its config.
+        **settings: Other keys of conf/hydra/sweeper/mammoseg_optuna.yaml; see
             `mammoseg.launch.optuna_sweeper.run_study`.
 
     Raises:
-        UserError: If an argument has the name that it had in an earlier version.
+        UserError: If an argument has the name of an earlier version.
     """
 
     hydra_context: HydraContext
@@ -50,13 +50,7 @@ class MammosegOptunaSweeper(Sweeper):
         self.settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Instantiate the launcher. Hydra calls this method before `sweep`.
-
-        Args:
-            hydra_context: Hydra's config loader and callbacks.
-            task_function: Function that runs a job.
-            config: Config of the sweep, including the node `hydra`.
-        """
+        """Instantiate the launcher; Hydra calls this method before `sweep`."""
         from hydra.core.plugins import Plugins
 
         self.hydra_context = hydra_context
@@ -69,7 +63,7 @@ class MammosegOptunaSweeper(Sweeper):
         """Run the study.
 
         Args:
-            arguments: Overrides of the command line, which take precedence over `params`.
+            arguments: Overrides on the command line; they replace entries of `params`.
         """
         from hydra.core.override_parser.overrides_parser import OverridesParser
 

@@ -198,7 +198,7 @@ def test_init_from_loads_weights_only(workdir: Path) -> None:
     assert record["settings"]["init_from"] not in (None, "uninterrupted")
     assert epochs_of(workdir / "init", "train/loss") == [0]
     completed = command("train", *SMALL, "model.width=2", "init_from=uninterrupted", folder=workdir)
-    assert (completed.returncode, "do not fit the network" in completed.stderr) == (2, True)
+    assert (completed.returncode, "do not match the network" in completed.stderr) == (2, True)
 
 
 def test_every_command_accepts_a_run_folder(workdir: Path, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_killed_search_resumes_with_its_unfinished_trials(workdir: Path) -> No
 def test_a_different_search_in_the_same_folder_is_rejected(workdir: Path) -> None:
     completed = command("train", *TINY, "batch_size=2", folder=workdir)
     assert completed.returncode == 2
-    assert "contains a search with another batch_size" in completed.stderr
+    assert "contains a search with different batch_size" in completed.stderr
     assert "Traceback" not in completed.stderr
 
 

@@ -76,7 +76,7 @@ def test_pickled_code_is_not_executed(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "executed",)
 
     torch.save({"weights": Malicious()}, tmp_path / "malicious.ckpt")
-    with pytest.raises(UserError, match="loaded safely"):
+    with pytest.raises(UserError, match="weights_only=True"):
         checkpoint.load_checkpoint(tmp_path / "malicious.ckpt")
     assert not (tmp_path / "executed").exists()
 

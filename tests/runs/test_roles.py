@@ -16,7 +16,7 @@ from results_files import rows_of, write_run
 
 from mammoseg.cli import conf_dir
 from mammoseg.errors import RunConflictError
-from mammoseg.runs.discovery import find_runs, unfinished_twins
+from mammoseg.runs.discovery import find_runs, unfinished_duplicates
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, load_matching_record, make_record, read_record, write_record
 from mammoseg.runs.settings import public
@@ -76,7 +76,8 @@ def test_a_compute_setting_may_change_on_restart(tmp_path: Path, override: str) 
     folder = RunFolder(tmp_path / "run")
     write_record(folder, record_of(status=Status.STOPPED))
     assert load_matching_record(folder, record_of(override)) is not None
-    assert [twin.path for twin in unfinished_twins(RunFolder(tmp_path / "new"), record_of(override))] == [folder.path]
+    duplicates = unfinished_duplicates(RunFolder(tmp_path / "new"), record_of(override))
+    assert [run.path for run in duplicates] == [folder.path]
 
 
 @pytest.mark.parametrize("override", [*METHOD, *REPLICATE])
@@ -85,7 +86,7 @@ def test_a_changed_method_or_replicate_setting_raises_on_restart(tmp_path: Path,
     write_record(folder, record_of(status=Status.STOPPED))
     with pytest.raises(RunConflictError, match="holds a run with"):
         load_matching_record(folder, record_of(override))
-    assert unfinished_twins(RunFolder(tmp_path / "new"), record_of(override)) == []
+    assert unfinished_duplicates(RunFolder(tmp_path / "new"), record_of(override)) == []
 
 
 def test_only_epochs_may_change_on_resume(tmp_path: Path) -> None:

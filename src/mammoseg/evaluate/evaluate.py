@@ -45,9 +45,9 @@ def evaluate(
         data_root: Folder of the dataset; None uses that of the training run.
         store_root: Folder of the prepared images; None uses that of the training run.
         output_dir: Output folder of results.csv and summary.md.
-        rule: Definition of a detection, to evaluate at native resolution as well and write native.csv, candidates.csv
-            and froc.png; None skips this.
-        trusted_modules: As for `load_checkpoint`.
+        rule: Definition of a detection. If set, the images are evaluated at native resolution as well, and native.csv,
+            candidates.csv and froc.png are written.
+        trusted_modules: See `load_checkpoint`.
 
     Returns:
         Rows of results.csv.
@@ -184,7 +184,7 @@ def compare_with_training_run(rows: list[results.ResultRow], training_results: P
     previous = {row["case"]: [row[name] for name in results.COUNTS] for row in results.read_results(training_results)}
     current = {row["case"]: [row[name] for name in results.COUNTS] for row in rows}
     if previous == current:
-        print("identical to the results of the training run, to the last pixel")
+        print("identical to the results of the training run")
         return
     cases = previous.keys() | current.keys()
     n_changed = sum(previous.get(case) != current.get(case) for case in cases)
