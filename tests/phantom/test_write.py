@@ -16,7 +16,7 @@ import pytest
 from mammoseg.data.readers.inbreast import read
 from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.errors import UserError
-from mammoseg.phantom.write import make_plans, write_inbreast
+from mammoseg.phantom.write import sample_inbreast_specs, write_inbreast
 
 CASES = 14
 
@@ -36,7 +36,7 @@ def digest(folder: Path) -> dict[str, str]:
 def test_the_reader_returns_every_image_with_a_mass(root: Path) -> None:
     rejected = RejectedCases()
     mammograms = read(root, rejected)
-    planned = {image.case: image for image in make_plans(CASES, 1) if image.masses}
+    planned = {image.case: image for image in sample_inbreast_specs(CASES, 1) if image.masses}
     assert not rejected.rows
     assert {mammogram.case for mammogram in mammograms} == set(planned)
     for mammogram in mammograms:
@@ -108,7 +108,7 @@ def test_the_bytes_depend_only_on_the_seed(root: Path, tmp_path: Path) -> None:
 
 
 def test_every_density_occurs_and_each_patient_has_one_density() -> None:
-    images = make_plans(40, 0)
+    images = sample_inbreast_specs(40, 0)
     assert sum(image.masses > 0 for image in images) == 40
     assert {image.density for image in images if image.masses} == {1, 2, 3, 4}
     density = {image.patient: image.density for image in images}
@@ -124,7 +124,7 @@ def test_an_existing_folder_is_not_modified(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mammoseg.phantom.write.write_table", lambda *_: 1 / 0)
+    monkeypatch.setattr("mammoseg.phantom.write.write_inbreast_table", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_inbreast(tmp_path / "root", cases=8, height=208)
     assert not list(tmp_path.iterdir())

@@ -58,11 +58,11 @@ def test_find_images_follows_links_once(tmp_path: Path) -> None:
 
 def test_invalid_input_or_output_folders_raise(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("text")
-    with pytest.raises(UserError, match="no image in it"):
+    with pytest.raises(UserError, match="no images found"):
         files(tmp_path)
     with pytest.raises(UserError, match="no such file or folder"):
         files(tmp_path / "absent")
-    with pytest.raises(UserError, match="is the input folder itself"):
+    with pytest.raises(UserError, match="must differ from the input folder"):
         files(tmp_path, tmp_path / ".")
 
 
@@ -112,7 +112,7 @@ def test_a_dicom_image_has_view_side_and_spacing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels, planted.phantom().pixels)
     assert (metadata.view, metadata.side) == ("MLO", "R")
     assert metadata.spacing is not None
-    assert metadata.spacing.across == planted.SPACING
+    assert metadata.spacing.column == planted.SPACING
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -129,7 +129,7 @@ def test_a_white_is_zero_tiff_is_inverted(tmp_path: Path, dtype: type, byteorder
     ("pixels", "expected"),
     [
         (noise(shape=(63, 500)), "only 500x63 pixels"),
-        (np.full((90, 70), 7, np.uint16), "one grey value"),
+        (np.full((90, 70), 7, np.uint16), "the same grey value"),
         (noise(shape=(90, 70, 3)), "a colour image"),
         (np.where(noise() > 100, 255, 0).astype(np.uint8), "only 2 grey values"),
     ],
@@ -164,7 +164,7 @@ def test_a_dicom_segmentation_is_an_error(tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
     planted.write(tmp_path / "a.dcm")
     mask = planted.phantom().pixels > 2000
-    (tmp_path / "seg.dcm").write_bytes(dicom_seg.encode(tmp_path / "a.dcm", mask, None, serial="abc"))
+    (tmp_path / "seg.dcm").write_bytes(dicom_seg.encode_segmentation(tmp_path / "a.dcm", mask, None, serial="abc"))
     assert "grey values" in error_message(Input(tmp_path / "seg.dcm", "seg.dcm"))
 
 

@@ -95,7 +95,7 @@ def test_a_folder_with_different_provenance_is_rejected(
     with PredictionFolder(tmp_path / "out", PROVENANCE).session():
         pass
     with (
-        pytest.raises(UserError, match=f"another {name}; choose another output"),
+        pytest.raises(UserError, match=rf"\({name}\); choose another output"),
         PredictionFolder(tmp_path / "out", {**PROVENANCE, **other}).session(),
     ):
         pass
@@ -110,7 +110,10 @@ def test_a_damaged_provenance_file_is_reported(tmp_path: Path, content: str) -> 
 
 def test_a_file_in_place_of_the_folder_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a user's file")
-    with pytest.raises(UserError, match="is a file"), PredictionFolder(tmp_path / "out", PROVENANCE).session():
+    with (
+        pytest.raises(UserError, match="must be a folder, got the file"),
+        PredictionFolder(tmp_path / "out", PROVENANCE).session(),
+    ):
         pass
     assert (tmp_path / "out").read_text() == "a user's file"
 
@@ -152,7 +155,7 @@ def test_the_time_per_image_does_not_grow_with_the_number_of_images(image: Input
     start = time.process_time()
     folder = PredictionFolder(tmp_path / "out", PROVENANCE)
     with folder.session():
-        names = folder.names(images)
+        names = folder.assign_names(images)
         for input_image in images:
             folder.record(input_image, names[input_image.file], [], [{"file": input_image.file}])
     with folder.session():
