@@ -2,15 +2,17 @@
 
 python benchmarks/criterion.py [--size 256] [--rounds 15]
 
-The reference is benchmarks/reference.py, a direct transcription of the publications. Times are interleaved medians.
+The reference is tests/losses/reference.py, a direct transcription of the publications. Times are interleaved medians.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import pytorch_msssim
 import torch
@@ -19,9 +21,11 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 import measure
-import reference
 from mammoseg.losses import BCE, RMI, SSIM, DensityASP, Dice
 from mammoseg.models.au_net import AUNet
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "losses"))
+import reference
 
 BATCH = 4
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -59,8 +59,8 @@ def test_writes_finds_calls(source: str, expected: list[str]) -> None:
 
 
 def test_all_writes_use_atomic_write() -> None:
-    found = {
+    calls = {
         (path.relative_to(SRC).as_posix(), call) for path in SRC.rglob("*.py") for call in writes(path.read_text())
     }
-    assert found - ALLOWED.keys() == set(), "use mammoseg.files.atomic_write"
-    assert ALLOWED.keys() - found == set(), "entries of ALLOWED that no longer apply"
+    assert calls - ALLOWED.keys() == set(), "use mammoseg.files.atomic_write"
+    assert ALLOWED.keys() - calls == set(), "entries of ALLOWED that no longer apply"

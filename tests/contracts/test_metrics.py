@@ -16,9 +16,9 @@ from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from results_files import rows_of, write_run
 from torch import Tensor
 
+from helpers.results_files import rows_of, write_run
 from mammoseg.cli import conf_dir
 from mammoseg.compare.report import write_comparison_reports
 from mammoseg.dashboard.workspace import build_workspace, specification
@@ -96,9 +96,9 @@ def test_new_results_have_the_metric_as_last_column(precision: type[PooledPixelM
 
 def test_metric_columns_are_ignored_on_reading(tmp_path: Path) -> None:
     rows = cells(RESULTS_V0_1)
-    kept = [name for name in rows[0] if name not in PAPER]
-    wrong = [{**{name: row[name] for name in kept}, "dsc": "nonsense", "unknown": "0.5"} for row in rows]
-    write_table(tmp_path / "results.csv", wrong, (*kept, "dsc", "unknown"))
+    other_columns = [name for name in rows[0] if name not in PAPER]
+    wrong = [{**{name: row[name] for name in other_columns}, "dsc": "nonsense", "unknown": "0.5"} for row in rows]
+    write_table(tmp_path / "results.csv", wrong, (*other_columns, "dsc", "unknown"))
     actual, expected = read_results(tmp_path / "results.csv"), read_results(RESULTS_V0_1)
     assert [[row[key] for key in PAPER] for row in actual] == [[row[key] for key in PAPER] for row in expected]
 
@@ -249,7 +249,8 @@ def evaluate(metric: type[PooledPixelMetric], *counts: int) -> float:
 def test_values_have_the_shape_of_the_counts_and_are_in_the_range(key: str, counts: list[tuple[int, ...]]) -> None:
     metric = PIXEL_METRICS[key]
     values = metrics_from_counts(np.array(counts))[key]
-    assert (values.shape, values.dtype) == ((len(counts),), np.float64)
+    assert values.shape == (len(counts),)
+    assert values.dtype == np.float64
     np.testing.assert_array_equal(values, [evaluate(metric, *row) for row in counts])
     low, high = metric.value_range
     assert all(math.isnan(value) or low <= value <= high for value in values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from choices import options
@@ -19,8 +19,8 @@ PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher"
 
 def composed(*overrides: str) -> dict[str, Any]:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        plain: Any = OmegaConf.to_container(compose("train", list(overrides), return_hydra_config=True))
-    return plain
+        cfg = compose("train", list(overrides), return_hydra_config=True)
+    return cast("dict[str, Any]", OmegaConf.to_container(cfg))
 
 
 def entries(key: str) -> list[str]:
@@ -45,8 +45,8 @@ def test_each_setting_has_one_role(overrides: list[str]) -> None:
         pytest.importorskip(f"hydra_plugins.{plugin}", reason="the launcher is not installed")
     keys = [key for key, _ in flatten(composed(*overrides))]
     assert len(keys) > 50
-    twice = {key: found for key in keys if len(found := entries(key)) > 1}
-    assert not twice, "listed twice in runs/settings.py"
+    repeated = {key: listed for key in keys if len(listed := entries(key)) > 1}
+    assert not repeated, "listed twice in runs/settings.py"
     unlisted = [
         key for key in keys if not entries(key) and not any(covers(name, key) for name in settings.METHOD_SECTIONS)
     ]
@@ -56,7 +56,7 @@ def test_each_setting_has_one_role(overrides: list[str]) -> None:
 def test_no_entry_is_listed_twice() -> None:
     listed = [*settings.PRIVATE, *settings.COMPUTE, *settings.REPLICATE, *settings.METHOD, *settings.SHORTHANDS]
     assert len(listed) == len(set(listed))
-    assert not [(one, other) for one in listed for other in listed if one != other and covers(one, other)]
+    assert not [(first, second) for first in listed for second in listed if first != second and covers(first, second)]
 
 
 def test_a_name_that_only_begins_like_an_entry_is_not_covered() -> None:
@@ -65,7 +65,7 @@ def test_a_name_that_only_begins_like_an_entry_is_not_covered() -> None:
     assert role("dataset.rooted") is Role.METHOD
 
 
-def test_compute_settings_make_no_other_method() -> None:
+def test_compute_settings_do_not_change_the_method() -> None:
     first = composed()
     for override in (
         "dataset.workers=2",
@@ -80,15 +80,15 @@ def test_compute_settings_make_no_other_method() -> None:
     assert method_of(public(first)) == method_of(public(composed("split.seed=1", "seed=3")))
 
 
-def test_public_settings_hold_no_path() -> None:
-    plain = composed("dataset=cbis_ddsm", "dataset.root=/home/somebody/CBIS", "dataset.reader.tables=tables")
+def test_public_settings_contain_no_path() -> None:
+    plain = composed("dataset=cbis_ddsm", "dataset.root=/home/user/CBIS", "dataset.reader.tables=tables")
     plain["dataset"]["reader"]["archive"] = "~/archive"
-    plain["dataset"]["reader"]["folders"] = [r"C:\films", "relative"]
-    found = public(plain)
-    assert found["dataset"]["root"] is None
-    assert found["dataset"]["store"] is None
-    assert found["dataset"]["reader"]["tables"] is None
-    assert found["dataset"]["reader"]["archive"] is None
-    assert found["dataset"]["reader"]["folders"] == [None, "relative"]
-    assert "hydra" not in found
-    assert "width" not in found
+    plain["dataset"]["reader"]["folders"] = [r"C:\images", "relative"]
+    published = public(plain)
+    assert published["dataset"]["root"] is None
+    assert published["dataset"]["store"] is None
+    assert published["dataset"]["reader"]["tables"] is None
+    assert published["dataset"]["reader"]["archive"] is None
+    assert published["dataset"]["reader"]["folders"] == [None, "relative"]
+    assert "hydra" not in published
+    assert "width" not in published

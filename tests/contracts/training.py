@@ -68,7 +68,7 @@ class History(Callback):
 
 
 class SignalAt(Callback):
-    """Simulates a signal during the batch number `batches`, counted from 1."""
+    """Simulates a signal during a batch, counted from 1."""
 
     def __init__(self, preemption: PreemptionCallback, batches: int) -> None:
         self.preemption = preemption
