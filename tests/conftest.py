@@ -10,17 +10,21 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 TESTS = Path(__file__).parent
-# Folders and modules that run commands, train networks or take many seconds; all other tests are fast.
+# Folders and modules that run commands, train networks or take many seconds, the longest first; others are fast.
 SLOW = (
-    *("integration", "slurm", "fuzz"),
-    *("contracts/test_training_choices.py", "test_cli.py", "test_docs.py", "view/test_page.py"),
+    *("test_docs.py", "integration/test_restart.py", "integration/test_search.py", "integration/test_sweep.py"),
+    *("integration", "slurm", "fuzz", "contracts/test_training_choices.py", "test_cli.py", "view/test_page.py"),
 )
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test as fast or slow."""
-    slow = [TESTS / name for name in SLOW]
+    """Mark each test as fast or slow, and run slow modules first, so that parallel processes end together."""
+    ranks = {TESTS / name: rank for rank, name in enumerate(SLOW)}
+
+    def rank(item: pytest.Item) -> int:
+        return next((ranks[path] for path in ranks if item.path.is_relative_to(path)), len(ranks))
+
     for item in items:
-        is_slow = item.get_closest_marker("slow") or any(item.path.is_relative_to(path) for path in slow)
-        item.add_marker("slow" if is_slow else "fast")
+        item.add_marker("slow" if rank(item) < len(ranks) else "fast")
+    items.sort(key=rank)

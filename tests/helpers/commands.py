@@ -27,7 +27,7 @@ SMALL = [
     "trainer.accelerator=cpu",
 ]
 TESTS = Path(__file__).resolve().parents[1]
-TIMEOUT_S = 300  # generous, since other processes may use the same cores
+TIMEOUT_S = 600  # generous, since other processes may use the same cores
 
 
 def run(name: str, *arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -108,7 +108,7 @@ def command_line(name: str, *arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", f"mammoseg.{name}", *map(str, arguments)]
 
 
-def environment(variables: Mapping[str, str] | None) -> dict[str, str]:
+def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """Environment of a command in another process, which can import `helpers`."""
     path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "WANDB_MODE": "offline", "PYTHONPATH": path, **(variables or {})}

@@ -164,7 +164,7 @@ def test_untrusted_targets_in_an_exported_config_are_rejected(exported: Path, tm
     folder = tmp_path / "model"
     shutil.copytree(exported, folder)
     provenance = yaml.safe_load((folder / "config.yaml").read_text())
-    provenance["config"]["model"]["_target_"] = "subcompleted.run"
+    provenance["config"]["model"]["_target_"] = "subprocess.run"
     (folder / "config.yaml").write_text(yaml.safe_dump(provenance))
     with pytest.raises(UserError, match=r"subprocess\.run"):
         checkpoint.load_checkpoint(folder)

@@ -8,7 +8,8 @@ import json
 import logging
 import os
 import signal
-from functools import partial
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import torch
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from helpers import planted
-from helpers.commands import run, run_process, start, succeed, wait_until
+from helpers.commands import TIMEOUT_S, environment, run, run_process, succeed
 from mammoseg.errors import UserError
 from mammoseg.files import TMP_PREFIX
 from mammoseg.predict.options import PredictOptions
@@ -28,7 +29,7 @@ from mammoseg.predict.pipeline import predict
 from mammoseg.runs.predictions import read_predictions
 
 HEIGHT = planted.phantom().pixels.shape[0]
-IMAGES = 40
+IMAGES = 16
 KINDS = ("masks", "probabilities", "overlays", "heatmaps")
 
 
@@ -271,11 +272,18 @@ def test_an_interrupted_prediction_resumes_to_the_same_files(best: Path, tmp_pat
     journal = tmp_path / "killed" / ".journal.jsonl"
     for signum, status in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
         n_lines = count_lines(journal) + 3
-        process = start("predict", *arguments, "output=killed", folder=tmp_path)
-        wait_until(partial(has_lines, journal, n_lines), process)
-        process.send_signal(signum)
-        output = "".join(process.communicate(timeout=300))
-        assert process.returncode == status, output
+        program = [sys.executable, "-m", "helpers.interrupted_predict", "3", str(int(signum))]
+        completed = subprocess.run(
+            [*program, *arguments, "output=killed"],
+            cwd=tmp_path,
+            env=environment(),
+            text=True,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        output = completed.stdout + completed.stderr
+        assert completed.returncode == status, output
         assert "Traceback" not in output
         assert n_lines <= count_lines(journal) < IMAGES
         for path in (tmp_path / "killed").rglob("*.png"):
@@ -289,10 +297,6 @@ def test_an_interrupted_prediction_resumes_to_the_same_files(best: Path, tmp_pat
     assert len(files) == IMAGES * len(KINDS) + 2
     for file in files:
         assert (uninterrupted / file).read_bytes() == (killed / file).read_bytes(), file
-
-
-def has_lines(path: Path, n: int) -> bool:
-    return count_lines(path) >= n
 
 
 def count_lines(path: Path) -> int:

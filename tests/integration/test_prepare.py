@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.commands import run, run_process, start, wait_until
+from helpers.commands import TIMEOUT_S, run, run_process, start, wait_until
 from mammoseg.data.prepare_store import CACHE_PREFIX
 from mammoseg.data.store import PreparedStore
 from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm
@@ -91,7 +91,7 @@ def test_an_interrupted_call_is_resumed(
         os.killpg(process.pid, signal_sent)
     else:
         process.kill()
-    _, output = process.communicate(timeout=300)
+    _, output = process.communicate(timeout=TIMEOUT_S)
     assert 0 < n_cached(tmp_path) < CASES, output
     if signal_sent == signal.SIGINT:
         assert process.returncode == 130

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helpers import interruption
-from helpers.commands import SMALL, run_process, start, succeed
+from helpers.commands import SMALL, TIMEOUT_S, run_process, start, succeed
 
 SETTINGS = [
     *(*SMALL, "trainer.max_epochs=4", "batch_size=2", "augment=flip_affine", "logger=csv"),
@@ -45,7 +45,7 @@ def interrupt(workdir: Path, name: str, hook: str, step: int, signum: signal.Sig
     """Start a run that sends itself a signal; returns the exit status."""
     variables = interruption.interrupt(hook, step, signum)
     process = start("train", *SETTINGS, f"hydra.run.dir={name}", folder=workdir, variables=variables)
-    output = process.communicate(timeout=300)
+    output = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode != 0, output
     return process.returncode
 

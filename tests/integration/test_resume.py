@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from helpers import interruption
-from helpers.commands import SMALL, has_trained, run, start, succeed, wait_until
+from helpers.commands import SMALL, TIMEOUT_S, has_trained, run, start, succeed, wait_until
 
 SETTINGS = [
     *(*SMALL, "model.width=1", "epochs=4", "augment=flip_affine", "logger=csv", "loss=hybrid_pixel"),
@@ -30,7 +30,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     step = torch.load(folder / "uninterrupted" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] // 4 + 2
     variables = interruption.interrupt("on_train_batch_start", step, signal.SIGKILL)
     process = start("train", *SETTINGS, "hydra.run.dir=outputs/killed", folder=folder, variables=variables)
-    output = process.communicate(timeout=300)
+    output = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == -signal.SIGKILL, output
     return folder
 
@@ -148,7 +148,7 @@ def test_the_command_printed_after_ctrl_c_resumes(workdir: Path) -> None:
     process = start("train", *SETTINGS, "epochs=500", f"hydra.run.dir='{name}'", folder=workdir)
     wait_until(lambda: has_trained(workdir / name, 2), process)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=300)
+    _, error = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130
     printed = shlex.split(error.strip().splitlines()[-1].partition("to resume: ")[2])
     assert printed[:3] == ["python", "-m", "mammoseg.train"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.commands import SMALL, has_trained, run, run_process, start, succeed, wait_until
+from helpers.commands import SMALL, TIMEOUT_S, has_trained, run, run_process, start, succeed, wait_until
 from mammoseg.runs import results
 
 TINY = [*SMALL, "trainer.max_epochs=1", "logger=csv"]
@@ -136,7 +136,7 @@ def test_a_lost_worker_aborts_the_sweep_with_a_table(workdir: Path) -> None:
     started = start("train", "-m", *arguments, folder=workdir)
     wait_until(lambda: has_trained(folder / "0", 2), started)
     os.kill(loky_workers(started)[0], signal.SIGKILL)  # as the kernel does when memory runs out
-    out, error = started.communicate(timeout=300)
+    out, error = started.communicate(timeout=TIMEOUT_S)
     assert started.returncode == 1
     assert "aborted" in error
     assert "Traceback" not in error
