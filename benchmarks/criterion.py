@@ -2,7 +2,8 @@
 
 python benchmarks/criterion.py [--size 256] [--rounds 15]
 
-The reference is tests/losses/reference.py, a direct transcription of the publications. Times are interleaved medians.
+The reference is tests/losses/reference.py, a direct transcription of the publications. The SSIM term is also compared
+with MONAI, torchmetrics, pytorch-msssim and kornia. Functions are called in turn; times are medians.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytorch_msssim
@@ -21,53 +23,69 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 import measure
-from mammoseg.losses import BCE, RMI, SSIM, DensityASP, Dice
+from mammoseg.losses import BCE, RMI, SSIM, DensityASP, Dice, Term
 from mammoseg.models.au_net import AUNet
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "losses"))
 import reference
 
 BATCH = 4
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits, mask, density) -> (B,)
 
 
-def pairs() -> dict[str, tuple[Loss, Loss]]:
+def without_density(term: Callable[[Tensor, Tensor], Tensor]) -> Loss:
+    """Return a term as a loss that ignores the density."""
+
+    def loss(logits: Tensor, mask: Tensor, _density: Tensor) -> Tensor:
+        return term(logits, mask)
+
+    return loss
+
+
+def pairs(device: torch.device) -> dict[str, tuple[Loss, Loss]]:
     """Return (reference, mammoseg) by name."""
-    criterion, unpooled = DensityASP(measure.THETA), RMI(pool=None)
-    unpooled_criterion = DensityASP(measure.THETA, rmi=RMI(pool=None))
-    rmi, ssim, dice, bce = RMI(), SSIM(), Dice(), BCE()
+    criterion = DensityASP(measure.THETA).to(device)
+    criterion_without_pooling = DensityASP(measure.THETA, rmi=RMI(pool=None)).to(device)
+    terms: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Term]] = {
+        "SSIM": (reference.ssim, SSIM()),
+        "RMI, max-pooled by 3": (reference.rmi, RMI()),
+        "RMI, no pooling": (partial(reference.rmi, pool=None), RMI(pool=None)),
+        "Dice": (reference.dice, Dice()),
+        "BCE": (reference.bce, BCE()),
+    }
     return {
-        "Density-ASP criterion": (lambda z, y, d: reference.density_asp(z, y, d, measure.THETA), criterion),
-        "the same, RMI unpooled": (
-            lambda z, y, d: reference.density_asp(z, y, d, measure.THETA, pool=None),
-            unpooled_criterion,
+        "Density-ASP criterion": (partial(reference.density_asp, theta=measure.THETA), criterion),
+        "Density-ASP criterion, RMI without pooling": (
+            partial(reference.density_asp, theta=measure.THETA, pool=None),
+            criterion_without_pooling,
         ),
-        "SSIM": (lambda z, y, d: reference.ssim(z, y), lambda z, y, d: ssim(z, y)),
-        "RMI, max-pooled by 3": (lambda z, y, d: reference.rmi(z, y), lambda z, y, d: rmi(z, y)),
-        "RMI, unpooled": (lambda z, y, d: reference.rmi(z, y, pool=None), lambda z, y, d: unpooled(z, y)),
-        "Dice": (lambda z, y, d: reference.dice(z, y), lambda z, y, d: dice(z, y)),
-        "BCE": (lambda z, y, d: reference.bce(z, y), lambda z, y, d: bce(z, y)),
+        **{name: (without_density(naive), without_density(term.to(device))) for name, (naive, term) in terms.items()},
     }
 
 
-def peers() -> dict[str, Loss]:
-    """Return SSIM losses of other libraries with the same 11x11 window and sigma 1.5, by name."""
+def ssim_losses_of_other_libraries() -> dict[str, Loss]:
+    """Return SSIM losses with the same 11x11 window and sigma 1.5, by name."""
     monai = SSIMLoss(spatial_dims=2, reduction="none")
-    losses: dict[str, Loss] = {
-        "MONAI SSIMLoss": lambda z, y, d: monai(torch.sigmoid(z), y),
-        "torchmetrics SSIM": lambda z, y, d: 1 - similarity(torch.sigmoid(z), y),
-        "pytorch-msssim": lambda z, y, d: 1 - pytorch_msssim.ssim(torch.sigmoid(z), y, 1.0, size_average=False),
+    losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "MONAI SSIMLoss": monai,
+        "torchmetrics SSIM": lambda prob, mask: 1 - torchmetrics_ssim(prob, mask),
+        "pytorch-msssim": lambda prob, mask: 1 - pytorch_msssim.ssim(prob, mask, 1.0, size_average=False),
     }
     if importlib.util.find_spec("kornia"):
         from kornia.losses import SSIMLoss as KorniaSSIM
 
         # kornia defines the loss as half of 1 - SSIM.
         kornia = KorniaSSIM(11, reduction="none", padding="valid")
-        losses["kornia SSIMLoss"] = lambda z, y, d: 2 * kornia(torch.sigmoid(z), y).mean(dim=(1, 2, 3))
-    return losses
+        losses["kornia SSIMLoss"] = lambda prob, mask: 2 * kornia(prob, mask).mean(dim=(1, 2, 3))
+    return {name: of_probabilities(loss) for name, loss in losses.items()}
 
 
-def similarity(prob: Tensor, mask: Tensor) -> Tensor:
+def of_probabilities(loss: Callable[[Tensor, Tensor], Tensor]) -> Loss:
+    """Return a loss of (probabilities, mask) as a loss of (logits, mask, density)."""
+    return without_density(lambda logits, mask: loss(torch.sigmoid(logits), mask))
+
+
+def torchmetrics_ssim(prob: Tensor, mask: Tensor) -> Tensor:
     """Return the SSIM of torchmetrics for each sample."""
     value = structural_similarity_index_measure(prob, mask, data_range=1.0, reduction="none")
     assert isinstance(value, Tensor)
@@ -89,12 +107,7 @@ def forward_backward(loss: Loss, batch: tuple[Tensor, Tensor, Tensor]) -> Callab
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:
     """Return the relative error in the 2-norm."""
-    return ((actual - expected).norm() / expected.norm()).item()
-
-
-def move_to(loss: Loss, device: torch.device) -> Loss:
-    """Move a loss to a device if it is a module."""
-    return loss.to(device) if isinstance(loss, torch.nn.Module) else loss
+    return float((actual - expected).norm() / expected.norm())
 
 
 def network_step(batch: tuple[Tensor, Tensor, Tensor], device: torch.device) -> Callable[[], object]:
@@ -126,33 +139,33 @@ def main() -> None:
     device = measure.device()
     batch = measure.batch(BATCH, options.size, device)
     print(f"Logits ({BATCH}, 1, {options.size}, {options.size}) on {measure.device_name()}; forward and backward.\n")
-    print("| what | naive | mammoseg | ratio | values differ by | gradients by |\n|---|---|---|---|---|---|")
-    for name, (naive, ours) in pairs().items():
-        sides = {"naive": forward_backward(naive, batch), "ours": forward_backward(move_to(ours, device), batch)}
-        errors = [
-            relative_error(actual, expected) for expected, actual in zip(sides["naive"](), sides["ours"](), strict=True)
-        ]
-        times = measure.interleaved(sides, options.rounds)
+    print("| loss | reference | mammoseg | speed-up | error of the value | error of the gradient |")
+    print("|---|---|---|---|---|---|")
+    for name, (naive, ours) in pairs(device).items():
+        functions = {"reference": forward_backward(naive, batch), "mammoseg": forward_backward(ours, batch)}
+        results = zip(functions["reference"](), functions["mammoseg"](), strict=True)
+        value_error, gradient_error = (relative_error(actual, expected) for expected, actual in results)
+        times = measure.interleaved(functions, options.rounds)
         print(
-            f"| {name} | {1000 * times['naive']:.1f} ms | {1000 * times['ours']:.1f} ms "
-            f"| {times['naive'] / times['ours']:.1f} | {errors[0]:.0e} | {errors[1]:.0e} |"
+            f"| {name} | {1000 * times['reference']:.1f} ms | {1000 * times['mammoseg']:.1f} ms "
+            f"| {times['reference'] / times['mammoseg']:.1f} | {value_error:.0e} | {gradient_error:.0e} |"
         )
-    print("\n| SSIM loss of | time | times mammoseg's | values differ by |\n|---|---|---|---|")
-    mammoseg_ssim = forward_backward(pairs()["SSIM"][1], batch)
-    others = {name: forward_backward(loss, batch) for name, loss in peers().items()}
+    print("\n| SSIM loss | time | relative to mammoseg | difference of the value |\n|---|---|---|---|")
+    mammoseg_ssim = forward_backward(pairs(device)["SSIM"][1], batch)
+    others = {name: forward_backward(loss, batch) for name, loss in ssim_losses_of_other_libraries().items()}
     times = measure.interleaved({"mammoseg": mammoseg_ssim, **others}, options.rounds)
-    print(f"| mammoseg | {1000 * times['mammoseg']:.1f} ms | | |")
+    print(f"| mammoseg | {1000 * times['mammoseg']:.1f} ms | 1.0 | |")
     for name, other in others.items():
         error = relative_error(other()[0].flatten(), mammoseg_ssim()[0])
         print(f"| {name} | {1000 * times[name]:.1f} ms | {times[name] / times['mammoseg']:.1f} | {error:.0e} |")
     if "kornia SSIMLoss" not in others:
         print("\nkornia is not installed, so its SSIM loss was not measured.")
     if device.type == "cuda":
-        gpu(batch, device, options.rounds)
+        benchmark_gpu(batch, device, options.rounds)
 
 
-def gpu(batch: tuple[Tensor, Tensor, Tensor], device: torch.device, rounds: int) -> None:
-    """Measure the fraction of the criterion in a training step, eager and compiled."""
+def benchmark_gpu(batch: tuple[Tensor, Tensor, Tensor], device: torch.device, rounds: int) -> None:
+    """Print the fraction of a training step that the criterion takes, eager and compiled."""
     criterion = DensityASP(measure.THETA).to(device)
     functions = {
         "step": network_step(batch, device),
@@ -160,7 +173,7 @@ def gpu(batch: tuple[Tensor, Tensor, Tensor], device: torch.device, rounds: int)
         "compiled": forward_backward(torch.compile(criterion, fullgraph=True), batch),
     }
     times = measure.interleaved(functions, rounds, warmup=5)
-    print("\n| criterion | time | share of a step of the full AU-Net, bf16, with it |\n|---|---|---|")
+    print("\n| criterion | time | fraction of a training step (full AU-Net, bf16) |\n|---|---|---|")
     for name in ("eager", "compiled"):
         print(f"| {name} | {1000 * times[name]:.2f} ms | {100 * times[name] / (times['step'] + times[name]):.1f} % |")
 

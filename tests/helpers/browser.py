@@ -56,7 +56,7 @@ class Browser:
             heard = json.loads(self.message())
             if heard.get("id") == self.number:
                 assert "error" not in heard, heard
-                return dict(heard["result"])
+                return heard["result"]
 
     def message(self) -> bytes:
         parts = bytearray()
