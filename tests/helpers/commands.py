@@ -18,6 +18,8 @@ from unittest import mock
 
 from hydra.core.global_hydra import GlobalHydra
 
+import mammoseg
+
 # The demo with a smaller dataset and network, which train in seconds.
 SMALL = [
     "dataset.source.cases=30",
@@ -109,8 +111,9 @@ def command_line(name: str, *arguments: str | Path) -> list[str]:
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Environment of a command in another process, which can import `helpers`."""
-    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    """Environment of a command in another process, which imports `helpers`, and mammoseg from the same folder."""
+    package = Path(mammoseg.__file__).resolve().parents[1]
+    path = os.pathsep.join([str(TESTS), str(package), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "WANDB_MODE": "offline", "PYTHONPATH": path, **(variables or {})}
 
 
