@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from results_files import rows_of, write_run
 
+from helpers.results_files import rows_of, write_run
 from mammoseg.cli import conf_dir
 from mammoseg.compare import tables
 from mammoseg.compare.report import write_comparison_reports

@@ -59,10 +59,10 @@ def test_writes_yields_calls_that_write_files(source: str, expected: list[str]) 
 
 
 def test_all_writes_use_atomic_write() -> None:
-    found = {
+    calls = {
         (path.relative_to(SRC).as_posix(), call)
         for path in SRC.rglob("*.py")
         for call in file_writing_calls(path.read_text())
     }
-    assert found - ALLOWED.keys() == set(), "use mammoseg.files.atomic_write"
-    assert ALLOWED.keys() - found == set(), "entries of ALLOWED that no longer apply"
+    assert calls - ALLOWED.keys() == set(), "use mammoseg.files.atomic_write"
+    assert ALLOWED.keys() - calls == set(), "entries of ALLOWED that no longer apply"

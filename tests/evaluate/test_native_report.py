@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_results import ROWS
 
+from helpers.results_files import ROWS
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.errors import UserError
 from mammoseg.evaluate import native_resolution

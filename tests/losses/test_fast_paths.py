@@ -1,4 +1,4 @@
-"""Optimised terms compared with the plain ones of benchmarks/reference.py.
+"""Optimised terms compared with the plain ones of reference.py.
 
 Values and gradients, in float32, under autocast, and compiled.
 """
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+import reference
 import torch
 from torch import Tensor
 
-import reference
 from mammoseg.losses import BCE, RMI, SSIM, DensityASP, Dice
 from mammoseg.losses.term import Term
-from measure import THETA, batch
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+THETA = (0.5, 0.5, 0.85, 0.95)
 CONFIDENCES = (0.0, 3.0, 12.0, 16.0)  # added to the logits: from random to nearly perfect predictions
 
 PAIRS: list[tuple[Term, Loss]] = [
@@ -34,9 +34,12 @@ NAMES = ["bce", "dice", "ssim", "ssim 7", "rmi max", "rmi avg", "rmi unpooled", 
 
 
 def inputs(confidence: float) -> tuple[Tensor, Tensor, Tensor]:
-    logits, mask, density = batch(4, 96)
-    mask[3] = 0  # one image without a mass
-    return (logits + confidence * (mask - 0.5)).requires_grad_(), mask, density
+    """Logits, masks of discs, the last of them empty, and densities."""
+    logits = torch.randn(4, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+    y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
+    distance = (y - 43) ** 2 + (x - 38) ** 2
+    mask = torch.stack([distance < radius**2 for radius in (3, 7, 10, 0)])[:, None].float()
+    return (logits + confidence * (mask - 0.5)).requires_grad_(), mask, torch.arange(4)
 
 
 def assert_same_loss(actual: Tensor, expected: Tensor, logits: Tensor) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import planted
 import pydicom
 import pytest
 from pydicom.uid import JPEG2000Lossless
 
+from helpers import planted
 from mammoseg.data.images.dicom import read_image
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.predict import dicom_seg

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import planted
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import planted
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.predict.inputs import Input, find_images, output_names, read_input
 from mammoseg.runs.prediction_folder import JOURNAL_FILE

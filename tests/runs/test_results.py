@@ -4,31 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from helpers.results_files import ROWS, row
 from mammoseg.reports import run_summary as tables
 from mammoseg.runs import results
-
-
-def row(case: str, density: int, counts: list[int]) -> dict[str, Any]:
-    named = dict(zip(results.COUNTS, counts, strict=True))
-    about = {
-        "run": "r",
-        "experiment": "",
-        "dataset": "d",
-        "method": "m",
-        "model": "m",
-        "loss": "l",
-        "fold": 0,
-        "seed": 0,
-    }
-    place = {"case": case, "patient": "p", "side": "L", "view": "CC", "density": density}
-    return results.with_metrics([{**about, **place, **named}])[0]
-
-
-ROWS = [row("a", 1, [30, 10, 20, 40]), row("b", 1, [0, 0, 50, 50]), row("c", 4, [10, 30, 0, 60])]
 
 
 def test_pooled_metrics_sum_the_counts_before_dividing() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from results_files import rows_of, write_run
 
+from helpers.results_files import rows_of, write_run
 from mammoseg.cli import conf_dir
 from mammoseg.errors import RunConflictError
 from mammoseg.runs.discovery import find_runs, unfinished_duplicates

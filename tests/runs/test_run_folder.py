@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from results_files import rows_of, write_run
 
+from helpers.results_files import rows_of, write_run
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import find_runs, latest_run, resolve_checkpoint, run_folders
 from mammoseg.runs.folder import RunFolder

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from results_files import rows_of, write_run
 
+from helpers.results_files import rows_of, write_run
 from mammoseg.errors import UserError
 from mammoseg.runs import results
 from mammoseg.runs.discovery import find_runs

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from viewer_files import write_synthetic_run, write_synthetic_store
 
-from browser import CHROMIUM, Browser
+from helpers.browser import CHROMIUM, Browser
 from mammoseg.view.from_runs import load_run_views
 from mammoseg.view.writer import write_files
 

@@ -12,7 +12,6 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inbreast_files import HEIGHT, PLANTED, WIDTH, dicom, grey, save
 from pydicom.pixels import get_decoder
 from pydicom.sr.codedict import codes
 from pydicom.uid import (
@@ -25,6 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from helpers.inbreast_files import HEIGHT, PLANTED, WIDTH, dicom, grey, save
 from mammoseg.data.images.dicom import read_header, read_image, read_metadata
 from mammoseg.errors import ImageReadError
 

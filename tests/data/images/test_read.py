@@ -6,10 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import planted
 import pytest
 from PIL import Image
 
+from helpers import planted
 from mammoseg.data.dataset import build_dataset
 from mammoseg.data.images.masks import read_masks
 from mammoseg.data.images.read import read_image, read_metadata

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inbreast_files import BLANKS, COLUMNS, PATIENT, SQUARE, Release, outlines, roi
 
+from helpers.inbreast_files import BLANKS, COLUMNS, PATIENT, SQUARE, Release, outlines, roi
 from mammoseg.data.readers.inbreast import read
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.errors import UserError
