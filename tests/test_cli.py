@@ -105,7 +105,7 @@ def train(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         (["dataset.size=100"], ["dataset.size must be", "multiple of 16", "got 100"]),
         (["logger.mode=sometimes"], ["logger.mode", "offline", "got sometimes"]),
         (["batch_size=0"], ["batch_size must be an integer of at least 1, got 0"]),
-        (["loss.alpha=0", "loss.beta=0", "loss.eta=0", "loss.gamma=0"], ["weight", "nothing to minimise"]),
+        (["loss.alpha=0", "loss.beta=0", "loss.eta=0", "loss.gamma=0"], ["weight", "nonzero"]),
         (["trainer.precision=17"], ["trainer", "17", "bf16-mixed"]),
         (["loss.rmi.pool=median"], ["loss.rmi.pool", "max"]),
     ],

@@ -16,9 +16,9 @@ from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from results_files import rows_of, write_run
 from torch import Tensor
 
+from helpers.results_files import rows_of, write_run
 from mammoseg.cli import conf_dir
 from mammoseg.compare.report import write_comparison_reports
 from mammoseg.dashboard.workspace import build_workspace, specification

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 import mammoseg
-from helpers import planted
+from helpers import confidential_dicom
 from helpers.commands import run
 from mammoseg.ensemble import load_network
 from mammoseg.errors import UserError
@@ -68,7 +68,7 @@ def test_onnx_outputs_equal_those_of_torch_for_any_batch_size(exported: Path, be
 
 
 def test_predict_accepts_the_exported_folder(exported: Path, best: Path, tmp_path: Path) -> None:
-    planted.write(tmp_path / "a.dcm")
+    confidential_dicom.write(tmp_path / "a.dcm")
     for name, ckpt_path in (("checkpoint", best), ("exported", exported)):
         options = PredictOptions(
             tta=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1

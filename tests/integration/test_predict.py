@@ -20,7 +20,7 @@ import pytest
 import torch
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
-from helpers import planted
+from helpers import confidential_dicom
 from helpers.commands import TIMEOUT_S, environment, run, run_process, succeed
 from mammoseg.errors import UserError
 from mammoseg.files import TMP_PREFIX
@@ -28,7 +28,7 @@ from mammoseg.predict.options import PredictOptions
 from mammoseg.predict.pipeline import predict
 from mammoseg.runs.predictions import read_predictions
 
-HEIGHT = planted.phantom().pixels.shape[0]
+HEIGHT = confidential_dicom.phantom().pixels.shape[0]
 IMAGES = 16
 KINDS = ("masks", "probabilities", "overlays", "heatmaps")
 
@@ -65,13 +65,13 @@ def predict_images(ckpt: Path | list[Path], input_path: Path, output: Path, **op
 def mammograms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same phantom in eight formats, one of them mirrored, and files that are not mammograms."""
     folder = tmp_path_factory.mktemp("input")
-    pixels = planted.phantom().pixels
-    planted.write(folder / "plain.dcm")
-    planted.write(folder / "visit" / "inverted.dcm", 4095 - pixels, PhotometricInterpretation="MONOCHROME1")
-    planted.write(folder / "visit" / "1.2.840.99.7", syntax=RLELossless)
-    planted.write(folder / "jpeg2000.dcm", syntax=JPEG2000Lossless)
-    planted.write(folder / "lossless.dcm", syntax=JPEGLosslessSV1)
-    planted.write(
+    pixels = confidential_dicom.phantom().pixels
+    confidential_dicom.write(folder / "plain.dcm")
+    confidential_dicom.write(folder / "visit" / "inverted.dcm", 4095 - pixels, PhotometricInterpretation="MONOCHROME1")
+    confidential_dicom.write(folder / "visit" / "1.2.840.99.7", syntax=RLELossless)
+    confidential_dicom.write(folder / "jpeg2000.dcm", syntax=JPEG2000Lossless)
+    confidential_dicom.write(folder / "lossless.dcm", syntax=JPEGLosslessSV1)
+    confidential_dicom.write(
         folder / "right.dcm",
         np.ascontiguousarray(pixels[:, ::-1]),
         ImageLaterality="R",
@@ -111,7 +111,7 @@ def test_each_image_has_all_output_files_at_its_size(output: Path) -> None:
         *("plain", "visit/inverted", "visit/1.2.840.99.7", "jpeg2000", "lossless", "right", "eight"),
         *("raster.png", "raster.tif"),  # which would share a name
     }
-    shape = planted.phantom().pixels.shape
+    shape = confidential_dicom.phantom().pixels.shape
     for name in names:
         mask, prob, overlay, heat = (read(output / kind / f"{name}.png") for kind in KINDS)
         assert mask.shape == prob.shape == shape
@@ -160,10 +160,10 @@ def test_view_side_and_area_come_from_the_header(output: Path) -> None:
     assert (plain["view"], plain["side"], right["side"]) == ("CC", "L", "R")
     assert (raster["view"], raster["side"], raster["spacing_from"], raster["area_mm2"]) == ("", "", "", "")
     assert plain["spacing_from"] == "ImagerPixelSpacing"
-    area = int(plain["area_pixels"]) * planted.SPACING**2
+    area = int(plain["area_pixels"]) * confidential_dicom.SPACING**2
     assert float(plain["area_mm2"]) == pytest.approx(area, abs=0.01)
     assert "EstimatedRadiographicMagnificationFactor" in right["spacing_from"]
-    assert float(right["spacing_across_mm"]) == pytest.approx(planted.SPACING / 1.25)
+    assert float(right["spacing_across_mm"]) == pytest.approx(confidential_dicom.SPACING / 1.25)
 
 
 def test_unusable_files_are_listed_with_reasons(output: Path) -> None:
@@ -196,8 +196,8 @@ def test_segmentations_refer_to_their_images_and_contain_their_masks(output: Pat
 
 
 def test_no_planted_information_is_written(output: Path, mammograms: Path) -> None:
-    assert planted.leaks(mammograms) != [], "the search itself must work"
-    assert planted.leaks(output) == []
+    assert confidential_dicom.leaks(mammograms) != [], "the search itself must work"
+    assert confidential_dicom.leaks(output) == []
     path_text = str(mammograms.parent).encode()
     assert not [path for path in output.rglob("*") if path.is_file() and path_text in path.read_bytes()]
 
@@ -262,9 +262,9 @@ def test_a_second_call_predicts_new_images_only(best: Path, mammograms: Path, tm
 
 def test_an_interrupted_prediction_resumes_to_the_same_files(best: Path, tmp_path: Path) -> None:
     (tmp_path / "input").mkdir()
-    rng = np.random.default_rng(0)
+    rng, phantom = np.random.default_rng(0), confidential_dicom.phantom().pixels
     for index in range(IMAGES):
-        pixels = np.clip(planted.phantom().pixels + rng.integers(-60, 60, planted.phantom().pixels.shape), 0, 4095)
+        pixels = np.clip(phantom + rng.integers(-60, 60, phantom.shape), 0, 4095)
         assert cv2.imwrite(str(tmp_path / "input" / f"{index:02}.png"), pixels.astype(np.uint16))
     # Batches of one, because rounding depends on the other images of a batch.
     arguments = (f"ckpt_path={best}", "input=input", "threshold=0.3", "batch_size=1", "accelerator=cpu")
@@ -357,7 +357,7 @@ def test_a_folder_without_write_permission_is_reported(best: Path, mammograms: P
 
 def test_a_dicom_without_uids_has_all_output_files_except_a_segmentation(best: Path, tmp_path: Path) -> None:
     (tmp_path / "input").mkdir()
-    planted.write(tmp_path / "input" / "a.dcm")
+    confidential_dicom.write(tmp_path / "input" / "a.dcm")
     header = pydicom.dcmread(tmp_path / "input" / "a.dcm")
     del header.SeriesInstanceUID
     header.save_as(tmp_path / "input" / "a.dcm")
@@ -371,9 +371,9 @@ def test_a_dicom_without_uids_has_all_output_files_except_a_segmentation(best: P
 
 
 def test_identified_segmentations_contain_the_patient(best: Path, tmp_path: Path) -> None:
-    planted.write(tmp_path / "a.dcm")
+    confidential_dicom.write(tmp_path / "a.dcm")
     predict_images(best, tmp_path / "a.dcm", tmp_path / "out", segmentation="identified")
-    leaks = planted.leaks(tmp_path / "out")
+    leaks = confidential_dicom.leaks(tmp_path / "out")
     assert leaks
     assert all("segmentations" in leak for leak in leaks), leaks
     provenance = json.loads((tmp_path / "out" / "predictions.json").read_text())["made_of"]
@@ -384,6 +384,6 @@ def test_a_checkpoint_with_untrusted_code_is_rejected(tmp_path: Path, best: Path
     loaded = torch.load(best, weights_only=True)
     loaded["mammoseg"]["config"]["model"]["_target_"] = "os.system"
     torch.save(loaded, tmp_path / "malicious.ckpt")
-    planted.write(tmp_path / "a.dcm")
+    confidential_dicom.write(tmp_path / "a.dcm")
     with pytest.raises(UserError, match=r"os\.system"):
         predict_images(tmp_path / "malicious.ckpt", tmp_path / "a.dcm", tmp_path / "out")

@@ -16,7 +16,7 @@ import pydicom
 import pytest
 from pydicom.uid import JPEG2000Lossless
 
-from helpers import planted
+from helpers import confidential_dicom
 from mammoseg.data.images.dicom import read_image
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.predict import dicom_seg
@@ -27,7 +27,7 @@ DICOM3TOOLS = "is not installed; it is part of Debian's dicom3tools"
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    planted.write(tmp_path / "image.dcm")
+    confidential_dicom.write(tmp_path / "image.dcm")
     return tmp_path / "image.dcm"
 
 
@@ -75,17 +75,17 @@ def test_the_segmentation_refers_to_its_image(source: Path, identified: bool) ->
 def test_anonymous_segmentations_contain_no_patient_data(source: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "segmentation.dcm").write_bytes(encode(source))
-    assert planted.leaks(tmp_path / "out") == []
+    assert confidential_dicom.leaks(tmp_path / "out") == []
     written = pydicom.dcmread(tmp_path / "out" / "segmentation.dcm")
-    assert all(written[name].value in ("", None) for name in planted.PATIENT_ATTRIBUTES if name in written)
+    assert all(written[name].value in ("", None) for name in confidential_dicom.PATIENT_ATTRIBUTES if name in written)
 
 
 def test_identified_segmentations_contain_the_patient(source: Path) -> None:
     content = encode(source, identified=True)
     written = pydicom.dcmread(BytesIO(content))
-    for name, value in planted.PATIENT_ATTRIBUTES.items():
+    for name, value in confidential_dicom.PATIENT_ATTRIBUTES.items():
         assert str(written[name].value) == value, name
-    for name, value in planted.OTHER_ATTRIBUTES.items():
+    for name, value in confidential_dicom.OTHER_ATTRIBUTES.items():
         assert value.encode() not in content, name
 
 
@@ -101,7 +101,7 @@ def test_dciodvfy_finds_no_error(tmp_path: Path, identified: bool, syntax: str |
     if shutil.which("dciodvfy") is None:
         pytest.skip(f"dciodvfy {DICOM3TOOLS}")
     source = tmp_path / "image.dcm"
-    planted.write(source, syntax=syntax)
+    confidential_dicom.write(source, syntax=syntax)
     mask = mask_of(source) & (not empty)
     (tmp_path / "segmentation.dcm").write_bytes(encode(source, mask, identified=identified))
     output = subprocess.run(
@@ -130,7 +130,7 @@ def test_dcmqi_reads_geometry_and_mask(source: Path, tmp_path: Path) -> None:
     header, _, packed = (tmp_path / "1.nrrd").read_bytes().partition(b"\n\n")
     assert b"space origin: (0,0,0)" in header
     (directions,) = re.findall(rb"space directions: \((\S+),0,0\) \(0,(\S+),0\)", header)
-    assert [float(value) for value in directions] == pytest.approx([planted.SPACING] * 2)
+    assert [float(value) for value in directions] == pytest.approx([confidential_dicom.SPACING] * 2)
     values = np.frombuffer(gzip.decompress(packed), "<i2").reshape(mask_of(source).shape)
     np.testing.assert_array_equal(values > 0, mask_of(source))
 
@@ -138,7 +138,7 @@ def test_dcmqi_reads_geometry_and_mask(source: Path, tmp_path: Path) -> None:
 def test_the_frame_of_reference_of_the_source_is_kept(tmp_path: Path) -> None:
     source = tmp_path / "image.dcm"
     geometry: dict[str, Any] = {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1], "ImagePositionPatient": [5, 6, 7]}
-    planted.write(source, FrameOfReferenceUID="1.2.3.4.5", **geometry)
+    confidential_dicom.write(source, FrameOfReferenceUID="1.2.3.4.5", **geometry)
     written = pydicom.dcmread(BytesIO(encode(source)))
     assert written.FrameOfReferenceUID == "1.2.3.4.5"
     (shared,), (frame,) = written.SharedFunctionalGroupsSequence, written.PerFrameFunctionalGroupsSequence
@@ -149,7 +149,7 @@ def test_the_frame_of_reference_of_the_source_is_kept(tmp_path: Path) -> None:
 def test_the_spacing_equals_that_of_the_source(tmp_path: Path) -> None:
     for spacing, expected in (([0.07, 0.08], [0.07, 0.08]), ([0.1 / 3, 0.1 / 3], [0.033333, 0.033333]), (None, [1, 1])):
         source = tmp_path / "image.dcm"
-        planted.write(source, ImagerPixelSpacing=spacing, EstimatedRadiographicMagnificationFactor=1.5)
+        confidential_dicom.write(source, ImagerPixelSpacing=spacing, EstimatedRadiographicMagnificationFactor=1.5)
         (shared,) = pydicom.dcmread(BytesIO(encode(source))).SharedFunctionalGroupsSequence
         assert shared.PixelMeasuresSequence[0].PixelSpacing == pytest.approx(expected, abs=1e-6)
 
@@ -158,7 +158,7 @@ def test_the_spacing_equals_that_of_the_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["", "Planted^Jane"])
 def test_a_source_without_valid_uids_is_rejected(tmp_path: Path, name: str, value: str) -> None:
     source = tmp_path / "image.dcm"
-    planted.write(source)
+    confidential_dicom.write(source)
     header = pydicom.dcmread(source)
     header[name]._value = value
     header.save_as(source)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import planted
+from helpers import confidential_dicom
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.predict.inputs import Input, find_images, output_names, read_input
 from mammoseg.runs.prediction_folder import JOURNAL_FILE
@@ -41,9 +41,9 @@ def test_find_images_lists_all_images_below_a_folder(tmp_path: Path) -> None:
     for name in ("b/c/d.PNG", "a.tif", "z.jpeg", ".hidden.png", "notes.txt", "b/table.csv", "DICOMDIR"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"content")
-    planted.write(tmp_path / "b" / "1.2.840.10008.77")
-    planted.write(tmp_path / "b" / "IM00001")
-    planted.write(tmp_path / "DICOMDIR")
+    confidential_dicom.write(tmp_path / "b" / "1.2.840.10008.77")
+    confidential_dicom.write(tmp_path / "b" / "IM00001")
+    confidential_dicom.write(tmp_path / "DICOMDIR")
     write_image(tmp_path / "output" / "masks" / "a.png", noise())
     assert files(tmp_path) == ["a.tif", "b/1.2.840.10008.77", "b/IM00001", "b/c/d.PNG", "z.jpeg"]
 
@@ -107,12 +107,12 @@ def test_raster_images_are_read_without_metadata(tmp_path: Path, suffix: str, dt
 
 
 def test_a_dicom_image_has_view_side_and_spacing(tmp_path: Path) -> None:
-    planted.write(tmp_path / "IM1", ImageLaterality="R", ViewPosition="MLO")
+    confidential_dicom.write(tmp_path / "IM1", ImageLaterality="R", ViewPosition="MLO")
     pixels, metadata = read_input(Input(tmp_path / "IM1", "IM1"))
-    np.testing.assert_array_equal(pixels, planted.phantom().pixels)
+    np.testing.assert_array_equal(pixels, confidential_dicom.phantom().pixels)
     assert (metadata.view, metadata.side) == ("MLO", "R")
     assert metadata.spacing is not None
-    assert metadata.spacing.column == planted.SPACING
+    assert metadata.spacing.column == confidential_dicom.SPACING
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -149,7 +149,7 @@ def test_nan_pixels_are_an_error(tmp_path: Path) -> None:
 def test_a_truncated_file_is_an_error_without_its_path(tmp_path: Path, name: str, fraction: float) -> None:
     path = tmp_path / name
     if name == "a.dcm":
-        planted.write(path)
+        confidential_dicom.write(path)
     else:
         write_image(path, noise(shape=(200, 200)))
     path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
@@ -162,8 +162,8 @@ def test_a_dicom_segmentation_is_an_error(tmp_path: Path) -> None:
     """The input folder may contain results of earlier predictions."""
     dicom_seg = pytest.importorskip("mammoseg.predict.dicom_seg")
     pytest.importorskip("highdicom")
-    planted.write(tmp_path / "a.dcm")
-    mask = planted.phantom().pixels > 2000
+    confidential_dicom.write(tmp_path / "a.dcm")
+    mask = confidential_dicom.phantom().pixels > 2000
     (tmp_path / "seg.dcm").write_bytes(dicom_seg.encode_segmentation(tmp_path / "a.dcm", mask, None, serial="abc"))
     assert "grey values" in error_message(Input(tmp_path / "seg.dcm", "seg.dcm"))
 

@@ -37,9 +37,9 @@ def test_javascript_metrics_equal_python_metrics() -> None:
     process = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True)
     expected = metrics_from_counts(np.array(COUNTS))
     for index, row in enumerate(json.loads(process.stdout)):
-        values = {key: float(value.replace("NaN", "nan")) for key, value in row}
+        actual = {key: float(value.replace("NaN", "nan")) for key, value in row}
         for key in PIXEL_METRICS:
-            assert values[key] == pytest.approx(expected[key][index], rel=1e-12, nan_ok=True), key
+            assert actual[key] == pytest.approx(expected[key][index], rel=1e-12, nan_ok=True), key
 
 
 @pytest.mark.parametrize(
