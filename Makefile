@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# slow modules first: tests/conftest.py sorts them
+PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slurm fuzz bench docs lint format clean
+.PHONY: help setup demo test test-fast test-slurm coverage fuzz bench docs lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,7 +26,13 @@ demo: setup ## train and test on synthetic mammograms
 	$(BIN)/python -m mammoseg.train experiment=demo
 
 test: setup ## run all tests, one process per core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL)
+
+test-fast: setup ## run the fast tests, in about a minute
+	$(BIN)/python -m pytest $(PARALLEL) -m fast
+
+coverage: setup ## run all tests and list the lines of each module that none of them runs
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term-missing
 
 test-slurm: setup ## test sweeps on a one-node Slurm cluster, which it installs (Debian, root)
 	tests/slurm/cluster.sh $(BIN)/python -m pytest tests/slurm
@@ -48,4 +56,4 @@ format: setup ## fix and format the code with ruff
 	$(BIN)/ruff format
 
 clean: ## remove .venv and caches; data/, outputs/ and multirun/ stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* dist build

@@ -2,7 +2,7 @@
 
 python benchmarks/criterion.py [--size 256] [--rounds 15]
 
-The reference is benchmarks/reference.py, a direct transcription of the publications. The SSIM term is also compared
+The reference is tests/losses/reference.py, a direct transcription of the publications. The SSIM term is also compared
 with MONAI, torchmetrics, pytorch-msssim and kornia. Functions are called in turn; times are medians.
 """
 
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytorch_msssim
 import torch
@@ -21,9 +23,11 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 import measure
-import reference
 from mammoseg.losses import BCE, RMI, SSIM, DensityASP, Dice, Term
 from mammoseg.models.au_net import AUNet
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "losses"))
+import reference
 
 BATCH = 4
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits, mask, density) -> (B,)

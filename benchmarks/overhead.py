@@ -86,7 +86,7 @@ def measure(overrides: Sequence[str], folder: Path) -> tuple[float, float]:
     timer = StepTimer()
     run = TrainingRun(cfg, RunFolder(folder), {"run": "overhead", "method": "", "dataset": ""})
     run.datamodule.setup()
-    run.trainer([timer]).fit(run.segmenter, datamodule=run.datamodule)
+    run.build_trainer([timer]).fit(run.segmenter, datamodule=run.datamodule)
     n_warmup = len(timer.bare) // EPOCHS  # the first epoch
     return statistics.median(timer.suite[n_warmup:]), statistics.median(timer.bare[n_warmup:])
 

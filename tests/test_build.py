@@ -56,7 +56,7 @@ def test_patience_adds_early_stopping(override: str, patience: int) -> None:
         (["logger=[]"], []),
     ],
 )
-def test_loggers_are_combined(overrides: list[str], expected: list[type], tmp_path: Path) -> None:
+def test_loggers_are_built_from_the_config(overrides: list[str], expected: list[type], tmp_path: Path) -> None:
     loggers = build_loggers(config(*overrides), tmp_path, {}, {})
     assert [type(logger) for logger in loggers] == expected
     assert all(logger.mode == "online" for logger in loggers if isinstance(logger, WandbRunLogger))
@@ -81,6 +81,6 @@ def test_invalid_loggers_raise(tmp_path: Path) -> None:
         build_loggers(config("logger=tensorboard", "+logger.tensorboard.port=1"), tmp_path, {}, {})
 
 
-def test_unknown_interval_raises() -> None:
+def test_invalid_scheduler_interval_raises() -> None:
     with pytest.raises(UserError, match=r"scheduler\.interval must be one of epoch, step, got week"):
         build_scheduler_config(config("scheduler.interval=week").scheduler)

@@ -1,4 +1,4 @@
-"""A user error gives one sentence and exit status 2; a bug keeps its traceback."""
+"""Errors and help of the commands: a UserError gives one sentence and exit status 2, a bug keeps its traceback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mammoseg.errors import UserError
 from mammoseg.runs.upgrade import RENAMED_SETTINGS
 
 
-def raised_from(outer: Exception, inner: Exception) -> Exception:
+def chained(outer: Exception, inner: Exception) -> Exception:
     try:
         raise outer from inner
     except type(outer) as error:
@@ -25,7 +25,7 @@ def raised_from(outer: Exception, inner: Exception) -> Exception:
 
 
 def test_user_message_of_a_wrapped_user_error() -> None:
-    wrapped = raised_from(InstantiationException("wrapped"), raised_from(ValueError("x"), UserError("fix it")))
+    wrapped = chained(InstantiationException("wrapped"), chained(ValueError("x"), UserError("fix it")))
     assert user_message(wrapped) == "fix it"
 
 
@@ -34,46 +34,47 @@ def test_user_message_of_a_bug_is_none(bug: Exception) -> None:
     assert user_message(bug) is None
 
 
-def test_conf_dir_in_a_checkout() -> None:
+def test_conf_dir_of_a_source_checkout_is_its_conf_folder() -> None:
     assert conf_dir() == Path(__file__).resolve().parents[1] / "conf"
 
 
 @pytest.mark.parametrize("prefix", ["", "+", "++"])
 @pytest.mark.parametrize("old", [old for old, new in RENAMED_SETTINGS.items() if new is not None])
-def test_a_renamed_setting_is_answered_with_its_new_name(prefix: str, old: str) -> None:
+def test_a_renamed_setting_raises_with_its_new_name(prefix: str, old: str) -> None:
     override = old if "=" in old else f"{old}=1"
     new = RENAMED_SETTINGS[old]
     assert new is not None
-    with pytest.raises(UserError, match=rf"is now called {re.escape(new.partition('=')[0])}") as raised:
+    with pytest.raises(UserError, match=re.escape(new.partition("=")[0])) as raised:
         check_renamed([f"{prefix}{override}"], RENAMED_SETTINGS)
-    assert f"write {prefix}{new if '=' in new else f'{new}=1'} instead" in str(raised.value)
+    assert f"{prefix}{new if '=' in new else f'{new}=1'}" in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_the_removal_of_a_renamed_setting_is_answered_too() -> None:
-    with pytest.raises(UserError, match=r"write ~dataset.note instead"):
+def test_removing_a_renamed_setting_raises_with_its_new_name() -> None:
+    with pytest.raises(UserError, match=r"~dataset\.note"):
         check_renamed(["~dataset.remark"], RENAMED_SETTINGS)
 
 
-def test_options_and_current_settings_are_not_renamed() -> None:
+def test_options_and_current_settings_do_not_raise() -> None:
     check_renamed(["--config-name", "trial", "-m", "trial_number=1", "dataset.on_error=skip"], RENAMED_SETTINGS)
 
 
 @pytest.mark.parametrize("old", ["decay_every", "dataset.on_bad"])
-def test_a_renamed_setting_in_a_yaml_is_answered_with_its_new_name(old: str) -> None:
+def test_a_renamed_setting_in_yaml_raises_with_its_new_name(old: str) -> None:
     cfg = OmegaConf.create({"dataset": {}, "loss": {"theta": [1, 1, 1, 1]}})
     check_renamed_config(cfg, RENAMED_SETTINGS)
     OmegaConf.update(cfg, old, 1, force_add=True)
-    with pytest.raises(UserError, match=f"{old} is now called {RENAMED_SETTINGS[old]}"):
+    with pytest.raises(UserError, match=f"{old}.*{RENAMED_SETTINGS[old]}"):
         check_renamed_config(cfg, RENAMED_SETTINGS)
 
 
-def test_a_renamed_group_in_a_defaults_list_is_answered_with_its_new_name(tmp_path: Path) -> None:
+def test_a_renamed_group_in_a_defaults_list_exits_with_its_new_name(tmp_path: Path) -> None:
     (tmp_path / "dataset").mkdir()
     (tmp_path / "dataset" / "clinic.yaml").write_text("defaults: [/preparation@_here_: default]\n")
-    done = train("--config-dir", str(tmp_path), "dataset=clinic", folder=tmp_path)
-    assert done.returncode == 2
-    assert "preparation/default is now called preprocessing/default" in done.stderr
+    completed = train("--config-dir", str(tmp_path), "dataset=clinic", folder=tmp_path)
+    assert completed.returncode == 2
+    assert "preprocessing/default" in completed.stderr
+    assert "Traceback" not in completed.stderr
 
 
 def train(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -96,16 +97,16 @@ def train(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         (["lossy=1"], ["lossy"]),
         (["loss.theta=[0.5,0.5,0.85]"], ["loss.theta", "four numbers"]),
         (["split.fold=5"], ["split.fold must be between 0 and 4", "got 5"]),
-        (["ckpt_path=nothing.ckpt"], ["ckpt_path is now called resume; write resume=nothing.ckpt instead"]),
-        (["++dataset.on_bad=error"], ["dataset.on_bad is now called dataset.on_error", "++dataset.on_error=raise"]),
-        (["sweep=optuna", "hydra.sweeper.trials=3"], ["write hydra.sweeper.n_trials=3 instead"]),
+        (["ckpt_path=nothing.ckpt"], ["ckpt_path", "resume=nothing.ckpt"]),
+        (["++dataset.on_bad=error"], ["dataset.on_bad", "++dataset.on_error=raise"]),
+        (["sweep=optuna", "hydra.sweeper.trials=3"], ["hydra.sweeper.n_trials=3"]),
         (["resume=nothing"], ["resume=nothing", "no such run folder"]),
         (["init_from=nothing.ckpt"], ["init_from=nothing.ckpt", "no such checkpoint"]),
         (["dataset.missing_density=5"], ["dataset.missing_density must be one of", "drop", "got 5"]),
         (["dataset.size=100"], ["dataset.size must be", "multiple of 16", "got 100"]),
         (["logger.mode=sometimes"], ["logger.mode", "offline", "got sometimes"]),
         (["batch_size=0"], ["batch_size must be an integer of at least 1, got 0"]),
-        (["loss.alpha=0", "loss.beta=0", "loss.eta=0", "loss.gamma=0"], ["weight", "nothing to minimise"]),
+        (["loss.alpha=0", "loss.beta=0", "loss.eta=0", "loss.gamma=0"], ["weight", "nonzero"]),
         (["trainer.precision=17"], ["trainer", "17", "bf16-mixed"]),
         (["loss.rmi.pool=median"], ["loss.rmi.pool", "max"]),
     ],
@@ -113,7 +114,10 @@ def train(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_invalid_setting_gives_one_sentence_and_status_2(
     arguments: list[str], expected: list[str], tmp_path: Path
 ) -> None:
-    completed = train(*arguments, "model.width=1", folder=tmp_path)
+    small = ["model.width=1"]
+    if not arguments[0].startswith("dataset="):
+        small += ["dataset.source.cases=30", "dataset.source.height=208", "dataset.workers=1"]
+    completed = train(*arguments, *small, folder=tmp_path)
     assert completed.returncode == 2, completed.stderr
     assert "Traceback" not in completed.stderr
     for text in expected:

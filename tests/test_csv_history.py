@@ -1,4 +1,4 @@
-"""metrics.csv of a run that is resumed."""
+"""metrics.csv of a resumed run."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def write_history(path: Path, *, with_last_train_row: bool) -> list[dict[str, st
     return list(csv.DictReader(path.read_text().splitlines()))
 
 
-def test_a_row_of_training_metrics_that_was_not_written_is_restored(tmp_path: Path) -> None:
-    written = write_history(tmp_path / "a.csv" / "metrics.csv", with_last_train_row=True)
-    path = tmp_path / "b.csv" / "metrics.csv"
+def test_a_missing_row_of_training_metrics_is_restored(tmp_path: Path) -> None:
+    written = write_history(tmp_path / "complete" / "metrics.csv", with_last_train_row=True)
+    path = tmp_path / "incomplete" / "metrics.csv"
     assert len(write_history(path, with_last_train_row=False)) == len(written) - 1
     resumable_csv_logger(path, first_step=10, train_metrics=TRAIN_ROW)
     restored = list(csv.DictReader(path.read_text().splitlines()))

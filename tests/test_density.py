@@ -1,4 +1,4 @@
-"""Encodings of ACR density."""
+"""Encodings of the ACR density."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def test_value_is_one_based_and_index_zero_based() -> None:
     assert [ACRDensity.from_index(index) for index in range(4)] == list(ACRDensity)
 
 
-def test_serialised_as_integer() -> None:
+def test_density_is_serialised_as_integer() -> None:
     assert f"{ACRDensity.EXTREME}" == str(ACRDensity.EXTREME) == json.dumps(ACRDensity.EXTREME) == "4"
 
 
-def test_parse() -> None:
+def test_parse_accepts_categories_and_blanks_only() -> None:
     assert ACRDensity.parse("3") is ACRDensity.HETEROGENEOUS
     assert ACRDensity.parse("") is None
     for text in ("0", "5", "3.0", "dense", " 3"):

@@ -1,4 +1,4 @@
-"""The examples of docs/extend.md run as they are printed, and the pages build without a warning."""
+"""The examples of docs/extend.md run as printed, and the pages build without warnings."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder with the files of the page, and a clinic's export of 20 patients with two images each.
+def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a user with the files of docs/extend.md and a dataset of 20 patients with two images each.
 
-    package/ is a copy of the source, for the code that the page adds to the package itself.
+    package/ is a copy of the source, to which the code is appended that the page adds to mammoseg.
     """
     folder = tmp_path_factory.mktemp("user")
     for name in ("src", "conf"):
@@ -56,18 +56,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for patient in range(20):
-        of_patient = folder / "clinic" / f"{patient:04}_acr{patient % 4 + 1}"
-        of_patient.mkdir(parents=True)
+        patient_folder = folder / "clinic" / f"{patient:04}_acr{patient % 4 + 1}"
+        patient_folder.mkdir(parents=True)
         for view in ("CC", "MLO"):
             image = np.zeros((128, 96), np.uint8)
             cv2.ellipse(image, (0, 64), (80, 60), 0, 0, 360, 90, -1)
             mask = np.zeros_like(image)
-            cv2.circle(mask, (int(draw.integers(20, 50)), int(draw.integers(40, 90))), 8, 255, -1)
+            cv2.circle(mask, (int(rng.integers(20, 50)), int(rng.integers(40, 90))), 8, 255, -1)
             image[mask > 0] = 200
-            cv2.imwrite(str(of_patient / f"{view}.png"), image)
-            cv2.imwrite(str(of_patient / f"{view}_mask.png"), mask)
+            cv2.imwrite(str(patient_folder / f"{view}.png"), image)
+            cv2.imwrite(str(patient_folder / f"{view}_mask.png"), mask)
     (folder / "clinic" / "0000_acr1" / "MLO_mask.png").unlink()
     return folder
 
@@ -75,16 +75,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     python, *arguments = shlex.split(line)
     assert python == "python"
-    # The page's metric is part of the copied package, which only reads results that were written without it.
+    # The metric of the page is only part of the copy; the runs are trained without it.
     package = {"PYTHONPATH": str(folder / "package" / "src")} if "mammoseg.compare" in arguments else {}
     trains = "mammoseg.train" in arguments
-    # A setting of the line itself is kept.
-    small = [one for one in SMALL if f" {one.partition('=')[0]}=" not in line.replace("'", "")]
-    more = small if trains else [SMALL[0]] if "mammoseg.prepare" in arguments else []
-    # The missing mask is an example of a case that cannot be used.
-    more = [*more, *(["dataset.on_error=skip"] if "dataset=clinic" in arguments else PHANTOM if trains else [])]
+    # Settings of the line take precedence.
+    small = [setting for setting in SMALL if f" {setting.partition('=')[0]}=" not in line.replace("'", "")]
+    extra = small if trains else [SMALL[0]] if "mammoseg.prepare" in arguments else []
+    # One mask of the dataset is missing.
+    extra = [*extra, *(["dataset.on_error=skip"] if "dataset=clinic" in arguments else PHANTOM if trains else [])]
     return subprocess.run(
-        [sys.executable, *arguments, *more],
+        [sys.executable, *arguments, *extra],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", **package},
         capture_output=True,
@@ -94,37 +94,37 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_examples_run(place: Path) -> None:
+def test_examples_of_the_extension_guide_run(user_folder: Path) -> None:
     lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
     assert len(lines) == 11
     for line in lines:
         if "mammoseg.evaluate" in line:
-            refused = run(line.replace(" 'trusted_modules=[mine]'", ""), place)
-            assert refused.returncode == 2
-            assert "which is not trusted" in refused.stderr
-        elif "mammoseg.train" in line and (place / "run").exists():
-            (place / "run").rename(place / f"run-{len(list(place.glob('run-*')))}")
-        done = run(line, place)
-        assert done.returncode == 0, f"{line}\n{done.stderr}{done.stdout}"
-    metrics = [json.loads(row) for path in place.rglob("metrics.jsonl") for row in path.read_text().splitlines()]
+            rejected = run(line.replace(" 'trusted_modules=[mine]'", ""), user_folder)
+            assert rejected.returncode == 2
+            assert "which is not trusted" in rejected.stderr
+        elif "mammoseg.train" in line and (user_folder / "run").exists():
+            (user_folder / "run").rename(user_folder / f"run-{len(list(user_folder.glob('run-*')))}")
+        completed = run(line, user_folder)
+        assert completed.returncode == 0, f"{line}\n{completed.stderr}{completed.stdout}"
+    metrics = [json.loads(row) for path in user_folder.rglob("metrics.jsonl") for row in path.read_text().splitlines()]
     assert {"val/dsc", "test/dsc"} <= {name for row in metrics for name in row}
-    assert any("train/gradient_norm" in path.read_text() for path in place.rglob("metrics.csv"))
-    comparison = next(place.glob("run*/comparison"))
+    assert any("train/gradient_norm" in path.read_text() for path in user_folder.rglob("metrics.csv"))
+    comparison = next(user_folder.glob("run*/comparison"))
     assert "Specificity ↑" in (comparison / "report.md").read_text()
     assert "specificity" not in (comparison.parent / "results.csv").read_text()
-    assert "has no mask" in "".join(path.read_text() for path in place.rglob("data_report.md"))
-    assert "identical to the results of the training run" in done.stdout
+    assert "has no mask" in "".join(path.read_text() for path in user_folder.rglob("data_report.md"))
+    assert "identical to the results of the training run" in completed.stdout
 
 
-def test_pages_build_without_a_warning(tmp_path: Path) -> None:
+def test_documentation_builds_without_warnings(tmp_path: Path) -> None:
     pytest.importorskip("furo", reason="furo is not installed; make setup installs it")
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "-d", tmp_path / "trees", DOCS, tmp_path / "html"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
     assert "theta.values" in (tmp_path / "html" / "configuration.html").read_text()
     runs = (tmp_path / "html" / "runs.html").read_text()
     assert all(file.name in runs for file in RunFolder.files())

@@ -37,12 +37,12 @@ class Slope(nn.Module):
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-logits))
+    return np.asarray(1 / (1 + np.exp(-logits)))
 
 
 def slope(gain: float) -> np.ndarray:
     rows, columns = np.mgrid[:32, :32]
-    return gain * (columns / 8 + rows / 50 - 2)
+    return np.asarray(gain * (columns / 8 + rows / 50 - 2))
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,14 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).random((3, 32, 32)).astype(np.float32)
 
 
-def test_mean_and_std_over_networks(images: np.ndarray) -> None:
+def test_ensemble_returns_mean_and_std_over_networks(images: np.ndarray) -> None:
     mean, std = Ensemble([Slope(1), Slope(-0.5)], SETTINGS, 0.5, False, CPU)(images)
     member_probs = np.stack([sigmoid(slope(gain) + images) for gain in (1, -0.5)])
     np.testing.assert_allclose(mean, member_probs.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(std, member_probs.std(axis=0), atol=1e-6)
 
 
-def test_mean_and_std_over_flips(images: np.ndarray) -> None:
+def test_tta_returns_mean_and_std_over_flips(images: np.ndarray) -> None:
     ensemble = Ensemble([Slope(1)], SETTINGS, 0.5, True, CPU)
     assert ensemble.members == 4
     mean, std = ensemble(images)
@@ -69,7 +69,7 @@ def test_mean_and_std_over_flips(images: np.ndarray) -> None:
     np.testing.assert_allclose(std, np.std(member_probs, axis=0), atol=1e-6)
 
 
-def test_no_horizontal_flips_if_all_breasts_are_on_one_side(images: np.ndarray) -> None:
+def test_tta_omits_horizontal_flips_if_all_breasts_are_on_one_side(images: np.ndarray) -> None:
     one_sided = PreprocessingSettings(**{**SETTINGS.__dict__, "flip": "left"})
     ensemble = Ensemble([Slope(1)], one_sided, 0.5, True, CPU)
     assert ensemble.members == 2
@@ -130,7 +130,7 @@ def test_checkpoints_with_different_settings_raise(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"dataset\.crop=False.*same preprocessing"):
         load(first, save_checkpoint(tmp_path / "b", "dataset.crop=false"))
     other = save_checkpoint(tmp_path / "c", threshold=0.4)
-    with pytest.raises(UserError, match="different thresholds"):
+    with pytest.raises(UserError, match="must have the same threshold"):
         load(first, other)
     assert load(first, other, threshold=0.5).members == 2
     assert load(first, save_checkpoint(tmp_path / "d", "model=unet")).members == 2, (
@@ -139,15 +139,15 @@ def test_checkpoints_with_different_settings_raise(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_network_raise(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"AUNet.*unmodified checkpoint"):
+    with pytest.raises(UserError, match=r"AUNet.*checkpoint as written"):
         load(save_checkpoint(tmp_path / "a", remove_weight=True))
     unet, au_net = (torch.load(save_checkpoint(tmp_path / name, f"model={name}")) for name in ("unet", "au_net"))
     torch.save({**unet, "state_dict": au_net["state_dict"]}, tmp_path / "mixed")
-    with pytest.raises(UserError, match="must be those of the network"):
+    with pytest.raises(UserError, match="do not match the network"):
         load(tmp_path / "mixed")
 
 
-def test_select_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_select_device_returns_the_available_device_or_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert select_device("auto") == CPU

@@ -54,14 +54,14 @@ def test_atomic_write_that_raises_keeps_the_old_file(tmp_path: Path, error: Base
     path = tmp_path / "results.csv"
     path.write_text("old")
 
-    def write_half() -> None:
+    def write_part() -> None:
         with atomic_write(path) as file:
-            file.write("half of the new")
+            file.write("part of the new")
             file.flush()
             raise error
 
     with pytest.raises(type(error)):
-        write_half()
+        write_part()
     assert path.read_text() == "old"
     assert listing(tmp_path) == ["results.csv"]
 
@@ -89,7 +89,7 @@ def test_atomic_write_with_invalid_mode_raises(tmp_path: Path) -> None:
     assert listing(tmp_path) == []
 
 
-def test_atomic_write_respects_symbolic_links_and_umask(tmp_path: Path) -> None:
+def test_atomic_write_follows_symbolic_links_and_applies_the_umask(tmp_path: Path) -> None:
     target = tmp_path / "target.csv"
     (tmp_path / "link.csv").symlink_to(target)
     previous = os.umask(0o027)
@@ -102,7 +102,7 @@ def test_atomic_write_respects_symbolic_links_and_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
 
 
-def test_atomic_write_with_the_longest_file_name(tmp_path: Path) -> None:
+def test_atomic_write_supports_the_longest_file_name(tmp_path: Path) -> None:
     atomic_write_text(tmp_path / ("n" * 255), "x")
     assert (tmp_path / ("n" * 255)).read_text() == "x"
 
@@ -113,7 +113,7 @@ def test_killed_writer_keeps_the_old_file_and_the_next_write_removes_the_tempora
     code = (
         "import pathlib, sys, mammoseg.files as files, time\n"
         f"with files.atomic_write(pathlib.Path({str(path)!r})) as file:\n"
-        "    file.write('half'); file.flush(); print('written', flush=True); time.sleep(60)\n"
+        "    file.write('part'); file.flush(); print('written', flush=True); time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -128,13 +128,13 @@ def test_killed_writer_keeps_the_old_file_and_the_next_write_removes_the_tempora
 
 
 def test_remove_stale_keeps_files_of_running_processes(tmp_path: Path) -> None:
-    here, ended = socket.gethostname(), pid_of_ended_process()
+    hostname, ended = socket.gethostname(), pid_of_ended_process()
     names = {
-        "own": f"{TMP_PREFIX}{os.getpid()}-0-{here}",
-        "ended": f"{TMP_PREFIX}{ended}-0-{here}",
-        "other host": f"{TMP_PREFIX}{ended}-0-other-{here}",
-        "other host, old": f"{TMP_PREFIX}{ended}-1-other-{here}",
-        "foreign": f"{TMP_PREFIX}notes",
+        "this process": f"{TMP_PREFIX}{os.getpid()}-0-{hostname}",
+        "ended process": f"{TMP_PREFIX}{ended}-0-{hostname}",
+        "other host": f"{TMP_PREFIX}{ended}-0-other-{hostname}",
+        "other host, old": f"{TMP_PREFIX}{ended}-1-other-{hostname}",
+        "other file": f"{TMP_PREFIX}notes",
     }
     for name in names.values():
         (tmp_path / name).mkdir()
@@ -143,22 +143,22 @@ def test_remove_stale_keeps_files_of_running_processes(tmp_path: Path) -> None:
     for path in (tmp_path / names["other host, old"] / "images.npy", tmp_path / names["other host, old"]):
         os.utime(path, (two_days_ago, two_days_ago))
     remove_stale(tmp_path)
-    assert listing(tmp_path) == sorted([names["own"], names["other host"], names["foreign"]])
+    assert listing(tmp_path) == sorted([names["this process"], names["other host"], names["other file"]])
 
 
-def test_atomic_dir_appears_complete_or_not_at_all(tmp_path: Path) -> None:
+def test_atomic_dir_creates_the_complete_folder_or_none(tmp_path: Path) -> None:
     folder = tmp_path / "parent" / "store"
 
-    def create_half() -> None:
-        with atomic_dir(folder) as scratch:
-            (scratch / "half").touch()
+    def create_part() -> None:
+        with atomic_dir(folder) as tmp_dir:
+            (tmp_dir / "part").touch()
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        create_half()
+        create_part()
     assert listing(folder.parent) == []
-    with atomic_dir(folder) as scratch:
-        (scratch / "cases.csv").touch()
+    with atomic_dir(folder) as tmp_dir:
+        (tmp_dir / "cases.csv").touch()
         assert not folder.exists()
     assert listing(folder.parent) == ["store"]
     assert listing(folder) == ["cases.csv"]
@@ -167,8 +167,8 @@ def test_atomic_dir_appears_complete_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("replace", "expected"), [(False, "first"), (True, "second")])
 def test_atomic_dir_keeps_or_replaces_an_existing_folder(tmp_path: Path, replace: bool, expected: str) -> None:
     for name in ("first", "second"):
-        with atomic_dir(tmp_path / "store", replace=replace) as scratch:
-            (scratch / name).touch()
+        with atomic_dir(tmp_path / "store", replace=replace) as tmp_dir:
+            (tmp_dir / name).touch()
     assert listing(tmp_path) == ["store"]
     assert listing(tmp_path / "store") == [expected]
 
@@ -189,8 +189,8 @@ def test_atomic_dir_restores_the_old_folder_if_the_rename_fails(
     monkeypatch.setattr(os, "replace", refuse_new)
 
     def create() -> None:
-        with atomic_dir(folder, replace=True) as scratch:
-            (scratch / "new").touch()
+        with atomic_dir(folder, replace=True) as tmp_dir:
+            (tmp_dir / "new").touch()
 
     with pytest.raises(PermissionError):
         create()

@@ -1,4 +1,4 @@
-"""The program `mammoseg`."""
+"""The command-line program `mammoseg`: help, version and dispatch to the commands."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         assert all(f"\n  {name} " in output for name in program.COMMANDS)
 
 
-def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_option_prints_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run(monkeypatch, "--version")
     assert capsys.readouterr().out == f"mammoseg {mammoseg.__version__}\n"
 
 
-def test_misspelt_command_suggests_the_closest(
+def test_misspelt_command_exits_with_a_suggestion(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as raised:

@@ -36,7 +36,7 @@ def test_array_and_file_give_the_same_prediction_at_the_original_size(film: Path
     assert 0 <= from_file.prob.min() <= from_file.prob.max() <= 1
 
 
-def test_ensemble_has_a_standard_deviation(film: Path) -> None:
+def test_ensembles_and_tta_give_a_standard_deviation(film: Path) -> None:
     prediction = mammoseg.load(CHECKPOINT, CHECKPOINT, threshold=0.9)(film)
     np.testing.assert_allclose(prediction.prob, mammoseg.load(CHECKPOINT)(film).prob, atol=1e-6)
     assert prediction.std is not None
@@ -46,7 +46,7 @@ def test_ensemble_has_a_standard_deviation(film: Path) -> None:
     assert with_tta.shape == (160, 120)
 
 
-def test_invalid_input_raises(tmp_path: Path) -> None:
+def test_invalid_images_and_checkpoints_raise(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must have the shape \(H, W\), got \(2, 3, 4\)"):
         mammoseg.load(CHECKPOINT)(np.zeros((2, 3, 4)))
     with pytest.raises(ValueError, match="at least one checkpoint"):
@@ -59,7 +59,7 @@ def test_public_names_exist_and_are_imported_lazily() -> None:
     for name in mammoseg.__all__:
         assert getattr(mammoseg, name).__name__ == name
     assert set(mammoseg.__all__) <= set(dir(mammoseg))
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = mammoseg.nothing
+    with pytest.raises(AttributeError, match="no attribute 'unknown'"):
+        _ = mammoseg.unknown
     code = "import sys, mammoseg; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -29,7 +29,7 @@ HOLD = (
 
 
 @contextmanager
-def holder(path: Path) -> Iterator[subprocess.Popen]:
+def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock `path` until it is killed."""
     with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -72,13 +72,13 @@ def test_is_locked_is_false_after_the_holder_is_killed(tmp_path: Path) -> None:
         assert not is_locked(path)
 
 
-def test_is_locked_for_a_lock_of_this_process(tmp_path: Path) -> None:
+def test_is_locked_is_true_while_this_process_holds_the_lock(tmp_path: Path) -> None:
     with exclusive_lock(tmp_path / ".lock", "waiting"):
         assert is_locked(tmp_path / ".lock")
     assert not is_locked(tmp_path / ".lock")
 
 
-def test_exclusive_lock_without_file_locks_warns_and_runs(
+def test_exclusive_lock_on_a_file_system_without_locks_warns_and_continues(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -94,7 +94,7 @@ def test_exclusive_lock_without_file_locks_warns_and_runs(
     assert not is_locked(tmp_path / ".lock")
 
 
-def test_exclusive_lock_raises_other_errors(tmp_path: Path) -> None:
+def test_exclusive_lock_raises_if_the_path_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
     with pytest.raises(OSError, match="directory"), exclusive_lock(tmp_path / ".lock", "waiting"):
         pass

@@ -1,8 +1,9 @@
-"""Performance options of the Segmenter change results only by rounding, and do not change its checkpoint."""
+"""Performance options of the Segmenter change its results only by rounding, and its checkpoint not at all."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import lightning
 import pytest
@@ -20,7 +21,7 @@ from mammoseg.segmenter import Batch, Segmenter
 THETA = (0.5, 0.5, 0.85, 0.95)
 
 
-def batches(n_batches: int = 3) -> list[Batch]:
+def make_batches(n_batches: int = 3) -> list[Batch]:
     generator = torch.Generator().manual_seed(0)
     batches = []
     for _ in range(n_batches):
@@ -47,15 +48,16 @@ def train(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    loader: DataLoader = DataLoader(batches(), batch_size=None)  # type: ignore[arg-type]
+    loader: DataLoader[Batch] = DataLoader(make_batches(), batch_size=None)  # type: ignore[arg-type]
     trainer.fit(module, loader, loader)
     return module
 
 
 def loss(module: Segmenter) -> float:
-    batch = batches(1)[0]
+    batch = make_batches(1)[0]
     with torch.no_grad():
-        return module.criterion(module.net.train()(batch["image"]), batch["mask"], batch["density"]).mean().item()
+        losses = module.criterion(module.net.train()(batch["image"]), batch["mask"], batch["density"])
+    return float(losses.mean())
 
 
 # Lightning recommends more workers, and srun if Slurm is installed.
@@ -75,7 +77,9 @@ def default_loss() -> float:
         ({"fused": True, "channels_last": True, "precision": "bf16-mixed"}, 2e-2),
     ],
 )
-def test_performance_options_do_not_change_training(default_loss: float, settings: dict, tolerance: float) -> None:
+def test_performance_options_do_not_change_training(
+    default_loss: float, settings: dict[str, Any], tolerance: float
+) -> None:
     untrained = loss(Segmenter(AUNet(2), DensityASP(THETA)))
     assert abs(default_loss - untrained) > 0.05, "training changes the loss"
     assert loss(train(**settings)) == pytest.approx(default_loss, abs=tolerance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ def test_progress_without_a_terminal_logs_count_rate_and_time_left(
     clock = iter([0.0, 20.0, 40.0, 50.0])
     monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     caplog.set_level(logging.INFO, "mammoseg.terminal")
-    monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
     with Progress("predicting", 100, unit="films") as progress:
         for _ in range(3):
             progress.advance(20)

@@ -35,7 +35,7 @@ def test_one_of_rejects_other_values(value: object, choices: tuple[object, ...],
     assert str(raised.value) == message
 
 
-def test_subset_of() -> None:
+def test_subset_of_rejects_empty_and_unknown_values() -> None:
     assert validate.subset_of("model.places", ["a", "b"], "abc") == ("a", "b")
     with pytest.raises(UserError, match=r"model.places must contain one or more of a, b, c, got \[\]"):
         validate.subset_of("model.places", [], "abc")
@@ -53,7 +53,9 @@ def test_subset_of() -> None:
         (validate.fraction, [0.5, 1, 1.0], [0, 1.1, float("nan"), "1", True, None]),
     ],
 )
-def test_numbers_and_booleans(check: Callable[..., Any], accepted: list[object], rejected: list[object]) -> None:
+def test_checks_return_valid_values_and_reject_others(
+    check: Callable[..., Any], accepted: list[object], rejected: list[object]
+) -> None:
     for value in accepted:
         assert check("x", value) is value
     for value in rejected:
@@ -61,6 +63,6 @@ def test_numbers_and_booleans(check: Callable[..., Any], accepted: list[object],
             check("x", value)
 
 
-def test_positive_int_with_a_minimum() -> None:
+def test_positive_int_rejects_values_below_the_minimum() -> None:
     with pytest.raises(UserError, match="cases must be an integer of at least 8, got 7"):
         validate.positive_int("cases", 7, minimum=8)

@@ -1,4 +1,7 @@
-"""Hydra plugin for hydra/sweeper=mammoseg_optuna; `mammoseg.launch.optuna_sweeper` is imported lazily."""
+"""Hydra plugin for hydra/sweeper=mammoseg_optuna.
+
+Hydra imports every plugin at each start, so `mammoseg.launch.optuna_sweeper` is imported on first use.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,17 @@ RENAMED_ARGUMENTS = {"trials": "n_trials", "at_once": "n_jobs", "ordered": "mono
 
 
 class MammosegOptunaSweeper(Sweeper):
-    """A sweep whose trials are proposed by Optuna and run by the configured launcher.
+    """Sweeper whose trials are proposed by Optuna and run by the configured launcher.
 
     Args:
-        params: Search space: setting -> interval, range or choices in Hydra's grammar.
-        monotone: Settings with the same interval whose values must not decrease from one to the next.
-        storage: URL of the study's storage, which each job reads from its config.
-        **settings: The other keys of conf/hydra/sweeper/mammoseg_optuna.yaml; see
+        params: Search space: setting -> interval, range or list of choices in Hydra's grammar.
+        monotone: Settings with the same interval whose values must be non-decreasing in this order.
+        storage: URL of the storage of the study, which each job reads from its config.
+        **settings: Other keys of conf/hydra/sweeper/mammoseg_optuna.yaml; see
             `mammoseg.launch.optuna_sweeper.run_study`.
 
     Raises:
-        UserError: If an argument has its name of an earlier version.
+        UserError: If an argument has the name of an earlier version.
     """
 
     hydra_context: HydraContext
@@ -47,7 +50,7 @@ class MammosegOptunaSweeper(Sweeper):
         self.settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Instantiate the launcher; called by Hydra before `sweep`."""
+        """Instantiate the launcher; Hydra calls this method before `sweep`."""
         from hydra.core.plugins import Plugins
 
         self.hydra_context = hydra_context
@@ -60,7 +63,7 @@ class MammosegOptunaSweeper(Sweeper):
         """Run the study.
 
         Args:
-            arguments: Overrides of the command line; they replace entries of `params`.
+            arguments: Overrides on the command line; they replace entries of `params`.
         """
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -74,7 +77,7 @@ class MammosegOptunaSweeper(Sweeper):
 
         def launch(jobs: Sequence[Sequence[str]], first_job: int) -> None:
             self.validate_batch_is_legal(jobs)
-            assert self.launcher is not None
+            assert self.launcher is not None  # narrows the type
             self.launcher.launch(jobs, initial_job_idx=first_job)
 
         run_study(space, launch, self.config.hydra, **self.settings)

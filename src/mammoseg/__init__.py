@@ -1,6 +1,6 @@
 """Breast-mass segmentation in whole mammograms: the Density-ASP loss, its baselines, and reproducible comparisons.
 
-The names in `__all__` are the public API. They are imported on first use, so that the command line starts at once.
+The names in `__all__` are the public API. They are imported on first use, so that the package is fast to import.
 """
 
 from __future__ import annotations

@@ -12,13 +12,13 @@ COMMANDS = {
     "train": "train and test a network",
     "evaluate": "evaluate a checkpoint on its test split",
     "predict": "segment masses in new mammograms",
-    "compare": "compare methods: tables, figures and tests",
-    "sweep_report": "report on a hyper-parameter sweep",
+    "compare": "compare methods: tables, figures and significance tests",
+    "sweep_report": "report on a sweep or search over settings",
     "view": "browse predictions image by image",
-    "export": "write a trained network as safetensors and ONNX",
+    "export": "export a trained network as safetensors and ONNX",
     "prepare": "preprocess a dataset and report on it",
     "phantom": "generate synthetic mammograms in the layout of a real dataset",
-    "dashboard": "build a W&B workspace that compares the methods",
+    "dashboard": "create a W&B workspace that compares the methods",
 }
 HELP = "\n".join(
     [
@@ -36,7 +36,7 @@ HELP = "\n".join(
 
 
 def main() -> None:
-    """Run the command given by the first argument."""
+    """Run the command named by the first command-line argument."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help", "help"):
         print(HELP)

@@ -33,7 +33,7 @@ def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
     """Build the datamodule with dataset, split and augmentation.
 
     Args:
-        cfg: The composed config.
+        cfg: Composed config.
 
     Raises:
         UserError: If a setting is invalid.
@@ -52,7 +52,7 @@ def build_segmenter(cfg: DictConfig, *, training: bool = True) -> Segmenter:
     """Build the LightningModule with network and criterion.
 
     Args:
-        cfg: The composed config, or the config of a checkpoint.
+        cfg: Composed config, or the config of a checkpoint.
         training: Whether to build optimizer and scheduler as well. They are not needed to test a checkpoint, and then
             their classes are not instantiated.
 
@@ -65,7 +65,7 @@ def build_segmenter(cfg: DictConfig, *, training: bool = True) -> Segmenter:
             f"got {cfg.trainer.precision}"
         )
     if "theta" in cfg:
-        validate_theta(cfg.theta["values"])  # the loss refers to the four entries, so a fifth would be ignored
+        validate_theta(cfg.theta["values"])  # the loss uses acr1 to acr4 and would ignore a fifth value
     return Segmenter(
         net=instantiate(cfg.model),
         criterion=instantiate(cfg.loss),
@@ -101,7 +101,7 @@ def torch_compile_mode(cfg: DictConfig) -> str | None:
     """Return the mode of torch.compile, or None.
 
     Args:
-        cfg: The composed config; configs of version 0.1 may lack `compile`.
+        cfg: Composed config; configs of version 0.1 may lack `compile`.
 
     Raises:
         UserError: If the combination with `trainer.precision` gives wrong gradients.
@@ -121,10 +121,10 @@ def build_callbacks(cfg: DictConfig, required: Sequence[Callback] = ()) -> list[
     """Build the callbacks of `cfg.callbacks`, followed by the required ones.
 
     Args:
-        cfg: The composed config. `cfg.callbacks` maps names to callbacks; entries that are null or instantiated as None
+        cfg: Composed config. `cfg.callbacks` maps names to callbacks; entries that are null or instantiated as None
             are skipped.
         required: Callbacks that cannot be removed by a setting. They come last, so that a checkpoint that one of them
-            saves at the end of a batch includes the effects of the others.
+            saves at the end of a batch includes the changes of the others.
 
     Returns:
         The callbacks in the order in which Lightning calls them, except that it calls checkpoint callbacks last.
@@ -151,13 +151,13 @@ def build_loggers(
     """Build the experiment loggers, the entries of `cfg.logger` with a `_target_`.
 
     Args:
-        cfg: The composed config.
+        cfg: Composed config.
         run_folder: Run folder, in which the loggers write.
         run_info: Identity of the run: run, dataset, method, model, loss, fold, seed, experiment.
         settings: Public settings of the run, see `runs.settings.public`.
 
     Returns:
-        The loggers, before they create any file.
+        The loggers; they have not created any files yet.
 
     Raises:
         UserError: If a logger rejects its settings.
@@ -177,7 +177,7 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Seque
     """Build the Lightning trainer with atomic checkpoints and the cluster environment of this process.
 
     Args:
-        cfg: The composed config.
+        cfg: Composed config.
         callbacks: Callbacks, from `build_callbacks`.
         loggers: Lightning loggers.
 

@@ -25,6 +25,7 @@ import mammoseg
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.launch import distributed, sweep
+from mammoseg.runs.overrides import split_override
 from mammoseg.runs.upgrade import RENAMED_CHOICES, upgrade_override
 from mammoseg.schema.check import check_config
 from mammoseg.schema.command_line import check_overrides, config_dirs, explain, split_options
@@ -37,10 +38,10 @@ OS_ERROR_HINTS = {
     errno.ENOTDIR: "choose a folder (hydra.run.dir, dataset.store, output)",
     errno.EEXIST: "choose a folder (hydra.run.dir, dataset.store, output)",
     errno.EISDIR: f"a folder has the name of a file; move it, {OTHER_FOLDER_HINT}",
-    errno.ENAMETOOLONG: "shorten its name",
+    errno.ENAMETOOLONG: "shorten the name",
     errno.EACCES: f"check the permissions, {OTHER_FOLDER_HINT}",
     errno.EPERM: f"check the permissions, {OTHER_FOLDER_HINT}",
-    errno.EROFS: f"make it writable, {OTHER_FOLDER_HINT}",
+    errno.EROFS: f"make the file system writable, {OTHER_FOLDER_HINT}",
 }
 
 
@@ -50,7 +51,7 @@ def command(
     renamed: Mapping[str, str | None] | None = None,
     prepare_argv: Callable[[list[str]], list[str]] = list,
 ) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
-    """Decorator that makes `main(cfg)` a command with the config `conf/<name>.yaml`.
+    """Return a decorator that turns `main(cfg)` into the entry point of a command with the config `conf/<name>.yaml`.
 
     The exit status is 0 on success, 2 for a user error, which is printed as one sentence, and 130 for Ctrl-C. Other
     exceptions keep their traceback. A sweep runs all its jobs even if some fail, prints a summary table, and exits with
@@ -58,8 +59,8 @@ def command(
 
     Args:
         name: Name of the command.
-        renamed: Old -> new name of settings, for the error message; see `runs.upgrade.RENAMED_SETTINGS`.
-        prepare_argv: Called with the command-line arguments; returns those that Hydra parses.
+        renamed: Old -> new name of renamed settings, for error messages; see `runs.upgrade.RENAMED_SETTINGS`.
+        prepare_argv: Converts the command-line arguments before Hydra parses them.
     """
 
     def decorator(main: Callable[[Any], Any]) -> Callable[[], None]:
@@ -74,7 +75,7 @@ def command(
 
         @functools.wraps(main)
         def entry_point() -> None:
-            # Otherwise Hydra catches the exception and exits with status 1.
+            # Otherwise Hydra catches exceptions and exits with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             with exit_on_error(name):
                 check_renamed(sys.argv[1:], renamed or {})
@@ -106,7 +107,7 @@ def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
     Args:
         name: Name of the command.
         main: Function of the command.
-        cfg: The composed config.
+        cfg: Composed config.
 
     Returns:
         The return value of `main`.
@@ -126,7 +127,11 @@ def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
 
 @contextmanager
 def exit_on_error(name: str) -> Iterator[None]:
-    """Convert exceptions in the block to the exit status of the command `name`."""
+    """Convert exceptions in the block to exit statuses.
+
+    Args:
+        name: Name of the command, for messages.
+    """
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -147,7 +152,7 @@ def check_renamed(argv: Sequence[str], renamed: Mapping[str, str | None]) -> Non
 
     Args:
         argv: Command-line arguments.
-        renamed: Old -> new name of settings; None for those that were removed.
+        renamed: Old -> new name of settings; None for removed settings.
 
     Raises:
         UserError: If an argument uses an old name.
@@ -161,22 +166,22 @@ def check_renamed(argv: Sequence[str], renamed: Mapping[str, str | None]) -> Non
         if arg.startswith("-") or not ("=" in arg or arg.startswith("~")):
             continue
         upgraded = upgrade_override(arg, renamed)
-        if upgraded is not None and upgraded != arg:  # Hydra reports a removed setting
-            old, new = (text.lstrip("+~") for text in (arg, upgraded))
-            old_key, new_key = (text.partition("=")[0] for text in (old, new))
-            name, new_name = (old, new) if old_key == new_key else (old_key, new_key)
-            raise UserError(f"{name} is now called {new_name}; write {upgraded} instead")
+        if upgraded is not None and upgraded != arg:  # Hydra reports removed settings
+            (_, old, old_value), (_, new, new_value) = split_override(arg), split_override(upgraded)
+            if old == new:  # only the value was renamed
+                old, new = f"{old}={old_value}", f"{new}={new_value}"
+            raise UserError(f"{old} is now called {new}; write {upgraded} instead")
 
 
 def check_renamed_config(cfg: DictConfig, renamed: Mapping[str, str | None]) -> None:
     """Check a composed config for renamed settings, which a user's own YAML files may contain.
 
     Args:
-        cfg: The composed config.
-        renamed: Old -> new name of settings; None for those that were removed.
+        cfg: Composed config.
+        renamed: Old -> new name of settings; None for removed settings.
 
     Raises:
-        UserError: If there is one.
+        UserError: If the config uses an old name.
     """
     for old, new in renamed.items():
         section, _, key = old.rpartition(".")
@@ -186,7 +191,7 @@ def check_renamed_config(cfg: DictConfig, renamed: Mapping[str, str | None]) -> 
 
 
 def parse_path(value: Any, name: str) -> Path:
-    """Convert the value of a setting to a path. Numbers are accepted, since a folder may be called 2024.
+    """Convert the value of a setting to a path. Numbers are accepted, since a folder can be named 2024.
 
     Args:
         value: Value of the setting.
@@ -210,14 +215,21 @@ def parse_paths(value: Any, name: str) -> list[Path]:
 
 
 def exit_if_user_error(name: str, error: Exception) -> None:
-    """Print one sentence and exit with status 2 if `error` is a user error; otherwise return."""
+    """Print one sentence and exit with status 2 if `error` is a user error; otherwise return.
+
+    Args:
+        name: Name of the command, for the message.
+        error: The exception.
+    """
     message = user_message(error, name)
     if message is not None:
         exit_with_message(name, message)
 
 
 def user_message(error: BaseException, command: str = "train") -> str | None:
-    """Return the message for a user error, or None if `error` is a bug in mammoseg.
+    """Return the message of a user error, or None for other exceptions, which indicate a bug.
+
+    User errors are `UserError`, errors of the file system, and invalid settings that Hydra or OmegaConf report.
 
     Args:
         error: The exception.

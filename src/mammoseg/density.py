@@ -30,16 +30,16 @@ class ACRDensity(IntEnum):
         """Return the category of a zero-based index, 0 to 3.
 
         Raises:
-            ValueError: If there is no such category.
+            ValueError: If `index` is out of range.
         """
         return cls(index + 1)
 
     @classmethod
     def parse(cls, text: str) -> ACRDensity | None:
-        """Parse the cell of a table: "1" to "4", or an empty one, which gives None.
+        """Parse a table cell: "1" to "4", or an empty cell, for which None is returned.
 
         Raises:
-            ValueError: If the cell contains anything else.
+            ValueError: If the cell is invalid.
         """
         if text in ("", *map(str, cls)):
             return cls(int(text)) if text else None

@@ -27,9 +27,9 @@ ACCELERATORS = ("auto", "cpu", "gpu")
 class Ensemble:
     """Ensemble of networks with the same preprocessing; predicts the mean probability over its members.
 
-    A member is a network together with a flip of the image. Test-time augmentation flips the image horizontally,
-    vertically and both; the predictions are flipped back. There are no horizontal flips if `settings.flip` mirrors all
-    breasts to one side, since the networks were not trained on the other side.
+    Each combination of a network and a flip of the image is a member. Test-time augmentation flips the image
+    horizontally, vertically and in both directions; predictions are flipped back. Horizontal flips are not used if
+    `settings.flip` mirrors all breasts to one side, since the networks were trained on that side only.
 
     Args:
         networks: Networks that map images (B, 1, size, size) to logits of the same shape.
@@ -67,11 +67,15 @@ class Ensemble:
 
     @property
     def members(self) -> int:
-        """Number of predictions averaged per image; the standard deviation is only meaningful for more than one."""
+        """Number of predictions that are averaged per image; their standard deviation requires at least two."""
         return len(self.networks) * len(self.flip_dims)
 
     def prepare(self, pixels: NDArray[Any]) -> PreprocessedImage:
-        """Preprocess the pixels (H, W) of an image in the same way as the networks' training images."""
+        """Preprocess an image with the settings of the networks.
+
+        Args:
+            pixels: Grey values of shape (H, W), where brighter tissue is denser.
+        """
         return preprocess(pixels, np.zeros(pixels.shape, np.uint8), self.settings)
 
     @torch.inference_mode()
@@ -95,7 +99,7 @@ class Ensemble:
             )
         except torch.OutOfMemoryError as error:
             raise UserError(
-                "the accelerator's memory is too small; reduce batch_size or set accelerator=cpu"
+                "the memory of the accelerator is too small; reduce batch_size or set accelerator=cpu"
             ) from error
         if not member_probs.isfinite().all():
             raise UserError("the network's output is not a number: its training has diverged; use another checkpoint")
@@ -104,7 +108,7 @@ class Ensemble:
 
 
 def _predict_member(network: nn.Module, flip_dims: tuple[int, ...], image: Tensor) -> Tensor:
-    """Probabilities (B, H, W) of a network for the flipped images (B, 1, H, W), flipped back."""
+    """Predict probabilities (B, H, W) for images (B, 1, H, W) that are flipped; the result is flipped back."""
     logits = network(image.flip(flip_dims)).flip(flip_dims)
     return torch.sigmoid(logits.float())[:, 0]
 
@@ -115,7 +119,7 @@ def load_ensemble(
     """Load checkpoints as an ensemble.
 
     Args:
-        paths: Checkpoints or exported networks.
+        paths: Checkpoints or exported models.
         tta: Whether to use test-time augmentation.
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".
@@ -148,19 +152,24 @@ def load_ensemble(
 
 
 def common_threshold(configs: Sequence[dict[str, Any]]) -> float:
-    """Return the threshold of these configs.
+    """Return the threshold in the configs of all checkpoints of an ensemble.
+
+    Args:
+        configs: Config of each checkpoint.
 
     Raises:
-        UserError: If they have different thresholds.
+        UserError: If the thresholds differ.
     """
     thresholds = sorted({validate.probability("threshold", config.get("threshold")) for config in configs})
     if len(thresholds) > 1:
-        raise UserError(f"the checkpoints have different thresholds {thresholds}; set one, such as threshold=0.5")
+        raise UserError(
+            f"the checkpoints must have the same threshold, got {thresholds}; set one for all, such as threshold=0.5"
+        )
     return thresholds[0]
 
 
 def preprocessing_settings(config: dict[str, Any]) -> PreprocessingSettings:
-    """Return the preprocessing settings in the config of a run."""
+    """Return the preprocessing settings in the config of a checkpoint."""
     names = [field.name for field in fields(PreprocessingSettings)]
     if missing := [name for name in names if name not in config["dataset"]]:
         raise UserError(
@@ -186,8 +195,8 @@ def load_network(loaded: dict[str, Any], path: Path) -> nn.Module:
         net: nn.Module = instantiate(checkpoint.config_of(loaded)["model"])
     except InstantiationException as error:
         raise UserError(
-            f"{path}: the network cannot be built; it needs another version of mammoseg or a module that Python cannot "
-            "import; use the version that trained it, and run from the folder of your modules"
+            f"{path}: the network cannot be built; it requires another version of mammoseg or a module that cannot be "
+            "imported; use the version that trained it, and run the command in the folder of your modules"
         ) from error
     weights = {
         name.removeprefix("net."): value for name, value in loaded["state_dict"].items() if name.startswith("net.")
@@ -196,8 +205,8 @@ def load_network(loaded: dict[str, Any], path: Path) -> nn.Module:
         net.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(
-            f"{path}: the weights must be those of the network in the config "
-            f"({checkpoint.config_of(loaded)['model']['_target_']}); use the unmodified checkpoint"
+            f"{path}: the weights do not match the network in the config "
+            f"({checkpoint.config_of(loaded)['model']['_target_']}); use the checkpoint as written by training"
         ) from error
     return net.eval()
 
@@ -221,5 +230,7 @@ def select_device(accelerator: str) -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     gpus = [name for name, is_available in available.items() if is_available]
     if accelerator == "gpu" and not gpus:
-        raise UserError("accelerator=gpu, but torch finds no GPU; set accelerator=cpu or install torch for your GPU")
+        raise UserError(
+            "accelerator=gpu requires a GPU, and torch finds none; set accelerator=cpu or install torch for your GPU"
+        )
     return torch.device(gpus[0] if gpus else "cpu")

@@ -1,4 +1,4 @@
-"""Exceptions caused by settings or data of the user."""
+"""Exceptions that invalid settings or data cause."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NoReturn
 
 
 class UserError(Exception):
-    """Error that the user can fix. The message is one sentence: what is wrong, where, and what to do.
+    """Error that the user can fix. The message is one sentence that names the problem, its location and a solution.
 
-    `mammoseg.cli.command` prints it without a traceback and exits with status 2.
+    `mammoseg.cli.command` prints the message without a traceback and exits with status 2.
     """
 
 
@@ -17,7 +17,7 @@ class RunConflictError(UserError):
     """The run folder contains a run with different settings.
 
     Args:
-        message: Sentence that describes the conflict, without advice.
+        message: Description of the conflict; a solution is appended.
         key: Setting that differs.
         previous: Value of the setting in the existing run.
         current: Value of the setting in this run.
@@ -26,7 +26,7 @@ class RunConflictError(UserError):
     def __init__(self, message: str, key: str, previous: object = None, current: object = None) -> None:
         super().__init__(
             f"{message}; choose another folder (hydra.sweep.dir=..., or hydra.run.dir=... for a single run), "
-            "or remove this one"
+            "or delete this one"
         )
         self.key = key
         self.previous = previous
@@ -34,7 +34,7 @@ class RunConflictError(UserError):
 
 
 class ImageReadError(Exception):
-    """An image cannot be read or used. The message is a short reason without the path and without header text.
+    """An image cannot be read or used. The message is a short reason without the path and without text of the header.
 
     `prepare` collects these errors in a table of rejected cases; `dataset.on_error` determines whether it continues.
     """

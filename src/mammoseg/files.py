@@ -65,8 +65,8 @@ def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool 
         temporary.replace(path)
     except BaseException as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            error.filename = str(path)  # torch.save, for one, reports a full disk without it
-        # An error of the removal must not replace the original one, such as a full disk.
+            error.filename = str(path)  # torch.save, for example, raises OSError without it
+        # An error of the removal must not replace the original error, such as a full disk.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
@@ -98,7 +98,7 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Args:
         folder: Folder to create; an empty one may exist.
-        replace: Whether to replace an existing folder that is not empty. Otherwise the existing folder is kept and the
+        replace: Whether to replace an existing folder that is not empty. If False, the existing folder remains and the
             new one is discarded without an error, so that two processes can create the same content concurrently.
 
     Yields:
@@ -111,7 +111,7 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(folder.parent)
     temporary = folder.parent / _temporary_name()
-    temporary.mkdir()  # mkdtemp would ignore the umask and restrict the permissions
+    temporary.mkdir()  # mkdtemp would ignore the umask and remove permissions of other users
     try:
         yield temporary
         if replace and folder.exists():
@@ -135,7 +135,7 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def remove_stale(folder: Path, *, recursive: bool = False) -> None:
-    """Remove temporary files and folders of processes that have ended.
+    """Remove temporary files and folders of processes that no longer exist.
 
     Processes of this host are identified by their process id. Temporary files of other hosts, which may use the same
     network file system, are removed if they have not changed for a day.

@@ -25,6 +25,12 @@ class Prediction:
         mask: Predicted mask, shape (H, W): whether `prob` exceeds the threshold.
         std: Standard deviation of the probability over the members of the ensemble, shape (H, W), in [0, 0.5]; None
             for a single network without test-time augmentation.
+
+    Example:
+        >>> import numpy as np
+        >>> prob = np.array([[0.2, 0.9]], np.float32)
+        >>> Prediction(prob=prob, mask=prob > 0.5, std=None).mask
+        array([[False,  True]])
     """
 
     prob: NDArray[np.float32]
@@ -37,6 +43,14 @@ class Predictor:
 
     Args:
         ensemble: One or several networks.
+
+    Example:
+        >>> import torch
+        >>> from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
+        >>> settings = PreprocessingSettings(size=16)
+        >>> predictor = Predictor(Ensemble([torch.nn.Identity()], settings, 0.5, False, torch.device("cpu")))
+        >>> predictor(np.zeros((64, 48))).prob.shape
+        (64, 48)
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -55,7 +69,7 @@ class Predictor:
                 JPEG file.
 
         Returns:
-            The prediction at the resolution of `image`.
+            The prediction, with maps of shape (H, W).
 
         Raises:
             ImageReadError: If the file cannot be read.
@@ -85,14 +99,14 @@ def load(
     """Load one or several checkpoints for prediction.
 
     Args:
-        *checkpoints: Run folders, checkpoints, exported networks, or "latest". Several form an ensemble.
-        tta: Test-time augmentation: average the predictions for the image and its flips.
+        *checkpoints: Run folders, checkpoints, exported models, or "latest". Several form an ensemble.
+        tta: Whether to use test-time augmentation, which averages the predictions over flips of the image.
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".
         trusted_modules: Modules whose classes a checkpoint may instantiate, besides those of mammoseg, torch and MONAI.
 
     Returns:
-        Callable that maps an image to a `Prediction`.
+        The predictor, which maps an image to a `Prediction`.
 
     Raises:
         UserError: If a checkpoint is invalid, or the checkpoints differ in preprocessing or threshold.
@@ -100,9 +114,10 @@ def load(
 
     Example:
         >>> import mammoseg
-        >>> predict = mammoseg.load("outputs/phantom/2026-11-25_20-00-00-000000")  # doctest: +SKIP
-        >>> predict("mammogram.dcm").mask.sum()  # doctest: +SKIP
-        1234
+        >>> predictor = mammoseg.load("outputs/phantom/2026-11-25_20-00-00-000000")  # doctest: +SKIP
+        >>> prediction = predictor("mammogram.dcm")  # doctest: +SKIP
+        >>> prediction.mask.shape  # doctest: +SKIP
+        (3328, 2560)
     """
     paths = [resolve_checkpoint(checkpoint, "checkpoint") for checkpoint in checkpoints]
     if not paths:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-
 LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # errors of a file system without file locks
 POLL_INTERVAL_S = 0.2
 
@@ -85,7 +84,7 @@ def is_locked(path: Path) -> bool:
 
 
 def spawn_pool(max_workers: int, initializer: Callable[[], object] | None = None) -> ProcessPoolExecutor:
-    """Create a pool of spawned processes. A fork would be unsafe, since torch and OpenCV use threads.
+    """Create a pool of spawned processes. Forking is unsafe, since torch and OpenCV use threads.
 
     Args:
         max_workers: Number of processes.
@@ -105,7 +104,7 @@ def die_with_parent(signal_number: signal.Signals, parent: int | None = None) ->
 
     Args:
         signal_number: Signal to send.
-        parent: Process id of the parent, to detect whether it ended before this call.
+        parent: Process id of the parent; if it has already ended, the signal is sent at once. None skips this check.
     """
     if sys.platform == "linux":
         import ctypes

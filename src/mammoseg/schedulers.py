@@ -1,4 +1,4 @@
-"""Learning-rate schedules, and schedule arguments that depend on the trainer."""
+"""Learning-rate schedulers, and resolution of the number of steps from the trainer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ AUTO = "auto"
 
 
 def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0.05) -> LambdaLR:
-    """Linear warm-up to the optimizer's learning rate, then a half cosine to 0.
+    """Linear warm-up to the learning rate of the optimizer, followed by cosine annealing to 0.
 
     Args:
-        optimizer: Its learning rates are the maxima of the schedule.
-        total_steps: Number of calls of `scheduler.step()` until the learning rate is 0.
-        warmup: Fraction of the steps, in [0, 1), during which the learning rate rises.
+        optimizer: The optimizer; its learning rates are the maxima of the schedule.
+        total_steps: Number of optimizer steps after which the learning rate is 0.
+        warmup: Fraction of the steps with increasing learning rate, in [0, 1).
 
     Returns:
         The scheduler, to be stepped after each optimizer step.
@@ -51,10 +51,10 @@ def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0
 
 
 def resolve_total_steps(scheduler: Any, trainer: lightning.Trainer) -> Any:
-    """Replace `total_steps="auto"` in a partial scheduler by the number of optimizer steps of the training.
+    """Replace `total_steps="auto"` of a scheduler by the number of optimizer steps of the run.
 
     Args:
-        scheduler: Callable that builds a scheduler from an optimizer, usually a `functools.partial`.
+        scheduler: Function that builds the scheduler from an optimizer, usually a `functools.partial`.
         trainer: The trainer that fits the model.
 
     Returns:
@@ -69,10 +69,10 @@ def resolve_total_steps(scheduler: Any, trainer: lightning.Trainer) -> Any:
 
 
 def count_optimizer_steps(trainer: lightning.Trainer) -> int:
-    """Return the number of optimizer steps of the entire training with a datamodule.
+    """Return the total number of optimizer steps of a run.
 
     Lightning's `estimated_stepping_batches` has the same value, but loads the data before the checkpoint is restored,
-    so that a run resumed within an epoch would repeat the data of that epoch.
+    so a run that is resumed within an epoch would repeat data of that epoch.
 
     Args:
         trainer: The trainer during `fit`.

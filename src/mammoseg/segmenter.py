@@ -17,7 +17,7 @@ from mammoseg import validate
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
 from mammoseg.metrics import PIXEL_METRICS, MeanOverImages, PooledPixelMetric, confusion_counts, reliability_sums
-from mammoseg.metrics.terms import LossTermMeans
+from mammoseg.metrics.loss_terms import LossTermMeans
 from mammoseg.schedulers import resolve_total_steps
 
 Batch = dict[str, Tensor]
@@ -28,7 +28,7 @@ class Segmenter(lightning.LightningModule):
     """Trains a network with a criterion and logs every metric of `PIXEL_METRICS`.
 
     Batches are dicts with image (B, 1, H, W), mask (B, 1, H, W) in {0, 1}, density (B,) in {0, 1, 2, 3} and case (B,),
-    the row of the image in the store. In distributed training, a batch also contains weight (B,): the loss is
+    the index of the image in the store. In distributed training, a batch also contains weight (B,): the loss is
     multiplied by its mean, so that the mean over the processes equals the mean over the global batch.
 
     Logged are train/loss and train/<term>; val/<metric> and test/<metric>, pooled over pixels; test/image_<metric>,
@@ -37,11 +37,12 @@ class Segmenter(lightning.LightningModule):
     Args:
         net: Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
         criterion: Loss of each sample, see `Criterion`.
-        optimizer: Builds the optimizer from the parameters.
-        scheduler: Lightning's lr_scheduler configuration: `scheduler`, which builds the scheduler from the optimizer;
-            `interval`, "epoch" or "step"; and `monitor`, a logged metric or None. None keeps the learning rate.
+        optimizer: Function that builds the optimizer from the parameters.
+        scheduler: Lightning's lr_scheduler configuration: `scheduler`, a function that builds the scheduler from the
+            optimizer; `interval`, "epoch" or "step"; and `monitor`, a logged metric or None. None keeps the learning
+            rate constant.
         threshold: Probability above which a pixel is mass.
-        channels_last: Use the channels-last memory format, which is faster on recent GPUs.
+        channels_last: Whether to use the channels-last memory format, which is faster on recent GPUs.
         compile: Mode of torch.compile, or None. The names in the state_dict do not change.
 
     Raises:
@@ -92,13 +93,19 @@ class Segmenter(lightning.LightningModule):
         return logits
 
     def logits_to_mask(self, logits: Tensor) -> Tensor:
-        """Return the predicted masks, bool tensors of the same shape."""
+        """Threshold logits; returns the predicted masks, a bool tensor of the same shape."""
         return logits > self.logit_threshold
 
     def checked_logits(self, image: Tensor) -> Tensor:
         """Compute the logits and check that they are finite.
 
         NaN > threshold is False, so without the check a diverged network would be scored as an empty prediction.
+
+        Args:
+            image: Images (B, 1, H, W).
+
+        Returns:
+            Logits (B, 1, H, W).
 
         Raises:
             UserError: If a logit is not finite.
@@ -113,7 +120,11 @@ class Segmenter(lightning.LightningModule):
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Compute the mean loss of the batch and accumulate the means of the terms."""
+        """Compute the loss of the batch and accumulate the means of the loss terms.
+
+        Returns:
+            The mean loss over the samples, a scalar; see the class for `weight`.
+        """
         terms = self.criterion.weighted_terms(self(batch["image"]), batch["mask"], batch["density"])
         loss_terms = torch.stack(list(terms.values()))
         weights = batch.get("weight")
@@ -130,7 +141,7 @@ class Segmenter(lightning.LightningModule):
 
     @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Accumulate loss and metrics of the batch."""
+        """Accumulate the loss and the metrics of the batch."""
         if is_padding_batch(batch):
             return
         logits = self.checked_logits(batch["image"])
@@ -139,15 +150,15 @@ class Segmenter(lightning.LightningModule):
 
     @override
     def on_validation_start(self) -> None:
-        """Broadcast the running statistics of rank 0."""
-        # Without synchronised batch normalisation, each process has its own running statistics.
+        """Broadcast the running statistics of batch normalisation from rank 0."""
+        # Without synchronised batch normalisation, the running statistics differ between processes.
         if torch.distributed.is_initialized():
             for buffer in self.net.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
     @override
     def on_validation_epoch_end(self) -> None:
-        """Log loss and metrics of the epoch."""
+        """Log the loss and the metrics of the epoch."""
         self.log_dict({"val/loss": self.val_loss.compute(), **self.val_metrics.compute()})
         self.val_loss.reset()
         self.val_metrics.reset()
@@ -157,7 +168,7 @@ class Segmenter(lightning.LightningModule):
         """Accumulate the metrics of the batch and return its predictions.
 
         Returns:
-            case (B,), the rows of the images in the store; counts (B, 4), TP, FP, FN and TN; mask (B, 1, H, W);
+            case (B,), the indices of the images in the store; counts (B, 4), TP, FP, FN and TN; mask (B, 1, H, W);
             logits (B, 1, H, W); and reliability (10, 3), see `reliability_sums`. None for a padding batch.
         """
         if is_padding_batch(batch):
@@ -193,7 +204,7 @@ class Segmenter(lightning.LightningModule):
             The optimizer, or a dict with the optimizer and Lightning's lr_scheduler configuration.
 
         Raises:
-            UserError: If optimizer or scheduler reject their arguments.
+            UserError: If the optimizer or the scheduler rejects its arguments.
         """
         try:
             optimizer = self.optimizer(self.net.parameters())
@@ -202,8 +213,8 @@ class Segmenter(lightning.LightningModule):
         # A criterion may have trainable parameters, such as LearnedByRatio.
         if criterion_params := list(self.criterion.parameters()):
             optimizer.add_param_group({"params": criterion_params})
-        # A fused optimizer can unscale AMP gradients itself, so Lightning would not clip them. With this flag cleared,
-        # Lightning unscales, clips and steps as for any other optimizer.
+        # Lightning does not clip the gradients of a fused optimizer, which can unscale AMP gradients itself. Clearing
+        # this flag makes Lightning unscale, clip and step as for any other optimizer.
         optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self.scheduler is None:
             return optimizer
@@ -216,5 +227,5 @@ class Segmenter(lightning.LightningModule):
 
 
 def is_padding_batch(batch: Batch) -> bool:
-    """Return True for a batch of weight 0, which only keeps this process in step with the others."""
+    """Return True for a padding batch: its weights are 0, and it only keeps the processes synchronised."""
     return "weight" in batch and not batch["weight"].any()

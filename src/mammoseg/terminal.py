@@ -18,13 +18,13 @@ LOG_INTERVAL_S = 30.0  # between progress lines if the output is not a terminal
 IGNORED_WARNINGS = (
     # Lightning 2.6 uses a name that torch 2.13 renamed.
     r".*isinstance\(treespec, LeafSpec\)",
-    # Lightning recommends srun if Slurm is installed; the message contains paths of the user.
+    # Lightning recommends srun if Slurm is installed; the message contains local paths.
     "The `srun` command is available on your system but is not used",
-    # A resumed run finds its own checkpoints; the message contains paths of the user.
+    # A resumed run has existing checkpoints; the message contains local paths.
     "Checkpoint directory .* exists and is not empty",
     # Metrics logged at the end of an epoch are already synchronised.
     ".*sync_dist=True.*when logging on epoch level in distributed setting",
-    # A test needs the averaged weights only, which are the checkpoint's state_dict.
+    # Testing requires only the averaged weights, which are the state_dict of the checkpoint.
     "You're using the WeightAveraging callback, but loading",
 )
 
@@ -105,10 +105,9 @@ def suppress_logs_and_warnings(*loggers: str) -> Iterator[None]:
 
 
 def configure_library_logging() -> None:
-    """Silence Lightning's messages on devices and known harmless warnings, and set torch's defaults.
+    """Silence Lightning's messages on devices and the warnings in `IGNORED_WARNINGS`, and configure torch.
 
-    The defaults are a float32 matmul precision of "high" and the CPU fallback of MPS. Warnings that are not listed in
-    `IGNORED_WARNINGS` are shown.
+    Sets the float32 matmul precision to "high" and enables the CPU fallback of MPS.
     """
     import torch
 

@@ -66,7 +66,11 @@ def subset_of(name: str, values: Iterable[object], choices: Iterable[T]) -> tupl
 def boolean(name: str, value: object) -> bool:
     """Check that a setting is true or false.
 
-    Hydra parses `no` and `off` as strings, which Python would treat as true.
+    Hydra parses `no` and `off` as strings, which are true in Python.
+
+    Args:
+        name: Name of the setting.
+        value: Value of the setting.
 
     Raises:
         UserError: If `value` is not a boolean.
@@ -77,8 +81,18 @@ def boolean(name: str, value: object) -> bool:
 def positive_int(name: str, value: object, *, minimum: int = 1) -> int:
     """Check that a setting is an integer of at least `minimum`. Floats and booleans are rejected.
 
+    Args:
+        name: Name of the setting.
+        value: Value of the setting.
+        minimum: Smallest valid value.
+
     Raises:
-        UserError: If `value` is anything else.
+        UserError: If `value` is invalid.
+
+    Example:
+        >>> positive_int("epochs", 0)
+        Traceback (most recent call last):
+        mammoseg.errors.UserError: epochs must be an integer of at least 1, got 0
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
         raise UserError(f"{name} must be an integer of at least {minimum}, got {as_yaml(value)}")
@@ -88,8 +102,13 @@ def positive_int(name: str, value: object, *, minimum: int = 1) -> int:
 def optional_positive_int(name: str, value: object, *, minimum: int = 1) -> int | None:
     """Check that a setting is None or an integer of at least `minimum`.
 
+    Args:
+        name: Name of the setting.
+        value: Value of the setting.
+        minimum: Smallest valid integer.
+
     Raises:
-        UserError: If `value` is anything else.
+        UserError: If `value` is invalid.
     """
     if value is None:
         return None
@@ -101,8 +120,12 @@ def optional_positive_int(name: str, value: object, *, minimum: int = 1) -> int 
 def probability(name: str, value: object) -> float:
     """Check that a setting is a number strictly between 0 and 1, such as a threshold or a confidence level.
 
+    Args:
+        name: Name of the setting.
+        value: Value of the setting.
+
     Raises:
-        UserError: If `value` is anything else.
+        UserError: If `value` is invalid.
     """
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1:
         raise UserError(f"{name} must be a number between 0 and 1 (exclusive), got {as_yaml(value)}")
@@ -112,8 +135,12 @@ def probability(name: str, value: object) -> float:
 def fraction(name: str, value: object) -> float:
     """Check that a setting is a number above 0 and at most 1, such as an intersection over union.
 
+    Args:
+        name: Name of the setting.
+        value: Value of the setting.
+
     Raises:
-        UserError: If `value` is anything else.
+        UserError: If `value` is invalid.
     """
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
         raise UserError(f"{name} must be a number above 0 and at most 1, got {as_yaml(value)}")
@@ -121,7 +148,12 @@ def fraction(name: str, value: object) -> float:
 
 
 def as_yaml(value: object) -> str:
-    """Format a scalar in YAML syntax: null, true, false, or the plain value."""
+    """Format a scalar in YAML syntax: null, true, false, or the plain value.
+
+    Example:
+        >>> as_yaml(None)
+        'null'
+    """
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""After a signal, an earlier handler is called; without one, the Slurm job is requeued."""
+"""After a signal, the previously installed handler is called; without one, the Slurm job is requeued."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_a_cancelled_job_is_not_requeued(slurm: Path, monkeypatch: pytest.Monkey
     assert "requeue" not in slurm.read_text()
 
 
-def test_an_earlier_handler_is_called_instead(slurm: Path, tmp_path: Path) -> None:
+def test_an_installed_handler_is_called_instead_of_requeueing(slurm: Path, tmp_path: Path) -> None:
     received: list[int] = []
     callback = preemption.PreemptionCallback(tmp_path / "last.ckpt")
     previous = signal.signal(signal.SIGTERM, lambda signum, frame: received.append(signum))
     try:
         callback.setup(None, None, "fit")  # type: ignore[arg-type]
-        signal.signal(signal.SIGTERM, lambda signum, frame: None)  # Lightning's, which replaces it
+        signal.signal(signal.SIGTERM, lambda signum, frame: None)  # as Lightning does after `setup`
         callback.received = signal.SIGTERM
         with pytest.raises(signals.GracefulExit):
             callback._stop(epoch=1)

@@ -1,4 +1,4 @@
-"""The files of a comparison report: tables, page, figures and sentences."""
+"""Comparison report: tables, page, figures and text."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from results_files import rows_of, write_run
 
-from mammoseg.conf import conf_dir
+from helpers.results_files import rows_of, write_run
 from mammoseg.compare import tables
 from mammoseg.compare.report import write_comparison_reports
+from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
 
 QUALITY = {
@@ -29,7 +29,7 @@ QUALITY = {
 
 def config(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("compare", ["runs=here", "resamples=200", *overrides])
+        return compose("compare", ["runs=runs", "resamples=200", *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_only_the_published_row_of_arf_net_is_inconsistent(report: Path) -> None
     assert "are inconsistent" in (report / "table2.md").read_text()
 
 
-def test_the_best_value_is_bold_in_every_format(report: Path) -> None:
+def test_best_values_are_bold_in_every_format(report: Path) -> None:
     line = next(line for line in (report / "table2.md").read_text().splitlines() if line.startswith("| Density-ASP"))
     assert line.split("|")[2].strip().startswith("**")
     assert "**50.64**" not in line  # the best published DSC is that of ASP, quantile
@@ -82,7 +82,7 @@ def test_the_best_value_is_bold_in_every_format(report: Path) -> None:
     assert "<strong>51.48</strong>" in (report / "report.html").read_text()
 
 
-def test_latex_rows_have_equally_many_cells_and_special_characters_are_escaped(report: Path) -> None:
+def test_latex_tables_are_rectangular_and_escaped(report: Path) -> None:
     for path in report.glob("*.tex"):
         text = path.read_text()
         lines = [line for line in text.splitlines() if line.endswith(r"\\")]
@@ -128,8 +128,8 @@ def test_figures_are_written_as_png_and_svg(report: Path) -> None:
 
 def test_a_difference_is_claimed_only_if_the_interval_excludes_0(report: Path) -> None:
     text = (report / "report.md").read_text()
-    assert re.search(r"Density-ASP vs\. AU-Net: pooled DSC \+\d.*\], higher\.", text)
-    assert re.search(r"ASP, learned vs\. AU-Net: pooled DSC .*\], no significant difference", text)
+    assert re.search(r"Density-ASP vs\. AU-Net: difference in pooled DSC \+\d.*\]\), significantly higher\.", text)
+    assert re.search(r"ASP, learned vs\. AU-Net: difference in pooled DSC .*\]\), not significant\.", text)
     assert "Standard deviation of the pooled DSC" in text
 
 
@@ -156,7 +156,7 @@ def test_datasets_are_reported_separately(tmp_path: Path) -> None:
     [
         ("level=95", "between 0 and 1"),
         ("level=high", "between 0 and 1"),
-        ("names=null", "must map methods to names"),
+        ("names=null", "must map methods to display names"),
         ("seed=-1", "at least 0"),
         ("resamples=5", "at least 100"),
         ("unit=pixel", "must be one of image, patient, got pixel"),
@@ -173,4 +173,4 @@ def test_invalid_settings_are_rejected_before_anything_is_written(tmp_path: Path
 def test_pairs_csv_has_machine_readable_column_names(report: Path) -> None:
     header = (report / "pairs.csv").read_text().splitlines()[0]
     assert header == "metric,first,second,difference,interval,median,effect_size,p,p_holm"
-    assert "| p, Holm |" in (report / "pairs.md").read_text()
+    assert "| p (Holm) |" in (report / "pairs.md").read_text()

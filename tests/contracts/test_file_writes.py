@@ -22,7 +22,7 @@ ALLOWED = {
 }
 
 
-def writes(source: str) -> Iterator[str]:
+def file_writing_calls(source: str) -> Iterator[str]:
     """Yield the calls that write a file under its final name, such as `write_text`, `open('w')` and `os.replace`."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
@@ -54,13 +54,15 @@ def writes(source: str) -> Iterator[str]:
         ("path.open(newline=''); path.open('rb'); text.replace('a', 'b'); webbrowser.open(page)", []),
     ],
 )
-def test_writes_finds_calls(source: str, expected: list[str]) -> None:
-    assert list(writes(source)) == expected
+def test_writes_yields_calls_that_write_files(source: str, expected: list[str]) -> None:
+    assert list(file_writing_calls(source)) == expected
 
 
 def test_all_writes_use_atomic_write() -> None:
-    found = {
-        (path.relative_to(SRC).as_posix(), call) for path in SRC.rglob("*.py") for call in writes(path.read_text())
+    calls = {
+        (path.relative_to(SRC).as_posix(), call)
+        for path in SRC.rglob("*.py")
+        for call in file_writing_calls(path.read_text())
     }
-    assert found - ALLOWED.keys() == set(), "use mammoseg.files.atomic_write"
-    assert ALLOWED.keys() - found == set(), "entries of ALLOWED that no longer apply"
+    assert calls - ALLOWED.keys() == set(), "use mammoseg.files.atomic_write"
+    assert ALLOWED.keys() - calls == set(), "entries of ALLOWED that no longer apply"

@@ -42,21 +42,21 @@ def module_file(name: str) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def node_of(module: str) -> str:
+def graph_node(module: str) -> str:
     """Return the package of a module, or the module itself at the top level."""
     return module.partition(".")[0]
 
 
-def graph() -> dict[str, set[str]]:
+def import_graph() -> dict[str, set[str]]:
     edges: dict[str, set[str]] = {}
     for path in SOURCE.rglob("*.py"):
         module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
-        imported = edges.setdefault(node_of(module), set())
-        imported |= {node_of(name) for name in imported_modules(path)} - {node_of(module)}
+        imported = edges.setdefault(graph_node(module), set())
+        imported |= {graph_node(name) for name in imported_modules(path)} - {graph_node(module)}
     return edges
 
 
-def cycle(edges: dict[str, set[str]]) -> list[str]:
+def find_cycle(edges: dict[str, set[str]]) -> list[str]:
     """Return the nodes of a cycle, or an empty list."""
     visited: set[str] = set()
 
@@ -65,8 +65,8 @@ def cycle(edges: dict[str, set[str]]) -> list[str]:
             return [*path[path.index(node) :], node]
         if node in visited:
             return []
-        for other in sorted(edges.get(node, ())):
-            if found := visit(other, [*path, node]):
+        for target in sorted(edges.get(node, ())):
+            if found := visit(target, [*path, node]):
                 return found
         visited.add(node)
         return []
@@ -74,25 +74,27 @@ def cycle(edges: dict[str, set[str]]) -> list[str]:
     return next((found for node in sorted(edges) if (found := visit(node, []))), [])
 
 
-def test_cycle() -> None:
-    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
-    assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+def test_find_cycle_returns_the_nodes_of_a_cycle() -> None:
+    assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert find_cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
 def test_packages_have_no_import_cycle() -> None:
-    edges = graph()
+    edges = import_graph()
     assert len(edges) > 20
-    assert cycle(edges) == []
+    assert find_cycle(edges) == []
 
 
 def test_command_packages_do_not_import_each_other() -> None:
     assert {"train", "evaluate", "compare", "predict", "phantom"} <= COMMANDS
-    edges = graph()
+    edges = import_graph()
     assert {name: edges[name] & COMMANDS for name in COMMANDS if edges[name] & COMMANDS} == {}
 
 
 def test_other_packages_do_not_import_commands() -> None:
     users = {
-        name: imported & COMMANDS for name, imported in graph().items() if name not in COMMANDS and imported & COMMANDS
+        name: imported & COMMANDS
+        for name, imported in import_graph().items()
+        if name not in COMMANDS and imported & COMMANDS
     }
     assert users == {}

@@ -10,18 +10,18 @@ import mammoseg
 
 SOURCE = Path(mammoseg.__file__).parent
 MAX_MODULE_LINES, MAX_FUNCTION_LINES = 300, 40
-# Loss terms and metrics of pixels; writer and reader of a format.
+# A loss and a metric module; the writer and the reader of a format.
 SHARED_NAMES = {"pixel.py", "cbis_ddsm.py", "dicom.py"}
 
 
-def test_module_length() -> None:
+def test_modules_have_at_most_300_lines() -> None:
     files = [path for suffix in ("py", "js", "html", "css") for path in SOURCE.rglob(f"*.{suffix}")]
     assert len(files) > 100
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert {path.name: length for path, length in lengths.items() if length > MAX_MODULE_LINES} == {}
 
 
-def test_function_length() -> None:
+def test_functions_have_at_most_40_lines() -> None:
     too_long = {}
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

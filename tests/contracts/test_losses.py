@@ -88,8 +88,8 @@ def empty_band_cache() -> Iterator[None]:
 
 @pytest.mark.usefixtures("empty_band_cache")
 @pytest.mark.parametrize("name", options("loss"))
-def test_does_not_synchronise_the_device(name: str, batch: Batch) -> None:
-    # Fake tensors have no values: reading one, or branching on one, raises.
+def test_forward_and_backward_do_not_synchronise_the_device(name: str, batch: Batch) -> None:
+    # Fake tensors have no values, so reading a value or branching on one raises.
     loss = build("loss", name)
     if any(isinstance(term, PerSample) for term in loss.terms.values()):
         pytest.skip("losses of other libraries may read values, as MONAI does for input checks")

@@ -16,11 +16,11 @@ from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from results_files import rows_of, write_run
 from torch import Tensor
 
-from mammoseg.conf import conf_dir
+from helpers.results_files import rows_of, write_run
 from mammoseg.compare.report import write_comparison_reports
+from mammoseg.conf import conf_dir
 from mammoseg.dashboard.workspace import build_workspace, specification
 from mammoseg.evaluate import native_report, native_resolution
 from mammoseg.export import model_card
@@ -39,7 +39,7 @@ RESULTS_V0_1 = Path(__file__).parents[1] / "fixtures" / "v0_1" / "results.csv"
 PAPER = ("dsc", "area_difference", "sensitivity", "accuracy")
 HEADING = "Precision ↑"
 COUNTS = st.integers(0, 10**7)
-SOME = st.integers(1, 10**7)
+POSITIVE = st.integers(1, 10**7)
 
 
 @pytest.fixture
@@ -96,24 +96,26 @@ def test_new_results_have_the_metric_as_last_column(precision: type[PooledPixelM
 
 def test_metric_columns_are_ignored_on_reading(tmp_path: Path) -> None:
     rows = cells(RESULTS_V0_1)
-    kept = [name for name in rows[0] if name not in PAPER]
-    wrong = [{**{name: row[name] for name in kept}, "dsc": "nonsense", "unknown": "0.5"} for row in rows]
-    write_table(tmp_path / "results.csv", wrong, (*kept, "dsc", "unknown"))
+    names = [name for name in rows[0] if name not in PAPER]
+    invalid = [{**{name: row[name] for name in names}, "dsc": "invalid", "unknown": "0.5"} for row in rows]
+    write_table(tmp_path / "results.csv", invalid, (*names, "dsc", "unknown"))
     actual, expected = read_results(tmp_path / "results.csv"), read_results(RESULTS_V0_1)
     assert [[row[key] for key in PAPER] for row in actual] == [[row[key] for key in PAPER] for row in expected]
 
 
-def test_run_summary(precision: type[PooledPixelMetric], capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_summary_lists_the_metric(precision: type[PooledPixelMetric], capsys: pytest.CaptureFixture[str]) -> None:
     rows = read_results(RESULTS_V0_1)
     pooled = 100 * sum(row["tp"] for row in rows) / sum(row["tp"] + row["fp"] for row in rows)
-    header, _, first, *_ = run_summary.markdown(rows).splitlines()
+    header, _, first, *_ = run_summary.summary_markdown(rows).splitlines()
     assert header.endswith(f"| {HEADING} |")
     assert first.endswith(f"| {pooled:.2f} |")
-    run_summary.print_table(rows, RESULTS_V0_1.parent)
+    run_summary.print_summary(rows, RESULTS_V0_1.parent)
     assert f"{pooled:.2f}" in capsys.readouterr().out
 
 
-def test_learning_curves(precision: type[PooledPixelMetric], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learning_curves_plot_the_metric(
+    precision: type[PooledPixelMetric], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = {"epoch": 0, "train/loss": 1, "val/precision": 0.5}
     write_table(tmp_path / "metrics.csv", [row], tuple(row))
     saved: list[Figure] = []
@@ -126,12 +128,14 @@ def test_learning_curves(precision: type[PooledPixelMetric], tmp_path: Path, mon
     monkeypatch.setattr(Figure, "savefig", record)
     run_figures.plot_learning_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
     labels = [line.get_label() for axis in saved[0].axes for line in axis.get_lines()]
-    assert labels == ["train/loss", "val/precision"]
+    assert labels == ["training loss", "Precision"]
 
 
-def test_comparison(runs: Path, precision: type[PooledPixelMetric], tmp_path: Path) -> None:
+def test_comparison_tables_and_figures_contain_the_metric(
+    runs: Path, precision: type[PooledPixelMetric], tmp_path: Path
+) -> None:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("compare", ["runs=here", "resamples=200", "paper=table1"])
+        cfg = compose("compare", ["runs=runs", "resamples=200", "paper=table1"])
     out = tmp_path / "out"
     write_comparison_reports([runs], out, cfg)
     main = cells(out / "table1.csv")
@@ -143,16 +147,16 @@ def test_comparison(runs: Path, precision: type[PooledPixelMetric], tmp_path: Pa
     assert len(cells(out / "density_precision.csv")) == 2
     for name in ("report.html", "report.md"):
         text = (out / name).read_text(encoding="utf-8")
-        assert f"{HEADING} by density" in text
+        assert f"{HEADING} by ACR category" in text
         assert "paper Prec." in text
     for figure in ("metrics.svg", "density.svg"):
-        assert f"<!-- {HEADING}, % -->" in (out / figure).read_text(encoding="utf-8"), figure
+        assert "<!-- Precision (%) ↑ -->" in (out / figure).read_text(encoding="utf-8"), figure
     for suffix in ("md", "tex", "csv"):
         assert "Precision" in (out / f"table1.{suffix}").read_text(encoding="utf-8")
 
 
-def test_sweep_report_is_unchanged(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
-    """It ranks settings by DSC and shows no other metric."""
+def test_sweep_report_ignores_the_metric(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
+    """The sweep report ranks settings by DSC and lists no other metric."""
     for alpha in (1.0, 2.0):
         write_run(tmp_path / str(alpha), rows_of("a", quality=0.5 + 0.1 * alpha), {"loss": {"alpha": alpha}})
     for path in tmp_path.glob("*/run.json"):
@@ -161,7 +165,7 @@ def test_sweep_report_is_unchanged(precision: type[PooledPixelMetric], tmp_path:
     assert "test DSC" in report.read_text(encoding="utf-8")
 
 
-def test_model_card(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
+def test_model_card_lists_the_metric(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
     best = tmp_path / "checkpoints" / "best.ckpt"
     best.parent.mkdir()
     shutil.copy(RESULTS_V0_1.with_name("best.ckpt"), best)
@@ -170,14 +174,14 @@ def test_model_card(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
     assert f"| {HEADING} |" in card
 
 
-def test_dashboard(precision: type[PooledPixelMetric]) -> None:
+def test_dashboard_plots_the_metric(precision: type[PooledPixelMetric]) -> None:
     pytest.importorskip("wandb_workspaces")
     text = specification(build_workspace("", "project", "name"))
     for name in ("test/precision", "test/precision_density4", "val/precision"):
         assert f'{name}"' in text, name
 
 
-def test_native_report(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
+def test_native_report_lists_the_metric(precision: type[PooledPixelMetric], tmp_path: Path) -> None:
     geometry = dict.fromkeys(native_resolution.GEOMETRY_COLUMNS, "") | {
         "unit": "mm",
         "hd95": 1.0,
@@ -190,7 +194,7 @@ def test_native_report(precision: type[PooledPixelMetric], tmp_path: Path) -> No
     assert f"| {HEADING} |" in native_report.write_native_report(tmp_path, MatchingRule())
 
 
-def test_viewer(precision: type[PooledPixelMetric]) -> None:
+def test_viewer_computes_the_metric(precision: type[PooledPixelMetric]) -> None:
     assert '"key": "precision"' in metrics_script()
     assert "(tp / (tp + fp))" in metrics_script()
 
@@ -202,7 +206,7 @@ def test_training_logs_the_metric(precision: type[PooledPixelMetric]) -> None:
     assert "test/image_precision" in dict(segmenter.test_image_metrics.items())
 
 
-def test_metric_without_unit_is_not_scaled(runs: Path, tmp_path: Path) -> None:
+def test_metric_without_unit_is_not_scaled() -> None:
     class Ratio(PooledPixelMetric):
         key = "ratio"
         title = "Ratio"
@@ -217,7 +221,8 @@ def test_metric_without_unit_is_not_scaled(runs: Path, tmp_path: Path) -> None:
     try:
         rows = read_results(RESULTS_V0_1)
         assert Ratio.short_name == "Ratio"
-        assert run_summary.markdown(rows).splitlines()[3].endswith(f"| {np.mean([r['ratio'] for r in rows]):.2f} |")
+        mean_over_images = run_summary.summary_markdown(rows).splitlines()[3]
+        assert mean_over_images.endswith(f"| {np.mean([row['ratio'] for row in rows]):.2f} |")
         assert run_summary.units_note() == "In % except Ratio"
     finally:
         del PIXEL_METRICS["ratio"]
@@ -249,7 +254,8 @@ def evaluate(metric: type[PooledPixelMetric], *counts: int) -> float:
 def test_values_have_the_shape_of_the_counts_and_are_in_the_range(key: str, counts: list[tuple[int, ...]]) -> None:
     metric = PIXEL_METRICS[key]
     values = metrics_from_counts(np.array(counts))[key]
-    assert (values.shape, values.dtype) == ((len(counts),), np.float64)
+    assert values.shape == (len(counts),)
+    assert values.dtype == np.float64
     np.testing.assert_array_equal(values, [evaluate(metric, *row) for row in counts])
     low, high = metric.value_range
     assert all(math.isnan(value) or low <= value <= high for value in values)
@@ -261,7 +267,7 @@ def test_no_pixels_give_nan(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", list(PIXEL_METRICS))
-@given(tp=SOME, fp=SOME, fn=SOME, tn=SOME)
+@given(tp=POSITIVE, fp=POSITIVE, fn=POSITIVE, tn=POSITIVE)
 def test_better_predictions_have_better_values(key: str, tp: int, fp: int, fn: int, tn: int) -> None:
     metric = PIXEL_METRICS[key]
     sign = 1 if metric.higher_is_better else -1

@@ -143,10 +143,10 @@ def test_checkpoint_with_ema_contains_the_averaged_weights(data: Path, tmp_path:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("scheduler=one_cycle", "epochs=-1"), r"trainer\.max_epochs must be at least 1, got -1"),
-        (("scheduler=cosine", "callbacks=gradient_accumulation"), r"total_steps must be a number .*, got auto"),
-        (("scheduler=cosine", "scheduler.scheduler.warmup=1"), r"warmup must be in \[0, 1\), got 1"),
-        (("+scheduler.scheduler.gama=3",), r"scheduler: .*unexpected keyword argument 'gama'"),
+        (("scheduler=one_cycle", "epochs=-1"), r"trainer\.max_epochs.* got -1"),
+        (("scheduler=cosine", "callbacks=gradient_accumulation"), r"total_steps .*got auto"),
+        (("scheduler=cosine", "scheduler.scheduler.warmup=1"), r"warmup .*got 1"),
+        (("+scheduler.scheduler.gama=3",), r"scheduler: .*'gama'"),
     ],
 )
 def test_invalid_schedules_raise(overrides: tuple[str, ...], message: str, data: Path, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ class History(Callback):
 
 
 class SignalAt(Callback):
-    """Simulates a signal during the batch number `batches`, counted from 1."""
+    """Simulates a signal during batch `batches`, counted from 1."""
 
     def __init__(self, preemption: PreemptionCallback, batches: int) -> None:
         self.preemption = preemption
@@ -82,6 +82,8 @@ class SignalAt(Callback):
 
 @dataclass
 class Trained:
+    """Result of `train`."""
+
     segmenter: Segmenter
     trainer: lightning.Trainer
     history: History

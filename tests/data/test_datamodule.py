@@ -1,10 +1,9 @@
-"""From a dataset folder to batches: caching, atomic stores, and an order that depends only on seed and epoch."""
+"""Data module: caching, atomic stores, batches, and an order that depends only on seed and epoch."""
 
 from __future__ import annotations
 
 import csv
 import os
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -117,7 +116,7 @@ def test_all_rejected_cases_are_reported_together_and_no_store_is_written(root: 
     assert not [name for name in stores(root) if not name.startswith(CACHE_PREFIX)]
 
 
-def test_cached_images_are_not_decoded_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_images_are_not_decoded_twice(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reference = dataset(root, store=str(root.parent / "reference")).open_store()
     content = (root / "images" / "4.png").read_bytes()
     mtime_ns = (root / "images" / "4.png").stat().st_mtime_ns
@@ -138,14 +137,14 @@ def test_cached_images_are_not_decoded_again(root: Path, monkeypatch: pytest.Mon
     os.utime(root / "images" / "4.png", ns=(mtime_ns, mtime_ns))
     store = dataset(root, on_error="skip").open_store()
     assert decoded == ["case4", "case7", "case9"], "the repaired image and those that failed"
-    kept_rows = [n for n in range(20) if n not in (7, 9)]
-    assert np.array_equal(store.images, reference.images[kept_rows])
+    accepted = [n for n in range(20) if n not in (7, 9)]
+    assert np.array_equal(store.images, reference.images[accepted])
     assert not [name for name in stores(root) if name.startswith(CACHE_PREFIX)]
     with pytest.raises(UserError, match="2 cases"):
         dataset(root).open_store()
 
 
-def test_damaged_cache_files_are_computed_again(root: Path) -> None:
+def test_damaged_cache_files_are_recomputed(root: Path) -> None:
     reference = dataset(root, store=str(root.parent / "reference")).open_store()
     mask_file = root / "images" / "9-mask.png"
     original, mtime_ns = mask_file.read_bytes(), mask_file.stat().st_mtime_ns
@@ -164,7 +163,7 @@ def test_damaged_cache_files_are_computed_again(root: Path) -> None:
     assert np.array_equal(dataset(root).open_store().images, reference.images)
 
 
-def test_rejected_cases_can_be_skipped(root: Path) -> None:
+def test_rejected_cases_are_skipped_and_listed_with_on_error_skip(root: Path) -> None:
     damage(root)
     store = dataset(root, on_error="skip").open_store()
     assert [case.case for case in store.cases] == [f"case{n}" for n in range(20) if n not in (4, 7, 9)]
@@ -175,7 +174,7 @@ def test_rejected_cases_can_be_skipped(root: Path) -> None:
     assert second.cases == store.cases
 
 
-def test_a_missing_density_is_an_error_or_dropped_or_assumed(root: Path) -> None:
+def test_missing_density_raises_drops_or_substitutes(root: Path) -> None:
     table = (root / "cases.csv").read_text()
     (root / "cases.csv").write_text(table.replace("p3,4", "p3,"))
     with pytest.raises(UserError, match="case6"):
@@ -187,7 +186,7 @@ def test_a_missing_density_is_an_error_or_dropped_or_assumed(root: Path) -> None
 def test_the_store_does_not_depend_on_the_number_of_processes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     single = dataset(root).open_store()
     monkeypatch.setattr(cache, "MIN_IMAGES_PER_WORKER", 4)
-    multiple = dataset(root, workers=2, store=str(root.parent / "several")).open_store()
+    multiple = dataset(root, workers=2, store=str(root.parent / "multiple")).open_store()
     assert (single.folder / "images.npy").read_bytes() == (multiple.folder / "images.npy").read_bytes()
     assert (single.folder / "masks.npy").read_bytes() == (multiple.folder / "masks.npy").read_bytes()
 
@@ -198,7 +197,7 @@ def datamodule(root: Path, **settings: Any) -> MammogramDataModule:
     return module
 
 
-def test_shapes_and_dtypes_of_a_batch(root: Path) -> None:
+def test_a_batch_contains_images_masks_and_densities_of_its_cases(root: Path) -> None:
     module = datamodule(root, batch_size=3)
     batch = next(iter(module.train_dataloader()))
     assert set(batch) == {"image", "mask", "density", "case"}
@@ -210,7 +209,7 @@ def test_shapes_and_dtypes_of_a_batch(root: Path) -> None:
         np.testing.assert_array_equal(batch["image"][index, 0].numpy(), module.store.images[row])
 
 
-def test_every_case_of_a_part_is_loaded_once(root: Path) -> None:
+def test_each_loader_yields_every_case_of_its_part_once(root: Path) -> None:
     module = datamodule(root, batch_size=3)
     for loader, rows in (
         (module.train_dataloader(), module.split.train),
@@ -244,8 +243,8 @@ def test_image_and_mask_are_augmented_together(root: Path) -> None:
     loader = module.train_dataloader()
     first, second = list(loader), list(loader)
     n_flipped = 0
-    for batch, twin in zip(first, second, strict=True):
-        assert torch.equal(batch["image"], twin["image"]), "one seed and epoch give one augmentation"
+    for batch, repeated in zip(first, second, strict=True):
+        assert torch.equal(batch["image"], repeated["image"]), "augmentation depends only on seed and epoch"
         for image, mask, row in zip(batch["image"], batch["mask"], batch["case"].tolist(), strict=True):
             assert (image[mask > 0] > 0.5).all()
             n_flipped += not np.array_equal(image[0].numpy(), module.store.images[row])
@@ -255,9 +254,9 @@ def test_image_and_mask_are_augmented_together(root: Path) -> None:
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(root: Path) -> None:
-    make = partial(datamodule, root, batch_size=3)
-    for single, with_workers in zip(make().train_dataloader(), make(num_workers=2).train_dataloader(), strict=True):
-        assert all(torch.equal(single[name], with_workers[name]) for name in single)
+    loaders = [datamodule(root, batch_size=3, num_workers=n).train_dataloader() for n in (0, 2)]
+    for batch, from_workers in zip(*loaders, strict=True):
+        assert all(torch.equal(batch[name], from_workers[name]) for name in batch)
 
 
 def collate_samples(module: MammogramDataModule, batches: ShardedBatchSampler) -> list[dict[str, torch.Tensor]]:

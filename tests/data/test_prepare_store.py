@@ -91,7 +91,7 @@ def test_the_fingerprint_is_that_of_version_0_1(
         ("column image is blank", "column image is blank"),
     ],
 )
-def test_reworded_reasons_do_not_change_the_fingerprint(tmp_path: Path, reason: str, original: str) -> None:
+def test_the_fingerprint_does_not_depend_on_the_wording_of_reasons(tmp_path: Path, reason: str, original: str) -> None:
     builder = build_dataset("d", str(tmp_path), lambda *_: []).builder
     names = {builder.fingerprint({}, RejectedCases([("a", text)])) for text in (reason, original)}
     assert len(names) == 1

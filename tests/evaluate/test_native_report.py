@@ -1,4 +1,4 @@
-"""native.csv and candidates.csv, and the report on them."""
+"""native.csv, candidates.csv and the report on them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_results import ROWS
 
+from helpers.results_files import ROWS
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.errors import UserError
 from mammoseg.evaluate import native_resolution
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_files_round_trip(folder: Path) -> None:
+def test_native_csv_and_candidates_csv_round_trip(folder: Path) -> None:
     rows, candidates = native_resolution.read_native_results(folder)
     assert candidates == CANDIDATES
     assert [row["masses"] for row in rows] == [2, 1, 1]
@@ -59,7 +59,8 @@ def test_the_report_lists_distances_by_unit_and_lesion_sensitivity(folder: Path)
     assert "| average surface distance ↓ | 3.25 | 3.25 | 1 | 0 |" in report
     assert "| all, pooled over pixels | 3 | 42.11 |" in report
     assert "its intersection over union with a mass is at least 0.2" in report
-    # 4 masses. Without a false positive 0.9 is found; a third of one per image also affords 0.8, so 0.7 is found.
+    # 4 masses. Without false positives, only the candidate of score 0.9 counts; the false positive of score 0.8, which
+    # is 0.33 per image, also admits the candidate of score 0.7.
     assert "| all | 3 | 4 | 25.00 | 50.00 | 50.00 | 50.00 | 50.00 | 50.00 at 0.67 FP |" in report
     assert "| ACR 1 | 2 | 3 | 33.33 | 33.33 | 33.33 | 33.33 | 33.33 | 33.33 at 0.50 FP |" in report
     assert "| ACR 2 | 0 | 0 | – | – | – | – | – | – |" in report

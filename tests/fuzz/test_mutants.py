@@ -1,6 +1,6 @@
 """Damaged DICOM, XML, CSV, JPEG and PNG files give a valid store, a skipped case or a short error message.
 
-`make test` runs 200 mutants and `make fuzz` 2000 (or MUTANTS=...). Mutant n is always the same.
+`make test` runs 200 mutants and `make fuzz` 2000 (or MUTANTS=...). The seed of a mutant is its index.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fixtures of the integration tests: one small training run serves all tests of what follows training."""
+"""Fixtures of the integration tests: one small training run is shared by all tests of the commands that use a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import SMALL, succeed
+
+from helpers.commands import SMALL, succeed
 
 TRAINING = ("loss=dice", "model.width=4", "trainer.max_epochs=20", "logger=csv")
 
@@ -21,7 +22,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run folder of twenty epochs, half a second each, after which the network finds masses."""
+    """Run folder of twenty epochs, half a second each, after which the network detects masses."""
     folder = tmp_path_factory.mktemp("trained")
     succeed("train", *SMALL, *TRAINING, f"hydra.run.dir={folder}/run", folder=folder)
     return folder / "run"
@@ -29,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def best(trained: Path) -> Path:
-    """Its best checkpoint."""
+    """The best checkpoint of the run."""
     return trained / "checkpoints" / "best.ckpt"
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from helpers.commands import TIMEOUT_S, run, run_process, start, wait_until
 from mammoseg.data.prepare_store import CACHE_PREFIX
 from mammoseg.data.store import PreparedStore
 from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm
@@ -23,20 +23,17 @@ CASES = 60
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("films") / "CBIS-DDSM"
+    folder = tmp_path_factory.mktemp("dataset") / "CBIS-DDSM"
     write_cbis_ddsm(folder, cases=CASES, seed=1, height=416)
     return folder
 
 
-def command_line(root: Path, *overrides: str) -> list[str]:
-    command = [sys.executable, "-m", "mammoseg.prepare", "dataset=cbis_ddsm", f"dataset.root={root}"]
-    return [*command, "dataset.size=64", "dataset.workers=2", *overrides]
+def settings(root: Path) -> list[str]:
+    return ["dataset=cbis_ddsm", f"dataset.root={root}", "dataset.size=64", "dataset.workers=2"]
 
 
 def prepare(root: Path, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command_line(root, *overrides), cwd=folder, text=True, capture_output=True, timeout=120, check=False
-    )
+    return run("prepare", *settings(root), *overrides, folder=folder)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +56,8 @@ def test_the_report_describes_the_store(reference: tuple[PreparedStore, str]) ->
     assert sum(map(sum, report["density_agreement"]["confusion"])) == CASES
     assert sorted(report["masks_rescaled"]) == sorted(case.case for case in store.cases if case.mask_resized) != []
     assert "images/s" in output
-    assert f"1592; in store: {CASES} ({CASES - 1592})" in output
-    assert "1231; in store" in (store.folder / "data_report.md").read_text()
+    assert re.search(rf"1592; .*{CASES} \({CASES - 1592}\)", output)
+    assert "1231; " in (store.folder / "data_report.md").read_text()
     for name in ("contact_sheet", "density", "mass_size", "examples"):
         image = cv2.imread(str(store.folder / f"{name}.png"))
         assert image is not None
@@ -79,46 +76,32 @@ def n_cached(folder: Path) -> int:
     return len(list((folder / "data" / "prepared").glob(f"{CACHE_PREFIX}*/*.npz")))
 
 
-def child_pids(process: int) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+def child_pids(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
 @pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_call_is_resumed(
     signal_sent: signal.Signals, root: Path, reference: tuple[PreparedStore, str], tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        command_line(root),
-        cwd=tmp_path,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 60
-    while n_cached(tmp_path) < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    process = start("prepare", *settings(root), folder=tmp_path)
+    wait_until(lambda: n_cached(tmp_path) > 0, process)
     workers = child_pids(process.pid)
     if signal_sent == signal.SIGINT:  # a terminal signals the process group
         os.killpg(process.pid, signal_sent)
     else:
         process.kill()
-    _, output = process.communicate(timeout=60)
-    n_before = n_cached(tmp_path)
-    assert 4 <= n_before < CASES, output
+    _, output = process.communicate(timeout=TIMEOUT_S)
+    assert 0 < n_cached(tmp_path) < CASES, output
     if signal_sent == signal.SIGINT:
         assert process.returncode == 130
         assert "Traceback" not in output
         assert "interrupted" in output
-    deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}").exists() for pid in workers):
-        assert time.monotonic() < deadline, "a worker outlived its parent"
-        time.sleep(0.05)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
     n_before = n_cached(tmp_path)
     resumed = prepare(root, tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"resuming, {n_before} of {CASES} images are already preprocessed" in resumed.stdout
+    assert f"{n_before} of {CASES} images" in resumed.stdout
     (table,) = tmp_path.rglob("cases.csv")
     store, expected = PreparedStore.open(table.parent), reference[0]
     assert store.cases == expected.cases
@@ -131,14 +114,11 @@ def test_an_unwritable_folder_is_a_user_error(root: Path, tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     completed = prepare(root, tmp_path, "dataset.store=file/store")
     assert completed.returncode == 2, completed.stderr
-    assert "Traceback" not in completed.stderr
     assert "dataset.store" in completed.stderr
 
 
 def test_a_full_disk_is_a_user_error_and_cached_images_are_kept(root: Path, tmp_path: Path) -> None:
-    """Simulated by a limit on the file size, which fails in the middle of a write."""
-    limited = ["bash", "-c", 'ulimit -f 64; trap "" XFSZ; exec "$@"', "bash", *command_line(root)]
-    completed = subprocess.run(limited, cwd=tmp_path, text=True, capture_output=True, timeout=120, check=False)
+    completed = run_process("prepare", *settings(root), folder=tmp_path, limit_file_size_kib=64)
     assert completed.returncode == 2, completed.stderr[-2000:]
     assert "Traceback" not in completed.stderr
     assert n_cached(tmp_path) == CASES, "single images are below the limit, the store is not"

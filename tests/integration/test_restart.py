@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import random
-import resource
+import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from commands import SMALL, command, succeed
 
-EPOCHS = 8
-SETTINGS = [*SMALL, f"trainer.max_epochs={EPOCHS}", "batch_size=2", "augment=flip_affine", "logger=csv"]
+from helpers import interruption
+from helpers.commands import SMALL, TIMEOUT_S, run_process, start, succeed
+
+SETTINGS = [
+    *(*SMALL, "trainer.max_epochs=4", "batch_size=2", "augment=flip_affine", "logger=csv"),
+    interruption.SETTING,
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,30 +27,37 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(workdir: Path, name: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "mammoseg.train", *SETTINGS, f"hydra.run.dir={name}"],
-        cwd=workdir,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+@pytest.fixture(scope="module")
+def steps_per_epoch(workdir: Path) -> int:
+    steps = load(workdir / "uninterrupted")["global_step"] // 4
+    assert steps > 4
+    return int(steps)
 
 
-def wait_for_epoch(run: Path, epoch: int, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if (run / "train.log").is_file() and f"epoch {epoch}/" in (run / "train.log").read_text():
-            return
-        time.sleep(0.005)
+@pytest.fixture(scope="module")
+def killed(workdir: Path, steps_per_epoch: int) -> Path:
+    """A run that was killed in its second epoch."""
+    interrupt(workdir, "killed", "on_train_batch_start", steps_per_epoch + 3, signal.SIGKILL)
+    return workdir / "killed"
+
+
+def interrupt(workdir: Path, name: str, hook: str, step: int, signum: signal.Signals) -> int:
+    """Start a run that sends itself a signal; returns the exit status."""
+    variables = interruption.interrupt(hook, step, signum)
+    process = start("train", *SETTINGS, f"hydra.run.dir={name}", folder=workdir, variables=variables)
+    output = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode != 0, output
+    return process.returncode
+
+
+def load(run_folder: Path, file: str = "last.ckpt") -> dict[str, Any]:
+    return dict(torch.load(run_folder / "checkpoints" / file, weights_only=True))
 
 
 def assert_same_run(workdir: Path, name: str) -> None:
     """Compare a run with the uninterrupted one: weights, steps and results."""
     for file in ("last.ckpt", "best.ckpt"):
-        expected, actual = (
-            torch.load(workdir / run / "checkpoints" / file, weights_only=True) for run in ("uninterrupted", name)
-        )
+        expected, actual = (load(workdir / run, file) for run in ("uninterrupted", name))
         assert expected["global_step"] == actual["global_step"]
         assert expected["state_dict"].keys() == actual["state_dict"].keys()
         assert all(
@@ -59,64 +66,40 @@ def assert_same_run(workdir: Path, name: str) -> None:
     assert (workdir / "uninterrupted" / "results.csv").read_bytes() == (workdir / name / "results.csv").read_bytes()
 
 
-def test_kill_9_at_random_steps_changes_no_weight(workdir: Path) -> None:
-    rng = random.Random(time.time_ns())
-    killed = 0
-    for epoch in (1, 3, 5):
-        process = start(workdir, "killed")
-        wait_for_epoch(workdir / "killed", epoch, process)
-        time.sleep(rng.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
-    assert killed >= 2
-    assert "resuming after step" in succeed("train", *SETTINGS, "hydra.run.dir=killed", folder=workdir)
-    assert_same_run(workdir, "killed")
+def test_kill_9_changes_no_weight(workdir: Path, killed: Path, steps_per_epoch: int) -> None:
+    """Killed three times: within an epoch, before a validation, and while a checkpoint is saved."""
+    shutil.copytree(killed, workdir / "killed-thrice")
+    for hook, epochs in (("on_validation_start", 2), ("on_save_checkpoint", 3)):
+        status = interrupt(workdir, "killed-thrice", hook, epochs * steps_per_epoch, signal.SIGKILL)
+        assert status == -signal.SIGKILL
+    assert "resuming after step" in succeed("train", *SETTINGS, "hydra.run.dir=killed-thrice", folder=workdir)
+    assert_same_run(workdir, "killed-thrice")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_stops_after_the_current_step_and_the_run_resumes(workdir: Path, signum: signal.Signals) -> None:
-    name = signum.name
-    process = start(workdir, name)
-    wait_for_epoch(workdir / name, 2, process)
-    time.sleep(0.05)
-    process.send_signal(signum)
-    assert process.wait(60) == 128 + signum
-    stopped = torch.load(workdir / name / "checkpoints" / "last.ckpt", weights_only=True)
-    uninterrupted = torch.load(workdir / "uninterrupted" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert 0 < stopped["global_step"] < uninterrupted["global_step"]
+def test_a_signal_stops_after_the_current_step_and_the_run_resumes(
+    workdir: Path, steps_per_epoch: int, signum: signal.Signals
+) -> None:
+    name, step = signum.name, steps_per_epoch + 2
+    assert interrupt(workdir, name, "on_train_batch_start", step, signum) == 128 + signum
+    assert load(workdir / name)["global_step"] == step + 1
     succeed("train", *SETTINGS, f"hydra.run.dir={name}", folder=workdir)
     assert_same_run(workdir, name)
     lines = (workdir / name / "metrics.csv").read_text().splitlines()
     assert len(lines) == len((workdir / "uninterrupted" / "metrics.csv").read_text().splitlines())
 
 
-def test_a_full_disk_while_checkpointing_keeps_the_last_checkpoint(workdir: Path) -> None:
-    """A limit on the file size stands in for a full disk: the write fails half way."""
-    arguments = [*SETTINGS, "hydra.run.dir=full"]
-    process = start(workdir, "full")
-    wait_for_epoch(workdir / "full", 2, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    last = workdir / "full" / "checkpoints" / "last.ckpt"
+def test_a_full_disk_while_checkpointing_keeps_the_last_checkpoint(workdir: Path, killed: Path) -> None:
+    folder = workdir / "full"
+    shutil.copytree(killed, folder)
+    last = folder / "checkpoints" / "last.ckpt"
     content = last.read_bytes()
-
-    def limit_file_size() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) // 2, len(content) // 2))
-
-    completed = subprocess.run(
-        [sys.executable, "-m", "mammoseg.train", *arguments],
-        cwd=workdir,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=limit_file_size,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    limit = len(content) // 2048
+    completed = run_process("train", *SETTINGS, "hydra.run.dir=full", folder=workdir, limit_file_size_kib=limit)
     assert completed.returncode == 2, completed.stderr
     assert "Traceback" not in completed.stderr
     assert "finished work is kept" in completed.stderr
     assert last.read_bytes() == content
     assert not list(last.parent.glob("*.unfinished"))
-    assert command("train", *arguments, folder=workdir).returncode == 0
+    succeed("train", *SETTINGS, "hydra.run.dir=full", folder=workdir)
     assert_same_run(workdir, "full")

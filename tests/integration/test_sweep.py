@@ -1,4 +1,4 @@
-"""Sweeps through the real command: failed jobs, resuming after kill -9, and the summary table."""
+"""Sweeps with the command: failed jobs, resuming after kill -9, and the summary table."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
-from commands import SMALL, command, succeed
 
+from helpers.commands import SMALL, TIMEOUT_S, has_trained, run, run_process, start, succeed, wait_until
 from mammoseg.runs import results
 
 TINY = [*SMALL, "trainer.max_epochs=1", "logger=csv"]
@@ -23,7 +22,7 @@ needs_joblib = pytest.mark.skipif(not JOBLIB, reason="hydra-joblib-launcher is n
 
 
 def test_a_failed_job_is_reported_and_stops_no_other(workdir: Path) -> None:
-    completed = command(
+    completed = run(
         *("train", "-m", *TINY, "hydra.sweep.dir=multirun/failing", "split.fold=0,9,1", "loss.alpha=1.0"),
         folder=workdir,
     )
@@ -35,7 +34,7 @@ def test_a_failed_job_is_reported_and_stops_no_other(workdir: Path) -> None:
         rows = list(csv.DictReader(lines))
     assert [row["split.fold"] for row in rows[2:]] == ["9"], "failures come last"
     assert float(rows[0]["score"]) >= float(rows[1]["score"]), "best first"
-    assert "split.fold must be between 0 and 4" in rows[2]["error"]
+    assert "split.fold" in rows[2]["error"]
     assert [(folder / job / "results.csv").is_file() for job in "012"] == [True, False, True]
     assert str(workdir) not in (folder / "jobs.csv").read_text()
 
@@ -51,7 +50,7 @@ def test_the_folders_of_a_theta_sweep_contain_its_settings(workdir: Path) -> Non
     assert (folder / "comparison" / "sweep.png").is_file()
 
 
-def loky_workers(parent: subprocess.Popen) -> list[int]:
+def loky_workers(parent: subprocess.Popen[str]) -> list[int]:
     """Process ids of joblib's workers."""
     result = subprocess.run(
         ["pgrep", "-f", "LokyProcess", "-P", str(parent.pid)], capture_output=True, text=True, check=False
@@ -65,17 +64,25 @@ def is_alive(pid: int) -> bool:
     return command_line.exists() and command_line.read_bytes() != b""
 
 
+def have_exited(pids: list[int]) -> bool:
+    return not any(map(is_alive, pids))
+
+
+def has_results(folder: Path, n_jobs: int) -> bool:
+    return len(list(folder.glob("*/results.csv"))) >= n_jobs
+
+
 def test_two_jobs_with_one_folder_keep_the_record_of_the_first(workdir: Path) -> None:
     """The folders of sweep=alpha are named by theta, alpha, fold and seed, so two values of eta share one."""
-    folder = workdir / "multirun" / "one"
+    folder = workdir / "multirun" / "shared"
     grid = ["loss.alpha=1.0", "loss.eta=1.0,2.0", f"hydra.sweep.dir={folder}"]
-    completed = command("train", *TINY, "sweep=alpha", *grid, folder=workdir)
+    completed = run("train", *TINY, "sweep=alpha", *grid, folder=workdir)
     assert completed.returncode == 1
     assert "2 jobs, 1 failed" in completed.stdout
     with (folder / "jobs.csv").open() as lines:
         first, second = csv.DictReader(lines)
     assert float(first["score"]) >= 0
-    assert "holds a run with loss.eta=1.0, not 2.0" in second["error"]
+    assert "loss.eta=1.0, not 2.0" in second["error"]
     assert not [path for path in folder.rglob("job*") if path.is_file() and str(workdir) in path.read_text()]
 
 
@@ -84,7 +91,9 @@ def test_parallel_jobs_prepare_a_missing_store_once(workdir: Path) -> None:
     """Two jobs open one store that does not exist yet, each with its own worker processes."""
     folder = workdir / "multirun" / "unprepared"
     arguments = [*TINY, "launcher=joblib", f"hydra.sweep.dir={folder}", "dataset.source.cases=40", "dataset.workers=2"]
-    assert "2 jobs, 0 failed" in succeed("train", "-m", *arguments, "split.fold=0,1", folder=workdir)
+    completed = run_process("train", "-m", *arguments, "split.fold=0,1", folder=workdir)
+    assert completed.returncode == 0, completed.stderr
+    assert "2 jobs, 0 failed" in completed.stdout
 
 
 @needs_joblib
@@ -96,28 +105,20 @@ def test_parallel_jobs_survive_two_kill_9_of_their_parent(workdir: Path) -> None
     folder = workdir / "multirun" / "parallel"
     finished: dict[Path, bytes] = {}
     for quarter in (1, 2):
-        started = subprocess.Popen(
-            [sys.executable, "-m", "mammoseg.train", *arguments],
-            cwd=workdir,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 120 + 5 * n_jobs
-        while len(list(folder.glob("*/results.csv"))) < quarter * n_jobs // 4 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        started = start("train", *arguments, folder=workdir, log=workdir / "sweep.log")
+        n_finished = quarter * n_jobs // 4
+        wait_until(partial(has_results, folder, n_finished), started, timeout_s=300 + 30 * n_jobs)
         workers = loky_workers(started)
         started.send_signal(signal.SIGKILL)
+        wait_until(partial(have_exited, workers))  # after the current step
         started.wait()
-        deadline = time.monotonic() + 20
-        while any(map(is_alive, workers)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not any(map(is_alive, workers)), "workers end after the current step"
         for path, content in finished.items():
             assert path.read_bytes() == content
         finished = {path: path.read_bytes() for path in folder.glob("*/results.csv")}
-        assert len(finished) >= quarter * n_jobs // 4
-    assert f"{n_jobs} jobs, 0 failed" in succeed("train", *arguments, folder=workdir)
+        assert len(finished) >= n_finished
+    completed = run_process("train", *arguments, folder=workdir)
+    assert completed.returncode == 0, completed.stderr
+    assert f"{n_jobs} jobs, 0 failed" in completed.stdout
     tables = [results.read_results(folder / str(job) / "results.csv") for job in range(n_jobs)]
     assert [{row["seed"] for row in table} for table in tables] == [{str(job)} for job in range(n_jobs)]
     assert len({tuple(row["case"] for row in table) for table in tables}) == 1, "seeds share the split"
@@ -132,21 +133,11 @@ def test_parallel_jobs_survive_two_kill_9_of_their_parent(workdir: Path) -> None
 def test_a_lost_worker_aborts_the_sweep_with_a_table(workdir: Path) -> None:
     arguments = [*TINY, "launcher=joblib", "hydra.sweep.dir=multirun/lost", "trainer.max_epochs=200", "seed=0,1"]
     folder = workdir / "multirun" / "lost"
-    started = subprocess.Popen(
-        [sys.executable, "-m", "mammoseg.train", "-m", *arguments],
-        cwd=workdir,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    log = folder / "0" / "train.log"
-    deadline = time.monotonic() + 120
-    while not (log.is_file() and "epoch 2/" in log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    started = start("train", "-m", *arguments, folder=workdir)
+    wait_until(lambda: has_trained(folder / "0", 2), started)
     os.kill(loky_workers(started)[0], signal.SIGKILL)  # as the kernel does when memory runs out
-    out, error = started.communicate(timeout=60)
+    out, error = started.communicate(timeout=TIMEOUT_S)
     assert started.returncode == 1
-    assert "the launcher aborted" in error
+    assert "aborted" in error
     assert "Traceback" not in error
     assert "2 jobs, 2 failed" in out

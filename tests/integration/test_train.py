@@ -1,4 +1,4 @@
-"""Training through the real command, on a phantom in the layout of INbreast."""
+"""Train with the command on a phantom in the layout of INbreast."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import SMALL, succeed
 
+from helpers.commands import SMALL, run_process, succeed
 from mammoseg.runs import results
 
 
@@ -25,9 +25,11 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(workdir: Path) -> Path:
-    """The folder of a run of four epochs."""
-    succeed("train", *SMALL, "trainer.max_epochs=4", f"hydra.run.dir={workdir}/whole", folder=workdir)
-    return workdir / "whole"
+    """The folder of a run of four epochs in another process."""
+    folder = workdir / "uninterrupted"
+    completed = run_process("train", *SMALL, "trainer.max_epochs=4", f"hydra.run.dir={folder}", folder=workdir)
+    assert completed.returncode == 0, completed.stderr
+    return folder
 
 
 def test_a_run_writes_the_documented_files(run: Path) -> None:
@@ -40,12 +42,12 @@ def test_a_run_writes_the_documented_files(run: Path) -> None:
 
 def test_results_contain_each_test_image_once_with_all_its_pixels(run: Path) -> None:
     with (run / "split.csv").open() as lines:
-        parts = list(csv.DictReader(lines))
+        cases = list(csv.DictReader(lines))
     rows = results.read_results(run / "results.csv")
-    assert {row["case"] for row in rows} == {part["case"] for part in parts if part["part"] == "test"}
+    assert {row["case"] for row in rows} == {case["case"] for case in cases if case["part"] == "test"}
     assert len(rows) == len({row["case"] for row in rows})
     assert all(sum(row[name] for name in results.COUNTS) == 64 * 64 for row in rows)
-    patients = [{part["patient"] for part in parts if part["part"] == name} for name in ("train", "val", "test")]
+    patients = [{case["patient"] for case in cases if case["part"] == part} for part in ("train", "val", "test")]
     assert len(set.union(*patients)) == sum(map(len, patients))
 
 
@@ -78,7 +80,7 @@ def test_evaluate_reproduces_the_results(run: Path, workdir: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_results(run: Path, workdir: Path) -> None:
-    succeed("train", *SMALL, "trainer.max_epochs=4", f"hydra.run.dir={workdir}/twin", folder=workdir)
+    succeed("train", *SMALL, "trainer.max_epochs=4", "logger=csv", f"hydra.run.dir={workdir}/twin", folder=workdir)
     assert (workdir / "twin" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
 
 
@@ -154,7 +156,7 @@ def test_a_sweep_runs_every_combination(workdir: Path) -> None:
     tables = sorted((workdir / "sweep").glob("*/results.csv"))
     assert len(tables) == 4
     assert [results.read_results(table)[0]["loss"] for table in tables] == ["hybrid_pixel"] * 2 + ["density_asp"] * 2
-    # Each job has a W&B run of its own.
+    # Each job has its own W&B run.
     assert len(list((workdir / "sweep").glob("*/wandb/offline-run-*"))) == 4
 
 

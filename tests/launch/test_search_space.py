@@ -61,7 +61,7 @@ def test_a_later_override_replaces_an_earlier_one() -> None:
 @pytest.mark.parametrize(
     ("overrides", "monotone", "message"),
     [
-        (["a=1"], [], "nothing to search for"),
+        (["a=1"], [], "the search space is empty"),
         (["a=interval(1,0)"], [], "the lower bound of an interval must be below the upper one"),
         (["a=tag(log,interval(0,1))"], [], "must be positive"),
         (["a=interval(0,1)", "b=interval(0,2)"], ["a", "b"], "same interval"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_quantile_groups_have_equal_size() -> None:
     np.testing.assert_allclose(priority.edges, np.quantile(sampled.numpy(), [0.25, 0.5, 0.75]))
 
 
-def test_clusters_equal_scikit_learn() -> None:
+def test_cluster_groups_equal_those_of_scikit_learn() -> None:
     sampled = np.random.default_rng(2).lognormal(-5, 1, 400)
     priority = ByRatio(TABLE, "cluster")
     priority.fit(torch.from_numpy(sampled))
@@ -60,9 +61,9 @@ def test_clusters_equal_scikit_learn() -> None:
     assert (groups == nearest).mean() > 0.99  # Lloyd's iterations may converge to different local optima
 
 
-def test_fit_raises_for_fewer_sizes_than_groups() -> None:
+def test_fit_with_fewer_mass_sizes_than_groups_raises() -> None:
     for grouping in ("quantile", "cluster"):
-        with pytest.raises(UserError, match=r"4 groups.*3 different sizes"):
+        with pytest.raises(UserError, match=r"at least 4 different mass sizes.*got 3"):
             ByRatio(TABLE, grouping).fit(torch.tensor([0.1, 0.2, 0.3, 0.3, 0.1]))
 
 
@@ -92,7 +93,7 @@ def test_edges_are_saved_in_the_state_dict(batch: tuple[Tensor, Tensor, Tensor])
         ({"dice": [1.0]}, "two or more"),
     ],
 )
-def test_invalid_table_raises(table: dict, message: str) -> None:
+def test_invalid_table_raises(table: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         ByRatio(table)
 
@@ -117,7 +118,7 @@ def test_learned_weights_decrease_for_the_larger_term_within_bounds(batch: tuple
     assert (weights["dice"][larger] < 1).all()
 
 
-def test_the_learned_ratio_is_standardised_expected() -> None:
+def test_learned_weights_depend_on_the_standardised_log_ratio() -> None:
     priority = LearnedByRatio(span=0.5)
     priority.fit(ratios())
     with torch.no_grad():
@@ -138,5 +139,9 @@ def test_constant_ratio_warns_and_gives_finite_loss(caplog: pytest.LogCaptureFix
     assert loss(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16), torch.zeros(1)).isfinite().all()
 
 
-def test_criterion_without_priority_ignores_fit() -> None:
-    Criterion({"dice": Dice()}).fit(torch.tensor([0.1]))
+def test_fit_does_not_change_a_criterion_without_priority(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    logits, mask, density = batch
+    criterion = Criterion({"dice": Dice()})
+    criterion.fit(ratios())
+    assert criterion.state_dict() == {}
+    torch.testing.assert_close(criterion(logits, mask, density), Dice()(logits, mask))

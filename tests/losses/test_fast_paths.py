@@ -1,4 +1,4 @@
-"""Optimised terms compared with the plain ones of benchmarks/reference.py.
+"""Optimised terms compared with the plain ones of reference.py.
 
 Values and gradients, in float32, under autocast, and compiled.
 """
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+import reference
 import torch
 from torch import Tensor
 
-import reference
 from mammoseg.losses import BCE, RMI, SSIM, DensityASP, Dice
 from mammoseg.losses.term import Term
-from measure import THETA, batch
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+THETA = (0.5, 0.5, 0.85, 0.95)
 CONFIDENCES = (0.0, 3.0, 12.0, 16.0)  # added to the logits: from random to nearly perfect predictions
 
 PAIRS: list[tuple[Term, Loss]] = [
@@ -34,9 +34,12 @@ NAMES = ["bce", "dice", "ssim", "ssim 7", "rmi max", "rmi avg", "rmi unpooled", 
 
 
 def inputs(confidence: float) -> tuple[Tensor, Tensor, Tensor]:
-    logits, mask, density = batch(4, 96)
-    mask[3] = 0  # one image without a mass
-    return (logits + confidence * (mask - 0.5)).requires_grad_(), mask, density
+    """Logits, masks of discs, the last of them empty, and densities."""
+    logits = torch.randn(4, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+    y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
+    distance = (y - 43) ** 2 + (x - 38) ** 2
+    mask = torch.stack([distance < radius**2 for radius in (3, 7, 10, 0)])[:, None].float()
+    return (logits + confidence * (mask - 0.5)).requires_grad_(), mask, torch.arange(4)
 
 
 def assert_same_loss(actual: Tensor, expected: Tensor, logits: Tensor) -> None:
@@ -48,14 +51,14 @@ def assert_same_loss(actual: Tensor, expected: Tensor, logits: Tensor) -> None:
 
 @pytest.mark.parametrize("confidence", CONFIDENCES)
 @pytest.mark.parametrize(("fast", "slow"), PAIRS, ids=NAMES)
-def test_float32(fast: Term, slow: Loss, confidence: float) -> None:
+def test_float32_terms_equal_the_reference(fast: Term, slow: Loss, confidence: float) -> None:
     logits, mask, _ = inputs(confidence)
     assert_same_loss(fast(logits, mask), slow(logits.double(), mask.double()), logits)
 
 
 @pytest.mark.parametrize("confidence", CONFIDENCES)
 @pytest.mark.parametrize(("fast", "slow"), PAIRS, ids=NAMES)
-def test_bfloat16_logits_under_autocast(fast: Term, slow: Loss, confidence: float) -> None:
+def test_terms_of_bfloat16_logits_under_autocast_equal_the_reference(fast: Term, slow: Loss, confidence: float) -> None:
     logits, mask, _ = inputs(confidence)
     rounded = logits.detach().bfloat16().float().requires_grad_()  # representable in bfloat16
     with torch.autocast("cpu", torch.bfloat16):
@@ -67,14 +70,14 @@ def test_bfloat16_logits_under_autocast(fast: Term, slow: Loss, confidence: floa
 
 
 @pytest.mark.parametrize("pool", ["max", "avg", None])
-def test_rmi_with_strong_cancellation(pool: str | None) -> None:
+def test_rmi_of_nearly_perfect_predictions_equals_the_reference(pool: str | None) -> None:
     logits, mask, _ = inputs(40.0)
     assert_same_loss(RMI(pool=pool)(logits, mask), reference.rmi(logits, mask, pool=pool), logits)
 
 
 @pytest.mark.parametrize("confidence", CONFIDENCES)
 @pytest.mark.parametrize("pool", ["max", None])
-def test_criterion(pool: str | None, confidence: float) -> None:
+def test_density_asp_equals_the_reference(pool: str | None, confidence: float) -> None:
     logits, mask, density = inputs(confidence)
     criterion = DensityASP(THETA, rmi=RMI(pool=pool))
     expected = reference.density_asp(logits.double(), mask.double(), density, THETA, pool=pool)
@@ -82,7 +85,7 @@ def test_criterion(pool: str | None, confidence: float) -> None:
 
 
 @pytest.mark.parametrize("term", [SSIM(window_size=5, padding="same"), SSIM(), RMI(pool=None), RMI(radius=2)], ids=str)
-def test_gradcheck_of_analytic_gradients(term: Term) -> None:
+def test_analytic_gradients_pass_gradcheck(term: Term) -> None:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(2, 1, 16, 20, dtype=torch.float64, generator=generator, requires_grad=True)
     mask = (torch.rand(2, 1, 16, 20, dtype=torch.float64, generator=generator) > 0.6).double()
@@ -92,7 +95,7 @@ def test_gradcheck_of_analytic_gradients(term: Term) -> None:
 # The object is created by torch's compiler.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("pool", ["max", None])
-def test_compiles_without_graph_breaks(pool: str | None) -> None:
+def test_density_asp_compiles_without_graph_breaks(pool: str | None) -> None:
     criterion = DensityASP(THETA, rmi=RMI(pool=pool))
     compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager")
     logits, mask, density = inputs(3.0)

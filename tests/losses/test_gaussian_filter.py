@@ -33,7 +33,7 @@ def test_values_and_gradients_equal_conv2d(shape: tuple[int, int], padding: str,
     )
 
 
-def test_stacked_maps_in_float32() -> None:
+def test_stacked_float32_maps_equal_conv2d() -> None:
     maps = torch.rand(3, 2, 1, 70, 50, generator=torch.Generator().manual_seed(0))
     stacked = gaussian_filter2d(maps, 11, 1.5, "valid")
     for filtered, single in zip(stacked, maps, strict=True):
@@ -50,10 +50,10 @@ def test_band_matrix_cached_in_inference_mode_can_be_used_for_training() -> None
     with torch.inference_mode():
         gaussian_filter2d(torch.rand(1, 1, 30, 30), 11, 1.5, "valid")
     maps = torch.rand(1, 1, 30, 30, requires_grad=True)
-    gaussian_filter2d(maps, 11, 1.5, "valid").sum().backward()
-    assert maps.grad is not None
+    (gradient,) = torch.autograd.grad(gaussian_filter2d(maps, 11, 1.5, "valid").sum(), maps)
+    assert gradient.isfinite().all()
 
 
 def test_image_smaller_than_the_window_raises() -> None:
-    with pytest.raises(UserError, match="image side of 8 pixels"):
+    with pytest.raises(UserError, match="got 8x30"):
         gaussian_filter2d(torch.zeros(1, 1, 8, 30), 11, 1.5, "valid")

@@ -18,7 +18,7 @@ def covariance_by_unfold(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
 
 @pytest.mark.parametrize("radius", [1, 2, 3, 5])
 @pytest.mark.parametrize("shape", [(5, 5), (7, 20), (33, 18)])
-def test_values_and_gradients(radius: int, shape: tuple[int, int]) -> None:
+def test_values_and_gradients_equal_unfold(radius: int, shape: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
     prob = torch.rand(3, *shape, dtype=torch.float64, generator=generator, requires_grad=True)
     mask = (torch.rand(3, *shape, dtype=torch.float64, generator=generator) > 0.7).double()

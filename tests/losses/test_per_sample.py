@@ -1,4 +1,4 @@
-"""Values of terms that wrap or reimplement losses of other authors, one per sample."""
+"""Losses of other authors, wrapped or reimplemented to return one value per sample."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_unified_focal_equals_its_formula(batch: tuple[Tensor, Tensor]) -> None:
         )
 
 
-def test_unknown_input_raises() -> None:
+def test_invalid_input_kind_raises() -> None:
     with pytest.raises(UserError, match="must be one of logits, probability"):
         PerSample(DiceLoss(), input="odds")
 

@@ -14,7 +14,7 @@ from mammoseg.errors import UserError
 from mammoseg.metrics.detection import Candidate, Froc, MatchingRule, detect
 
 
-def prob_map(*squares: tuple[int, int, int, int, float], size: int = 40) -> NDArray[np.float32]:
+def probability_map(*squares: tuple[int, int, int, int, float], size: int = 40) -> NDArray[np.float32]:
     """Map with rectangles (top, left, height, width, value) on zeros."""
     prob = np.zeros((size, size), np.float32)
     for top, left, height, width, value in squares:
@@ -22,11 +22,11 @@ def prob_map(*squares: tuple[int, int, int, int, float], size: int = 40) -> NDAr
     return prob
 
 
-MASK = prob_map((5, 5, 10, 10, 1), (25, 25, 6, 6, 1)) > 0
+MASK = probability_map((5, 5, 10, 10, 1), (25, 25, 6, 6, 1)) > 0
 
 
 def test_candidate_is_a_region_with_its_maximum_as_score() -> None:
-    prob = prob_map((5, 5, 9, 9, 0.6), (6, 6, 1, 1, 0.9), (30, 2, 3, 3, 0.7), (0, 30, 2, 2, 0.4))
+    prob = probability_map((5, 5, 9, 9, 0.6), (6, 6, 1, 1, 0.9), (30, 2, 3, 3, 0.7), (0, 30, 2, 2, 0.4))
     prob[14, 14] = 0.55  # connected to the first region by a corner
     candidates, n_masses = detect(prob, MASK, MatchingRule(), threshold=0.5)
     assert n_masses == 2
@@ -41,7 +41,7 @@ def test_candidate_is_a_region_with_its_maximum_as_score() -> None:
 
 
 def test_probability_equal_to_the_threshold_is_not_a_candidate() -> None:
-    assert detect(prob_map((0, 0, 3, 3, 0.5)), MASK, MatchingRule(), threshold=0.5) == ([], 2)
+    assert detect(probability_map((0, 0, 3, 3, 0.5)), MASK, MatchingRule(), threshold=0.5) == ([], 2)
 
 
 @pytest.mark.parametrize(
@@ -55,16 +55,20 @@ def test_probability_equal_to_the_threshold_is_not_a_candidate() -> None:
         ((24, 24, 8, 8), (2,), (2,)),
     ],
 )
-def test_hits(square: tuple[int, int, int, int], centre: tuple[int, ...], iou: tuple[int, ...]) -> None:
-    prob = prob_map((*square, 0.8))
+def test_matching_rules_determine_the_matched_masses(
+    square: tuple[int, int, int, int], centre: tuple[int, ...], iou: tuple[int, ...]
+) -> None:
+    prob = probability_map((*square, 0.8))
     for matching, expected in (("centre", centre), ("iou", iou)):
         (candidate,), _ = detect(prob, MASK, MatchingRule(matching=matching), threshold=0.5)
         assert candidate.hits == expected
 
 
 def test_candidate_can_match_two_masses() -> None:
-    mask = prob_map((5, 5, 10, 10, 1), (5, 16, 10, 10, 1)) > 0
-    (candidate,), n_masses = detect(prob_map((5, 5, 10, 21, 0.8)), mask, MatchingRule(matching="iou"), threshold=0.5)
+    mask = probability_map((5, 5, 10, 10, 1), (5, 16, 10, 10, 1)) > 0
+    (candidate,), n_masses = detect(
+        probability_map((5, 5, 10, 21, 0.8)), mask, MatchingRule(matching="iou"), threshold=0.5
+    )
     assert (candidate.hits, n_masses) == ((1, 2), 2)
 
 
@@ -82,10 +86,11 @@ DETECTIONS = [
 ]
 
 
-def test_froc_of_a_small_example() -> None:
+def test_froc_of_a_small_example_equals_manual_counts() -> None:
     froc = Froc.from_detections(DETECTIONS)
     assert sorted(froc.lesion_scores.tolist()) == [-math.inf, 0.5, 0.7, 0.8, 0.95]
-    # Without false positives, only 0.95 counts. With one (0.25 per image), all above 0.6. Two are impossible: a tie.
+    # Without false positives, only 0.95 counts; with one (0.25 per image), all above 0.6. Because of the tie at 0.6,
+    # exactly two false positives are impossible.
     for rate, n_found in ((0, 1), (0.25, 3), (0.5, 3), (0.75, 4), (1, 4), (4, 4), (math.inf, 4)):
         assert froc.sensitivity(rate) == pytest.approx(n_found / 5), rate
     fp_rate, sensitivity = froc.curve()
@@ -93,7 +98,7 @@ def test_froc_of_a_small_example() -> None:
     np.testing.assert_allclose(sensitivity * 5, [0, 1, 1, 2, 3, 3, 4, 4])
 
 
-def test_curve_contains_that_of_the_camelyon16_challenge() -> None:
+def test_froc_curve_contains_all_points_of_monai() -> None:
     rng = np.random.default_rng(0)
     lesion_scores, fp_scores = rng.random(30), rng.random(50)
     froc = Froc(np.concatenate([lesion_scores, np.full(7, -np.inf)]), fp_scores, images=20)
@@ -107,7 +112,7 @@ def test_curve_contains_that_of_the_camelyon16_challenge() -> None:
         assert froc.sensitivity(rate) == max(s for f, s in zip(monai_fp, monai_sensitivity, strict=True) if f <= rate)
 
 
-def test_no_masses_and_no_candidates() -> None:
+def test_sensitivity_is_nan_without_masses_and_0_without_candidates() -> None:
     assert math.isnan(Froc.from_detections([([candidate_of(0.4)], 0)]).sensitivity(1))
     assert Froc.from_detections([([], 2)]).sensitivity(1) == 0
     assert [list(axis) for axis in Froc.from_detections([([], 2)]).curve()] == [[0], [0]]

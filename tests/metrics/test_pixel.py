@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 from torch import Tensor
@@ -21,7 +22,10 @@ from mammoseg.metrics import (
     RelativeAreaDifference,
     Sensitivity,
     confusion_counts,
+    metrics_from_counts,
 )
+
+COUNTS = st.integers(0, 10**7)
 
 
 def random_masks(seed: int, n_images: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,21 +57,18 @@ def test_pooled_value_does_not_depend_on_batches(seed: int, sizes: list[int]) ->
     mask_pred, mask, density = random_masks(seed, sum(sizes))
     single_batch, in_batches = DSC(), DSC()
     single_batch.update(mask_pred, mask, density)
-    for batch in zip(*(values.split(sizes) for values in (mask_pred, mask, density)), strict=True):
+    for batch in zip(*(torch.split(values, sizes) for values in (mask_pred, mask, density)), strict=True):
         in_batches.update(*batch)
     assert torch.equal(single_batch.compute(), in_batches.compute())
     assert torch.equal(single_batch.by_density().nan_to_num(-1), in_batches.by_density().nan_to_num(-1))
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 9))
-def test_area_difference_follows_from_dsc_and_sensitivity(seed: int, n_images: int) -> None:
-    metrics = {name: metric() for name, metric in PIXEL_METRICS.items()}
-    for metric in metrics.values():
-        metric.update(*random_masks(seed, n_images))
-    value = {name: metric.compute().item() for name, metric in metrics.items()}
-    assume(value["dsc"] > 0)  # without overlap, the identity is undefined
-    assert value["area_difference"] == pytest.approx(abs(2 * value["sensitivity"] / value["dsc"] - 2), abs=1e-9)
+@given(tp=st.integers(1, 10**7), fp=COUNTS, fn=COUNTS, tn=COUNTS)
+def test_area_difference_follows_from_dsc_and_sensitivity(tp: int, fp: int, fn: int, tn: int) -> None:
+    """The identity is undefined without overlap, where TP is 0."""
+    values = metrics_from_counts(np.array([tp, fp, fn, tn]))
+    implied = abs(2 * values["sensitivity"] / values["dsc"] - 2)
+    assert values["area_difference"] == pytest.approx(implied, rel=1e-9, abs=1e-9)
 
 
 def test_counts_sum_to_the_number_of_pixels() -> None:
@@ -78,7 +79,7 @@ def test_counts_sum_to_the_number_of_pixels() -> None:
     assert (counts[:, 0] + counts[:, 1]).tolist() == mask_pred.sum(dim=(1, 2, 3)).int().tolist()
 
 
-def test_by_density_equals_metric_of_each_category() -> None:
+def test_by_density_equals_the_metric_of_each_category() -> None:
     mask_pred, mask, density = random_masks(5, 12)
     metric = DSC()
     metric.update(mask_pred, mask, density)
@@ -89,7 +90,7 @@ def test_by_density_equals_metric_of_each_category() -> None:
         torch.testing.assert_close(metric.by_density()[category], single.compute(), equal_nan=True)
 
 
-def test_undefined_is_nan() -> None:
+def test_undefined_values_are_nan() -> None:
     empty = torch.zeros(1, 1, 4, 4)
     density = torch.tensor([2])
     for metric_class, value in (
@@ -103,11 +104,11 @@ def test_undefined_is_nan() -> None:
         assert metric.compute().item() == pytest.approx(value, nan_ok=True), metric_class
 
 
-def test_counts_beyond_float32_precision() -> None:
+def test_counts_are_exact_beyond_float32_precision() -> None:
     metric = Accuracy()
     metric.counts[0] = torch.tensor([0, 0, 0, 2**24])  # in float32, 2^24 + 1 = 2^24
-    one_wrong = torch.tensor([[[[1.0]]]])
-    metric.update(one_wrong.bool(), 0 * one_wrong, torch.tensor([0]))
+    false_positive = torch.tensor([[[[1.0]]]])
+    metric.update(false_positive.bool(), 0 * false_positive, torch.tensor([0]))
     assert metric.counts.sum().item() == 2**24 + 1
     assert metric.compute().item() == 2**24 / (2**24 + 1)
 

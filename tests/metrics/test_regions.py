@@ -20,8 +20,9 @@ SHAPES = npst.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)
 def test_regions_equal_scikit_image(mask: NDArray[np.bool_], seed: int) -> None:
     rng = np.random.default_rng(seed)
     prob, std = rng.random((2, *mask.shape)).astype(np.float32)
-    labels = np.asarray(measure.label(mask, connectivity=2))
-    props = measure.regionprops(labels, intensity_image=np.stack([prob, std], axis=-1))
+    labels = np.asarray(measure.label(mask, connectivity=2))  # type: ignore[no-untyped-call]
+    intensities = np.stack([prob, std], axis=-1)
+    props = measure.regionprops(labels, intensity_image=intensities)  # type: ignore[no-untyped-call]
     expected = sorted((-prop.area, *prop.centroid, prop.label) for prop in props)
     regions = connected_regions(mask, prob, std)
     assert [region.area for region in regions] == [-area for area, *_ in expected]

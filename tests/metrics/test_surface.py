@@ -31,13 +31,13 @@ def monai(mask_pred: NDArray[np.bool_], mask: NDArray[np.bool_], spacing: tuple[
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.07, 0.05)])
-def test_equals_monai(seed: int, spacing: tuple[float, float]) -> None:
+def test_surface_distances_equal_monai(seed: int, spacing: tuple[float, float]) -> None:
     mask_pred, mask = blobs(seed), blobs(seed + 100, level=0.06 + 0.01 * seed)
     assert mask_pred[:, 0].any() or mask_pred[0].any() or mask[:, 0].any()  # some masks touch the border
     assert surface_distances(mask_pred, mask, spacing) == pytest.approx(monai(mask_pred, mask, spacing), rel=1e-5)
 
 
-def test_equals_distance_transforms() -> None:
+def test_surface_distances_equal_distance_transforms() -> None:
     mask_pred, mask = blobs(1), blobs(2)
     spacing = (0.2, 0.3)
     surfaces = [array & ~ndimage.binary_erosion(array) for array in (mask_pred, mask)]
@@ -50,18 +50,18 @@ def test_equals_distance_transforms() -> None:
     assert average == pytest.approx(np.concatenate([pred_to_true, true_to_pred]).mean())
 
 
-def test_distance_of_two_pixels() -> None:
+def test_distance_of_two_pixels_is_euclidean() -> None:
     mask_pred, mask = np.zeros((2, 9, 9), bool)
     mask_pred[1, 2] = mask[5, 5] = True
     assert surface_distances(mask_pred, mask) == (5.0, 5.0)  # a 3-4-5 triangle
     assert surface_distances(mask_pred, mask, (0.75, 1.0)) == pytest.approx((math.sqrt(18), math.sqrt(18)))
 
 
-def test_square_shifted_by_two_columns() -> None:
+def test_distances_of_a_shifted_square_equal_manual_values() -> None:
     """The sum of the distances of the 40 border pixels, by symmetry the same for both squares, is 40.
 
-    The 11 pixels of the outer side: 2 each. On the sides above and below: one pixel at distance 1 and the others at 0.
-    The other side lies inside the other square: the two pixels next to the corners at 1, the 7 in between at 2.
+    Outer side: 11 pixels at distance 2. Upper and lower sides: one pixel each at distance 1, the others at 0. Inner
+    side, inside the other square: the 2 pixels next to the corners at distance 1, the 7 between them at 2.
     """
     mask_pred, mask = np.zeros((2, 40, 40), bool)
     mask_pred[10:21, 10:21] = mask[10:21, 12:23] = True

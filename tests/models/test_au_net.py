@@ -14,12 +14,12 @@ def n_parameters(module: nn.Module) -> int:
     return sum(value.numel() for value in module.parameters())
 
 
-def test_published_number_of_parameters() -> None:
+def test_number_of_parameters_equals_the_published_one() -> None:
     with torch.device("meta"):
         assert n_parameters(AUNet(64)) == 75_493_945
 
 
-def test_published_number_of_parameters_of_each_stage() -> None:
+def test_number_of_parameters_of_each_stage_equals_the_published_one() -> None:
     with torch.device("meta"):
         net = AUNet()
     assert [n_parameters(stage) for stage in net.encoder] == [74_880, 369_792, 1_476_864, 5_902_848, 23_602_176]
@@ -28,7 +28,7 @@ def test_published_number_of_parameters_of_each_stage() -> None:
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5])
-def test_narrow_networks(width: int) -> None:
+def test_narrow_networks_keep_the_size_of_the_image(width: int) -> None:
     assert AUNet(width)(torch.zeros(1, 1, 32, 48)).shape == (1, 1, 32, 48)
 
 
@@ -79,7 +79,7 @@ def test_checkpointing_gives_identical_weights_and_running_statistics() -> None:
     assert all(value == 2 for value in n_batches)
 
 
-def test_checkpointing_saves_memory() -> None:
+def test_checkpointing_saves_fewer_activations() -> None:
     def saved_bytes(net: AUNet) -> int:
         sizes = []
 

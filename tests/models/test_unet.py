@@ -19,7 +19,7 @@ def conv_bn(in_channels: int, out_channels: int) -> int:
     return 9 * in_channels * out_channels + out_channels + 2 * out_channels
 
 
-def test_number_of_parameters_of_unet() -> None:
+def test_number_of_parameters_of_unet_equals_the_formula() -> None:
     channels = [64, 128, 256, 512, 1024]
     encoder = sum(conv_bn(a, b) + conv_bn(b, b) for a, b in zip([1, *channels], channels, strict=False))
     decoder = sum(4 * 2 * c * c + c + conv_bn(2 * c, c) + conv_bn(c, c) for c in channels[:-1])
@@ -35,9 +35,9 @@ def test_arf_net_adds_one_module_to_each_skip_connection() -> None:
 
 
 @pytest.mark.parametrize("insertion_point", ["encode", "skip", "decode"])
-def test_every_insertion_point(insertion_point: str) -> None:
+def test_arf_net_trains_at_every_insertion_point(insertion_point: str) -> None:
     torch.manual_seed(0)
-    net = ARFNet(2, places=[insertion_point], dilations=[1, 3])
+    net = ARFNet(2, insert_at=[insertion_point], dilations=[1, 3])
     net(torch.randn(2, 1, 32, 32)).square().mean().backward()
     assert all(value.grad is not None for value in net.parameters())
     assert n_parameters(net) > n_parameters(UNet(2))
@@ -57,9 +57,9 @@ def test_selection_is_a_convex_combination_of_the_branches() -> None:
     torch.testing.assert_close(module(features), first)
 
 
-def test_invalid_arguments_raise() -> None:
+def test_invalid_network_settings_raise() -> None:
     with pytest.raises(UserError, match="encode, skip, decode"):
-        ARFNet(2, places=["bottom"])
+        ARFNet(2, insert_at=["bottom"])
     with pytest.raises(UserError, match="two or more"):
         ARFNet(2, dilations=[1])
     with pytest.raises(UserError, match=r"model.width must be an integer of at least 1"):

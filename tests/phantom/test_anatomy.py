@@ -29,7 +29,7 @@ def test_parenchyma_follows_the_power_law_of_breasts() -> None:
 
 
 @pytest.mark.parametrize("density", [1, 2, 3, 4])
-def test_the_glandular_fraction_is_that_of_the_category(density: int) -> None:
+def test_the_glandular_fraction_is_in_the_range_of_the_category(density: int) -> None:
     fractions = [phantom(seed, density, masses=0).glandular_fraction for seed in range(6)]
     low, high = GLANDULAR_FRACTION[density]
     assert all(low <= fraction <= high for fraction in fractions)
@@ -101,7 +101,7 @@ def test_a_right_breast_is_a_mirrored_left_one_except_for_the_marker() -> None:
     np.testing.assert_allclose(left.outlines[0][:, 0], WIDTH - 1 - right.outlines[0][:, 0])
 
 
-def test_the_image_depends_on_the_seed() -> None:
+def test_the_image_depends_only_on_the_seed() -> None:
     assert np.array_equal(phantom(1, 2).pixels, phantom(1, 2).pixels)
     assert not np.array_equal(phantom(1, 2).pixels, phantom(2, 2).pixels)
     assert phantom(1, 2).pixels.max() <= 4095

@@ -46,7 +46,7 @@ def test_the_reader_returns_every_image_with_a_mass(root: Path) -> None:
         assert mammogram.masses == image.masses == len(mammogram.outlines)
 
 
-def test_dicom_attributes(root: Path) -> None:
+def test_dicom_attributes_are_those_of_inbreast(root: Path) -> None:
     for path in (root / "AllDICOMs").iterdir():
         name = re.fullmatch(r"(\d{8})_([0-9a-f]{16})_MG_([LR])_(CC|ML)_ANON\.dcm", path.name)
         assert name, path.name
@@ -107,7 +107,7 @@ def test_the_bytes_depend_only_on_the_seed(root: Path, tmp_path: Path) -> None:
     assert digest(tmp_path / "other") != digest(root)
 
 
-def test_every_density_occurs_and_a_patient_has_one() -> None:
+def test_every_density_occurs_and_each_patient_has_one_density() -> None:
     images = sample_inbreast_specs(40, 0)
     assert sum(image.masses > 0 for image in images) == 40
     assert {image.density for image in images if image.masses} == {1, 2, 3, 4}
@@ -123,7 +123,7 @@ def test_an_existing_folder_is_not_modified(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["existing"]
 
 
-def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mammoseg.phantom.write.write_inbreast_table", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_inbreast(tmp_path / "root", cases=8, height=208)

@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import planted
 import pydicom
 import pytest
 from pydicom.uid import JPEG2000Lossless
 
+from helpers import confidential_dicom
 from mammoseg.data.images.dicom import read_image
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.predict import dicom_seg
 
 highdicom = pytest.importorskip("highdicom")
-MISSING = "is not installed; it is part of Debian's dicom3tools"
+DICOM3TOOLS = "is not installed; it is part of Debian's dicom3tools"
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    planted.write(tmp_path / "image.dcm")
+    confidential_dicom.write(tmp_path / "image.dcm")
     return tmp_path / "image.dcm"
 
 
@@ -35,7 +35,7 @@ def mask_of(source: Path) -> np.ndarray:
     pixels = read_image(source)[0]
     rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
     # Two discs off the centre, one of them cut by the upper edge.
-    return ((rows - 90) ** 2 + (columns - 60) ** 2 < 900) | (rows**2 + (columns - 300) ** 2 < 1600)
+    return np.asarray(((rows - 90) ** 2 + (columns - 60) ** 2 < 900) | (rows**2 + (columns - 300) ** 2 < 1600))
 
 
 def encode(source: Path, mask: np.ndarray | None = None, **kwargs: Any) -> bytes:
@@ -45,7 +45,7 @@ def encode(source: Path, mask: np.ndarray | None = None, **kwargs: Any) -> bytes
     )
 
 
-def test_the_mask_is_read_back_exactly(source: Path) -> None:
+def test_the_mask_is_encoded_losslessly(source: Path) -> None:
     content = encode(source)
     segmentation = highdicom.seg.segread(BytesIO(content))
     uids = pydicom.dcmread(source, stop_before_pixels=True)
@@ -60,7 +60,7 @@ def test_the_mask_is_read_back_exactly(source: Path) -> None:
 
 
 @pytest.mark.parametrize("identified", [False, True])
-def test_it_refers_to_its_image(source: Path, identified: bool) -> None:
+def test_the_segmentation_refers_to_its_image(source: Path, identified: bool) -> None:
     written, image = pydicom.dcmread(BytesIO(encode(source, identified=identified))), pydicom.dcmread(source)
     assert written.StudyInstanceUID == image.StudyInstanceUID
     (series,) = written.ReferencedSeriesSequence
@@ -72,20 +72,20 @@ def test_it_refers_to_its_image(source: Path, identified: bool) -> None:
     assert (written.Rows, written.Columns) == (image.Rows, image.Columns)
 
 
-def test_it_contains_no_patient_data(source: Path, tmp_path: Path) -> None:
+def test_anonymous_segmentations_contain_no_patient_data(source: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "segmentation.dcm").write_bytes(encode(source))
-    assert planted.leaks(tmp_path / "out") == []
+    assert confidential_dicom.leaks(tmp_path / "out") == []
     written = pydicom.dcmread(tmp_path / "out" / "segmentation.dcm")
-    assert all(written[name].value in ("", None) for name in planted.IDENTITY if name in written)
+    assert all(written[name].value in ("", None) for name in confidential_dicom.PATIENT_ATTRIBUTES if name in written)
 
 
 def test_identified_segmentations_contain_the_patient(source: Path) -> None:
     content = encode(source, identified=True)
     written = pydicom.dcmread(BytesIO(content))
-    for name, value in planted.IDENTITY.items():
+    for name, value in confidential_dicom.PATIENT_ATTRIBUTES.items():
         assert str(written[name].value) == value, name
-    for name, value in planted.ELSEWHERE.items():
+    for name, value in confidential_dicom.OTHER_ATTRIBUTES.items():
         assert value.encode() not in content, name
 
 
@@ -99,9 +99,9 @@ def test_an_empty_mask_is_written(source: Path) -> None:
 @pytest.mark.parametrize("empty", [False, True])
 def test_dciodvfy_finds_no_error(tmp_path: Path, identified: bool, syntax: str | None, empty: bool) -> None:
     if shutil.which("dciodvfy") is None:
-        pytest.skip(f"dciodvfy {MISSING}")
+        pytest.skip(f"dciodvfy {DICOM3TOOLS}")
     source = tmp_path / "image.dcm"
-    planted.write(source, syntax=syntax)
+    confidential_dicom.write(source, syntax=syntax)
     mask = mask_of(source) & (not empty)
     (tmp_path / "segmentation.dcm").write_bytes(encode(source, mask, identified=identified))
     output = subprocess.run(
@@ -111,7 +111,8 @@ def test_dciodvfy_finds_no_error(tmp_path: Path, identified: bool, syntax: str |
     assert lines == ["Segmentation"], "without errors it prints only the type of the file"
 
 
-def test_dcmqi_which_slicer_uses_reads_geometry_and_mask(source: Path, tmp_path: Path) -> None:
+def test_dcmqi_reads_geometry_and_mask(source: Path, tmp_path: Path) -> None:
+    """3D Slicer reads segmentations with dcmqi."""
     tool = shutil.which("segimage2itkimage")
     if tool is None:
         pytest.skip("segimage2itkimage is not installed; pip install dcmqi")
@@ -129,7 +130,7 @@ def test_dcmqi_which_slicer_uses_reads_geometry_and_mask(source: Path, tmp_path:
     header, _, packed = (tmp_path / "1.nrrd").read_bytes().partition(b"\n\n")
     assert b"space origin: (0,0,0)" in header
     (directions,) = re.findall(rb"space directions: \((\S+),0,0\) \(0,(\S+),0\)", header)
-    assert [float(value) for value in directions] == pytest.approx([planted.SPACING] * 2)
+    assert [float(value) for value in directions] == pytest.approx([confidential_dicom.SPACING] * 2)
     values = np.frombuffer(gzip.decompress(packed), "<i2").reshape(mask_of(source).shape)
     np.testing.assert_array_equal(values > 0, mask_of(source))
 
@@ -137,7 +138,7 @@ def test_dcmqi_which_slicer_uses_reads_geometry_and_mask(source: Path, tmp_path:
 def test_the_frame_of_reference_of_the_source_is_kept(tmp_path: Path) -> None:
     source = tmp_path / "image.dcm"
     geometry: dict[str, Any] = {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1], "ImagePositionPatient": [5, 6, 7]}
-    planted.write(source, FrameOfReferenceUID="1.2.3.4.5", **geometry)
+    confidential_dicom.write(source, FrameOfReferenceUID="1.2.3.4.5", **geometry)
     written = pydicom.dcmread(BytesIO(encode(source)))
     assert written.FrameOfReferenceUID == "1.2.3.4.5"
     (shared,), (frame,) = written.SharedFunctionalGroupsSequence, written.PerFrameFunctionalGroupsSequence
@@ -145,10 +146,10 @@ def test_the_frame_of_reference_of_the_source_is_kept(tmp_path: Path) -> None:
     assert frame.PlanePositionSequence[0].ImagePositionPatient == geometry["ImagePositionPatient"]
 
 
-def test_spacing_is_that_stored_in_the_image(tmp_path: Path) -> None:
+def test_the_spacing_equals_that_of_the_source(tmp_path: Path) -> None:
     for spacing, expected in (([0.07, 0.08], [0.07, 0.08]), ([0.1 / 3, 0.1 / 3], [0.033333, 0.033333]), (None, [1, 1])):
         source = tmp_path / "image.dcm"
-        planted.write(source, ImagerPixelSpacing=spacing, EstimatedRadiographicMagnificationFactor=1.5)
+        confidential_dicom.write(source, ImagerPixelSpacing=spacing, EstimatedRadiographicMagnificationFactor=1.5)
         (shared,) = pydicom.dcmread(BytesIO(encode(source))).SharedFunctionalGroupsSequence
         assert shared.PixelMeasuresSequence[0].PixelSpacing == pytest.approx(expected, abs=1e-6)
 
@@ -157,7 +158,7 @@ def test_spacing_is_that_stored_in_the_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["", "Planted^Jane"])
 def test_a_source_without_valid_uids_is_rejected(tmp_path: Path, name: str, value: str) -> None:
     source = tmp_path / "image.dcm"
-    planted.write(source)
+    confidential_dicom.write(source)
     header = pydicom.dcmread(source)
     header[name]._value = value
     header.save_as(source)
@@ -175,7 +176,7 @@ def test_invalid_header_values_are_reported_without_quoting_them(source: Path) -
     assert pydicom.dcmread(BytesIO(encode(source))).PatientBirthDate in ("", None)
 
 
-def test_without_highdicom_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_highdicom_raises_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(UserError, match=r"pip install '\.\[dicom\]'"):
         dicom_seg.require_highdicom()

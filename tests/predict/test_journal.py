@@ -1,4 +1,4 @@
-"""The journal keeps all complete entries, however the process ends."""
+"""The journal keeps all complete entries after errors and truncation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def entries(path: Path) -> dict[str, object]:
         return journal.entries
 
 
-def test_entries_are_read_back_and_the_latest_counts(tmp_path: Path) -> None:
+def test_the_latest_entry_of_each_key_is_read_back(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal") as journal:
         journal.add("a", {"rows": [1, "ä", "\udcff"]})
         journal.add("b", 2)
@@ -37,8 +37,8 @@ def test_all_complete_lines_of_a_truncated_file_are_read(tmp_path: Path) -> None
         complete += content[length : length + 1] == b"\n"
         assert list(entries(path)) == [f"key{index}" for index in range(complete)], length
         with Journal(path) as journal:
-            journal.add("more", 1)
-        assert entries(path)["more"] == 1, "it is not appended to a truncated line"
+            journal.add("added", 1)
+        assert entries(path)["added"] == 1, "it was appended to a truncated line"
 
 
 def test_entries_before_an_error_are_kept(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Prediction folders: resuming, changed images, other settings, and tables after an error."""
+"""Prediction folders: resuming, changed images, different settings, and tables after an error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add(folder: PredictionFolder, image: Input, name: str = "a", **row: Any) -> 
     folder.record(image, name, [f"masks/{name}.png"], [{"file": image.file, "name": name, "masses": 0, **row}])
 
 
-def test_complete_images_are_known_to_a_later_session(image: Input, tmp_path: Path) -> None:
+def test_complete_images_stay_complete_in_the_next_session(image: Input, tmp_path: Path) -> None:
     for _ in range(2):
         folder = PredictionFolder(tmp_path / "out", PROVENANCE)
         with folder.session():
@@ -63,7 +63,7 @@ def test_an_image_that_changed_or_lost_a_file_is_incomplete(image: Input, tmp_pa
     assert [row["masses"] for row in table(tmp_path / "out")] == ["1"], "the later row replaces the earlier one"
 
 
-def test_temporaries_of_a_killed_process_are_removed(image: Input, tmp_path: Path) -> None:
+def test_temporary_files_of_a_killed_process_are_removed(image: Input, tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     (tmp_path / "out" / "masks" / "sub").mkdir(parents=True)
@@ -89,7 +89,9 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("other", "name"), [({"threshold": 0.4}, "threshold"), ({"checkpoints": ["abd"]}, "checkpoints")]
 )
-def test_another_provenance_is_rejected(image: Input, tmp_path: Path, other: dict[str, Any], name: str) -> None:
+def test_a_folder_with_different_provenance_is_rejected(
+    image: Input, tmp_path: Path, other: dict[str, Any], name: str
+) -> None:
     with PredictionFolder(tmp_path / "out", PROVENANCE).session():
         pass
     with (
@@ -131,7 +133,7 @@ def test_tables_are_written_after_an_error(image: Input, tmp_path: Path) -> None
     assert table(tmp_path / "out", "skipped") == [{"file": "b", "reason": "no pixels"}]
 
 
-def test_notes_on_complete_images_persist(image: Input, tmp_path: Path) -> None:
+def test_notes_on_complete_images_are_kept_in_the_next_session(image: Input, tmp_path: Path) -> None:
     folder = PredictionFolder(tmp_path / "out", PROVENANCE)
     with folder.session():
         folder.record(image, "a", [], [], note="without something")
@@ -147,17 +149,17 @@ def test_file_names_that_are_not_utf8_are_escaped_in_the_tables(image: Input, tm
     assert table(tmp_path / "out")[0]["file"] == "\\udcff.png"
 
 
-def test_ten_thousand_images_take_seconds(image: Input, tmp_path: Path) -> None:
+def test_the_time_per_image_does_not_grow_with_the_number_of_images(image: Input, tmp_path: Path) -> None:
     """The cost per image must be constant; rewriting a table for each would take many minutes."""
     images = [Input(image.path, f"{index}.png") for index in range(10_000)]
     start = time.process_time()
     folder = PredictionFolder(tmp_path / "out", PROVENANCE)
     with folder.session():
         names = folder.assign_names(images)
-        for each in images:
-            folder.record(each, names[each.file], [], [{"file": each.file}])
+        for input_image in images:
+            folder.record(input_image, names[input_image.file], [], [{"file": input_image.file}])
     with folder.session():
-        assert all(folder.is_complete(each) for each in images)
+        assert all(folder.is_complete(input_image) for input_image in images)
     assert len(table(tmp_path / "out")) == 10_000
     assert time.process_time() - start < 30
 

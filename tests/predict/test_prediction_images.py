@@ -1,4 +1,4 @@
-"""Images of predictions show the values of the arrays at their positions."""
+"""Images of predictions: probabilities, uncertainty, outlines and heat maps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def decode_png(content: bytes) -> np.ndarray:
     return image
 
 
-def test_probabilities_are_above_127_exactly_where_they_are_above_a_half() -> None:
+def test_probability_image_exceeds_127_exactly_where_the_probability_exceeds_one_half() -> None:
     half = np.float32(0.5)
     prob = np.concatenate([np.linspace(0, 1, 10_001, dtype=np.float32), [half, np.nextafter(half, half * 2)]])
     grey = prediction_images.probability_image(prob.astype(np.float32))
@@ -25,7 +25,7 @@ def test_probabilities_are_above_127_exactly_where_they_are_above_a_half() -> No
     np.testing.assert_allclose(grey / 255, prob, atol=0.5 / 255 + 1e-6)
 
 
-def test_uncertainty_fills_the_range() -> None:
+def test_uncertainty_image_maps_0_to_0_and_one_half_to_255() -> None:
     assert prediction_images.uncertainty_image(np.array([0, 0.25, 0.5, 0.6], np.float32)).tolist() == [0, 128, 255, 255]
 
 
@@ -35,7 +35,7 @@ def test_png_is_lossless(image: np.ndarray) -> None:
     np.testing.assert_array_equal(decode_png(prediction_images.encode_png(image)), expected)
 
 
-def test_the_outline_is_drawn_around_the_mass() -> None:
+def test_overlay_draws_the_outline_and_number_of_the_mass() -> None:
     y, x = np.mgrid[:2000, :1500]
     mask = (y - 700) ** 2 + (x - 900) ** 2 <= 200**2
     grey, scale = thumbnail(np.where(mask, 200, 100).astype(np.uint8))
@@ -45,20 +45,20 @@ def test_the_outline_is_drawn_around_the_mass() -> None:
     rows, columns = np.nonzero(blue)
     dy, dx = (rows + 0.5) / scale - 700.5, (columns + 0.5) / scale - 900.5
     assert len(rows) > 300
-    assert np.abs(np.hypot(dy, dx) - 200).max() < 3 / scale, "three pixels of the thumbnail"
+    assert np.abs(np.hypot(dy, dx) - 200).max() < 3 / scale, "the outline differs by 3 pixels of the thumbnail or more"
     for offset in (dy, dx):
         assert abs(offset.min() + offset.max()) / 2 < 0.5 / scale, "the outline is shifted"
     white = (image.min(axis=-1) > 250).sum()
-    assert white > 5, "the number of the mass"
+    assert white > 5, "the index of the mass is missing"
 
 
-def test_without_a_mass_the_overlay_is_the_image() -> None:
+def test_overlay_without_a_mass_equals_the_image() -> None:
     grey = np.random.default_rng(0).integers(0, 256, (80, 70)).astype(np.uint8)
     image = prediction_images.overlay(grey, 1, np.zeros((80, 70), bool), [])
     np.testing.assert_array_equal(image, np.repeat(grey[..., None], 3, axis=2))
 
 
-def test_the_heat_map_covers_probable_pixels_only() -> None:
+def test_heat_map_covers_only_probable_pixels() -> None:
     grey = np.full((80, 70), 90, np.uint8)
     prob = np.zeros((800, 700), np.float32)
     prob[200:400, 300:500] = 1

@@ -1,4 +1,4 @@
-"""report.html and report.md."""
+"""Report pages: escaping, sections, tables and figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mammoseg.files import TMP_PREFIX
-from mammoseg.reports.page import Section, html, write_report
+from mammoseg.reports.page import Section, render_html, write_report
 from mammoseg.reports.plotting import save_figure, save_svg_and_png
 from mammoseg.reports.table import Table
 from mammoseg.reports.templates import render
@@ -28,10 +28,10 @@ def test_html_is_escaped(tmp_path: Path) -> None:
     table = Table("t", HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]], frozenset({(0, 1)}), [HOSTILE])
     (tmp_path / "a.png").write_bytes(b"png")
     section = Section(HOSTILE, [HOSTILE], [table], [(tmp_path / "a.png", HOSTILE)])
-    text = html(HOSTILE, [section])
+    text = render_html(HOSTILE, [section])
     assert "<img src=x" not in text
-    # page title twice, section title twice, text, caption, column headings, cells, note, alternative text
-    assert text.count(ESCAPED) == 2 + 2 + 1 + 1 + 2 + 2 + 1 + 1
+    # page title twice, section title twice, text, caption, column headings, cells, note, alternative text and caption
+    assert text.count(ESCAPED) == 2 + 2 + 1 + 1 + 2 + 2 + 1 + 2
     assert f"<td>{ESCAPED}</td>" in text
     assert f"<td><strong>{ESCAPED}</strong></td>" in text
     assert f"data:image/png;base64,{base64.b64encode(b'png').decode()}" in text
@@ -53,7 +53,7 @@ def test_write_report_omits_empty_sections_and_writes_tables(tmp_path: Path) -> 
     assert r"a\_b & $-$1.00 \\" in (path.parent / "numbers.tex").read_text()
 
 
-def test_json_cannot_close_its_script_element(tmp_path: Path) -> None:
+def test_json_in_templates_does_not_close_the_script_element(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<script>{{ data | tojson }}</script>")
     text = render(tmp_path / "page.html", data={"z": HOSTILE, "a": 1})
     assert text.count("</script>") == 1
@@ -69,7 +69,7 @@ def test_figures_are_written_atomically_and_reproducibly(tmp_path: Path, monkeyp
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
 
     def fail_during_write(_: Figure, file: object, **__: object) -> None:
-        file.write(b"half")  # type: ignore[attr-defined]
+        file.write(b"partial")  # type: ignore[attr-defined]
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", fail_during_write)

@@ -1,4 +1,4 @@
-"""Figures of a run, from its stored predictions."""
+"""Figures of a run drawn from its stored predictions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_median_image_is_selected_with_its_stored_prediction(store: Prepared
     assert example.threshold == pytest.approx(threshold, rel=1e-6)
 
 
-def test_predictions_of_early_versions_have_only_masks(store: PreparedStore) -> None:
+def test_stored_predictions_without_probabilities_are_supported(store: PreparedStore) -> None:
     stored, _ = predictions(0.5)
     (example,) = select_examples(rows(), Predictions(stored.cases, stored.masks, None, None), store)
     np.testing.assert_array_equal(example.prob > example.threshold, stored.masks[0])
@@ -70,6 +70,6 @@ def test_overlays_are_written(store: PreparedStore, tmp_path: Path) -> None:
     assert (tmp_path / "overlays.png").stat().st_size > 5000
 
 
-def test_the_network_is_not_imported() -> None:
+def test_run_figures_does_not_import_the_segmenter() -> None:
     code = "import sys, mammoseg.reports.run_figures; sys.exit('mammoseg.segmenter' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -19,7 +19,7 @@ def test_numbers_have_two_decimals_and_a_unicode_minus() -> None:
 
 
 @pytest.mark.parametrize(("p", "text"), [(0.0009, "< 0.001"), (0.0012, "= 0.001"), (0.5, "= 0.500")])
-def test_format_p(p: float, text: str) -> None:
+def test_format_p_has_three_decimals_or_an_upper_bound(p: float, text: str) -> None:
     assert format_p(p, "= ") == text
 
 

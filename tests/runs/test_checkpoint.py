@@ -1,4 +1,4 @@
-"""Checkpoints hold plain values, no folder of the user, and call nothing that is not ours."""
+"""Checkpoints: untrusted classes and pickled code are rejected, and invalid files raise UserError."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ def test_the_scheduler_of_version_0_1_is_upgraded() -> None:
     assert upgrade.upgrade_config({"scheduler": None}) == {"scheduler": None}
 
 
-def test_reads_what_is_ours(tmp_path: Path) -> None:
+def test_a_checkpoint_with_trusted_targets_is_loaded(tmp_path: Path) -> None:
     path = save(tmp_path / "best.ckpt", "mammoseg.models.au_net.AUNet")
     assert checkpoint.load_checkpoint(path)[checkpoint.PROVENANCE_KEY]["config"]["dataset"]["name"] == "folder"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x04."])
-def test_a_file_that_is_no_checkpoint_is_told_in_a_sentence(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_checkpoint_raises(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "best.ckpt"
     path.write_bytes(content)
     with pytest.raises(UserError, match="not a checkpoint"):
         checkpoint.load_checkpoint(path)
 
 
-def test_a_pickle_that_would_run_code_is_not_loaded(tmp_path: Path) -> None:
-    class Evil:
+def test_pickled_code_is_not_executed(tmp_path: Path) -> None:
+    class Malicious:
         def __reduce__(self) -> tuple[Any, ...]:
-            return Path.touch, (tmp_path / "it ran",)
+            return Path.touch, (tmp_path / "executed",)
 
-    torch.save({"weights": Evil()}, tmp_path / "evil.ckpt")
-    with pytest.raises(UserError, match="loaded safely"):
-        checkpoint.load_checkpoint(tmp_path / "evil.ckpt")
-    assert not (tmp_path / "it ran").exists()
+    torch.save({"weights": Malicious()}, tmp_path / "malicious.ckpt")
+    with pytest.raises(UserError, match="weights_only=True"):
+        checkpoint.load_checkpoint(tmp_path / "malicious.ckpt")
+    assert not (tmp_path / "executed").exists()
 
 
-def test_another_programs_checkpoint_is_told(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_program_raises(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match="not a checkpoint of mammoseg"):
         checkpoint.load_checkpoint(tmp_path / "other.ckpt")

@@ -1,4 +1,4 @@
-"""Checkpoints of version 0.1 load, give the results of their run, and predict."""
+"""Checkpoints of version 0.1 can be loaded, reproduce the results of their run, and predict."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from mammoseg.predict.options import PredictOptions
 from mammoseg.runs import results, upgrade
 
 V0_1 = Path(__file__).parents[1] / "fixtures" / "v0_1"
-# Every `_target_` and its arguments that a checkpoint of version 0.1 can store: those of its conf/, in the sections
-# `checkpoint.SECTIONS`.
+# Each `_target_` that a checkpoint of version 0.1 can contain, with its arguments; from the conf/ of version 0.1.
 TARGETS: dict[str, list[str]] = {
     "mammoseg.data.dataset.Dataset": [
         *("size", "crop", "aspect", "normalise", "flip", "density", "missing_density", "density_cuts", "on_bad"),
@@ -79,7 +78,7 @@ def test_every_stored_target_resolves_and_accepts_its_arguments(target: str) -> 
     stored = {"_target_": target, **dict.fromkeys(TARGETS[target])}
     upgraded = upgrade.upgrade_config(stored)
     function = get_method(upgraded.pop("_target_"))
-    # Readers and generators are partial: their first arguments come later.
+    # Readers and generators are partial: their first arguments are passed later.
     inspect.signature(function).bind_partial(**upgraded)
 
 
@@ -103,7 +102,7 @@ def test_renamed_settings_and_values_are_upgraded() -> None:
     assert upgrade.upgrade_config(upgraded) == upgraded
 
 
-def test_the_config_is_upgraded_at_any_depth() -> None:
+def test_nested_configs_are_upgraded() -> None:
     node: dict[str, Any] = {"_target_": "mammoseg.models.unet.UNet", "in_channels": 1, "width": 2}
     upgraded = upgrade.upgrade_config({"parts": [node, 3], "in_channels": 7})
     assert upgraded == {"parts": [{"_target_": "mammoseg.models.unet.UNet", "width": 2}, 3], "in_channels": 7}
@@ -111,21 +110,21 @@ def test_the_config_is_upgraded_at_any_depth() -> None:
 
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The dataset of the stored run, drawn again."""
+    """The dataset of the stored run, generated from the same seed."""
     root = tmp_path_factory.mktemp("v0_1") / "phantom"
     write_inbreast(root, cases=30, seed=0, height=208)
     return root
 
 
-def test_evaluation_gives_the_counts_of_the_run(phantom: Path, tmp_path: Path) -> None:
+def test_evaluation_reproduces_the_counts_of_the_run(phantom: Path, tmp_path: Path) -> None:
     evaluate(V0_1 / "best.ckpt", str(phantom), str(phantom.parent / "prepared"), tmp_path)
     expected, rows = (results.read_results(folder / "results.csv") for folder in (V0_1, tmp_path))
     names = ("case", "patient", "density", *results.COUNTS)
     assert [[row[name] for name in names] for row in rows] == [[row[name] for name in names] for row in expected]
 
 
-def test_the_ensemble_gives_the_probabilities_of_the_run(phantom: Path) -> None:
-    """On the test images, for which the run stored the number of k/256 below each probability."""
+def test_the_ensemble_reproduces_the_probabilities_of_the_run(phantom: Path) -> None:
+    """The run stored the probabilities of its test images, quantised to 256 levels."""
     ensemble = load_ensemble([V0_1 / "best.ckpt"], tta=False, threshold=None, accelerator="cpu")
     assert (ensemble.settings.size, ensemble.threshold) == (64, 0.5)
     stored = np.load(V0_1 / "predictions.npz")
@@ -135,7 +134,7 @@ def test_the_ensemble_gives_the_probabilities_of_the_run(phantom: Path) -> None:
         np.testing.assert_allclose(prob[0], (levels + 0.5) / 256, atol=1 / 256)
 
 
-def test_predict_writes_a_mask_of_the_images_size(phantom: Path, tmp_path: Path) -> None:
+def test_predict_writes_a_mask_of_the_size_of_the_image(phantom: Path, tmp_path: Path) -> None:
     image = min((phantom / "AllDICOMs").iterdir())
     options = PredictOptions(tta=False, threshold=None, segmentation="none", accelerator="cpu", batch_size=1, workers=1)
     pipeline.predict([V0_1 / "best.ckpt"], image, tmp_path / "predictions", options)

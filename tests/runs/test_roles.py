@@ -1,4 +1,4 @@
-"""What a difference in one setting means, asked of everything that compares runs."""
+"""Roles of settings: restart, comparison and sweep report agree on the meaning of a difference in one setting."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from results_files import rows_of, write_run
 
+from helpers.results_files import rows_of, write_run
 from mammoseg.conf import conf_dir
 from mammoseg.errors import RunConflictError
-from mammoseg.runs.discovery import find_runs, unfinished_twins
+from mammoseg.runs.discovery import find_runs, unfinished_duplicates
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, load_matching_record, make_record, read_record, write_record
 from mammoseg.runs.settings import public
@@ -54,7 +54,7 @@ def write(folder: Path, overrides: Sequence[str], score: float, seed: int = 0, q
     write_record(RunFolder(folder), record_of(*overrides, run_info=info, score=score, status=Status.FINISHED))
 
 
-def test_the_record_reads_back(tmp_path: Path) -> None:
+def test_write_and_read_record_round_trip(tmp_path: Path) -> None:
     record = record_of("loss.alpha=1", score=0.5, status=Status.PRUNED, pruned=3)
     write_record(RunFolder(tmp_path), record)
     assert read_record(RunFolder(tmp_path)) == record
@@ -62,7 +62,9 @@ def test_the_record_reads_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("score", "status"), [(0.5, Status.FINISHED), (None, Status.RUNNING)])
-def test_a_record_of_version_0_1_gets_a_status(tmp_path: Path, score: float | None, status: Status) -> None:
+def test_status_of_a_version_0_1_record_follows_from_its_score(
+    tmp_path: Path, score: float | None, status: Status
+) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"about": {"run": "r"}, "settings": {"seed": 0}, "score": score}))
     record = read_record(RunFolder(tmp_path))
     assert record is not None
@@ -74,16 +76,17 @@ def test_a_compute_setting_may_change_on_restart(tmp_path: Path, override: str) 
     folder = RunFolder(tmp_path / "run")
     write_record(folder, record_of(status=Status.STOPPED))
     assert load_matching_record(folder, record_of(override)) is not None
-    assert [found.path for found in unfinished_twins(RunFolder(tmp_path / "new"), record_of(override))] == [folder.path]
+    duplicates = unfinished_duplicates(RunFolder(tmp_path / "new"), record_of(override))
+    assert [run.path for run in duplicates] == [folder.path]
 
 
 @pytest.mark.parametrize("override", [*METHOD, *REPLICATE])
-def test_another_run_is_refused_on_restart(tmp_path: Path, override: str) -> None:
+def test_a_changed_method_or_replicate_setting_raises_on_restart(tmp_path: Path, override: str) -> None:
     folder = RunFolder(tmp_path / "run")
     write_record(folder, record_of(status=Status.STOPPED))
     with pytest.raises(RunConflictError, match="holds a run with"):
         load_matching_record(folder, record_of(override))
-    assert unfinished_twins(RunFolder(tmp_path / "new"), record_of(override)) == []
+    assert unfinished_duplicates(RunFolder(tmp_path / "new"), record_of(override)) == []
 
 
 def test_only_epochs_may_change_on_resume(tmp_path: Path) -> None:
@@ -96,7 +99,7 @@ def test_only_epochs_may_change_on_resume(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("override", COMPUTE)
-def test_a_compute_setting_makes_no_other_method_in_a_comparison(tmp_path: Path, override: str) -> None:
+def test_runs_that_differ_in_a_compute_setting_are_one_method_in_a_comparison(tmp_path: Path, override: str) -> None:
     write(tmp_path / "a", [], 0.5)
     write(tmp_path / "b", [override, "seed=1"], 0.6, seed=1)
     data = align_runs(find_runs([tmp_path]))
@@ -105,7 +108,7 @@ def test_a_compute_setting_makes_no_other_method_in_a_comparison(tmp_path: Path,
 
 
 @pytest.mark.parametrize("override", METHOD)
-def test_a_method_setting_makes_two_methods_in_a_comparison(tmp_path: Path, override: str) -> None:
+def test_runs_that_differ_in_a_method_setting_are_two_methods_in_a_comparison(tmp_path: Path, override: str) -> None:
     write(tmp_path / "a", [], 0.5)
     write(tmp_path / "b", [override], 0.6)
     methods = align_runs(find_runs([tmp_path])).methods
@@ -113,20 +116,20 @@ def test_a_method_setting_makes_two_methods_in_a_comparison(tmp_path: Path, over
     assert all("=" in method for method in methods)
 
 
-def test_runs_of_another_split_seed_are_replicates_in_a_comparison(tmp_path: Path) -> None:
+def test_runs_that_differ_in_the_split_seed_are_replicates_in_a_comparison(tmp_path: Path) -> None:
     write(tmp_path / "a", [], 0.5)
     write(tmp_path / "b", ["split.seed=1"], 0.6, quality=0.5)
     data = align_runs(find_runs([tmp_path]))
     assert data.methods == ["density_asp"]
     assert [fold for fold, _ in data.common_fold_seeds] == ["0 of split 0", "0 of split 1"]
-    assert any("repeated with 2 seeds" in note for note in data.notes)
+    assert any("2 different split seeds" in note for note in data.notes)
 
 
 @pytest.mark.parametrize("override", COMPUTE)
-def test_a_compute_setting_is_no_axis_of_a_sweep(tmp_path: Path, override: str) -> None:
-    for number, alpha in enumerate((1, 2)):
-        write(tmp_path / f"a{number}", [f"loss.alpha={alpha}"], 0.5)
-        write(tmp_path / f"b{number}", [f"loss.alpha={alpha}", override, "seed=1"], 0.6)
+def test_a_compute_setting_is_not_an_axis_of_a_sweep(tmp_path: Path, override: str) -> None:
+    for index, alpha in enumerate((1, 2)):
+        write(tmp_path / f"a{index}", [f"loss.alpha={alpha}"], 0.5)
+        write(tmp_path / f"b{index}", [f"loss.alpha={alpha}", override, "seed=1"], 0.6)
     (sweep,) = find_sweeps([tmp_path])
     assert sweep.names == ["α"]
     assert [result.runs for result in sweep.results] == [2, 2]
@@ -134,16 +137,16 @@ def test_a_compute_setting_is_no_axis_of_a_sweep(tmp_path: Path, override: str) 
 
 @pytest.mark.parametrize("override", REPLICATE)
 def test_replicates_are_averaged_in_a_sweep(tmp_path: Path, override: str) -> None:
-    for number, alpha in enumerate((1, 2)):
-        write(tmp_path / f"a{number}", [f"loss.alpha={alpha}"], 0.5)
-        write(tmp_path / f"b{number}", [f"loss.alpha={alpha}", override], 0.6)
+    for index, alpha in enumerate((1, 2)):
+        write(tmp_path / f"a{index}", [f"loss.alpha={alpha}"], 0.5)
+        write(tmp_path / f"b{index}", [f"loss.alpha={alpha}", override], 0.6)
     (sweep,) = find_sweeps([tmp_path])
     assert sweep.names == ["α"]
     assert [result.validation for result in sweep.results] == [pytest.approx(0.55)] * 2
 
 
-def test_precision_separates_two_sweeps(tmp_path: Path) -> None:
-    for number, alpha in enumerate((1, 2)):
-        write(tmp_path / f"a{number}", [f"loss.alpha={alpha}"], 0.5)
-        write(tmp_path / f"b{number}", [f"loss.alpha={alpha}", "trainer.precision=bf16-mixed"], 0.6)
+def test_runs_that_differ_in_precision_are_two_sweeps(tmp_path: Path) -> None:
+    for index, alpha in enumerate((1, 2)):
+        write(tmp_path / f"a{index}", [f"loss.alpha={alpha}"], 0.5)
+        write(tmp_path / f"b{index}", [f"loss.alpha={alpha}", "trainer.precision=bf16-mixed"], 0.6)
     assert len(find_sweeps([tmp_path])) == 2

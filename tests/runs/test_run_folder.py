@@ -1,15 +1,16 @@
-"""Where the data of a run are, and which run or checkpoint a name stands for."""
+"""Run folders: paths of files and data, discovery of runs, and resolution of checkpoint names."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from results_files import rows_of, write_run
 
+from helpers.results_files import rows_of, write_run
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import find_runs, latest_run, resolve_checkpoint, run_folders
 from mammoseg.runs.folder import RunFolder
@@ -24,7 +25,7 @@ def run_at(folder: Path, started: str, status: Status) -> RunFolder:
     return run
 
 
-def test_files_are_described_on_the_class_and_located_on_the_instance(tmp_path: Path) -> None:
+def test_files_are_described_by_the_class_and_are_paths_on_the_instance(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).results == tmp_path / "results.csv"
     assert RunFolder.results.name == "results.csv"
     names = [file.name for file in RunFolder.files()]
@@ -42,41 +43,41 @@ def test_data_paths_do_not_depend_on_the_working_directory(tmp_path: Path, monke
 
 
 def test_data_paths_of_a_run_of_version_0_1(tmp_path: Path) -> None:
-    """It stored the composed configuration and the directory it was started in."""
+    """Version 0.1 stored the composed config and the working directory."""
     hydra = tmp_path / "run" / ".hydra"
     hydra.mkdir(parents=True)
-    (hydra / "hydra.yaml").write_text(yaml.safe_dump({"hydra": {"runtime": {"cwd": "/started/here"}}}))
+    (hydra / "hydra.yaml").write_text(yaml.safe_dump({"hydra": {"runtime": {"cwd": "/start"}}}))
     config = {"dataset": {"root": "data/cbis", "store": "${oc.env:NO_SUCH,prepared}", "reader": {"tables": "/tables"}}}
     (hydra / "config.yaml").write_text(yaml.safe_dump(config))
     paths = RunFolder(tmp_path / "run").data_paths()
-    assert paths.root == Path("/started/here/data/cbis")
-    assert paths.store == Path("/started/here/prepared")
+    assert paths.root == Path("/start/data/cbis")
+    assert paths.store == Path("/start/prepared")
     assert paths.tables == Path("/tables")
 
 
-def test_a_folder_that_evaluate_of_version_0_1_wrote_refers_to_the_run(tmp_path: Path) -> None:
+def test_data_paths_of_an_evaluation_of_version_0_1_are_those_of_its_run(tmp_path: Path) -> None:
     RunFolder(tmp_path / "run").write_data_paths({"root": "/data/x", "store": "/prepared"})
-    hydra = tmp_path / "tested" / ".hydra"
+    hydra = tmp_path / "evaluation" / ".hydra"
     hydra.mkdir(parents=True)
     (hydra / "hydra.yaml").write_text(yaml.safe_dump({"hydra": {"runtime": {"cwd": str(tmp_path)}}}))
     config = {"ckpt": "run/checkpoints/best.ckpt", "root": None, "store": "/s"}
     (hydra / "config.yaml").write_text(yaml.safe_dump(config))
-    paths = RunFolder(tmp_path / "tested").data_paths()
+    paths = RunFolder(tmp_path / "evaluation").data_paths()
     assert (paths.root, paths.store) == (Path("/data/x"), Path("/s"))
 
 
-def test_nothing_is_known_of_a_folder_without_a_run(tmp_path: Path) -> None:
+def test_data_paths_of_a_folder_without_a_run_are_none(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).data_paths().root is None
 
 
-def test_damaged_paths_end_in_one_sentence(tmp_path: Path) -> None:
+def test_a_damaged_data_file_raises(tmp_path: Path) -> None:
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "data.yaml").write_text("root: [")
     with pytest.raises(UserError, match=r"data\.yaml: cannot be read"):
         RunFolder(tmp_path).data_paths()
 
 
-def test_latest_is_the_newest_finished_or_unfinished_run(tmp_path: Path) -> None:
+def test_latest_run_is_the_newest_finished_or_unfinished_run(tmp_path: Path) -> None:
     for name, started, status in [
         ("outputs/a", "2026-01-01", Status.FINISHED),
         ("multirun/x/0", "2026-01-02", Status.FINISHED),
@@ -95,7 +96,7 @@ def test_latest_is_the_newest_finished_or_unfinished_run(tmp_path: Path) -> None
         latest_run(finished=False, top=tmp_path / "multirun")
 
 
-def test_a_checkpoint_may_be_named_in_several_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resolve_checkpoint_accepts_latest_folders_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_at(tmp_path / "run", "2026-01-01", Status.FINISHED)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").touch()
@@ -109,10 +110,7 @@ def test_a_checkpoint_may_be_named_in_several_ways(tmp_path: Path, monkeypatch: 
         resolve_checkpoint("empty")
 
 
-def test_a_run_that_another_process_works_on_is_not_the_latest(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
+def test_latest_run_ignores_runs_that_are_locked_by_another_process(tmp_path: Path) -> None:
     older = run_at(tmp_path / "a", "2026-01-01", Status.RUNNING)
     newer = run_at(tmp_path / "b", "2026-01-02", Status.RUNNING)
     code = (
@@ -127,29 +125,29 @@ def test_a_run_that_another_process_works_on_is_not_the_latest(tmp_path: Path) -
         assert latest_run(finished=False, top=tmp_path).path == older.path
         holder.kill()
     assert latest_run(finished=False, top=tmp_path).path == newer.path
-    write_record(newer, replace(RunRecord(settings={"seed": 0}), status=Status.STOPPED))
 
 
-def test_an_evaluation_is_not_compared_beside_its_run(tmp_path: Path) -> None:
-    for name in ("run", "evaluate/again"):
+def test_find_runs_skips_evaluations_if_their_run_is_present(tmp_path: Path) -> None:
+    for name in ("run", "evaluate/evaluation"):
         write_run(tmp_path / name, rows_of("au_net", quality=0.5))
-    write_record(RunFolder(tmp_path / "evaluate" / "again"), RunRecord(settings={"seed": 0}, status=Status.EVALUATED))
+    write_record(
+        RunFolder(tmp_path / "evaluate" / "evaluation"), RunRecord(settings={"seed": 0}, status=Status.EVALUATED)
+    )
     assert [run.folder.path.name for run in find_runs([tmp_path])] == ["run"]
-    for folder in (tmp_path / "evaluate", tmp_path / "evaluate" / "again"):
-        assert [run.folder.path.name for run in find_runs([folder])] == ["again"]
+    for folder in (tmp_path / "evaluate", tmp_path / "evaluate" / "evaluation"):
+        assert [run.folder.path.name for run in find_runs([folder])] == ["evaluation"]
 
 
-def test_links_to_runs_are_followed_once(tmp_path: Path) -> None:
+def test_run_folders_follows_links_once(tmp_path: Path) -> None:
     run = run_at(tmp_path / "elsewhere" / "run", "2026-01-01", Status.FINISHED)
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "linked").symlink_to(run.path, target_is_directory=True)
     (tmp_path / "outputs" / "loop").symlink_to(tmp_path / "outputs", target_is_directory=True)
-    found = list(run_folders(tmp_path / "outputs"))
-    assert [folder.path.name for folder in found] == ["linked"]
+    assert [folder.path.name for folder in run_folders(tmp_path / "outputs")] == ["linked"]
 
 
 @pytest.mark.parametrize("status", [Status.RUNNING, Status.FAILED, Status.STOPPED])
-def test_an_unfinished_run_is_not_compared(tmp_path: Path, status: Status) -> None:
+def test_find_runs_skips_unfinished_runs(tmp_path: Path, status: Status) -> None:
     for name, seed in (("finished", 0), ("other", 1)):
         write_run(tmp_path / name, rows_of("au_net", quality=0.5, seed=seed))
     write_record(RunFolder(tmp_path / "other"), RunRecord(settings={"seed": 1}, status=status))

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# tests/slurm/cluster.sh COMMAND...: run COMMAND beside a Slurm of one node, this machine; ends with COMMAND's exit status.
-# Needs root, and Debian's packages, which it installs if they are not there; exits with 75 where that is not possible.
-# Everything that waits has a limit.
+# tests/slurm/cluster.sh COMMAND...: start a Slurm cluster whose only node is this machine, run COMMAND, and exit with its
+# status. Needs root and Debian packages, which it installs if they are missing; exits with 75 if that is not possible.
+# Every wait has a time limit.
 set -euo pipefail
 
 if ! command -v slurmctld >/dev/null || ! command -v munged >/dev/null; then
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "Slurm is not installed; that takes root and Debian" >&2; exit 75; }
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "Slurm is not installed; installing it needs root and Debian" >&2; exit 75; }
   export DEBIAN_FRONTEND=noninteractive
   timeout 120 apt-get -qq update && timeout 180 apt-get -qq install -y --no-install-recommends \
-    slurmctld slurmd slurm-client munge >/dev/null || { echo "Slurm's packages cannot be installed" >&2; exit 75; }
+    slurmctld slurmd slurm-client munge >/dev/null || { echo "the packages of Slurm cannot be installed" >&2; exit 75; }
 fi
 
 workdir=$(mktemp -d)
@@ -53,15 +53,15 @@ PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscrib
 END
 export SLURM_CONF=$workdir/slurm.conf
 
-end() {
+stop() {
   timeout 20 scancel --user=root 2>/dev/null || true
   for _ in $(seq 20); do [ -n "$(timeout 5 squeue -h 2>/dev/null)" ] || break; sleep 0.5; done
   for daemon in slurmd slurmctld; do [ ! -f "$workdir/$daemon.pid" ] || kill "$(cat "$workdir/$daemon.pid")" 2>/dev/null || true; done
-  for _ in $(seq 20); do pgrep -x slurmctld >/dev/null || break; sleep 0.5; done  # it writes its state at the end
+  for _ in $(seq 20); do pgrep -x slurmctld >/dev/null || break; sleep 0.5; done  # it writes its state on exit
   pkill -x munged || true
   rm -rf "$workdir"
 }
-trap end EXIT
+trap stop EXIT
 
 slurmctld -c
 slurmd -c

@@ -1,4 +1,4 @@
-"""From run folders to a comparison: rejected input, names of methods, and the estimates."""
+"""Comparison of run folders: rejected input, names of methods, and estimates."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from results_files import rows_of, write_run
 
+from helpers.results_files import rows_of, write_run
 from mammoseg.errors import UserError
 from mammoseg.runs import results
 from mammoseg.runs.discovery import find_runs
@@ -59,7 +59,7 @@ def test_methods_are_compared_on_the_mean_over_their_seeds(tmp_path: Path) -> No
     np.testing.assert_allclose(comparison.by_image["a"]["dsc"], expected)
     (difference,) = [d for d in comparison.differences if d.metric == "dsc"]
     assert (difference.first, difference.second) == ("a", "b")
-    assert 0 < difference.low < difference.mean < difference.high
+    assert 0 < difference.low < difference.value < difference.high
     assert difference.test.p < 0.001
     assert difference.test.effect_size > 0.9
     assert comparison.win_rate == {"a": 1.0, "b": 0.0}
@@ -94,14 +94,14 @@ def test_compute_settings_do_not_disambiguate_methods(tmp_path: Path) -> None:
 def test_a_duplicate_fold_is_rejected_with_both_folders(tmp_path: Path) -> None:
     for name in ("first", "second"):
         write_run(tmp_path / name, rows_of("a", quality=0.7, fold=3))
-    with pytest.raises(UserError, match=r"a, fold 3, seed 0 was run twice.*first.*second"):
+    with pytest.raises(UserError, match=r"two runs of a, fold 3, seed 0.*first.*second"):
         compare(tmp_path)
 
 
 def test_different_test_images_are_rejected(tmp_path: Path) -> None:
     write_run(tmp_path / "a", rows_of("a", quality=0.7))
     write_run(tmp_path / "b", rows_of("b", quality=0.7, images=38))
-    with pytest.raises(UserError, match="other test images"):
+    with pytest.raises(UserError, match="images differ"):
         compare(tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_folds_missing_for_a_method_are_excluded_with_a_note(tmp_path: Path) -> 
 def test_methods_without_a_common_fold_are_rejected(tmp_path: Path) -> None:
     write_run(tmp_path / "a", rows_of("a", quality=0.7, fold=0))
     write_run(tmp_path / "b", rows_of("b", quality=0.7, fold=1))
-    with pytest.raises(UserError, match="no fold in common"):
+    with pytest.raises(UserError, match="at least one fold in common"):
         compare(tmp_path)
 
 
@@ -161,7 +161,7 @@ def test_a_damaged_results_file_is_rejected(tmp_path: Path, damage: Callable[[st
         find_runs([tmp_path])
 
 
-def test_a_damaged_record_and_a_binary_results_file_are_rejected(tmp_path: Path) -> None:
+def test_damaged_run_json_and_binary_results_csv_are_rejected(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rows_of("a", quality=0.7))
     record = (folder / "run.json").read_text()
     (folder / "run.json").write_text('{"settings":')

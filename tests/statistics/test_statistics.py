@@ -6,22 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from mammoseg.metrics import metrics_from_counts
 from mammoseg.statistics import bootstrap, significance
-
-counts = st.integers(0, 10**7)
-
-
-@given(tp=st.integers(1, 10**7), fp=counts, fn=counts, tn=counts)
-def test_pooled_area_difference_follows_from_sensitivity_and_dsc(tp: int, fp: int, fn: int, tn: int) -> None:
-    values = metrics_from_counts(np.array([tp, fp, fn, tn]))
-    implied = abs(2 * values["sensitivity"] / values["dsc"] - 2)
-    assert values["area_difference"] == pytest.approx(implied, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("n_tests", [1, 2, 6, 15, 40])
@@ -62,7 +51,7 @@ def test_pairs_with_nan_are_dropped() -> None:
     assert significance.wilcoxon(first, second).n_nonzero == 3
 
 
-def test_the_patient_bootstrap_agrees_with_scipy() -> None:
+def test_the_patient_bootstrap_interval_agrees_with_scipy() -> None:
     generator = np.random.default_rng(1)
     by_patient = generator.integers(1, 400, size=(60, 4)).astype(float)
     weights = bootstrap.patient_bootstrap_weights(60, 20_000, np.random.default_rng(2))
@@ -70,7 +59,7 @@ def test_the_patient_bootstrap_agrees_with_scipy() -> None:
 
     def dsc(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, axis: int) -> np.ndarray:
         tp, fp, fn = (count.sum(axis=axis) for count in (tp, fp, fn))
-        return 2 * tp / (2 * tp + fp + fn)
+        return np.asarray(2 * tp / (2 * tp + fp + fn))
 
     columns = tuple(by_patient[:, :3].T)
     options = {"paired": True, "vectorized": True, "n_resamples": 20_000, "method": "percentile"}
@@ -98,7 +87,7 @@ def test_counts_are_summed_by_patient() -> None:
     assert sums.tolist() == [[2, 0, 0, 8], [5, 1, 1, 13]]
 
 
-def test_mean_ranks_and_friedman_equal_scipy() -> None:
+def test_friedman_equals_scipy_and_mean_ranks_equal_manual_values() -> None:
     scores = np.array([[0.9, 0.5, 0.7], [0.8, 0.6, 0.6], [0.7, 0.1, 0.9]])
     ranks = significance.mean_ranks(scores)
     np.testing.assert_allclose(ranks, [4 / 3, (3 + 2.5 + 3) / 3, (2 + 2.5 + 1) / 3])

@@ -1,4 +1,4 @@
-"""The report of a sweep: tables, figures and page."""
+"""Sweep report: tables, figures and page."""
 
 from __future__ import annotations
 
@@ -70,11 +70,9 @@ def test_the_report_contains_the_figures_and_the_best_settings(folder: Path) -> 
 def test_the_summary_mentions_missing_replicates() -> None:
     replicated = make_sweep()
     single = replace(replicated, results=[replace(result, runs=1) for result in replicated.results])
-    sentence = "Each combination was run once, so the variation over seed is unknown."
-    expected = "phantom, density_asp: 6 combinations of settings in 11 runs (1 pruned). Highest validation DSC"
-    assert sweep_report.summary(replicated).startswith(expected)
-    assert sentence not in sweep_report.summary(replicated)
-    assert sweep_report.summary(single).endswith(sentence)
+    assert "6 combinations of settings in 11 runs (1 pruned)" in sweep_report.summary(replicated)
+    assert "run once" not in sweep_report.summary(replicated)
+    assert "run once" in sweep_report.summary(single)
 
 
 def test_top_must_be_positive(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,15 +37,17 @@ def test_javascript_metrics_equal_python_metrics() -> None:
     process = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True)
     expected = metrics_from_counts(np.array(COUNTS))
     for index, row in enumerate(json.loads(process.stdout)):
-        values = {key: float(value.replace("NaN", "nan")) for key, value in row}
+        actual = {key: float(value.replace("NaN", "nan")) for key, value in row}
         for key in PIXEL_METRICS:
-            assert values[key] == pytest.approx(expected[key][index], rel=1e-12, nan_ok=True), key
+            assert actual[key] == pytest.approx(expected[key][index], rel=1e-12, nan_ok=True), key
 
 
 @pytest.mark.parametrize(
     "formula", [lambda tp, fp, fn, tn: tp.log(), lambda tp, fp, fn, tn: tp if tp > 0 else fp, torch.hypot]
 )
-def test_untranslatable_metric_is_skipped_with_a_warning(formula, caplog, monkeypatch) -> None:
+def test_untranslatable_metric_is_skipped_with_a_warning(
+    formula: Callable[..., Tensor], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Untranslatable(PooledPixelMetric):
         title = "Untranslatable"
         higher_is_better = True

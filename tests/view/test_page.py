@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from viewer_files import write_synthetic_run, write_synthetic_store
 
-from browser import CHROMIUM, Browser
+from helpers.browser import CHROMIUM, Browser
 from mammoseg.view.from_runs import load_run_views
 from mammoseg.view.writer import write_files
 
@@ -75,7 +75,7 @@ await waitForImage(1);
 def take_snapshots(viewer: Path, script: str, profile: Path, width: int = 1280) -> dict[str, Any]:
     """Run a script in the page; returns the snapshots that it takes, by name."""
     with Browser(profile) as browser:
-        return browser.run(viewer / "index.html", f"{HELPERS} {script} return snapshots;", width)
+        return dict(browser.run(viewer / "index.html", f"{HELPERS} {script} return snapshots;", width))
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> list[int]:

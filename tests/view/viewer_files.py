@@ -30,7 +30,7 @@ class SyntheticRun:
 
 def disc(row: int, column: int, radius: int) -> NDArray[np.bool_]:
     rows, columns = np.mgrid[:SIZE, :SIZE]
-    return (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+    return np.asarray((rows - row) ** 2 + (columns - column) ** 2 <= radius**2, bool)
 
 
 def write_synthetic_store(folder: Path, cases: list[str], seed: int = 0) -> NDArray[np.bool_]:

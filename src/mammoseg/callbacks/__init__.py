@@ -1,1 +1,1 @@
-"""Lightning callbacks. The optional ones are selected in conf/callbacks; `TrainingRun` adds the others."""
+"""Lightning callbacks. conf/callbacks selects optional ones; `TrainingRun` adds those that every run requires."""

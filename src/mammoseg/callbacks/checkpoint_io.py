@@ -1,4 +1,4 @@
-"""Atomic checkpoint files."""
+"""Atomic writing of checkpoints."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mammoseg.files import atomic_write
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints atomically, so that an interrupted write never replaces the last complete checkpoint.
 
-    Lightning's own writer uses the system's temporary folder, and moving a file from there to another file system is
-    a copy: killed or out of disk space in the middle of it, it would leave a truncated checkpoint.
+    Lightning writes to the temporary folder of the system and moves the file from there. Between file systems this is a
+    copy, which leaves a truncated checkpoint if the process is killed or the disk is full.
     """
 
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write `checkpoint` to `path` atomically."""
+        """Write a checkpoint atomically; see `TorchCheckpointIO.save_checkpoint`."""
         with atomic_write(Path(path), "wb", fsync=True) as file:
             torch.save(checkpoint, file)

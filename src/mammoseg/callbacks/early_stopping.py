@@ -1,4 +1,4 @@
-"""Early stopping, disabled by `patience: null`."""
+"""Early stopping that can be disabled with `patience: null`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 
 def early_stopping(patience: int | None, **options: Any) -> EarlyStopping | None:
-    """Build Lightning's EarlyStopping, or nothing if `patience` is None.
+    """Build Lightning's EarlyStopping, or return None if `patience` is None.
 
     Args:
-        patience: Validations without an improvement of the monitored metric after which training stops.
-        **options: Further arguments of `lightning.pytorch.callbacks.EarlyStopping`, such as `monitor` and `mode`.
+        patience: Number of validations without an improvement of the monitored metric after which training stops.
+        **options: Other arguments of `lightning.pytorch.callbacks.EarlyStopping`, such as `monitor` and `mode`.
 
     Returns:
-        The callback, or None to train to the last epoch.
+        The callback, or None for no early stopping.
+
+    Example:
+        >>> early_stopping(20, monitor="val/dsc", mode="max").patience
+        20
     """
     return None if patience is None else EarlyStopping(patience=patience, **options)

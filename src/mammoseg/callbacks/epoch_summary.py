@@ -1,4 +1,4 @@
-"""One log line per epoch."""
+"""Summary of each epoch in the log."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class EpochSummary(Callback):
 
     @override
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start the clock; a run resumed in the middle of an epoch does not call `on_train_epoch_start` for it."""
+        """Start the timer; `on_train_epoch_start` is not called for an epoch that is resumed midway."""
         self.start_time = time.monotonic()
 
     @override
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start the clock."""
+        """Start the timer."""
         self.start_time = time.monotonic()
 
     @override

@@ -1,4 +1,4 @@
-"""Early termination of unpromising trials of an Optuna search."""
+"""Pruning of unpromising trials of an Optuna search."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 
 
 class OptunaPruningCallback(Callback):
-    """Reports the validation DSC of each epoch to Optuna, and stops training if the pruner asks for it.
+    """Reports the validation DSC of each epoch to Optuna, and stops training if the pruner decides so.
 
     Args:
-        trial: The trial that this run evaluates.
-        reported: Epochs, counted from 1, that were reported before the run was interrupted; Optuna keeps the first
-            value of each.
+        trial: Trial of this run.
+        reported: Epochs, counted from 1, that were reported before the run was interrupted. They are not reported
+            again, since Optuna ignores later values of an epoch.
 
     Attributes:
         pruned_epoch: Epoch, counted from 1, after which training was stopped, or None.
@@ -40,7 +40,7 @@ class OptunaPruningCallback(Callback):
         epoch = trainer.current_epoch + 1
         if epoch % (trainer.check_val_every_n_epoch or 1):
             return  # an epoch without validation
-        score = float(trainer.callback_metrics["val/dsc"])  # on every rank, because reading it may synchronise them
+        score = float(trainer.callback_metrics["val/dsc"])  # on all ranks, since reading the value may synchronise them
         prune = False
         if trainer.is_global_zero:
             if epoch not in self.reported:
@@ -57,13 +57,13 @@ def pruning_callback(hydra: HydraConf, trial_number: int) -> OptunaPruningCallba
 
     Args:
         hydra: Hydra's own settings of the job.
-        trial_number: The trial's number in the study.
+        trial_number: Number of the trial in the study.
 
     Returns:
         The callback, or None if the search has no pruner.
 
     Raises:
-        UserError: If Optuna is not installed, or the pruner's settings are invalid.
+        UserError: If Optuna is not installed, or the settings of the pruner are invalid.
     """
     if OmegaConf.select(hydra.sweeper, "pruner") is None:
         return None

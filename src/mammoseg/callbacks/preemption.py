@@ -1,4 +1,4 @@
-"""Graceful stop on a signal: finish the optimizer step, save a checkpoint, exit."""
+"""Graceful stop on a signal: complete the optimizer step, save a checkpoint and exit."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ log = logging.getLogger(__name__)
 class PreemptionCallback(Callback):
     """Saves a checkpoint and stops training after the optimizer step during which a signal arrived.
 
-    It must be the last of the callbacks that act at the end of a batch, so that the checkpoint contains what the
-    others did. A handler that was installed before, such as submitit's, is called after the checkpoint is saved.
+    This callback must come after all callbacks that act at the end of a batch, so that the checkpoint includes their
+    changes. A handler that was installed before, such as submitit's, is called after the checkpoint is saved.
 
     Args:
-        last: Path of the checkpoint to write, from which the run can be resumed.
+        last: Path of the checkpoint, from which the run can be resumed.
 
     Attributes:
-        received: The signal that arrived, or None.
+        received: Number of the signal that arrived, or None.
 
     Raises:
-        GracefulExit: From the training loop, after the checkpoint is saved.
+        GracefulExit: In the training loop, after the checkpoint is saved.
     """
 
     def __init__(self, last: Path) -> None:
         self.last = last
         self.received: int | None = None
-        self._replaced_handlers: dict[int, Any] = {}  # to restore at the end
+        self._replaced_handlers: dict[int, Any] = {}  # restored at the end
         self._external_handlers: dict[int, Any] = {}  # such as submitit's
         self._step_before_batch = 0
 
     @override
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Remember the handlers that are installed now."""
-        # Read them before Lightning installs its own handler, which only sets a flag.
+        """Store the current handlers."""
+        # Lightning installs its own handler after this hook.
         self._external_handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
 
     @override
@@ -63,15 +63,15 @@ class PreemptionCallback(Callback):
 
     @override
     def on_train_batch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Remember the optimizer step."""
+        """Store the optimizer step."""
         self._step_before_batch = trainer.global_step
 
     @override
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Save a checkpoint and stop if a signal arrived."""
-        if trainer.is_last_batch:  # a run resumed from here would skip this epoch's validation
+        if trainer.is_last_batch:  # a resumed run would skip the validation of this epoch
             return
-        if trainer.global_step == self._step_before_batch:  # accumulated gradients are not part of a checkpoint
+        if trainer.global_step == self._step_before_batch:  # checkpoints do not contain accumulated gradients
             return
         received = self.received is not None
         if trainer.strategy.reduce_boolean_decision(received, all=False):  # all ranks stop after the same step
@@ -80,8 +80,8 @@ class PreemptionCallback(Callback):
 
     @override
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Stop if the signal arrived during the last step, and restore the handlers."""
-        if self.received is not None:  # after the last step: ModelCheckpoint has written last.ckpt
+        """Stop if the signal arrived during or after the last step, and restore the handlers."""
+        if self.received is not None:  # ModelCheckpoint has written last.ckpt
             self._stop(trainer.current_epoch)
         self._restore_handlers()
 
@@ -101,7 +101,7 @@ class PreemptionCallback(Callback):
         self._replaced_handlers = {}
 
     def _stop(self, epoch: int) -> None:
-        signum = self.received or signal.SIGTERM  # another rank may have received it
+        signum = self.received or signal.SIGTERM  # another rank may have received the signal
         log.warning("%s: stopped in epoch %d; the run can be resumed", signal.Signals(signum).name, epoch)
         self._restore_handlers()
         if not distributed.is_worker() and distributed.rank() == 0:

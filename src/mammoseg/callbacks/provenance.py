@@ -1,4 +1,4 @@
-"""Adds the run's config and identity to its checkpoints."""
+"""Storage of the config and the identity of a run in its checkpoints."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mammoseg.segmenter import Segmenter
 
 
 class ProvenanceCallback(Callback):
-    """Stores config and run identity in each checkpoint, and makes the paths in it relative to the run folder.
+    """Stores config and identity of the run in each checkpoint, and makes the paths in it relative to the run folder.
 
     Args:
-        folder: The run folder.
-        config: Settings as plain values without paths of the user's machine, from `runs.checkpoint.portable`.
-        run_info: Identity of the run: dataset, method, fold, seed and so on.
+        folder: Run folder.
+        config: Public settings of the run, from `runs.settings.public`.
+        run_info: Identity of the run, see `train.identity.run_info`.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], run_info: dict[str, Any]) -> None:
@@ -33,23 +33,33 @@ class ProvenanceCallback(Callback):
         """Add the provenance, and make paths relative."""
         checkpoint[PROVENANCE_KEY] = self.provenance
         if trainer.is_last_batch and isinstance(pl_module, Segmenter):
-            # Lightning logs these after the checkpoint is saved; a run that is killed in between would lose them.
+            # Lightning logs these metrics after the checkpoint is saved, so a run killed in between would lose them.
             metrics = {name: float(value) for name, value in pl_module.train_metrics.items()}
             step = {"epoch": trainer.current_epoch, "step": trainer.global_step - 1}
             checkpoint[PROVENANCE_KEY] = {**self.provenance, "train_metrics": {**step, **metrics}}
-        # ModelCheckpoint's state holds absolute paths, which would name the user's folders.
+        # The state of ModelCheckpoint contains absolute paths, which would reveal local folders.
         checkpoint["callbacks"] = replace_prefix(checkpoint["callbacks"], f"{self.folder}/", "run:/")
 
     @override
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Make paths absolute again."""
+        """Make paths absolute."""
         checkpoint["callbacks"] = replace_prefix(checkpoint["callbacks"], "run:/", f"{self.folder}/")
 
 
 def replace_prefix(node: Any, old: str, new: str) -> Any:
-    """Copy of `node` in which strings, keys of dicts included, that start with `old` start with `new` instead."""
+    """Replace the prefix of all strings in nested dicts, including keys.
+
+    Args:
+        node: A dict, a string, or any other value, which is returned unchanged.
+        old: Prefix to replace.
+        new: New prefix.
+
+    Example:
+        >>> replace_prefix({"path": "/run/best.ckpt"}, "/run/", "run:/")
+        {'path': 'run:/best.ckpt'}
+    """
     if isinstance(node, dict):
         return {replace_prefix(key, old, new): replace_prefix(value, old, new) for key, value in node.items()}
     if isinstance(node, str) and node.startswith(old):

@@ -1,4 +1,4 @@
-"""Callback that writes the results of a test."""
+"""Writing of test results."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from mammoseg.runs.results import make_row, write_results
 class ResultsWriter(lightning.Callback):
     """Collects the outputs of `test_step` and writes results.csv, predictions.npz and calibration.csv at the end.
 
-    Rows are in the order of the store, independent of the number of processes.
+    Rows are in the order of the store for any number of processes.
 
     Args:
         path: Path of results.csv; the other files are written to the same folder.
-        run_info: Identity of the run: the columns with the same value in all rows.
+        run_info: Identity of the run, the columns that are constant in results.csv.
     """
 
     def __init__(self, path: Path, run_info: Mapping[str, Any]) -> None:
@@ -36,15 +36,16 @@ class ResultsWriter(lightning.Callback):
         self.reset()
 
     def reset(self) -> None:
-        """Forget earlier results. Keys are indices of the store."""
+        """Delete the collected outputs."""
+        # Keys are indices of images in the store.
         self.counts: dict[int, Tensor] = {}
         self.packed_masks: dict[int, NDArray[np.uint8]] = {}
         self.quantised_probs: dict[int, NDArray[np.uint8]] = {}
-        self.reliability: dict[int, Tensor] = {}  # by the first image of a batch
+        self.reliability: dict[int, Tensor] = {}  # by the first image of each batch
 
     @override
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Forget earlier results."""
+        """Delete the outputs of previous tests."""
         self.reset()
 
     @override
@@ -56,7 +57,7 @@ class ResultsWriter(lightning.Callback):
         *_: Any,
     ) -> None:
         """Collect the outputs of a batch."""
-        if outputs is None:  # a padding batch: this rank had no image
+        if outputs is None:  # a padding batch
             return
         cases = outputs["case"].tolist()
         self.counts.update(zip(cases, outputs["counts"].cpu(), strict=True))
@@ -68,7 +69,7 @@ class ResultsWriter(lightning.Callback):
 
     @override
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Merge the shards of all ranks."""
+        """Merge the outputs of all ranks."""
         if trainer.world_size > 1:
             gathered: list[Any] = [None] * trainer.world_size
             collected: tuple[dict[int, Any], ...] = (
@@ -95,7 +96,7 @@ class ResultsWriter(lightning.Callback):
             [self.quantised_probs[index] for index in indices],
             pl_module.threshold,  # type: ignore[arg-type]
         )
-        # Summed in the order of the store, so that rounding does not depend on the distribution over ranks.
+        # Summation in the order of the store makes rounding independent of the number of ranks.
         reliability = torch.stack([self.reliability[index] for index in sorted(self.reliability)]).sum(dim=0)
         write_calibration(self.path.with_name(CALIBRATION_FILE), reliability.numpy())
         write_results(

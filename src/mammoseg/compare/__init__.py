@@ -1,1 +1,1 @@
-"""Compare methods: tables, figures and significance tests."""
+"""Comparison of methods: tables, figures and significance tests."""

@@ -1,7 +1,7 @@
 """Figures of a comparison.
 
-Each function takes a comparison and the display names of its methods, and returns one figure, or None if the runs lack
-the data for it.
+The functions have the arguments `comparison` and `names`, the display names of its methods. They return None if the
+runs do not contain the required data.
 """
 
 from __future__ import annotations
@@ -13,55 +13,55 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mammoseg.density import ACRDensity
-from mammoseg.metrics import BINS, PIXEL_METRICS
-from mammoseg.reports.plotting import heatmap, parallel_coordinates
+from mammoseg.metrics import N_BINS, PIXEL_METRICS
+from mammoseg.reports.plotting import draw_heatmap, draw_parallel_coordinates
+from mammoseg.reports.table import format_count
 from mammoseg.statistics.comparison import Comparison
 
 Names = Mapping[str, str]
-PANEL_WIDTH = 2.75  # of one metric, in inches
+PANEL_WIDTH = 2.75  # width of the panel of a metric, in inches
 
 
-def colours(methods: list[str]) -> dict[str, tuple[float, ...]]:
-    """Assign each method the colour that it has in all figures.
+def method_colours(methods: list[str]) -> dict[str, tuple[float, ...]]:
+    """Assign a colour to each method, which is the same in all figures.
 
     Args:
         methods: Names of the methods.
 
     Returns:
-        RGBA colours by method.
+        RGBA colours in [0, 1] by method.
     """
     palette = colormaps["tab10"]
     return {method: palette(i % 10) for i, method in enumerate(methods)}
 
 
-def forest(comparison: Comparison, names: Names) -> Figure:
-    """Forest plot: one panel per metric with the estimate and interval of each method, and a dot per fold and seed."""
+def plot_metrics(comparison: Comparison, names: Names) -> Figure:
+    """Create a forest plot: per metric, the estimate and confidence interval of each method, and the values of runs."""
     methods = comparison.methods
     width = PANEL_WIDTH * len(PIXEL_METRICS)
     figure = Figure(figsize=(width, 1.1 + 0.42 * len(methods)), layout="constrained")
     axes = figure.subplots(1, len(PIXEL_METRICS), sharey=True, squeeze=False)[0]
     for axis, (key, metric) in zip(axes, PIXEL_METRICS.items(), strict=True):
         scale = metric.scale()
-        for y, (method, colour) in enumerate(colours(methods).items()):
+        for y, (method, colour) in enumerate(method_colours(methods).items()):
             estimate = comparison.overall[method][key]
             dots = scale * comparison.bootstraps[method].values[key]
             axis.plot([scale * estimate.low, scale * estimate.high], [y, y], color=colour, linewidth=2)
             axis.plot(dots, np.full(len(dots), y), "o", color=colour, markersize=3, alpha=0.5)
             axis.plot(scale * estimate.value, y, "D", color=colour, markersize=6)
-        axis.set_title(metric.label(), fontsize=10)
+        axis.set_title(metric.axis_label(), fontsize=10)
         axis.grid(axis="x", alpha=0.3)
         axis.set_yticks(range(len(methods)), [names.get(method, method) for method in methods])
     axis.set_ylim(len(methods) - 0.5, -0.5)
     figure.suptitle(
-        f"Diamonds: pooled values with {100 * comparison.confidence_level:.0f} % intervals over patients. "
-        "Dots: folds and seeds.",
+        f"Diamonds: means with {100 * comparison.confidence_level:.0f} % confidence intervals. Dots: individual runs.",
         fontsize=9,
     )
     return figure
 
 
-def by_density(comparison: Comparison, names: Names) -> Figure | None:
-    """Bar charts: one panel per metric with the estimates by ACR category and method, with intervals."""
+def plot_density(comparison: Comparison, names: Names) -> Figure | None:
+    """Create bar charts: per metric, the estimates and confidence intervals by ACR category and method."""
     by_category = comparison.by_density
     if not by_category:
         return None
@@ -73,65 +73,66 @@ def by_density(comparison: Comparison, names: Names) -> Figure | None:
         unused.remove()
     width = 0.8 / len(methods)
     for axis, (key, metric) in zip(axes, PIXEL_METRICS.items(), strict=False):
-        for i, (method, colour) in enumerate(colours(methods).items()):
-            estimates = [by_category[category][method][key] for category in by_category]
+        for i, (method, colour) in enumerate(method_colours(methods).items()):
+            estimates = [by_method[method][key] for by_method in by_category.values()]
             x = np.arange(len(by_category)) + (i - (len(methods) - 1) / 2) * width
-            values = metric.scale() * np.array([e.value for e in estimates])
-            ends = metric.scale() * np.array([[e.low, e.high] for e in estimates]).T
+            values = metric.scale() * np.array([estimate.value for estimate in estimates])
+            limits = metric.scale() * np.array([[estimate.low, estimate.high] for estimate in estimates]).T
             axis.bar(x, values, width, color=colour, label=names.get(method, method))
-            axis.vlines(x, *ends, color="black", linewidth=0.8)
-        n_images = [int((comparison.density == category).sum()) for category in by_category]
-        labels = [f"ACR {category}\n{n} images" for category, n in zip(by_category, n_images, strict=True)]
+            axis.vlines(x, *limits, color="black", linewidth=0.8)
+        n_images = {category: int((comparison.density == category).sum()) for category in by_category}
+        labels = [f"ACR {category}\n{format_count(n, 'image')}" for category, n in n_images.items()]
         axis.set_xticks(range(len(by_category)), labels)
-        axis.set_ylabel(metric.label())
+        axis.set_ylabel(metric.axis_label())
     figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(methods), 6), fontsize=8)
     return figure
 
 
-def by_mass_size(comparison: Comparison, names: Names) -> Figure:
-    """Line plot: mean DSC over images against mass size."""
+def plot_mass_size(comparison: Comparison, names: Names) -> Figure:
+    """Create a line plot of the mean DSC over images by mass size."""
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axis = figure.subplots()
     groups = comparison.size_groups
-    for method, colour in colours(comparison.methods).items():
+    for method, colour in method_colours(comparison.methods).items():
         values = [100 * comparison.by_image[method]["dsc"][subset].mean() for _, subset in groups]
         axis.plot(range(len(groups)), values, "o-", color=colour, label=names.get(method, method))
-    labels = [f"{label}\n{int(subset.sum())} images" for label, subset in groups]
+    labels = [f"{label}\n{format_count(int(subset.sum()), 'image')}" for label, subset in groups]
     axis.set_xticks(range(len(groups)), labels, fontsize=8)
-    axis.set_xlabel("mass pixels in the prepared image")
-    axis.set_ylabel("mean DSC over images, %")
+    axis.set_xlabel("Mass area (pixels of the prepared image)")
+    axis.set_ylabel("Mean DSC over images (%)")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     return figure
 
 
-def calibration(comparison: Comparison, names: Names) -> Figure | None:
-    """Reliability diagram (calibrated probabilities lie on the diagonal) and histogram of the probabilities."""
+def plot_calibration(comparison: Comparison, names: Names) -> Figure | None:
+    """Create a reliability diagram, in which perfect calibration is the diagonal, and a histogram of probabilities."""
     if not comparison.reliability:
         return None
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     diagram, histogram = figure.subplots(1, 2)
-    diagram.plot([0, 1], [0, 1], color="grey", linestyle=":")
-    for method, colour in colours(comparison.methods).items():
+    diagram.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect calibration")
+    bin_centres = (np.arange(N_BINS) + 0.5) / N_BINS
+    for method, colour in method_colours(comparison.methods).items():
         if method not in comparison.reliability:
             continue
-        n_pixels, prob_sums, mass_pixels = comparison.reliability[method].T
-        occupied = n_pixels > 0
-        mean_prob, mass_fraction = prob_sums / np.maximum(n_pixels, 1), mass_pixels / np.maximum(n_pixels, 1)
-        diagram.plot(mean_prob[occupied], mass_fraction[occupied], "o-", color=colour)
-        bin_centres = (np.arange(BINS) + 0.5) / BINS
-        histogram.plot(bin_centres, n_pixels / n_pixels.sum(), "o-", color=colour, label=names.get(method, method))
-    diagram.set_xlabel("predicted probability of mass")
-    diagram.set_ylabel("observed fraction of mass pixels")
+        n_pixels, prob_sums, n_mass_pixels = comparison.reliability[method].T
+        n_pixels = np.where(n_pixels > 0, n_pixels, np.nan)  # empty bins are not drawn
+        mean_prob, mass_fraction = prob_sums / n_pixels, n_mass_pixels / n_pixels
+        diagram.plot(mean_prob, mass_fraction, "o-", color=colour, label=names.get(method, method))
+        histogram.plot(bin_centres, n_pixels / np.nansum(n_pixels), "o-", color=colour)
+    for axis in (diagram, histogram):
+        axis.set_xlabel("Predicted probability of mass")
+        axis.set_xlim(-0.05, 1.05)
+    diagram.set_ylabel("Observed fraction of mass pixels")
+    figure.legend(*diagram.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     histogram.set_yscale("log")
-    histogram.set_xlabel("predicted probability of mass")
-    histogram.set_ylabel("fraction of all pixels")
-    histogram.legend(fontsize=8)
+    histogram.set_ylabel("Fraction of all pixels")
     return figure
 
 
-def ranking(comparison: Comparison, names: Names) -> Figure | None:
-    """Line plot: pooled DSC of each method, one line per fold and seed that all methods have in common."""
+def plot_ranking(comparison: Comparison, names: Names) -> Figure | None:
+    """Create a line plot of the pooled DSC of the methods, with one line per common (fold, seed) pair."""
     fold_seeds, scores = comparison.fold_seed_scores
     if len(fold_seeds) < 2:
         return None
@@ -142,14 +143,14 @@ def ranking(comparison: Comparison, names: Names) -> Figure | None:
         label = f"fold {fold}, seed {seed}" if fold else f"seed {seed}"
         axis.plot(range(len(methods)), 100 * dsc, "o-", label=label, alpha=0.7)
     axis.set_xticks(range(len(methods)), [names.get(method, method) for method in methods], fontsize=8, rotation=15)
-    axis.set_ylabel("pooled DSC, %")
+    axis.set_ylabel("Pooled DSC (%)")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     return figure
 
 
-def sweep(comparison: Comparison) -> Figure | None:
-    """Parallel coordinates of theta, alpha and pooled DSC, and a heatmap if both theta and alpha vary."""
+def plot_theta_alpha(comparison: Comparison) -> Figure | None:
+    """Create a parallel-coordinates plot of theta, alpha and DSC, and a heatmap if both theta and alpha vary."""
     points = sweep_points(comparison)
     if points is None:
         return None
@@ -159,18 +160,22 @@ def sweep(comparison: Comparison) -> Figure | None:
     figure = Figure(figsize=(11 if both else 7.5, 4.2), layout="constrained")
     axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
     labels = [*(f"θ ACR {category}" for category in ACRDensity), "α"]
-    parallel_coordinates(axes[0], values, scores, [*labels, "DSC, %"])
+    draw_parallel_coordinates(axes[0], values, scores, [*labels, "DSC (%)"])
     if both:
-        heatmap(axes[1], thetas, alphas, scores.tolist(), "pooled DSC, %")
-        axes[1].set(xlabel="θ by ACR category", ylabel="α")
+        draw_heatmap(axes[1], thetas, alphas, scores.tolist(), "Pooled DSC (%)")
+        axes[1].set(xlabel="θ (ACR 1 to 4)", ylabel="α")
     return figure
 
 
 def sweep_points(comparison: Comparison) -> tuple[np.ndarray, np.ndarray] | None:
     """Collect theta, alpha and pooled DSC of the methods whose loss has these parameters.
 
+    Args:
+        comparison: The comparison.
+
     Returns:
-        Four theta entries and alpha (N, 5), and pooled DSC in % (N,); None if fewer than two combinations occur.
+        Array of shape (N, 5) with the four entries of theta and alpha, and pooled DSC in %, shape (N,). None if there
+        are fewer than two combinations of theta and alpha.
     """
     points = []
     for method in comparison.methods:

@@ -1,4 +1,4 @@
-"""Qualitative comparison as in Figure 2 of the paper: images in columns, methods in rows, contours on top."""
+"""Qualitative comparison as in Figure 2 of the paper: contours on test images (columns) for each method (rows)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mammoseg.data.store import PreparedStore
 from mammoseg.density import ACRDensity
-from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, contour
+from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, draw_contour
 from mammoseg.runs.discovery import RunResults
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.predictions import read_predictions
@@ -22,19 +22,19 @@ from mammoseg.statistics.comparison import Comparison
 log = logging.getLogger(__name__)
 
 
-def qualitative_figure(
+def plot_predictions(
     comparison: Comparison, names: Mapping[str, str], store_root: Path | None, per_density: int
 ) -> Figure | None:
-    """Plot the predictions of all methods on test images of the first fold.
+    """Plot predictions of all methods for test images of the first fold.
 
     Args:
         comparison: The comparison.
         names: Display names of the methods.
-        store_root: Folder of the prepared images; None uses the folders recorded by the runs.
+        store_root: Folder of the prepared images; None uses the folders that are recorded in the runs.
         per_density: Number of images per ACR category.
 
     Returns:
-        The figure. None, with a warning, if predictions or prepared images are missing.
+        The figure; None if predictions or prepared images are missing, for which a warning is logged.
     """
     data = comparison.data
     fold = next(iter(data.cases))
@@ -43,27 +43,27 @@ def qualitative_figure(
         for method, by_fold_seed in data.runs.items()
     }
     if missing := [method for method, run in runs.items() if not run.folder.predictions.is_file()]:
-        log.warning("skipped Figure 2: %s not found for %s", RunFolder.predictions.name, ", ".join(missing))
+        log.warning("skipping Figure 2: no %s found for %s", RunFolder.predictions.name, ", ".join(missing))
         return None
     recorded = sorted({run.folder.data_paths().store for run in runs.values()})
     store = find_store(recorded if store_root is None else [store_root], data.dataset, data.cases[fold])
     if store is None:
-        log.warning("skipped Figure 2: prepared images of these runs not found; set dataset.store=<folder>")
+        log.warning("skipping Figure 2: prepared images of these runs not found; set dataset.store=<folder>")
         return None
     masks_pred = {method: read_predictions(run.folder.predictions).by_case for method, run in runs.items()}
-    return _plot(names, runs, select_images(comparison, fold, per_density), store, masks_pred)
+    return _plot_contours(names, runs, select_images(comparison, fold, per_density), store, masks_pred)
 
 
 def select_images(comparison: Comparison, fold: str, per_density: int) -> list[int]:
-    """Select images of each ACR category at evenly spaced quantiles of DSC, so that they are representative.
+    """Select representative images: those at evenly spaced quantiles of the DSC in each ACR category.
 
     Args:
-        comparison: The comparison; images are ranked by their DSC averaged over methods.
-        fold: The fold whose images are considered.
+        comparison: The comparison; the DSC is averaged over its methods.
+        fold: Name of the fold from which images are selected.
         per_density: Number of images per ACR category.
 
     Returns:
-        Indices of the images within the fold.
+        Indices of the images in the fold.
     """
     fold_slice = comparison.fold_slice(fold)
     dsc = np.mean([values["dsc"][fold_slice] for values in comparison.by_image.values()], axis=0)
@@ -73,20 +73,20 @@ def select_images(comparison: Comparison, fold: str, per_density: int) -> list[i
         if not len(candidates):
             continue
         ranked = candidates[np.argsort(dsc[candidates], kind="stable")]
-        # Centred quantiles: one image is the median, two are the quartiles, and so on. A set, as ranks may coincide.
+        # Centred quantiles: a single image has the median DSC, two images the quartiles, etc. Ranks can coincide.
         ranks = {int(len(ranked) * (i + 0.5) / per_density) for i in range(per_density)}
         selected += [int(ranked[rank]) for rank in sorted(ranks)]
     return selected
 
 
-def _plot(
+def _plot_contours(
     names: Mapping[str, str],
     runs: Mapping[str, RunResults],
     image_indices: Sequence[int],
     store: PreparedStore,
     masks_pred: Mapping[str, Mapping[str, NDArray[np.bool_]]],
 ) -> Figure:
-    """Plot one row per method and one column per image; `masks_pred[method][case]` is (H, W)."""
+    """Plot one row per method and one column per image; ``masks_pred[method][case]`` has shape (H, W)."""
     store_index = {case.case: i for i, case in enumerate(store.cases)}
     n_methods, n_images = len(runs), len(image_indices)
     figure = Figure(figsize=(max(1.9 * n_images + 0.5, 5), 2.0 * n_methods + 0.4), layout="constrained")
@@ -95,14 +95,14 @@ def _plot(
         for axis, row in zip(axes[i], [run.rows[index] for index in image_indices], strict=True):
             case = row["case"]
             axis.imshow(store.images[store_index[case]], cmap="gray")
-            contour(axis, np.asarray(store.masks[store_index[case]], float), 0.5, TRUTH_COLOUR)
-            contour(axis, masks_pred[method][case].astype(float), 0.5, PREDICTION_COLOUR)
+            draw_contour(axis, np.asarray(store.masks[store_index[case]], float), 0.5, TRUTH_COLOUR)
+            draw_contour(axis, masks_pred[method][case].astype(float), 0.5, PREDICTION_COLOUR)
             axis.set_xticks([])
             axis.set_yticks([])
-            dsc = f"{100 * row['dsc']:.0f}"
+            dsc = f"DSC {100 * row['dsc']:.0f} %"
             axis.text(0.02, 0.02, dsc, color="white", fontsize=8, transform=axis.transAxes)
             if i == 0:
                 axis.set_title(f"ACR {row['density']}", fontsize=10)
         axes[i, 0].set_ylabel(names.get(method, method), fontsize=9)
-    figure.suptitle("Green: ground truth. Blue: prediction. Number: DSC in %.", fontsize=9)
+    figure.suptitle("Green: ground truth. Blue: prediction.", fontsize=9)
     return figure

@@ -1,41 +1,54 @@
-"""Tables of a comparison: Table 1 or 2 of the paper with our results, and further tables."""
+"""Tables of a comparison. The arguments `names` are the display names of the methods."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mammoseg.density import ACRDensity
 from mammoseg.metrics import DSC, PIXEL_METRICS, PooledPixelMetric, expected_calibration_error
 from mammoseg.reports.run_summary import metric_headings, units_note
-from mammoseg.reports.table import MISSING, Table, format_effect, format_p, format_signed, percent
+from mammoseg.reports.table import MISSING, Table, format_count, format_effect, format_p, format_signed, percent
 from mammoseg.statistics import significance
 from mammoseg.statistics.comparison import Comparison, Estimate, argbest
 
-MAX_ROUNDING_ERROR = 0.1  # of ΔA in %, if it is computed from DSC and sensitivity with two decimals
+MAX_ROUNDING_ERROR = 0.1  # maximum error in % if ΔA is computed from DSC and sensitivity with two decimals
 PAIR_COLUMNS = ("metric", "first", "second", "difference", "interval", "median", "effect_size", "p", "p_holm")
 
 
 def format_difference(value: float, metric: type[PooledPixelMetric] = DSC) -> str:
-    """Format a difference of two values of a metric, in percentage points if its unit is %."""
+    """Format the difference between two values of a metric, in percentage points if its unit is %."""
     return format_signed(value, metric.scale())
 
 
 def format_estimate(metric: type[PooledPixelMetric], estimate: Estimate, with_std: bool = False) -> str:
-    """Format an estimate with its bootstrap interval and, if requested and defined, its standard deviation."""
-    interval = f"[{metric.show(estimate.low)}, {metric.show(estimate.high)}]"
+    """Format an estimate with its confidence interval.
+
+    Args:
+        metric: The metric.
+        estimate: Estimate of the metric.
+        with_std: Whether to include the standard deviation, if it is defined.
+
+    Returns:
+        Text such as "70.05 ± 1.20 [68.10, 72.00]".
+    """
+    interval = f"[{metric.format(estimate.low)}, {metric.format(estimate.high)}]"
     std = metric.scale() * estimate.std
     spread = f" ± {std:.2f}" if with_std and std == std else ""
-    return f"{metric.show(estimate.value)}{spread} {interval}"
+    return f"{metric.format(estimate.value)}{spread} {interval}"
 
 
 def main_table(comparison: Comparison, names: Mapping[str, str], published: Mapping[str, Any] | None) -> Table:
-    """Create the table of results: for each metric our value, the published value and their difference.
+    """Create the table of results: for each metric, our value, the published value and their difference.
 
     Args:
         comparison: The comparison.
         names: Display names of the methods.
-        published: A table of conf/published; None shows our values alone.
+        published: A table of conf/published; None omits published values and differences.
+
+    Returns:
+        The table.
     """
     published_rows = (published or {}).get("rows", {})
     columns = ["Method"]
@@ -47,7 +60,7 @@ def main_table(comparison: Comparison, names: Mapping[str, str], published: Mapp
         cells = [names.get(method, method)]
         for key, metric in PIXEL_METRICS.items():
             value = comparison.overall[method][key].value
-            cells.append(metric.show(value))
+            cells.append(metric.format(value))
             if published_rows:
                 paper_value = published_rows.get(method, {}).get(key)
                 difference = float("nan") if paper_value is None else value - paper_value / metric.scale()
@@ -62,13 +75,12 @@ def main_table(comparison: Comparison, names: Mapping[str, str], published: Mapp
             *inconsistent_published_rows(published, names),
         ]
     name = str((published or {}).get("name", "table"))
-    return Table(
-        name, report_title(comparison, published), columns, rows, _best_cells(comparison, published_rows), notes
-    )
+    bold = _best_cells(comparison, published_rows)
+    return Table(name, report_title(comparison, published), columns, rows, bold, notes)
 
 
 def _best_cells(comparison: Comparison, published_rows: Mapping[str, Any]) -> frozenset[tuple[int, int]]:
-    """(row, column) indices of the best values in `main_table`, ours and published."""
+    """Return the (row, column) indices of our best and the best published values in `main_table`."""
     cells = set[tuple[int, int]]()
     columns_per_metric = 3 if published_rows else 1
     for i, (key, metric) in enumerate(PIXEL_METRICS.items()):
@@ -82,48 +94,57 @@ def _best_cells(comparison: Comparison, published_rows: Mapping[str, Any]) -> fr
 
 
 def report_title(comparison: Comparison, published: Mapping[str, Any] | None) -> str:
-    """Return the title of the report and of its main table."""
-    subject = f"{published['title']} of the paper, reproduced" if published else "Comparison of methods"
+    """Return the title of the report and its main table."""
+    subject = f"Reproduction of {published['title']} of the paper" if published else "Comparison of methods"
     return f"{subject} on {comparison.data.dataset}"
 
 
 def protocol_text(comparison: Comparison) -> str:
-    """Describe in a sentence how the metrics are aggregated, and over how many images and patients."""
-    fold_seeds = {fold_seed for runs in comparison.data.runs.values() for fold_seed in runs}
-    n_folds, n_seeds = len({fold for fold, _ in fold_seeds}), len({seed for _, seed in fold_seeds})
+    """Describe how the metrics are aggregated, and the number of images and patients."""
+    n_folds = len(comparison.data.cases)
+    n_seeds = {len({seed for _, seed in runs}) for runs in comparison.data.runs.values()}
     n_images, n_patients = len(comparison.rows), len({row["patient"] for row in comparison.rows})
-    averages = [f"{n_folds} folds"] * (n_folds > 1) + [f"up to {n_seeds} seeds"] * (n_seeds > 1)
+    up_to = "up to " if len(n_seeds) > 1 else ""
+    averages = [f"{n_folds} folds"] * (n_folds > 1) + [f"{up_to}{max(n_seeds)} seeds"] * (max(n_seeds) > 1)
     averaged = f" and averaged over {' and '.join(averages)}" if averages else ""
-    return f"Metrics are pooled over the pixels of the test set{averaged}; {n_images} images of {n_patients} patients."
+    return (
+        f"Metrics are pooled over the pixels of the test set{averaged}. The test data consist of "
+        f"{format_count(n_images, 'image')} of {format_count(n_patients, 'patient')}."
+    )
 
 
 def inconsistent_published_rows(published: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
-    """Find published rows whose ΔA does not follow from their DSC and sensitivity.
+    """Find published rows in which ΔA is inconsistent with DSC and sensitivity.
 
-    For values pooled over one test set, ΔA = |2·sensitivity/DSC − 2|.
+    Metrics that are pooled over the same pixels satisfy ΔA = |2·sensitivity/DSC − 2|.
 
     Args:
         published: A table of conf/published.
         names: Display names of the methods.
 
     Returns:
-        One sentence per inconsistent row; one sentence in all if the paper averages over folds.
+        One sentence per inconsistent row. If the paper averages over folds, a single sentence that explains why the
+        rows cannot be checked.
     """
     if not published["pooled"]:
-        return ["The paper averages over folds; ΔA = |2·sensitivity/DSC − 2| holds only within a fold."]
+        return [
+            "The published values are averages over folds and cannot be checked for consistency, since "
+            "ΔA = |2·sensitivity/DSC − 2| only holds within a fold."
+        ]
     notes = []
     for method, row in published["rows"].items():
         implied = 100 * abs(2 * row["sensitivity"] / row["dsc"] - 2)
         if abs(implied - row["area_difference"]) > MAX_ROUNDING_ERROR:
             notes.append(
-                f"The paper's values for {names.get(method, method)} are inconsistent: DSC and sensitivity imply "
-                f"ΔA = |2·sensitivity/DSC − 2| = {implied:.2f}, but {row['area_difference']:.2f} is printed."
+                f"The published values of {names.get(method, method)} are inconsistent: DSC and sensitivity imply "
+                f"ΔA = |2·sensitivity/DSC − 2| = {implied:.2f}, but the published value is "
+                f"{row['area_difference']:.2f}."
             )
     return notes
 
 
 def uncertainty_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
-    """Create the table of all metrics with standard deviations and bootstrap intervals."""
+    """Create the table of all metrics with standard deviations and confidence intervals."""
     overall = comparison.overall
     rows = [
         [
@@ -136,13 +157,13 @@ def uncertainty_table(comparison: Comparison, names: Mapping[str, str]) -> Table
     for column, key in enumerate(PIXEL_METRICS, start=1):
         values = [overall[method][key].value for method in comparison.methods]
         bold |= {(row, column) for row in argbest(values, key)}
+    level = f"{100 * comparison.confidence_level:.0f} %"
     note = (
-        f"{units_note()}: mean ± standard deviation over folds and seeds (if there are several) and, in brackets, the "
-        f"{100 * comparison.confidence_level:.0f} % bootstrap interval over patients ({comparison.n_resamples} "
-        "resamples)."
+        f"{units_note()}. Mean ± standard deviation over folds and seeds (if there is more than one run), and {level} "
+        f"bootstrap confidence interval over patients ({comparison.n_resamples} resamples) in brackets."
     )
     columns = ["Method", *metric_headings()]
-    return Table("uncertainty", "Confidence intervals", columns, rows, frozenset(bold), [note])
+    return Table("uncertainty", f"Metrics with {level} confidence intervals", columns, rows, frozenset(bold), [note])
 
 
 def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Sequence[str] | None = None) -> Table:
@@ -152,13 +173,16 @@ def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Seque
         comparison: The comparison.
         names: Display names of the methods.
         metrics: Keys of the metrics to include; None includes all.
+
+    Returns:
+        The table.
     """
     rows = [
         [
             metric.heading,
             names.get(d.first, d.first),
             names.get(d.second, d.second),
-            format_difference(d.mean, metric),
+            format_difference(d.value, metric),
             f"[{format_difference(d.low, metric)}, {format_difference(d.high, metric)}]",
             format_difference(d.test.median, metric),
             format_effect(d.test.effect_size),
@@ -170,20 +194,29 @@ def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Seque
     ]
     units = f"{comparison.unit}s"
     note = (
-        "Difference: first minus second method, in the pooled metric, in percentage points, with its paired bootstrap "
-        f"interval over patients. Median: of the differences over {units}. Effect: rank-biserial correlation, from −1 "
-        f"to 1. p: two-sided Wilcoxon signed-rank test over {units}, before and after Holm's correction over all pairs "
-        "of methods within a metric."
+        "Difference: pooled metric of method A minus method B, in percentage points for metrics in %, with the paired "
+        "bootstrap confidence interval (CI) over patients. Median: median difference over "
+        f"{units}. Effect size: rank-biserial correlation in [−1, 1]. p: two-sided Wilcoxon signed-rank test over "
+        f"{units}; p (Holm): corrected over all pairs of methods for each metric."
     )
     if comparison.unit == "image":
-        note += " Images of one patient are not independent, so p is somewhat too small; unit=patient avoids this."
-    interval = f"{100 * comparison.confidence_level:.0f} % interval"
-    columns = ["Metric", "first", "second", "difference", interval, "median", "effect", "p", "p, Holm"]
-    return Table("pairs", "Paired tests", columns, rows, notes=[note], csv_columns=PAIR_COLUMNS)
+        note += " Images of a patient are not independent, so these p-values are too small; unit=patient avoids this."
+    interval = f"{100 * comparison.confidence_level:.0f} % CI"
+    columns = ["Metric", "Method A", "Method B", "Difference", interval, "Median", "Effect size", "p", "p (Holm)"]
+    return Table("pairs", "Pairwise tests", columns, rows, notes=[note], csv_columns=PAIR_COLUMNS)
 
 
 def density_table(comparison: Comparison, names: Mapping[str, str], key: str) -> Table:
-    """Create the table of the metric `key` by ACR category."""
+    """Create the table of a metric by ACR category.
+
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+        key: Key of the metric.
+
+    Returns:
+        The table.
+    """
     metric = PIXEL_METRICS[key]
     by_density = comparison.by_density
     counts = {category: int((comparison.density == category).sum()) for category in by_density}
@@ -195,11 +228,11 @@ def density_table(comparison: Comparison, names: Mapping[str, str], key: str) ->
     for column, by_method in enumerate(by_density.values(), start=1):
         values = [by_method[method][key].value for method in comparison.methods]
         bold |= {(row, column) for row in argbest(values, key)}
-    missing = [str(category) for category in map(int, ACRDensity) if category not in by_density]
+    missing = [f"ACR {int(category)}" for category in ACRDensity if category not in by_density]
     notes = [("In %, pooled" if metric.unit else "Pooled") + " over the test images of each ACR category."]
     if missing:
-        notes.append(f"ACR {', '.join(missing)} is omitted, as it does not occur in the test set of every fold.")
-    return Table(f"density_{key}", f"{metric.heading} by density", columns, rows, frozenset(bold), notes)
+        notes.append(f"Categories that do not occur in the test set of every fold are omitted: {', '.join(missing)}.")
+    return Table(f"density_{key}", f"{metric.heading} by ACR category", columns, rows, frozenset(bold), notes)
 
 
 def size_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
@@ -213,7 +246,7 @@ def size_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     rows = [[names.get(method, method), *map(percent, values)] for method, values in dsc.items()]
     by_group = enumerate(zip(*dsc.values(), strict=True), start=1)
     bold = frozenset((row, column) for column, values in by_group for row in argbest(values, "dsc"))
-    note = "In %, mean over the images whose mass has that many pixels in the prepared image."
+    note = "In %, mean over images. The columns are ranges of the mass area in pixels of the prepared image."
     return Table("mass_size", "DSC by mass size", columns, rows, bold, [note])
 
 
@@ -221,20 +254,31 @@ def ranking_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     """Create the table of mean ranks, sorted from best to worst."""
     fold_seeds, scores = comparison.fold_seed_scores
     n_blocks = len(fold_seeds)
-    ranks = significance.mean_ranks(scores).tolist() if n_blocks else [float("nan")] * len(comparison.methods)
-    winners = scores.argmax(axis=1).tolist() if n_blocks else []
+    ranks = significance.mean_ranks(scores).tolist() if n_blocks else [math.nan] * len(comparison.methods)
+    n_first = (scores == scores.max(axis=1, keepdims=True)).sum(axis=0).tolist()  # ties count for all tied methods
     ranked = sorted(
-        (rank, names.get(m, m), f"{winners.count(i)} of {n_blocks}", f"{100 * comparison.win_rate[m]:.0f} %")
-        for i, (m, rank) in enumerate(zip(comparison.methods, ranks, strict=True))
+        (rank, names.get(method, method), wins, comparison.win_rate[method])
+        for method, rank, wins in zip(comparison.methods, ranks, n_first, strict=True)
     )
-    rows = [[name, MISSING if rank != rank else f"{rank:.2f}", wins, win_rate] for rank, name, wins, win_rate in ranked]
+    rows = [
+        [
+            name,
+            MISSING if math.isnan(rank) else f"{rank:.2f}",
+            f"{wins} of {n_blocks}",
+            MISSING if math.isnan(win_rate) else f"{100 * win_rate:.0f} %",
+        ]
+        for rank, name, wins, win_rate in ranked
+    ]
     p = significance.friedman(scores)
-    note = (
-        f"By pooled DSC, over the {n_blocks} pairs of fold and seed that all methods have in common. Friedman test: "
-        f"p {format_p(p, '= ')}. P(best): fraction of bootstrap resamples over patients in which the method has the "
-        "highest DSC."
-    )
-    return Table("ranking", "Ranking", ["Method", "mean rank", "ranked first", "P(best)"], rows, notes=[note])
+    notes = [
+        f"Ranks by pooled DSC over {format_count(n_blocks, 'pair')} of fold and seed for which all methods have a run. "
+        "P(best): fraction of bootstrap resamples over patients in which the method has the highest DSC."
+    ]
+    if not math.isnan(p):
+        notes.append(f"Friedman test of equal ranks: p {format_p(p, '= ')}.")
+    columns = ["Method", "Mean rank", "Ranked first", "P(best)"]
+    csv_columns = ["Method", "mean rank", "ranked first", "P(best)"]
+    return Table("ranking", "Ranking by pooled DSC", columns, rows, notes=notes, csv_columns=csv_columns)
 
 
 def calibration_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
@@ -243,6 +287,12 @@ def calibration_table(comparison: Comparison, names: Mapping[str, str]) -> Table
         [names.get(method, method), f"{100 * expected_calibration_error(sums):.3f}"]
         for method, sums in comparison.reliability.items()
     ]
-    note = "In %, over all test pixels, most of which are background with a probability near 0. Lower is better."
-    columns = ["Method", "expected calibration error ↓"]
-    return Table("calibration", "Calibration of the probabilities", columns, rows, notes=[note])
+    note = "In %, over all test pixels. Most of them are background, which dominates the error."
+    return Table(
+        "calibration",
+        "Expected calibration error",
+        ["Method", "Expected calibration error ↓"],
+        rows,
+        notes=[note],
+        csv_columns=["Method", "expected calibration error ↓"],
+    )

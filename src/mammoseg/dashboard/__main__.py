@@ -19,7 +19,7 @@ def main(cfg: DictConfig) -> None:
 
     validate.one_of("mode", cfg.mode, ("offline", "online"))
     if cfg.mode == "online" and cfg.entity is None:
-        raise UserError("entity must be a W&B user or team with mode=online, got null")
+        raise UserError("entity must be a W&B user or team if mode=online, got null")
     built_workspace = workspace.build_workspace(cfg.entity or "", cfg.project, cfg.name)
     if cfg.mode == "online":
         print(workspace.save(built_workspace))

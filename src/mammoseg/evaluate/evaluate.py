@@ -47,9 +47,9 @@ def evaluate(
         data_root: Folder of the dataset; None uses that of the training run.
         store_root: Folder of the prepared images; None uses that of the training run.
         output_dir: Output folder of results.csv and summary.md.
-        rule: Definition of a detection, to evaluate at native resolution as well and write native.csv, candidates.csv
-            and froc.png; None skips this.
-        trusted_modules: As for `load_checkpoint`.
+        rule: Definition of a detection. If set, the images are evaluated at native resolution as well, and native.csv,
+            candidates.csv and froc.png are written.
+        trusted_modules: See `load_checkpoint`.
 
     Returns:
         Rows of results.csv.
@@ -115,13 +115,13 @@ def run_test(
 
 def write_reports(rows: Sequence[results.ResultRow], output: RunFolder, rule: MatchingRule | None) -> None:
     """Write summary.md, with sections on native resolution if `rule` is not None, and print the tables."""
-    summary = run_summary.markdown(rows)
+    summary = run_summary.summary_markdown(rows)
     native_sections = "" if rule is None else write_native_report(output.path, rule)
     atomic_write_text(output.summary, summary + native_sections)
-    run_summary.print_table(rows, output.path)
+    run_summary.print_summary(rows, output.path)
     if rule is not None:
         native_rows, _ = read_native_results(output.path)
-        run_summary.print_table(native_rows, output.path, "at native resolution")
+        run_summary.print_summary(native_rows, output.path, "at native resolution")
         print(native_sections[native_sections.index("\n### Surface distances") :])
 
 
@@ -200,7 +200,7 @@ def compare_with_training_run(rows: list[results.ResultRow], training_results: P
     previous = {row["case"]: [row[name] for name in results.COUNTS] for row in results.read_results(training_results)}
     current = {row["case"]: [row[name] for name in results.COUNTS] for row in rows}
     if previous == current:
-        print("identical to the results of the training run, to the last pixel")
+        print("identical to the results of the training run")
         return
     cases = previous.keys() | current.keys()
     n_changed = sum(previous.get(case) != current.get(case) for case in cases)

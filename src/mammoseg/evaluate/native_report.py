@@ -41,7 +41,7 @@ def write_native_report(folder: Path, rule: MatchingRule) -> str:
             "\n## Results at native resolution\n",
             "Predictions were resampled to the original pixels and compared with the original annotations. Pooled "
             "metrics weight each image by its number of pixels.\n",
-            run_summary.markdown(rows),
+            run_summary.summary_markdown(rows),
             "### Surface distances\n",
             *(distance_table(rows, unit) for unit in sorted({row["unit"] for row in rows})),
             "### Detection\n",

@@ -45,8 +45,8 @@ class NativeResolutionWriter(lightning.Callback):
     Args:
         folder: Output folder.
         run_info: Identity of the run, the first columns of native.csv.
-        dataset: Dataset from which the prepared images were made; its outlines and mask files are read again.
-        rule: Defines detection candidates and when they match a mass.
+        dataset: Dataset of the prepared images, from which the original outlines and mask files are read.
+        rule: Definition of candidates and of their match with a mass.
 
     Raises:
         UserError: If a file of the dataset no longer exists or cannot be read.
@@ -78,7 +78,7 @@ class NativeResolutionWriter(lightning.Callback):
 
         Args:
             pl_module: The Segmenter, whose threshold is used.
-            outputs: What its `test_step` returned: "logits" (B, 1, H, W) and "case" (B,), indices into the store.
+            outputs: Outputs of its `test_step`: "logits" (B, 1, H, W) and "case" (B,), indices in the store.
         """
         probs = torch.sigmoid(outputs["logits"].float())[:, 0].cpu().numpy()
         for index, prob in zip(outputs["case"].tolist(), probs, strict=True):
@@ -90,8 +90,8 @@ class NativeResolutionWriter(lightning.Callback):
 
         Args:
             index: Index of the image in the store.
-            prob_map: (size, size), probabilities at the network's resolution.
-            threshold: A pixel is predicted as mass if its probability is above.
+            prob_map: Probabilities at the resolution of the network, shape (size, size).
+            threshold: Probability above which a pixel is predicted as mass.
 
         Raises:
             UserError: If the image is no longer in the dataset or cannot be read.

@@ -116,7 +116,7 @@ def metrics_table(comparison: Comparison) -> str:
         if subset.any():
             estimates = comparison.estimates(method, subset)
             cells = [
-                f"{metric.show(estimate.value)} [{metric.show(estimate.low)}, {metric.show(estimate.high)}]"
+                f"{metric.format(estimate.value)} [{metric.format(estimate.low)}, {metric.format(estimate.high)}]"
                 for metric, estimate in ((metric, estimates[key]) for key, metric in PIXEL_METRICS.items())
             ]
             lines.append(f"| {label} | {int(subset.sum())} | " + " | ".join(cells) + " |")

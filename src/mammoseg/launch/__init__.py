@@ -1,1 +1,1 @@
-"""Launching and supervising runs: signals, sweeps, several processes."""
+"""Launching and supervision of runs: sweeps, distributed processes and signals."""

@@ -1,8 +1,8 @@
-"""Distributed runs: one process per device, started by the engine of torchrun.
+"""Distributed runs: one process per device, started by the elastic launcher of torchrun.
 
-Lightning starts the other processes by running the same command again. Inside a Hydra multirun that would restart the
-sweep, in other folders or, under a search, with other parameters. Here each job starts its own workers, as single runs
-with the job's settings and folder.
+Lightning starts the other processes by rerunning the command. In a Hydra multirun this would restart the sweep with
+other folders or, in a search, with other parameters. Instead, each job starts its workers as single runs with the
+settings and the folder of the job.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from hydra.conf import HydraConf
 from omegaconf import DictConfig
 
 from mammoseg.errors import UserError
-from mammoseg.launch.overrides import quote
 from mammoseg.launch.signals import SIGNALS, GracefulExit, forward_signal
 from mammoseg.processes import die_with_parent
+from mammoseg.runs.overrides import quote
 
 if TYPE_CHECKING:
     from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LAUNCHER_PID = "MAMMOSEG_LAUNCHER_PID"  # environment variable: process id of the process that started the workers
-USER_ERROR_PREFIX = "UserError: "  # marks the message of a worker's UserError
+LAUNCHER_PID = "MAMMOSEG_LAUNCHER_PID"  # environment variable with the process id of the launcher of the workers
+USER_ERROR_PREFIX = "UserError: "  # start of the message if a worker raised UserError
 
 
 def is_worker() -> bool:
-    """Whether this process was started by `launch_workers`."""
+    """Return True if this process was started by `launch_workers`."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def rank() -> int:
-    """Global rank; 0 in single-process runs. Rank 0 writes all files."""
+    """Return the global rank; 0 in single-process runs. Rank 0 writes all files."""
     if is_worker():
         return int(os.environ["RANK"])
     return int(os.environ["SLURM_PROCID"]) if is_distributed() else 0
 
 
 def is_distributed() -> bool:
-    """Whether this run uses several processes, started by `launch_workers` or by srun."""
+    """Return True if the run has several processes, started by `launch_workers` or by srun."""
     return is_worker() or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 
 def cluster_environment() -> ClusterEnvironment:
-    """Lightning's plugin for ranks and world size.
+    """Return Lightning's plugin that determines ranks and world size.
 
-    Chosen explicitly, because Lightning mistakes any shell inside a Slurm allocation for a task of srun.
+    Lightning's automatic detection would treat any shell in a Slurm allocation as a task of srun.
     """
     from lightning.fabric.plugins.environments.lightning import LightningEnvironment
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -64,7 +64,15 @@ def cluster_environment() -> ClusterEnvironment:
 
 
 def requested_world_size(trainer: DictConfig) -> int:
-    """Number of processes that the trainer's settings require."""
+    """Return the number of processes that the settings of the trainer require.
+
+    Args:
+        trainer: The section `trainer` of the config.
+
+    Example:
+        >>> requested_world_size(DictConfig({"accelerator": "cpu", "devices": 2}))
+        2
+    """
     devices = trainer.devices
     if isinstance(devices, str) and devices.lstrip("-").isdigit():
         devices = int(devices)
@@ -78,43 +86,43 @@ def requested_world_size(trainer: DictConfig) -> int:
 
 
 def launch_workers(world_size: int, hydra: HydraConf, folder: Path) -> None:
-    """Run this job with `world_size` processes on this machine, and return when all have succeeded.
+    """Run this job with several processes on this machine, and wait until all have succeeded.
 
     Args:
         world_size: Number of processes.
-        hydra: Hydra's configuration of this job.
-        folder: The run folder.
+        hydra: Hydra's own settings of the job.
+        folder: Run folder.
 
     Raises:
-        UserError: If a worker raised one.
-        RuntimeError: If a worker failed.
-        GracefulExit: If a signal stopped them.
+        UserError: If a worker raised UserError.
+        RuntimeError: If a worker failed otherwise.
+        GracefulExit: If a signal stopped the workers.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the errors raised below contain it
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # errors are raised below
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // world_size, 1)))
-    log.info("%d processes, one per device", world_size)
+    log.info("starting %d processes, one per device", world_size)
     os.environ[LAUNCHER_PID] = str(os.getpid())
-    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}  # the engine does not restore them
+    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}  # elastic_launch does not restore them
     try:
         elastic_launch(launch_config(world_size), sys.executable)("-m", "mammoseg.train", *worker_argv(hydra, folder))
-    except SignalException as stop:
-        if stop.sigval == signal.SIGINT:
-            raise KeyboardInterrupt from stop
-        forward_signal(stop.sigval, handlers.get(stop.sigval))
-        raise GracefulExit(stop.sigval) from stop
-    except ChildFailedError as failed:
-        raise worker_error(failed, world_size) from None
+    except SignalException as error:
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from error
+        forward_signal(error.sigval, handlers.get(error.sigval))
+        raise GracefulExit(error.sigval) from error
+    except ChildFailedError as error:
+        raise worker_error(error, world_size) from None
     finally:
         for signum, handler in handlers.items():
             signal.signal(signum, handler)
 
 
 def launch_config(world_size: int) -> LaunchConfig:
-    """The configuration of torchrun's engine for one machine, without restarts."""
+    """Return the configuration of the elastic launcher for one machine, without restarts."""
     from torch.distributed.launcher.api import LaunchConfig
 
     return LaunchConfig(
@@ -129,10 +137,18 @@ def launch_config(world_size: int) -> LaunchConfig:
     )
 
 
-def worker_error(failed: Any, world_size: int) -> Exception:
-    """The error of the first worker that failed, from torch's ChildFailedError."""
-    failed_rank, failure = failed.get_first_failure()
-    message: Any = failure.message  # recorded by `report_failure`, or torch's text for a worker that was killed
+def worker_error(error: Any, world_size: int) -> Exception:
+    """Return the exception of the first worker that failed.
+
+    Args:
+        error: torch's ChildFailedError.
+        world_size: Number of workers.
+
+    Returns:
+        UserError if the worker raised UserError, otherwise RuntimeError with the traceback of the worker.
+    """
+    failed_rank, failure = error.get_first_failure()
+    message: Any = failure.message  # from `report_failure`, or from torch if the worker was killed
     if isinstance(message, dict):
         message = f"{message['message']}\n{message['extraInfo']['py_callstack']}"
     if message.startswith(USER_ERROR_PREFIX):
@@ -141,26 +157,39 @@ def worker_error(failed: Any, world_size: int) -> Exception:
 
 
 def worker_argv(hydra: HydraConf, folder: Path) -> list[str]:
-    """The arguments of `train` that run this job as a single run. Options must precede overrides."""
+    """Return the arguments of `train` that run a job as a single run.
+
+    Args:
+        hydra: Hydra's own settings of the job.
+        folder: Run folder.
+
+    Returns:
+        Hydra's options, which must come first, followed by overrides.
+    """
     folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
     return [
         *("--config-name", str(hydra.job.config_name)),
         *(part for path in folders for part in ("--config-dir", path)),
         *hydra.overrides.task,
-        *hydra.overrides.hydra,  # such as the storage of a search; the overrides below take precedence
+        *hydra.overrides.hydra,  # such as the storage of a search; later overrides take precedence
         *("hydra.mode=RUN", f"hydra.run.dir={quote(folder)}", "hydra.output_subdir=null"),
     ]
 
 
 def init_worker() -> None:
-    """Terminate this worker when its launcher dies, even from kill -9, and silence the log of ranks above 0."""
+    """Initialise a worker: terminate it when the launcher dies, and disable logging on ranks above 0."""
     die_with_parent(signal.SIGKILL, int(os.environ[LAUNCHER_PID]))
     if rank() > 0:
         logging.disable(logging.WARNING)
 
 
 def report_failure(error: Exception, user_message: str | None) -> NoReturn:
-    """Pass `error` to the launcher, which reports it once, and exit."""
+    """Send the exception of a worker to the launcher, which raises it, and exit with status 1.
+
+    Args:
+        error: The exception.
+        user_message: Message of a user error; None for other exceptions.
+    """
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
     handler = get_error_handler()

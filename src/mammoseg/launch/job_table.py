@@ -11,55 +11,68 @@ from mammoseg.files import atomic_write
 from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.record import RunRecord, Status, read_record
 
-TRIAL_NUMBER = ("trial_number", "trial")  # equals the number of the job; the second is its name in version 0.1
+TRIAL_NUMBER = ("trial_number", "trial")  # equal to the number of the job; "trial" in version 0.1
 NOT_FINISHED = "did not finish: killed, out of memory or time, or still running"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep: its run folder and record."""
+    """One job of a sweep.
+
+    Attributes:
+        folder: Run folder of the job.
+        record: Content of its run.json, which must contain `job`.
+    """
 
     folder: Path
     record: RunRecord
 
     @property
     def number(self) -> int:
-        """Number of the job in its sweep, from 0."""
+        """Number of the job in the sweep, from 0."""
         assert self.record.job is not None
         return int(self.record.job["number"])
 
     @property
     def overrides(self) -> list[str]:
-        """Its overrides, without private ones."""
+        """Overrides of the job, without private ones."""
         assert self.record.job is not None
         return list(self.record.job["overrides"])
 
     @property
     def seconds(self) -> float:
-        """Duration of its last attempt."""
+        """Duration of the last attempt in seconds."""
         assert self.record.job is not None
         return float(self.record.job["seconds"])
 
     @property
     def failed(self) -> bool:
-        """Whether the run is not complete."""
+        """Whether the run is neither finished nor pruned."""
         return not self.record.is_complete
 
     @property
     def error(self) -> str:
-        """Reason of the failure; empty if it did not fail."""
+        """Reason of the failure; empty for a job that did not fail."""
         if not self.failed:
             return ""
         return self.record.error or ("stopped" if self.record.status is Status.STOPPED else NOT_FINISHED)
 
     @property
     def sort_key(self) -> tuple[bool, float, int]:
-        """Sorts by score, best first; failed jobs come last, ties are in the order of the sweep."""
+        """Key for sorting by decreasing score, then by number; failed jobs are last."""
         return self.failed, -(self.record.score or 0.0), self.number
 
 
 def find_jobs(folder: Path, since: float = 0.0) -> list[Job]:
-    """Find the jobs in `folder` and below whose records changed at or after the time `since` (s), best first."""
+    """Find the jobs of a sweep.
+
+    Args:
+        folder: Sweep folder; subfolders are searched.
+        since: Time in seconds since the epoch; only jobs whose records changed at or after it are returned.
+
+    Returns:
+        The jobs, sorted by `Job.sort_key`.
+    """
     runs = [run for run in folders_with(folder, RunFolder.record.name) if run.record.stat().st_mtime >= since]
     records = [(run.path, read_record(run)) for run in runs]
     jobs = [Job(path, record) for path, record in records if record is not None and record.job is not None]
@@ -67,7 +80,7 @@ def find_jobs(folder: Path, since: float = 0.0) -> list[Job]:
 
 
 def varying_overrides(jobs: Sequence[Job]) -> list[dict[str, str]]:
-    """The overrides in which the jobs differ, one dict for each job."""
+    """Return the overrides in which jobs differ: for each job, a dict of value by setting."""
     overrides = [dict(override.partition("=")[::2] for override in job.overrides) for job in jobs]
     names = dict.fromkeys(name for values in overrides for name in values if name not in TRIAL_NUMBER)
     varying = [name for name in names if len({values.get(name) for values in overrides}) > 1]
@@ -75,7 +88,12 @@ def varying_overrides(jobs: Sequence[Job]) -> list[dict[str, str]]:
 
 
 def print_table(jobs: Sequence[Job], folder: Path) -> None:
-    """Print the jobs of the sweep in `folder`."""
+    """Print the jobs of a sweep as a table.
+
+    Args:
+        jobs: The jobs.
+        folder: Sweep folder.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -95,7 +113,12 @@ def print_table(jobs: Sequence[Job], folder: Path) -> None:
 
 
 def write_table(jobs: Sequence[Job], path: Path) -> None:
-    """Write the jobs to `path` as CSV, their folders relative to it."""
+    """Write the jobs of a sweep as CSV.
+
+    Args:
+        jobs: The jobs.
+        path: Output file; folders of jobs are relative to its folder.
+    """
     settings = varying_overrides(jobs)
     with atomic_write(path) as lines:
         table = csv.writer(lines, lineterminator="\n")

@@ -1,7 +1,7 @@
-"""Hyperparameter search with Optuna: the study proposes trials, Hydra's launcher runs them as jobs.
+"""Hyperparameter search with Optuna: a study proposes trials, and Hydra's launcher runs them as jobs.
 
-A trial is a job with the same number. Its result is reported to the study once its run.json has one. A trial whose job
-was interrupted or failed stays open, and the next call with the same folder runs it again, in its own folder.
+A trial and its job have the same number. The score in run.json is reported to the study. A trial whose job was
+interrupted or failed remains open, and the next call with the same sweep folder reruns it in the same run folder.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ try:
     import optuna
     from optuna.trial import FrozenTrial, TrialState
 except ImportError as error:
-    raise UserError("sweep=optuna needs Optuna; pip install '.[hpo]'") from error
+    raise UserError("sweep=optuna requires Optuna; pip install '.[hpo]'") from error
 
 log = logging.getLogger(__name__)
 
 STUDY = "mammoseg"
-# Choices of these groups only set compute and private settings, so they may differ between two calls of one search.
+# The choices of these groups contain only compute and private settings, so they may differ between calls of a search.
 COMPUTE_GROUPS = ("launcher", "sweep", "logger", "trainer")
 
-Launch = Callable[[Sequence[Sequence[str]], int], None]  # (overrides of each job, number of the first job)
+Launch = Callable[[Sequence[Sequence[str]], int], None]  # arguments: overrides of each job, number of the first job
 Direction = Literal["maximize", "minimize"]
 
 
@@ -52,28 +52,28 @@ def run_study(
     sampler: DictConfig,
     pruner: DictConfig | None,
 ) -> None:
-    """Run trials until the study has `n_trials`, beginning with those that an earlier call left open.
+    """Run trials until the study contains `n_trials`, beginning with the open trials of previous calls.
 
     Args:
-        space: The search space.
-        launch: Runs jobs and returns when all have ended.
-        hydra: Hydra's own settings; `hydra.sweep.dir` is the folder of the study, `hydra.sweeper.storage` its storage.
-        n_trials: Number of trials, including those of earlier calls.
-        n_jobs: Trials that are proposed and run together; -1 for one per CPU core.
-        direction: Whether the validation DSC is maximised.
-        seed: Seed of the sampler.
+        space: Search space.
+        launch: Function that runs jobs and waits for them.
+        hydra: Hydra's own settings; `hydra.sweep.dir` is the sweep folder, `hydra.sweeper.storage` the storage.
+        n_trials: Number of trials, including those of previous calls.
+        n_jobs: Number of trials that are proposed and run together; -1 for one per CPU core.
+        direction: Whether to maximise or minimise the validation DSC.
+        seed: Random seed of the sampler.
         sampler: Config of an Optuna sampler.
         pruner: Config of an Optuna pruner, or None.
 
     Raises:
-        UserError: If a setting is invalid, or the folder contains a study of another search space.
+        UserError: If a setting is invalid, or the sweep folder contains a search with different settings.
     """
     batch_size = check_counts(n_trials, n_jobs)
     folder = Path(hydra.sweep.dir)
     study = open_study(hydra, direction, instantiate_or_explain(pruner, "pruner"))
     check_same_space(study, space, folder)
     previous = study.get_trials(deepcopy=False)
-    # With the same seed, the sampler would propose the trials of the earlier call again.
+    # With the same seed, the sampler would repeat the trials of the previous call.
     study.sampler = instantiate_or_explain(sampler, "sampler", seed=seed + len(previous))
     for batch in consecutive_batches([trial for trial in previous if not trial.state.is_finished()], batch_size):
         run_batch(study, space, launch, batch, folder)
@@ -83,20 +83,23 @@ def run_study(
 
 
 def ask(study: optuna.Study, space: SearchSpace, n: int) -> list[FrozenTrial]:
-    """Propose `n` new trials, in the order of their numbers."""
+    """Propose `n` new trials; returns them in the order of their numbers."""
     numbers = {study.ask(space.optuna_space).number for _ in range(n)}
     return [trial for trial in study.get_trials(deepcopy=False) if trial.number in numbers]
 
 
 def check_counts(n_trials: object, n_jobs: object) -> int:
-    """The number of trials to run together.
+    """Validate `n_trials` and `n_jobs`.
+
+    Returns:
+        The number of trials to run together.
 
     Raises:
         UserError: If a number is out of range.
     """
     if not isinstance(n_trials, int) or n_trials < 1:
         raise UserError(f"hydra.sweeper.n_trials must be an integer of at least 1, got {n_trials}")
-    if not isinstance(n_jobs, int) or (n_jobs < 1 and n_jobs != -1):  # -1 is joblib's convention
+    if not isinstance(n_jobs, int) or (n_jobs < 1 and n_jobs != -1):  # -1 as in joblib
         raise UserError(
             f"hydra.sweeper.n_jobs must be an integer of at least 1, or -1 for one per CPU core, got {n_jobs}"
         )
@@ -107,24 +110,34 @@ def instantiate_or_explain(config: DictConfig | None, name: str, **kwargs: Any) 
     """Instantiate the sampler or the pruner.
 
     Args:
-        config: Its config; None returns None.
-        name: Its key in `hydra.sweeper`.
-        **kwargs: Further arguments.
+        config: Config of the object, or None.
+        name: Key of the config in `hydra.sweeper`, for error messages.
+        **kwargs: Additional arguments.
+
+    Returns:
+        The object, or None without a config.
 
     Raises:
-        UserError: If Optuna has no such class, or rejects an argument.
+        UserError: If the class does not exist or rejects an argument.
     """
     try:
         return None if config is None else instantiate(config, **kwargs)
     except InstantiationException as error:
-        raise UserError(f"hydra.sweeper.{name}: {error.__cause__ or error}; check hydra.sweeper.{name}.*") from error
+        raise UserError(
+            f"hydra.sweeper.{name}: {error.__cause__ or error}; correct the hydra.sweeper.{name}.* settings"
+        ) from error
 
 
 def open_study(hydra: HydraConf, direction: Direction, pruner: optuna.pruners.BasePruner | None) -> optuna.Study:
-    """Open the study in the sweep's folder, or create it.
+    """Open or create the study.
+
+    Args:
+        hydra: Hydra's own settings.
+        direction: Direction of the optimisation.
+        pruner: Pruner, or None.
 
     Raises:
-        UserError: If its storage cannot be opened.
+        UserError: If the storage cannot be opened.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -137,18 +150,23 @@ def open_study(hydra: HydraConf, direction: Direction, pruner: optuna.pruners.Ba
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"the study cannot be opened ({reason}); check hydra.sweeper.storage and .direction, or move a damaged "
-            "study.db out of the sweep's folder"
+            f"the study cannot be opened ({reason}); check hydra.sweeper.storage and hydra.sweeper.direction, or "
+            "remove a damaged study.db from the sweep folder"
         ) from error
 
 
 def storage_url(hydra: HydraConf) -> str:
-    """URL of the study's storage, by default SQLite in the sweep's folder."""
+    """Return the URL of the storage, by default the SQLite file study.db in the sweep folder."""
     return hydra.sweeper.storage or f"sqlite:///{Path(hydra.sweep.dir).resolve()}/study.db"
 
 
 def consecutive_batches(trials: Sequence[FrozenTrial], size: int) -> Iterable[list[FrozenTrial]]:
-    """Batches of at most `size` trials with consecutive numbers, because launchers number their jobs consecutively."""
+    """Divide trials into batches of consecutive numbers, since launchers number their jobs consecutively.
+
+    Args:
+        trials: Trials in the order of their numbers.
+        size: Maximum size of a batch.
+    """
     batch: list[FrozenTrial] = []
     for trial in trials:
         if batch and (len(batch) == size or trial.number != batch[-1].number + 1):
@@ -166,18 +184,18 @@ def run_batch(
 
     Args:
         study: The study.
-        space: The search space.
-        launch: Runs the jobs.
+        space: Search space.
+        launch: Function that runs jobs and waits for them.
         trials: Trials with consecutive numbers.
-        folder: The sweep's folder, in which the jobs write their records.
+        folder: Sweep folder, which contains the run folders of the jobs.
     """
     overrides_per_trial = [space.overrides(trial.params, trial.number) for trial in trials]
     launch(overrides_per_trial, trials[0].number)
-    jobs = {(job.number, *job.overrides): job for job in find_jobs(folder)}  # includes other sweeps in the folder
+    jobs = {(job.number, *job.overrides): job for job in find_jobs(folder)}  # may include other sweeps
     for trial, overrides in zip(trials, overrides_per_trial, strict=True):
         job = jobs.get((trial.number, *without_private_overrides(overrides)))
         if job is None or job.failed:
-            continue  # the trial stays open and is run again by the next call
+            continue  # the trial remains open, and the next call reruns it
         if job.record.pruned:
             study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
         else:
@@ -185,20 +203,20 @@ def run_batch(
 
 
 def check_same_space(study: optuna.Study, space: SearchSpace, folder: Path) -> None:
-    """Check that the study has the same search space and fixed settings; store them in a new study.
+    """Check that search space and constant settings are those of the study; a new study stores them.
 
     Args:
         study: The study.
-        space: The search space of this call.
-        folder: The sweep's folder, for the message.
+        space: Search space of this call.
+        folder: Sweep folder, for error messages.
 
     Raises:
-        UserError: If they differ, since the results of the two could not be compared.
+        UserError: If they differ, so that the results of the trials are not comparable.
     """
     current = {
         **{name: repr(distribution) for name, distribution in space.distributions.items()},
         "hydra.sweeper.monotone": repr(space.monotone),
-        # Digests instead of values, which may contain paths of the user's machine.
+        # Hashes instead of values, which may contain local paths.
         **{
             name: hashlib.sha256(value.encode()).hexdigest()[:16]
             for name, _, value in (override.partition("=") for override in space.fixed)
@@ -209,14 +227,14 @@ def check_same_space(study: optuna.Study, space: SearchSpace, folder: Path) -> N
     if stored is None:
         study.set_user_attr("settings", current)
         return
-    log.info("resuming a search of %d trials", len(study.get_trials(deepcopy=False)))
+    log.info("resuming a search with %d trials", len(study.get_trials(deepcopy=False)))
     previous = {_RENAMED.get(name, name): value for name, value in stored.items()}
     if differing := sorted(
         name for name in previous.keys() | current.keys() if previous.get(name) != current.get(name)
     ):
         raise UserError(
-            f"{folder}: contains a search with another {', '.join(differing)}; choose another folder "
-            "(hydra.sweep.dir=...), or remove this one"
+            f"{folder}: contains a search with different {', '.join(differing)}; choose another folder "
+            "(hydra.sweep.dir=...), or delete this one"
         )
 
 
@@ -233,17 +251,17 @@ def log_best(study: optuna.Study, space: SearchSpace) -> None:
 
 
 def load_trial(hydra: HydraConf, trial_number: int) -> tuple[optuna.Trial, set[int]]:
-    """Load a running trial in the process that evaluates it.
+    """Load a running trial in the process of its job.
 
     Args:
         hydra: Hydra's own settings of the job.
-        trial_number: The trial's number in the study.
+        trial_number: Number of the trial.
 
     Returns:
-        The trial, and the steps for which it has reported a value.
+        The trial, and the steps for which it has already reported a value.
 
     Raises:
-        UserError: If the pruner's settings are invalid.
+        UserError: If the settings of the pruner are invalid.
     """
     storage = optuna.storages.get_storage(storage_url(hydra))
     pruner = instantiate_or_explain(hydra.sweeper.pruner, "pruner")

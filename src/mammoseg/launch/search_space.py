@@ -1,4 +1,4 @@
-"""Search space of an Optuna study, from overrides in Hydra's grammar."""
+"""Search space of an Optuna study, defined by overrides in Hydra's grammar."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from mammoseg.runs.settings import covers
 try:
     from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 except ImportError as error:
-    raise UserError("sweep=optuna needs Optuna; pip install '.[hpo]'") from error
+    raise UserError("sweep=optuna requires Optuna; pip install '.[hpo]'") from error
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Settings to search, and settings that are the same in every trial.
+    """Settings to search, and settings that are constant.
 
-    Monotone settings are searched through independent u in [0, 1]: from the last to the first, each is u^(1/k) times
-    the next one, which makes non-decreasing vectors uniform and gives Optuna a box to search.
+    The values of n monotone settings are computed from independent u_k in [0, 1] that Optuna samples: x_n = u_n^(1/n)
+    and x_k = u_k^(1/k) x_(k+1), scaled to the interval. For uniform u, the vector x is uniformly distributed over the
+    non-decreasing vectors.
 
     Attributes:
         distributions: Distribution of each searched setting.
-        monotone: Searched settings whose values must not decrease from one to the next.
+        monotone: Searched settings whose values must be non-decreasing in this order.
         fixed: Overrides of all other settings.
 
     Source:
@@ -39,11 +40,12 @@ class SearchSpace:
 
     @classmethod
     def from_overrides(cls, overrides: Iterable[Override], monotone: Sequence[str]) -> SearchSpace:
-        """Build the space from parsed overrides, of which a later one replaces an earlier one of the same setting.
+        """Build the search space from parsed overrides.
 
         Args:
-            overrides: Sweep overrides are searched, all others are fixed.
-            monotone: Settings whose values must not decrease; the ones that are not searched are ignored.
+            overrides: Settings with a sweep override are searched, others are constant. A later override of a setting
+                replaces an earlier one.
+            monotone: Settings whose values must be non-decreasing in this order; those not searched are ignored.
 
         Raises:
             UserError: If nothing is searched, a distribution is invalid, or the monotone settings differ in interval.
@@ -51,7 +53,7 @@ class SearchSpace:
         by_name: dict[str, Override] = {}
         for override in overrides:
             name = override.get_key_element()
-            sections = (name, "theta") if name == "loss.theta" else (name,)  # a vector replaces its entries
+            sections = (name, "theta") if name == "loss.theta" else (name,)  # a vector replaces its elements
             for replaced in [other for other in by_name if any(covers(section, other) for section in sections)]:
                 del by_name[replaced]
             by_name[name] = override
@@ -64,7 +66,9 @@ class SearchSpace:
             if name not in distributions
         ]
         if not distributions:
-            raise UserError("nothing to search for; set hydra.sweeper.params or for example 'loss.alpha=interval(1,3)'")
+            raise UserError(
+                "the search space is empty; set hydra.sweeper.params, or for example 'loss.alpha=interval(1,3)'"
+            )
         searched = [name for name in monotone if name in distributions]
         intervals = [distributions[name] for name in searched]
         if len(set(map(repr, intervals))) > 1 or not all(map(_is_linear_float, intervals)):
@@ -73,12 +77,16 @@ class SearchSpace:
 
     @property
     def optuna_space(self) -> dict[str, BaseDistribution]:
-        """The distributions that Optuna samples from: the unit interval for monotone settings."""
+        """Distributions from which Optuna samples: the unit interval for monotone settings."""
         unit = FloatDistribution(0.0, 1.0)
         return {name: unit if name in self.monotone else value for name, value in self.distributions.items()}
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of the searched settings for a sample of `optuna_space`."""
+        """Compute the values of the searched settings.
+
+        Args:
+            params: Sample of `optuna_space`.
+        """
         values = dict(params)
         upper = 1.0
         for k, name in reversed(list(enumerate(self.monotone, start=1))):
@@ -86,11 +94,16 @@ class SearchSpace:
             interval = self.distributions[name]
             assert isinstance(interval, FloatDistribution)
             values[name] = interval.low + upper * (interval.high - interval.low)
-        # Six digits are beyond the resolution of a DSC, and short enough to copy into a paper.
+        # Six significant digits are sufficient, and short enough for tables.
         return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values.items()}
 
     def overrides(self, params: Mapping[str, Any], trial_number: int) -> list[str]:
-        """Overrides of the job that evaluates a sample of `optuna_space`."""
+        """Return the overrides of the job of a trial.
+
+        Args:
+            params: Sample of `optuna_space`.
+            trial_number: Number of the trial.
+        """
         searched = [f"{name}={value}" for name, value in self.values(params).items()]
         return [*self.fixed, *searched, f"trial_number={trial_number}"]
 
@@ -100,10 +113,13 @@ def _is_linear_float(distribution: BaseDistribution) -> bool:
 
 
 def to_distribution(override: Override) -> BaseDistribution:
-    """Optuna's distribution for Hydra's interval(), range() or list of choices.
+    """Convert a sweep override to a distribution of Optuna.
+
+    Args:
+        override: Override with an interval, a range or a list of choices.
 
     Raises:
-        UserError: If the interval is empty, its logarithm is undefined, or the value is none of these.
+        UserError: If the interval is empty or its logarithm is undefined, or for any other value.
     """
     value, name = override.value(), override.get_key_element()
     if isinstance(value, IntervalSweep):

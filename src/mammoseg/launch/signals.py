@@ -1,7 +1,7 @@
-"""Signals by which a cluster announces preemption, and requeueing of Slurm jobs.
+"""Signals that announce preemption on a cluster, and requeueing of Slurm jobs.
 
-SIGTERM precedes preemption and the end of the time limit; SIGUSR1 and SIGUSR2 can be requested some time before
-(`sbatch --signal=USR1@120`, submitit's signal_delay_s).
+Slurm sends SIGTERM before preemption and at the time limit. SIGUSR1 and SIGUSR2 can be requested earlier
+(`sbatch --signal=USR1@120`, signal_delay_s of submitit).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-REQUEUE_STATES = ("PREEMPTED", "TIMEOUT")  # not CANCELLED: scancel is meant to end the job
+REQUEUE_STATES = ("PREEMPTED", "TIMEOUT")  # not CANCELLED: a cancelled job must not restart
 
 
 class GracefulExit(SystemExit):
     """Raised after a graceful stop on a signal; the run can be resumed.
 
     Args:
-        signum: The signal. The exit status is 128 + `signum`, as a shell reports it.
+        signum: Number of the signal. The exit status is 128 + `signum`, as in a shell.
     """
 
     def __init__(self, signum: int) -> None:
@@ -33,7 +33,14 @@ class GracefulExit(SystemExit):
 
 
 def forward_signal(signum: int, previous: Any) -> None:
-    """After the checkpoint is saved, call the previously installed handler (e.g. submitit's), or requeue the job."""
+    """Call the handler that was installed before, such as submitit's, or requeue the job.
+
+    Must be called after the checkpoint is saved.
+
+    Args:
+        signum: Number of the signal.
+        previous: Handler installed before, as returned by `signal.getsignal`.
+    """
     if callable(previous):
         previous(signum, None)
     else:
@@ -41,7 +48,11 @@ def forward_signal(signum: int, previous: Any) -> None:
 
 
 def requeue(signum: int) -> None:
-    """Requeue this Slurm job, unless it was cancelled; outside Slurm do nothing."""
+    """Requeue this Slurm job unless it was cancelled; outside Slurm, do nothing.
+
+    Args:
+        signum: Number of the signal that stopped the job.
+    """
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return
@@ -51,13 +62,17 @@ def requeue(signum: int) -> None:
         return
     result = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False)
     if result.returncode == 0:
-        log.warning("requeued Slurm job %s; it resumes if its command names the run folder (hydra.run.dir)", job)
+        log.warning("requeued Slurm job %s; it resumes if its command sets the run folder (hydra.run.dir)", job)
     else:
         log.error("Slurm cannot requeue job %s: %s", job, result.stderr.strip())
 
 
 def slurm_job_state(job: str) -> str:
-    """The state of a Slurm job, such as PREEMPTED; empty if Slurm does not know it."""
+    """Return the state of a Slurm job, such as "PREEMPTED"; empty if it is unknown.
+
+    Args:
+        job: Job id, with the index of the array task if any.
+    """
     result = subprocess.run(
         ["scontrol", "show", "job", "-o", job], capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,6 +1,6 @@
-"""The jobs of a multirun: each leaves a record in its folder, and the sweep ends with a table of all of them.
+"""Jobs of a sweep: each job writes a record to its run folder, and the sweep ends with a summary table.
 
-Hydra's launchers start the jobs; nothing here schedules.
+Scheduling is left to Hydra's launchers.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from mammoseg.runs.settings import is_private
 
 log = logging.getLogger(__name__)
 
-LAUNCHERS = ("joblib", "submitit", "ray")  # the packages whose errors report a lost process
+LAUNCHERS = ("joblib", "submitit", "ray")  # packages whose exceptions report a lost worker process
 
 
 def run_job(main: Callable[[Any], Any], cfg: DictConfig, user_message: Callable[[BaseException], str | None]) -> Any:
-    """Run `main(cfg)` as one job of a sweep; a failure is recorded and does not stop the other jobs.
+    """Run `main(cfg)` as one job of a sweep. A failure is recorded and does not stop the other jobs; Ctrl-C does.
 
     Args:
-        main: The command.
-        cfg: The job's configuration.
-        user_message: The sentence for a user's error, None for a bug, whose traceback goes to the job's log.
+        main: Function of the command.
+        cfg: Composed config of the job.
+        user_message: Function that returns the message of a user error, or None for a bug, whose traceback is logged.
 
     Returns:
-        What `main` returns, NaN for a failed job. Ctrl-C stops the whole sweep.
+        The return value of `main`, or NaN for a failed job.
     """
     if distributed.rank() > 0:
         return main(cfg)  # rank 0 writes the record
@@ -55,8 +55,8 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, user_message: Callable[
     loky.init_worker(cfg)
     try:
         score = main(cfg)
-    except GracefulExit as stopped:
-        loky.exit_if_worker(stopped.status)
+    except GracefulExit as error:
+        loky.exit_if_worker(error.status)
         raise
     except Exception as error:
         message = user_message(error)
@@ -74,14 +74,26 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, user_message: Callable[
 
 
 def record_success(folder: RunFolder, job: dict[str, Any]) -> None:
-    """Record that a job succeeded; `train` has written its own status already."""
+    """Record that a job succeeded.
+
+    Args:
+        folder: Run folder of the job.
+        job: Number, overrides and seconds of the job.
+    """
     record = read_record(folder) or RunRecord()
-    status = Status.FINISHED if record.status is Status.RUNNING else record.status  # some commands write none
+    status = Status.FINISHED if record.status is Status.RUNNING else record.status  # only `train` writes a status
     write_record(folder, replace(record, status=status, error=None, job=job))
 
 
 def record_failure(folder: RunFolder, job: dict[str, Any], message: str, error: Exception) -> None:
-    """Record why a job failed, without overwriting the record of another run in the same folder."""
+    """Record why a job failed, in a new folder if the run folder contains a different or complete run.
+
+    Args:
+        folder: Run folder of the job.
+        job: Number, overrides and seconds of the job.
+        message: Error message without local paths.
+        error: The exception.
+    """
     record = read_record(folder) or RunRecord()
     if isinstance(error, RunConflictError) or record.is_complete:
         folder = RunFolder(folder.path.with_name(f"{folder.path.name}-job{job['number']}"))
@@ -90,23 +102,23 @@ def record_failure(folder: RunFolder, job: dict[str, Any], message: str, error: 
 
 
 def without_private_overrides(overrides: Sequence[str]) -> list[str]:
-    """The overrides without those that contain paths of this machine."""
+    """Return the overrides without private ones, which contain local paths or accounts."""
     return [override for override in overrides if not is_private(override)]
 
 
 class SweepSummary(Callback):
-    """Prints a table of a sweep's jobs, best first, writes it to jobs.csv, and exits with status 1 if a job failed.
+    """Hydra callback that prints a table of the jobs, writes jobs.csv, and exits with status 1 if a job failed.
 
     Attributes:
-        active: The instance of the sweep that runs in this process.
+        active: Instance for the sweep that runs in this process, or None.
     """
 
     active: SweepSummary | None = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Remember the sweep's folder, and check the resources that the launcher needs."""
+        """Store the sweep folder, and check the resources that the launcher requires."""
         self.folder = Path(config.hydra.sweep.dir)
-        # Trials that an earlier call of a search has finished are not run again, but belong to it.
+        # A search includes the finished trials of previous calls.
         self.since = 0.0 if "n_trials" in config.hydra.sweeper else time.time()
         SweepSummary.active = self
         os.environ[loky.SWEEP_PID] = str(os.getpid())
@@ -115,7 +127,7 @@ class SweepSummary(Callback):
 
     @override
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Print and write the table."""
+        """Print and write the table; exits with status 1 if a job failed."""
         jobs = find_jobs(self.folder, self.since)
         if jobs:
             print_table(jobs, self.folder)
@@ -125,27 +137,36 @@ class SweepSummary(Callback):
 
 
 def prepare_ray(settings: Any) -> None:
-    """Configure Ray, and exit if it would wait forever for GPUs that this machine does not have."""
+    """Configure Ray, and exit with status 2 if it would wait indefinitely for GPUs that this machine does not have.
+
+    Args:
+        settings: The section `ray` of the launcher's config.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # otherwise lines that two jobs have in common are dropped
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # otherwise a token is written to the home folder
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # otherwise Ray omits lines that several jobs print
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # otherwise Ray writes a token to the home folder
     requested = settings.remote.get("num_gpus") or 0
     local = settings.init.get("address") is None and "RAY_ADDRESS" not in os.environ
     if local and requested > (available := count_gpus()):
         print(
-            f"hydra.launcher.ray.remote.num_gpus must be at most {available}, the GPUs of this machine, got "
-            f"{requested}; set it to 0 to train on the CPU, or hydra.launcher.ray.init.address to that of a cluster",
+            f"hydra.launcher.ray.remote.num_gpus must be at most {available}, the number of GPUs of this "
+            f"machine, got {requested}; set it to 0 to train on the CPU, or set hydra.launcher.ray.init.address to the "
+            "address of a cluster",
             file=sys.stderr,
         )
         sys.exit(2)  # Hydra swallows other exceptions of a callback
 
 
 def summarise_aborted_sweep(error: Exception) -> None:
-    """If a launcher lost a worker process and aborted the sweep, print the table and exit with status 1."""
+    """If the launcher aborted the sweep because it lost a worker process, print the table and exit with status 1.
+
+    Args:
+        error: Exception that ended the command; if it has another cause, the function returns.
+    """
     summary = SweepSummary.active
     if summary is None or type(error).__module__.partition(".")[0] not in LAUNCHERS:
         return
     reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-    print(f"the launcher aborted ({reason}); run the same command again to resume the sweep", file=sys.stderr)
+    print(f"the launcher aborted ({reason}); rerun the command to resume the sweep", file=sys.stderr)
     summary.on_multirun_end(DictConfig({}))  # exits if a job failed
     sys.exit(1)

@@ -1,1 +1,1 @@
-"""Experiment loggers, chosen in conf/logger."""
+"""Experiment loggers, selected in conf/logger."""

@@ -12,26 +12,29 @@ if TYPE_CHECKING:
 
 
 class RunLogger(Protocol):
-    """Experiment logger of one training run: Lightning's loggers, plus example images and an end.
+    """Experiment logger of one training run.
 
-    An entry of `cfg.logger` with a `_target_` is called once per run with the keyword arguments `folder` (the run
-    folder; nothing is written outside it), `run_info` (run, dataset, method, model, loss, fold, seed, experiment) and
-    `settings` (the run's settings without paths of the user's machine), besides those in its yaml. The constructor
-    validates its arguments and raises UserError; files are created by `loggers()`, which only the process of rank 0
-    calls.
+    The `_target_` of an entry of `cfg.logger` is called once per run with its other keys and the keyword arguments
+    `folder` (the run folder, the only location to write to), `run_info` (run, dataset, method, model, loss, fold, seed,
+    experiment) and `settings` (public settings of the run). The constructor validates its arguments and raises
+    UserError. Files are created by `loggers()`, which only the process of rank 0 calls.
     """
 
     def loggers(self) -> list[Logger]:
-        """Lightning loggers to pass to the trainer.
+        """Return the Lightning loggers of the trainer.
 
-        Training and testing call it once each and must get the same objects.
+        Training and testing call this method once each; both calls must return the same objects.
         """
         ...
 
     def log_examples(self, examples: Sequence[Example]) -> None:
-        """Log tested images with mask and predicted probabilities, each (H, W), after overlays.png is written."""
+        """Log example images of the test set, after overlays.png is written.
+
+        Args:
+            examples: Examples with image, mask and predicted probabilities, each of shape (H, W).
+        """
         ...
 
     def close(self) -> None:
-        """Flush and release everything; called on errors too, and before the next run of a sweep begins."""
+        """Flush and close all files. Called at the end of a run, also after an error; can be called twice."""
         ...

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class TensorBoardRunLogger(RunLogger):
-    """Event files of one training run in `folder`/tensorboard; `tensorboard --logdir outputs` shows them.
+    """Logger that writes event files to `folder`/tensorboard.
 
     Args:
-        folder: The run folder.
+        folder: Run folder.
         run_info: Identity of the run, logged as text.
-        settings: Not used.
+        settings: Unused.
 
     Raises:
         UserError: From `loggers`, if tensorboard is not installed.
@@ -47,12 +47,12 @@ class TensorBoardRunLogger(RunLogger):
                 text = "\n".join(f"{name}: {value}  " for name, value in self.run_info.items())
                 self.logger.experiment.add_text("run_info", text)
             except ModuleNotFoundError as error:
-                raise UserError("logger=tensorboard needs tensorboard; pip install '.[tensorboard]'") from error
+                raise UserError("logger=tensorboard requires tensorboard; pip install '.[tensorboard]'") from error
         return [self.logger]
 
     @override
     def log_examples(self, examples: Sequence[Example]) -> None:
-        """Log overlays.png, which shows the examples."""
+        """Log overlays.png, a figure of the examples."""
         overlays = self.folder / "overlays.png"
         if self.logger is not None and overlays.is_file():
             self.logger.experiment.add_image("test/overlays", imread(overlays)[..., :3], dataformats="HWC")

@@ -1,4 +1,4 @@
-"""Weights & Biases logger that records nothing about the user's machine."""
+"""Weights & Biases logger that records no information about the machine."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ MODES = ("offline", "online", "disabled")
 
 
 class WandbRunLogger(RunLogger):
-    """One W&B run for one training run, in `folder`/wandb.
+    """Logger that creates one W&B run per training run, in `folder`/wandb.
 
-    Nothing is recorded about the user's machine: no paths, host name, command line, code or console output.
+    No paths, host name, command line, code or console output are recorded.
 
     Args:
-        folder: The run folder.
-        run_info: Identity of the run; its name, group and tags are derived from it.
-        settings: The run's settings without paths, stored as W&B's config.
+        folder: Run folder.
+        run_info: Identity of the run, from which name, group and tags of the W&B run are derived.
+        settings: Public settings of the run, stored as the config of the W&B run.
         mode: "offline", "online" or "disabled", which writes nothing.
         project: W&B project.
-        entity: W&B user or team; None for the default one of the account.
+        entity: W&B user or team; None for the default of the account.
 
     Raises:
-        UserError: If `mode` is unknown; from `loggers`, if W&B cannot be reached online.
+        UserError: If `mode` is invalid; from `loggers`, if W&B cannot be reached in mode "online".
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class WandbRunLogger(RunLogger):
 
     @override
     def log_examples(self, examples: Sequence[Example]) -> None:
-        """Log one image per example, with truth and prediction as mask layers."""
+        """Log one image per example, with ground truth and prediction as masks."""
         if self.logger is None:
             return
         import wandb
@@ -122,7 +122,7 @@ class WandbRunLogger(RunLogger):
 
     @override
     def close(self) -> None:
-        """Finish the W&B run, and remove debug logs, which contain paths of this machine."""
+        """Finish the W&B run, and remove its debug logs, which contain local paths."""
         if self.logger is not None:
             files_folder = Path(self.logger.experiment.dir)
             self.logger.experiment.finish()
@@ -131,7 +131,12 @@ class WandbRunLogger(RunLogger):
 
 
 def flat_config(run_info: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings to group and compare runs by, as top-level keys: W&B's tables accept no nested keys and no lists."""
+    """Return the settings by which runs are grouped on W&B as top-level keys, since its tables do not support lists.
+
+    Args:
+        run_info: Identity of the run.
+        settings: Nested public settings of the run.
+    """
     loss = settings.get("loss", {})
     theta = loss.get("theta") or []
     return {
@@ -143,7 +148,7 @@ def flat_config(run_info: Mapping[str, Any], settings: Mapping[str, Any]) -> dic
 
 
 def private_settings() -> Any:
-    """wandb.Settings that record neither host, user, paths, command line, git, code, packages nor console output."""
+    """Return wandb.Settings that record no host, user, paths, command line, git state, code, packages or output."""
     import wandb
 
     return wandb.Settings(

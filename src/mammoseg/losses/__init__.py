@@ -1,4 +1,7 @@
-"""Losses: terms (logits, mask) -> (B,), and criteria (logits, mask, density) -> (B,), their weighted sums."""
+"""Loss functions that return one value per sample.
+
+Terms map (logits, mask) to (B,). Criteria are weighted sums of terms and map (logits, mask, density) to (B,).
+"""
 
 from mammoseg.losses.asp import ASP
 from mammoseg.losses.criterion import Criterion

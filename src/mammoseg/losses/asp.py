@@ -1,4 +1,4 @@
-"""ASP loss: balance of Dice and BCE by the size of the mass (Aliniya et al., ICANN 2023)."""
+"""ASP loss: Dice and BCE, weighted by the size of the mass (Aliniya et al., ICANN 2023)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from mammoseg.losses.term import Term
 
 
 class ASP(Criterion):
-    """Adaptive sample-level prioritising loss: L_i = a_i alpha Dice_i + b_i beta BCE_i.
+    """Adaptive sample-level prioritizing loss: L_i = a_i alpha Dice_i + b_i beta BCE_i.
 
-    a_i and b_i depend on the mass ratio of image i, the fraction of its area that is mass.
+    The weights a_i and b_i depend on the mass ratio of image i, the ratio of mass area to image area.
 
-    This is a reconstruction. The published description says that Dice and BCE are weighted by the ratio of mass area
-    to image area: in groups by quantile, in groups by k-means, or by a parametrised function. It does not specify the
-    number of groups, the weights, or the function. The choices made here are settings of conf/loss/asp_*.yaml: four
-    groups, like the four density categories; a larger Dice weight for small masses, which are a tiny part of the
-    BCE, and a larger BCE weight for large ones; and a_i + b_i = 2, so that the mean is the plain hybrid loss.
+    This is a reconstruction. According to the published description, Dice and BCE are weighted by the mass ratio in one
+    of three ways: by quantile group, by k-means cluster, or by a parametrised function. The number of groups, the
+    weights and the function are not specified. Our choices are settings in conf/loss/asp_*.yaml: four groups, in
+    analogy to the four density categories; a larger Dice weight for small masses, which contribute little to the BCE,
+    and a larger BCE weight for large masses; and a_i + b_i = 2, so that the weights are 1 on average, as in the hybrid
+    loss.
 
     Args:
         priority: `ByRatio` for the quantile and cluster variants, `LearnedByRatio` for the learned variant.
-        alpha: Weight of Dice.
-        beta: Weight of BCE.
+        alpha: Weight of the Dice term.
+        beta: Weight of the BCE term.
         dice: Dice term; `Dice()` by default.
         bce: BCE term; `BCE()` by default.
 

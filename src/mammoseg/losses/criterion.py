@@ -12,18 +12,18 @@ from mammoseg.losses.term import Term
 
 
 class Criterion(nn.Module):
-    """Weighted sum of terms for each sample: L_i = sum_t weight_t * priority_t(i) * term_t(i).
+    """Weighted sum of loss terms for each sample: L_i = sum_t weight_t * priority_t(i) * term_t(i).
 
     Args:
-        terms: The terms by name.
-        weights: Weight of each term; 1 for terms without an entry. A term of weight 0 is not computed.
-        priority: Weights that depend on the sample, see `Priority`; without one all samples weigh the same.
+        terms: Terms by name.
+        weights: Weights by name of the term; 1 for terms without an entry. Terms of weight 0 are not computed.
+        priority: Sample-dependent weights, see `Priority`. If None, all samples have equal weight.
 
     Shapes:
         logits (B, 1, H, W), mask (B, 1, H, W) in {0, 1} and density (B,) in {0, 1, 2, 3} -> (B,).
 
     Raises:
-        UserError: If a weight has no term, or all weights are 0.
+        UserError: If `weights` contains an unknown name, or all weights are 0.
 
     Example:
         >>> import torch
@@ -42,24 +42,33 @@ class Criterion(nn.Module):
         super().__init__()
         weights = dict(weights or {})
         if unknown := sorted(set(weights) - set(terms)):
-            raise UserError(f"loss.weights must be weights of the terms {sorted(terms)}, got {unknown}")
+            raise UserError(f"the keys of loss.weights must be among the terms {sorted(terms)}, got {unknown}")
         self.weights = {name: float(weights.get(name, 1.0)) for name in terms}
         self.terms = nn.ModuleDict({name: term for name, term in terms.items() if self.weights[name] != 0})
         if not self.terms:
-            raise UserError("every weight of the loss is 0, so there is nothing to minimise; set one of them")
+            raise UserError(f"at least one weight of the loss must be nonzero, got {self.weights}")
         self.priority = priority
 
     def fit(self, ratios: Tensor) -> None:
-        """Fit the priority to the training data. Criteria without a priority ignore the call.
+        """Fit the priority to the training set; does nothing without a priority.
 
         Args:
-            ratios: Mass ratios (fraction of the image area) of the training images, shape (N,).
+            ratios: Mass ratios (mass area divided by image area) of the training images, shape (N,), in [0, 1].
         """
         if self.priority is not None:
             self.priority.fit(ratios)
 
     def weighted_terms(self, logits: Tensor, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
-        """Return the weighted terms by name, each of shape (B,). Their sum is the loss."""
+        """Compute the summands of the loss.
+
+        Args:
+            logits: See `forward`.
+            mask: See `forward`.
+            density: See `forward`.
+
+        Returns:
+            Weighted terms of shape (B,) by name.
+        """
         priority = {} if self.priority is None else self.priority(mask, density)
         weighted = {}
         for name, term in self.terms.items():

@@ -1,4 +1,4 @@
-"""Gaussian filter: a separable convolution as products of small banded matrices with tiles of the image."""
+"""Gaussian filter: a separable convolution, computed as products of banded matrices with image tiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mammoseg.errors import UserError
 
-# Candidate tile sizes in pixels. A band matrix for the entire image would consist almost entirely of zeros.
+# Candidate tile sizes in pixels. The band matrix of an untiled image would consist almost entirely of zeros.
 TILE_SIZES = range(24, 65)
 
 
@@ -38,9 +38,8 @@ def gaussian_filter2d(maps: Tensor, window_size: int, sigma: float, padding: str
     """
     if min(maps.shape[-2:]) < window_size:
         raise UserError(
-            f"the sides of the image must be at least {window_size} pixels, the window of SSIM, "
-            f"got an image side of {min(maps.shape[-2:])} pixels; "
-            "set a smaller loss.ssim.window_size or a larger dataset.size"
+            f"height and width of the image must be at least window_size={window_size} pixels, "
+            f"got {maps.shape[-2]}x{maps.shape[-1]}; set a smaller window_size of the loss or a larger dataset.size"
         )
     pad = window_size // 2 if padding == "same" else 0
     filtered: Tensor = _GaussianFilter2d.apply(maps, window_size, sigma, pad)  # type: ignore[no-untyped-call]  # torch
@@ -61,10 +60,10 @@ class _GaussianFilter2d(torch.autograd.Function):
 
 
 def _separable_filter(maps: Tensor, window_size: int, sigma: float, pad: int) -> Tensor:
-    """(..., H, W), padded with `pad` zeros on each side -> (..., H + 2 pad - window_size + 1, W + ...)."""
+    """Pad (..., H, W) with `pad` zeros on each side and filter: (..., H + 2 pad - window_size + 1, W + ...)."""
     dtype = maps.dtype
     if maps.is_cuda:
-        # With TF32, a GPU multiplies float32 values with an 11-bit mantissa, which is too inaccurate for variances.
+        # TF32 matrix products have an 11-bit significand, which is too imprecise for variances.
         maps = maps.double()
     height, width = (side + 2 * pad - window_size + 1 for side in maps.shape[-2:])
     tile_h, tile_w = best_tile_size(height), best_tile_size(width)
@@ -80,14 +79,25 @@ def _separable_filter(maps: Tensor, window_size: int, sigma: float, pad: int) ->
 
 
 def best_tile_size(side: int) -> int:
-    """Return the tile size, at most `side` pixels, that needs the least padding to cover `side` pixels."""
+    """Return the tile size that covers `side` pixels with the least padding; at most `side`."""
     by_padding = sorted(TILE_SIZES, key=lambda size: -side % size)
     return min(by_padding[0], side)
 
 
 def band_matrix(size: int, window_size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the matrix (size, size + window_size - 1) whose row i holds the Gaussian kernel from column i."""
-    if torch.compiler.is_compiling():  # torch.compile cannot trace a function with a cache
+    """Build the matrix that convolves a vector with a normalised Gaussian kernel.
+
+    Args:
+        size: Length of the output vector.
+        window_size: Size of the kernel in pixels, an odd integer.
+        sigma: Standard deviation of the Gaussian in pixels.
+        dtype: Data type of the matrix.
+        device: Device of the matrix.
+
+    Returns:
+        Matrix of shape (size, size + window_size - 1) with the kernel in columns i to i + window_size - 1 of row i.
+    """
+    if torch.compiler.is_compiling():  # torch.compile cannot trace a cached function
         return _make_band_matrix(size, window_size, sigma, dtype, device)
     return cached_band_matrix(size, window_size, sigma, dtype, device)
 
@@ -102,7 +112,7 @@ def _make_band_matrix(size: int, window_size: int, sigma: float, dtype: torch.dt
 
 @lru_cache(maxsize=32)
 def cached_band_matrix(size: int, window_size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return `band_matrix`, computed once for each set of arguments."""
-    # A tensor created in inference mode could not be used for training later.
+    """Cached version of `band_matrix`."""
+    # Tensors created in inference mode cannot be used in training.
     with torch.inference_mode(False):
         return _make_band_matrix(size, window_size, sigma, dtype, device)

@@ -1,4 +1,4 @@
-"""The losses of the paper, with the weights under the paper's letters."""
+"""Losses of the paper (Aliniya et al.); their weights have the same symbols as in the paper."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class HybridPixel(Criterion):
     """Hybrid pixel-level loss L_HP = alpha Dice + beta BCE (eq. 3), the loss of the AU-Net baseline.
 
     Args:
-        alpha: Weight of Dice.
-        beta: Weight of BCE.
+        alpha: Weight of the Dice term.
+        beta: Weight of the BCE term.
         dice: Dice term; `Dice()` by default.
         bce: BCE term; `BCE()` by default.
 
@@ -41,8 +41,8 @@ class HybridRegion(Criterion):
     """Hybrid region-level loss L_HR = eta RMI + gamma SSIM (eq. 6).
 
     Args:
-        eta: Weight of RMI.
-        gamma: Weight of SSIM.
+        eta: Weight of the RMI term.
+        gamma: Weight of the SSIM term.
         rmi: RMI term; `RMI()` by default.
         ssim: SSIM term; `SSIM()` by default.
 
@@ -70,14 +70,15 @@ class HybridRegion(Criterion):
 class DensityASP(Criterion):
     """Density-ASP: L_i = theta[density_i] (eta RMI_i + gamma SSIM_i) + alpha Dice_i + beta BCE_i (eqs. 3, 6 and 7).
 
-    The value may be negative, since RMI is a log-determinant. Select checkpoints by the validation DSC instead.
+    The loss can be negative, since RMI is a log-determinant, and its range depends on theta. Checkpoints should
+    therefore be selected by validation DSC rather than by validation loss.
 
     Args:
         theta: Weight of the region-level terms for each of the four ACR density categories.
-        alpha: Weight of Dice.
-        beta: Weight of BCE.
-        eta: Weight of RMI.
-        gamma: Weight of SSIM.
+        alpha: Weight of the Dice term.
+        beta: Weight of the BCE term.
+        eta: Weight of the RMI term.
+        gamma: Weight of the SSIM term.
         dice: Dice term; `Dice()` by default.
         bce: BCE term; `BCE()` by default.
         rmi: RMI term; `RMI()` by default.

@@ -1,9 +1,9 @@
 """Joint covariance matrix of pixel neighbourhoods in a prediction and a mask, without im2col.
 
-The neighbourhood of a position consists of `radius` x `radius` probabilities and the same number of mask pixels.
-im2col would materialise 18 shifted float64 copies of a map for radius 3 and be limited by memory bandwidth. Here,
-each image row is expanded into its `features`: `radius` copies of each map, each shifted by one more column, and a
-row of ones. The neighbourhoods of a row of positions then lie in `radius` consecutive rows of features, and sliding
+The neighbourhood of a position consists of `radius` x `radius` probabilities and as many mask pixels. For radius 3,
+im2col would materialise 18 shifted float64 copies of a map and be limited by memory bandwidth. Instead, each image row
+is expanded into `features`: `radius` copies of each of the two maps, shifted by 0, 1, ... columns, and a row of ones.
+The neighbourhoods of all positions in a row are then contained in `radius` consecutive rows of features, and sliding
 windows over these rows are views.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 def joint_covariance(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
-    """Compute the joint covariance matrix of all neighbourhoods, multiplied by the number of positions.
+    """Compute the joint covariance matrix of all neighbourhoods, scaled by the number of positions.
 
     Args:
         prob: Probabilities of shape (B, H, W).
@@ -24,8 +24,8 @@ def joint_covariance(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
         radius: Side of the square neighbourhood in pixels.
 
     Returns:
-        Float64 tensor of shape (B, 2 radius^2, 2 radius^2). The first radius^2 rows and columns belong to the
-        neighbours in `prob` in row-major order, the remaining ones to those in `mask`.
+        Float64 tensor of shape (B, 2 radius^2, 2 radius^2). The first radius^2 rows and columns correspond to the
+        neighbours in `prob` in row-major order, the others to those in `mask`.
 
     Example:
         >>> import torch
@@ -36,7 +36,7 @@ def joint_covariance(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
     """
     n_positions = (prob.shape[1] - radius + 1) * (prob.shape[2] - radius + 1)
     moments: Tensor = _NeighbourhoodMoments.apply(prob, mask, radius)  # type: ignore[no-untyped-call]  # torch
-    split = (2, radius)  # the features are `radius` columns of each of the two maps
+    split = (2, radius)  # features are ordered by map, then by column
     sums = torch.unflatten(moments[:, :, :-1, 0, -1], 2, split).transpose(1, 2).flatten(1)  # products with ones
     products = torch.unflatten(torch.unflatten(moments[:, :, :-1, :, :-1], 4, split), 2, split)
     products = products.permute(0, 2, 1, 3, 5, 4, 6).flatten(4, 6).flatten(1, 3)  # (row, map, column) -> map first
@@ -44,7 +44,7 @@ def joint_covariance(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
 
 
 class _NeighbourhoodMoments(torch.autograd.Function):
-    """Sums of products of the features of two rows, over all rows in which a neighbourhood can start.
+    """Sums of products of the features of two rows of a neighbourhood, over all neighbourhoods.
 
     prob, mask (B, H, W) -> (B, radius, features, radius, features).
     """
@@ -62,7 +62,7 @@ class _NeighbourhoodMoments(torch.autograd.Function):
         products = products.view(batch, -1, n_features, radius, n_features)
         moments = products.new_empty(batch, radius, n_features, radius, n_features)
         for row in range(radius):
-            # Products of a row with itself and those below, summed over the rows that are the neighbourhood's `row`-th.
+            # Products of row `row` of each neighbourhood with this row and the rows below it.
             block = products[:, row : row + height - radius + 1].sum(dim=1)[:, :, : radius - row]
             moments[:, row, :, row:] = block
             moments[:, row:, :, row] = block.permute(0, 2, 3, 1)
@@ -75,7 +75,7 @@ class _NeighbourhoodMoments(torch.autograd.Function):
         batch, height, width = ctx.shape
         n_features = rows.shape[1]
         grad_moments = grad_output + grad_output.permute(0, 3, 4, 1, 2)  # the products are symmetric
-        # Coefficients of the features from radius - 1 rows above each row to radius - 1 rows below it.
+        # Coefficients of the features in each row, the radius - 1 rows above and the radius - 1 rows below it.
         coefficients = rows.new_zeros(batch, height + 2 * radius - 2, radius, 2 * radius - 1, n_features)
         for row in range(radius):
             offset_range = slice(radius - 1 - row, 2 * radius - 1 - row)
@@ -89,10 +89,10 @@ class _NeighbourhoodMoments(torch.autograd.Function):
 
 
 def _shifted_rows(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
-    """The features of all image rows: (rows, 2 radius + 1, W - radius + 1) in float64.
+    """Compute the features of all image rows: float64 tensor of shape (rows, 2 radius + 1, W - radius + 1).
 
-    The samples are stacked along the rows, each with radius - 1 rows of zeros above and below, followed by the rows of
-    zeros that the last sliding window reaches into.
+    The samples are concatenated along the first dimension, each padded with radius - 1 rows of zeros above and below.
+    Further zeros are appended for the last sliding windows.
     """
     batch, height, width = prob.shape
     margin = radius - 1
@@ -111,5 +111,5 @@ def _shifted_rows(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
 
 
 def _sliding_rows(rows: Tensor, window: int) -> Tensor:
-    """(R, features, W) -> (R - window + 1, window * features, W), a view with overlapping windows."""
+    """Return overlapping windows of rows: (R, features, W) -> (R - window + 1, window * features, W)."""
     return rows.unfold(0, window, 1).movedim(3, 1).flatten(1, 2)

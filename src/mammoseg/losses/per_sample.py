@@ -1,4 +1,4 @@
-"""Adapter that makes a loss of another library a term."""
+"""Adapter for losses of other libraries."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ INPUTS = ("logits", "probability")
 
 
 class PerSample(Term):
-    """Apply a loss that reduces over the batch to one sample at a time.
+    """Term that applies a batch-reducing loss to each sample separately.
 
     Args:
-        loss: Module called with a prediction and a mask of shape (1, 1, H, W); the mean of its output is the value.
-        input: What `loss` expects as prediction, "logits" or "probability". MONAI's losses expect logits if their
-            argument `sigmoid` is true.
+        loss: Module called with a prediction and a mask of shape (1, 1, H, W). Its output is averaged if it is not a
+            scalar.
+        input: Type of prediction that `loss` expects, "logits" or "probability". MONAI's losses expect logits if they
+            are created with ``sigmoid=True``.
 
     Raises:
-        UserError: If `input` is neither of the two.
+        UserError: If `input` is neither "logits" nor "probability".
 
     Example:
         >>> import torch
@@ -35,7 +36,7 @@ class PerSample(Term):
         self.input = validate.one_of("input of a PerSample loss", input, INPUTS)
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Loss of each sample, computed one by one."""
+        """Apply the loss to each sample."""
         prediction = torch.sigmoid(logits) if self.input == "probability" else logits
         samples = zip(torch.split(prediction, 1), torch.split(mask, 1), strict=True)
         return torch.stack([self.loss(*sample).mean() for sample in samples])

@@ -1,4 +1,4 @@
-"""Pixel-level terms: each pixel is compared independently of its neighbours."""
+"""Pixel-level loss terms, which do not depend on the arrangement of the pixels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mammoseg.losses.term import Term
 class BCE(Term):
     """Binary cross-entropy with logits, averaged over the pixels of each sample (eq. 1). Range: [0, inf).
 
-    The paper defines eq. 1 for a single pixel. The mean keeps the term on the scale of Dice; the sum would be 65,536
-    times larger for an image of 256 x 256 pixels.
+    The paper defines eq. 1 for a single pixel and does not specify the reduction. The mean has the same scale as Dice;
+    the sum would be 65,536 times larger for 256 x 256 pixels.
 
     Args:
-        positive: Weight of the pixels inside masses; 1 in the paper.
-        negative: Weight of the pixels outside masses; 1 in the paper.
+        positive: Weight of mass pixels; 1 in the paper.
+        negative: Weight of background pixels; 1 in the paper.
 
     Source: Aliniya et al., §3.1.
 
@@ -33,22 +33,22 @@ class BCE(Term):
         self.negative = negative
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Mean (weighted) cross-entropy of each sample."""
-        entropy = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+        """Compute the mean cross-entropy of each sample."""
+        cross_entropy = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none")
         if self.positive != 1 or self.negative != 1:
-            entropy = entropy * (self.negative + (self.positive - self.negative) * mask)
-        return entropy.mean(dim=(1, 2, 3))
+            cross_entropy = cross_entropy * (self.negative + (self.positive - self.negative) * mask)
+        return cross_entropy.mean(dim=(1, 2, 3))
 
 
 class Dice(Term):
     """Soft Dice loss of each sample (eq. 2): 1 - (factor * sum(p y) + eps) / (sum(p) + sum(y) + eps).
 
     Args:
-        factor: 1 as printed in the paper, where the loss is 1/2 for a perfect prediction and 1 without any overlap.
-            With the published alpha = 2 this equals the usual Dice loss of weight 1 up to a constant. 2 gives the
-            usual Dice loss; halve alpha with it.
+        factor: Factor of the intersection. 1 as printed in the paper: the loss is 1/2 for a perfect prediction and 1
+            without overlap, and with the published alpha = 2 the term equals the usual Dice loss up to a constant. 2
+            gives the usual Dice loss, for which alpha must be halved to obtain the same gradients.
         eps: Smoothing constant in pixels, which keeps the value finite for empty masks. The paper specifies none; 1
-            is common practice.
+            is a common choice.
 
     Source: Aliniya et al., §3.1.
 
@@ -68,7 +68,7 @@ class Dice(Term):
         self.eps = eps
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Soft Dice loss of each sample."""
+        """Compute the soft Dice loss of each sample."""
         prob = torch.sigmoid(logits)
         intersection = (prob * mask).sum(dim=(1, 2, 3))
         total = prob.sum(dim=(1, 2, 3)) + mask.sum(dim=(1, 2, 3))

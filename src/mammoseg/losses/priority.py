@@ -1,4 +1,4 @@
-"""Priorities: weights of the terms that depend on the sample."""
+"""Sample-dependent weights of loss terms, by density category or by mass size."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.cluster.vq import ClusterError, kmeans2
 from torch import Tensor, nn
 from typing_extensions import override
 
 from mammoseg import validate
 from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
+from mammoseg.losses.mass_size import cluster_edges, log_ratio, mass_ratio, quantile_edges
 
 log = logging.getLogger(__name__)
 
 GROUPINGS = ("quantile", "cluster")
-MIN_RATIO = 1e-5  # lower bound of the mass ratio before the logarithm: 0.7 pixels of 256 x 256
 
 
 class Priority(nn.Module):
-    """Base class of weights that depend on the sample. Subclasses implement `forward`.
+    """Base class of sample-dependent weights. Subclasses implement `forward`.
 
     Shapes:
         mask (B, 1, H, W) and density (B,) in {0, 1, 2, 3} -> {term: (B,)}.
@@ -41,19 +39,23 @@ class Priority(nn.Module):
             density: ACR density category of each image in {0, 1, 2, 3}, shape (B,).
 
         Returns:
-            Weights of shape (B,) by the name of the term. Terms without an entry have weight 1.
+            Weights of shape (B,) by name of the term. Terms without an entry have weight 1.
         """
 
     def fit(self, ratios: Tensor) -> None:
-        """Fit to the mass ratios (N,) of the training images. Called once before training; does nothing by default."""
+        """Fit to the training set. Called once before training; does nothing by default.
+
+        Args:
+            ratios: Mass ratios of the training images, shape (N,), in [0, 1].
+        """
 
 
 class ByDensity(Priority):
-    """Weight by density category: theta[density] for the given terms (eq. 7: p^i theta^T).
+    """Weight theta[density] that depends on the density category (eq. 7: p^i theta^T).
 
     Args:
-        theta: A finite number >= 0 for each of the four ACR density categories.
-        terms: Names of the terms to weight.
+        theta: One finite number >= 0 for each of the four ACR density categories.
+        terms: Names of the terms that are weighted.
 
     Attributes:
         theta: Buffer of shape (4,).
@@ -78,27 +80,26 @@ class ByDensity(Priority):
     @override
     def forward(self, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
         """Return theta[density] for each of the terms."""
-        weight = self.theta[density]
-        return dict.fromkeys(self.terms, weight)
+        return dict.fromkeys(self.terms, self.theta[density])
 
 
 class ByRatio(Priority):
-    """Weight by group of mass ratio: table[term][group], the quantile and the cluster variant of ASP.
+    """Weight table[term][group] that depends on the mass ratio, for the quantile and the cluster variant of ASP.
 
-    The groups are intervals of the mass ratio. With "quantile" each contains the same number of training images; with
-    "cluster" the edges are the midpoints between the k-means centroids of the ratios. Before `fit`, all weights are 1
-    and a warning is logged.
+    The groups are intervals of the mass ratio. With "quantile", each contains the same number of training images. With
+    "cluster", the edges are the midpoints between k-means centroids of the mass ratios. Until `fit` is called, all
+    weights are 1 and a warning is logged.
 
     Args:
-        table: For each term, a weight >= 0 for each group, from the smallest masses to the largest. The number of
-            weights determines the number of groups.
+        table: Weights >= 0 by name of the term, one per group, from the smallest masses to the largest. Their number
+            determines the number of groups.
         grouping: "quantile" or "cluster".
 
     Attributes:
         edges: Buffer of shape (groups - 1,), computed by `fit` and saved in checkpoints.
 
     Raises:
-        UserError: If `table` is invalid, or `fit` is called with fewer distinct ratios than groups.
+        UserError: If an argument is invalid.
 
     Example:
         >>> import torch
@@ -131,7 +132,7 @@ class ByRatio(Priority):
 
     @override
     def forward(self, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
-        """Return the weights of each sample's group, or no weights before `fit`."""
+        """Return the weights of the group of each sample; empty until `fit` is called."""
         if not self.fitted:
             self._warn_once()
             return {}
@@ -139,49 +140,51 @@ class ByRatio(Priority):
         return dict(zip(self.terms, self.table[:, group], strict=True))
 
     def fit(self, ratios: Tensor) -> None:
-        """Compute the edges of the groups from the mass ratios (N,) of the training images.
+        """Compute the edges of the groups.
+
+        Args:
+            ratios: Mass ratios of the training images, shape (N,), in [0, 1].
 
         Raises:
-            UserError: If there are fewer distinct ratios than groups, or k-means finds fewer clusters.
+            UserError: If there are fewer distinct ratios than groups, or k-means finds fewer clusters than groups.
         """
-        distinct = np.unique(ratios.double().numpy())
-        if len(distinct) < self.groups:
+        sorted_ratios = np.sort(ratios.double().numpy())
+        n_distinct = len(np.unique(sorted_ratios))
+        if n_distinct < self.groups:
             raise UserError(
-                f"the ASP loss groups images into {self.groups} groups by the size of their masses, but the training "
-                f"part has {len(distinct)} different sizes; use more images, or fewer weights in loss.priority.table"
+                f"the training set must contain at least {self.groups} different mass sizes for the {self.groups} "
+                f"groups of loss.priority.table, got {n_distinct}; use more images or fewer weights"
             )
         compute_edges = quantile_edges if self.grouping == "quantile" else cluster_edges
-        self.edges.copy_(torch.from_numpy(compute_edges(np.sort(ratios.double().numpy()), self.groups)))
+        self.edges.copy_(torch.from_numpy(compute_edges(sorted_ratios, self.groups)))
         self._update_fitted()
 
     def _warn_once(self) -> None:
         if not self.warned:
-            log.warning(
-                "the ASP loss is not fitted to training images, so all samples have weight 1; call fit(ratios) first"
-            )
+            log.warning("the ASP loss is not fitted to the training set, so all weights are 1; call fit(ratios) first")
             self.warned = True
 
 
 class LearnedByRatio(Priority):
     """Learned function of the mass ratio: weights a_i = 1 + span tanh(slope z_i + shift) and b_i = 2 - a_i.
 
-    z_i is the logarithm of the mass ratio of image i, standardised over the training images. `slope` and `shift` are
-    trained by the optimiser together with the network and start at 0, where ASP equals the plain hybrid loss. The sum
-    of the weights is fixed and `span` bounds them; otherwise, minimising the loss would drive the weight of the larger
+    z_i is the logarithm of the mass ratio of image i, standardised over the training set. `slope` and `shift` are
+    trained together with the network. They are initialised to 0, for which ASP equals the hybrid loss. The weights have
+    a constant sum and are bounded by `span`, since minimising the loss would otherwise drive the weight of the larger
     term to 0.
 
     Args:
-        terms: Names of the two terms, of weights a_i and b_i.
-        span: Largest change of a weight, between 0 and 1.
+        terms: Names of the two terms with weights a_i and b_i.
+        span: Maximum deviation of a weight from 1, in (0, 1).
 
     Attributes:
         slope: Scalar parameter.
         shift: Scalar parameter.
-        mean: Buffer, the mean of the logarithms over the training images.
-        deviation: Buffer, their standard deviation.
+        mean: Scalar buffer, the mean of the logarithms over the training set.
+        deviation: Scalar buffer, their standard deviation.
 
     Raises:
-        UserError: If `terms` are not two, or `span` is not between 0 and 1.
+        UserError: If an argument is invalid.
 
     Example:
         >>> import torch
@@ -215,55 +218,29 @@ class LearnedByRatio(Priority):
         return {first: 1 + delta, second: 1 - delta}
 
     def fit(self, ratios: Tensor) -> None:
-        """Compute mean and standard deviation of the logarithms of the mass ratios (N,) of the training images."""
+        """Compute mean and standard deviation of the logarithms of the mass ratios.
+
+        Args:
+            ratios: Mass ratios of the training images, shape (N,), in [0, 1].
+        """
         logs = log_ratio(ratios.double())
         self.mean.copy_(logs.mean())
         std = logs.std(correction=0)
         if std < 1e-6:
-            log.warning("all training masses have the same size: the learned ASP can only learn one weight for all")
+            log.warning("all training masses have the same size, so the learned ASP weights cannot depend on the size")
             std = torch.ones_like(std)
         self.deviation.copy_(std)
 
 
-def mass_ratio(mask: Tensor) -> Tensor:
-    """Return the fraction of each image that is mass: (B, 1, H, W) -> (B,) float64 in [0, 1]."""
-    return mask.double().mean(dim=(1, 2, 3))
-
-
-def log_ratio(ratio: Tensor) -> Tensor:
-    """Return the natural logarithm of the mass ratio, which is clamped at `MIN_RATIO`."""
-    return ratio.clamp(min=MIN_RATIO).log()
-
-
-def quantile_edges(ratios: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
-    """Return the edges (groups - 1,) of groups of equal size from the sorted ratios (N,)."""
-    edges: NDArray[np.float64] = np.quantile(ratios, np.arange(1, groups) / groups)
-    return edges
-
-
-def cluster_edges(ratios: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
-    """Return the midpoints (groups - 1,) between the k-means centroids of the sorted ratios (N,).
-
-    Deterministic: the initial centroids are quantiles of the ratios.
-
-    Raises:
-        UserError: If a cluster becomes empty.
-    """
-    initial = np.quantile(np.unique(ratios), (np.arange(groups) + 0.5) / groups)
-    try:
-        centroids, _ = kmeans2(ratios[:, None], initial[:, None], iter=100, minit="matrix", missing="raise")
-    except ClusterError as error:
-        raise UserError(
-            f"k-means finds fewer than {groups} clusters of mass sizes in the training part; "
-            "use fewer weights in loss.priority.table, or loss=asp_quantile"
-        ) from error
-    centroids = np.sort(centroids.ravel())
-    edges: NDArray[np.float64] = (centroids[1:] + centroids[:-1]) / 2
-    return edges
-
-
 def validate_weights(term: str, row: object) -> list[float]:
     """Check the weights of a term in `loss.priority.table`.
+
+    Args:
+        term: Name of the term.
+        row: Its weights, one per group.
+
+    Returns:
+        The weights.
 
     Raises:
         UserError: If `row` is not a list of two or more numbers >= 0.
@@ -278,6 +255,12 @@ def validate_weights(term: str, row: object) -> list[float]:
 def validate_theta(theta: object) -> list[float]:
     """Check the weights of the four density categories.
 
+    Args:
+        theta: Value of the setting `loss.theta`.
+
+    Returns:
+        The weights.
+
     Raises:
         UserError: If `theta` is not a list of four numbers >= 0.
     """
@@ -289,7 +272,7 @@ def validate_theta(theta: object) -> list[float]:
 
 
 def _nonnegative_floats(row: object, rule: str) -> list[float]:
-    """Convert to finite numbers >= 0; raises UserError with the text `rule` if that is impossible."""
+    """Convert `row` to finite numbers >= 0; raises UserError with the message `rule` if this fails."""
     try:
         values = [float(cast(float, value)) for value in cast(Sequence[object], row)]
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Region-level terms: each pixel is compared together with its neighbourhood."""
+"""Region-level loss terms, which compare neighbourhoods of pixels."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ POOLINGS = ("max", "avg", None)
 
 
 class SSIM(Term):
-    """SSIM loss: 1 - structural similarity of probability and mask, averaged over all windows (eq. 5).
+    """SSIM loss: 1 - mean structural similarity of probability and mask (eq. 5).
 
-    The range is [0, 2]; the value is 0 only if the probabilities equal the mask. The denominator of eq. 5 is printed
-    with a product of squared means, which would give 100 for perfect agreement and a mean of 0.1. The sum of Wang et
-    al. is used instead.
+    Range: [0, 2]; 0 only if the probabilities equal the mask. The denominator of eq. 5 is printed with the product of
+    the squared means, for which identical maps with a mean of 0.1 would have an SSIM of 100. Their sum is used here, as
+    in Wang et al.
 
     Args:
         window_size: Side of the Gaussian window in pixels, an odd integer.
         sigma: Standard deviation of the Gaussian in pixels.
-        c1: Constant of the luminance factor, (0.01)^2 in Wang et al.
-        c2: Constant of the structure factor, (0.03)^2 in Wang et al.
-        padding: "valid" uses complete windows only; "same" pads with zeros, as in the widely used implementation.
+        c1: Constant of the luminance factor, 0.01^2 in Wang et al.
+        c2: Constant of the structure factor, 0.03^2 in Wang et al.
+        padding: "valid" uses complete windows only; "same" pads with zeros, as do common PyTorch implementations.
 
     Raises:
         UserError: If `window_size` or `padding` is invalid, or the image is smaller than the window.
@@ -64,10 +64,10 @@ class SSIM(Term):
         self.padding = validate.one_of("loss.ssim.padding", padding, PADDINGS)
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """1 - mean SSIM of each sample."""
+        """Compute 1 - mean SSIM of each sample."""
         prob = torch.sigmoid(logits)
         mean_y = gaussian_filter2d(mask, self.window_size, self.sigma, self.padding)
-        # Eq. 5 needs only the sum of both squares. For the squared difference see _MeanSSIMLoss.
+        # Eq. 5 needs only the sum of the squares. The squared difference is explained in _MeanSSIMLoss.
         diff = prob - mask
         maps = torch.stack([diff, prob * prob + mask * mask, diff * diff])
         moments = gaussian_filter2d(maps, self.window_size, self.sigma, self.padding)
@@ -76,13 +76,13 @@ class SSIM(Term):
 
 
 class _MeanSSIMLoss(torch.autograd.Function):
-    """Mean of 1 - luminance * structure (eq. 5) over the windows.
+    """Mean of 1 - luminance * structure (eq. 5) over all windows.
 
-    The inputs are the filtered d = prob - mask, prob^2 + mask^2 and d^2 (3, B, 1, H, W) and the filtered mask; the
-    output is (B,). With means m and (co)variances s, 1 - luminance = m_d^2 / (m_p^2 + m_y^2 + c1) and
-    1 - structure = s_dd / (s_pp + s_yy + c2). Near a perfect prediction, these forms keep the digits that
-    1 - (a product of ratios near 1) loses to cancellation. The analytic backward pass needs a third of autograd's
-    memory passes.
+    `moments` (3, B, 1, H, W) contains the filtered d = prob - mask, prob^2 + mask^2 and d^2, and `mean_y` (B, 1, H, W)
+    the filtered mask; the output is (B,). With means m and variances s, luminance_loss = 1 - luminance =
+    m_d^2 / (m_p^2 + m_y^2 + c1) and structure_loss = 1 - structure = s_dd / (s_pp + s_yy + c2). These expressions avoid
+    the cancellation in 1 - (product of ratios near 1) for nearly perfect predictions. The analytic backward pass needs
+    a third of the memory accesses of autograd.
     """
 
     @staticmethod
@@ -113,17 +113,16 @@ class _MeanSSIMLoss(torch.autograd.Function):
 class SSL(Term):
     """Structural similarity loss: BCE over the pixels with the largest structural error, weighted by that error.
 
-    With mean m and standard deviation s in a Gaussian window, the error of a pixel is
-    e = ``|(y - m_y + eps) / (s_y + eps) - (p - m_p + eps) / (s_p + eps)|``. Pixels with e > error_threshold * max(e)
-    are selected, and the value is the mean of e * BCE over them. e is a weight and has no gradient. The range is
-    [0, inf); the value is 0 if no pixel differs. The paper adds the plain BCE: sum the two in YAML, as in
-    conf/loss/ssl.yaml.
+    With mean m and standard deviation s in a Gaussian window, the structural error of a pixel is
+    e = ``|(y - m_y + eps) / (s_y + eps) - (p - m_p + eps) / (s_p + eps)|``. The value is the mean of e * BCE over the
+    pixels with e > error_threshold * max(e), where e is treated as constant in the backward pass. Range: [0, inf); 0 if
+    prediction and mask are equal. The paper adds the unweighted BCE, see conf/loss/ssl.yaml.
 
     Args:
         window_size: Side of the Gaussian window in pixels, an odd integer.
         sigma: Standard deviation of the Gaussian in pixels.
         eps: Constant that keeps the error finite in uniform windows.
-        error_threshold: Fraction of the largest error of the image; pixels at or below it are ignored.
+        error_threshold: Pixels up to this fraction of the largest error of the image are ignored.
 
     Raises:
         UserError: If `window_size` is not an odd integer.
@@ -148,14 +147,14 @@ class SSL(Term):
         self.error_threshold = error_threshold
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Mean weighted cross-entropy over the selected pixels of each sample."""
+        """Compute the mean weighted cross-entropy over the selected pixels of each sample."""
         with torch.no_grad():
             error = (self._standardise(mask) - self._standardise(torch.sigmoid(logits))).abs()
             threshold = self.error_threshold * error.amax(dim=(1, 2, 3), keepdim=True)
             weight = torch.where(error > threshold, error, 0)
             n_selected = (weight > 0).sum(dim=(1, 2, 3))
-        entropy = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none")
-        return (weight * entropy).sum(dim=(1, 2, 3)) / n_selected.clamp(min=1)
+        cross_entropy = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+        return (weight * cross_entropy).sum(dim=(1, 2, 3)) / n_selected.clamp(min=1)
 
     def _standardise(self, maps: Tensor) -> Tensor:
         moments = gaussian_filter2d(torch.stack([maps, maps * maps]), self.window_size, self.sigma, "same")
@@ -167,25 +166,26 @@ class SSL(Term):
 def _validate_window(loss_name: str, window_size: int) -> int:
     """Return `window_size`; raises UserError if it is not a positive odd integer."""
     if window_size < 1 or window_size % 2 == 0:
-        raise UserError(f"loss.{loss_name}.window_size must be an odd number of pixels, got {window_size}")
+        raise UserError(f"loss.{loss_name}.window_size must be a positive odd number of pixels, got {window_size}")
     return window_size
 
 
 class RMI(Term):
-    """Region mutual information loss: log-determinant of the lower bound, to be minimised (eq. 4).
+    """Region mutual information loss: log-determinant in the lower bound of the mutual information (eq. 4).
 
-    Each position of the (pooled) maps becomes a point with radius^2 dimensions, its square neighbourhood. With the
-    covariances S of mask (y) and probability (p) points, M = S_yy - S_yp (S_pp + a I)^-1 S_py and the value is
-    log det(M + a I) / (2 radius^2), a = 5e-4. It ranges from about -3.8 (empty mask) and -3.45 (perfect prediction) to
-    2. RMI is invariant under inversion and translation of the prediction, so combine it with a pixel-level term. It is
-    computed in float64, since near a perfect prediction M is about 1e-7 of its summands.
+    The square neighbourhood of each position of the (pooled) maps is a vector of length radius^2. With the covariance
+    matrices S of the mask (y) and probability (p) vectors and M = S_yy - S_yp (S_pp + a I)^-1 S_py, the value is
+    log det(M + a I) / (2 radius^2), a = 5e-4. It ranges from about -3.8 (empty mask) to 2 and is about -3.45 for a
+    perfect prediction. RMI is invariant under inversion and translation of the prediction, so it must be combined with
+    a pixel-level term. It is computed in float64, since near a perfect prediction M is a difference of matrices that
+    are about 1e7 times larger.
 
     Args:
-        radius: Side of the square neighbourhood in pixels; `rmi_radius` of the authors' code.
-        pool: Pooling before the computation: "max" (default of the authors' code), "avg" or None.
+        radius: Side of the square neighbourhood in pixels; `rmi_radius` in the authors' code.
+        pool: Pooling of both maps before the computation: "max" (default of the authors' code), "avg" or None.
         stride: Kernel size and stride of the pooling in pixels.
-        bce_weight: Weight w of w BCE + (1 - w) RMI. The authors' code uses 0.5. The default is 0, since eq. 6 contains
-            the mutual information only and eq. 3 has its own BCE.
+        bce_weight: Weight w in w BCE + (1 - w) RMI. The authors' code uses 0.5. The default is 0, since eq. 6 contains
+            only the mutual information and the BCE is part of eq. 3.
 
     Raises:
         UserError: If an argument is invalid, or the pooled image is smaller than the neighbourhood.
@@ -213,13 +213,14 @@ class RMI(Term):
         self.bce = BCE()
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Region mutual information loss of each sample."""
+        """Compute the region mutual information loss of each sample."""
         prob, mask_pooled = self._pool(torch.sigmoid(logits) + self.eps), self._pool(mask)
         dims = self.radius**2
         joint = joint_covariance(prob[:, 0], mask_pooled[:, 0], self.radius)  # (S_pp, S_py; S_yp, S_yy)
         ridge = self.ridge * torch.eye(2 * dims, dtype=joint.dtype, device=joint.device)
         # M + a I is the Schur complement of S_pp + a I, so its pivots are the last ones of the joint matrix.
-        # cholesky_ex does not synchronise the GPU to check for a positive definite matrix; the ridge guarantees it.
+        # Unlike cholesky, cholesky_ex does not synchronise the GPU to check that the matrix is positive definite, which
+        # the ridge guarantees.
         pivots = torch.linalg.cholesky_ex(joint + ridge).L.diagonal(dim1=1, dim2=2)[:, dims:]
         log_det = 2 * torch.log(pivots + self.log_eps).sum(dim=1)
         rmi = (log_det / (2 * dims)).to(logits.dtype)
@@ -234,7 +235,7 @@ class RMI(Term):
             maps = pooling(maps, self.stride, self.stride, padding=self.stride // 2)
         if min(maps.shape[-2:]) < self.radius:
             raise UserError(
-                f"after pooling the image is {maps.shape[-2]}x{maps.shape[-1]}, smaller than loss.rmi.radius="
-                f"{self.radius}; set a smaller loss.rmi.stride or a larger dataset.size"
+                f"height and width of the pooled image must be at least loss.rmi.radius={self.radius} pixels, "
+                f"got {maps.shape[-2]}x{maps.shape[-1]}; set a smaller loss.rmi.stride or a larger dataset.size"
             )
         return maps

@@ -1,9 +1,9 @@
-"""Metrics with torchmetrics' Metric interface, calibration and quantised probabilities.
+"""Segmentation, detection and calibration metrics.
 
-A metric on pixel counts is one subclass of `PooledPixelMetric`; see `mammoseg.metrics.pixel`.
+To add a metric that is computed from pixel counts, subclass `PooledPixelMetric`; see `mammoseg.metrics.pixel`.
 """
 
-from mammoseg.metrics.calibration import BINS, expected_calibration_error, reliability_sums
+from mammoseg.metrics.calibration import N_BINS, expected_calibration_error, reliability_sums
 from mammoseg.metrics.mean_over_images import MeanOverImages
 from mammoseg.metrics.pixel import (
     DSC,
@@ -15,11 +15,11 @@ from mammoseg.metrics.pixel import (
     confusion_counts,
     metrics_from_counts,
 )
-from mammoseg.metrics.threshold import N_LEVELS, quantise_probs
+from mammoseg.metrics.quantise import N_LEVELS, quantise_probs
 
 __all__ = [
-    "BINS",
     "DSC",
+    "N_BINS",
     "N_LEVELS",
     "PIXEL_METRICS",
     "Accuracy",

@@ -1,4 +1,4 @@
-"""Calibration: sums for the reliability diagram and the expected calibration error."""
+"""Calibration: reliability diagram and expected calibration error."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BINS = 10
+N_BINS = 10
 
 
 def reliability_sums(prob: Tensor, mask: Tensor) -> Tensor:
-    """Compute the sums of the reliability diagram in ten equal bins of the probability.
+    """Compute the sums of a reliability diagram with ten equal-width bins of the predicted probability.
 
     The sums of several batches can be added.
 
@@ -20,7 +20,8 @@ def reliability_sums(prob: Tensor, mask: Tensor) -> Tensor:
         mask: Ground truth of shape (B, 1, H, W) in {0, 1}.
 
     Returns:
-        Float64 tensor of shape (10, 3): number of pixels, sum of their probabilities, number of mass pixels.
+        Float64 tensor of shape (10, 3). Its columns are the number of pixels, the sum of their probabilities and the
+        number of mass pixels in each bin.
 
     Example:
         >>> import torch
@@ -28,19 +29,22 @@ def reliability_sums(prob: Tensor, mask: Tensor) -> Tensor:
         tensor([4., 1., 4.], dtype=torch.float64)
     """
     prob = prob.flatten().double()
-    bin_index = (prob * BINS).long().clamp(max=BINS - 1)
+    bin_index = (prob * N_BINS).long().clamp(max=N_BINS - 1)
     columns = [torch.ones_like(prob), prob, mask.flatten().double()]
-    return torch.stack([torch.bincount(bin_index, column, minlength=BINS) for column in columns], dim=1)
+    return torch.stack([torch.bincount(bin_index, column, minlength=N_BINS) for column in columns], dim=1)
 
 
 def expected_calibration_error(sums: NDArray[np.float64] | Tensor) -> float:
-    """Expected calibration error: mean over pixels of |mean probability - fraction of mass pixels| of their bin.
+    """Compute the expected calibration error (ECE).
+
+    The ECE is the mean of ``|mean probability - fraction of mass pixels|`` over the bins, weighted by the number of
+    pixels.
 
     Args:
-        sums: Array of shape (10, 3) from `reliability_sums`.
+        sums: Sums of shape (10, 3), see `reliability_sums`.
 
     Returns:
-        The error in [0, 1], lower is better; NaN without pixels.
+        Expected calibration error in [0, 1], lower is better; NaN without pixels.
 
     Source: Naeini et al., AAAI 2015.
 

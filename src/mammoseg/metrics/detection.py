@@ -1,4 +1,4 @@
-"""Lesion detection: matching of candidates and masses, and free-response ROC analysis (FROC)."""
+"""Lesion detection: candidates, their matching with masses, and free-response ROC (FROC) analysis."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MATCHINGS = ("centre", "iou")
 
 @dataclass(frozen=True)
 class MatchingRule:
-    """Definition of a candidate and of its match with a mass.
+    """Rule by which candidates are detected and matched with masses.
 
-    A candidate is a connected region of pixels with a probability above a threshold; its score is the highest
+    A candidate is a connected region of pixels with a probability above a threshold. Its score is the highest
     probability in the region.
 
     Attributes:
-        prob_threshold: Threshold of the candidates. None uses the threshold of the run, so that the candidates are
-            the regions of its predicted masks. A lower threshold gives more candidates, but also merges regions that
-            are connected by low probabilities.
-        matching: "centre": the centroid of the candidate lies within the mass, the usual rule of computer-aided
-            detection in mammography (e.g. Ribli et al., Scientific Reports 8:4165, 2018). "iou": their intersection
-            over union is at least `iou_threshold`.
-        iou_threshold: Smallest intersection over union of a match; 0.2 in Dhungel et al., Medical Image Analysis 37,
+        prob_threshold: Probability threshold of the candidates. None uses the threshold of the run, so that the
+            candidates are the regions of its predicted masks. A lower threshold gives more candidates, but also merges
+            regions that are connected by low probabilities.
+        matching: "centre" if the centroid of a candidate must lie within the mass, the usual rule in computer-aided
+            detection for mammography (e.g. Ribli et al., Scientific Reports 8:4165, 2018); "iou" if the intersection
+            over union must be at least `iou_threshold`.
+        iou_threshold: Minimum intersection over union of a match; 0.2 in Dhungel et al., Medical Image Analysis 37,
             2017.
 
     Raises:
@@ -50,7 +50,7 @@ class MatchingRule:
     def description(self) -> str:
         """Text that completes the sentence "A candidate is a true positive if ..."."""
         if self.matching == "centre":
-            return "its centre of gravity lies within a mass"
+            return "its centroid lies within a mass"
         return f"its intersection over union with a mass is at least {self.iou_threshold:g}"
 
 
@@ -59,12 +59,12 @@ class Candidate:
     """A candidate detection.
 
     Attributes:
-        x: Column of the centroid in pixels; the centre of the top left pixel of the image is at 0.
+        x: Column of the centroid in pixels; the centre of the top left pixel is at (0, 0).
         y: Row of the centroid in pixels.
         area: Number of pixels.
         score: Highest probability in the region.
         mean: Mean probability in the region.
-        hits: Labels (from 1) of the masses that the candidate matches; empty for a false positive.
+        hits: Labels (1 to the number of masses) of the matched masses; empty for a false positive.
     """
 
     x: float
@@ -78,16 +78,16 @@ class Candidate:
 def detect(
     prob: NDArray[np.float32], mask: NDArray[np.bool_], rule: MatchingRule, threshold: float
 ) -> tuple[list[Candidate], int]:
-    """Find the candidates of one image and match them to its masses.
+    """Find the candidates in an image and match them with its masses.
 
     Args:
-        prob: Predicted probability of shape (H, W).
-        mask: True mask of shape (H, W); each connected region is a mass.
-        rule: Definition of candidates and matches.
-        threshold: Threshold of the run, used if `rule.prob_threshold` is None.
+        prob: Predicted probability of shape (H, W) in [0, 1].
+        mask: Ground truth of shape (H, W); each connected region is a mass.
+        rule: Rule for candidates and matches.
+        threshold: Threshold of the run in (0, 1), used if `rule.prob_threshold` is None.
 
     Returns:
-        The candidates by decreasing score, and the number of masses.
+        Candidates, sorted by decreasing score, and number of masses.
 
     Example:
         >>> import numpy as np
@@ -110,7 +110,17 @@ def detect(
 
 
 def matches(region: Region, image: LabelImage, masses: LabelImage, rule: MatchingRule) -> tuple[int, ...]:
-    """Return the labels of the masses that a region of `image` matches."""
+    """Find the masses that match a candidate.
+
+    Args:
+        region: The candidate.
+        image: Label image of the candidates.
+        masses: Label image of the masses.
+        rule: Rule for matches.
+
+    Returns:
+        Labels of the matched masses.
+    """
     if rule.matching == "centre":
         label = int(masses.labels[round(region.y), round(region.x)])
         return (label,) if label else ()
@@ -126,8 +136,8 @@ class Froc:
     """Free-response receiver operating characteristic (FROC).
 
     Attributes:
-        lesion_scores: For each mass, the highest score of the candidates that match it; -inf without a match. Further
-            matches of the same mass are neither true nor false positives.
+        lesion_scores: Highest score of the candidates that match each mass; -inf for masses without a match. Further
+            candidates that match the same mass count neither as true nor as false positives.
         fp_scores: Scores of the candidates that match no mass.
         images: Number of images.
 
@@ -144,7 +154,7 @@ class Froc:
 
     @classmethod
     def from_detections(cls, detections: Sequence[tuple[Sequence[Candidate], int]]) -> Froc:
-        """Create the FROC from the results of `detect` for each image."""
+        """Create the FROC curve from the results of `detect`, one per image."""
         lesion_scores = [
             max((candidate.score for candidate in candidates if label in candidate.hits), default=-np.inf)
             for candidates, n_masses in detections
@@ -154,15 +164,15 @@ class Froc:
         return cls(np.array(lesion_scores, float), np.array(fp_scores, float), len(detections))
 
     def sensitivity(self, fp_rate: float) -> float:
-        """Return the largest sensitivity with at most `fp_rate` false positives per image.
+        """Return the highest sensitivity with at most `fp_rate` false positives per image.
 
-        There is no interpolation: the operating point is a score threshold, and all candidates of that score count.
+        The curve is not interpolated: operating points are score thresholds.
 
         Args:
-            fp_rate: Allowed number of false positives per image.
+            fp_rate: Maximum number of false positives per image.
 
         Returns:
-            Fraction of the masses with a matching candidate, in [0, 1]; NaN without masses.
+            Fraction of masses with a matching candidate, in [0, 1]; NaN without masses.
         """
         if not len(self.lesion_scores):
             return float("nan")
@@ -172,10 +182,10 @@ class Froc:
         return float((self.lesion_scores > score_cutoff).mean())
 
     def curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the FROC curve, which starts at (0, 0).
+        """Return the points of the FROC curve, starting at (0, 0).
 
         Returns:
-            False positives per image and sensitivity, at each score from the highest to the lowest.
+            False positives per image and sensitivity, for score thresholds from the highest to the lowest.
         """
         matched = self.lesion_scores[self.lesion_scores > -np.inf]
         scores = np.unique(np.concatenate([matched, self.fp_scores]))[::-1]

@@ -1,4 +1,4 @@
-"""Means over images of metrics on pixel counts."""
+"""Mean over images of a metric that is computed from pixel counts."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from mammoseg.metrics.pixel import PooledPixelMetric, confusion_counts
 
 
 class MeanOverImages(Metric):
-    """Mean over images of a metric on pixel counts; every image has the same weight.
+    """Mean over images of a metric that is computed from pixel counts; all images have equal weight.
 
-    The mean is NaN if the metric is undefined for an image, or without images.
+    The mean is NaN if the metric is undefined for any image, or without images.
 
     Args:
-        metric: A subclass of `PooledPixelMetric`, such as `DSC`.
+        metric: Subclass of `PooledPixelMetric`, such as `DSC`.
+        **kwargs: Arguments of `torchmetrics.Metric`.
 
     Shapes:
         As for `PooledPixelMetric`.
 
     Attributes:
-        total: State of shape (4,): sum of the values for each density category.
-        images: State of shape (4,): number of images.
-        undefined: State of shape (4,): number of images for which the metric is undefined.
+        total: State of shape (4,), the sum of the values in each density category.
+        images: State of shape (4,), the number of images.
+        undefined: State of shape (4,), the number of images for which the metric is undefined.
 
     Example:
         >>> import torch
@@ -34,7 +35,7 @@ class MeanOverImages(Metric):
         >>> metric = MeanOverImages(Sensitivity)
         >>> masks = torch.tensor([[[[1, 1, 1, 0]]], [[[1, 0, 0, 0]]]])
         >>> metric.update(torch.tensor([[[[1, 1, 1, 0]]], [[[0, 0, 0, 0]]]]), masks, torch.tensor([0, 3]))
-        >>> metric.compute()  # 0.75 when pooled over the pixels
+        >>> metric.compute()  # the pooled sensitivity is 0.75
         tensor(0.5000, dtype=torch.float64)
     """
 
@@ -52,7 +53,13 @@ class MeanOverImages(Metric):
         self.add_state("undefined", zero.long(), dist_reduce_fx="sum")
 
     def update(self, mask_pred: Tensor, mask: Tensor, density: Tensor) -> None:
-        """Add the images of a batch: masks (B, 1, H, W) in {0, 1}, density (B,) in {0, 1, 2, 3}."""
+        """Add a batch.
+
+        Args:
+            mask_pred: Predicted masks of shape (B, 1, H, W) in {0, 1}.
+            mask: Ground truth of shape (B, 1, H, W) in {0, 1}.
+            density: ACR density category of each image in {0, 1, 2, 3}, shape (B,).
+        """
         values = self.formula(*confusion_counts(mask_pred, mask).double().unbind(dim=1))
         self.total.index_add_(0, density, values)
         self.images.index_add_(0, density, torch.ones_like(density))
@@ -63,5 +70,5 @@ class MeanOverImages(Metric):
         return self.total.sum() / self.images.sum()
 
     def by_density(self) -> Tensor:
-        """Return the mean over the images of each ACR category, shape (4,)."""
+        """Return the mean over the images in each ACR category, shape (4,)."""
         return self.total / self.images

@@ -1,12 +1,12 @@
-"""Segmentation metrics computed from the pixel counts TP, FP, FN and TN.
+"""Segmentation metrics that are computed from the pixel counts TP, FP, FN and TN.
 
-The metrics of the paper's tables are pooled: the counts are summed over the test set before the metric is computed.
-Five of the six rows of its Table 2 satisfy the identity Delta A = ``|2 sensitivity/DSC - 2|``, which holds for pooled
-metrics but not for means over images.
+The metrics are pooled as in the paper's tables: the counts are summed over the test set before the metric is computed.
+That the paper does so is inferred from its Table 2, in which five of six rows satisfy
+Delta A = ``|2 sensitivity/DSC - 2|``, an identity that holds for pooled metrics but not for means over images.
 
-To add a metric, add a subclass of `PooledPixelMetric`. Its definition registers it in `PIXEL_METRICS`, the list of
-metrics of training, tables and figures. It is also available for the results of earlier runs, since all metrics are
-computed from the counts when results.csv is read.
+To add a metric, define a subclass of `PooledPixelMetric`. It is registered in `PIXEL_METRICS` and thereby included in
+training, tables and figures. It is also available for earlier runs, since all metrics are computed from the counts when
+results.csv is read.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ UNITS = ("%", "")
 
 
 def confusion_counts(mask_pred: Tensor, mask: Tensor) -> Tensor:
-    """Count true positive, false positive, false negative and true negative pixels of each image.
+    """Count the true positive, false positive, false negative and true negative pixels of each image.
 
     Args:
         mask_pred: Predicted masks of shape (B, 1, H, W) in {0, 1}.
-        mask: True masks of the same shape.
+        mask: Ground truth of shape (B, 1, H, W) in {0, 1}.
 
     Returns:
         Counts of shape (B, 4), int64, in the order TP, FP, FN, TN.
@@ -50,24 +50,39 @@ def confusion_counts(mask_pred: Tensor, mask: Tensor) -> Tensor:
 
 
 class PooledPixelMetric(Metric):
-    """Base class of metrics that are a formula of the pixel counts, pooled over all pixels.
+    """Base class of metrics that are computed from pixel counts, pooled over all images.
 
     Subclasses define `formula` and the class attributes below. A subclass with a `key` is registered in
-    `PIXEL_METRICS`, in order of definition. The state consists of 16 int64 sums, since float32 cannot count beyond
-    16.8 million pixels, which is 256 images.
+    `PIXEL_METRICS`, in order of definition. The counts are int64, since float32 cannot represent all integers above
+    2^24, the number of pixels of 256 images.
+
+    Args:
+        **kwargs: Arguments of `torchmetrics.Metric`.
 
     Shapes:
         mask_pred and mask (B, 1, H, W) in {0, 1}, density (B,) in {0, 1, 2, 3} -> float64 scalar.
 
     Attributes:
-        key: Name in logs, columns and code, such as "dsc".
+        key: Name in logs and column names, such as "dsc".
         title: Name in tables and figures, such as "Sensitivity".
-        short_name: Name where space is short, such as "Sens."; `title` by default.
+        short_name: Abbreviation for narrow columns, such as "Sens."; `title` by default.
         unit: "%" if fractions are displayed in percent, "" if values are displayed unscaled.
-        value_range: Smallest and largest possible value.
-        higher_is_better: Whether larger values are better.
-        heading: `title` with an arrow for the direction; set on registration.
-        counts: State of shape (4, 4), int64: TP, FP, FN and TN for each density category.
+        value_range: Minimum and maximum possible value.
+        higher_is_better: Whether higher values are better.
+        heading: `title` with an arrow that indicates the direction; set on registration.
+        counts: State of shape (4, 4), int64: TP, FP, FN and TN (columns) of each density category (rows).
+
+    Example:
+        >>> import torch
+        >>> class Specificity(PooledPixelMetric):  # registered if it also defines key, title and higher_is_better
+        ...     @staticmethod
+        ...     def formula(tp, fp, fn, tn):
+        ...         return tn / (tn + fp)
+        >>> metric = Specificity()
+        >>> mask_pred, mask = torch.tensor([1, 0, 0, 0]).view(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
+        >>> metric.update(mask_pred, mask, torch.tensor([0]))
+        >>> metric.compute()
+        tensor(0.7500, dtype=torch.float64)
     """
 
     key: ClassVar[str]
@@ -99,7 +114,13 @@ class PooledPixelMetric(Metric):
         self.add_state("counts", zero, dist_reduce_fx="sum")
 
     def update(self, mask_pred: Tensor, mask: Tensor, density: Tensor) -> None:
-        """Add the counts of a batch: masks (B, 1, H, W) in {0, 1}, density (B,) in {0, 1, 2, 3}."""
+        """Add the counts of a batch.
+
+        Args:
+            mask_pred: Predicted masks of shape (B, 1, H, W) in {0, 1}.
+            mask: Ground truth of shape (B, 1, H, W) in {0, 1}.
+            density: ACR density category of each image in {0, 1, 2, 3}, shape (B,).
+        """
         self.counts.index_add_(0, density, confusion_counts(mask_pred, mask))
 
     def compute(self) -> Tensor:
@@ -107,27 +128,37 @@ class PooledPixelMetric(Metric):
         return self.formula(*self.counts.sum(dim=0).double())
 
     def by_density(self) -> Tensor:
-        """Return the pooled value for each ACR category, shape (4,)."""
+        """Return the pooled value of each ACR category, shape (4,)."""
         return self.formula(*self.counts.double().unbind(dim=1))
 
     @staticmethod
     @abstractmethod
     def formula(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> Tensor:
-        """Compute the metric elementwise from counts of equal shape; 0/0 is NaN."""
+        """Compute the metric elementwise.
+
+        Args:
+            tp: True positive pixels, a floating-point tensor of any shape.
+            fp: False positive pixels, of the same shape.
+            fn: False negative pixels, of the same shape.
+            tn: True negative pixels, of the same shape.
+
+        Returns:
+            Values of the same shape; NaN where the metric is undefined.
+        """
 
     @classmethod
     def scale(cls) -> int:
-        """Return the factor from a value to the displayed number: 100 for percent, otherwise 1."""
+        """Return the factor by which displayed values are multiplied: 100 for percentages, otherwise 1."""
         return 100 if cls.unit == "%" else 1
 
     @classmethod
-    def label(cls) -> str:
-        """Return the heading with the unit, for the axes of figures."""
-        return f"{cls.heading}, {cls.unit}" if cls.unit else cls.heading
+    def axis_label(cls) -> str:
+        """Return the label of plot axes, such as "DSC (%) ↑"."""
+        return cls.heading.replace(cls.title, f"{cls.title} ({cls.unit})") if cls.unit else cls.heading
 
     @classmethod
-    def show(cls, value: float) -> str:
-        """Format a value with two decimals; a dash if it is undefined (NaN)."""
+    def format(cls, value: float) -> str:
+        """Format a value with two decimals; an undefined value (NaN) becomes a dash."""
         return "–" if math.isnan(value) else f"{cls.scale() * value:.2f}"
 
 
@@ -137,7 +168,7 @@ PIXEL_METRICS: dict[str, type[PooledPixelMetric]] = {}
 class DSC(PooledPixelMetric):
     """Dice similarity coefficient 2 TP / (2 TP + FP + FN); higher is better.
 
-    Range: [0, 1]; NaN if no pixel is positive in truth or prediction.
+    Range: [0, 1]; NaN if neither mask contains a positive pixel.
 
     Source: Aliniya et al., §4.2.
 
@@ -162,7 +193,7 @@ class DSC(PooledPixelMetric):
 class RelativeAreaDifference(PooledPixelMetric):
     """Relative area difference ``|A_pred - A_true| / A_true`` (Delta A); lower is better.
 
-    Range: [0, inf); NaN without true pixels. Equals ``|2 sensitivity/DSC - 2|`` on the same counts.
+    Range: [0, inf); NaN without mass pixels. Equals ``|2 sensitivity/DSC - 2|`` for the same counts.
 
     Source: Aliniya et al., §4.2.
 
@@ -189,7 +220,7 @@ class RelativeAreaDifference(PooledPixelMetric):
 class Sensitivity(PooledPixelMetric):
     """Sensitivity TP / (TP + FN); higher is better.
 
-    Range: [0, 1]; NaN without true pixels.
+    Range: [0, 1]; NaN without mass pixels.
 
     Source: Aliniya et al., §4.2.
 
@@ -215,7 +246,7 @@ class Sensitivity(PooledPixelMetric):
 class Accuracy(PooledPixelMetric):
     """Accuracy (TP + TN) / all pixels; higher is better.
 
-    Range: [0, 1]; NaN without pixels. Masses are so small that an empty prediction has an accuracy above 0.99.
+    Range: [0, 1]; NaN without pixels. Since masses are small, an empty prediction often has an accuracy above 0.99.
 
     Source: Aliniya et al., §4.2.
 
@@ -245,7 +276,7 @@ def metrics_from_counts(counts: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
         counts: Array of shape (..., 4) with TP, FP, FN and TN.
 
     Returns:
-        Arrays of shape (...) by the key of the metric; NaN where undefined.
+        Arrays of shape (...) by key of the metric; NaN where undefined.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Connected regions of a binary mask: lesion candidates for FROC and the masses of a prediction."""
+"""Connected regions of binary masks: detection candidates and predicted masses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-CONNECTIVITY = 8  # pixels that share an edge or a corner are connected
+CONNECTIVITY = 8  # pixels are also connected diagonally
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class Region:
     """An 8-connected region and its measurements.
 
     Attributes:
-        label: Value of its pixels in the label image, from 1.
-        x: Column of the centroid in pixels; the centre of the top left pixel of the image is at 0.
+        label: Label of its pixels in the label image, 1 or higher.
+        x: Column of the centroid in pixels; the centre of the top left pixel is at (0, 0).
         y: Row of the centroid in pixels.
         area: Number of pixels.
         max_prob: Highest probability in the region.
         mean_prob: Mean probability in the region.
-        mean_std: Mean standard deviation of the probability in the region; NaN if unknown.
+        mean_std: Mean standard deviation of the probability in the region; NaN without an ensemble.
     """
 
     label: int
@@ -39,10 +39,10 @@ class LabelImage:
     """Label image of the connected regions of a mask.
 
     Attributes:
-        labels: Label of each pixel, shape (H, W); 0 is background.
-        areas: Area of each region in pixels, shape (N,), for the labels 1 to N.
-        centroids: Centroids (x, y) in pixels, shape (N, 2).
-        boxes: Bounding boxes (left, top, width, height) in pixels, shape (N, 4).
+        labels: Label of each pixel, shape (H, W); 0 is background, 1 to N are regions.
+        areas: Area of each region in pixels, shape (N,).
+        centroids: Centroid (x, y) of each region in pixels, shape (N, 2).
+        boxes: Bounding box (left, top, width, height) of each region in pixels, shape (N, 4).
     """
 
     labels: NDArray[np.int32]
@@ -83,11 +83,11 @@ def connected_regions(
 
     Args:
         mask: Binary mask of shape (H, W).
-        prob: Predicted probability of shape (H, W).
-        std: Standard deviation of the probability over an ensemble, shape (H, W); None if unknown.
+        prob: Predicted probability of shape (H, W) in [0, 1].
+        std: Standard deviation of the probability over an ensemble, shape (H, W); None without an ensemble.
 
     Returns:
-        The regions by decreasing area; regions of equal area from top to bottom and left to right.
+        Regions sorted by decreasing area, then from top to bottom and left to right.
 
     Example:
         >>> import numpy as np
@@ -110,7 +110,7 @@ def measure_regions(
         std: See `connected_regions`.
 
     Returns:
-        The regions in the order of their labels.
+        Regions in the order of their labels.
     """
     regions = []
     for label in range(1, len(image) + 1):

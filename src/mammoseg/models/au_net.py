@@ -1,4 +1,4 @@
-"""AU-Net, the attention-guided dense-upsampling network (Sun et al., Phys. Med. Biol. 65(5):055005, 2020)."""
+"""AU-Net, an attention-guided dense-upsampling network (Sun et al., Phys. Med. Biol. 65(5):055005, 2020)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from mammoseg.models.blocks import checkpointed, conv_bn_relu, stage_widths
 
-REDUCTION = 16  # ratio of channels to hidden units of the channel attention
+REDUCTION = 16  # ratio of the number of channels to the number of hidden units of the channel attention
 
 
 class ResUnit(nn.Module):
     """Encoder stage: a convolution, followed by a residual block of two convolutions.
 
-    The shortcut starts after the first convolution, so it needs no projection.
+    The shortcut starts after the first convolution and therefore needs no projection.
 
     Args:
         in_channels: Number of input channels.
@@ -33,29 +33,32 @@ class ResUnit(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Apply the stage to features (B, in_channels, H, W)."""
+        """Apply the module to features (B, in_channels, H, W)."""
         shortcut = self.enter(features)
         return torch.relu(shortcut + self.residual(shortcut))
 
 
 class ChannelAttention(nn.Module):
-    """Squeeze-and-excitation: scales each channel by a gate in (0, 1), computed from the means of all channels.
+    """Squeeze-and-excitation: scales each channel by a gate in (0, 1) that depends on the means of all channels.
 
     Args:
-        channels: Number of channels.
+        channels: Number of channels C.
+
+    Shapes:
+        (B, C, H, W) -> (B, C, H, W).
 
     Source: Hu et al., CVPR 2018.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = max(channels // REDUCTION, 1)  # at least one channel in narrow networks
+        hidden = max(channels // REDUCTION, 1)  # the lower bound matters for narrow networks only
         self.gate = nn.Sequential(
             nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, channels), nn.Sigmoid()
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Scale the channels of features (B, C, H, W)."""
+        """Apply the module to features (B, C, H, W)."""
         gate: Tensor = self.gate(features.mean(dim=(2, 3)))[:, :, None, None]
         return features * gate
 
@@ -82,7 +85,15 @@ class AUBlock(nn.Module):
         self.decode = nn.Sequential(conv_bn_relu(2 * channels, channels), conv_bn_relu(channels, channels))
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
-        """Upsample `deep` and fuse it with `skip`."""
+        """Upsample the features of the deeper stage and combine them with the skip connection.
+
+        Args:
+            deep: Features of the deeper stage, shape (B, 2C, H, W).
+            skip: Features of the encoder stage, shape (B, C, 2H, 2W).
+
+        Returns:
+            Features of shape (B, C, 2H, 2W).
+        """
         fused = self.fuse(skip + self.dense(deep))
         decoded: Tensor = self.decode(self.attention(torch.cat([fused, self.bilinear(deep)], dim=1)))
         return decoded
@@ -92,10 +103,10 @@ class AUNet(nn.Module):
     """AU-Net: asymmetric encoder-decoder with an attention-guided dense-upsampling block in each decoder stage.
 
     Args:
-        width: Number of channels of the first stage, doubled in each of the following four. 64 is the published size
-            with 75,493,945 parameters.
-        gradient_checkpointing: Store only the outputs of the stages during training and recompute the activations in
-            the backward pass. The results are identical; training takes a fraction of the memory and a third more time.
+        width: Number of channels of the first stage, doubled in each of the four following stages. The published
+            network has a width of 64 and 75,493,945 parameters.
+        gradient_checkpointing: Whether to store only the outputs of the stages during training and recompute the other
+            activations in the backward pass. This needs less memory and a third more time; the results are identical.
 
     Shapes:
         image (B, 1, H, W) -> logits (B, 1, H, W); H and W must be multiples of 16.
@@ -133,8 +144,8 @@ class AUNet(nn.Module):
         logits: Tensor = self.head(features)
         return logits
 
-    def _run_stage(self, module: nn.Module, *features: Tensor) -> Tensor:
+    def _run_stage(self, stage: nn.Module, *features: Tensor) -> Tensor:
         if self.gradient_checkpointing and self.training:
-            return checkpointed(module, *features)
-        output: Tensor = module(*features)
+            return checkpointed(stage, *features)
+        output: Tensor = stage(*features)
         return output

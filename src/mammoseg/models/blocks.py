@@ -1,4 +1,4 @@
-"""Building blocks shared by the networks."""
+"""Building blocks of the networks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from torch.utils.checkpoint import checkpoint
 
 from mammoseg.validate import positive_int
 
-N_STAGES = 5  # with four pooling layers, so height and width must be multiples of 16
+N_STAGES = 5  # with four pooling layers, which require a height and width that are multiples of 16
 
 
 def stage_widths(width: int) -> list[int]:
-    """Return the number of channels of the five stages, which doubles from stage to stage.
+    """Compute the number of channels of the five stages.
+
+    Args:
+        width: Number of channels of the first stage, doubled in each of the four following stages.
+
+    Returns:
+        Number of channels of each stage.
 
     Raises:
         UserError: If `width` is below 1.
@@ -25,7 +31,16 @@ def stage_widths(width: int) -> list[int]:
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
-    """3x3 convolution with padding that keeps height and width, batch normalisation and ReLU."""
+    """Build a 3x3 convolution that preserves height and width, followed by batch normalisation and ReLU.
+
+    Args:
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        dilation: Dilation of the convolution.
+
+    Returns:
+        The module.
+    """
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation),
         nn.BatchNorm2d(out_channels),
@@ -34,12 +49,12 @@ def conv_bn_relu(in_channels: int, out_channels: int, dilation: int = 1) -> nn.S
 
 
 def checkpointed(stage: nn.Module, *features: Tensor) -> Tensor:
-    """Apply a stage with gradient checkpointing: its activations are recomputed in the backward pass.
+    """Apply a module with gradient checkpointing: its activations are recomputed in the backward pass.
 
-    Values, gradients and running statistics are the same as without. The stage must be deterministic (no dropout).
+    Outputs, gradients and running statistics are the same as without checkpointing.
 
     Args:
-        stage: Module to apply.
+        stage: Module to apply; must be deterministic (no dropout).
         *features: Inputs of the module.
 
     Returns:
@@ -50,7 +65,7 @@ def checkpointed(stage: nn.Module, *features: Tensor) -> Tensor:
         return nullcontext(), frozen_batchnorm_stats(stage)
 
     output: Tensor
-    if torch.compiler.is_compiling():  # torch.compile updates the running statistics only once
+    if torch.compiler.is_compiling():  # compiled code updates the running statistics only once
         output = checkpoint(stage, *features, use_reentrant=False)
     else:
         output = checkpoint(stage, *features, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
@@ -59,7 +74,7 @@ def checkpointed(stage: nn.Module, *features: Tensor) -> Tensor:
 
 @contextmanager
 def frozen_batchnorm_stats(stage: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of batch normalisation unchanged during the block."""
+    """Context manager in which the running statistics of batch normalisation are not updated."""
     norms = [module for module in stage.modules() if isinstance(module, _BatchNorm)]
     previous = [(module.momentum, module.num_batches_tracked) for module in norms]
     for module in norms:

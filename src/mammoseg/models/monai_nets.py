@@ -1,4 +1,7 @@
-"""MONAI's networks with one input channel, one logit, and `width` as the number of channels of the first stage."""
+"""Networks from MONAI, with one input and one output channel.
+
+MONAI is imported when a network is built, since the import is slow.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,12 @@ from mammoseg.models.blocks import N_STAGES, stage_widths
 
 
 class WithoutDeepSupervision(nn.Module):
-    """MONAI's U-Net++ without the heads for deep supervision; returns a tensor instead of a list.
+    """Wrapper of MONAI's U-Net++ that removes the heads for deep supervision and returns a tensor instead of a list.
 
-    Without this wrapper, the outputs of the other heads would be computed and discarded, and their parameters never
-    trained.
+    The outputs of these heads would be computed but not used, so their parameters would not be trained.
 
     Args:
-        net: `monai.networks.nets.BasicUNetPlusPlus`.
+        net: Instance of `monai.networks.nets.BasicUNetPlusPlus`.
 
     Shapes:
         image (B, 1, H, W) -> logits (B, 1, H, W).
@@ -37,10 +39,18 @@ def attention_unet(width: int = 64, **options: Any) -> nn.Module:
     """Build an Attention U-Net (Oktay et al., MIDL 2018).
 
     Args:
-        width: Number of channels of the first stage, doubled in each of the following four.
-        **options: Further arguments of MONAI's class.
+        width: Number of channels of the first stage, doubled in each of the four following stages.
+        **options: Additional arguments of the MONAI class.
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> attention_unet(width=2)(torch.zeros(1, 1, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
-    from monai.networks.nets import AttentionUnet  # MONAI lists no exports
+    from monai.networks.nets import AttentionUnet
 
     return AttentionUnet(2, 1, 1, channels=stage_widths(width), strides=[2] * (N_STAGES - 1), **options)
 
@@ -49,10 +59,18 @@ def unet_plus_plus(width: int = 64, **options: Any) -> nn.Module:
     """Build a U-Net++ (Zhou et al., DLMIA 2018).
 
     Args:
-        width: Number of channels of the first stage, doubled in each of the following four.
-        **options: Further arguments of MONAI's class.
+        width: Number of channels of the first stage, doubled in each of the four following stages.
+        **options: Additional arguments of the MONAI class.
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> unet_plus_plus(width=2)(torch.zeros(1, 1, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
-    from monai.networks.nets import BasicUNetPlusPlus  # MONAI lists no exports
+    from monai.networks.nets import BasicUNetPlusPlus
 
     return WithoutDeepSupervision(BasicUNetPlusPlus(2, 1, 1, features=[*stage_widths(width), width], **options))
 
@@ -61,10 +79,18 @@ def dyn_unet(width: int = 64, **options: Any) -> nn.Module:
     """Build the U-Net of nnU-Net (Isensee et al., Nature Methods 18, 2021).
 
     Args:
-        width: Number of channels of the first stage, doubled in each of the following four.
-        **options: Further arguments of MONAI's class.
+        width: Number of channels of the first stage, doubled in each of the four following stages.
+        **options: Additional arguments of the MONAI class.
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> dyn_unet(width=2)(torch.zeros(1, 1, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
-    from monai.networks.nets import DynUNet  # MONAI lists no exports
+    from monai.networks.nets import DynUNet
 
     strides = [1] + [2] * (N_STAGES - 1)
     return DynUNet(2, 1, 1, [3] * N_STAGES, strides, strides[1:], filters=stage_widths(width), **options)
@@ -75,8 +101,16 @@ def swin_unetr(width: int = 64, **options: Any) -> nn.Module:
 
     Args:
         width: Number of channels of the first stage, rounded up to a multiple of 12.
-        **options: Further arguments of MONAI's class.
+        **options: Additional arguments of the MONAI class.
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> swin_unetr(width=12)(torch.zeros(1, 1, 64, 64)).shape
+        torch.Size([1, 1, 64, 64])
     """
-    from monai.networks.nets import SwinUNETR  # MONAI lists no exports
+    from monai.networks.nets import SwinUNETR
 
     return SwinUNETR(1, 1, spatial_dims=2, feature_size=12 * -(-max(width, 1) // 12), **options)

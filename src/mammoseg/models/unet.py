@@ -14,11 +14,12 @@ class UNet(nn.Module):
     """U-Net: encoder-decoder with skip connections in four stages.
 
     Args:
-        width: Number of channels of the first stage, doubled in each of the following four; 64 is the published size.
-        encode: Builds a module to insert after each encoder stage from its number of channels. The module must keep
-            the shape. None inserts nothing.
-        skip: As `encode`, for a module on each skip connection.
-        decode: As `encode`, for a module after each decoder stage.
+        width: Number of channels of the first stage, doubled in each of the four following stages; 64 in the published
+            network.
+        encode: Function that builds a shape-preserving module from its number of channels. The modules are inserted
+            after the encoder stages. None inserts nothing.
+        skip: As `encode`, for modules on the skip connections.
+        decode: As `encode`, for modules after the decoder stages.
 
     Shapes:
         image (B, 1, H, W) -> logits (B, 1, H, W); H and W must be multiples of 16.
@@ -73,5 +74,13 @@ class UNet(nn.Module):
 
 
 def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Two 3x3 convolutions with batch normalisation and ReLU."""
+    """Build two 3x3 convolutions, each followed by batch normalisation and ReLU.
+
+    Args:
+        in_channels: Number of input channels.
+        out_channels: Number of output channels of both convolutions.
+
+    Returns:
+        The module.
+    """
     return nn.Sequential(conv_bn_relu(in_channels, out_channels), conv_bn_relu(out_channels, out_channels))

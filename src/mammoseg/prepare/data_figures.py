@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.store import PreparedStore
 from mammoseg.density import ACRDensity
-from mammoseg.reports.plotting import TRUTH_COLOUR, contour, save_figure
+from mammoseg.reports.plotting import TRUTH_COLOUR, draw_contour, save_figure
 
 N_SAMPLED = 12  # random images on the contact sheet
 N_SUSPECT = 6  # images per criterion of `likely_failures`
@@ -39,7 +39,7 @@ def draw_contact_sheet(store: PreparedStore, path: Path) -> None:
         original, preprocessed = axes[grid_row, 2 * grid_column], axes[grid_row, 2 * grid_column + 1]
         draw_original(original, store, row)
         preprocessed.imshow(store.images[row], cmap="gray")
-        contour(preprocessed, store.masks[row], 0.5, TRUTH_COLOUR)
+        draw_contour(preprocessed, store.masks[row], 0.5, TRUTH_COLOUR)
         original.set_title(f"{store.cases[row].case}\n{title}", fontsize=5.5, loc="left")
     figure.suptitle("Left: original with crop box. Right: network input. Green: mass.", fontsize=9)
     save_figure(figure, path)
@@ -157,6 +157,6 @@ def draw_examples(store: PreparedStore, path: Path) -> None:
             continue
         row = sorted(rows, key=lambda row: mass_fraction[row])[len(rows) // 2]
         axis.imshow(store.images[row], cmap="gray")
-        contour(axis, store.masks[row], 0.5, TRUTH_COLOUR)
+        draw_contour(axis, store.masks[row], 0.5, TRUTH_COLOUR)
         axis.set_title(f"ACR {category}: {store.cases[row].case}", fontsize=8)
     save_figure(figure, path)

@@ -1,1 +1,1 @@
-"""Building blocks of all reports: tables, the HTML page, figures."""
+"""Building blocks of reports: tables, figures and HTML pages."""

@@ -20,9 +20,9 @@ class Section:
 
     Attributes:
         title: Heading.
-        texts: Paragraphs; several become a list in report.md.
-        tables: Tables, each also written as .md, .tex and .csv.
-        figures: (PNG file, alternative text) pairs.
+        texts: Paragraphs; two or more are formatted as a list in report.md.
+        tables: Tables, which are also written as .md, .tex and .csv files.
+        figures: (PNG file, caption) pairs.
     """
 
     title: str
@@ -32,7 +32,7 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """Identifier of the section within the page."""
+        """HTML identifier of the section."""
         return "".join(character if character.isalnum() else "-" for character in self.title.lower())
 
     @property
@@ -46,7 +46,7 @@ def write_report(title: str, sections: Sequence[Section], folder: Path) -> Path:
 
     Args:
         title: Title of the report.
-        sections: Sections of the report; empty ones are omitted. Their figures must already exist in `folder`.
+        sections: Sections of the report; empty sections are omitted. The figures must already exist in `folder`.
         folder: Output folder.
 
     Returns:
@@ -55,13 +55,13 @@ def write_report(title: str, sections: Sequence[Section], folder: Path) -> Path:
     nonempty = [section for section in sections if not section.is_empty]
     for table in (table for section in nonempty for table in section.tables):
         table.write(folder)
-    atomic_write_text(folder / "report.md", markdown(title, nonempty))
-    atomic_write_text(folder / "report.html", html(title, nonempty))
+    atomic_write_text(folder / "report.md", render_markdown(title, nonempty))
+    atomic_write_text(folder / "report.html", render_html(title, nonempty))
     return folder / "report.html"
 
 
-def html(title: str, sections: Sequence[Section]) -> str:
-    """Render the report as one self-contained HTML page with embedded figures and no external resources."""
+def render_html(title: str, sections: Sequence[Section]) -> str:
+    """Render the report as a self-contained HTML page with embedded figures."""
     return render(TEMPLATE, title=title, sections=sections, data_uri=png_data_uri)
 
 
@@ -70,12 +70,12 @@ def png_data_uri(path: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def markdown(title: str, sections: Sequence[Section]) -> str:
-    """Render the report as Markdown; figures are linked by file name."""
+def render_markdown(title: str, sections: Sequence[Section]) -> str:
+    """Render the report as Markdown with links to the figures."""
     blocks = [f"# {title}"]
     for section in sections:
         blocks.append(f"## {section.title}")
         blocks += [f"- {text}" if len(section.texts) > 1 else text for text in section.texts]
         blocks += [f"**{table.title}**\n\n{table.markdown().rstrip()}" for table in section.tables]
-        blocks += [f"![{text}]({path.name})" for path, text in section.figures]
+        blocks += [f"![{caption}]({path.name})" for path, caption in section.figures]
     return "\n\n".join(blocks) + "\n"

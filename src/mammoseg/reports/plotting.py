@@ -1,4 +1,4 @@
-"""Plotting functions and colours shared by all figures."""
+"""Plotting functions and colours that are shared by the figures of all reports."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from numpy.typing import NDArray
 
 from mammoseg.files import atomic_write
 
-TRUTH_COLOUR, PREDICTION_COLOUR = "#2ca02c", "#1f5fff"  # the paper's Figure 2: green and blue
+TRUTH_COLOUR, PREDICTION_COLOUR = "#2ca02c", "#1f5fff"  # green and blue, as in Figure 2 of the paper
 
 
-def contour(axis: Axes, values: NDArray[Any], level: float, colour: str) -> None:
-    """Draw a contour line, or nothing if `values` do not cross `level` (matplotlib would warn).
+def draw_contour(axis: Axes, values: NDArray[Any], level: float, colour: str) -> None:
+    """Draw a contour line. Nothing is drawn if `values` do not cross `level`, for which matplotlib would warn.
 
     Args:
-        axis: Axes to draw into.
-        values: (H, W) mask or probabilities.
-        level: Value on the contour.
-        colour: Line colour.
+        axis: Axes to draw on.
+        values: Mask or probabilities, shape (H, W).
+        level: Value of the contour line.
+        colour: Colour of the line.
     """
     if values.min() < level < values.max():
         axis.contour(values, levels=[level], colors=[colour], linewidths=1.4)
 
 
-def heatmap(
+def draw_heatmap(
     axis: Axes, x: Sequence[tuple[float, ...]], y: Sequence[float], scores: Sequence[float], label: str
 ) -> None:
-    """Draw a heatmap with one annotated cell per (x, y) pair; missing pairs stay empty.
+    """Draw a heatmap with one annotated cell per (x, y) pair. Cells without a score are blank.
 
     Args:
-        axis: Axes to draw into.
-        x: (N,) vectors; each distinct vector is a column.
-        y: (N,) numbers; each distinct number is a row.
-        scores: (N,) scores of the pairs.
+        axis: Axes to draw on.
+        x: N vectors; each distinct vector is a column.
+        y: N values; each distinct value is a row.
+        scores: N scores, one per (x, y) pair.
         label: Label of the colour bar.
     """
     columns, rows = sorted(set(x)), sorted(set(y))
@@ -54,18 +54,18 @@ def heatmap(
     for (i, j), score in np.ndenumerate(grid):
         if not np.isnan(score):
             axis.text(j, i, f"{score:.1f}", ha="center", va="center", color="black" if score > mid_score else "white")
-    assert axis.figure is not None  # for the type checker
+    assert axis.figure is not None  # narrows the type
     axis.figure.colorbar(image, ax=axis, label=label)
 
 
-def parallel_coordinates(axis: Axes, values: NDArray[Any], scores: NDArray[Any], names: Sequence[str]) -> None:
-    """Draw a parallel-coordinates plot: one line per run, each axis scaled to its own range.
+def draw_parallel_coordinates(axis: Axes, values: NDArray[Any], scores: NDArray[Any], names: Sequence[str]) -> None:
+    """Draw a parallel-coordinates plot: one line per sample, with each coordinate scaled to its range.
 
     Args:
-        axis: Axes to draw into.
-        values: (N, K) settings of N runs.
-        scores: (N,) scores, shown on the last axis and by the line colour.
-        names: (K + 1,) axis labels.
+        axis: Axes to draw on.
+        values: K settings of N samples, shape (N, K).
+        scores: Scores of the samples, shape (N,). They are the last coordinate and determine the colours of the lines.
+        names: Labels of the K + 1 coordinates.
     """
     table = np.column_stack([values, scores])
     low, high = table.min(axis=0), table.max(axis=0)
@@ -86,21 +86,21 @@ def parallel_coordinates(axis: Axes, values: NDArray[Any], scores: NDArray[Any],
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure atomically and reproducibly: equal figures give identical files.
+    """Write a figure atomically and reproducibly: identical figures result in identical files.
 
     Args:
         figure: Figure to write.
-        path: Output file; the suffix, .png or .svg, determines the format.
+        path: Output file. The suffix determines the format, .png or .svg.
     """
     FigureCanvasAgg(figure)
-    # Omit matplotlib's version and the date, and derive SVG ids from a constant instead of a random salt.
+    # Omit the version of matplotlib and the date, and derive SVG identifiers from a constant salt.
     metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
     with rc_context({"svg.hashsalt": "mammoseg"}), atomic_write(path, "wb") as file:
         figure.savefig(file, format=path.suffix.removeprefix("."), dpi=110, metadata=metadata)
 
 
 def save_svg_and_png(figure: Figure, stem: Path) -> Path:
-    """Write a figure as SVG and as PNG.
+    """Write a figure in SVG and PNG format.
 
     Args:
         figure: Figure to write.

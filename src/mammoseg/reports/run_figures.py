@@ -1,6 +1,6 @@
 """Figures of a run: learning curves, and overlays of ground truth (green) and prediction (blue).
 
-They are drawn from the run's files and the prepared images; the network is not loaded.
+The figures are created from the files of the run and the prepared images, without the network.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mammoseg.data.store import PreparedStore
 from mammoseg.density import ACRDensity
-from mammoseg.metrics import N_LEVELS, PIXEL_METRICS
-from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, contour, save_figure
+from mammoseg.metrics import DSC, N_LEVELS, PIXEL_METRICS
+from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, draw_contour, save_figure
 from mammoseg.runs.predictions import Predictions
 from mammoseg.runs.results import ResultRow
 
@@ -28,11 +29,11 @@ class Example:
     """A test image with its prediction.
 
     Attributes:
-        image: (H, W), the network's input.
-        mask: (H, W) in {0, 1}, ground truth.
-        prob: (H, W) in [0, 1], predicted probability.
-        threshold: The predicted mask is `prob > threshold`.
-        row: The image's row of results.csv.
+        image: Input of the network, shape (H, W).
+        mask: Ground truth of shape (H, W) in {0, 1}.
+        prob: Predicted probability of shape (H, W) in [0, 1].
+        threshold: Threshold of the predicted mask, which is ``prob > threshold``.
+        row: Row of the image in results.csv.
     """
 
     image: NDArray[np.float32]
@@ -48,10 +49,10 @@ def select_examples(rows: Sequence[ResultRow], predictions: Predictions, store: 
     Args:
         rows: Rows of results.csv.
         predictions: Contents of predictions.npz of the same run.
-        store: The prepared images.
+        store: Prepared images.
 
     Returns:
-        At most four examples, ordered by ACR category.
+        One example for each ACR category that occurs in the test set, in increasing order.
     """
     store_index = {case.case: index for index, case in enumerate(store.cases)}
     prediction_index = {case: index for index, case in enumerate(predictions.cases)}
@@ -67,17 +68,17 @@ def select_examples(rows: Sequence[ResultRow], predictions: Predictions, store: 
 
 
 def stored_prob(predictions: Predictions, index: int) -> tuple[NDArray[np.float32], float]:
-    """Reconstruct the probability map of an image so that thresholding it gives the stored mask exactly.
+    """Reconstruct the probabilities of an image such that thresholding them reproduces the stored mask.
 
-    Stored probabilities are quantised to 256 levels. Within the level that contains the threshold, they are shifted
-    by less than 1/256 to the side of the threshold on which the mask has the pixel.
+    Stored probabilities are quantised to 256 levels. Those in the level that contains the threshold are changed by less
+    than 1/256, so that they are on the side of the threshold that agrees with the mask.
 
     Args:
         predictions: Contents of predictions.npz.
-        index: Index of the image in it.
+        index: Index of the image in `predictions`.
 
     Returns:
-        Probabilities (H, W) and threshold; the mask itself and 0.5 if no probabilities are stored.
+        Probabilities of shape (H, W) and threshold; mask and 0.5 if no probabilities are stored.
     """
     mask = predictions.masks[index]
     if predictions.quantised_probs is None or predictions.threshold is None:
@@ -89,10 +90,10 @@ def stored_prob(predictions: Predictions, index: int) -> tuple[NDArray[np.float3
 
 
 def plot_overlays(examples: Sequence[Example], path: Path) -> None:
-    """Write a figure with one column per example: contours on the image (top), probability map (bottom).
+    """Write a figure with one column per example: image with contours (top) and predicted probability (bottom).
 
     Args:
-        examples: At least one example.
+        examples: One or more examples.
         path: Output file, .png or .svg.
     """
     figure = Figure(figsize=(max(3.2 * len(examples), 5.5), 6.9), layout="constrained")
@@ -100,21 +101,22 @@ def plot_overlays(examples: Sequence[Example], path: Path) -> None:
     for (top, bottom), example in zip(axes.T, examples, strict=True):
         row = example.row
         top.imshow(example.image, cmap="gray")
-        contour(top, example.mask, 0.5, TRUTH_COLOUR)
-        contour(top, example.prob, example.threshold, PREDICTION_COLOUR)
-        top.set_title(f"ACR {row['density']}: {row['case']}\nDSC {row['dsc']:.3f}", fontsize=9)
+        draw_contour(top, example.mask, 0.5, TRUTH_COLOUR)
+        draw_contour(top, example.prob, example.threshold, PREDICTION_COLOUR)
+        top.set_title(f"ACR {row['density']}: {row['case']}\nDSC {DSC.format(row['dsc'])} %", fontsize=9)
         heatmap = bottom.imshow(example.prob, cmap="magma", vmin=0, vmax=1)
-        contour(bottom, example.mask, 0.5, TRUTH_COLOUR)
+        draw_contour(bottom, example.mask, 0.5, TRUTH_COLOUR)
     for axis in axes.flat:
         axis.set_axis_off()
-    figure.colorbar(heatmap, ax=axes[1].tolist(), label="probability of mass", shrink=0.8)
-    title = "Median-DSC test image per ACR category (green: ground truth, blue: prediction)"
-    figure.suptitle(title, fontsize=11, wrap=True)
+    figure.colorbar(heatmap, ax=axes.ravel().tolist(), label="Predicted probability of mass", shrink=0.6)
+    figure.suptitle(
+        "Test image with the median DSC of each ACR category\n(green: ground truth, blue: prediction)", fontsize=10
+    )
     save_figure(figure, path)
 
 
 def plot_learning_curves(metrics_file: Path, path: Path) -> None:
-    """Write a figure of the losses and of the validation metrics in [0, 1] against the epoch.
+    """Write a figure of the losses and of the validation metrics with range [0, 1] by epoch.
 
     Args:
         metrics_file: metrics.csv of a run.
@@ -123,22 +125,24 @@ def plot_learning_curves(metrics_file: Path, path: Path) -> None:
     with metrics_file.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     figure = Figure(figsize=(11, 4), layout="constrained")
-    loss_axis, score_axis = figure.subplots(1, 2)
-    names = [name for name in rows[0] if name.startswith(("train/", "val/loss"))]
-    for name in sorted(names, key=lambda name: (not name.endswith("/loss"), name)):
-        _plot_curve(loss_axis, rows, name, "-" if name.endswith("/loss") else ":")
+    loss_axis, metric_axis = figure.subplots(1, 2)
+    _draw_curve(loss_axis, rows, "train/loss", "training loss")
+    _draw_curve(loss_axis, rows, "val/loss", "validation loss")
+    for name in sorted(name for name in rows[0] if name.startswith("train/") and name != "train/loss"):
+        _draw_curve(loss_axis, rows, name, f"weighted {name.removeprefix('train/')} term (training)", ":")
     for key, metric in PIXEL_METRICS.items():
         if metric.value_range == (0, 1):
-            _plot_curve(score_axis, rows, f"val/{key}", "-")
-    loss_axis.set(xlabel="epoch", ylabel="loss (dotted: weighted terms)")
-    score_axis.set(xlabel="epoch", ylabel="validation score (pooled)", ylim=(0, 1))
-    for axis in (loss_axis, score_axis):
+            _draw_curve(metric_axis, rows, f"val/{key}", metric.title)
+    loss_axis.set(xlabel="Epoch", ylabel="Loss")
+    metric_axis.set(xlabel="Epoch", ylabel="Validation metric (pooled)", ylim=(-0.02, 1.02))
+    for axis in (loss_axis, metric_axis):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     save_figure(figure, path)
 
 
-def _plot_curve(axis: Axes, rows: Sequence[dict[str, str]], name: str, style: str) -> None:
-    points = [(int(row["epoch"]) + 1, float(row[name])) for row in rows if row.get(name)]
+def _draw_curve(axis: Axes, rows: Sequence[dict[str, str]], column: str, label: str, style: str = "-") -> None:
+    points = [(int(row["epoch"]) + 1, float(row[column])) for row in rows if row.get(column)]
     if points:
-        axis.plot(*zip(*points, strict=True), style, marker=".", label=name)
+        axis.plot(*zip(*points, strict=True), style, marker=".", label=label)

@@ -1,4 +1,4 @@
-"""Summary of the test results of a run, as Markdown and as a printed table."""
+"""Summary of the test results of a run, as a Markdown table and on the terminal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.runs.results import ResultRow, mean_image_metrics, pooled_metrics
 
 
-def summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, float]]]:
+def _summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, float]]]:
     """Summarise test results over all images and by ACR category.
 
     Args:
         rows: Rows of results.csv.
 
     Returns:
-        (label, number of images, metrics by key) of each line of the summary: pooled, mean over images, and pooled
+        (label, number of images, metrics by key) of each row of the summary: pooled, averaged over images, and pooled
         within each ACR category.
     """
     by_density = {category: [row for row in rows if row["density"] == category] for category in ACRDensity}
@@ -29,10 +29,10 @@ def summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, fl
 
 
 def units_note(preposition: str = "In") -> str:
-    """Describe the units of all metrics, for a caption or a note.
+    """Describe the units of the metrics in a table.
 
     Args:
-        preposition: "In" at the beginning of a sentence, "in" within one.
+        preposition: "In" at the beginning of a sentence, otherwise "in".
 
     Example:
         >>> units_note("in")
@@ -53,10 +53,10 @@ def metric_cells(values: dict[str, float]) -> list[str]:
     Args:
         values: Values by key of the metric.
     """
-    return [metric.show(values[key]) for key, metric in PIXEL_METRICS.items()]
+    return [metric.format(values[key]) for key, metric in PIXEL_METRICS.items()]
 
 
-def markdown(rows: Sequence[ResultRow]) -> str:
+def summary_markdown(rows: Sequence[ResultRow]) -> str:
     """Format the summary as a Markdown table.
 
     Args:
@@ -64,18 +64,18 @@ def markdown(rows: Sequence[ResultRow]) -> str:
     """
     headings = metric_headings()
     lines = ["| test images | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
-    for label, n_images, metrics in summary_rows(rows):
+    for label, n_images, metrics in _summary_rows(rows):
         lines.append(f"| {label} | {n_images} | " + " | ".join(metric_cells(metrics)) + " |")
     return "\n".join(lines) + "\n"
 
 
-def print_table(rows: Sequence[ResultRow], folder: Path, title: str = "test results") -> None:
-    """Print the summary, followed by the output folder.
+def print_summary(rows: Sequence[ResultRow], folder: Path, title: str = "test results") -> None:
+    """Print the summary and the output folder.
 
     Args:
         rows: Rows of results.csv.
         folder: Folder of the results.
-        title: Title of the table, after the name of the run.
+        title: Title of the table, which follows the name of the run.
     """
     from rich.console import Console
     from rich.table import Table
@@ -84,7 +84,7 @@ def print_table(rows: Sequence[ResultRow], folder: Path, title: str = "test resu
     table.add_column("test images")
     for name in ("n", *metric_headings()):
         table.add_column(name, justify="right")
-    for label, n_images, metrics in summary_rows(rows):
+    for label, n_images, metrics in _summary_rows(rows):
         table.add_row(label, str(n_images), *metric_cells(metrics))
     console = Console()
     console.print(table)

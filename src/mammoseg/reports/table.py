@@ -1,4 +1,4 @@
-"""Tables written as Markdown, LaTeX and CSV, and the number formats used in them."""
+"""Tables in Markdown, LaTeX and CSV format, and the formatting of numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mammoseg.files import atomic_write_text
 
-MISSING = "–"  # displayed for undefined values, never 0
+MISSING = "–"  # displayed for undefined and unavailable values
 LATEX_ESCAPES = {
     **{"\\": r"\textbackslash ", "%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#"},
     **{"Δ": r"$\Delta$", "θ": r"$\theta$", "α": r"$\alpha$", "ρ": r"$\rho$"},
@@ -28,9 +28,9 @@ class Table:
         title: Caption.
         columns: Column headings; the first column holds the row labels.
         rows: Cells, each row as long as `columns`.
-        bold: (row, column) indices of highlighted cells.
+        bold: (row, column) indices of bold cells.
         notes: Sentences below the table.
-        csv_columns: Column names of the CSV file; empty uses `columns`.
+        csv_columns: Column names in the CSV file; `columns` if empty.
 
     Example:
         >>> print(Table("t", "Results", ["Method", "DSC"], [["U-Net", "70.05"]]).markdown(), end="")
@@ -48,7 +48,7 @@ class Table:
     csv_columns: Sequence[str] = field(default_factory=tuple)
 
     def markdown(self) -> str:
-        """Format the table as Markdown, with its notes."""
+        """Format the table and its notes as Markdown."""
         lines = ["| " + " | ".join(self.columns) + " |", "|" + "---|" * len(self.columns)]
         for i, row in enumerate(self.rows):
             cells = [f"**{text}**" if (i, j) in self.bold else text for j, text in enumerate(row)]
@@ -56,7 +56,7 @@ class Table:
         return "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in self.notes)
 
     def latex(self) -> str:
-        r"""Format the table as a complete table environment for \input; requires the package booktabs."""
+        r"""Format the table as a LaTeX table environment, which requires the package booktabs."""
         lines = [
             r"\begin{table}",
             r"\centering",
@@ -75,7 +75,7 @@ class Table:
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
     def csv(self) -> str:
-        """Format the table as CSV, with ASCII minus signs so that numbers can be parsed."""
+        """Format the table as CSV. Minus signs are replaced by hyphens, so that numbers can be parsed."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.csv_columns or self.columns)
@@ -89,7 +89,7 @@ class Table:
 
 
 def latex_escape(text: str) -> str:
-    r"""Escape LaTeX's special characters, and replace the non-ASCII characters used in tables.
+    r"""Escape special characters of LaTeX and replace non-ASCII characters that occur in tables.
 
     Example:
         >>> latex_escape("50 %")
@@ -99,7 +99,7 @@ def latex_escape(text: str) -> str:
 
 
 def percent(value: float) -> str:
-    """Format a fraction in percent with two decimals, as in the paper.
+    """Format a fraction as a percentage with two decimals, as in the paper.
 
     Example:
         >>> percent(0.51236)
@@ -113,13 +113,13 @@ def format_signed(value: float, scale: float = 100) -> str:
 
     Args:
         value: The difference.
-        scale: Factor; 100 displays a difference of fractions in percentage points.
+        scale: Factor by which the difference is multiplied; 100 converts fractions to percentage points.
 
     Example:
         >>> format_signed(0.0123)
         '+1.23'
     """
-    return MISSING if math.isnan(value) else f"{scale * value:+.2f}".replace("-", "−")
+    return MISSING if math.isnan(value) else f"{scale * value:+z.2f}".replace("-", "−")
 
 
 def format_p(value: float, equals: str = "") -> str:
@@ -127,7 +127,7 @@ def format_p(value: float, equals: str = "") -> str:
 
     Args:
         value: The p-value.
-        equals: Prefix of values that are not below 0.001, such as "= " within a sentence.
+        equals: Prefix of values of at least 0.001, such as "= " in a sentence.
 
     Example:
         >>> format_p(0.0002), format_p(0.0123, "= ")
@@ -137,10 +137,24 @@ def format_p(value: float, equals: str = "") -> str:
 
 
 def format_effect(value: float) -> str:
-    """Format an effect size in [−1, 1] with its sign.
+    """Format an effect size in [−1, 1] with its sign and two decimals.
 
     Example:
         >>> format_effect(0.5)
         '+0.50'
     """
-    return f"{value:+.2f}".replace("-", "−")
+    return format_signed(value, scale=1)
+
+
+def format_count(n: int, noun: str) -> str:
+    """Format a number of objects.
+
+    Args:
+        n: Number of objects.
+        noun: Singular of a noun with a regular plural.
+
+    Example:
+        >>> format_count(1, "image"), format_count(2, "image")
+        ('1 image', '2 images')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,4 +1,4 @@
-"""Render HTML pages from jinja2 templates, with autoescaping."""
+"""Rendering of HTML pages from Jinja templates."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 
 def render(template: Path, **values: Any) -> str:
-    """Render a template file.
+    """Render a template with HTML autoescaping.
 
-    Values are escaped for HTML. To embed data for scripts, use the filter `tojson`, which also escapes `<`, `>`, `&`
-    and `'`, so that no string can close the script element.
+    Data for scripts must be embedded with the filter `tojson`, which also escapes `<`, `>`, `&` and `'`, so that a
+    string cannot close the script element.
 
     Args:
-        template: Template file; templates in the same folder can be included.
-        values: Variables of the template.
+        template: Template file, which can include other templates in its folder.
+        **values: Variables of the template.
 
     Returns:
         The rendered page.
 
     Raises:
-        jinja2.UndefinedError: If the template uses a name that is not in `values`.
+        jinja2.UndefinedError: If the template contains an undefined variable.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -32,5 +32,5 @@ def render(template: Path, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {}  # keep the order of keys
+    environment.policies["json.dumps_kwargs"] = {}  # do not sort keys
     return environment.get_template(template.name).render(values)

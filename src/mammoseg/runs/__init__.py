@@ -1,1 +1,1 @@
-"""The definition of a run: its settings, its folder, and the files in it."""
+"""Definition of a run: settings, run folder, and files."""

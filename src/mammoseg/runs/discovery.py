@@ -1,4 +1,4 @@
-"""Finding runs: all in a folder with their results, the latest one, and the checkpoint that a user names."""
+"""Lookup of runs: all runs in a folder with their results, the latest run, and the checkpoint of a run."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from mammoseg.runs.settings import differing, flatten
 log = logging.getLogger(__name__)
 
 LATEST = "latest"
-MAX_DEPTH = 6  # of run folders below the working directory; sweeps are three deep
+MAX_DEPTH = 6  # of run folders below the working directory; those of sweeps are at depth 3
 FoldSeed = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class RunResults:
-    """The test results of one run.
+    """Test results of one run.
 
-    Args:
-        folder: The run folder, or one that `evaluate` wrote.
-        rows: The rows of results.csv.
+    Attributes:
+        folder: Run folder, or output folder of `evaluate`.
+        rows: Rows of results.csv.
         method: Label of the method in tables.
         settings: Nested public settings; empty if there is no record.
-        fold: Label of the fold; it names the split's seed as well where that differs between runs.
-        minutes: Duration of the run.
+        fold: Label of the fold; it includes the seed of the split if that differs between runs.
+        minutes: Duration of the run; None if unknown.
     """
 
     folder: RunFolder
@@ -54,66 +54,85 @@ class RunResults:
 
     @property
     def fold_seed(self) -> FoldSeed:
-        """Label of the fold, and the seed of training."""
+        """Label of the fold and seed of training."""
         return self.fold, str(self.rows[0]["seed"])
 
     @property
     def split_seed(self) -> str:
-        """Seed of the split; empty if it is not known."""
+        """Seed of the split; empty if unknown."""
         return str(self.setting("split.seed", ""))
 
     def setting(self, key: str, default: object = None) -> Any:
-        """The setting `key`, such as "loss.alpha"."""
+        """Return the value of a setting such as "loss.alpha", or `default`."""
         return dict(flatten(self.settings)).get(key, default)
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """(images, 4): true positive, false positive, false negative and true negative pixels."""
+        """Pixel counts of shape (images, 4): TP, FP, FN and TN."""
         return np.array([[row[name] for name in COUNTS] for row in self.rows], dtype=np.int64)
 
 
 def expand_latest(folders: Sequence[Path]) -> list[Path]:
-    """Replace `latest` by the newest finished run in or below the working directory."""
+    """Replace "latest" by the newest finished run at or below the working directory.
+
+    Args:
+        folders: Folders, or the path "latest".
+
+    Raises:
+        UserError: If there is no finished run.
+    """
     return [latest_run(finished=True).path if str(folder) == LATEST else folder for folder in folders]
 
 
 def find_runs(folders: Sequence[Path]) -> list[RunResults]:
-    """Find all finished runs in the folders or below them; unfinished ones are logged.
+    """Find all finished runs in `folders` and their subfolders.
 
-    Evaluations repeat a run, so those of a folder are used only if it contains no finished run.
+    Unfinished runs are skipped with a warning. Outputs of `evaluate` repeat the results of a run, so they are used only
+    in folders without finished runs.
+
+    Args:
+        folders: Run folders, or folders that contain them.
 
     Raises:
-        UserError: If there is none, or a results.csv is damaged.
+        UserError: If a folder or a finished run does not exist, or a results.csv is damaged.
     """
-    runs = []
+    runs: list[RunResults] = []
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
-                f"runs={folder}: no such folder; give one that mammoseg.train wrote, such as multirun/table1-phantom, "
-                "or latest"
+                f"runs={folder}: no such folder; choose an output folder of mammoseg.train, such as "
+                "multirun/table1-phantom, or latest"
             )
         trained, evaluated = [], []
         for run in folders_with(folder, RunFolder.record.name, RunFolder.results.name):
-            record = read_record(run)
-            if record is not None and record.status is Status.EVALUATED and run.results.is_file():
-                evaluated.append(run)
-            elif run.results.is_file() and (record is None or record.is_complete):
-                trained.append(run)
+            record = read_record(run) or RunRecord(status=Status.FINISHED)  # results.csv may have no record
+            if record.status is Status.EVALUATED and run.results.is_file():
+                evaluated.append((run, record))
+            elif record.is_complete and run.results.is_file():
+                trained.append((run, record))
             else:
                 log.warning("skipped %s: not finished", run.path)
-        runs += [read_run(run) for run in trained or evaluated]  # an evaluation repeats a run
+        runs += [read_run(run, record) for run, record in trained or evaluated]
     if not runs:
         raise UserError(
-            f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} in it or below; train first, for "
-            "instance python -m mammoseg.train experiment=table1 dataset=phantom"
+            f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} of a finished run; train first, "
+            "for example with python -m mammoseg.train experiment=table1 dataset=phantom"
         )
     return runs
 
 
-def read_run(folder: RunFolder) -> RunResults:
-    """The results of the run in `folder`."""
+def read_run(folder: RunFolder, record: RunRecord | None = None) -> RunResults:
+    """Read the test results of a run.
+
+    Args:
+        folder: Run folder.
+        record: Record of the run; None reads it from the folder.
+
+    Raises:
+        UserError: If results.csv or the record is damaged.
+    """
     rows = read_rows(folder.results)
-    record = read_record(folder) or RunRecord()
+    record = record or read_record(folder) or RunRecord()
     return RunResults(folder, rows, str(rows[0]["method"]), record.settings, str(rows[0]["fold"]), record.minutes)
 
 
@@ -121,20 +140,18 @@ def read_rows(path: Path) -> list[ResultRow]:
     """Read and validate results.csv.
 
     Raises:
-        UserError: If it is empty, lacks a column, contains an invalid number or an image twice.
+        UserError: If the file is empty, lacks a column, or contains an invalid number or an image twice.
     """
     try:
         with path.open(newline="") as lines:
             columns = csv.DictReader(lines).fieldnames or []
         if missing := [name for name in results.REQUIRED_COLUMNS if name not in columns]:
-            raise UserError(
-                f"{path}: has no column {', '.join(missing)}; it is no results table of this version, test again"
-            )
+            raise UserError(f"{path}: has no column {', '.join(missing)}; test the run again with mammoseg.evaluate")
         rows = results.read_results(path)
     except (ValueError, TypeError, csv.Error) as error:
         raise UserError(f"{path}: {error}; test the run again with mammoseg.evaluate") from error
     if not rows:
-        raise UserError(f"{path}: has no row, so its test part was empty; check the run's split")
+        raise UserError(f"{path}: has no rows, since the test part was empty; check the split of the run")
     for row in rows:
         counts = [row[name] for name in COUNTS]
         if min(counts) < 0:
@@ -145,21 +162,24 @@ def read_rows(path: Path) -> list[ResultRow]:
 
 
 def label_repeated_splits(runs: Sequence[RunResults]) -> list[RunResults]:
-    """Add the split's seed to the labels of folds if it differs between runs, whose folds then differ too."""
+    """Add the seed of the split to the fold labels if it differs between runs, whose folds then differ as well."""
     if len({run.split_seed for run in runs if run.split_seed}) < 2:  # unknown for results without a record
         return list(runs)
     return [replace(run, fold=f"{run.fold} of split {run.split_seed}".strip()) for run in runs]
 
 
 def run_folders(top: Path) -> Iterator[RunFolder]:
-    """The run folders at or below `top`, at most six folders deep. Hidden folders and environments are skipped."""
+    """Yield the run folders at or below `top`, at most `MAX_DEPTH` levels deep; see `folders_with`."""
     return folders_with(top.absolute(), RunFolder.record.name, max_depth=MAX_DEPTH)
 
 
 def latest_run(*, finished: bool, top: Path | None = None) -> RunFolder:
-    """The newest finished, or the newest unfinished, run at or below `top`, by default the working directory.
+    """Find the newest finished or unfinished run.
 
-    Unfinished runs that another process is working on are ignored.
+    Args:
+        finished: Whether to search for finished runs, or for unfinished ones that can be resumed and on which no
+            process is working.
+        top: Folder to search, with subfolders; None is the working directory.
 
     Raises:
         UserError: If there is none.
@@ -176,20 +196,28 @@ def latest_run(*, finished: bool, top: Path | None = None) -> RunFolder:
             candidates.append((record.started, str(folder.path), folder))
     if not candidates:
         status = "finished" if finished else "unfinished"
-        raise UserError(f"latest: there is no {status} run in or below the working directory; give the run's folder")
+        raise UserError(f"latest: there is no {status} run at or below {top}; set the run folder instead")
     return max(candidates)[2]
 
 
 def can_be_resumed(folder: RunFolder, record: RunRecord) -> bool:
-    """Whether the run is unfinished; one that failed before its first checkpoint would fail again."""
+    """Return True if the run is unfinished, unless it failed before its first checkpoint."""
     if record.status is Status.FAILED:
         return folder.last_checkpoint.is_file()
     return record.status in (Status.RUNNING, Status.STOPPED)
 
 
-def unfinished_twins(folder: RunFolder, record: RunRecord) -> list[RunFolder]:
-    """Interrupted runs in the parent of `folder` with the settings of `record`, the newest first."""
-    twins = []
+def unfinished_duplicates(folder: RunFolder, record: RunRecord) -> list[RunFolder]:
+    """Find unfinished runs with the same settings.
+
+    Args:
+        folder: Run folder; its parent folder is searched.
+        record: Record of the run in `folder`.
+
+    Returns:
+        The other run folders, newest first.
+    """
+    duplicates = []
     for other in run_folders(folder.path.parent):
         if other.path == folder.path.absolute():
             continue
@@ -197,20 +225,20 @@ def unfinished_twins(folder: RunFolder, record: RunRecord) -> list[RunFolder]:
         if stored is None or not stored.settings or stored.root != record.root or not can_be_resumed(other, stored):
             continue
         if not differing(stored.settings, record.settings) and not is_locked(other.lock):
-            twins.append((stored.started, other))
-    return [other for _, other in sorted(twins, key=lambda twin: twin[0], reverse=True)]
+            duplicates.append((stored.started, other))
+    return [other for _, other in sorted(duplicates, key=lambda pair: pair[0], reverse=True)]
 
 
 def resolve_checkpoint(reference: str | Path, name: str = "ckpt_path") -> Path:
-    """The checkpoint file that a user names.
+    """Return the path of the checkpoint to which a setting refers.
 
     Args:
-        reference: A checkpoint, an exported model or its folder, a run folder (its best checkpoint), or "latest" (that
-            of the newest finished run below the working directory).
-        name: Name of the setting, for messages.
+        reference: A checkpoint, an exported model or its folder, a run folder (its best checkpoint), or "latest" (the
+            best checkpoint of the newest finished run at or below the working directory).
+        name: Name of the setting, for error messages.
 
     Raises:
-        UserError: If there is no such checkpoint.
+        UserError: If a folder contains no checkpoint, or there is no finished run.
     """
     if str(reference) == LATEST:
         return latest_run(finished=True).best_checkpoint
@@ -222,6 +250,6 @@ def resolve_checkpoint(reference: str | Path, name: str = "ckpt_path") -> Path:
         if candidate.is_file():
             return candidate
     raise UserError(
-        f"{name}={path}: the folder has neither {RunFolder.best_checkpoint.name} nor {EXPORTED_WEIGHTS}; give a run "
+        f"{name}={path}: the folder has neither {RunFolder.best_checkpoint.name} nor {EXPORTED_WEIGHTS}; set a run "
         "folder, an exported model, a checkpoint or latest"
     )

@@ -1,7 +1,7 @@
-"""A run folder: every file of a run, and the location of its data.
+"""Layout of a run folder, and the locations of the data of a run.
 
-This module is the only description of the layout; `python -m mammoseg.train` writes it, the other commands read it, and
-the table in the documentation is generated from it.
+This module is the only definition of the layout. `mammoseg.train` writes run folders, other commands read them, and the
+table in the documentation is generated from `RunFolder`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from mammoseg.files import atomic_write
 from mammoseg.safe_yaml import load_yaml_file
 
 DEFAULT_STORE = "data/prepared"
-EXPORTED_WEIGHTS = "model.safetensors"  # of a model that `export` wrote, in a folder of its own
+EXPORTED_WEIGHTS = "model.safetensors"  # in the output folder of `export`
 
 
 @dataclass(frozen=True)
 class RunFile:
-    """A file of a run folder.
+    """File of a run folder.
 
-    Args:
+    As an attribute of `RunFolder`, it is a `RunFile` on the class and a path on an instance.
+
+    Attributes:
         name: Path relative to the folder.
         meaning: Description for the documentation.
     """
@@ -47,10 +49,10 @@ class RunFile:
 class DataPaths:
     """Locations of the data of a run on this machine, as absolute paths.
 
-    Args:
-        root: The dataset's folder, None if it is not known.
-        store: The folder of the prepared images.
-        tables: The folder of CBIS-DDSM's tables, if it is not below `root`.
+    Attributes:
+        root: Folder of the dataset; None if unknown.
+        store: Folder of the prepared images.
+        tables: Folder of the tables of CBIS-DDSM; None if they are in `root`.
     """
 
     root: Path | None
@@ -58,7 +60,11 @@ class DataPaths:
     tables: Path | None = None
 
     def apply(self, dataset: DictConfig) -> None:
-        """Set the private settings of the configuration `dataset`, which checkpoints do not carry."""
+        """Set the paths in the config of a dataset, in place.
+
+        Args:
+            dataset: The section `dataset` of a config; checkpoints store it without paths.
+        """
         dataset.root = None if self.root is None else str(self.root)
         dataset.store = str(self.store)
         if "tables" in dataset.reader:
@@ -66,25 +72,32 @@ class DataPaths:
 
 
 class RunFolder:
-    """The folder of one run.
+    """Folder of one run, with one attribute per file.
 
-    Each file is an attribute: on an instance its path, on the class a `RunFile` with name and meaning.
+    Args:
+        path: Path of the folder.
+
+    Example:
+        >>> RunFolder.metrics.name
+        'metrics.csv'
+        >>> RunFolder(Path("outputs/run")).best_checkpoint.as_posix()
+        'outputs/run/checkpoints/best.ckpt'
     """
 
-    results = RunFile("results.csv", "one row per test image with its counts of true and false pixels")
-    summary = RunFile("summary.md", "the metrics: pooled, mean over images, and by density")
-    best_checkpoint = RunFile("checkpoints/best.ckpt", "the checkpoint with the highest validation DSC")
-    last_checkpoint = RunFile("checkpoints/last.ckpt", "the state after the last epoch; `resume` starts here")
-    metrics = RunFile("metrics.csv", "the values logged in each epoch")
+    results = RunFile("results.csv", "one row per test image with the counts of TP, FP, FN and TN pixels")
+    summary = RunFile("summary.md", "metrics: pooled, mean over images, and by density")
+    best_checkpoint = RunFile("checkpoints/best.ckpt", "checkpoint with the highest validation DSC")
+    last_checkpoint = RunFile("checkpoints/last.ckpt", "state after the last epoch, from which `resume` continues")
+    metrics = RunFile("metrics.csv", "values logged in each epoch")
     predictions = RunFile("predictions.npz", "predicted masks and probabilities of the test images")
-    calibration = RunFile("calibration.csv", "predicted probabilities and observed frequencies, in ten bins")
-    overlays = RunFile("overlays.png", "an example of each density with ground truth, prediction and heat map")
+    calibration = RunFile("calibration.csv", "predicted probabilities and observed frequencies in ten bins")
+    overlays = RunFile("overlays.png", "one example per density with ground truth, prediction and heat map")
     curves = RunFile("curves.png", "loss and validation metrics by epoch")
-    split = RunFile("split.csv", "the part (train, val, test) of each image")
+    split = RunFile("split.csv", "part of each image: train, val or test")
     record = RunFile("run.json", "status, settings and library versions")
-    log = RunFile("train.log", "the log of the run")
-    hydra = RunFile(".hydra", "the command line and the paths of this machine; not for sharing")
-    lock = RunFile(".lock", "held by the process that works on the run")
+    log = RunFile("train.log", "log of the run")
+    hydra = RunFile(".hydra", "command line and paths of this machine; not for sharing")
+    lock = RunFile(".lock", "lock file of the process that works on the run")
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -94,25 +107,28 @@ class RunFolder:
 
     @classmethod
     def files(cls) -> list[RunFile]:
-        """All files of a run folder, in the order of the documentation."""
+        """Return all files of a run folder, in the order of the documentation."""
         return [value for value in vars(cls).values() if isinstance(value, RunFile)]
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Path) -> RunFolder:
-        """The run folder that contains `checkpoint`, whose folder is checkpoints/."""
+        """Return the run folder of a checkpoint in its subfolder checkpoints/."""
         return cls(checkpoint.absolute().parent.parent)
 
     @property
     def launch_dir(self) -> Path | None:
-        """The working directory the run was started in, None if it is not known."""
+        """Working directory in which the run was started; None if unknown."""
         stored = load_yaml(self.hydra / "hydra.yaml")
         cwd = OmegaConf.select(stored, "hydra.runtime.cwd")
         return None if cwd is None else Path(cwd)
 
     def data_paths(self) -> DataPaths:
-        """Locations of the data of this run, independent of the current working directory.
+        """Return the locations of the data, independent of the current working directory.
 
-        The folder may also be one that `evaluate` wrote.
+        The folder can also be an output folder of `evaluate`.
+
+        Raises:
+            UserError: If a YAML file in .hydra/ is damaged.
         """
         stored: Mapping[Any, Any] = load_yaml(self.hydra / "data.yaml") or self._data_paths_of_config()
         root, tables = stored.get("root"), stored.get("tables")
@@ -123,7 +139,11 @@ class RunFolder:
         )
 
     def write_data_paths(self, dataset: Mapping[str, Any] | DictConfig) -> None:
-        """Store the locations of the data: the settings root, store and reader.tables of `dataset`."""
+        """Store the locations of the data in .hydra/data.yaml.
+
+        Args:
+            dataset: Config of the dataset with the settings root, store and reader.tables.
+        """
         reader = dataset.get("reader") or {}
         values = {"root": dataset.get("root"), "store": dataset.get("store"), "tables": reader.get("tables")}
         plain = {name: None if value is None else str(_absolute(value)) for name, value in values.items()}
@@ -131,20 +151,20 @@ class RunFolder:
             file.write(OmegaConf.to_yaml(OmegaConf.create(plain)))
 
     def _data_paths_of_config(self) -> Mapping[str, Any]:
-        """The same for runs of version 0.1, which stored the composed configuration only."""
+        """Locations of the data of a run of version 0.1, which stored only the composed config."""
         config, start = load_yaml(self.hydra / "config.yaml"), self.launch_dir
         if start is None:
             return {}
-        if (checkpoint := OmegaConf.select(config, "ckpt")) is not None:  # written by `evaluate`
-            paths = RunFolder.of_checkpoint(start / Path(str(checkpoint)).expanduser()).data_paths()
-            known = {"root": paths.root, "store": paths.store, "tables": paths.tables}
+        if (checkpoint := OmegaConf.select(config, "ckpt")) is not None:  # output folder of `evaluate`
+            trained = RunFolder.of_checkpoint(start / Path(str(checkpoint)).expanduser()).data_paths()
+            known = {"root": trained.root, "store": trained.store, "tables": trained.tables}
             explicit = {"root": config.get("root"), "store": config.get("store")}
         else:
             known = {"store": Path(DEFAULT_STORE)}
             explicit = {name: OmegaConf.select(config, f"dataset.{name}") for name in ("root", "store")}
             explicit["tables"] = OmegaConf.select(config, "dataset.reader.tables")
-        found = {**known, **{name: value for name, value in explicit.items() if value is not None}}
-        return {name: None if value is None else _absolute(value, start) for name, value in found.items()}
+        paths = {**known, **{name: value for name, value in explicit.items() if value is not None}}
+        return {name: None if value is None else _absolute(value, start) for name, value in paths.items()}
 
 
 def _absolute(path: Any, start: Path | None = None) -> Path:
@@ -152,7 +172,11 @@ def _absolute(path: Any, start: Path | None = None) -> Path:
 
 
 def load_yaml(path: Path) -> DictConfig:
-    """The YAML mapping at `path`, empty if there is no such file."""
+    """Read a YAML mapping; returns an empty config if the file does not exist.
+
+    Raises:
+        UserError: If the file is damaged or contains anything but a mapping.
+    """
     if not path.is_file():
         return OmegaConf.create()
     try:
@@ -160,14 +184,20 @@ def load_yaml(path: Path) -> DictConfig:
     except (ValueError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: cannot be read ({type(error).__name__}); restore it, or train again") from error
     if not isinstance(loaded, DictConfig):
-        raise UserError(f"{path}: must hold a mapping, got {type(loaded).__name__}; restore it, or train again")
+        raise UserError(f"{path}: must contain a mapping, got {type(loaded).__name__}; restore it, or train again")
     return loaded
 
 
 def folders_with(top: Path, *names: str, max_depth: int | None = None) -> Iterator[RunFolder]:
-    """The folders at or below `top` that contain one of the files `names`, in alphabetical order.
+    """Yield the folders that contain at least one of several files, in alphabetical order.
 
-    Links to folders are followed, each folder is visited once. Hidden folders and virtual environments are skipped.
+    Symbolic links to folders are followed, and each folder is visited once. Hidden folders and virtual environments are
+    skipped.
+
+    Args:
+        top: Folder to search, with subfolders.
+        *names: Names of the files.
+        max_depth: Maximum depth of subfolders below `top`; None is unlimited.
     """
     seen: set[str] = set()
     for folder, subfolders, files in os.walk(top, followlinks=True):

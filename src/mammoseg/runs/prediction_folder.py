@@ -1,4 +1,4 @@
-"""Files of the output folder of mammoseg.predict."""
+"""Files in the output folder of mammoseg.predict."""
 
 from __future__ import annotations
 
@@ -21,17 +21,26 @@ Kind = Literal["masks", "probabilities", "overlays", "heatmaps", "uncertainty", 
 
 
 def image_file(kind: Kind, name: str) -> str:
-    """Path, relative to the folder, of one kind of output for the image `name`."""
+    """Return the path of an output of one image, relative to the folder.
+
+    Args:
+        kind: Kind of the output.
+        name: Name of the image.
+
+    Example:
+        >>> image_file("masks", "film1")
+        'masks/film1.png'
+    """
     return f"{kind}/{name}.{'dcm' if kind == 'segmentations' else 'png'}"
 
 
 @dataclass(frozen=True)
 class PredictionResults:
-    """Content of a folder of predictions.
+    """Tables of a prediction folder.
 
     Attributes:
-        threshold: Probability above which a pixel belongs to a mass.
-        rows: Rows of predictions.csv by image name; each image has at least one.
+        threshold: Probability above which a pixel is predicted as mass.
+        rows: Rows of predictions.csv by name of the image, at least one per image.
     """
 
     threshold: float
@@ -39,10 +48,13 @@ class PredictionResults:
 
 
 def read_results(folder: Path) -> PredictionResults:
-    """Read the tables of `folder`.
+    """Read the tables of a prediction folder.
+
+    Args:
+        folder: Output folder of mammoseg.predict.
 
     Raises:
-        UserError: If `folder` was not written by mammoseg.predict, or if its tables are damaged or empty.
+        UserError: If the folder was not written by mammoseg.predict, or its tables are damaged or empty.
     """
     try:
         threshold = float(json.loads((folder / PROVENANCE_FILE).read_text())["made_of"]["threshold"])
@@ -56,5 +68,5 @@ def read_results(folder: Path) -> PredictionResults:
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f"{folder}: its tables are damaged ({error}); predict again") from error
     if not rows:
-        raise UserError(f"{folder}: contains no predicted image")
+        raise UserError(f"{folder}: contains no predictions; predict again")
     return PredictionResults(threshold, rows)

@@ -1,4 +1,4 @@
-"""predictions.npz and calibration.csv of a tested run."""
+"""predictions.npz and calibration.csv of a run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ CALIBRATION_FILE = "calibration.csv"
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions of a run for its test images.
+    """Predictions of a run for its N test images.
 
     Attributes:
-        cases: Names of the N images.
-        masks: (N, H, W) bool: probability above `threshold`, exactly.
-        quantised_probs: (N, H, W) uint8 as `metrics.quantise_probs` returns; None, as is `threshold`, in files of
-            early versions, which stored masks only.
-        threshold: Of the masks.
+        cases: Names of the images.
+        masks: Predicted masks, shape (N, H, W), bool: whether the unquantised probability exceeds `threshold`.
+        quantised_probs: Probabilities quantised by `metrics.quantise_probs`, shape (N, H, W), uint8; None in files of
+            early versions, which stored only masks.
+        threshold: Threshold of the masks; None if `quantised_probs` is None.
     """
 
     cases: list[str]
@@ -38,7 +38,7 @@ class Predictions:
 
     @property
     def by_case(self) -> dict[str, NDArray[np.bool_]]:
-        """Predicted mask (H, W) by case."""
+        """Predicted masks of shape (H, W) by case."""
         return dict(zip(self.cases, self.masks, strict=True))
 
 
@@ -52,18 +52,18 @@ def write_predictions(
     """Write predictions.npz atomically.
 
     Args:
-        path: The file.
-        cases: N names.
-        packed_masks: N times (H, W / 8), eight pixels per byte.
-        quantised_probs: N times (H, W).
-        threshold: Of the masks.
+        path: Output file.
+        cases: Names of the N images.
+        packed_masks: Predicted mask of each image, shape (H, W / 8), packed by `numpy.packbits`.
+        quantised_probs: Quantised probabilities of each image, shape (H, W).
+        threshold: Threshold of the masks.
     """
     with atomic_write(path, "wb") as file:
         np.savez_compressed(
             file,
             cases=np.array(cases),
             masks=np.stack(packed_masks),
-            levels=np.stack(quantised_probs),  # the name in the file since version 0.1
+            levels=np.stack(quantised_probs),  # name in the file since version 0.1
             threshold=threshold,
         )
 
@@ -71,11 +71,14 @@ def write_predictions(
 def read_predictions(path: Path) -> Predictions:
     """Read predictions.npz.
 
+    Args:
+        path: Input file.
+
     Raises:
         UserError: If the file is damaged.
     """
     try:
-        with path.open("rb") as file, np.load(file) as stored:  # numpy would leave a damaged file open
+        with path.open("rb") as file, np.load(file) as stored:  # np.load(path) does not close a damaged file
             masks = np.unpackbits(stored["masks"], axis=2).astype(bool)
             has_probs = "levels" in stored
             return Predictions(
@@ -89,11 +92,11 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def write_calibration(path: Path, sums: NDArray[np.float64]) -> None:
-    """Write calibration.csv atomically, one row per bin of the probability.
+    """Write calibration.csv atomically, one row per probability bin.
 
     Args:
-        path: The file.
-        sums: (10, 3) as `metrics.reliability_sums` returns.
+        path: Output file.
+        sums: Result of `metrics.reliability_sums`, shape (10, 3).
     """
     with atomic_write(path) as file:
         table = csv.writer(file, lineterminator="\n")
@@ -102,5 +105,5 @@ def write_calibration(path: Path, sums: NDArray[np.float64]) -> None:
 
 
 def read_calibration(path: Path) -> NDArray[np.float64]:
-    """(10, 3) as `metrics.reliability_sums` returns."""
+    """Read calibration.csv; returns the sums of `metrics.reliability_sums`, shape (10, 3)."""
     return np.loadtxt(path, delimiter=",", skiprows=1)

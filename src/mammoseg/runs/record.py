@@ -1,6 +1,6 @@
-"""run.json: the settings of a run, the library versions, its status and its score.
+"""run.json: settings, library versions, status and score of a run.
 
-No path of the user's machine is in it, so that a run folder may be shared.
+The file contains no paths of the user's machine, so a run folder can be shared.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import differing, flatten, public
 from mammoseg.runs.upgrade import upgrade_config
 
-FORMAT = 2  # version 0.1 wrote none
+FORMAT = 2  # not stored by version 0.1
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydicom", "mammoseg")
 
 
 class Status(StrEnum):
     """Status of a run."""
 
-    RUNNING = "running"  # also after kill -9 or a power failure, which leave no time to update it
+    RUNNING = "running"  # also after SIGKILL or a power failure, when the status cannot be updated
     STOPPED = "stopped"  # by Ctrl-C or a signal
     FAILED = "failed"
-    PRUNED = "pruned"  # by a search; not tested
+    PRUNED = "pruned"  # stopped by a search; not tested
     FINISHED = "finished"
-    EVALUATED = "evaluated"  # results of a checkpoint that was tested again
+    EVALUATED = "evaluated"  # output folder of mammoseg.evaluate
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The content of run.json.
+    """Content of run.json.
 
-    Args:
+    Attributes:
         run_info: Identity of the run as in results.csv: run, experiment, dataset, method, model, loss, fold, seed.
         settings: Public settings, see `runs.settings.public`.
-        root: Digest of the dataset's folder, which identifies it without its path.
-        versions: Version of Python and of each package that results depend on.
-        status: See `Status`.
+        root: Hash of the path of the dataset, to compare it without storing it.
+        versions: Versions of Python and of the packages on which results depend.
+        status: Status of the run.
         started: Time of the first start, ISO 8601 in UTC.
-        score: Validation DSC of the best checkpoint, once it is finished or pruned.
-        parameters: Number of the network's parameters.
+        score: Validation DSC of the best checkpoint of a finished or pruned run.
+        parameters: Number of parameters of the network.
         minutes: Duration; None for a run that was interrupted.
-        pruned: Epoch after which a search stopped it.
-        error: First line of the error that ended it.
-        job: Number, overrides and seconds of the sweep's job, None for a single run.
-        trained: Whether training has ended, so that only the test is missing.
-        format: Version of this layout.
+        pruned: Epoch after which a search stopped the run.
+        error: First line of the error that ended the run.
+        job: Number, overrides and seconds of the job of a sweep; None for a single run.
+        trained: Whether training is complete.
+        format: Version of the file format.
     """
 
     run_info: dict[str, Any] = field(default_factory=dict)
@@ -77,17 +77,17 @@ class RunRecord:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run needs no more work: finished or pruned."""
+        """Whether the run is finished or pruned."""
         return self.status in (Status.FINISHED, Status.PRUNED)
 
 
 def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str | None = None) -> RunRecord:
-    """Make the record of a run that starts now.
+    """Create the record of a run that starts now.
 
     Args:
-        cfg: The composed configuration of `train`.
+        cfg: Composed config of `train`.
         run_info: Identity of the run.
-        init_digest: Digest of the weights that `init_from` names.
+        init_digest: Hash of the checkpoint `init_from`; None without it.
     """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = {**public(plain), "init_from": init_digest}
@@ -101,7 +101,13 @@ def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str |
 
 
 def redact_paths(text: str, folder: Path, cfg: DictConfig) -> str:
-    """`text` with the paths of this machine replaced by names such as "dataset.root"."""
+    """Replace paths of this machine in a text by names such as "dataset.root".
+
+    Args:
+        text: Text that may contain paths, such as an error message.
+        folder: Run folder.
+        cfg: Composed config with the paths.
+    """
     keys = ("dataset.root", "dataset.store", "dataset.reader.tables", "init_from", "resume")
     paths = {str(folder): folder.name, **{str(OmegaConf.select(cfg, key) or ""): key for key in keys}}
     for path, name in {**paths, str(Path.cwd()): ".", str(Path.home()): "~"}.items():
@@ -111,12 +117,18 @@ def redact_paths(text: str, folder: Path, cfg: DictConfig) -> str:
 
 
 def path_digest(path: Path) -> str:
-    """A short digest of an absolute path."""
+    """Return a hash of the absolute path, 16 hexadecimal digits."""
     return hashlib.sha256(str(path.expanduser().resolve()).encode()).hexdigest()[:16]
 
 
 def read_record(folder: RunFolder) -> RunRecord | None:
-    """Read the record of the run in `folder`, None if there is none.
+    """Read the record of a run.
+
+    Args:
+        folder: Run folder.
+
+    Returns:
+        The record, or None if the folder contains none.
 
     Raises:
         UserError: If the file is damaged.
@@ -129,16 +141,16 @@ def read_record(folder: RunFolder) -> RunRecord | None:
         known = {name: value for name, value in _upgrade(stored).items() if name in _FIELDS}
         return RunRecord(**{**known, "status": Status(known["status"])})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: damaged ({error}); remove it, or the whole run folder, and run again") from error
+        raise UserError(f"{path}: damaged ({error}); delete the file or the run folder, and repeat the run") from error
 
 
 _FIELDS = {field.name for field in fields(RunRecord)}
 
 
 def _upgrade(stored: dict[str, Any]) -> dict[str, Any]:
-    """Bring a record of an earlier version to the layout of this one.
+    """Convert a record of an earlier version to the current format.
 
-    Version 0.1 had no status, and another name for run_info.
+    Version 0.1 did not store a status, and `run_info` had a different name.
     """
     stored = {**stored, "settings": upgrade_config(stored.get("settings", {}))}
     if "format" not in stored and "status" not in stored:
@@ -150,31 +162,34 @@ def _upgrade(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_record(folder: RunFolder, record: RunRecord) -> None:
-    """Write run.json atomically."""
+    """Write the record of a run atomically."""
     atomic_write_text(folder.record, json.dumps(asdict(record), indent=1) + "\n")
 
 
 def load_matching_record(
     folder: RunFolder, record: RunRecord, allowed: Sequence[str] = (), same_root: bool = True
 ) -> RunRecord | None:
-    """Load the record of the same run, finished or not, if `folder` contains one.
+    """Load the record of a previous start of the same run.
 
     Args:
-        folder: The run folder.
-        record: The run that is about to start there.
-        allowed: Settings that may differ although they are part of the method.
-        same_root: Whether the dataset's folder must be the same.
+        folder: Run folder.
+        record: Record of the run that starts now.
+        allowed: Method settings that may differ.
+        same_root: Whether the folder of the dataset must be the same.
+
+    Returns:
+        The record, or None if the folder contains no run.
 
     Raises:
-        RunConflictError: If the folder contains a run with other settings, which must not be overwritten.
+        RunConflictError: If the folder contains a run with different settings, which must not be overwritten.
     """
     previous = read_record(folder)
-    if previous is None or not previous.settings:  # a sweep's job that failed before its run was created
+    if previous is None or not previous.settings:  # a job that failed before the run was created
         return None
     for key in differing(previous.settings, record.settings):
         if key not in allowed:
-            old, new = (dict(flatten(each.settings)).get(key) for each in (previous, record))
+            old, new = (dict(flatten(run.settings)).get(key) for run in (previous, record))
             raise RunConflictError(f"{folder.path}: holds a run with {key}={old}, not {new}", key, old, new)
     if same_root and previous.root != record.root:
-        raise RunConflictError(f"{folder.path}: holds a run with another dataset.root", "dataset.root")
+        raise RunConflictError(f"{folder.path}: holds a run with a different dataset.root", "dataset.root")
     return previous

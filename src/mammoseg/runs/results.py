@@ -1,8 +1,8 @@
-"""results.csv: one row per test image with its pixel counts, from which every metric follows.
+"""results.csv: one row per test image with pixel counts, from which all metrics are computed.
 
 The columns are those of the run and the image, the counts, and the metrics in order of registration, so a metric that
-is added later becomes the last column of results written from then on. The metric columns are written for people:
-reading ignores them, whatever they contain, and computes every registered metric from the counts.
+is added later is the last column. The metric columns are for human readers: `read_results` ignores them and computes
+every registered metric from the counts.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ IMAGE_COLUMNS = ("case", "patient", "side", "view", "density")
 COUNTS = ("tp", "fp", "fn", "tn")
 REQUIRED_COLUMNS = (*RUN_COLUMNS, *IMAGE_COLUMNS, *COUNTS)
 
-# Text by column; density and counts are int, and metrics, by their key, float.
+# Value by column: density and counts are int, metrics (by key) are float, all others are str.
 ResultRow = dict[str, Any]
 
 
 def columns() -> tuple[str, ...]:
-    """Columns of a results.csv written now."""
+    """Return the columns of results.csv, with all registered metrics."""
     return (*REQUIRED_COLUMNS, *PIXEL_METRICS)
 
 
 def make_row(run: Mapping[str, Any], case: Case, counts: Sequence[int]) -> ResultRow:
-    """The row of one image.
+    """Create the row of one image.
 
     Args:
         run: Values of `RUN_COLUMNS`.
         case: The image.
-        counts: TP, FP, FN and TN.
+        counts: Numbers of TP, FP, FN and TN pixels.
     """
     image = {name: getattr(case, name) for name in IMAGE_COLUMNS}
     return with_metrics([{**run, **image, **dict(zip(COUNTS, counts, strict=True))}])[0]
 
 
 def with_metrics(rows: Iterable[Mapping[str, Any]]) -> list[ResultRow]:
-    """Copies of the rows in which every metric is computed from the counts; NaN where undefined."""
+    """Copy the rows and compute every metric from the counts; undefined metrics are NaN."""
     copies = [dict(row) for row in rows]
     values = metrics_from_counts(count_array(copies))
     for key, column in values.items():
@@ -55,33 +55,39 @@ def with_metrics(rows: Iterable[Mapping[str, Any]]) -> list[ResultRow]:
 
 
 def count_array(rows: Sequence[Mapping[str, Any]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """(rows, 4): TP, FP, FN and TN."""
+    """Return the counts TP, FP, FN and TN of shape (rows, 4)."""
     return np.array([[row[name] for name in COUNTS] for row in rows], dtype=np.int64).reshape(-1, 4)
 
 
 def pooled_metrics(rows: Sequence[ResultRow]) -> dict[str, float]:
-    """Every metric of the summed counts; NaN where undefined."""
+    """Compute every metric from the counts summed over the rows; undefined metrics are NaN."""
     return {key: float(value) for key, value in metrics_from_counts(count_array(rows).sum(axis=0)).items()}
 
 
 def mean_image_metrics(rows: Sequence[ResultRow]) -> dict[str, float]:
-    """Mean over images of every metric; NaN if it is undefined for one of them, or without rows."""
+    """Average every metric over images; NaN if it is undefined for an image, or if there are no rows."""
     return {key: sum(row[key] for row in rows) / len(rows) if rows else float("nan") for key in PIXEL_METRICS}
 
 
 def write_results(path: Path, rows: Iterable[Mapping[str, Any]], more_columns: Sequence[str] = ()) -> None:
-    """Write a table of results atomically.
+    """Write results.csv atomically.
 
     Args:
-        path: The file.
+        path: Output file.
         rows: Values of `REQUIRED_COLUMNS` and of `more_columns`; metrics are computed from the counts.
-        more_columns: Follow those of results.csv.
+        more_columns: Additional columns after those of results.csv.
     """
     write_table(path, with_metrics(rows), (*columns(), *more_columns))
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]], header: Sequence[str]) -> None:
-    """Write a CSV file atomically."""
+    """Write a CSV file atomically.
+
+    Args:
+        path: Output file.
+        rows: Value by column of each row.
+        header: Names of the columns, in this order.
+    """
     with atomic_write(path) as file:
         table = csv.DictWriter(file, header, lineterminator="\n")
         table.writeheader()
@@ -89,11 +95,14 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]], header: Sequence[
 
 
 def read_results(path: Path) -> list[ResultRow]:
-    """Read results.csv, or a table with more columns. Every metric is computed from the counts.
+    """Read results.csv or a table with additional columns; every metric is computed from the counts.
+
+    Args:
+        path: Input file.
 
     Raises:
         KeyError: If the density or a count is missing.
-        ValueError: If one is not an integer.
+        ValueError: If the density or a count is not an integer.
     """
     with path.open(newline="") as lines:
         rows = [{**row, **{name: int(row[name]) for name in ("density", *COUNTS)}} for row in csv.DictReader(lines)]

@@ -1,11 +1,12 @@
-"""The role of every setting of `train`: which ones define a method, and which do not.
+"""Roles of the settings of `train`: method, replicate, compute or private.
 
-Two runs are the same method if all their method settings are equal, and replicates of it if they differ in replicate
-settings as well. Compute settings say how a run is computed; they may change on restart, on resume and within one
-comparison. Private settings name files and folders of the user's machine and are never written to checkpoints, run
-records, experiment loggers or reports.
+Runs with equal method settings are runs of the same method; they are replicates if they differ in replicate settings.
+Compute settings affect how a run is computed, but not its results up to rounding; they may change on restart and on
+resume, and may differ between compared runs. Private settings are paths and accounts of the user; they are never
+written to checkpoints, run records, experiment loggers or reports.
 
-An entry below stands for the setting of that name and for all settings under it: ``logger`` covers ``logger.mode``.
+An entry of the tables below covers the setting of that name and all settings in the section of that name: ``logger``
+covers ``logger.mode``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
+
+from mammoseg.runs.overrides import split_override
 
 
 class Role(Enum):
@@ -29,23 +32,23 @@ class Role(Enum):
 PRIVATE = (
     *("dataset.root", "dataset.store", "dataset.reader.tables"),
     *("resume", "trainer.default_root_dir", "hydra"),
-    # names accounts and projects
+    # accounts and projects
     "logger",
 )
 COMPUTE = (
     # data loading
     *("dataset.workers", "dataset.on_device", "num_workers"),
-    # counts and remarks for the data report
+    # counts and text for the data report
     *("dataset.published", "dataset.note"),
-    # memory layout, kernels, recomputation: the same values up to rounding
+    # memory layout, kernels, recomputation: equal results up to rounding
     *("channels_last", "compile", "model.gradient_checkpointing", "optimizer.fused", "optimizer.foreach"),
-    # devices and processes; the batch is that of all of them together
+    # devices and processes; batch_size is the total over all of them
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.plugins"),
     *("trainer.sync_batchnorm", "trainer.use_distributed_sampler", "trainer.benchmark", "trainer.deterministic"),
     # output
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
     *("trainer.profiler", "trainer.num_sanity_val_steps", "callbacks.epoch_summary", "callbacks.lr_monitor"),
-    # number of the Optuna trial, and trust in stored settings
+    # index of the Optuna trial, and trust in stored settings
     *("trial_number", "trusted_modules"),
 )
 REPLICATE = ("seed", "split.fold", "split.seed")
@@ -57,19 +60,19 @@ METHOD = (
     *("dataset.size", "dataset.crop", "dataset.aspect", "dataset.normalise", "dataset.flip"),
     *("dataset.density", "dataset.missing_density", "dataset.density_cuts"),
     *("split._target_", "split.folds", "split.val_share"),
-    # 16-bit arithmetic gives other weights than 32-bit
+    # 16-bit arithmetic changes the results by more than rounding
     *("trainer._target_", "trainer.precision", "trainer.max_epochs", "trainer.gradient_clip_val"),
 )
-# Every setting in these sections belongs to the method unless it is listed above, so that a new loss or network needs
-# no entry here. Elsewhere tests/contracts/test_settings.py asks for one.
+# Settings in these sections belong to the method unless they are listed above, so that a new loss or network needs no
+# entry. tests/contracts/test_settings.py requires an entry for every other setting.
 METHOD_SECTIONS = ("model", "loss", "optimizer", "scheduler", "augment")
-# Short names whose values reach a run through other settings, such as width through model.width. They are not stored.
+# Short names of other settings, such as width for model.width. They are not stored.
 SHORTHANDS = ("width", "lr", "epochs", "lr_decay_epochs", "patience", "theta")
-# What a resumed run may change besides compute and private settings.
+# Settings that may change on resume, in addition to compute and private settings.
 RESUMABLE = ("trainer.max_epochs",)
-# Method settings that are paths: a run stores a digest of the file instead.
+# Method settings that are paths; a run stores the hash of the file instead.
 DIGESTED = ("init_from",)
-# The settings that reports show for each run, and name where they differ between methods.
+# Settings that reports list for each run.
 HEADLINE = ("model.width", "trainer.max_epochs", "optimizer.lr", "batch_size", "dataset.size")
 
 ROLES = {
@@ -80,43 +83,54 @@ ROLES = {
 }
 
 
-# An absolute path, or one in the home folder, anywhere in the text of an override.
+# An absolute path or a path in the home folder, at any position in an override.
 LOCAL_PATH = re.compile(r"""(?:^|[\s:=,'"\[{(])(?:/|~|[A-Za-z]:\\)""")
 
 
 def covers(entry: str, key: str) -> bool:
-    """Whether `entry` is the setting `key` or a section that contains it."""
+    """Return True if `entry` is the setting `key` or a section that contains it.
+
+    Example:
+        >>> covers("logger", "logger.mode")
+        True
+    """
     return key == entry or key.startswith(f"{entry}.")
 
 
 def role(key: str) -> Role:
-    """The role of the setting `key`, such as "loss.alpha"; unlisted settings belong to the method."""
+    """Return the role of a setting; settings that are not listed belong to the method.
+
+    Example:
+        >>> role("loss.alpha").value
+        'method'
+    """
     return next((listed for entry, listed in ROLES.items() if covers(entry, key)), Role.METHOD)
 
 
 def is_private(override: str) -> bool:
-    """Whether the override `key=value` names a file, a folder or an account of the user."""
-    key, _, value = override.lstrip("+~").partition("=")
-    return role(key) is Role.PRIVATE or key in DIGESTED or LOCAL_PATH.search(value) is not None
+    """Return True if an override such as "dataset.root=/data" contains a path or an account of the user."""
+    _, key, value = split_override(override)
+    return role(key) is Role.PRIVATE or key in DIGESTED or LOCAL_PATH.search(value or "") is not None
 
 
 def public(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as they may leave this machine and as runs are compared: nested plain values.
-
-    Short names are dropped; private settings, and any other value that is a path on this machine, become None.
+    """Return the settings that are stored with a run and compared between runs.
 
     Args:
-        settings: The composed and resolved configuration of a run, as plain values.
+        settings: Composed and resolved config of a run, as nested plain values.
+
+    Returns:
+        The nested settings without short names; private settings, and other values that are local paths, are None.
     """
-    found = {
+    stored = {
         name: _without_paths(value, name)
         for name, value in settings.items()
         if name not in SHORTHANDS and role(name) is not Role.PRIVATE
     }
-    if (callbacks := found.get("callbacks")) and (callbacks.get("early_stopping") or {}).get("patience") is None:
-        # Without a patience it is not built, which must be the same as not choosing it.
-        found["callbacks"] = {name: value for name, value in callbacks.items() if name != "early_stopping"}
-    return found
+    if (callbacks := stored.get("callbacks")) and (callbacks.get("early_stopping") or {}).get("patience") is None:
+        # Early stopping without a patience is not built, so it must not distinguish two runs.
+        stored["callbacks"] = {name: value for name, value in callbacks.items() if name != "early_stopping"}
+    return stored
 
 
 def _without_paths(node: Any, key: str) -> Any:
@@ -134,7 +148,16 @@ def _is_local_path(text: str) -> bool:
 
 
 def flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield ("loss.alpha", 2.0) and so on for every value below `node`. Lists are values."""
+    """Yield (key, value) for every value in nested mappings; lists are values.
+
+    Args:
+        node: Nested mapping, or a value.
+        prefix: Key of `node`.
+
+    Example:
+        >>> dict(flatten({"loss": {"alpha": 2.0}, "seed": 0}))
+        {'loss.alpha': 2.0, 'seed': 0}
+    """
     if isinstance(node, Mapping):
         for key, value in node.items():
             yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
@@ -143,36 +166,42 @@ def flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def select(settings: Mapping[str, Any], *roles: Role) -> dict[str, Any]:
-    """The flat settings that have one of `roles`."""
+    """Return the settings with one of `roles`, as a flat dict."""
     return {key: value for key, value in flatten(settings) if role(key) in roles}
 
 
 def method_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat settings that define the method of a run."""
+    """Return the settings that define the method of a run, as a flat dict."""
     return select(settings, Role.METHOD)
 
 
 def varying(runs: Sequence[Mapping[str, Any]], *roles: Role) -> list[str]:
-    """The settings of these roles, by default of the method, in which runs differ.
+    """Return the settings in which runs differ, in the sections that all runs have.
 
-    Sections that one of the runs lacks are not compared, see `differing`.
+    Args:
+        runs: Nested settings of each run.
+        *roles: Roles of the settings to compare; by default those of the method.
     """
-    common = set.intersection(*(set(settings) for settings in runs)) if runs else set()
-    flat = [select({name: settings[name] for name in common}, *(roles or (Role.METHOD,))) for settings in runs]
+    flat = _select_common(runs, *(roles or (Role.METHOD,)))
     keys = sorted({key for settings in flat for key in settings})
     return [key for key in keys if len({str(settings.get(key)) for settings in flat}) > 1]
 
 
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """The method and replicate settings in which two runs differ. Empty for the same run, computed twice.
+    """Return the method and replicate settings in which two runs differ, in the sections that both have.
 
-    A setting that one of the two lacks counts as None there. Sections that one of them lacks are not compared, since
-    earlier versions did not store all of them.
+    A setting that one of the runs lacks counts as None.
     """
-    common = first.keys() & second.keys()
-    flat_first, flat_second = (
-        select({name: settings[name] for name in common}, Role.METHOD, Role.REPLICATE) for settings in (first, second)
-    )
+    flat_first, flat_second = _select_common((first, second), Role.METHOD, Role.REPLICATE)
     return [
         key for key in sorted(flat_first.keys() | flat_second.keys()) if flat_first.get(key) != flat_second.get(key)
     ]
+
+
+def _select_common(runs: Sequence[Mapping[str, Any]], *roles: Role) -> list[dict[str, Any]]:
+    """Flat settings with one of `roles`, without sections that one of the runs lacks.
+
+    Earlier versions did not store all sections.
+    """
+    common = set.intersection(*(set(settings) for settings in runs)) if runs else set()
+    return [select({name: settings[name] for name in common}, *roles) for settings in runs]

@@ -1,4 +1,4 @@
-"""Lookup of the preprocessed images that a run was tested on."""
+"""Lookup of the prepared images on which a run was tested."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from mammoseg.runs.results import COUNTS, ResultRow
 
 
 def find_store(folders: Iterable[Path], dataset: str, rows: Sequence[ResultRow]) -> PreparedStore | None:
-    """Find the store of a run.
+    """Find the prepared store on which a run was tested.
 
     Args:
-        folders: Folders that contain stores.
+        folders: Folders that contain prepared stores.
         dataset: Name of the dataset.
-        rows: Results of the run, whose counts identify the masks.
+        rows: Results of the run; a store matches if its masks give the same pixel counts.
 
     Returns:
-        The store, or None.
+        The store, or None if none matches.
     """
     for folder in (path for top in folders for path in sorted(top.glob(f"{dataset}-*/"))):
         store = PreparedStore.open(folder)

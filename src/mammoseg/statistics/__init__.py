@@ -1,1 +1,1 @@
-"""Bootstrap intervals, significance tests and the comparison of methods."""
+"""Statistical comparison of methods: bootstrap confidence intervals and significance tests."""

@@ -17,10 +17,10 @@ class AlignedRuns:
 
     Attributes:
         dataset: Name of the dataset.
-        runs: ``runs[method][(fold, seed)]``.
-        cases: ``cases[fold]``: the rows of an arbitrary run of that fold, for the columns that do not depend on the
-            method. All runs of a fold contain these images in this order.
-        notes: Sentences about excluded runs and about differences that make the comparison unfair.
+        runs: Runs as ``runs[method][(fold, seed)]``.
+        cases: Test images as ``cases[fold]``, in the order of the rows of all runs of the fold. They are the rows of
+            one of these runs, in which only the columns that do not depend on the method are meaningful.
+        notes: Sentences about excluded folds and about differences that limit the comparability of the methods.
     """
 
     dataset: str
@@ -35,36 +35,36 @@ class AlignedRuns:
 
     @property
     def common_fold_seeds(self) -> list[FoldSeed]:
-        """The (fold, seed) pairs that all methods have in common, sorted."""
+        """Sorted (fold, seed) pairs for which all methods have a run."""
         first, *others = [set(by_fold_seed) for by_fold_seed in self.runs.values()]
         return sorted(first.intersection(*others))
 
 
 def align_runs(runs: Sequence[RunResults]) -> AlignedRuns:
-    """Align runs of one dataset.
+    """Align runs of one dataset by fold, seed and test image.
 
-    Folds that are missing for some method are excluded, with a note.
+    Folds that are missing for any of the methods are excluded.
 
     Args:
         runs: Runs of any number of methods, folds and seeds. Their rows are sorted in place.
 
     Returns:
-        The runs by method, fold and seed, with their test images in the same order.
+        Runs by method, fold and seed, with the test images in the same order.
 
     Raises:
-        UserError: If a method has the same fold and seed twice, if the test images differ, or if the methods have no
-            fold in common.
+        UserError: If there are two runs of the same method, fold and seed, if their test images differ, or if the
+            methods have no fold in common.
     """
     grouped = _group_by_method(runs)
     folds_by_method = [{fold for fold, _ in by_fold_seed} for by_fold_seed in grouped.values()]
     common_folds = set.intersection(*folds_by_method)
     if not common_folds:
         raise UserError(
-            f"the methods {', '.join(grouped)} have no fold in common and cannot be compared; run the missing folds"
+            f"the methods {', '.join(grouped)} must have at least one fold in common, got none; train the missing folds"
         )
     notes = []
     if excluded := sorted(set.union(*folds_by_method) - common_folds):
-        notes.append(f"Excluded: fold {', '.join(excluded)}, which is not finished for every method.")
+        notes.append(f"Folds that are not finished for all methods were excluded: fold {', '.join(excluded)}.")
     aligned = {
         method: {key: run for key, run in sorted(by_fold_seed.items()) if key[0] in common_folds}
         for method, by_fold_seed in grouped.items()
@@ -84,25 +84,27 @@ def _group_by_method(runs: Sequence[RunResults]) -> dict[str, dict[FoldSeed, Run
         if run.fold_seed in by_fold_seed:
             fold, seed = run.fold_seed
             raise UserError(
-                f"{run.method}, {f'fold {fold}, ' if fold else ''}seed {seed} was run twice: "
-                f"{by_fold_seed[run.fold_seed].folder.path} and {run.folder.path}; keep one of them"
+                f"found two runs of {run.method}, {f'fold {fold}, ' if fold else ''}seed {seed}: "
+                f"{by_fold_seed[run.fold_seed].folder.path} and {run.folder.path}; exclude one of them"
             )
         by_fold_seed[run.fold_seed] = run
     return grouped
 
 
 def disambiguate_methods(runs: Sequence[RunResults]) -> list[RunResults]:
-    """Append the settings in which runs of one method differ to the method's name, such as ``(loss.alpha=1)``.
+    """Make the names of methods unambiguous.
+
+    The settings in which runs of the same method differ are appended to its name, such as ``asp (loss.alpha=1)``.
 
     Args:
         runs: Runs in any order.
 
     Returns:
-        Copies of the runs, in the same order, with unambiguous `method` names.
+        Copies of the runs with unambiguous names, in the same order.
     """
     renamed = []
     for run in runs:
-        # A run without a record has no known settings.
+        # The settings of a run without run.json are unknown.
         same_method = [other.settings for other in runs if other.method == run.method and other.settings]
         keys = varying(same_method) if run.settings else []
         label = ", ".join(f"{key}={compact(run.setting(key))}" for key in keys)
@@ -129,35 +131,35 @@ def _align_images(reference: Sequence[ResultRow], run: RunResults) -> None:
     expected, actual = {ground_truth(row) for row in reference}, {ground_truth(row) for row in run.rows}
     if expected != actual:
         differing = sorted({case for case, *_ in expected} ^ {case for case, *_ in actual})
-        reason = f"other test images (such as {differing[0]})" if differing else "test images preprocessed differently"
+        reason = f"differ (such as {differing[0]})" if differing else "are preprocessed differently"
         fold = f" of fold {run.fold}" if run.fold else ""
         raise UserError(
-            f"{run.folder.path}: has {reason} than the other runs{fold}; compare only runs with the same split, "
-            "dataset.size and preprocessing"
+            f"{run.folder.path}: the test images {reason} from those of the other runs{fold}; "
+            "compare only runs with the same split, dataset.size and preprocessing"
         )
-    # Files written by mammoseg are sorted already; this accepts tables that were sorted by hand.
+    # Tables written by mammoseg are already sorted; tables edited by hand may not be.
     order = {row["case"]: index for index, row in enumerate(reference)}
     run.rows.sort(key=lambda row: order[row["case"]])
 
 
 def fairness_notes(runs: Mapping[str, Mapping[FoldSeed, RunResults]]) -> Iterator[str]:
-    """Describe differences between methods that make a comparison unfair.
+    """Describe differences between runs that limit the comparability of the methods.
 
     Args:
-        runs: ``runs[method][(fold, seed)]``.
+        runs: Runs as ``runs[method][(fold, seed)]``.
 
     Yields:
-        One sentence per difference: number of seeds, number of split seeds, and training settings such as epochs.
+        One sentence per difference: number of seeds, seed of the split, and training settings such as epochs.
     """
     n_seeds = {method: len({seed for _, seed in by_fold_seed}) for method, by_fold_seed in runs.items()}
     if len(set(n_seeds.values())) > 1:
         listed = ", ".join(f"{method} {count}" for method, count in n_seeds.items())
-        yield f"The methods have different numbers of seeds ({listed}); each value is the mean over the method's seeds."
+        yield f"The methods have different numbers of seeds ({listed}). Values are means over the seeds of each method."
     split_seeds = {run.split_seed for by_fold_seed in runs.values() for run in by_fold_seed.values()}
     if len(split_seeds) > 1:
-        yield f"The split was repeated with {len(split_seeds)} seeds, so an image can be in several test sets."
+        yield f"The runs use {len(split_seeds)} different split seeds, so an image can be in several test sets."
     for key in HEADLINE:
         values = {m: compact(next(iter(by_fold_seed.values())).setting(key, "?")) for m, by_fold_seed in runs.items()}
         if len(set(values.values())) > 1:
             listed = ", ".join(f"{method} {value}" for method, value in values.items())
-            yield f"The methods were trained with different settings: {key} differs ({listed})."
+            yield f"The methods were trained with different values of {key} ({listed})."

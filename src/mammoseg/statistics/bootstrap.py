@@ -1,6 +1,6 @@
-"""Bootstrap over patients for metrics computed from pixel counts.
+"""Bootstrap over patients for metrics that are computed from pixel counts.
 
-Patients are resampled rather than images, because images of one patient are not independent.
+Patients are resampled instead of images, because the images of a patient are not independent.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Pooled metrics of one method with their bootstrap distributions, each by key of the metric.
+    """Pooled metrics of a method and their bootstrap distributions.
 
     Attributes:
-        values: (runs,), one value per fold and seed.
-        distribution: (n_resamples,), the mean over the runs in each resample.
+        values: Pooled value of each run (fold and seed), shape (runs,), by key of the metric.
+        distribution: Mean over the runs in each resample, shape (n_resamples,), by key of the metric.
     """
 
     values: dict[str, Floats]
@@ -29,16 +29,16 @@ class Bootstrap:
 
 
 def patient_bootstrap_weights(n_patients: int, n_resamples: int, generator: np.random.Generator) -> Floats:
-    """Draw how often each patient occurs in each bootstrap resample, with replacement.
+    """Draw bootstrap resamples of patients, with replacement.
 
     Args:
         n_patients: Number of patients.
         n_resamples: Number of resamples.
-        generator: Source of randomness.
+        generator: Random number generator.
 
     Returns:
-        (n_resamples, n_patients). NaN for a single patient: all resamples would be equal and the interval would have
-        zero width.
+        Number of occurrences of each patient in each resample, shape (n_resamples, n_patients). NaN for a single
+        patient, since all resamples would be equal and the confidence interval would have zero width.
 
     Example:
         >>> patient_bootstrap_weights(5, 2, np.random.default_rng(0)).sum(axis=1)
@@ -54,11 +54,11 @@ def sum_by_patient(values: NDArray[Any], patients: Sequence[str] | NDArray[Any])
     """Sum values over the images of each patient.
 
     Args:
-        values: (images,) or (images, N).
-        patients: (images,), the patient of each image.
+        values: Values of shape (images,) or (images, N).
+        patients: Patient of each image, shape (images,).
 
     Returns:
-        (patients,) or (patients, N), patients in alphabetical order.
+        Sums of shape (patients,) or (patients, N); patients are in alphabetical order.
 
     Example:
         >>> sum_by_patient(np.array([1, 2, 4]), ["b", "a", "b"])
@@ -71,14 +71,14 @@ def sum_by_patient(values: NDArray[Any], patients: Sequence[str] | NDArray[Any])
 
 
 def percentile_interval(distribution: Floats, confidence_level: float) -> tuple[float, float]:
-    """Percentile interval of a bootstrap distribution.
+    """Compute the percentile confidence interval of a bootstrap distribution.
 
     Args:
-        distribution: (n_resamples,).
-        confidence_level: Such as 0.95.
+        distribution: Value of each resample, shape (n_resamples,).
+        confidence_level: Confidence level in (0, 1), such as 0.95.
 
     Returns:
-        Lower and upper end; NaN if any resample is NaN.
+        Lower and upper limit; NaN if the value of any resample is NaN.
 
     Example:
         >>> percentile_interval(np.arange(101.0), 0.5)

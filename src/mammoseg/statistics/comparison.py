@@ -1,17 +1,17 @@
-"""Comparison of methods on the same images: estimates with intervals, paired tests, ranking."""
+"""Comparison of methods on the same test images: confidence intervals, paired tests and ranking."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.density import ACRDensity
-from mammoseg.metrics import BINS, PIXEL_METRICS, metrics_from_counts
+from mammoseg.metrics import N_BINS, PIXEL_METRICS, metrics_from_counts
 from mammoseg.runs.discovery import FoldSeed
 from mammoseg.runs.predictions import read_calibration
 from mammoseg.runs.results import ResultRow
@@ -25,20 +25,20 @@ from mammoseg.statistics.bootstrap import (
 )
 from mammoseg.statistics.significance import PairedTest, holm, wilcoxon
 
-N_SIZE_GROUPS = 5  # quantile groups by mass size
+N_SIZE_GROUPS = 5  # number of quantile groups by mass size
 
-Subset = NDArray[np.bool_]  # (images,), True for the images to include
+Subset = NDArray[np.bool_]  # boolean mask of images, shape (images,)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A pooled metric of one method.
+    """Estimate of a pooled metric of a method.
 
     Attributes:
         value: Mean over folds and seeds.
         std: Sample standard deviation over folds and seeds; NaN for a single run.
-        low: Lower end of the bootstrap interval over patients.
-        high: Upper end of the interval.
+        low: Lower limit of the bootstrap confidence interval (over patients).
+        high: Upper limit of the interval.
     """
 
     value: float
@@ -49,23 +49,23 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference between two methods in one metric, `first` minus `second`.
+    """Difference between two methods in a metric, `first` minus `second`.
 
     Attributes:
         metric: Key of the metric.
         first: Name of the first method.
         second: Name of the second method.
-        mean: Difference of the pooled values.
-        low: Lower end of its paired bootstrap interval over patients.
-        high: Upper end of the interval.
+        value: Difference of the pooled values.
+        low: Lower limit of the paired bootstrap confidence interval (over patients).
+        high: Upper limit of the interval.
         test: Paired test over images or patients.
-        p_holm: p-value of the test, corrected over all pairs of methods within the metric.
+        p_holm: p-value of the test, Holm-corrected over all pairs of methods.
     """
 
     metric: str
     first: str
     second: str
-    mean: float
+    value: float
     low: float
     high: float
     test: PairedTest
@@ -74,13 +74,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Statistics of a comparison, computed on first use; all methods share the resamples, so differences are paired.
+    """Statistics of a comparison of methods, computed when first accessed.
+
+    All methods are evaluated on the same bootstrap resamples, so that intervals of differences are paired.
 
     Attributes:
-        data: The aligned runs.
+        data: Aligned runs.
         n_resamples: Number of bootstrap resamples.
-        confidence_level: Of the intervals, such as 0.95.
-        seed: Seed of the bootstrap.
+        confidence_level: Confidence level of the intervals in (0, 1), such as 0.95.
+        seed: Random seed of the bootstrap.
         unit: Unit of the paired tests, "image" or "patient".
     """
 
@@ -97,28 +99,28 @@ class Comparison:
 
     @property
     def rows(self) -> list[ResultRow]:
-        """Test images of all folds, in the order of all (images,) arrays of this class."""
+        """Test images of all folds; arrays of shape (images,) have this order."""
         return [row for rows in self.data.cases.values() for row in rows]
 
     @cached_property
     def density(self) -> NDArray[np.int64]:
-        """(images,), ACR category 1 to 4."""
+        """ACR category of each image, 1 to 4, shape (images,)."""
         return np.array([row["density"] for row in self.rows])
 
     @cached_property
     def mass_size(self) -> NDArray[np.int64]:
-        """(images,), number of mass pixels."""
+        """Number of mass pixels of each image, shape (images,)."""
         return np.array([row["tp"] + row["fn"] for row in self.rows])
 
     def bootstrap(self, method: str, subset: Subset | None = None) -> Bootstrap:
-        """Compute the pooled metrics of each run and of each resample of patients.
+        """Compute the pooled metrics of all runs of a method, and their bootstrap distributions over patients.
 
         Args:
             method: Name of the method.
-            subset: (images,), the images to include; None includes all.
+            subset: Images to include; None includes all.
 
         Returns:
-            Values and bootstrap distributions by key of the metric.
+            Values and bootstrap distributions.
         """
         values, distributions = [], []
         for (fold, _), run in self.data.runs[method].items():
@@ -133,24 +135,21 @@ class Comparison:
         )
 
     def weights(self, fold: str, n_patients: int) -> Floats:
-        """Bootstrap weights (n_resamples, n_patients) of a fold, equal for all methods."""
+        """Return the bootstrap weights of a fold, shape (n_resamples, n_patients), which are equal for all methods."""
         return _bootstrap_weights(self.seed, list(self.data.cases).index(fold), n_patients, self.n_resamples)
 
     def fold_slice(self, fold: str) -> slice:
-        """Slice of the images of `fold` in (images,) arrays."""
-        start = 0
-        for name, rows in self.data.cases.items():
-            if name == fold:
-                return slice(start, start + len(rows))
-            start += len(rows)
-        raise KeyError(fold)
+        """Return the slice of the images of a fold in arrays of shape (images,)."""
+        index = list(self.data.cases).index(fold)
+        ends = np.cumsum([0, *map(len, self.data.cases.values())]).tolist()
+        return slice(*ends[index : index + 2])
 
     def estimates(self, method: str, subset: Subset | None = None) -> dict[str, Estimate]:
-        """Estimate each metric of a method, with its interval.
+        """Estimate all metrics of a method, with confidence intervals.
 
         Args:
             method: Name of the method.
-            subset: (images,), the images to include; None includes all.
+            subset: Images to include; None includes all.
 
         Returns:
             Estimates by key of the metric.
@@ -167,7 +166,7 @@ class Comparison:
 
     @cached_property
     def bootstraps(self) -> dict[str, Bootstrap]:
-        """Bootstrap over all images, by method."""
+        """Bootstrap distributions over all images, by method."""
         return {method: self.bootstrap(method) for method in self.methods}
 
     @cached_property
@@ -177,7 +176,7 @@ class Comparison:
 
     @cached_property
     def by_density(self) -> dict[int, dict[str, dict[str, Estimate]]]:
-        """Estimates by ACR category, method and metric, for the categories with test images in every fold."""
+        """Estimates by ACR category, method and metric; only categories with test images in every fold."""
         estimates: dict[int, dict[str, dict[str, Estimate]]] = {}
         for category in ACRDensity:
             subset = self.density == category
@@ -187,7 +186,7 @@ class Comparison:
 
     @cached_property
     def by_image(self) -> dict[str, dict[str, Floats]]:
-        """Values (images,) by method and metric, each the mean over the seeds of the image's fold."""
+        """Values of shape (images,), averaged over seeds, by method and metric."""
         by_method: dict[str, dict[str, Floats]] = {}
         for method, runs in self.data.runs.items():
             folds = [
@@ -202,7 +201,7 @@ class Comparison:
 
     @cached_property
     def by_unit(self) -> dict[str, dict[str, Floats]]:
-        """Values (units,) by method and metric: `by_image`, or its mean over each patient's images."""
+        """Samples of the paired tests by method and metric: `by_image`, or its means over the images of patients."""
         if self.unit == "image":
             return self.by_image
         patients = [row["patient"] for row in self.rows]
@@ -214,22 +213,22 @@ class Comparison:
 
     @cached_property
     def differences(self) -> list[Difference]:
-        """Differences between all pairs of methods in all metrics."""
+        """Differences of all metrics between all pairs of methods."""
         differences = []
         pairs = list(combinations(self.methods, 2))
         for metric in PIXEL_METRICS:
             tests = [wilcoxon(self.by_unit[a][metric], self.by_unit[b][metric]) for a, b in pairs]
             corrected = holm([test.p for test in tests]) if tests else []
             for (first, second), test, p_holm in zip(pairs, tests, corrected, strict=True):
-                mean = self.overall[first][metric].value - self.overall[second][metric].value
+                value = self.overall[first][metric].value - self.overall[second][metric].value
                 minuend, subtrahend = (self.bootstraps[name].distribution[metric] for name in (first, second))
                 low, high = percentile_interval(minuend - subtrahend, self.confidence_level)
-                differences.append(Difference(metric, first, second, mean, low, high, test, p_holm))
+                differences.append(Difference(metric, first, second, value, low, high, test, p_holm))
         return differences
 
     @cached_property
     def fold_seed_scores(self) -> tuple[list[FoldSeed], Floats]:
-        """The (fold, seed) pairs that all methods have in common, and the pooled DSC (pairs, methods)."""
+        """(fold, seed) pairs for which all methods have a run, and their pooled DSC, shape (pairs, methods)."""
         fold_seeds = self.data.common_fold_seeds
         scores = [
             [
@@ -242,35 +241,39 @@ class Comparison:
 
     @cached_property
     def win_rate(self) -> dict[str, float]:
-        """Fraction of bootstrap resamples in which each method has the highest pooled DSC."""
+        """Fraction of bootstrap resamples in which each method has the highest pooled DSC; NaN if undefined."""
         dsc = np.stack([self.bootstraps[method].distribution["dsc"] for method in self.methods], axis=1)
+        if np.isnan(dsc).any():
+            return dict.fromkeys(self.methods, float("nan"))
         wins = np.bincount(dsc.argmax(axis=1), minlength=len(self.methods)) / len(dsc)
         return dict(zip(self.methods, wins.tolist(), strict=True))
 
     @cached_property
     def size_groups(self) -> list[tuple[str, Subset]]:
-        """Label and images of each quantile group by mass size in pixels, smallest masses first."""
+        """Label (range in pixels) and images of each quantile group by mass size, in increasing order."""
         edges = np.unique(np.quantile(self.mass_size, np.linspace(0, 1, N_SIZE_GROUPS + 1)))
+        group = np.searchsorted(edges[1:-1], self.mass_size, side="right")
         groups = []
-        for i, (low, high) in enumerate(pairwise(edges)):
-            is_last = i == len(edges) - 2
-            subset = (self.mass_size >= low) & ((self.mass_size <= high) if is_last else (self.mass_size < high))
-            if subset.any():
-                groups.append((f"{self.mass_size[subset].min()}–{self.mass_size[subset].max()}", subset))
+        for subset in (group == i for i in np.unique(group)):
+            low, high = self.mass_size[subset].min(), self.mass_size[subset].max()
+            groups.append((f"{low}–{high}" if low < high else f"{low}", subset))
         return groups
 
     @cached_property
     def reliability(self) -> dict[str, Floats]:
-        """Calibration tables (10, 3) summed over runs, by method; only methods whose runs all have one."""
+        """Sums of the reliability diagram over all runs, shape (10, 3), by method.
+
+        Methods are omitted if calibration.csv is missing for any of their runs.
+        """
         tables = {}
         for method, runs in self.data.runs.items():
             files = [run.folder.calibration for run in runs.values()]
             if all(path.is_file() for path in files):
-                tables[method] = sum((read_calibration(path) for path in files), np.zeros((BINS, 3)))
+                tables[method] = sum((read_calibration(path) for path in files), np.zeros((N_BINS, 3)))
         return tables
 
 
-@lru_cache(maxsize=16)  # the folds of one subset of the images, shared by all methods
+@lru_cache(maxsize=16)  # all methods share the weights of a fold and a subset of its images
 def _bootstrap_weights(seed: int, fold_index: int, n_patients: int, n_resamples: int) -> Floats:
     return patient_bootstrap_weights(n_patients, n_resamples, np.random.default_rng([seed, fold_index, n_patients]))
 
@@ -280,11 +283,10 @@ def argbest(values: Sequence[float], metric: str) -> set[int]:
 
     Args:
         values: One value per method; NaN is ignored.
-        metric: Key of the metric, which determines the direction.
+        metric: Key of the metric, which determines whether higher values are better.
 
     Returns:
-        Indices of the best values. Several if they are equal at the displayed precision of two decimals; empty if all
-        values are NaN.
+        Indices of all values that equal the best value when displayed with two decimals; empty if all values are NaN.
 
     Example:
         >>> argbest([0.50001, 0.50002, 0.4], "dsc") == {0, 1}

@@ -1,4 +1,4 @@
-"""Significance tests between methods: Wilcoxon signed-rank test, Holm correction, Friedman test."""
+"""Significance tests: Wilcoxon signed-rank test, Holm correction and Friedman test."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two-sided Wilcoxon signed-rank test of paired values.
+    """Result of a two-sided Wilcoxon signed-rank test.
 
     Attributes:
-        p: p-value; 1 if all pairs are equal.
-        effect_size: Matched-pairs rank-biserial correlation: 1 if the first value is larger in every pair, -1 if the
-            second value is.
-        median: Median of the differences, first minus second.
+        p: p-value in [0, 1]; 1 if the values of all pairs are equal.
+        effect_size: Matched-pairs rank-biserial correlation in [-1, 1]: 1 if the first value is larger in all pairs, -1
+            if the second value is larger in all pairs.
+        median: Median of the differences, first minus second; NaN without pairs.
         n_nonzero: Number of pairs with a nonzero difference.
     """
 
@@ -31,16 +31,18 @@ class PairedTest:
 
 
 def wilcoxon(first: Floats, second: Floats) -> PairedTest:
-    """Two-sided Wilcoxon signed-rank test of paired samples.
+    """Compute the two-sided Wilcoxon signed-rank test of paired samples.
 
-    Pairs with a NaN are dropped. Zero differences are discarded, as in Wilcoxon's original procedure.
+    Pairs that contain NaN are ignored. Zero differences are discarded, as in Wilcoxon's original procedure.
 
     Args:
-        first: (N,) values of the first method, one per image or patient.
-        second: (N,) values of the second method for the same images or patients.
+        first: Values of the first method, one per image or patient, shape (N,).
+        second: Values of the second method for the same images or patients, shape (N,).
 
     Returns:
-        The p-value with the effect size and the median difference.
+        p-value, effect size and median difference.
+
+    Source: Wilcoxon, Biometrics Bulletin 1(6), 1945; Kerby, Comprehensive Psychology 3, 2014 (effect size).
 
     Example:
         >>> wilcoxon(np.array([0.8, 0.7, 0.9, 0.6]), np.array([0.5, 0.5, 0.5, 0.5])).p
@@ -58,13 +60,13 @@ def wilcoxon(first: Floats, second: Floats) -> PairedTest:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for multiple testing by Holm's step-down method.
+    """Adjust p-values for multiple comparisons with Holm's step-down method.
 
     Args:
         p_values: Unadjusted p-values of a family of tests.
 
     Returns:
-        Adjusted p-values in the same order, at most 1.
+        Adjusted p-values in the same order, in [0, 1].
 
     Source: Holm, Scandinavian Journal of Statistics 6, 1979.
 
@@ -81,14 +83,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mean_ranks(scores: Floats, higher_is_better: bool = True) -> Floats:
-    """Mean rank of each method over blocks; ties get their average rank.
+    """Compute the mean rank of each method over blocks. Tied scores are assigned their average rank.
 
     Args:
-        scores: (blocks, methods), a block being one fold and seed.
-        higher_is_better: Whether the highest score gets rank 1.
+        scores: Scores of shape (blocks, methods), where a block is a (fold, seed) pair.
+        higher_is_better: Whether the highest score has rank 1.
 
     Returns:
-        (methods,), at least 1.
+        Mean ranks of shape (methods,), at least 1.
 
     Example:
         >>> mean_ranks(np.array([[0.9, 0.5], [0.8, 0.6]]))
@@ -99,13 +101,15 @@ def mean_ranks(scores: Floats, higher_is_better: bool = True) -> Floats:
 
 
 def friedman(scores: Floats) -> float:
-    """Friedman test of the null hypothesis that all methods have equal ranks.
+    """Compute the Friedman test of the null hypothesis that the methods have equal ranks.
 
     Args:
-        scores: (blocks, methods), a block being one fold and seed.
+        scores: Scores of shape (blocks, methods), where a block is a (fold, seed) pair.
 
     Returns:
-        The p-value; NaN for fewer than 3 methods or 2 blocks.
+        p-value in [0, 1]; NaN for fewer than three methods or fewer than two blocks.
+
+    Source: Friedman, Journal of the American Statistical Association 32(200), 1937.
 
     Example:
         >>> round(friedman(np.array([[0.9, 0.5, 0.7], [0.8, 0.6, 0.7], [0.9, 0.1, 0.7]])), 3)
@@ -115,5 +119,5 @@ def friedman(scores: Floats) -> float:
     if n_methods < 3 or n_blocks < 2:
         return float("nan")
     if (scores == scores[:, :1]).all():
-        return 1.0  # only ties: the test statistic would be 0/0
+        return 1.0  # if all scores are tied, the test statistic is 0/0
     return float(stats.friedmanchisquare(*scores.T).pvalue)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mammoseg.reports.plotting import heatmap
+from mammoseg.reports.plotting import draw_heatmap
 from mammoseg.sweep_report.sweeps import ALPHA, Sweep, binned_means
 
 N_COLUMNS = 4  # panels side by side
@@ -85,6 +85,6 @@ def theta_alpha_heatmap(sweep: Sweep) -> Figure | None:
     figure = Figure(figsize=(2 + 0.9 * len(set(thetas)), 2 + 0.4 * len(set(alphas))), layout="constrained")
     axis = figure.subplots()
     scores = [100 * result.validation for result in sweep.completed]
-    heatmap(axis, thetas, alphas, scores, "validation DSC, %")
+    draw_heatmap(axis, thetas, alphas, scores, "validation DSC, %")
     axis.set(xlabel=", ".join(theta_names), ylabel=ALPHA)
     return figure

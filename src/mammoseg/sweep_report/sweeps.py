@@ -65,7 +65,7 @@ class Sweep:
         method: Name of the method, including the string settings in which it differs from others in the same folders.
         names: Names of the numeric settings that vary, except replicates.
         results: One per combination of their values, sorted by decreasing validation DSC, pruned ones last.
-        replicated_over: What varies between runs of one combination, such as "fold and seed".
+        replicated_over: Replicate settings that vary between runs of one combination, such as "fold and seed".
     """
 
     dataset: str

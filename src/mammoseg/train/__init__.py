@@ -1,1 +1,1 @@
-"""Train a network, test it and report."""
+"""Train a network, test it and report the results."""

@@ -1,4 +1,4 @@
-"""`python -m mammoseg.train`: train a network with a criterion, test it, and report."""
+"""`python -m mammoseg.train`: train a network, test it and report the results."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from mammoseg.cli import command
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed
+from mammoseg.runs.overrides import key_of
 from mammoseg.runs.upgrade import RENAMED_SETTINGS
 
 if TYPE_CHECKING:
@@ -24,15 +25,23 @@ LAUNCHER_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_
 
 
 def prepare_argv(argv: list[str]) -> list[str]:
-    """Expand `resume`, except in the workers of a distributed run, whose arguments are expanded already.
+    """Expand `resume=<run>` to the settings of that run.
+
+    The arguments of workers of a distributed run have already been expanded.
+
+    Args:
+        argv: Command-line arguments.
+
+    Returns:
+        Arguments for Hydra.
 
     Raises:
-        UserError: If the plugin of a launcher is not installed, or there is no run to resume.
+        UserError: If the plugin of a launcher is not installed, or the run to resume does not exist.
     """
     for name, plugin in LAUNCHER_PLUGINS.items():
         if f"launcher={name}" in argv and find_spec(f"hydra_plugins.{plugin}") is None:
-            raise UserError(f"launcher={name} needs a plugin of Hydra; install it with pip install '.[{name}]'")
-    if distributed.is_worker() or not any(arg.lstrip("+").startswith("resume=") for arg in argv):
+            raise UserError(f"launcher={name} requires a plugin of Hydra; pip install '.[{name}]'")
+    if distributed.is_worker() or not any(key_of(arg) == "resume" for arg in argv):
         return argv
     from mammoseg.train.resume import expand_resume
 
@@ -41,15 +50,15 @@ def prepare_argv(argv: list[str]) -> list[str]:
 
 @command("train", renamed=RENAMED_SETTINGS, prepare_argv=prepare_argv)
 def main(cfg: DictConfig) -> float:
-    """Train, test and report; returns the validation DSC, which sweeps maximise."""
+    """Train, test and report; `cfg` is conf/train.yaml. Returns the validation DSC, which sweeps maximise."""
     from mammoseg.runs.folder import RunFolder
     from mammoseg.train.identity import run_info
     from mammoseg.train.run import TrainingRun  # lazy: --help must not wait for torch
 
     hydra = HydraConfig.get()
     folder = RunFolder(Path(hydra.runtime.output_dir))
-    if cfg.resume is not None and Path(cfg.resume) != folder.path:  # a character that Hydra's grammar changed
-        raise UserError(f"resume must name a folder without special characters such as $, got {cfg.resume}")
+    if cfg.resume is not None and Path(cfg.resume) != folder.path:  # Hydra's grammar has changed a character
+        raise UserError(f"resume must be a folder without special characters such as $, got {cfg.resume}")
     if cfg.resume is not None:
         check_stored_config(cfg, hydra, folder)
     run = TrainingRun(cfg, folder, run_info(cfg, hydra.runtime.choices))
@@ -78,7 +87,15 @@ def check_stored_config(cfg: DictConfig, hydra: HydraConf, folder: RunFolder) ->
 
 
 def trial_pruning(hydra: HydraConf, trial_number: int | None) -> OptunaPruningCallback | None:
-    """The pruning callback of a trial of sweep=optuna; None for other runs."""
+    """Build the pruning callback of a trial of an Optuna search.
+
+    Args:
+        hydra: Hydra's own settings of the job.
+        trial_number: Number of the trial; None for other runs.
+
+    Returns:
+        The callback, or None for other runs and for searches without a pruner.
+    """
     if trial_number is None:
         return None
     from mammoseg.callbacks.optuna_pruning import pruning_callback

@@ -1,4 +1,4 @@
-"""The identity of a run, as written to results.csv and experiment loggers."""
+"""Identity of a run, as written to results.csv and experiment loggers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from mammoseg.conf import conf_dir
 
 
 def run_info(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Name of the run, experiment, dataset, method, model, loss, fold and seed.
+    """Return the identity of a run.
 
     Args:
-        cfg: The composed configuration of `train`.
-        choices: Selected option of each config group, ``hydra.runtime.choices``.
+        cfg: Composed config of `train`.
+        choices: Selected choice of each config group, `hydra.runtime.choices`.
+
+    Returns:
+        The values of run (its name), experiment, dataset, method, model, loss, fold and seed.
     """
     fold = OmegaConf.select(cfg, "split.fold", default="")
     method = method_name(choices["model"], choices["loss"])
@@ -33,7 +36,7 @@ def run_info(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def method_name(model: str, loss: str) -> str:
-    """Name of a network and loss in conf/method, which names the rows of the paper's tables; else "model-loss"."""
+    """Return the name of a model and a loss in conf/method, or "<model>-<loss>" if they are not listed there."""
     for path in sorted((conf_dir() / "method").glob("*.yaml")):
         choices = {key: value for entry in OmegaConf.load(path).defaults for key, value in entry.items()}
         if choices == {"override /model": model, "override /loss": loss}:

@@ -1,4 +1,4 @@
-"""`init_from=`: the weights that a new run starts from."""
+"""Resolution of `init_from`, the initial weights of a run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from mammoseg.runs.record import read_record
 
 
 def find_init_checkpoint(cfg: DictConfig, folder: RunFolder) -> tuple[Path | None, str | None]:
-    """The checkpoint that `init_from` names, and the digest of its content.
+    """Find the checkpoint with the initial weights.
 
-    A run that has a checkpoint of its own no longer needs the file, and what `latest` or the file is may have changed
-    since: the path is then None, and the digest is the one that was recorded.
+    A run that has already written a checkpoint does not need the initial weights. The file may have changed or moved
+    since the start of the run, so its recorded hash is used.
+
+    Args:
+        cfg: Composed config of `train`.
+        folder: Run folder.
+
+    Returns:
+        Path of the checkpoint, None if it is not needed, and hash of its content, None without `init_from`.
 
     Raises:
-        UserError: If there is no such checkpoint.
+        UserError: If the checkpoint does not exist.
     """
     if cfg.init_from is None:
         return None, None

@@ -1,6 +1,6 @@
-"""`resume=`: the command line that continues a run with its own settings, in its own folder.
+"""Resuming of runs: `resume=<run>` continues a run with its settings in its folder.
 
-Hydra creates the run folder before the command starts, so `resume` is expanded before Hydra sees the command line.
+Hydra creates the run folder before the command starts, so `resume` is expanded before Hydra parses the command line.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
-from mammoseg.launch.overrides import key_of, merge, quote
 from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder, load_yaml
+from mammoseg.runs.overrides import key_of, merge, quote, split_override
 from mammoseg.runs.record import RunRecord, load_matching_record, read_record
 from mammoseg.runs.settings import RESUMABLE
 from mammoseg.runs.upgrade import upgrade_override
@@ -26,36 +26,41 @@ from mammoseg.safe_yaml import load_yaml_file
 from mammoseg.schema.command_line import config_dirs, split_options
 
 DATA_PATHS = ("dataset.root", "dataset.store", "dataset.reader.tables")
-# What identifies a run besides its settings.
+# Settings that cannot change on resume, and that the comparison of records does not cover.
 FIXED = ("experiment", "sweep", "init_from", "trial_number", "hydra.run.dir", "hydra.sweep.dir")
 
 
 def expand_resume(argv: Sequence[str]) -> list[str]:
-    """The arguments of `train` with `resume=<run>` replaced by the settings of that run and its folder.
+    """Replace `resume=<run>` in the arguments of `train` by the settings and the folder of that run.
 
     Args:
-        argv: The arguments as typed, without the program's name. Settings besides `resume` take precedence.
+        argv: Command-line arguments without the name of the program. Settings in it override those of the run.
+
+    Returns:
+        Arguments for Hydra; `argv` if it does not contain `resume`.
 
     Raises:
-        UserError: If there is no such run, or its settings are not stored with it.
+        UserError: If the run does not exist, its settings are missing, or `argv` contains settings that cannot change.
     """
     values = [value for arg in argv if (value := _value(arg, "resume")) is not None]
     if not values or values[-1] == "null":
         return list(argv)
-    options, given = split_options(argv)
+    options, overrides = split_options(argv)
     if any(option in ("-m", "--multirun") for option in options):
-        raise UserError("resume continues a single run and cannot be swept; run the command of the sweep again instead")
-    given = [override for override in given if _value(override, "resume") is None]
-    if fixed := [key_of(override) for override in given if key_of(override) in FIXED]:
+        raise UserError(
+            "resume continues a single run and cannot be swept; rerun the command of the sweep to resume its jobs"
+        )
+    overrides = [override for override in overrides if _value(override, "resume") is None]
+    if fixed := [key_of(override) for override in overrides if key_of(override) in FIXED]:
         raise UserError(f"{fixed[0]} cannot be changed when a run is resumed; only compute settings and epochs can")
     run = find_run(values[-1])
     stored = load_yaml(run.hydra / "hydra.yaml").get("hydra")
     if stored is None or "overrides" not in stored or "job" not in stored:
-        raise UserError(f"{run.hydra / 'hydra.yaml'}: missing or damaged; run the command of the run again instead")
+        raise UserError(f"{run.hydra / 'hydra.yaml'}: missing or damaged; rerun the command of the run instead")
     check_config_dirs(stored, config_dirs(options))
     return [
         *options,
-        *merge([*stored_overrides(run), *_data_overrides(run), *given]),
+        *merge([*stored_overrides(run), *_data_overrides(run), *overrides]),
         *("hydra.mode=RUN", f"hydra.run.dir={quote(run.path)}", "hydra.output_subdir=null"),
         f"resume={quote(run.path)}",
     ]
@@ -80,82 +85,92 @@ def check_config_dirs(stored: DictConfig, given: Sequence[Path]) -> None:
 
 
 def _value(arg: str, key: str) -> str | None:
-    """The value of the override `arg` if it sets `key`, without quotes."""
-    name, equals, value = arg.lstrip("+").partition("=")
-    return value.strip("'\"") if equals and name == key else None
+    """Return the value without quotes if the override `arg` sets `key`, or None."""
+    prefix, name, value = split_override(arg)
+    return value.strip("'\"") if value is not None and name == key and "~" not in prefix else None
 
 
 def find_run(reference: str) -> RunFolder:
-    """The run that `resume` names: a run folder, its last checkpoint, or "latest".
+    """Find the run to resume.
+
+    Args:
+        reference: A run folder, its last checkpoint, or "latest", the newest unfinished run.
 
     Raises:
-        UserError: If it is none of these.
+        UserError: If the run does not exist.
     """
     if reference == LATEST:
         return latest_run(finished=False)
     if not reference:
-        raise UserError("resume must name a run folder, its last checkpoint or latest, got an empty value")
+        raise UserError("resume must be a run folder, its last checkpoint or latest, got an empty value")
     path = Path(reference).expanduser().absolute()
     if not path.exists():
         raise UserError(f"resume={reference}: no such run folder or checkpoint; give the folder of a run, or latest")
     run = RunFolder(path) if path.is_dir() else RunFolder.of_checkpoint(path)
     if path.is_file() and path != run.last_checkpoint:
         raise UserError(
-            f"resume={reference}: a run is resumed from its {RunFolder.last_checkpoint.name}, got {path.name}; use "
-            "init_from to start a new run from other weights"
+            f"resume={reference}: must be a run folder or its {RunFolder.last_checkpoint.name}, got {path.name}; use "
+            "init_from to start a new run from these weights"
         )
     record = read_record(run)
     if record is None or not record.settings:
         raise UserError(
-            f"resume={reference}: not a run folder, it has no {RunFolder.record.name} with the settings of a run; use "
+            f"resume={reference}: not a run folder, since {RunFolder.record.name} is missing or has no settings; use "
             "init_from to start a new run from the weights of a checkpoint"
         )
     return run
 
 
 def stored_overrides(run: RunFolder) -> list[str]:
-    """The overrides that the run was started with, with the names of this version."""
+    """Return the overrides with which a run was started, with the current names of settings.
+
+    Raises:
+        UserError: If the file with the overrides is damaged.
+    """
     path = run.hydra / "overrides.yaml"
     try:
         overrides = load_yaml_file(path) if path.is_file() else []
     except ValueError:
         overrides = None
     if not isinstance(overrides, list):
-        raise UserError(f"{path}: damaged; run the command of the run again instead")
+        raise UserError(f"{path}: damaged; rerun the command of the run instead")
     for override in map(str, overrides):
         # Settings of Hydra name classes, such as hydra.callbacks; an option could add a folder of configs.
         if override.startswith("-") or key_of(override).startswith("hydra") or "${" in override:
             raise UserError(
                 f"{path}: overrides must not set hydra.*, contain interpolations or options, got {override}; remove "
-                "it, or run the command of the run again instead"
+                "it, or rerun the command of the run instead"
             )
-    # version 0.1 resumed with ckpt_path=<checkpoint>
+    # In version 0.1, ckpt_path=<checkpoint> resumed a run.
     return upgrade_overrides(override for override in map(str, overrides) if _value(override, "ckpt_path") is None)
 
 
 def upgrade_overrides(overrides: Iterable[str]) -> list[str]:
-    """The overrides with the names of this version, without those of settings that were removed."""
+    """Convert overrides to the current names of settings, and omit removed settings."""
     return [upgraded for override in overrides if (upgraded := upgrade_override(override)) is not None]
 
 
 def _data_overrides(run: RunFolder) -> list[str]:
-    """Overrides with absolute paths of the data; those of the command line were relative to its directory."""
+    """Overrides with absolute paths of the data; stored ones are relative to the working directory of the run."""
     paths = run.data_paths()
     values = dict(zip(DATA_PATHS, (paths.root, paths.store, paths.tables), strict=True))
     return [f"{key}={quote(path)}" for key, path in values.items() if path is not None]
 
 
 def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) -> RunRecord | None:
-    """Load the record of the same run in `folder`, if there is one; a resumed run may have other epochs.
+    """Load the record of a previous start of the same run; a resumed run may have a different number of epochs.
 
     Args:
-        folder: The run folder.
-        record: The run that starts now.
-        cfg: Its composed configuration.
+        folder: Run folder.
+        record: Record of the run that starts now.
+        cfg: Composed config of the run that starts now.
+
+    Returns:
+        The record, or None if the folder contains no run.
 
     Raises:
-        RunConflictError: If the folder contains a run with other settings.
-        UserError: If `resume` is set and other settings were changed.
+        RunConflictError: If the folder contains a run with different settings.
+        UserError: If `resume` is set and a setting was changed that must not change.
     """
     if cfg.resume is None:
         return load_matching_record(folder, record)
@@ -163,35 +178,38 @@ def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) 
         previous = load_matching_record(folder, record, RESUMABLE, same_root=False)
     except RunConflictError as error:
         raise UserError(
-            f"resume: {error.key} is {error.previous} in this run, got {error.current}; a resumed run keeps its "
-            "settings, except for compute settings and epochs"
+            f"resume: {error.key} is {error.previous} in this run, got {error.current}; only compute settings and "
+            "epochs can be changed"
         ) from error
-    schedule_spans_run = "total_steps" in (cfg.scheduler or {}).get("scheduler", {})
-    if schedule_spans_run and previous is not None and cfg.trainer.max_epochs != epochs_of(previous):
-        raise UserError(
-            f"resume: epochs must stay {epochs_of(previous)}, since the learning-rate schedule spans the whole run, "
-            f"got {cfg.trainer.max_epochs}; use init_from to train on from the weights"
-        )
-    finished_trial = cfg.trial_number is not None and previous is not None and previous.is_complete
-    if finished_trial and previous is not None and cfg.trainer.max_epochs != epochs_of(previous):
-        raise UserError(
-            "resume: a finished trial of a search keeps its epochs, since the study has its score; use init_from "
-            "to start a new run from its weights"
-        )
-    return previous
+    if previous is None or cfg.trainer.max_epochs == epochs_of(previous):
+        return previous
+    if "total_steps" in (cfg.scheduler or {}).get("scheduler", {}):
+        reason = "the learning-rate schedule depends on it"
+    elif cfg.trial_number is not None and previous.is_complete:
+        reason = "the study contains the score of this trial"
+    else:
+        return previous
+    raise UserError(
+        f"resume: epochs must be {epochs_of(previous)} as in this run, since {reason}, got {cfg.trainer.max_epochs}; "
+        "use init_from to start a new run from these weights"
+    )
 
 
 def epochs_of(record: RunRecord) -> int | None:
-    """Number of epochs in the settings of a run."""
+    """Return the number of epochs in the settings of a run; None if it is unlimited."""
     epochs = record.settings["trainer"]["max_epochs"]
     return None if epochs is None else int(epochs)
 
 
 def check_epochs(loaded: Mapping[str, Any], epochs: int | None) -> None:
-    """Check that a checkpoint was not trained for more than `epochs`, counting an incomplete one.
+    """Check that a checkpoint was not trained for more epochs than requested.
+
+    Args:
+        loaded: Content of the checkpoint; an incomplete epoch is counted.
+        epochs: Requested number of epochs; None or -1 is unlimited.
 
     Raises:
-        UserError: If it was.
+        UserError: If it was trained for more epochs.
     """
     trained = int(loaded["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"])
     if epochs is not None and epochs != -1 and epochs < trained:
@@ -199,15 +217,15 @@ def check_epochs(loaded: Mapping[str, Any], epochs: int | None) -> None:
 
 
 def remember_overrides(run: RunFolder) -> None:
-    """Store the overrides of this process in the run folder, for the next time the run is resumed."""
+    """Store the overrides of this process in the run folder, so that the next resume uses them."""
     keys = {"resume", *DATA_PATHS}
     overrides = [override for override in HydraConfig.get().overrides.task if key_of(override) not in keys]
     atomic_write_text(run.hydra / "overrides.yaml", OmegaConf.to_yaml(merge(overrides)))
 
 
 def resume_command(run: RunFolder) -> str:
-    """The command that resumes `run` from the current working directory."""
+    """Return the command that resumes a run from the current working directory."""
     path = run.path.absolute()
     relative = Path(os.path.relpath(path))
-    shown = path if ".." in relative.parts else relative
-    return f"python -m mammoseg.train {shlex.quote(f'resume={shown}')}"
+    shortest = path if ".." in relative.parts else relative
+    return f"python -m mammoseg.train {shlex.quote(f'resume={shortest}')}"

@@ -1,4 +1,4 @@
-"""A training run: from a composed config to checkpoints, results, tables and figures in the run folder."""
+"""Training run: from a composed config to checkpoints, results, tables and figures in the run folder."""
 
 from __future__ import annotations
 
@@ -18,26 +18,23 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 from omegaconf import DictConfig
 
-from mammoseg import processes, validate
-from mammoseg.build import build_callbacks, build_datamodule, build_loggers, build_segmenter, build_trainer
+from mammoseg import build, processes, validate
 from mammoseg.callbacks.preemption import PreemptionCallback
 from mammoseg.callbacks.provenance import ProvenanceCallback
 from mammoseg.callbacks.results_writer import ResultsWriter
 from mammoseg.cli import user_message
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
-from mammoseg.files import atomic_write_text
 from mammoseg.launch import distributed
 from mammoseg.loggers.csv_history import resumable_csv_logger
-from mammoseg.reports import run_figures, run_summary
-from mammoseg.runs import checkpoint, results
-from mammoseg.runs.discovery import unfinished_twins
+from mammoseg.runs import checkpoint
+from mammoseg.runs.discovery import unfinished_duplicates
 from mammoseg.runs.folder import RunFolder
-from mammoseg.runs.predictions import read_predictions
 from mammoseg.runs.record import RunRecord, Status, make_record, read_record, redact_paths, write_record
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
 from mammoseg.train.init_from import find_init_checkpoint
+from mammoseg.train.reporting import write_reports
 from mammoseg.train.resume import check_epochs, epochs_of, load_previous_record, remember_overrides, resume_command
 
 if TYPE_CHECKING:
@@ -47,14 +44,18 @@ log = logging.getLogger(__name__)
 
 
 class TrainingRun:
-    """Train, test and report one composed config.
+    """Trains and tests a network and reports the results.
 
-    Writes every file of `RunFolder`. If it holds the same run, unfinished, training resumes from its last checkpoint.
+    Writes the files of `RunFolder`. If the folder contains the same run, unfinished, training resumes from its last
+    checkpoint.
 
     Args:
-        cfg: The composed configuration of `train`.
-        folder: The run folder.
+        cfg: Composed config of `train`.
+        folder: Run folder.
         run_info: Identity of the run, see `train.identity.run_info`.
+
+    Raises:
+        UserError: If a setting is invalid, or `init_from` does not exist.
     """
 
     def __init__(self, cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) -> None:
@@ -69,31 +70,34 @@ class TrainingRun:
         self.initial_global_step = 0
         self.train_metrics: dict[str, float] | None = None
         configure_library_logging()
-        self.run_loggers = build_loggers(cfg, folder.path, run_info, self.record.settings)
+        self.run_loggers = build.build_loggers(cfg, folder.path, run_info, self.record.settings)
         self.csv_logger: CSVLogger | None = None
         common: dict[str, Any] = {"dirpath": folder.best_checkpoint.parent, "enable_version_counter": False}
         self.best = ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", **common)
-        # Not save_last, which writes last.ckpt only together with a new best checkpoint.
+        # The argument save_last would write last.ckpt only together with a new best checkpoint.
         self.last = ModelCheckpoint(filename="last", **common)
 
     @cached_property
     def datamodule(self) -> MammogramDataModule:
-        """Built on first use."""
-        return build_datamodule(self.cfg)
+        """The datamodule, built on first use."""
+        return build.build_datamodule(self.cfg)
 
     @cached_property
     def segmenter(self) -> Segmenter:
-        """Built on first use."""
-        return build_segmenter(self.cfg)
+        """The LightningModule, built on first use."""
+        return build.build_segmenter(self.cfg)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the lock of the run folder; on exit record the status and close the experiment loggers.
+        """Hold the lock of the run folder; on exit, record the status and close the experiment loggers.
 
-        A job of a killed sweep may still be running when the sweep is started again.
+        The lock is required since a job of a killed sweep may still be running when the sweep is restarted.
+
+        Raises:
+            UserError: If the folder contains a run with different settings.
         """
-        message = f"{self.run_info['run']}: another process is working on this run; waiting for it"
-        # The launcher, or rank 0, holds the lock for all workers.
+        message = f"{self.run_info['run']}: waiting for another process that works on this run"
+        # The launcher or rank 0 holds the lock for all processes of the run.
         lock_held_by_launcher = distributed.is_worker() or distributed.rank() > 0
         with nullcontext() if lock_held_by_launcher else processes.exclusive_lock(self.folder.lock, message):
             self._load_previous()
@@ -108,10 +112,10 @@ class TrainingRun:
                 self._update_status(Status.FAILED, redact_paths(line, self.folder.path, self.cfg))
                 raise
             finally:
-                # An open W&B run would receive the logs of the sweep's next job.
-                with ExitStack() as closing:  # closes all of them, even if one fails
+                # An open W&B run would receive the logs of the next job of the sweep.
+                with ExitStack() as stack:  # closes all loggers, even if one raises
                     for run_logger in self.run_loggers:
-                        closing.callback(run_logger.close)
+                        stack.callback(run_logger.close)
 
     def _load_previous(self) -> None:
         self.previous = load_previous_record(self.folder, self.record, self.cfg)
@@ -121,13 +125,13 @@ class TrainingRun:
             self._report_unfinished()
 
     def _report_unfinished(self) -> None:
-        """Log how to resume an interrupted run with the same settings, which has another folder by default."""
+        """Log how to resume an unfinished run with the same settings, which has a different folder by default."""
         if distributed.rank() == 0 and not distributed.is_worker():
-            for twin in unfinished_twins(self.folder, self.record)[:1]:
-                log.warning("an unfinished run has the same settings; to resume it: %s", resume_command(twin))
+            for run in unfinished_duplicates(self.folder, self.record)[:1]:
+                log.warning("an unfinished run has the same settings; to resume it: %s", resume_command(run))
 
     def _update_status(self, status: Status, error: str | None = None) -> None:
-        """Record how the run ended, if it had started."""
+        """Record how the run ended, unless it ended before it wrote its record."""
         stored = read_record(self.folder)
         started = stored is not None and not stored.is_complete and stored.settings == self.record.settings
         if distributed.rank() == 0 and stored is not None and started:
@@ -135,7 +139,7 @@ class TrainingRun:
 
     @property
     def finished(self) -> bool:
-        """Whether the folder contains the results of this run already."""
+        """Whether the folder contains the results of this run."""
         if self.previous is None or not self.previous.is_complete:
             return False
         if self.cfg.resume is not None and self.cfg.trainer.max_epochs != epochs_of(self.previous):
@@ -154,34 +158,34 @@ class TrainingRun:
         return float(stored.score)
 
     def train(self, pruning: OptunaPruningCallback | None = None) -> TrainingRun:
-        """Fit the network.
+        """Train the network.
 
         Args:
-            pruning: Callback that prunes a trial of a search.
+            pruning: Callback that stops unpromising trials of a search, or None.
 
         Returns:
             This run, for chaining.
 
         Raises:
-            UserError: If a setting is invalid.
+            UserError: If a setting is invalid, or the checkpoint to resume from does not match the settings.
             GracefulExit: If a signal stopped training.
         """
         lightning.seed_everything(self.cfg.seed, workers=True, verbose=False)
-        ckpt_path = self.resume_checkpoint()
+        ckpt_path = self._resume_checkpoint()
         if self._is_trained() and ckpt_path is not None:
             self._restore_best(ckpt_path)
             return self
-        # Before any output, so that an invalid folder, split or theta leaves no files.
+        # Before any file is written, so that an invalid folder, split or theta leaves no files.
         self.datamodule.setup()
         if self.init_checkpoint is not None and ckpt_path is None:
             checkpoint.load_weights_into(self.segmenter.net, self.init_checkpoint)
         self.segmenter.criterion.fit(self.datamodule.train_mass_fractions())
-        self.write_initial_files()
-        trainer = self.trainer([pruning] if pruning else [])
+        self._write_initial_files()
+        trainer = self.build_trainer([pruning] if pruning else [])
         try:
             trainer.fit(self.segmenter, datamodule=self.datamodule, ckpt_path=ckpt_path, weights_only=True)
         except SystemExit as error:
-            # Lightning converts KeyboardInterrupt to exit(1).
+            # Lightning converts KeyboardInterrupt to SystemExit.
             if isinstance(error.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt(f"; to resume: {resume_command(self.folder)}") from error
             raise
@@ -195,12 +199,12 @@ class TrainingRun:
         return self
 
     def _is_trained(self) -> bool:
-        """Whether the run was interrupted after its training, which may have been stopped early."""
+        """Return True if a previous start of the run completed its training, but not the test."""
         previous = self.previous
         return previous is not None and previous.trained and self.cfg.trainer.max_epochs == epochs_of(previous)
 
     def _restore_best(self, last_checkpoint: str) -> None:
-        """Take path and score of the best checkpoint from the last one, as if it had been trained just now."""
+        """Restore path and score of the best checkpoint from the last checkpoint, in place of training."""
         loaded = checkpoint.load_checkpoint(Path(last_checkpoint))
         state = next(state for state in loaded["callbacks"].values() if state.get("monitor") == "val/dsc")
         self.best.best_model_path = str(self.folder.best_checkpoint)
@@ -208,15 +212,19 @@ class TrainingRun:
         self.datamodule.setup()
         self.segmenter.criterion.fit(self.datamodule.train_mass_fractions())
         self.record = replace(self.record, trained=True)
-        self.write_initial_files()
+        self._write_initial_files()
 
     def test(self) -> TrainingRun:
-        """Test the best checkpoint, unless training was pruned, and write the reports."""
+        """Test the best checkpoint and write the reports, unless the run was pruned; returns this run.
+
+        Raises:
+            UserError: If there is no checkpoint.
+        """
         if self.record.status is Status.PRUNED:
             return self
         if not self.best.best_model_path:
-            raise UserError("no epoch was completed, so there is nothing to test; increase epochs")
-        trainer = self.trainer()
+            raise UserError("no epoch was completed, so there is no checkpoint to test; increase epochs")
+        trainer = self.build_trainer()
         trainer.test(
             self.segmenter,
             datamodule=self.datamodule,
@@ -225,11 +233,11 @@ class TrainingRun:
             verbose=False,
         )
         if trainer.is_global_zero:
-            self.write_reports()
+            self._finish()
         return self
 
-    def trainer(self, extra_callbacks: Sequence[Callback] = ()) -> lightning.Trainer:
-        """Build a trainer with the configured callbacks and those that every run needs."""
+    def build_trainer(self, extra_callbacks: Sequence[Callback] = ()) -> lightning.Trainer:
+        """Build a trainer with the callbacks of the config and those that every run requires."""
         required = [
             *extra_callbacks,
             self.best,
@@ -238,25 +246,25 @@ class TrainingRun:
             ResultsWriter(self.folder.results, self.run_info),
             PreemptionCallback(self.folder.last_checkpoint),
         ]
-        return build_trainer(self.cfg, build_callbacks(self.cfg, required), self.loggers())
+        return build.build_trainer(self.cfg, build.build_callbacks(self.cfg, required), self._loggers())
 
-    def loggers(self) -> list[Logger]:
-        """Lightning's loggers, shared by training and testing; only the process of rank 0 logs."""
+    def _loggers(self) -> list[Logger]:
+        """Return Lightning's loggers, the same ones for training and testing; only rank 0 logs."""
         if distributed.rank() > 0:
             return [DummyLogger()]
         if self.csv_logger is None:
             self.csv_logger = resumable_csv_logger(self.folder.metrics, self.initial_global_step, self.train_metrics)
         return [self.csv_logger, *(logger for run_logger in self.run_loggers for logger in run_logger.loggers())]
 
-    def write_initial_files(self) -> None:
+    def _write_initial_files(self) -> None:
         """Write the split, the record, and the data paths and overrides for `resume`."""
         if distributed.rank() > 0:
             return
         split, cases = self.datamodule.split, self.datamodule.store.cases
         if self.previous is not None and self.folder.split.is_file() and split.differs_from(self.folder.split, cases):
             raise UserError(
-                f"{self.folder.split}: the images or their parts have changed since the run was started, so it cannot "
-                "be resumed; restore the dataset, or use init_from to start a new run from its weights"
+                f"{self.folder.split}: the run cannot be resumed, since images or their parts have changed; restore "
+                "the dataset, or use init_from to start a new run from these weights"
             )
         split.write(self.folder.split, cases)
         self.folder.write_data_paths(self.cfg.dataset)
@@ -264,18 +272,10 @@ class TrainingRun:
             remember_overrides(self.folder)
         write_record(self.folder, self.record)
 
-    def write_reports(self) -> None:
-        """Write tables and figures of results.csv, and mark the run as finished."""
-        rows = results.read_results(self.folder.results)
-        atomic_write_text(self.folder.summary, run_summary.markdown(rows))
-        run_figures.plot_learning_curves(self.folder.metrics, self.folder.curves)
-        predictions = read_predictions(self.folder.predictions)
-        examples = run_figures.select_examples(rows, predictions, self.datamodule.store)
-        run_figures.plot_overlays(examples, self.folder.overlays)
-        for run_logger in self.run_loggers:
-            run_logger.log_examples(examples)
-        run_summary.print_table(rows, self.folder.path)
-        # The duration of an interrupted run is not known.
+    def _finish(self) -> None:
+        """Write the reports, and record the run as finished."""
+        write_reports(self.folder, self.datamodule.store, self.run_loggers)
+        # The duration of an interrupted run is unknown.
         minutes = None if self.previous else (time.monotonic() - self.start_time) / 60
         parameters = sum(value.numel() for value in self.segmenter.net.parameters())
         finished = replace(
@@ -283,12 +283,8 @@ class TrainingRun:
         )
         write_record(self.folder, finished)
 
-    def resume_checkpoint(self) -> str | None:
-        """Path of the checkpoint to resume from, or None.
-
-        Raises:
-            UserError: If the checkpoint was trained for more epochs than are asked for.
-        """
+    def _resume_checkpoint(self) -> str | None:
+        """Return the path of the checkpoint to resume from, or None."""
         path = self.folder.last_checkpoint
         if self.previous is None or not path.is_file():
             return None

@@ -12,7 +12,6 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inbreast_files import HEIGHT, PLANTED, WIDTH, dicom, grey, save
 from pydicom.pixels import get_decoder
 from pydicom.sr.codedict import codes
 from pydicom.uid import (
@@ -25,6 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from helpers.inbreast_files import HEIGHT, PLANTED, WIDTH, dicom, grey, save
 from mammoseg.data.images.dicom import read_header, read_image, read_metadata
 from mammoseg.errors import ImageReadError
 
@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def error_message(path: Path) -> str:
-    """Message of the ImageReadError; contains neither a path nor text of the header."""
+    """Return the message of the ImageReadError, which must contain neither a path nor header text."""
     with pytest.raises(ImageReadError) as caught:
         read_image(path)
     message = str(caught.value)
@@ -55,7 +55,7 @@ def test_stored_values_are_returned(path: Path) -> None:
 @pytest.mark.parametrize(
     ("dtype", "n_levels"), [(np.uint8, 256), (np.uint16, 65536), (np.int16, 32768), (np.uint32, 65536)]
 )
-def test_integer_types(path: Path, dtype: Any, n_levels: int) -> None:
+def test_integer_types_keep_their_values(path: Path, dtype: Any, n_levels: int) -> None:
     pixels = grey(n_levels=n_levels).astype(dtype)
     if dtype == np.int16:
         pixels -= 1000
@@ -71,13 +71,13 @@ def test_monochrome1_is_inverted_within_the_stored_range(path: Path) -> None:
     np.testing.assert_array_equal(stored, 4095 - grey())
 
 
-def test_monochrome1_signed(path: Path) -> None:
+def test_signed_monochrome1_is_inverted_within_the_stored_range(path: Path) -> None:
     signed = grey().astype(np.int16) - 2048
     header = dicom(signed, BitsStored=12, PhotometricInterpretation="MONOCHROME1")
     np.testing.assert_array_equal(read_image(save(header, path))[0], 2047 - signed.astype(int))
 
 
-def test_rescale_slope_and_intercept(path: Path) -> None:
+def test_rescale_slope_and_intercept_are_applied(path: Path) -> None:
     stored = read_image(save(dicom(grey(), BitsStored=12, RescaleSlope="0.5", RescaleIntercept="-10"), path))[0]
     assert stored.dtype == np.float32
     np.testing.assert_array_equal(stored, grey() * 0.5 - 10)
@@ -98,7 +98,7 @@ def test_an_invalid_slope_is_an_error(path: Path, slope: str) -> None:
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
-def test_other_uncompressed_syntaxes(path: Path, syntax: UID) -> None:
+def test_uncompressed_transfer_syntaxes_are_read(path: Path, syntax: UID) -> None:
     pixels = grey().astype(">u2") if syntax == ExplicitVRBigEndian else grey()
     stored = read_image(save(dicom(pixels, syntax=syntax, BitsStored=12), path))[0]
     assert stored.dtype.isnative
@@ -106,7 +106,7 @@ def test_other_uncompressed_syntaxes(path: Path, syntax: UID) -> None:
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
-def test_lossless_compression(path: Path, syntax: UID) -> None:
+def test_losslessly_compressed_images_are_read(path: Path, syntax: UID) -> None:
     if syntax == JPEG2000Lossless:
         pytest.importorskip("openjpeg")
     header = dicom(grey(), BitsStored=12)
@@ -115,7 +115,7 @@ def test_lossless_compression(path: Path, syntax: UID) -> None:
 
 
 @pytest.mark.parametrize("implicit", [True, False])
-def test_without_preamble_and_file_meta(path: Path, implicit: bool) -> None:
+def test_files_without_preamble_and_file_meta_are_read(path: Path, implicit: bool) -> None:
     header = pydicom.Dataset(dicom(grey(), BitsStored=12))
     header.save_as(path, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
     assert path.read_bytes()[128:132] != b"DICM"
@@ -143,7 +143,7 @@ def test_an_unsuitable_header_is_an_error(path: Path, elements: dict[str, Any], 
     assert expected in error_message(path)
 
 
-def test_a_colour_image_is_an_error(path: Path) -> None:
+def test_colour_pixel_data_is_an_error(path: Path) -> None:
     save(dicom(np.zeros((8, 8, 3), np.uint8), PhotometricInterpretation="RGB", PlanarConfiguration=0), path)
     assert "a colour image" in error_message(path)
 
@@ -288,7 +288,9 @@ def test_pydicom_does_not_log_header_text(
         ({"PixelSpacing": ["70", "70"]}, None),
     ],
 )
-def test_pixel_spacing(path: Path, elements: dict[str, Any], expected: tuple[float, float, str] | None) -> None:
+def test_pixel_spacing_follows_the_standard(
+    path: Path, elements: dict[str, Any], expected: tuple[float, float, str] | None
+) -> None:
     metadata = read_image(save(dicom(grey(), **elements), path))[1]
     if expected is None:
         assert metadata.spacing is None
@@ -328,7 +330,9 @@ def view_code_sequence(code: Any) -> pydicom.Sequence:
         ({"ImageLaterality": "B"}, ("", "")),
     ],
 )
-def test_view_and_side(path: Path, elements: dict[str, Any], expected: tuple[str, str]) -> None:
+def test_view_and_side_are_parsed_from_codes_and_attributes(
+    path: Path, elements: dict[str, Any], expected: tuple[str, str]
+) -> None:
     metadata = read_image(save(dicom(grey(), **elements), path))[1]
     assert (metadata.view, metadata.side) == expected
 

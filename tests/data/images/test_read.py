@@ -6,10 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import planted
 import pytest
 from PIL import Image
 
+from helpers import confidential_dicom
 from mammoseg.data.dataset import build_dataset
 from mammoseg.data.images.masks import read_masks
 from mammoseg.data.images.read import read_image, read_metadata
@@ -24,9 +24,9 @@ def grey(shape: tuple[int, int] = (90, 70), dtype: type = np.uint8) -> np.ndarra
 
 @pytest.mark.parametrize("name", ["a.dcm", "a.DICOM", "IM00001", "1.2.840.10008.77"])
 def test_dicom_files_of_any_name_are_read(tmp_path: Path, name: str) -> None:
-    planted.write(tmp_path / name, ImageLaterality="R", ViewPosition="CC")
+    confidential_dicom.write(tmp_path / name, ImageLaterality="R", ViewPosition="CC")
     pixels, metadata = read_image(tmp_path / name)
-    np.testing.assert_array_equal(pixels, planted.phantom().pixels)
+    np.testing.assert_array_equal(pixels, confidential_dicom.phantom().pixels)
     assert (metadata.view, metadata.side) == ("CC", "R")
     assert read_metadata(tmp_path / name) == metadata
 

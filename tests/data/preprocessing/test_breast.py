@@ -91,15 +91,15 @@ def test_real_films_are_cropped_without_cutting_a_mass() -> None:
     assert 0.35 < np.mean(fractions) < 0.5
 
 
-def test_the_breast_of_preprocessed_real_images_is_kept() -> None:
-    """The images have been cropped by others; only remains of frames may be removed."""
+def test_segmentation_of_cropped_real_images_keeps_the_breast() -> None:
+    """The images are already cropped, so only remains of frames may be removed."""
     files = sorted((PREPARED / "images").glob("*.png"))[::16]
     if not files:
         pytest.skip("the real CBIS-DDSM images are not available")
-    kept_fractions = []
+    retained_fractions = []
     for file in files:
         pixels = np.asarray(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
         reference = pixels > 12
-        kept_fractions.append((segment_breast(pixels) & reference).sum() / reference.sum())
-    assert np.mean(kept_fractions) > 0.98
-    assert np.min(kept_fractions) > 0.85
+        retained_fractions.append((segment_breast(pixels) & reference).sum() / reference.sum())
+    assert np.mean(retained_fractions) > 0.98
+    assert np.min(retained_fractions) > 0.85

@@ -50,20 +50,20 @@ def test_constant_images_give_zero() -> None:
     assert percent_density(np.ones((32, 32), np.float32), np.zeros((32, 32), bool), "MLO") == 0
 
 
-def test_category_boundaries() -> None:
+def test_acr_category_intervals_include_their_upper_bound() -> None:
     assert [acr_category(value, [0.1, 0.2, 0.3]) for value in (0, 0.1, 0.15, 0.25, 0.9)] == [1, 1, 2, 3, 4]
 
 
 def test_kappa_equals_scikit_learn() -> None:
     rng = np.random.default_rng(0)
-    given, estimated = rng.integers(1, 5, 300), rng.integers(1, 5, 300)
-    estimated[:150] = given[:150]
+    true, estimated = rng.integers(1, 5, 300), rng.integers(1, 5, 300)
+    estimated[:150] = true[:150]
     confusion = np.zeros((4, 4), np.int64)
-    np.add.at(confusion, (given - 1, estimated - 1), 1)
-    assert quadratic_kappa(confusion) == pytest.approx(cohen_kappa_score(given, estimated, weights="quadratic"))
+    np.add.at(confusion, (true - 1, estimated - 1), 1)
+    assert quadratic_kappa(confusion) == pytest.approx(cohen_kappa_score(true, estimated, weights="quadratic"))
 
 
-def test_agreement_on_real_images(tmp_path: Path) -> None:
+def test_agreement_on_real_images_is_as_documented(tmp_path: Path) -> None:
     if not REAL.is_dir():
         pytest.skip("the real CBIS-DDSM images are not available")
     dataset = build_dataset("real", str(REAL), read, store=str(tmp_path))

@@ -1,4 +1,4 @@
-"""Inverse preprocessing maps network outputs to the pixels they belong to."""
+"""Inverse preprocessing maps network outputs to the pixels of the original image."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def film(height: int, width: int, on_right: bool) -> np.ndarray:
 
 def disc(shape: tuple[int, int], row: float, column: float, radius: float) -> np.ndarray:
     y, x = np.mgrid[: shape[0], : shape[1]]
-    return ((y - row) ** 2 + (x - column) ** 2 <= radius**2).astype(np.uint8)
+    return np.asarray((y - row) ** 2 + (x - column) ** 2 <= radius**2, np.uint8)
 
 
 def preprocess_mask(
@@ -43,7 +43,7 @@ def preprocess_mask(
 
 @pytest.mark.parametrize(("aspect", "crop", "flip"), SETTINGS)
 @pytest.mark.parametrize("on_right", [True, False])
-def test_a_preprocessed_mask_is_restored(aspect: str, crop: bool, flip: str, on_right: bool) -> None:
+def test_to_original_restores_a_preprocessed_mask(aspect: str, crop: bool, flip: str, on_right: bool) -> None:
     pixels = film(900, 700, on_right)
     # Off-centre in both directions, so that a mirrored or rotated result is detected.
     mask = disc(pixels.shape, 380, 560 if on_right else 130, 60)
@@ -66,7 +66,7 @@ def test_a_preprocessed_mask_is_restored(aspect: str, crop: bool, flip: str, on_
     st.sampled_from([32, 64, 128]),
     st.data(),
 )
-def test_each_pixel_is_mapped_to_its_origin(
+def test_to_original_maps_each_pixel_to_its_origin(
     aspect: str, flipped: bool, height: int, width: int, size: int, data: st.DataObject
 ) -> None:
     top, left = data.draw(st.integers(0, height - 30)), data.draw(st.integers(0, width - 30))
@@ -88,11 +88,11 @@ def test_each_pixel_is_mapped_to_its_origin(
     outside = np.ones_like(full)
     box.crop(outside)[:] = 0
     assert not (full * outside).any(), "values outside the box must be 0"
-    # The formula for the centre of the preprocessed pixel.
+    # Formula of the centre of a preprocessed pixel.
     assert y[row] == pytest.approx(top + (row - inside.top + 0.5) * (box.bottom - top) / (inside.bottom - inside.top))
 
 
-def test_constants_and_ramps_are_preserved() -> None:
+def test_to_original_preserves_constants_and_ramps() -> None:
     inverse = InversePreprocessing(300, 220, Box(20, 276, 10, 138), "stretch", False)
     assert inverse.to_original(np.full((64, 64), 0.7, np.float32))[20:276, 10:138] == pytest.approx(0.7)
     x, y = inverse.pixel_centres(64)
@@ -103,7 +103,7 @@ def test_constants_and_ramps_are_preserved() -> None:
     np.testing.assert_allclose(interior, columns + 1000 * rows[:, None], rtol=1e-5)
 
 
-def test_downsampling_averages() -> None:
+def test_downsampling_averages_blocks_of_pixels() -> None:
     rng = np.random.default_rng(0)
     values = rng.random((64, 64)).astype(np.float32)
     inverse = InversePreprocessing(32, 16, Box(0, 32, 0, 16), "stretch", True)

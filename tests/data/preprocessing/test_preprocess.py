@@ -35,7 +35,7 @@ def square(shape: tuple[int, int], top: int, left: int, side: int) -> np.ndarray
     return mask
 
 
-def test_the_breast_is_segmented_without_the_label() -> None:
+def test_breast_segmentation_excludes_the_label() -> None:
     pixels, breast = film(np.random.default_rng(0))
     segmented = segment_breast(pixels)
     overlap = 2 * (segmented & breast).sum() / (segmented.sum() + breast.sum())
@@ -59,7 +59,7 @@ def test_the_label_is_cropped() -> None:
 @given(
     st.integers(0, 999), st.integers(0, 290), st.integers(0, 210), st.integers(1, 60), st.sampled_from([16, 48, 128])
 )
-def test_no_mass_is_lost(seed: int, top: int, left: int, side: int, size: int) -> None:
+def test_preprocessing_keeps_every_mass(seed: int, top: int, left: int, side: int, size: int) -> None:
     pixels, _ = film(np.random.default_rng(seed))
     mask = square(pixels.shape, top, left, side)
     preprocessed = preprocess(pixels, mask, PreprocessingSettings(size=size))
@@ -119,7 +119,7 @@ def test_pad_keeps_the_aspect_ratio_and_stretch_fills_the_square() -> None:
         assert len(columns) / len(rows) == pytest.approx(ratio, rel=0.05), aspect
 
 
-def test_normalisation_formulas() -> None:
+def test_normalisations_equal_their_formulas() -> None:
     values = np.arange(256 * 256, dtype=np.float32).reshape(256, 256)
     mask = square(values.shape, 5, 5, 9)
     minmax = preprocess(values, mask, PreprocessingSettings(size=256, crop=False)).image
@@ -136,7 +136,7 @@ def test_normalisation_formulas() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64)])
 @pytest.mark.parametrize("value", [0, 7])
-def test_constant_images_are_finite(shape: tuple[int, int], value: int) -> None:
+def test_constant_images_give_finite_values(shape: tuple[int, int], value: int) -> None:
     preprocessed = preprocess(
         np.full(shape, value, np.uint8), np.zeros(shape, np.uint8), PreprocessingSettings(size=32)
     )
@@ -148,7 +148,7 @@ def test_rasterise_fills_the_outline() -> None:
     angle = np.linspace(0, 2 * np.pi, 80, endpoint=False)
     outline = np.column_stack([60 + 31.3 * np.cos(angle), 45 + 20.7 * np.sin(angle)])
     mask = rasterise([outline], 100, 130)
-    reference = polygon2mask((100, 130), outline[:, ::-1])
+    reference = polygon2mask((100, 130), outline[:, ::-1])  # type: ignore[no-untyped-call]
     assert 2 * (mask & reference).sum() / (mask.sum() + reference.sum()) > 0.97
     both = rasterise([outline, outline + np.array([30, 20])], 100, 130)
     assert mask.sum() < both.sum() < 2 * mask.sum(), "overlapping masses are merged"

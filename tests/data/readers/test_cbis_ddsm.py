@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -19,7 +20,7 @@ from mammoseg.phantom.cbis_ddsm_specs import sample_cbis_ddsm_specs
 from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_greyscale_dicom
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm"
-needs_tables = pytest.mark.skipif(not SHARED.is_dir(), reason="the official tables are not available")
+requires_official_tables = pytest.mark.skipif(not SHARED.is_dir(), reason="the official tables are not available")
 TABLES = ("mass_case_description_train_set.csv", "mass_case_description_test_set.csv")
 
 
@@ -83,7 +84,7 @@ def write_nbia_tree(root: Path, files: dict[str, bytes]) -> None:
         write_file(root, f"{folder}/{names[1]}", files["crop"])
 
 
-def with_tables(root: Path) -> Path:
+def copy_tables(root: Path) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     for table in TABLES:
         shutil.copy(SHARED / table, root / table)
@@ -111,10 +112,12 @@ def check_official(mammograms: list[Mammogram], rejected: RejectedCases) -> None
     assert all(len(mammogram.mask_candidates) == mammogram.masses for mammogram in mammograms)
 
 
-@needs_tables
+@requires_official_tables
 @pytest.mark.parametrize("write", [write_uid_tree, write_nbia_tree])
-def test_official_tables_give_the_published_counts(write, tmp_path: Path) -> None:
-    root = with_tables(tmp_path / "CBIS-DDSM")
+def test_official_tables_give_the_published_counts(
+    write: Callable[[Path, dict[str, bytes]], None], tmp_path: Path
+) -> None:
+    root = copy_tables(tmp_path / "CBIS-DDSM")
     write(root, stub_files(tmp_path))
     rejected = RejectedCases()
     mammograms = read(root, rejected)
@@ -128,10 +131,10 @@ def test_official_tables_give_the_published_counts(write, tmp_path: Path) -> Non
     assert all(case.mass_area == 64 for case in store.cases)
 
 
-@needs_tables
+@requires_official_tables
 def test_the_kaggle_edition_gives_the_published_counts(tmp_path: Path) -> None:
-    """With the real rows of dicom_info.csv and a stub JPEG for each."""
-    root = with_tables(tmp_path / "archive" / "csv").parent
+    """Uses the real rows of dicom_info.csv, with a stub JPEG for each."""
+    root = copy_tables(tmp_path / "archive" / "csv").parent
     listing = SHARED / "kaggle" / "dicom_info_filtered.csv"
     shutil.copy(listing, root / "csv" / "dicom_info.csv")
     jpegs = {}
@@ -149,10 +152,10 @@ def test_the_kaggle_edition_gives_the_published_counts(tmp_path: Path) -> None:
     assert all(case.mass_area == pytest.approx(64, abs=20) for case in dataset.open_store().cases)
 
 
-@needs_tables
+@requires_official_tables
 def test_other_editions_of_the_tables_are_equivalent(tmp_path: Path) -> None:
-    """CRLF, no newline in quotes, backslashes, the column names of the first edition, a byte order mark."""
-    root = with_tables(tmp_path / "a")
+    """Variants: CRLF, no newline in quotes, backslashes, column names of the first edition, byte order mark."""
+    root = copy_tables(tmp_path / "a")
     write_uid_tree(root, stub_files(tmp_path))
     reference = read(root, RejectedCases())
     renamed = {
@@ -209,7 +212,7 @@ def test_phantoms_of_every_layout_are_read_completely(phantom: Path, tmp_path: P
         assert case.mass_area < 0.2 * case.height * case.width, "a crop was used as a mask"
 
 
-def test_all_layouts_hold_the_same_masses(tmp_path: Path) -> None:
+def test_all_layouts_contain_the_same_masses(tmp_path: Path) -> None:
     areas = []
     for layout in LAYOUTS:
         root = tmp_path / layout
@@ -217,7 +220,7 @@ def test_all_layouts_hold_the_same_masses(tmp_path: Path) -> None:
         store = build_dataset("p", str(root), read, size=64, store=str(tmp_path / "store"), workers=1).open_store()
         areas.append([case.mass_area for case in store.cases])
     assert areas[0] == areas[1] == areas[3]
-    assert areas[2] == pytest.approx(areas[0], rel=0.05), "JPEG moves a mask's edge a little"
+    assert areas[2] == pytest.approx(areas[0], rel=0.05), "JPEG changes the edges of the masks"
 
 
 @pytest.fixture
@@ -276,7 +279,7 @@ def test_contradictory_densities_are_rejected(small_dataset: Path) -> None:
     assert "different densities" in rejected.rows[0][1]
 
 
-def test_tables_may_be_in_another_folder(small_dataset: Path, tmp_path: Path) -> None:
+def test_tables_are_read_from_another_folder(small_dataset: Path, tmp_path: Path) -> None:
     for table in TABLES:
         (tmp_path / "tables").mkdir(exist_ok=True)
         shutil.move(small_dataset / table, tmp_path / "tables" / table)

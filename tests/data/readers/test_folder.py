@@ -22,7 +22,7 @@ def table(root: Path, *rows: str, header: str = HEADER, ending: str = "\n") -> P
     return root
 
 
-def test_rows_become_mammograms(tmp_path: Path) -> None:
+def test_all_columns_of_a_row_are_read(tmp_path: Path) -> None:
     rejected = RejectedCases()
     (mammogram,) = read(table(tmp_path, "a,i/a.png,m/a.png,p1,3,LEFT,mlo,train,2", ending="\r\n"), rejected)
     assert not rejected.rows
@@ -40,7 +40,7 @@ def test_rows_become_mammograms(tmp_path: Path) -> None:
     )
 
 
-def test_a_byte_order_mark_is_ignored_and_optional_columns_may_be_missing(tmp_path: Path) -> None:
+def test_byte_order_mark_and_missing_optional_columns_are_accepted(tmp_path: Path) -> None:
     header = "\ufeffcase,image,mask,patient,density"
     (mammogram,) = read(table(tmp_path, "a,a.png,b.png,p,", header=header), RejectedCases())
     assert (mammogram.density, mammogram.side, mammogram.split, mammogram.masses) == (None, "", "", 1)
@@ -61,8 +61,8 @@ def test_a_byte_order_mark_is_ignored_and_optional_columns_may_be_missing(tmp_pa
 )
 def test_an_invalid_row_is_rejected_by_line(tmp_path: Path, row: str, message: str) -> None:
     rejected = RejectedCases()
-    mammograms = read(table(tmp_path, "fine,a.png,b.png,p,1,,,,", row), rejected)
-    assert [mammogram.case for mammogram in mammograms] == ["fine"]
+    mammograms = read(table(tmp_path, "valid,a.png,b.png,p,1,,,,", row), rejected)
+    assert [mammogram.case for mammogram in mammograms] == ["valid"]
     ((label, reason),) = rejected.rows
     assert label == "cases.csv line 3"
     assert message in reason
@@ -85,7 +85,7 @@ def test_a_folder_without_a_valid_table_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_raster_images_of_8_and_16_bits_keep_their_values(tmp_path: Path, suffix: str, dtype: type) -> None:
     values: np.ndarray = np.linspace(0, np.iinfo(dtype).max, 600).reshape(20, 30).astype(dtype)
-    path = tmp_path / f"picture{suffix}"
+    path = tmp_path / f"image{suffix}"
     cv2.imwrite(str(path), values)
     np.testing.assert_array_equal(read_image(path)[0], values)
 
@@ -99,19 +99,14 @@ def test_grey_in_three_channels_is_accepted_and_colour_is_an_error(tmp_path: Pat
         read_image(tmp_path / "colour.png")
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
 def test_an_invalid_image_file_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.png").write_bytes(content)
     with pytest.raises(ImageReadError, match="empty, truncated or of another format"):
         read_image(tmp_path / "x.png")
-    with pytest.raises(ImageReadError, match="no such file"):
-        read_image(tmp_path / "y.png")
-    (tmp_path / "x.webp").write_bytes(content)
-    with pytest.raises(ImageReadError, match=r"\.webp is not supported"):
-        read_image(tmp_path / "x.webp")
 
 
-def test_masks_of_any_encoding(tmp_path: Path) -> None:
+def test_masks_of_all_encodings_are_binarised(tmp_path: Path) -> None:
     truth = np.zeros((40, 40), np.uint8)
     truth[8:24, 16:32] = 1
     encodings: dict[str, np.ndarray] = {

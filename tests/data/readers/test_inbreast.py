@@ -1,4 +1,4 @@
-"""INbreast reader, on tiny folders with the irregularities of the real release and its re-packagings."""
+"""INbreast reader: the irregularities of the official release and of copies of it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inbreast_files import BLANKS, COLUMNS, PATIENT, SQUARE, Release, outlines, roi
 
+from helpers.inbreast_files import BLANKS, COLUMNS, PATIENT, SQUARE, Release, outlines, roi
 from mammoseg.data.readers.inbreast import read
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.errors import UserError
@@ -46,7 +46,7 @@ def user_error(root: Path, **options: list[str]) -> str:
     return str(caught.value)
 
 
-def test_one_image(release: Release) -> None:
+def test_an_image_is_read_with_its_outline_and_attributes(release: Release) -> None:
     release.add("22678622", MASS, side="R", view="MLO", acr="3").table()
     (mammogram,) = read_accepted(release.root)
     (outline,) = mammogram.outlines
@@ -237,9 +237,6 @@ def test_file_names_without_a_patient_give_one_warning(release: Release, caplog:
     assert record.getMessage().startswith("2 images have no patient in their file name")
 
 
-# -- layouts ----------------------------------------------------------------------------------------------
-
-
 def test_the_parent_folder_is_a_valid_root(release: Release) -> None:
     release.add("22678622", MASS).table()
     assert [mammogram.case for mammogram in read_accepted(release.root.parent)] == ["22678622"]
@@ -250,12 +247,12 @@ def test_the_parent_folder_is_a_valid_root(release: Release) -> None:
     ("dicoms", "xmls"),
     [("alldicoms", "allxml"), ("AllDICOMs/AllDICOMs", "AllXML/AllXML"), (".", "."), ("a/b/c/d", "XML")],
 )
-def test_other_folder_names(tmp_path: Path, dicoms: str, xmls: str) -> None:
+def test_other_folder_names_are_accepted(tmp_path: Path, dicoms: str, xmls: str) -> None:
     Release(tmp_path, dicoms, xmls).add("22678622", MASS).table(name="inbreast.CSV")
     assert [mammogram.case for mammogram in read_accepted(tmp_path)] == ["22678622"]
 
 
-def test_suffixes_in_any_case(release: Release) -> None:
+def test_suffixes_are_case_insensitive(release: Release) -> None:
     release.add("22678622", MASS, name=f"22678622_{PATIENT.upper()}_mg_l_ml_anon.DCM").table()
     (release.xmls / "22678622.xml").rename(release.xmls / "22678622.XML")
     (mammogram,) = read_accepted(release.root)
@@ -277,7 +274,7 @@ def test_system_files_and_other_files_of_the_release_are_ignored(release: Releas
         "README.txt",
     ):
         (release.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (release.root / name).write_bytes(b"nothing")
+        (release.root / name).write_bytes(b"content")
     assert [mammogram.case for mammogram in read_accepted(release.root)] == ["22678622"]
 
 
@@ -297,13 +294,10 @@ def test_links_are_followed_without_infinite_loops(release: Release, tmp_path: P
     assert [mammogram.case for mammogram in read_accepted(release.root)] == ["22678622"]
 
 
-# -- tables -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("separator", "encoding"), [(";", "ascii"), (",", "ascii"), (";", "utf-8-sig"), (",", "utf-8-sig"), ("\t", "ascii")]
 )
-def test_csv_dialects(release: Release, separator: str, encoding: str) -> None:
+def test_all_csv_dialects_are_read(release: Release, separator: str, encoding: str) -> None:
     release.add("53582540", MASS, acr=BLANKS, view="MLO", name="53582540.dcm")
     release.add("22678622", MASS, acr="1", birads="4c").table(separator, encoding)
     mammograms = read_accepted(release.root)
@@ -313,7 +307,7 @@ def test_csv_dialects(release: Release, separator: str, encoding: str) -> None:
     ]
 
 
-def test_a_csv_exported_from_the_spreadsheet(release: Release) -> None:
+def test_a_csv_exported_from_the_spreadsheet_is_read(release: Release) -> None:
     """A byte order mark before a required column, floats, blank and totals rows, no views."""
     release.add("22678622", MASS).add("20586908", MASS)
     lines = ["File Name;ACR", "22678622.0;2.0", "20586908.0;4.0", ";", "28.0;49.0"]
@@ -324,7 +318,7 @@ def test_a_csv_exported_from_the_spreadsheet(release: Release) -> None:
     ]
 
 
-def test_the_spreadsheet(release: Release) -> None:
+def test_the_spreadsheet_is_read(release: Release) -> None:
     release.add("53582540", MASS, acr=BLANKS, side="R", name="53582540.dcm")
     release.add("22678622", MASS, acr="4", birads="5").add("22614097", acr="1").spreadsheet()
     assert [(mammogram.case, mammogram.density, mammogram.side) for mammogram in read_accepted(release.root)] == [
@@ -356,11 +350,8 @@ def test_an_invalid_table_is_an_error(release: Release, name: str, content: byte
     assert "; replace it with the " in message
 
 
-# -- missing data ---------------------------------------------------------------------------------------------------
-
-
 def missing_data_error(root: Path) -> str:
-    """Error message for a root; names it, its required content and the download location."""
+    """Return the error message, which must name the root, its required content and the download location."""
     message = user_error(root)
     assert message.startswith(f"{root}: ")
     for part in (

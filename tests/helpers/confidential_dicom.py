@@ -1,4 +1,4 @@
-"""DICOM mammograms with confidential header text, to test that it never leaks, in any transfer syntax."""
+"""DICOM mammograms with planted header text, in any transfer syntax, to test that no output contains it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mammoseg.phantom.anatomy import Phantom, draw_phantom
 from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_greyscale_dicom
 
 # Attributes that a DICOM SEG may copy if the user allows it.
-IDENTITY = {
+PATIENT_ATTRIBUTES = {
     "PatientName": "Planted^Jane",
     "PatientID": "PLANTED-ID-4711",
     "PatientBirthDate": "19010203",
@@ -28,7 +28,7 @@ IDENTITY = {
     "ReferringPhysicianName": "Plantedreferrer^Joe",
     "StudyDescription": "Planted study description",
 }
-ELSEWHERE = {
+OTHER_ATTRIBUTES = {
     "InstitutionName": "Planted Hospital",
     "InstitutionAddress": "Planted Street 1",
     "InstitutionalDepartmentName": "Planted Department",
@@ -46,7 +46,7 @@ ELSEWHERE = {
     "ManufacturerModelName": "Planted model",
     "ImageComments": "Planted image comment",
 }
-PLANTED = {**IDENTITY, **ELSEWHERE}
+PLANTED = {**PATIENT_ATTRIBUTES, **OTHER_ATTRIBUTES}
 # Short values such as "F" would occur by chance.
 SECRETS = [value.encode() for value in PLANTED.values() if len(value) > 4]
 SPACING = 0.35  # mm
@@ -111,7 +111,7 @@ def compress(path: Path, syntax: UID) -> None:
 
 
 def leaks(folder: Path) -> list[str]:
-    """Return the planted values found in the content or name of each file below `folder`."""
+    """Return the planted values in the contents and names of the files below `folder`."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert files
     return [

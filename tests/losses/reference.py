@@ -1,7 +1,7 @@
 """Reference implementation of the Density-ASP criterion: a direct transcription of the publications.
 
-It is slow, independent of mammoseg, and the baseline of benchmarks and tests. Shapes of all functions: logits
-(B, 1, H, W) and mask (B, 1, H, W) in {0, 1} -> (B,).
+It is slow, independent of mammoseg, and the baseline of tests and of benchmarks/criterion.py. Shapes of all functions:
+logits (B, 1, H, W) and mask (B, 1, H, W) in {0, 1} -> (B,).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Quantise probabilities to 256 levels, so that any threshold can be applied later without the network."""
+"""Quantisation of probabilities to 8 bits, so that other thresholds can be applied to stored predictions."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ LOGIT_EDGES = torch.logit(torch.arange(1, N_LEVELS, dtype=torch.float64) / N_LEV
 
 
 def quantise_probs(logits: Tensor) -> Tensor:
-    """Quantise the probabilities of `logits` to 256 levels.
+    """Quantise probabilities to 256 levels.
 
-    `quantised >= k` equals `probability > k / 256` exactly, and `quantised > 127` is the mask for a threshold of 0.5.
-    Logits are compared instead of probabilities, since the sigmoid of a small logit is rounded to 0.5.
+    ``quantised >= k`` is equivalent to ``probability > k / 256``, so ``quantised > 127`` is the mask for a threshold of
+    0.5. Logits are compared instead of probabilities, since the sigmoid of a logit close to 0 is rounded to 0.5.
 
     Args:
         logits: Tensor of any shape.
 
     Returns:
-        uint8 tensor of the same shape: the number of k in 1..255 for which the probability is above k/256.
+        uint8 tensor of the same shape: the number of integers k in [1, 255] with a probability above k / 256.
 
     Example:
         >>> import torch

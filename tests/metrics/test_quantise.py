@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch.testing import assert_close
 
@@ -16,10 +17,10 @@ def test_level_counts_the_steps_below_the_probability() -> None:
     steps = torch.arange(1, N_LEVELS, dtype=torch.float64) / N_LEVELS
     expected = (torch.sigmoid(logits.double())[..., None] > steps).sum(dim=-1)
     assert_close(quantise_probs(logits), expected.to(torch.uint8))
-    assert expected.unique().numel() > 250
+    assert len(np.unique(expected.numpy())) > 250
 
 
-def test_level_127_is_exactly_the_threshold_of_one_half() -> None:
+def test_levels_above_127_are_exactly_the_probabilities_above_one_half() -> None:
     smallest = math.ulp(0.0) * 2**1000  # its float32 sigmoid is 0.5
     logits = torch.tensor([-math.inf, -50.0, -1e-20, 0.0, smallest, 1e-20, 50.0, math.inf])
     assert quantise_probs(logits).tolist()[:2] == [0, 0]

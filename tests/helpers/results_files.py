@@ -64,3 +64,22 @@ def write_run(folder: Path, rows: list[dict[str, Any]], settings: Mapping[str, A
     record = {"about": {}, "settings": {**defaults, **(settings or {})}, "score": 0.5, "minutes": 1.5}
     (folder / "run.json").write_text(json.dumps(record))
     return folder
+
+
+def row(case: str, density: int, counts: list[int]) -> dict[str, Any]:
+    """A row of results.csv with the metrics of the counts."""
+    run_info = {
+        "run": "r",
+        "experiment": "",
+        "dataset": "d",
+        "method": "m",
+        "model": "m",
+        "loss": "l",
+        "fold": 0,
+        "seed": 0,
+    }
+    image = {"case": case, "patient": "p", "side": "L", "view": "CC", "density": density}
+    return results.with_metrics([{**run_info, **image, **dict(zip(results.COUNTS, counts, strict=True))}])[0]
+
+
+ROWS = [row("a", 1, [30, 10, 20, 40]), row("b", 1, [0, 0, 50, 50]), row("c", 4, [10, 30, 0, 60])]

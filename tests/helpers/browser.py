@@ -60,7 +60,7 @@ class Browser:
             message = json.loads(self.read_message())
             if message.get("id") == self.command_id:
                 assert "error" not in message, message
-                return message["result"]
+                return dict(message["result"])
 
     def read_message(self) -> bytes:
         """Read one message, without the terminating null byte."""

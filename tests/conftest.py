@@ -1,0 +1,32 @@
+"""One thread per process, so that values do not depend on the number of cores, and the markers `fast` and `slow`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+
+TESTS = Path(__file__).parent
+# Folders and modules that run commands, train networks or take many seconds, the longest first; others are fast.
+SLOW = (
+    *("test_docs.py", "integration/test_restart.py", "integration/test_search.py", "integration/test_sweep.py"),
+    *("integration", "slurm", "fuzz", "contracts/test_training_choices.py", "test_cli.py", "view/test_page.py"),
+    *("contracts/test_settings.py", "contracts/test_metrics.py", "compare/test_compare_report.py"),
+    *("losses/test_fast_paths.py", "models/test_au_net.py", "phantom", "runs/test_old_checkpoints.py"),
+)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test as fast or slow, and run slow modules first, so that parallel processes end together."""
+    ranks = {TESTS / name: rank for rank, name in enumerate(SLOW)}
+
+    def rank(item: pytest.Item) -> int:
+        return next((ranks[path] for path in ranks if item.path.is_relative_to(path)), len(ranks))
+
+    for item in items:
+        item.add_marker("slow" if rank(item) < len(ranks) else "fast")
+    items.sort(key=rank)
