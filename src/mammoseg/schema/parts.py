@@ -146,7 +146,7 @@ PARTS: dict[str, Part] = {
     "mammoseg.models.arf_net.ARFNet": Part(
         {
             "width": WIDTH,
-            "places": ListOf(one_of("encode", "skip", "decode"), 1),
+            "insert_at": ListOf(one_of("encode", "skip", "decode"), 1),
             "dilations": ListOf(Integer(1, 64), 2),
             "reduction": Integer(1, 4096),
         }

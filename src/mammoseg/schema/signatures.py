@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import pydoc
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from hydra.utils import get_object
 
 from mammoseg.errors import UserError
 from mammoseg.schema.collection_types import AnyValue, Either, ListOf, MappingOf
@@ -39,9 +38,14 @@ def target_arguments(section: str, target: str) -> tuple[dict[str, SettingType],
         UserError: If the target cannot be imported.
     """
     try:
-        function = get_object(target)
-    except Exception as error:
-        raise UserError(f"{section}._target_ must be the path of a class or function, got {target}: {error}") from error
+        function: Any = pydoc.locate(target)
+    except pydoc.ErrorDuringImport as error:
+        raise UserError(f"{section}._target_ cannot be imported: {target}: {error.value}") from error
+    if not callable(function):
+        raise UserError(
+            f"{section}._target_ must be the path of a class or function, got {target}; install its package, or start "
+            "the command in the folder of your module"
+        )
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some built-in functions have no signature

@@ -162,7 +162,8 @@ class Choice(SettingType):
     @property
     def description(self) -> str:
         """Such as "one of stretch, pad"."""
-        return f"one of {', '.join(map(as_yaml, self.choices))}"
+        names = ", ".join(map(as_yaml, self.choices))
+        return names if len(self.choices) == 1 else f"one of {names}"
 
     def hint(self, value: Any) -> str:
         """Suggest the most similar choice for a misspelt string."""
