@@ -202,7 +202,10 @@ class PatientKFold(KFold):
 
 
 class ImageKFold(KFold):
-    """k-fold cross-validation over images, as the paper appears to do. Patients overlap between parts (warning)."""
+    """k-fold cross-validation over images, as the paper appears to use.
+
+    Images of one patient can be in several parts, which is logged as a warning.
+    """
 
     allows_patient_overlap = True
 

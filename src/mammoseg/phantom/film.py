@@ -103,7 +103,7 @@ def add_tape(rng: np.random.Generator, grey: NDArray[np.float32], free_side: str
 
 
 def add_frame(rng: np.random.Generator, grey: NDArray[np.float32], borders: tuple[int, int, int, int]) -> None:
-    """Draw slanted white borders on some sides, as where the film does not cover the light of the scanner.
+    """Draw slanted white borders on some sides, as in scans where the film does not cover the whole illuminated area.
 
     Args:
         rng: Source of randomness.

@@ -131,9 +131,9 @@ def _check_trusted(targets: Sequence[str], trusted_modules: Sequence[str], path:
 
 
 def _is_defined_in_its_package(target: str) -> bool:
-    """Return True if a target is defined in the package of its name, not imported there from another package.
+    """Return True if a target is defined in the package that it names, and not imported there from another package.
 
-    Also returns True if the package is not installed; instantiation reports that.
+    Also returns True if the package is not installed; the error is then raised when the target is instantiated.
     """
     module, _, name = target.rpartition(".")
     package = target.partition(".")[0]

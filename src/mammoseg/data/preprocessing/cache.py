@@ -168,7 +168,7 @@ def write_sample(item: tuple[str, Mammogram], folder: Path, settings: Preprocess
         settings: Preprocessing settings.
 
     Returns:
-        The cache key, and the reason if the image cannot be preprocessed, else None.
+        The cache key, and the reason why the image cannot be preprocessed, or None if it can.
     """
     key, mammogram = item
     try:

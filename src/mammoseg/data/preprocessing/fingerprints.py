@@ -72,7 +72,7 @@ def cache_key(mammogram: Mammogram, root: Path) -> str:
         root: Folder of the dataset; the hash does not depend on its path.
 
     Returns:
-        Hash of case, view, outlines, and of name, size and modification time of the files.
+        Hash of the case, the view and the outlines, and of the name, size and modification time of each file.
     """
     files = [mammogram.image_file, *(file for group in mammogram.mask_candidates for file in group)]
     outlines = [outline.tolist() for outline in mammogram.outlines]
