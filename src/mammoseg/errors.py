@@ -1,4 +1,4 @@
-"""Exceptions that invalid settings or data cause."""
+"""Exceptions caused by invalid settings or data."""
 
 
 class UserError(Exception):

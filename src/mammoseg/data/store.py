@@ -126,7 +126,7 @@ class PreparedStore:
 
     @property
     def mass_fraction(self) -> NDArray[np.float64]:
-        """Mass pixels as a fraction of each preprocessed image, (N,)."""
+        """Fraction of mass pixels in each preprocessed image, (N,)."""
         mass_pixels = np.array([case.mass_pixels for case in self.cases], np.float64)
         return np.asarray(mass_pixels / self.masks.shape[1] ** 2)
 

@@ -1,7 +1,7 @@
 """DICOM Segmentations of predicted masks, which refer to their source images.
 
-Patient attributes are blank unless segmentation=identified. Four attributes of the source image are always copied, by
-which viewers find the image: SOP Class UID, SOP Instance UID, Series Instance UID and Study Instance UID.
+Patient attributes are blank unless segmentation=identified. Four attributes of the source image, by which viewers
+find it, are always copied: SOP Class UID, SOP Instance UID, Series Instance UID and Study Instance UID.
 
 Source:
     DICOM PS3.3, section A.51 (Segmentation IOD).

@@ -87,7 +87,7 @@ class PreprocessingCache:
             dataset: Name of the dataset, for log messages.
 
         Returns:
-            The reason of each image that cannot be preprocessed, by cache key.
+            The reason for each image that cannot be preprocessed, by cache key.
 
         Raises:
             UserError: If a worker process was killed.

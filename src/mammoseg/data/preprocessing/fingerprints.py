@@ -47,7 +47,7 @@ REWORDED_REASONS = {
 
 
 def original_reason(reason: str) -> str:
-    """Return the reason of a rejected case as worded by version 0.1; see `REWORDED_REASONS`."""
+    """Return the reason for rejecting a case, as worded by version 0.1; see `REWORDED_REASONS`."""
     for pattern, original in REWORDED_REASONS.items():
         if match := re.fullmatch(pattern, reason, re.DOTALL):
             return match.expand(original)
