@@ -118,7 +118,7 @@ def build_segmentation(image: Dataset, mask: NDArray[np.bool_], serial: str) -> 
         manufacturer_model_name="mammoseg",
         software_versions=version("mammoseg"),
         device_serial_number=serial,
-        series_description="Breast masses, mammoseg. Research only",
+        series_description="Breast masses, mammoseg. Research use only",
         content_label="MASSES",
         content_description="Breast masses found by a network; research only",
         content_creator_name="",
