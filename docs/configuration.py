@@ -22,14 +22,14 @@ INTRODUCTION = """# Configuration
 Every setting has its default in a YAML file in `conf/` and can be overridden on the command line: `key=value` sets a
 value, `group=choice` selects a file, and `+key=value` adds a key that does not exist yet.
 `python -m mammoseg.train --help` lists the choices; `python -m mammoseg.train ... --cfg job` prints the resulting
-configuration without running it. `--config-dir` adds a folder of your own ([example](extend.md)).
+configuration without running it. `--config-dir` adds a folder with your own YAML files ([example](extend.md)).
 
 This page is generated from these files.
 """
 MEANINGS = {
     Role.METHOD: "what is trained and how; runs that differ are different methods",
     Role.REPLICATE: "repetitions of one method",
-    Role.COMPUTE: "how a run is computed; values agree up to rounding",
+    Role.COMPUTE: "how a run is computed; results agree up to rounding",
     Role.PRIVATE: "paths and accounts; never written to checkpoints, `run.json`, loggers or reports",
 }
 
@@ -94,4 +94,4 @@ def settings_of(role: Role) -> str:
     if role is not Role.METHOD:
         return listed
     sections = ", ".join(f"`{section}.*`" for section in settings.METHOD_SECTIONS)
-    return f"everything that no other role lists: {sections}, {listed}"
+    return f"everything that is not listed in another role: {sections}, {listed}"

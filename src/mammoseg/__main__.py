@@ -30,7 +30,7 @@ HELP = "\n".join(
         *(f"  {name:<14}{text}" for name, text in COMMANDS.items()),
         "",
         "mammoseg <command> --help lists its settings; mammoseg --version prints the version.",
-        "Research only; not a medical device.",
+        "For research use only; not a medical device.",
     ]
 )
 

@@ -53,8 +53,8 @@ def build_segmenter(cfg: DictConfig, *, training: bool = True) -> Segmenter:
 
     Args:
         cfg: Composed config, or the config of a checkpoint.
-        training: Whether to build optimizer and scheduler as well. They are not needed to test a checkpoint, and then
-            their classes are not instantiated.
+        training: Whether to build optimizer and scheduler as well. They are not needed to test a checkpoint;
+            if False, their classes are not instantiated.
 
     Raises:
         UserError: If a setting is invalid.

@@ -1,4 +1,4 @@
-"""Exceptions that invalid settings or data cause."""
+"""Exceptions caused by invalid settings or data."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def method_colours(methods: list[str]) -> dict[str, tuple[float, ...]]:
 
 
 def plot_metrics(comparison: Comparison, names: Names) -> Figure:
-    """Create a forest plot: per metric, the estimate and confidence interval of each method, and the values of runs."""
+    """Create a forest plot: per metric, the estimate and interval of each method, and the values of its runs."""
     methods = comparison.methods
     width = PANEL_WIDTH * len(PIXEL_METRICS)
     figure = Figure(figsize=(width, 1.1 + 0.42 * len(methods)), layout="constrained")

@@ -1,4 +1,4 @@
-"""Tables of a comparison. The arguments `names` are the display names of the methods."""
+"""Tables of a comparison. The argument `names` of each function contains the display names of the methods."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class MammogramDataModule(lightning.LightningDataModule):
             self.is_set_up = True
 
     def train_mass_fractions(self) -> Tensor:
-        """Mass pixels as a fraction of each training image, (N,) float64; ratio-based losses are fitted to them."""
+        """Fraction of mass pixels in each training image, (N,) float64, to which ratio-based losses are fitted."""
         return torch.from_numpy(self.store.mass_fraction[np.asarray(self.split.train)])
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -249,7 +249,7 @@ class StatefulDataLoader(DataLoader[Any]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position in the epoch; the key `given` is stored in the checkpoints of version 0.1."""
+        """Return the position in the epoch; the name `given` of the key is that in the checkpoints of version 0.1."""
         return {"given": self.batches_yielded % max(len(self), 1)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

@@ -120,7 +120,7 @@ class Splitter(ABC):
 class KFold(Splitter):
     """Grouped k-fold cross-validation, stratified by density.
 
-    The held-out fold is halved into validation and test (80/10/10 for five folds, as in the paper). Groups are
+    The held-out fold is divided equally into validation and test (80/10/10 for five folds, as in the paper). Groups are
     shuffled, ranked by density and then by number of images, and assigned to the folds in snake order, so the folds
     differ by at most one group. scikit-learn's StratifiedGroupKFold can leave folds empty on small datasets.
 
@@ -202,7 +202,10 @@ class PatientKFold(KFold):
 
 
 class ImageKFold(KFold):
-    """k-fold cross-validation over images, as the paper appears to do. Patients overlap between parts (warning)."""
+    """k-fold cross-validation over images, as the paper appears to use.
+
+    Images of one patient can be in several parts, which is logged as a warning.
+    """
 
     allows_patient_overlap = True
 
@@ -218,8 +221,8 @@ class Official(Splitter):
     If it has no validation part, a fraction of the training patients is held out for validation.
 
     Args:
-        val_share: Fraction of the training patients held out for validation; 0.1 in the paper. The name is stored in
-            the checkpoints of version 0.1.
+        val_share: Fraction of the training patients held out for validation; 0.1 in the paper. The name of
+            the argument is that in the checkpoints of version 0.1.
         seed: Seed of the random selection of these patients.
 
     Raises:

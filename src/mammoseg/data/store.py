@@ -23,14 +23,14 @@ RENAMED_COLUMNS = {"breast_share": "breast_fraction", "whole": "crop_skipped", "
 
 @dataclass(frozen=True)
 class Case:
-    """A row of cases.csv; the columns are the fields. The row index is the `case` of a batch.
+    """A row of cases.csv; the fields are the columns. The row index is the `case` of a batch.
 
     Attributes:
         case: Identifier of the image.
         patient: Identifier of the patient.
         density: ACR category used for training and results.
         given_density: ACR category in the dataset, or assumed by `dataset.missing_density`; None if unknown. The name
-            is that of the column in version 0.1.
+            of the column is the same as in version 0.1.
         percent_density: Estimated percent density, as a fraction in [0, 1].
         estimated_density: ACR category estimated from `percent_density`.
         side: Laterality, L or R; may be empty.
@@ -126,7 +126,7 @@ class PreparedStore:
 
     @property
     def mass_fraction(self) -> NDArray[np.float64]:
-        """Mass pixels as a fraction of each preprocessed image, (N,)."""
+        """Fraction of mass pixels in each preprocessed image, (N,)."""
         mass_pixels = np.array([case.mass_pixels for case in self.cases], np.float64)
         return np.asarray(mass_pixels / self.masks.shape[1] ** 2)
 

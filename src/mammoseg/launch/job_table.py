@@ -52,7 +52,7 @@ class Job:
 
     @property
     def error(self) -> str:
-        """Reason of the failure; empty for a job that did not fail."""
+        """Reason for the failure; empty for a job that did not fail."""
         if not self.failed:
             return ""
         return self.record.error or ("stopped" if self.record.status is Status.STOPPED else NOT_FINISHED)

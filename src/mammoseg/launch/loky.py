@@ -22,7 +22,9 @@ def is_worker() -> bool:
 
 
 def init_worker(cfg: DictConfig) -> None:
-    """Initialise a worker: assign GPUs, and stop gracefully when the process of the sweep dies. Otherwise do nothing.
+    """Initialise a worker: assign GPUs, and stop gracefully when the process of the sweep dies.
+
+    Does nothing if this process is not a worker.
 
     Args:
         cfg: Composed config of the job.
@@ -33,7 +35,7 @@ def init_worker(cfg: DictConfig) -> None:
 
 
 def exit_if_worker(status: int) -> None:
-    """Exit a worker immediately, since loky would block on returning the result to a dead parent. Otherwise return."""
+    """Exit immediately if this process is a worker, since loky would block on returning the result to a dead parent."""
     if is_worker():
         os._exit(status)
 

@@ -1,7 +1,7 @@
 """Hyperparameter search with Optuna: a study proposes trials, and Hydra's launcher runs them as jobs.
 
 A trial and its job have the same number. The score in run.json is reported to the study. A trial whose job was
-interrupted or failed remains open, and the next call with the same sweep folder reruns it in the same run folder.
+interrupted or failed remains unfinished, and the next call with the same sweep folder reruns it in the same run folder.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def run_study(
     sampler: DictConfig,
     pruner: DictConfig | None,
 ) -> None:
-    """Run trials until the study contains `n_trials`, beginning with the open trials of previous calls.
+    """Run trials until the study contains `n_trials`, beginning with the unfinished trials of previous calls.
 
     Args:
         space: Search space.
@@ -195,7 +195,7 @@ def run_batch(
     for trial, overrides in zip(trials, overrides_per_trial, strict=True):
         job = jobs.get((trial.number, *without_private_overrides(overrides)))
         if job is None or job.failed:
-            continue  # the trial remains open, and the next call reruns it
+            continue  # the trial remains unfinished, and the next call reruns it
         if job.record.pruned:
             study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
         else:

@@ -77,7 +77,7 @@ class SearchSpace:
 
     @property
     def optuna_space(self) -> dict[str, BaseDistribution]:
-        """Distributions from which Optuna samples: the unit interval for monotone settings."""
+        """Distributions from which Optuna samples; monotone settings are sampled from the unit interval."""
         unit = FloatDistribution(0.0, 1.0)
         return {name: unit if name in self.monotone else value for name, value in self.distributions.items()}
 

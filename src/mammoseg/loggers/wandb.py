@@ -131,7 +131,7 @@ class WandbRunLogger(RunLogger):
 
 
 def flat_config(run_info: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings by which runs are grouped on W&B as top-level keys, since its tables do not support lists.
+    """Return a W&B config in which the settings for grouping runs are top-level keys, since W&B cannot group by lists.
 
     Args:
         run_info: Identity of the run.

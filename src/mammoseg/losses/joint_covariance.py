@@ -44,9 +44,9 @@ def joint_covariance(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
 
 
 class _NeighbourhoodMoments(torch.autograd.Function):
-    """Sums of products of the features of two rows of a neighbourhood, over all neighbourhoods.
+    """Sums, over all neighbourhoods, of the products between the features of any two of their rows.
 
-    prob, mask (B, H, W) -> (B, radius, features, radius, features).
+    Maps prob and mask of shape (B, H, W) to a tensor of shape (B, radius, features, radius, features).
     """
 
     @staticmethod

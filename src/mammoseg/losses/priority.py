@@ -84,7 +84,7 @@ class ByDensity(Priority):
 
 
 class ByRatio(Priority):
-    """Weight table[term][group] that depends on the mass ratio, for the quantile and the cluster variant of ASP.
+    """Weight table[term][group] that depends on the mass ratio, for the quantile and cluster variants of ASP.
 
     The groups are intervals of the mass ratio. With "quantile", each contains the same number of training images. With
     "cluster", the edges are the midpoints between k-means centroids of the mass ratios. Until `fit` is called, all

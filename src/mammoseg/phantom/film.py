@@ -69,7 +69,7 @@ def add_label(rng: np.random.Generator, grey: NDArray[np.float32], free_side: st
     Args:
         rng: Source of randomness.
         grey: (H, W) in [0, 1], modified in place.
-        free_side: "left" or "right", the side of the corner.
+        free_side: "left" or "right", the side on which the label is drawn.
     """
     height, width = grey.shape
     label_height, label_width = round(rng.uniform(0.05, 0.08) * height), round(rng.uniform(0.12, 0.2) * width)
@@ -103,7 +103,7 @@ def add_tape(rng: np.random.Generator, grey: NDArray[np.float32], free_side: str
 
 
 def add_frame(rng: np.random.Generator, grey: NDArray[np.float32], borders: tuple[int, int, int, int]) -> None:
-    """Draw slanted white borders on some sides, as where the film does not cover the light of the scanner.
+    """Draw slanted white borders on some sides, as in scans where the film does not cover the whole illuminated area.
 
     Args:
         rng: Source of randomness.

@@ -64,7 +64,7 @@ def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 
         cases: Number of images with a mass, at least 8; a tenth as many normal images are added.
         seed: Seed of the dataset.
         height: Height of the images in pixels, at least 128 (INbreast: 3328). The pixel spacing is scaled accordingly,
-            so the size of the breast in mm does not depend on it.
+            so the size of the breast in mm does not depend on the height.
 
     Returns:
         The specifications of all images.

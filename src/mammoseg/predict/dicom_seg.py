@@ -1,7 +1,7 @@
 """DICOM Segmentations of predicted masks, which refer to their source images.
 
-Patient attributes are blank unless segmentation=identified. Four attributes of the source image are always copied, by
-which viewers find the image: SOP Class UID, SOP Instance UID, Series Instance UID and Study Instance UID.
+Patient attributes are blank unless segmentation=identified. Four attributes of the source image, by which viewers
+find it, are always copied: SOP Class UID, SOP Instance UID, Series Instance UID and Study Instance UID.
 
 Source:
     DICOM PS3.3, section A.51 (Segmentation IOD).
@@ -118,7 +118,7 @@ def build_segmentation(image: Dataset, mask: NDArray[np.bool_], serial: str) -> 
         manufacturer_model_name="mammoseg",
         software_versions=version("mammoseg"),
         device_serial_number=serial,
-        series_description="Breast masses, mammoseg. Research only",
+        series_description="Breast masses, mammoseg. Research use only",
         content_label="MASSES",
         content_description="Breast masses found by a network; research only",
         content_creator_name="",

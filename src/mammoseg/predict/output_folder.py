@@ -41,7 +41,7 @@ class PredictionFolder:
         provenance: All values that affect the predictions; JSON-serialisable.
 
     Attributes:
-        skipped: Reason of each image skipped in this session, by file.
+        skipped: Reasons for skipping images in this session, by file.
     """
 
     def __init__(self, root: Path, provenance: Mapping[str, Any]) -> None:

@@ -261,7 +261,7 @@ class PredictionPipeline:
 
 
 def log_summary(images: Sequence[Input], folder: PredictionFolder) -> None:
-    """Log the number of predicted images and the reasons of the skipped ones.
+    """Log the number of predicted images and the reasons for skipping the others.
 
     Raises:
         UserError: If no image was predicted.

@@ -1,1 +1,1 @@
-"""Report on a hyper-parameter sweep."""
+"""Report on a hyperparameter sweep."""

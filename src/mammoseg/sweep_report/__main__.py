@@ -1,4 +1,4 @@
-"""`python -m mammoseg.sweep_report runs=...`: best settings and sensitivities of a hyper-parameter sweep or search."""
+"""`python -m mammoseg.sweep_report runs=...`: best settings and sensitivities of a hyperparameter sweep or search."""
 
 from __future__ import annotations
 

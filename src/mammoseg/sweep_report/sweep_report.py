@@ -1,4 +1,4 @@
-"""Write the report of a hyper-parameter sweep: best settings, sensitivity to each setting, interaction with alpha."""
+"""Write the report of a hyperparameter sweep: best settings, sensitivity to each setting, interaction with alpha."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_sweep_report(folders: Sequence[Path], output: Path, top: int) -> Path:
     Args:
         folders: Run folders, or folders that contain them.
         output: Output folder.
-        top: Number of combinations of settings in the table of the best.
+        top: Number of rows in the table of the best settings.
 
     Returns:
         Path of report.html.

@@ -20,7 +20,7 @@ class ViewerImage:
         name: Name on the page.
         density: ACR category 1 to 4, None if unknown.
         side: "L", "R" or empty.
-        view: Such as "CC"; empty if unknown.
+        view: View position, such as "CC"; empty if unknown.
         caption: Additional text in the list; may be empty.
         image: Grey values 0 to 255; None if not available.
         truth: Ground-truth mask; None if unknown.

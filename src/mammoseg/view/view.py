@@ -19,7 +19,7 @@ def write_viewer(cfg: Any) -> Path:
     """Write the viewer.
 
     Args:
-        cfg: Configuration of conf/view.yaml.
+        cfg: Settings as in conf/view.yaml.
 
     Returns:
         Path of the page.

@@ -87,7 +87,7 @@ class PreprocessingCache:
             dataset: Name of the dataset, for log messages.
 
         Returns:
-            The reason of each image that cannot be preprocessed, by cache key.
+            The reason for each image that cannot be preprocessed, by cache key.
 
         Raises:
             UserError: If a worker process was killed.
@@ -168,7 +168,7 @@ def write_sample(item: tuple[str, Mammogram], folder: Path, settings: Preprocess
         settings: Preprocessing settings.
 
     Returns:
-        The cache key, and the reason if the image cannot be preprocessed, else None.
+        The cache key, and the reason why the image cannot be preprocessed, or None if it can.
     """
     key, mammogram = item
     try:

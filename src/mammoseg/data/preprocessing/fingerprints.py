@@ -47,7 +47,7 @@ REWORDED_REASONS = {
 
 
 def original_reason(reason: str) -> str:
-    """Return the reason of a rejected case as worded by version 0.1; see `REWORDED_REASONS`."""
+    """Return the reason for rejecting a case, as worded by version 0.1; see `REWORDED_REASONS`."""
     for pattern, original in REWORDED_REASONS.items():
         if match := re.fullmatch(pattern, reason, re.DOTALL):
             return match.expand(original)
@@ -72,7 +72,7 @@ def cache_key(mammogram: Mammogram, root: Path) -> str:
         root: Folder of the dataset; the hash does not depend on its path.
 
     Returns:
-        Hash of case, view, outlines, and of name, size and modification time of the files.
+        Hash of the case, the view and the outlines, and of the name, size and modification time of each file.
     """
     files = [mammogram.image_file, *(file for group in mammogram.mask_candidates for file in group)]
     outlines = [outline.tolist() for outline in mammogram.outlines]

@@ -94,7 +94,7 @@ class InversePreprocessing:
             size: Side of the preprocessed image.
 
         Returns:
-            x (size,) and y (size,) in pixels from the left and upper edge; the centre of the first pixel is at 0.5.
+            x (size,) and y (size,) in pixels from the left and upper edges; the centre of the first pixel is at 0.5.
         """
         content, centres = self.content_box(size), np.arange(size, dtype=np.float64) + 0.5
         x = self.box.left + (centres - content.left) * (self.box.width / content.width)

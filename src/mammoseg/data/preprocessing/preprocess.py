@@ -34,7 +34,7 @@ class PreprocessedImage:
         image: (size, size) float32 network input.
         mask: (size, size) uint8 in {0, 1}.
         breast: (size, size) bool breast mask.
-        preview: (PREVIEW_SIDE, PREVIEW_SIDE) uint8 make_preview of the uncropped, unflipped image, padded to a square.
+        preview: (PREVIEW_SIDE, PREVIEW_SIDE) uint8 preview of the uncropped, unflipped image, padded to a square.
         box: Crop box in the full-size image.
         crop_skipped: Whether the image was left uncropped because the crop would have cut a mass.
         flipped: Whether the image was mirrored.

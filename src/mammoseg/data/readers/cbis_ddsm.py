@@ -47,8 +47,8 @@ class CbisDdsmFiles:
     """Files of the dataset.
 
     Attributes:
-        by_subject: Image files by the subject in their path.
-        by_series: Image files by the series UID in their path.
+        by_subject: Image files by the subject that their path contains.
+        by_series: Image files by the series UID that their path contains.
         tables: CSV files that may be description tables.
     """
 

@@ -1,4 +1,4 @@
-"""Directory traversal for the search of images."""
+"""Directory traversal for finding images."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def make_mammogram(
 
     Args:
         case: File Name in the table, 8 digits.
-        outlines: Outlines of its lesions.
+        outlines: Outlines of the lesions in the image.
         dicoms: DICOM file of each case.
         rows: Row of each case in the table.
 
