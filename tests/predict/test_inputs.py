@@ -170,7 +170,7 @@ def test_a_segmentation_is_not_taken_for_a_mammogram(tmp_path: Path) -> None:
     planted.write(tmp_path / "a.dcm")
     mask = planted.phantom().pixels > 2000
     (tmp_path / "seg.dcm").write_bytes(dicom_seg.encode_segmentation(tmp_path / "a.dcm", mask, None, serial="abc"))
-    assert "grey values" in reason(Input(tmp_path / "seg.dcm", "seg.dcm"))
+    assert "Segmentation Storage, not a mammogram" in reason(Input(tmp_path / "seg.dcm", "seg.dcm"))
 
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:
