@@ -7,7 +7,7 @@ import stat
 import struct
 import zlib
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from mammoseg.errors import ImageReadError
@@ -40,7 +40,7 @@ TIFF_WIDTH, TIFF_LENGTH = 256, 257  # tags
 TIFF_INTEGERS = {3: "H", 4: "I", 16: "Q"}  # field types and their struct formats
 
 
-def image_suffix(path: Path) -> str:
+def image_suffix(path: PurePath) -> str:
     """Return the suffix in lower case, without that of gzip.
 
     Example:
