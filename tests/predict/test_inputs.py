@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -46,6 +47,35 @@ def test_a_folder_is_walked(tmp_path: Path) -> None:
     planted.write(tmp_path / "DICOMDIR")
     picture(tmp_path / "output" / "masks" / "a.png", noise())
     assert files(tmp_path) == ["a.tif", "b/1.2.840.10008.77", "b/IM00001", "b/c/d.PNG", "z.jpeg"]
+
+
+def test_formats_and_special_files_of_a_folder(tmp_path: Path) -> None:
+    """Every image file is listed, also in formats that are not read; named pipes are not opened."""
+    picture(tmp_path / "mdb001.pgm", noise())
+    planted.write(tmp_path / "b.dcm")
+    for name in ("c.dcm.gz", "IM2"):
+        (tmp_path / name).write_bytes(gzip.compress((tmp_path / "b.dcm").read_bytes()))
+    picture(tmp_path / "d.bmp", noise())
+    (tmp_path / "notes.gz").write_bytes(gzip.compress(b"something" * 100))
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert files(tmp_path) == ["IM2", "b.dcm", "c.dcm.gz", "d.bmp", "mdb001.pgm", "pipe.png"]
+    assert "not a regular file" in reason(Input(tmp_path / "pipe.png", "pipe.png"))
+    assert "format .bmp is not supported" in reason(Input(tmp_path / "d.bmp", "d.bmp"))
+    np.testing.assert_array_equal(read_input(Input(tmp_path / "mdb001.pgm", "mdb001.pgm"))[0], noise())
+    names = output_names(["c.dcm.gz", "d.png.gz", "mdb001.pgm"], {})
+    assert [*names.values()] == ["c", "d", "mdb001"]
+    assert not Input(tmp_path / "d.bmp", "d.bmp").is_dicom
+    assert Input(tmp_path / "c.dcm.gz", "c.dcm.gz").is_dicom
+
+
+def test_only_unsupported_formats(tmp_path: Path) -> None:
+    picture(tmp_path / "d.bmp", noise())
+    with pytest.raises(UserError, match="no images found"):
+        files(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="must be an image or a folder, got a named pipe, socket or device"):
+        files(tmp_path / "pipe")
 
 
 def test_links_lead_on_and_not_in_circles(tmp_path: Path) -> None:

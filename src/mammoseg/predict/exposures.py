@@ -37,9 +37,10 @@ def skipped_exposures(images: Sequence[Input], mode: str) -> dict[str, str]:
     skipped = duplicates(unprocessed, processed)
     if n_predicted := len(unprocessed) - len(skipped):
         log.warning(
-            "%d images are FOR PROCESSING (detector values) without a FOR PRESENTATION image of the view; predictions "
-            "may be unreliable unless the network was trained on such images",
+            "predicting %d FOR PROCESSING image%s (detector values) without a FOR PRESENTATION image of the view; the "
+            "result may be unreliable unless the network was trained on such images",
             n_predicted,
+            "s" if n_predicted > 1 else "",
         )
     return dict.fromkeys(
         skipped,

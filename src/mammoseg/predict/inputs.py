@@ -73,6 +73,8 @@ def find_images(root: Path, exclude: Path) -> list[Input]:
     """
     if root.is_file():
         return [Input(root, root.name)]
+    if root.exists() and not root.is_dir():
+        raise UserError("input must be an image or a folder, got a named pipe, socket or device")
     if not root.is_dir():
         raise UserError(f"input={root}: no such file or folder; set input to an image or a folder of images")
     excluded = exclude.resolve()

@@ -29,7 +29,7 @@ from mammoseg.data.images.dicom import read_image
 from mammoseg.errors import ImageReadError
 
 SHAPE = (36, 32)  # OpenJPEG needs 32 pixels per side
-RESCALES = ((1.0, 0.0), (0.5, -10.0), (-2.0, 7.0))
+RESCALES = ((1.0, 0.0), (-0.5, 7.0))
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ def words(values: NDArray[np.int64], form: Encoding) -> NDArray[Any]:
     pattern = (values & (2**form.stored - 1)) << form.shift
     if form.other_bits:
         pattern |= ~((2**form.stored - 1) << form.shift) & (2**form.allocated - 1)
-    return pattern.astype(f"u{form.allocated // 8}")
+    return np.asarray(pattern.astype(f"u{form.allocated // 8}"))
 
 
-def expected_image(values: NDArray[np.int64], form: Encoding) -> NDArray[np.float64]:
+def expected_image(values: NDArray[np.int64], form: Encoding) -> NDArray[Any]:
     """Grey values by the definitions of the standard, in double precision."""
     low, high = (limit * form.slope + form.intercept for limit in form.limits)
     image = values * form.slope + form.intercept
