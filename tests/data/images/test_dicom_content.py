@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 from inbreast_files import dicom, grey, save
@@ -20,7 +21,7 @@ from pydicom.uid import (
     UltrasoundImageStorage,
 )
 
-from mammoseg.data.images.dicom import read_exposure, read_image
+from mammoseg.data.images.dicom import read_exposure, read_header, read_image
 from mammoseg.data.images.dicom_content import Exposure
 from mammoseg.errors import ImageReadError
 
@@ -97,3 +98,20 @@ def test_exposure(tmp_path: Path) -> None:
     assert read_exposure(path) == Exposure("FOR PROCESSING", "1.2.3.4", frozenset({"1.2.9"}), None)
     save(dicom(grey(), SOPClassUID=DigitalMammographyXRayImageStorageForProcessing), path)
     assert read_exposure(path).intent == "FOR PROCESSING"
+
+
+def test_large_files_are_rejected_before_the_pixels_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mammoseg.data.images.dicom.LARGE_FILE_BYTES", 100)
+    path = save(dicom(grey(), SOPClassUID=BreastTomosynthesisImageStorage, NumberOfFrames=60), tmp_path / "a.dcm")
+    passes = []
+
+    def read(path: Path, *, stop_before_pixels: bool = False) -> pydicom.FileDataset:
+        passes.append(stop_before_pixels)
+        return read_header(path, stop_before_pixels=stop_before_pixels)
+
+    monkeypatch.setattr("mammoseg.data.images.dicom.read_header", read)
+    with pytest.raises(ImageReadError, match="60 frames"):
+        read_image(path)
+    assert passes == [True]
+    save(dicom(grey()), path)
+    np.testing.assert_array_equal(read_image(path)[0], grey())

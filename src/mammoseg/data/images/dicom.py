@@ -43,6 +43,7 @@ PIXEL_TAGS = [
     "PixelData",
 ]
 TAGS = [*dict.fromkeys([*PIXEL_TAGS, *METADATA_TAGS, *CONTENT_TAGS])]
+LARGE_FILE_BYTES = 2**26
 REQUIRED_ATTRIBUTES = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
 
 
@@ -64,11 +65,12 @@ def read_image(path: Path, *, mask: bool = False) -> tuple[NDArray[Any], ImageMe
         ImageReadError: If the file is not a mammogram of a single greyscale frame or cannot be decoded.
     """
     with suppress_header_text():
+        if path.is_file() and path.stat().st_size > LARGE_FILE_BYTES:
+            # Reject other modalities and stacks of frames before their pixels are in memory.
+            validate(read_header(path, stop_before_pixels=True), mask, has_pixels=False)
         header = read_header(path)
+        validate(header, mask)
         try:
-            if not mask:
-                require_mammogram(header)
-            validate_header(header)
             decoded = decode(header)
             pixels = to_monochrome2(decoded.values, header) if mask else grey_values(decoded, header)
             return pixels, parse_metadata(header)
@@ -148,14 +150,38 @@ def read_header(path: Path, *, stop_before_pixels: bool = False) -> FileDataset:
     return header
 
 
-def validate_header(header: FileDataset) -> None:
-    """Check that the file contains one complete greyscale frame of plausible size, and that its decoder is installed.
+def validate(header: FileDataset, mask: bool, *, has_pixels: bool = True) -> None:
+    """Check that the file contains one complete greyscale frame of a mammogram or mask, and that it can be decoded.
+
+    Args:
+        header: Header of the image.
+        mask: Whether the file is a mask, which may have any modality.
+        has_pixels: Whether `header` contains the pixel data.
 
     Raises:
         ImageReadError: If any of these does not hold.
     """
-    if "PixelData" not in header or not header.PixelData:
-        raise ImageReadError("no pixel data: truncated, or not an image; copy the file again")
+    try:
+        if not mask:
+            require_mammogram(header)
+        if has_pixels and not header.get("PixelData"):
+            raise ImageReadError("no pixel data: truncated, or not an image; copy the file again")
+        validate_attributes(header)
+        decoder = require_decoder(header.file_meta.TransferSyntaxUID)
+        if has_pixels and not decoder.is_encapsulated:
+            validate_length(header)
+    except ImageReadError:
+        raise
+    except Exception:
+        raise ImageReadError("the header is damaged; copy the file again") from None
+
+
+def validate_attributes(header: FileDataset) -> None:
+    """Check that the header describes one greyscale frame of plausible size.
+
+    Raises:
+        ImageReadError: If it does not.
+    """
     if missing := [name for name in REQUIRED_ATTRIBUTES if header.get(name) in (None, "")]:
         raise ImageReadError(f"the header lacks {', '.join(missing)}; replace the file with the original")
     if header.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2") or samples_per_pixel(header) != 1:
@@ -163,8 +189,6 @@ def validate_header(header: FileDataset) -> None:
     if (frames := int(header.get("NumberOfFrames") or 1)) != 1:
         raise ImageReadError(f"{frames} frames; provide one two-dimensional mammogram per file")
     check_size(int(header.Rows), int(header.Columns))
-    if not require_decoder(header.file_meta.TransferSyntaxUID).is_encapsulated:
-        validate_length(header)
 
 
 def validate_length(header: FileDataset) -> None:

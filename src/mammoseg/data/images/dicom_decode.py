@@ -6,10 +6,7 @@ of its codestream, and the header is applied to these here.
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -33,19 +30,15 @@ from pydicom.uid import (
 from pydicom.uid import UID_dictionary as STANDARD_UIDS
 
 from mammoseg.data.images.codestream import Codestream, parse_jpeg, parse_jpeg2000
+from mammoseg.data.images.gdcm_decoder import CODECS_INSTALL_HINT, CONVERT, decode_extended_jpeg, suppress_stderr
 from mammoseg.errors import ImageReadError
 
-CODECS_INSTALL_HINT = "pip install '.[codecs]'"
 FIX = "replace the file with the original"
-CONVERT = "convert the file to uncompressed DICOM"
 CODEC_MODULES = ("gdcm", "pylibjpeg", "openjpeg")  # installed by the extra
 # In order of preference. GDCM is last, since its libraries print to the terminal.
 PLUGINS = ("pydicom", "pylibjpeg", "pyjpegls", "pillow", "gdcm")
 J2K_SYNTAXES = (*JPEG2000TransferSyntaxes, HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
 LOSSY_OVERSHOOT = 8  # lossy compression may exceed the range of Bits Stored, by less than this fraction of it
-
-_stderr_lock = threading.Lock()
-_stderr_state = {"users": 0, "saved": -1}
 
 
 @dataclass(frozen=True)
@@ -230,7 +223,7 @@ def _decode_frame(header: FileDataset, form: StoredFormat, stream: Codestream | 
     if not syntax.is_encapsulated:
         return decoder.as_array(header, raw=True, **options)[0]
     if syntax == JPEGExtended12Bit and stream and stream.bits > 8 and "pylibjpeg" not in decoder.available_plugins:
-        return _decode_extended_jpeg(header, stream)
+        return decode_extended_jpeg(bytes(get_frame(header.PixelData, 0, number_of_frames=1)), stream)
     available = decoder.available_plugins
     for plugin in [*(name for name in PLUGINS if name in available), *(set(available) - set(PLUGINS))]:
         try:
@@ -246,55 +239,5 @@ def _decode_frame(header: FileDataset, form: StoredFormat, stream: Codestream | 
     raise ImageReadError(f"pixel data in {syntax_name(syntax)} cannot be decoded; {advice}")
 
 
-def _decode_extended_jpeg(header: FileDataset, stream: Codestream) -> NDArray[Any]:
-    """Decode JPEG Extended of 12 bits with GDCM, for which pydicom has no interface."""
-    try:
-        import gdcm
-    except ImportError:
-        raise ImageReadError(f"JPEG Extended with {stream.bits} bits needs a decoder: {CODECS_INSTALL_HINT}") from None
-    fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(bytes(get_frame(header.PixelData, 0, number_of_frames=1)))
-    fragments = gdcm.SequenceOfFragments.New()
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((stream.width, stream.height, 1))
-    image.SetDataElement(element)
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, stream.bits, stream.bits - 1, 0))
-    with suppress_stderr():
-        buffer = image.GetBuffer()
-    content = buffer.encode("utf-8", "surrogateescape") if isinstance(buffer, str) else b""
-    if len(content) != 2 * stream.height * stream.width:
-        raise ImageReadError(f"JPEG Extended with {stream.bits} bits could not be decoded; {CONVERT}, or copy it again")
-    return np.frombuffer(content, np.uint16).reshape(stream.height, stream.width)
-
-
 def _is_lossless(syntax: UID) -> bool:
     return "Lossless" in syntax.name
-
-
-@contextmanager
-def suppress_stderr() -> Iterator[None]:
-    """Discard what C libraries print to file descriptor 2 during the block.
-
-    The descriptor belongs to the process: it is restored when the last of several threads leaves the block.
-    """
-    with _stderr_lock:
-        if _stderr_state["users"] == 0:
-            _stderr_state["saved"] = os.dup(2)
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 2)
-            os.close(null)
-        _stderr_state["users"] += 1
-    try:
-        yield
-    finally:
-        with _stderr_lock:
-            _stderr_state["users"] -= 1
-            if _stderr_state["users"] == 0:
-                os.dup2(_stderr_state["saved"], 2)
-                os.close(_stderr_state["saved"])

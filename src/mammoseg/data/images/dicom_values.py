@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
@@ -37,9 +38,8 @@ def grey_values(decoded: DecodedPixels, header: FileDataset) -> NDArray[Any]:
         return values
     if padding.all():
         raise ImageReadError("all pixels are padding; replace the file with the original")
-    values = values.copy() if values is decoded.values else values
-    values[padding] = values[~padding].min()
-    return values
+    darkest, _, _, _ = cv2.minMaxLoc(values, mask=np.asarray(~padding).view(np.uint8))
+    return np.where(padding, values.dtype.type(darkest), values)
 
 
 def padding_mask(decoded: DecodedPixels, header: FileDataset) -> NDArray[np.bool_] | None:
