@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,19 @@ from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSett
 from mammoseg.errors import ImageReadError
 
 AIR = 4095
+READ_ALL = """
+import sys
+from pathlib import Path
+from mammoseg.data.images.dicom import read_image
+from mammoseg.errors import ImageReadError
+errors = 0
+for path in Path(sys.argv[1]).glob("[0-9]*.dcm"):
+    try:
+        read_image(path)
+    except ImageReadError:
+        errors += 1
+print(errors)
+"""
 
 
 @pytest.fixture
@@ -242,3 +256,28 @@ def test_c_libraries_do_not_print(path: Path, syntax: str, capfd: pytest.Capture
     assert capfd.readouterr() == ("", "")
     os.write(2, b"visible again")
     assert capfd.readouterr().err == "visible again"
+
+
+@pytest.mark.parametrize("syntax", ["JPEGBaselineProcess1", "JPEGExtendedProcess2_4", "JPEGLosslessProcess14_1"])
+def test_damaged_headers_of_codestreams_do_not_end_the_process(path: Path, syntax: str) -> None:
+    """GDCM throws C++ exceptions that Python cannot catch, so a subprocess reads the files."""
+    if "Baseline" in syntax:
+        save(dicom(grey(n_levels=256).astype(np.uint8)), path)
+    else:
+        save(dicom(grey(), BitsStored=12), path)
+    gdcm_compress(path, syntax)
+    compressed = pydicom.dcmread(path)
+    frame = get_frame(compressed.PixelData, 0, number_of_frames=1)
+    rng = np.random.default_rng(1)
+    for index in range(60):
+        damaged = bytearray(frame)
+        for position in rng.integers(2, 120, rng.integers(1, 5)):
+            damaged[position] = int(rng.integers(256))
+        compressed.PixelData = encapsulate([bytes(damaged)])
+        compressed.save_as(path.with_name(f"{index}.dcm"))
+    completed = subprocess.run(
+        [sys.executable, "-c", READ_ALL, path.parent], capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 0
+    assert completed.stderr == ""
+    assert int(completed.stdout) > 5

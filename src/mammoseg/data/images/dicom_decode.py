@@ -29,7 +29,7 @@ from pydicom.uid import (
 )
 from pydicom.uid import UID_dictionary as STANDARD_UIDS
 
-from mammoseg.data.images.codestream import Codestream, parse_jpeg, parse_jpeg2000
+from mammoseg.data.images.codestream import Codestream, is_intact_jpeg, parse_jpeg, parse_jpeg2000
 from mammoseg.data.images.gdcm_decoder import CODECS_INSTALL_HINT, CONVERT, decode_extended_jpeg, suppress_stderr
 from mammoseg.errors import ImageReadError
 
@@ -136,6 +136,8 @@ def parse_codestream(header: FileDataset, syntax: UID) -> Codestream | None:
         raise ImageReadError(f"pixel data in {syntax_name(syntax)} is truncated or damaged; copy the file again")
     if (stream.height, stream.width) != (header.Rows, header.Columns):
         raise ImageReadError("the pixel data does not have the size stated in the header; copy the file again")
+    if stream.components != 1:
+        raise ImageReadError(f"compressed pixels must have 1 value (greyscale), got {stream.components}; {FIX}")
     if stream.bits > int(header.BitsAllocated):
         raise ImageReadError(
             f"compressed pixels must have at most {header.BitsAllocated} bits, got {stream.bits}; {FIX}"
@@ -222,9 +224,12 @@ def _decode_frame(header: FileDataset, form: StoredFormat, stream: Codestream | 
         }
     if not syntax.is_encapsulated:
         return decoder.as_array(header, raw=True, **options)[0]
-    if syntax == JPEGExtended12Bit and stream and stream.bits > 8 and "pylibjpeg" not in decoder.available_plugins:
-        return decode_extended_jpeg(bytes(get_frame(header.PixelData, 0, number_of_frames=1)), stream)
-    available = decoder.available_plugins
+    frame = bytes(get_frame(header.PixelData, 0, number_of_frames=1))
+    available = [name for name in decoder.available_plugins if name != "gdcm" or _is_safe_for_gdcm(frame, syntax)]
+    if syntax == JPEGExtended12Bit and stream and stream.bits > 8 and "pylibjpeg" not in available:
+        if not is_intact_jpeg(frame):
+            raise ImageReadError(f"pixel data in {syntax_name(syntax)} is truncated or damaged; copy the file again")
+        return decode_extended_jpeg(frame, stream)
     for plugin in [*(name for name in PLUGINS if name in available), *(set(available) - set(PLUGINS))]:
         try:
             with suppress_stderr() if plugin == "gdcm" else nullcontext():
@@ -237,6 +242,11 @@ def _decode_frame(header: FileDataset, form: StoredFormat, stream: Codestream | 
     missing = [module for module in CODEC_MODULES if find_spec(module) is None]
     advice = f"copy the file again, or install more decoders: {CODECS_INSTALL_HINT}" if missing else "copy it again"
     raise ImageReadError(f"pixel data in {syntax_name(syntax)} cannot be decoded; {advice}")
+
+
+def _is_safe_for_gdcm(frame: bytes, syntax: UID) -> bool:
+    """Return whether GDCM is called: it terminates the process for some damaged JPEG files."""
+    return syntax not in JPEGTransferSyntaxes or is_intact_jpeg(frame)
 
 
 def _is_lossless(syntax: UID) -> bool:
