@@ -18,6 +18,7 @@ from pydicom.uid import (
     DigitalXRayImageStorageForPresentation,
     MRImageStorage,
     SecondaryCaptureImageStorage,
+    SegmentationStorage,
     UltrasoundImageStorage,
 )
 
@@ -115,3 +116,12 @@ def test_large_files_are_rejected_before_the_pixels_are_read(tmp_path: Path, mon
     assert passes == [True]
     save(dicom(grey()), path)
     np.testing.assert_array_equal(read_image(path)[0], grey())
+
+
+def test_a_mask_of_one_bit(tmp_path: Path) -> None:
+    """The encoding of DICOM Segmentations."""
+    mask = (grey() > 2000).astype(np.uint8)
+    packed = np.packbits(mask, bitorder="little").tobytes()
+    segmentation = {"SOPClassUID": SegmentationStorage, "Modality": "SEG"}
+    path = save(dicom(mask, BitsAllocated=1, BitsStored=1, PixelData=packed, **segmentation), tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_image(path, mask=True)[0], mask)

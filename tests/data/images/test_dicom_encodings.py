@@ -191,7 +191,7 @@ def test_rle(tmp_path: Path, allocated: int) -> None:
 def codestreams(
     form: Encoding, values: NDArray[np.int64], encode: Callable[[NDArray[Any], int], bytes]
 ) -> Iterator[bytes]:
-    """Codestreams of whole words, and, as most writers do, of the stored bits only."""
+    """Codestreams of all bits of the words, and of the stored bits only, as most writers encode them."""
     content = words(values, form)
     yield encode(content, form.allocated)
     if form.shift == 0 and not form.other_bits and form.stored < form.allocated:

@@ -1,4 +1,4 @@
-"""Headers of JPEG, JPEG-LS and JPEG 2000 codestreams, which state what the decoder will return."""
+"""Headers of JPEG, JPEG-LS and JPEG 2000 codestreams, which describe the values that a decoder returns."""
 
 from __future__ import annotations
 

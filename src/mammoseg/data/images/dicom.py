@@ -100,7 +100,7 @@ def read_metadata(path: Path) -> ImageMetadata:
 
 
 def read_exposure(path: Path) -> Exposure:
-    """Read what identifies the exposure of an image.
+    """Read the identification of the exposure of an image.
 
     Raises:
         ImageReadError: If the header cannot be read.

@@ -42,7 +42,7 @@ NOT_A_MAMMOGRAM = "not a mammogram (MG)"
 
 @dataclass(frozen=True)
 class Exposure:
-    """What identifies the exposure of a DICOM image.
+    """Identification of the exposure of a DICOM image.
 
     Attributes:
         intent: "FOR PROCESSING", "FOR PRESENTATION" or empty.
@@ -99,7 +99,7 @@ def states_breast(header: FileDataset) -> bool:
 
 
 def parse_exposure(header: FileDataset) -> Exposure:
-    """Return what identifies the exposure of an image."""
+    """Return the identification of the exposure of an image."""
     metadata = parse_metadata(header)
     study = str(header.get("StudyInstanceUID") or "")
     known = study and metadata.side and metadata.view

@@ -60,29 +60,29 @@ def padding_mask(decoded: DecodedPixels, header: FileDataset) -> NDArray[np.bool
         return None
     limit = integer_attribute(header, "PixelPaddingRangeLimit")
     form = StoredFormat.from_header(header)
-    bounds = [to_signedness(number, form) for number in (value, value if limit is None else limit)]
+    bounds = [to_signedness(bound, form) for bound in (value, value if limit is None else limit)]
     low, high = min(bounds), max(bounds)
     minimum, maximum = form.range
     pixels = decoded.values
     if not minimum <= low <= high <= maximum:
         n_words = 2 ** (8 * decoded.words.dtype.itemsize)
-        low, high = (number % n_words for number in (low, high))
+        low, high = (bound % n_words for bound in (low, high))
         pixels = decoded.words
     if low == high:
         return np.asarray(pixels == low)
     return np.asarray((pixels >= low) & (pixels <= high))
 
 
-def to_signedness(number: int, form: StoredFormat) -> int:
-    """Reinterpret a 16-bit number that was written with the signedness that the pixels do not have.
+def to_signedness(value: int, form: StoredFormat) -> int:
+    """Reinterpret a 16-bit integer that was written with the signedness that the pixels do not have.
 
     Example:
         >>> to_signedness(63536, StoredFormat(16, 16, 15, signed=True))
         -2000
     """
-    if form.signed and number > form.range[1]:
-        return number - 2**16
-    return number + 2**16 if not form.signed and number < 0 else number
+    if form.signed and value > form.range[1]:
+        return value - 2**16
+    return value + 2**16 if not form.signed and value < 0 else value
 
 
 def to_monochrome2(stored: NDArray[Any], header: FileDataset) -> NDArray[Any]:
@@ -143,7 +143,7 @@ def parse_lut(item: Dataset, form: StoredFormat) -> tuple[NDArray[np.uint16], in
         DICOM PS3.3, section C.11.1.1.
     """
     try:
-        n_entries, first, bits = (int(number) for number in item.LUTDescriptor)
+        n_entries, first, bits = (int(value) for value in item.LUTDescriptor)
         n_entries = n_entries or 2**16
         data = item.LUTData
         if isinstance(data, bytes):

@@ -1,4 +1,4 @@
-"""GDCM: decoding of JPEG Extended, and suppression of what its C libraries print."""
+"""GDCM: decoding of JPEG Extended, and suppression of the output of its C libraries."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def decode_extended_jpeg(frame: bytes, stream: Codestream) -> NDArray[Any]:
 
 @contextmanager
 def suppress_stderr() -> Iterator[None]:
-    """Discard what C libraries print to file descriptor 2 during the block.
+    """Discard the output of C libraries to file descriptor 2 during the block.
 
     The descriptor belongs to the process: it is restored when the last of several threads leaves the block.
     """

@@ -35,7 +35,7 @@ def decode_pgm(content: bytes) -> NDArray[Any] | None:
     header = HEADER.match(content)
     if header is None:
         return None
-    width, height, maximum = (int(number) for number in header.groups()[1:])
+    width, height, maximum = (int(group) for group in header.groups()[1:])
     check_size(height, width)
     if not 0 < maximum < 2**16:
         raise ImageReadError(f"the maximum of a PGM must be between 1 and 65535, got {maximum}; export the image again")
@@ -54,9 +54,9 @@ def decode_pgm(content: bytes) -> NDArray[Any] | None:
 
 def _decode_text(text: bytes, n_pixels: int, maximum: int, shape: tuple[int, int]) -> NDArray[Any] | None:
     try:
-        numbers = [int(number) for number in text.split(None, n_pixels)[:n_pixels]]
+        values = [int(word) for word in text.split(None, n_pixels)[:n_pixels]]
     except ValueError:
         return None
-    if len(numbers) < n_pixels or not all(0 <= number <= maximum for number in numbers):
+    if len(values) < n_pixels or not all(0 <= value <= maximum for value in values):
         return None
-    return np.array(numbers, np.uint8 if maximum < 256 else np.uint16).reshape(shape)
+    return np.array(values, np.uint8 if maximum < 256 else np.uint16).reshape(shape)
