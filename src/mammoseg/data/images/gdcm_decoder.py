@@ -67,16 +67,25 @@ def suppress_stderr() -> Iterator[None]:
     """
     with _stderr_lock:
         if _stderr_state["users"] == 0:
-            _stderr_state["saved"] = os.dup(2)
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 2)
-            os.close(null)
+            _stderr_state["saved"] = _redirect_stderr()
         _stderr_state["users"] += 1
     try:
         yield
     finally:
         with _stderr_lock:
             _stderr_state["users"] -= 1
-            if _stderr_state["users"] == 0:
+            if _stderr_state["users"] == 0 and _stderr_state["saved"] >= 0:
                 os.dup2(_stderr_state["saved"], 2)
                 os.close(_stderr_state["saved"])
+
+
+def _redirect_stderr() -> int:
+    """Redirect file descriptor 2 to the null device; return a copy of it, or -1 if it is closed."""
+    try:
+        saved = os.dup(2)
+    except OSError:
+        return -1
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+    return saved

@@ -17,6 +17,7 @@ from mammoseg.data.images.codestream import parse_jpeg
 from mammoseg.data.images.formats import (
     DICOM_SUFFIXES,
     IMAGE_SUFFIXES,
+    JPEG_SUFFIXES,
     SUPPORTED,
     check_size,
     has_dicom_prefix,
@@ -32,7 +33,15 @@ from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.data.images.pgm import decode_pgm
 from mammoseg.errors import ImageReadError
 
-__all__ = ["DICOM_SUFFIXES", "IMAGE_SUFFIXES", "has_dicom_prefix", "is_raster", "read_image", "read_metadata"]
+__all__ = [
+    "DICOM_SUFFIXES",
+    "IMAGE_SUFFIXES",
+    "JPEG_SUFFIXES",
+    "has_dicom_prefix",
+    "is_raster",
+    "read_image",
+    "read_metadata",
+]
 
 WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
 
