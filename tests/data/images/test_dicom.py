@@ -396,6 +396,7 @@ def meaning(text: str) -> pydicom.Sequence:
         ({"PatientOrientation": "MLO", "Laterality": "L"}, ("MLO", "L")),
         ({"PatientOrientation": "CC", "BodyPartExamined": "RIGHT BREAST"}, ("CC", "R")),
         ({"PatientOrientation": ["A", "FR"]}, ("", "")),
+        ({"PatientOrientation": ["L", "MLO"], "ImageLaterality": "LEFT"}, ("MLO", "L")),
         ({"ViewPosition": "RCC"}, ("CC", "")),
         ({"ViewPosition": "L MLO"}, ("MLO", "")),
         ({"ViewPosition": "LM"}, ("LM", "")),

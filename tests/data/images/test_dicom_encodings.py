@@ -252,6 +252,7 @@ def test_lossless_jpeg(tmp_path: Path, allocated: int) -> None:
     [
         ({"BitsAllocated": 12}, "Bits Allocated must be 1, 8, 16 or 32, got 12"),
         ({"BitsStored": 17}, r"Bits Stored must be between 1 and Bits Allocated \(16\), got 17"),
+        ({"PixelRepresentation": 7}, "Pixel Representation must be 0 or 1, got 7"),
         ({"BitsStored": 12, "HighBit": 10}, "High Bit must be between 11 and 15, got 10"),
         ({"BitsStored": 12, "HighBit": 16}, "High Bit must be between 11 and 15, got 16"),
     ],

@@ -76,7 +76,10 @@ class StoredFormat:
             raise ImageReadError(f"Bits Stored must be between 1 and Bits Allocated ({allocated}), got {stored}; {FIX}")
         if not stored - 1 <= high_bit < allocated:
             raise ImageReadError(f"High Bit must be between {stored - 1} and {allocated - 1}, got {high_bit}; {FIX}")
-        return cls(allocated, stored, high_bit, bool(int(header.get("PixelRepresentation") or 0)))
+        representation = int(header.get("PixelRepresentation") or 0)
+        if representation not in (0, 1):
+            raise ImageReadError(f"Pixel Representation must be 0 or 1, got {representation}; {FIX}")
+        return cls(allocated, stored, high_bit, bool(representation))
 
     @property
     def range(self) -> tuple[int, int]:

@@ -67,6 +67,13 @@ def attribute(header: Dataset, name: str) -> Any:
     return None
 
 
+def texts(header: Dataset, name: str) -> list[str]:
+    """Return the values of a text attribute in upper case; empty if it is absent."""
+    value = attribute(header, name)
+    values = [] if value is None else [value] if isinstance(value, str) else value
+    return [str(text).strip().upper() for text in values]
+
+
 def float_attribute(header: Dataset, name: str, default: float) -> float:
     """Return a numeric attribute, or `default` if it is absent or empty."""
     value = attribute(header, name)
@@ -89,8 +96,7 @@ def parse_view(header: FileDataset) -> str:
         meaning = re.sub("[^a-z]", "", str(code.get("CodeMeaning", "")).lower())
         if view := VIEW_CODES.get(str(code.get("CodeValue", "")), "") or VIEW_MEANINGS.get(meaning, ""):
             return view
-    for name in ("ViewPosition", "PatientOrientation"):
-        text = str(attribute(header, name) or "").strip().upper()
+    for text in [*texts(header, "ViewPosition"), *texts(header, "PatientOrientation")]:
         for candidate in (text, SIDE_AND_VIEW.sub("", text, count=1)):
             if candidate in VIEW_POSITIONS:
                 return candidate
@@ -104,8 +110,9 @@ def parse_view(header: FileDataset) -> str:
 def parse_side(header: FileDataset) -> str:
     """Return the laterality, L or R, from the attributes for it or from "LEFT BREAST" or "RIGHT BREAST"."""
     for name in ("ImageLaterality", "Laterality", "FrameLaterality"):
-        if (side := str(attribute(header, name) or "")) in ("L", "R"):
-            return side
+        for text in texts(header, name):
+            if text in ("L", "R", "LEFT", "RIGHT"):
+                return text[0]
     match = re.fullmatch("(L|R)(?:EFT|IGHT)[ _-]?BREAST", str(header.get("BodyPartExamined") or "").strip().upper())
     return match.group(1) if match else ""
 

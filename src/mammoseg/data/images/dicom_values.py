@@ -120,13 +120,13 @@ def to_monochrome2(stored: NDArray[Any], header: FileDataset) -> NDArray[Any]:
 
 def _apply_lut(stored: NDArray[Any], item: Dataset, header: FileDataset) -> NDArray[Any]:
     """Apply a Modality LUT, and invert MONOCHROME1."""
-    lut, first = parse_lut(item, StoredFormat.from_header(header))
+    lut, first, highest = parse_lut(item, StoredFormat.from_header(header))
     if header.PhotometricInterpretation == "MONOCHROME1":
-        lut = (2 ** (16 if lut.max() > np.iinfo(np.uint8).max else 8) - 1) - lut
+        lut = np.uint16(highest) - lut
     return np.asarray(lut[np.clip(stored.astype(np.int64) - first, 0, len(lut) - 1)])
 
 
-def parse_lut(item: Dataset, form: StoredFormat) -> tuple[NDArray[np.uint16], int]:
+def parse_lut(item: Dataset, form: StoredFormat) -> tuple[NDArray[np.uint16], int, int]:
     """Return a lookup table.
 
     Args:
@@ -134,7 +134,7 @@ def parse_lut(item: Dataset, form: StoredFormat) -> tuple[NDArray[np.uint16], in
         form: Format of the stored values, which are the input of the table.
 
     Returns:
-        The output values (N,), and the input value of the first one.
+        The output values (N,), the input value of the first one, and the end of the output range.
 
     Raises:
         ImageReadError: If the table is invalid.
@@ -154,7 +154,7 @@ def parse_lut(item: Dataset, form: StoredFormat) -> tuple[NDArray[np.uint16], in
             raise ValueError
     except (AttributeError, TypeError, ValueError):
         raise ImageReadError("the Modality LUT is invalid; replace the file with the original") from None
-    return lut.astype(np.uint16), to_signedness(first, form)
+    return lut.astype(np.uint16), to_signedness(first, form), max(2**bits - 1, int(lut.max()))
 
 
 def stored_range(stored: NDArray[Any], header: FileDataset) -> tuple[float, float]:
