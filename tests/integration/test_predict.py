@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import logging
@@ -18,7 +19,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
+from pydicom.uid import BreastTomosynthesisImageStorage, JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from helpers import confidential_dicom
 from helpers.commands import TIMEOUT_S, environment, run, run_process, succeed
@@ -368,6 +369,32 @@ def test_a_dicom_without_uids_has_all_output_files_except_a_segmentation(best: P
         assert "SeriesInstanceUID" in row["reason"]
     assert (tmp_path / "out" / "masks" / "a.png").is_file()
     assert not (tmp_path / "out" / "segmentations").exists()
+
+
+def test_for_processing_images_are_skipped_by_default(best: Path, tmp_path: Path) -> None:
+    """Changing the setting updates the same folder. One-frame tomosynthesis, gzip and PGM images are predicted."""
+    folder, output = tmp_path / "input", tmp_path / "output"
+    confidential_dicom.write(folder / "raw.dcm", StudyInstanceUID="1.2.3", PresentationIntentType="FOR PROCESSING")
+    confidential_dicom.write(
+        folder / "processed.dcm", StudyInstanceUID="1.2.3", PresentationIntentType="FOR PRESENTATION"
+    )
+    confidential_dicom.write(
+        folder / "tomosynthesis.dcm", SOPClassUID=BreastTomosynthesisImageStorage, NumberOfFrames=1
+    )
+    compressed = gzip.compress((folder / "processed.dcm").read_bytes())
+    (folder / "gzip.dcm.gz").write_bytes(compressed)
+    assert cv2.imwrite(str(folder / "mdb001.pgm"), confidential_dicom.phantom().pixels)
+    confidential_dicom.write(folder / "ct.dcm", Modality="CT")
+    predicted = {"processed", "tomosynthesis", "gzip", "mdb001"}
+    for mode, expected in (("auto", predicted), ("include", {*predicted, "raw"}), ("auto", predicted)):
+        predict_images(best, folder, output, for_processing=mode)
+        assert {row["name"] for row in table(output)} == expected
+        reasons = {row["file"]: row["reason"] for row in table(output, "skipped.csv")}
+        assert ("for_processing=include" in reasons.pop("raw.dcm", "")) == (mode == "auto")
+        assert reasons == {"ct.dcm": "Modality CT, not a mammogram (MG)"}
+        assert (output / "masks" / "raw.png").is_file() == (mode == "include")
+    assert {path.stem for path in (output / "segmentations").iterdir()} == predicted - {"mdb001"}
+    assert confidential_dicom.leaks(output) == []
 
 
 def test_identified_segmentations_contain_the_patient(best: Path, tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ from mammoseg.predict import dicom_seg
 
 highdicom = pytest.importorskip("highdicom")
 DICOM3TOOLS = "is not installed; it is part of Debian's dicom3tools"
+TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
+BREAST_PROJECTION = "1.2.840.10008.5.1.4.1.1.13.1.4"
+MULTI_FRAME_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7.3"
 
 
 @pytest.fixture
@@ -152,6 +155,56 @@ def test_the_spacing_equals_that_of_the_source(tmp_path: Path) -> None:
         confidential_dicom.write(source, ImagerPixelSpacing=spacing, EstimatedRadiographicMagnificationFactor=1.5)
         (shared,) = pydicom.dcmread(BytesIO(encode(source))).SharedFunctionalGroupsSequence
         assert shared.PixelMeasuresSequence[0].PixelSpacing == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("sop_class", [TOMOSYNTHESIS, BREAST_PROJECTION, MULTI_FRAME_SECONDARY_CAPTURE, "1.2.3.4"])
+def test_a_source_of_one_frame_of_a_multi_frame_class(tmp_path: Path, sop_class: str) -> None:
+    """The segmentation refers to the class of its source, whose geometry is in functional groups."""
+    source = tmp_path / "image.dcm"
+    groups = pydicom.Dataset()
+    for macro, name, value in (
+        ("PixelMeasuresSequence", "PixelSpacing", [0.07, 0.08]),
+        ("PlanePositionSequence", "ImagePositionPatient", [5, 6, 7]),
+        ("PlaneOrientationSequence", "ImageOrientationPatient", [0, 1, 0, 0, 0, -1]),
+    ):
+        item = pydicom.Dataset()
+        setattr(item, name, value)
+        setattr(groups, macro, pydicom.Sequence([item]))
+    confidential_dicom.write(
+        source,
+        SOPClassUID=sop_class,
+        NumberOfFrames=1,
+        ImagerPixelSpacing=None,
+        FrameOfReferenceUID="1.2.3.4.5",
+        SharedFunctionalGroupsSequence=pydicom.Sequence([groups]),
+    )
+    content = encode(source)
+    written = pydicom.dcmread(BytesIO(content))
+    np.testing.assert_array_equal(written.pixel_array > 0, mask_of(source))
+    (series,) = written.ReferencedSeriesSequence
+    assert series.ReferencedInstanceSequence[0].ReferencedSOPClassUID == sop_class
+    (shared,), (frame,) = written.SharedFunctionalGroupsSequence, written.PerFrameFunctionalGroupsSequence
+    (image,) = frame.DerivationImageSequence[0].SourceImageSequence
+    assert image.ReferencedSOPClassUID == sop_class
+    assert image.ReferencedSOPInstanceUID == pydicom.dcmread(source).SOPInstanceUID
+    assert shared.PixelMeasuresSequence[0].PixelSpacing == [0.07, 0.08]
+    assert frame.PlanePositionSequence[0].ImagePositionPatient == [5, 6, 7]
+    highdicom.seg.segread(BytesIO(content))
+
+
+def test_a_source_in_gzip(source: Path, tmp_path: Path) -> None:
+    compressed = tmp_path / "image.dcm.gz"
+    compressed.write_bytes(gzip.compress(source.read_bytes()))
+    written = pydicom.dcmread(BytesIO(encode(compressed)))
+    np.testing.assert_array_equal(written.pixel_array > 0, mask_of(source))
+
+
+def test_advice_differs_from_the_setting(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dicom_seg, "build_segmentation", lambda *_: 1 / 0)
+    with pytest.raises(ImageReadError, match=r"set segmentation=none$"):
+        encode(source)
+    with pytest.raises(ImageReadError, match=r"set segmentation=anonymous or segmentation=none$"):
+        encode(source, identified=True)
 
 
 @pytest.mark.parametrize("name", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])

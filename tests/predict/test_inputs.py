@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -46,6 +47,35 @@ def test_find_images_lists_all_images_below_a_folder(tmp_path: Path) -> None:
     confidential_dicom.write(tmp_path / "DICOMDIR")
     write_image(tmp_path / "output" / "masks" / "a.png", noise())
     assert files(tmp_path) == ["a.tif", "b/1.2.840.10008.77", "b/IM00001", "b/c/d.PNG", "z.jpeg"]
+
+
+def test_formats_and_special_files_of_a_folder(tmp_path: Path) -> None:
+    """Every image file is listed, also in formats that are not read; named pipes are not opened."""
+    write_image(tmp_path / "mdb001.pgm", noise())
+    confidential_dicom.write(tmp_path / "b.dcm")
+    for name in ("c.dcm.gz", "IM2"):
+        (tmp_path / name).write_bytes(gzip.compress((tmp_path / "b.dcm").read_bytes()))
+    write_image(tmp_path / "d.bmp", noise())
+    (tmp_path / "notes.gz").write_bytes(gzip.compress(b"something" * 100))
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert files(tmp_path) == ["IM2", "b.dcm", "c.dcm.gz", "d.bmp", "mdb001.pgm", "pipe.png"]
+    assert "not a regular file" in error_message(Input(tmp_path / "pipe.png", "pipe.png"))
+    assert "format .bmp is not supported" in error_message(Input(tmp_path / "d.bmp", "d.bmp"))
+    np.testing.assert_array_equal(read_input(Input(tmp_path / "mdb001.pgm", "mdb001.pgm"))[0], noise())
+    names = output_names(["c.dcm.gz", "d.png.gz", "mdb001.pgm"], {})
+    assert [*names.values()] == ["c", "d", "mdb001"]
+    assert not Input(tmp_path / "d.bmp", "d.bmp").is_dicom
+    assert Input(tmp_path / "c.dcm.gz", "c.dcm.gz").is_dicom
+
+
+def test_only_unsupported_formats(tmp_path: Path) -> None:
+    write_image(tmp_path / "d.bmp", noise())
+    with pytest.raises(UserError, match="no images found"):
+        files(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="must be an image or a folder, got a named pipe, socket or device"):
+        files(tmp_path / "pipe")
 
 
 def test_find_images_follows_links_once(tmp_path: Path) -> None:
@@ -165,7 +195,7 @@ def test_a_dicom_segmentation_is_an_error(tmp_path: Path) -> None:
     confidential_dicom.write(tmp_path / "a.dcm")
     mask = confidential_dicom.phantom().pixels > 2000
     (tmp_path / "seg.dcm").write_bytes(dicom_seg.encode_segmentation(tmp_path / "a.dcm", mask, None, serial="abc"))
-    assert "grey values" in error_message(Input(tmp_path / "seg.dcm", "seg.dcm"))
+    assert "Segmentation Storage, not a mammogram" in error_message(Input(tmp_path / "seg.dcm", "seg.dcm"))
 
 
 def test_find_images_supports_file_names_that_are_not_utf8(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,16 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
-from pydicom.uid import UID, generate_uid
+from pydicom.uid import UID, DigitalMammographyXRayImageStorageForPresentation, generate_uid
 from pydicom.valuerep import DSfloat
 
 from mammoseg.data.images.dicom import suppress_header_text
+from mammoseg.data.images.dicom_metadata import FUNCTIONAL_GROUPS, attribute
+from mammoseg.data.images.formats import open_decompressed
 from mammoseg.data.images.metadata import PixelSpacing
 from mammoseg.errors import ImageReadError, UserError
 
+DIGITAL_MAMMOGRAPHY = DigitalMammographyXRayImageStorageForPresentation
 REFERENCE_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 SPATIAL_ATTRIBUTES = ("FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient")
 # Type 2 attributes, which are required but may be empty: DICOM PS3.5, section 7.4.3.
@@ -85,8 +89,9 @@ def encode_segmentation(
             segmentation.save_as(content, enforce_file_format=True)
         except Exception:
             # highdicom raises many exception types for invalid values; their messages quote the header.
+            alternatives = "anonymous or segmentation=none" if identified else "none"
             raise ImageReadError(
-                "its header has values that DICOM Segmentations do not allow; try segmentation=anonymous or none"
+                f"its header has values that DICOM Segmentations do not allow; set segmentation={alternatives}"
             ) from None
     return content.getvalue()
 
@@ -105,6 +110,8 @@ def build_segmentation(image: Dataset, mask: NDArray[np.bool_], serial: str) -> 
     import highdicom
     from highdicom.seg import Segmentation
 
+    # highdicom requires functional groups of sources of multi-frame classes, such as tomosynthesis, even for one frame.
+    source_class, image.SOPClassUID = image.SOPClassUID, DIGITAL_MAMMOGRAPHY
     segmentation = Segmentation(
         [image],
         mask[None].astype(np.uint8),
@@ -125,6 +132,9 @@ def build_segmentation(image: Dataset, mask: NDArray[np.bool_], serial: str) -> 
         omit_empty_frames=False,
     )
     segmentation.PatientOrientation = image.PatientOrientation
+    for element in segmentation.iterall():
+        if element.keyword == "ReferencedSOPClassUID":
+            element.value = source_class
     return segmentation
 
 
@@ -164,7 +174,7 @@ def source_dataset(path: Path, shape: tuple[int, ...], spacing: PixelSpacing | N
     """
     keywords = [*REFERENCE_UIDS, *SPATIAL_ATTRIBUTES, "PatientOrientation", *(PATIENT_ATTRIBUTES if identified else ())]
     try:
-        header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(keywords))
+        header = read_attributes(path, [*keywords, *FUNCTIONAL_GROUPS])
         if missing := [name for name in REFERENCE_UIDS if not is_uid(header.get(name))]:
             raise ImageReadError(f"a DICOM Segmentation cannot refer to it: its header has no valid {missing[0]}")
         image = Dataset()
@@ -188,12 +198,19 @@ def source_dataset(path: Path, shape: tuple[int, ...], spacing: PixelSpacing | N
     return image
 
 
+def read_attributes(path: Path, keywords: Sequence[str]) -> Dataset:
+    """Read some attributes of a DICOM file, which may be compressed with gzip."""
+    with open_decompressed(path) as file:
+        return pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(keywords))
+
+
 def add_spatial_reference(image: Dataset, header: Dataset) -> None:
     """Copy the frame of reference from `header`, or create a synthetic one if it is incomplete."""
-    is_known = all(header.get(name) for name in SPATIAL_ATTRIBUTES) and is_uid(header.FrameOfReferenceUID)
-    image.FrameOfReferenceUID = header.FrameOfReferenceUID if is_known else generate_uid()
-    image.ImageOrientationPatient = header.ImageOrientationPatient if is_known else [1, 0, 0, 0, 1, 0]
-    image.ImagePositionPatient = header.ImagePositionPatient if is_known else [0, 0, 0]
+    frame_of_reference, orientation, position = (attribute(header, name) for name in SPATIAL_ATTRIBUTES)
+    is_known = bool(is_uid(frame_of_reference) and orientation and position)
+    image.FrameOfReferenceUID = frame_of_reference if is_known else generate_uid()
+    image.ImageOrientationPatient = orientation if is_known else [1, 0, 0, 0, 1, 0]
+    image.ImagePositionPatient = position if is_known else [0, 0, 0]
 
 
 def as_strings(value: object) -> list[str]:

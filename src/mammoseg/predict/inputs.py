@@ -12,8 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.data.images.formats import (
+    GZIP_SUFFIX,
+    IMAGE_SUFFIXES,
+    SUPPORTED,
+    UNSUPPORTED_SUFFIXES,
+    has_dicom_prefix,
+    image_suffix,
+    is_raster,
+)
 from mammoseg.data.images.metadata import ImageMetadata
-from mammoseg.data.images.read import IMAGE_SUFFIXES, has_dicom_prefix, is_raster, read_image
+from mammoseg.data.images.read import read_image
 from mammoseg.data.readers.file_tree import walk
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.runs.prediction_folder import JOURNAL_FILE
@@ -38,13 +47,19 @@ class Input:
     @property
     def is_dicom(self) -> bool:
         """Whether the file is read as DICOM."""
-        return not is_raster(self.path)
+        return not is_raster(self.path) and self.is_supported
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether the suffix is not that of an unsupported image format."""
+        return image_suffix(self.path) not in UNSUPPORTED_SUFFIXES
 
 
 def find_images(root: Path, exclude: Path) -> list[Input]:
     """Find the images to predict.
 
-    A file is an image if it has the suffix of an image format, or "DICM" at byte 128.
+    A file is an image if it has the suffix of an image format, or starts as a DICOM file. Images in unsupported formats
+    are included, so that they are reported as skipped.
 
     Args:
         root: An image, or a folder to search recursively.
@@ -58,6 +73,8 @@ def find_images(root: Path, exclude: Path) -> list[Input]:
     """
     if root.is_file():
         return [Input(root, root.name)]
+    if root.exists() and not root.is_dir():
+        raise UserError("input must be an image or a folder, got a named pipe, socket or device")
     if not root.is_dir():
         raise UserError(f"input={root}: no such file or folder; set input to an image or a folder of images")
     excluded = exclude.resolve()
@@ -69,10 +86,8 @@ def find_images(root: Path, exclude: Path) -> list[Input]:
 
     files = (folder / name for folder, names in walk(root, skip_folder=is_output) for name in names)
     images = [Input(path, path.relative_to(root).as_posix()) for path in files if is_image(path)]
-    if not images:
-        raise UserError(
-            f"input={root}: no images found; supported are {' '.join(IMAGE_SUFFIXES)} and DICOM files of any name"
-        )
+    if not any(image.is_supported for image in images):
+        raise UserError(f"input={root}: no images found; supported are {SUPPORTED}, and DICOM files of any name")
     return sorted(images, key=lambda image: image.file)
 
 
@@ -108,21 +123,23 @@ def output_names(files: Sequence[str], existing: Mapping[str, str]) -> dict[str,
 
 
 def is_image(path: Path) -> bool:
-    """Return whether a file has the suffix of an image or a DICOM prefix; a DICOMDIR contains no pixels."""
+    """Return whether a file has the suffix of an image or starts as a DICOM file; a DICOMDIR contains no pixels."""
     if path.name == "DICOMDIR":
         return False
-    return path.suffix.lower() in IMAGE_SUFFIXES or has_dicom_prefix(path)
+    return image_suffix(path) in (*IMAGE_SUFFIXES, *UNSUPPORTED_SUFFIXES) or has_dicom_prefix(path)
 
 
 def strip_image_suffix(file: str) -> str:
-    """Remove the suffix of an image format; the last component of a UID is not a suffix.
+    """Remove the suffix of an image format, and that of gzip; the last component of a UID is not a suffix.
 
     Example:
-        >>> strip_image_suffix("a/b.PNG"), strip_image_suffix("1.2.840.1")
-        ('a/b', '1.2.840.1')
+        >>> strip_image_suffix("a/b.PNG"), strip_image_suffix("a.dcm.gz"), strip_image_suffix("1.2.840.1")
+        ('a/b', 'a', '1.2.840.1')
     """
     path = PurePosixPath(file)
-    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else file
+    if image_suffix(path) not in IMAGE_SUFFIXES:
+        return file
+    return str((path.with_suffix("") if path.suffix.lower() == GZIP_SUFFIX else path).with_suffix(""))
 
 
 def read_input(image: Input) -> tuple[NDArray[Any], ImageMetadata]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mammoseg import validate
+from mammoseg.predict.exposures import FOR_PROCESSING_MODES
 
 SEGMENTATIONS = ("anonymous", "identified", "none")
 
@@ -24,6 +25,8 @@ class PredictOptions:
         workers: Number of threads for reading and writing; None for one per CPU core, at most `pipeline.MAX_WORKERS`.
         trusted_modules: Modules whose classes a checkpoint may instantiate, in addition to those of mammoseg, torch and
             MONAI.
+        for_processing: Which DICOM images with the Presentation Intent Type FOR PROCESSING are predicted: those without
+            a FOR PRESENTATION image of the same view ("auto"), all ("include") or none ("skip").
     """
 
     tta: bool
@@ -33,6 +36,7 @@ class PredictOptions:
     batch_size: int
     workers: int | None
     trusted_modules: Sequence[str] = ()
+    for_processing: str = "auto"
 
     def check(self) -> None:
         """Validate the options except `accelerator` and `trusted_modules`, which `load_ensemble` validates.
@@ -41,6 +45,7 @@ class PredictOptions:
             UserError: If an option is invalid.
         """
         validate.one_of("segmentation", self.segmentation, SEGMENTATIONS)
+        validate.one_of("for_processing", self.for_processing, FOR_PROCESSING_MODES)
         validate.boolean("tta", self.tta)
         validate.positive_int("batch_size", self.batch_size)
         validate.optional_positive_int("workers", self.workers)

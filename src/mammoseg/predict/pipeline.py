@@ -25,6 +25,7 @@ from mammoseg.ensemble import Ensemble, Maps, load_ensemble
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.metrics.regions import connected_regions
 from mammoseg.predict import inputs, prediction_images
+from mammoseg.predict.exposures import skipped_exposures
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.options import PredictOptions
 from mammoseg.predict.output_folder import PredictionFolder, TableRow, table_rows
@@ -103,10 +104,15 @@ def predict(checkpoints: Sequence[Path], input_path: Path, output: Path, options
         accelerator=options.accelerator,
         trusted_modules=options.trusted_modules or (),
     )
+    skipped = skipped_exposures(images, options.for_processing)
     folder = PredictionFolder(output, provenance(checkpoints, input_path, ensemble, options))
     with folder.session():
-        remaining = [image for image in images if not folder.is_complete(image)]
-        if n_complete := len(images) - len(remaining):
+        for image in images:
+            if image.file in skipped:
+                folder.record_skipped(image, skipped[image.file])
+        selected = [image for image in images if image.file not in skipped]
+        remaining = [image for image in selected if not folder.is_complete(image)]
+        if n_complete := len(selected) - len(remaining):
             log.info("resuming: %d of %d images are already predicted", n_complete, len(images))
         if remaining:
             PredictionPipeline(ensemble, folder, options).run(remaining)

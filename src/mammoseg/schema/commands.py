@@ -126,6 +126,7 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "tta": Boolean(),
         "threshold": OPTIONAL_PROBABILITY,
         "segmentation": one_of("anonymous", "identified", "none"),
+        "for_processing": one_of("auto", "include", "skip"),
         "accelerator": one_of("auto", "cpu", "gpu"),
         "batch_size": BATCH_SIZE,
         "workers": Integer(1, 4096, optional=True),

@@ -28,6 +28,8 @@ from helpers.inbreast_files import HEIGHT, PLANTED, WIDTH, dicom, grey, save
 from mammoseg.data.images.dicom import read_header, read_image, read_metadata
 from mammoseg.errors import ImageReadError
 
+TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -131,11 +133,12 @@ def test_files_without_preamble_and_file_meta_are_read(path: Path, implicit: boo
         ({"PhotometricInterpretation": "RGB"}, "a colour image"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "a colour image"),
         ({"NumberOfFrames": 2}, "2 frames"),
+        ({"NumberOfFrames": 60, "SOPClassUID": TOMOSYNTHESIS}, "60 frames"),
         ({"Rows": 65535, "Columns": 65535}, "65535x65535"),
         ({"Rows": 0}, "48x0"),
         ({"Rows": HEIGHT + 1}, f"truncated: {2 * HEIGHT * WIDTH} of {2 * (HEIGHT + 1) * WIDTH} bytes"),
         ({"Rows": HEIGHT // 2}, "does not have the size stated in the header"),
-        ({"BitsAllocated": 13}, "damaged"),
+        ({"BitsAllocated": 13}, "Bits Allocated must be 1, 8, 16 or 32, got 13"),
     ],
 )
 def test_an_unsuitable_header_is_an_error(path: Path, elements: dict[str, Any], expected: str) -> None:
@@ -192,12 +195,16 @@ def test_a_missing_decoder_names_the_extra(path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_failing_decoder_names_the_extra(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openjpeg")
     compressed = dicom(grey(), BitsStored=12)
-    compressed.compress(RLELossless, generate_instance_uid=False)
-    path.write_bytes(replace_syntax(save(compressed, path).read_bytes(), RLELossless, JPEG2000Lossless))
-    monkeypatch.setattr("mammoseg.data.images.dicom.find_spec", lambda _: None)
+    compressed.compress(JPEG2000Lossless, generate_instance_uid=False)
+    content = bytearray(save(compressed, path).read_bytes())
+    start = content.index(b"\xff\x52") + 5  # coding style
+    content[start : start + 6] = b"\xff" * 6
+    path.write_bytes(content)
+    monkeypatch.setattr("mammoseg.data.images.dicom_decode.find_spec", lambda _: None)
     assert "pip install '.[codecs]'" in error_message(path)
-    monkeypatch.setattr("mammoseg.data.images.dicom.find_spec", lambda module: module)
+    monkeypatch.setattr("mammoseg.data.images.dicom_decode.find_spec", lambda module: module)
     assert "pip install" not in error_message(path)
 
 
@@ -286,6 +293,25 @@ def test_pydicom_does_not_log_header_text(
         ({"ImagerPixelSpacing": [0, 0.1]}, None),
         ({"ImagerPixelSpacing": [0.1, 0.1], "EstimatedRadiographicMagnificationFactor": 0}, (0.1, 0.1, "Imager")),
         ({"PixelSpacing": ["70", "70"]}, None),
+        # The breast lies between source and detector: it is magnified by 1 or more, so that its spacing is smaller.
+        (
+            {
+                "PixelSpacing": [0.975039, 0.975039],
+                "ImagerPixelSpacing": [0.1, 0.1],
+                "EstimatedRadiographicMagnificationFactor": 0.10256,
+            },
+            (0.1, 0.1, "ImagerPixelSpacing"),
+        ),
+        ({"PixelSpacing": [0.1004] * 2, "ImagerPixelSpacing": [0.1] * 2}, (0.1004, 0.1004, "calibrated")),
+        ({"PixelSpacing": [0.01] * 2, "ImagerPixelSpacing": [0.1] * 2}, (0.1, 0.1, "ImagerPixelSpacing")),
+        (
+            {"PixelSpacing": [0.2] * 2, "NominalScannedPixelSpacing": [0.05] * 2},
+            (0.05, 0.05, "NominalScannedPixelSpacing"),
+        ),
+        (
+            {"ImagerPixelSpacing": [0.1, 0.1], "EstimatedRadiographicMagnificationFactor": 9},
+            (0.1, 0.1, "ImagerPixelSpacing"),
+        ),
     ],
 )
 def test_pixel_spacing_follows_the_standard(
@@ -302,9 +328,49 @@ def test_pixel_spacing_follows_the_standard(
     assert metadata.spacing.pixel_area == pytest.approx(down * across)
 
 
+def test_the_image_is_not_larger_than_a_detector(path: Path) -> None:
+    pixels = np.resize(grey(), (1000, 500))
+    for spacing, expected in ((0.39, 0.39), (0.41, None)):
+        metadata = read_metadata(save(dicom(pixels, PixelSpacing=[spacing, 0.1]), path))
+        assert (metadata.spacing.row if metadata.spacing else None) == expected
+
+
+def functional_group(macro: str, **attributes: Any) -> pydicom.Sequence:
+    item, group = pydicom.Dataset(), pydicom.Dataset()
+    for name, value in attributes.items():
+        setattr(item, name, value)
+    setattr(group, macro, pydicom.Sequence([item]))
+    return pydicom.Sequence([group])
+
+
+@pytest.mark.parametrize("groups", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
+def test_one_frame_of_an_enhanced_class(path: Path, groups: str) -> None:
+    """Spacing, rescale and side are in functional groups."""
+    header = dicom(grey(), BitsStored=12, SOPClassUID=TOMOSYNTHESIS, NumberOfFrames=1)
+    (group,) = functional_group("PixelMeasuresSequence", PixelSpacing=[0.07, 0.08], SliceThickness=1)
+    for macro, attributes in (
+        ("PixelValueTransformationSequence", {"RescaleSlope": 2, "RescaleIntercept": -5, "RescaleType": "US"}),
+        ("FrameAnatomySequence", {"FrameLaterality": "R"}),
+    ):
+        setattr(group, macro, functional_group(macro, **attributes)[0][macro].value)
+    setattr(header, groups, pydicom.Sequence([group]))
+    header.ViewCodeSequence = view_code_sequence(codes.cid4014.CranioCaudal)
+    pixels, metadata = read_image(save(header, path))
+    np.testing.assert_array_equal(pixels, grey() * 2.0 - 5)
+    assert (metadata.view, metadata.side) == ("CC", "R")
+    assert metadata.spacing is not None
+    assert (metadata.spacing.row, metadata.spacing.column) == (0.07, 0.08)
+
+
 def view_code_sequence(code: Any) -> pydicom.Sequence:
     item = pydicom.Dataset()
     item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme_designator
+    return pydicom.Sequence([item])
+
+
+def meaning(text: str) -> pydicom.Sequence:
+    item = pydicom.Dataset()
+    item.CodeMeaning = text
     return pydicom.Sequence([item])
 
 
@@ -328,6 +394,22 @@ def view_code_sequence(code: Any) -> pydicom.Sequence:
         ({"ViewCodeSequence": view_code_sequence(codes.cid4014.SuperolateralToInferomedialOblique)}, ("SIO", "")),
         ({"ViewCodeSequence": view_code_sequence(codes.cid4014.InferomedialToSuperolateralOblique)}, ("ISO", "")),
         ({"ImageLaterality": "B"}, ("", "")),
+        # CBIS-DDSM
+        ({"PatientOrientation": "MLO", "Laterality": "L"}, ("MLO", "L")),
+        ({"PatientOrientation": "CC", "BodyPartExamined": "RIGHT BREAST"}, ("CC", "R")),
+        ({"PatientOrientation": ["A", "FR"]}, ("", "")),
+        ({"PatientOrientation": ["L", "MLO"], "ImageLaterality": "LEFT"}, ("MLO", "L")),
+        ({"ViewPosition": "RCC"}, ("CC", "")),
+        ({"ViewPosition": "L MLO"}, ("MLO", "")),
+        ({"ViewPosition": "LM"}, ("LM", "")),
+        # CMMD
+        ({"ViewCodeSequence": meaning("cranio-caudal")}, ("CC", "")),
+        ({"ViewCodeSequence": meaning("Medio-Lateral Oblique")}, ("MLO", "")),
+        ({"ViewCodeSequence": meaning("Planted"), "ViewPosition": "CC"}, ("CC", "")),
+        ({"SeriesDescription": "R MLO Planted"}, ("MLO", "")),
+        ({"SeriesDescription": "RCC", "ProtocolName": "Planted"}, ("CC", "")),
+        ({"SeriesDescription": "CC and MLO"}, ("", "")),
+        ({"SeriesDescription": "Success"}, ("", "")),
     ],
 )
 def test_view_and_side_are_parsed_from_codes_and_attributes(

@@ -61,7 +61,7 @@ def read_mask_file(path: Path) -> NDArray[Any]:
         ImageReadError: If the file cannot be read; the message contains its name.
     """
     try:
-        return read_image(path)[0]
+        return read_image(path, mask=True)[0]
     except ImageReadError as error:
         raise ImageReadError(f"its mask {path.name}: {error}") from None
 
@@ -75,7 +75,7 @@ def select_mask_file(files: Sequence[Path]) -> NDArray[Any]:
     masks, reasons = [], []
     for file in files:
         try:
-            grey = read_image(file)[0]
+            grey = read_image(file, mask=True)[0]
         except ImageReadError as error:
             reasons.append(f"{file.name}: {error}")
             continue

@@ -1,9 +1,10 @@
-"""Image reader for DICOM, PNG, TIFF and JPEG, shared by training and prediction."""
+"""Image reader for DICOM, PNG, TIFF, JPEG and PGM, shared by training and prediction."""
 
 from __future__ import annotations
 
 import struct
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +13,59 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
+from mammoseg.data.images.codestream import parse_jpeg
+from mammoseg.data.images.formats import (
+    DICOM_SUFFIXES,
+    IMAGE_SUFFIXES,
+    JPEG_SUFFIXES,
+    SUPPORTED,
+    check_size,
+    has_dicom_prefix,
+    image_suffix,
+    is_raster,
+    open_decompressed,
+    png_size,
+    require_regular_file,
+    signature_format,
+    tiff_size,
+)
 from mammoseg.data.images.metadata import ImageMetadata
+from mammoseg.data.images.pgm import decode_pgm
 from mammoseg.errors import ImageReadError
 
-DICOM_SUFFIXES = (".dcm", ".dicom")
-TIFF_SUFFIXES = (".tif", ".tiff")
-JPEG_SUFFIXES = (".jpg", ".jpeg")
-RASTER_SUFFIXES = (".png", *TIFF_SUFFIXES, *JPEG_SUFFIXES)
-IMAGE_SUFFIXES = (*RASTER_SUFFIXES, *DICOM_SUFFIXES)
-DICOM_PREFIX_OFFSET = 128  # bytes of preamble before "DICM"
+__all__ = [
+    "DICOM_SUFFIXES",
+    "IMAGE_SUFFIXES",
+    "JPEG_SUFFIXES",
+    "has_dicom_prefix",
+    "is_raster",
+    "read_image",
+    "read_metadata",
+]
+
 WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
 
 # Unreadable files are reported in the table of rejected cases, not by OpenCV on stderr.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
-def read_image(path: Path) -> tuple[NDArray[Any], ImageMetadata]:
+def read_image(path: Path, *, mask: bool = False) -> tuple[NDArray[Any], ImageMetadata]:
     """Read a single-frame greyscale image.
 
-    The format is determined by the suffix: `RASTER_SUFFIXES`, or DICOM for `DICOM_SUFFIXES` and files without a suffix.
-    A file with any other suffix is DICOM if it has "DICM" at byte 128, since DICOM files are often named by a UID.
+    The format is determined by the suffix: `RASTER_SUFFIXES`, or DICOM for `DICOM_SUFFIXES`, files without a suffix and
+    files named by a UID. A file with any other suffix is DICOM if it has "DICM" at byte 128. Files may be compressed
+    with gzip.
 
     Args:
         path: The image file.
+        mask: Whether the file is a mask. A mask in DICOM format may have any modality, and its padding is not changed.
 
     Returns:
         Pixels (H, W), where brighter is denser, and the metadata of the image.
 
     Raises:
-        ImageReadError: If the file is missing, damaged, in colour, multi-page, or in an unsupported format.
+        ImageReadError: If the file is missing, damaged, in colour, multi-page, too large, in an unsupported format, or
+            a DICOM file of another modality.
 
     Example:
         >>> import tempfile
@@ -51,14 +76,13 @@ def read_image(path: Path) -> tuple[NDArray[Any], ImageMetadata]:
         >>> pixels.shape, pixels.dtype
         ((3, 2), dtype('uint16'))
     """
-    if not _exists(path):
-        raise ImageReadError("no such file")
+    require_regular_file(path)
     if is_raster(path):
         return _read_raster(path), ImageMetadata()
     _require_dicom(path)
     from mammoseg.data.images import dicom  # lazy: importing pydicom is slow
 
-    return dicom.read_image(path)
+    return dicom.read_image(path, mask=mask)
 
 
 def read_metadata(path: Path) -> ImageMetadata:
@@ -67,8 +91,7 @@ def read_metadata(path: Path) -> ImageMetadata:
     Raises:
         ImageReadError: If the file is missing or its header cannot be read.
     """
-    if not _exists(path):
-        raise ImageReadError("no such file")
+    require_regular_file(path)
     if is_raster(path):
         return ImageMetadata()
     _require_dicom(path)
@@ -77,38 +100,21 @@ def read_metadata(path: Path) -> ImageMetadata:
     return dicom.read_metadata(path)
 
 
-def is_raster(path: Path) -> bool:
-    """Return whether the file has the suffix of a PNG, TIFF or JPEG."""
-    return path.suffix.lower() in RASTER_SUFFIXES
-
-
-def has_dicom_prefix(path: Path) -> bool:
-    """Return whether the file has "DICM" after a preamble of 128 bytes; False if it cannot be opened."""
-    try:
-        with path.open("rb") as file:
-            return file.read(DICOM_PREFIX_OFFSET + 4)[DICOM_PREFIX_OFFSET:] == b"DICM"
-    except OSError:
-        return False
-
-
 def _require_dicom(path: Path) -> None:
-    suffix = path.suffix.lower()
-    if suffix and suffix not in DICOM_SUFFIXES and not has_dicom_prefix(path):
-        raise ImageReadError(f"format {suffix} is not supported; convert it to one of {' '.join(IMAGE_SUFFIXES)}")
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # the name is too long or contains a null byte
-        return False
+    suffix = image_suffix(path)
+    if suffix and suffix not in DICOM_SUFFIXES and not suffix[1:].isdigit() and not has_dicom_prefix(path):
+        raise ImageReadError(f"format {suffix} is not supported; convert it to one of {SUPPORTED}")
 
 
 def _read_raster(path: Path) -> NDArray[Any]:
     try:
-        pixels = _decode_jpeg(path) if path.suffix.lower() in JPEG_SUFFIXES else _decode_with_opencv(path)
+        with open_decompressed(path) as file:
+            content = file.read()
+        pixels = _decode(content)
     except OSError as error:
         raise ImageReadError(f"cannot be read ({error.strerror}); check it or copy it again") from None
+    except MemoryError:
+        raise ImageReadError("not enough memory for the pixels; use fewer workers") from None
     if pixels is None:
         raise ImageReadError("the image is empty, truncated or of another format; copy it again")
     if pixels.ndim == 3:
@@ -116,34 +122,55 @@ def _read_raster(path: Path) -> NDArray[Any]:
         if not (channels == channels[..., :1]).all():
             raise ImageReadError("a colour image; a mammogram is greyscale")
         pixels = np.ascontiguousarray(channels[..., 0])
-    return _check_tiff(pixels, path) if path.suffix.lower() in TIFF_SUFFIXES else pixels
+    return _check_tiff(pixels, content) if signature_format(content) == "tiff" else pixels
 
 
-def _decode_with_opencv(path: Path) -> NDArray[Any] | None:
-    encoded = np.fromfile(path, np.uint8)
+def _decode(content: bytes) -> NDArray[Any] | None:
+    """Decode a file by its signature, after checking the size in its header."""
+    kind = signature_format(content)
+    if kind == "jpeg":
+        return _decode_jpeg(content)
+    if kind == "pgm":
+        return decode_pgm(content)
+    if kind is None or (size := png_size(content) if kind == "png" else tiff_size(content)) is None:
+        return None
+    check_size(*size)
     try:
-        return cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
-    except cv2.error:  # the number of pixels in the header is implausible
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        if error.code == cv2.Error.STS_NO_MEM:
+            raise MemoryError from None
         return None
 
 
-def _decode_jpeg(path: Path) -> NDArray[Any] | None:
+def _decode_jpeg(content: bytes) -> NDArray[Any] | None:
     """Decode with Pillow, since OpenCV fills the missing part of a truncated JPEG with grey."""
-    with path.open("rb") as file:
-        try:
-            with Image.open(file, formats=["JPEG"]) as image:
+    stream = parse_jpeg(content)
+    if stream is None:
+        return None
+    check_size(stream.height, stream.width)
+    if stream.bits != 8:
+        raise ImageReadError(f"a JPEG must have 8 bits per pixel, got {stream.bits}; convert it to PNG or TIFF")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size was checked above
+            with Image.open(BytesIO(content), formats=["JPEG"]) as image:
                 return np.asarray(image)
-        except (OSError, SyntaxError, Image.DecompressionBombError):
-            return None
+    except Image.DecompressionBombError:
+        raise ImageReadError(
+            f"too large, got {stream.width}x{stream.height} pixels; convert it to PNG or TIFF"
+        ) from None
+    except (OSError, SyntaxError):
+        return None
 
 
-def _check_tiff(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
+def _check_tiff(pixels: NDArray[Any], content: bytes) -> NDArray[Any]:
     """Invert a 16-bit WhiteIsZero TIFF; OpenCV already inverts 8-bit ones.
 
     Raises:
         ImageReadError: If the file has several pages.
     """
-    pages = _tiff_pages(path)
+    pages = _tiff_pages(content)
     if len(pages) > 1:
         raise ImageReadError(f"{len(pages)} pages; provide one mammogram per file")
     if (
@@ -155,7 +182,7 @@ def _check_tiff(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
     return pixels
 
 
-def _tiff_pages(path: Path) -> list[TiffImagePlugin.ImageFileDirectory_v2]:
+def _tiff_pages(content: bytes) -> list[TiffImagePlugin.ImageFileDirectory_v2]:
     """Return the image file directories up to the first damaged one, since OpenCV's decoder tolerates damage.
 
     `PIL.Image.open` is not used because it rejects pixel formats that Pillow cannot decode.
@@ -163,7 +190,7 @@ def _tiff_pages(path: Path) -> list[TiffImagePlugin.ImageFileDirectory_v2]:
     pages: list[TiffImagePlugin.ImageFileDirectory_v2] = []
     offsets: set[int] = set()
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
+        with BytesIO(content) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings about metadata that is not used
             header = file.read(8)
             header += file.read(8) if header[2:3] == b"\x2b" else b""  # BigTIFF
