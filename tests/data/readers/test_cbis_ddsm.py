@@ -54,8 +54,10 @@ def official_rows() -> list[dict[str, str]]:
 
 
 def write_file(root: Path, path: str, content: bytes) -> None:
+    """Write a file with a content of its own: the path is in DICOM's preamble, or after the end of a JPEG."""
+    unique = path.encode()[-128:].rjust(128)
     (root / path).parent.mkdir(parents=True, exist_ok=True)
-    (root / path).write_bytes(content)
+    (root / path).write_bytes(unique + content[128:] if content[128:132] == b"DICM" else content + unique)
 
 
 def write_uid_tree(root: Path, files: dict[str, bytes]) -> None:
