@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def read_mask_values(path: Path) -> NDArray[Any]:
         if values is not None:
             return values
     values = read_image(path)[0]
-    if not np.isfinite(values).all():
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ImageReadError("some pixels are infinite or not a number; export the mask again")
     return values
 
@@ -137,7 +138,7 @@ def mass_of_values(values: NDArray[Any], lossy: bool = False) -> tuple[NDArray[n
     if lossy and not is_bilevel(values, MIN_MASK_FRACTION):
         raise ImageReadError(IMAGE_AS_MASK)
     mask = np.asarray(values > 0, np.uint8) if n_labels > 1 else binarise(values)
-    check_fraction(float(mask.mean()), n_labels)
+    check_fraction(np.count_nonzero(mask) / mask.size, n_labels)
     return mask, n_labels
 
 
@@ -153,7 +154,10 @@ def count_labels(values: NDArray[Any]) -> int:
         if values.dtype.kind in "iub" or bool((levels == np.rint(levels)).all()):
             return int((levels > 0).sum())
     tolerance = LEVEL_TOLERANCE * (maximum - low)
-    intermediate = (values > low + tolerance) & (values < maximum - tolerance)
+    lower, upper = low + tolerance, maximum - tolerance
+    if values.dtype.kind in "iu":  # integer bounds, since NumPy would convert the image to floats
+        lower, upper = math.floor(lower), math.ceil(upper)
+    intermediate = (values > lower) & (values < upper)
     if not intermediate.any():
         return 1
     # Flat regions are labels; blurred edges have gradients.
