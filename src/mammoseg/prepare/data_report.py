@@ -189,7 +189,7 @@ def report_rows(report: Report) -> list[tuple[str, str]]:
     rows += [
         ("images without a mass (empty masks)", summarise_names(report["images_without_mass"])),
         ("masks with several labels, all taken as mass", summarise_names(report["masks_with_labels"])),
-        (f"masses less than {MIN_MASS_IN_BREAST:.0%} in the breast", summarise_names(report["masses_outside_breast"])),
+        ("masses mostly outside the breast", summarise_names(report["masses_outside_breast"])),
         *((f"ignored: {annotation}", str(count)) for annotation, count in report["ignored"].items()),
         ("crop skipped (would cut a mass)", summarise_names(report["kept_whole"])),
         ("masks resized to their image", summarise_names(report["masks_rescaled"])),

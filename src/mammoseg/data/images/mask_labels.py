@@ -83,7 +83,7 @@ def decode_colours(path: Path) -> NDArray[Any] | None:
     opaque = (alpha > alpha.max() / 2).astype(np.uint8)
     visible = rgb[opaque > 0]
     if (visible == visible[:1]).all():  # one colour on a transparent background
-        return opaque
+        return np.asarray(opaque)
     labels = colour_labels(rgb * opaque[..., None])
     if not np.array_equal(labels > 0, opaque > 0):
         raise ImageReadError(

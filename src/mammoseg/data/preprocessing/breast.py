@@ -15,6 +15,7 @@ from scipy import ndimage
 from mammoseg.data.preprocessing.box import mask_bounding_box
 from mammoseg.data.preprocessing.padding import find_padding
 
+GREY_PERCENTILES = (0.1, 99.9)  # of the grey values, mapped to 0 and 255
 WORKING_SIDE = 512  # pixels; the outline of the breast needs no higher resolution
 OPENING_DIAMETER = 0.04  # fraction of the longer side; removes frames and bridges from labels and tape to the breast
 MAX_FRAME_WIDTH = 0.06  # fraction of a side; wider white borders may be muscle
@@ -68,7 +69,7 @@ def downsample_uint8(pixels: NDArray[Any]) -> UInt8Array:
     # Subsampling to twice the target size before averaging takes a tenth of the time.
     step = max(int(0.5 / scale), 1)
     small = np.asarray(cv2.resize(pixels[::step, ::step].astype(np.float32), shape, interpolation=cv2.INTER_AREA))
-    low, high = np.percentile(small, [0.1, 99.9])
+    low, high = np.percentile(small, GREY_PERCENTILES)
     if high <= low:
         return np.zeros(small.shape, np.uint8)
     return np.asarray(np.clip((small - low) / (high - low) * 255, 0, 255), np.uint8)
@@ -94,8 +95,10 @@ def segment_downsampled(grey: UInt8Array) -> BoolMask:
         # Only the film is segmented, since the padding would be taken for its background.
         film = mask_bounding_box(np.asarray(~padding, np.uint8))
         assert film is not None, "find_padding leaves a film"
+        low, high = np.percentile(grey[~padding], GREY_PERCENTILES)
+        stretched = np.clip((film.crop(grey) - low) / max(high - low, 1) * 255, 0, 255).astype(np.uint8)
         breast = np.zeros(grey.shape, bool)
-        film.crop(breast)[:] = segment_film(film.crop(grey), film.crop(padding))
+        film.crop(breast)[:] = segment_film(stretched, film.crop(padding))
         return breast
     return segment_film(grey, np.zeros(grey.shape, bool))
 

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_DEVIATION = 1  # grey levels of padding, which is constant up to resampling
+MIN_CONSTANT = 0.98  # of the pixels of an edge in the padding
 # Fraction of a side; narrower margins are frames of scanned films, or too small to be taken for the background.
 MIN_MARGIN = 0.065
 MIN_RECTANGULARITY = 0.93  # of the film, as a fraction of its rotated bounding box; a breast fills at most 0.9
 # Mean of the film's background above the padding, as a fraction of that of the tissue. Without film background, as in
 # spot compression views whose collimator is black, fat would be taken for background.
-MAX_BACKGROUND = 0.4
+MAX_BACKGROUND = 0.5
 MIN_FILM_BACKGROUND = 0.05  # fraction of the film
 
 UInt8Image = NDArray[np.uint8]
@@ -37,13 +38,21 @@ def find_padding(grey: UInt8Image) -> NDArray[np.bool_] | None:
         >>> bool(padding[:, 30:].all()), bool(padding[:, :30].any())
         (True, False)
     """
-    value = border_value(grey)
+    for value in edge_values(grey):
+        padding = padding_of_value(grey, value)
+        if padding is not None:
+            return padding
+    return None
+
+
+def padding_of_value(grey: UInt8Image, value: int) -> NDArray[np.bool_] | None:
+    """Return the padding with a grey value (h, w); None if the image is not padded with this value."""
     constant = (np.abs(grey.astype(np.int16) - value) <= MAX_DEVIATION).astype(np.uint8)
-    padding = touching_border(constant)
-    film = ~padding
+    film = ~touching_border(constant)
     if not film.any():
         return None
-    if max(margin_fraction(film.any(axis=1)), margin_fraction(film.any(axis=0))) <= MIN_MARGIN:
+    rows, columns = np.asarray(film.any(axis=1)), np.asarray(film.any(axis=0))
+    if max(margin_fraction(rows), margin_fraction(columns)) <= MIN_MARGIN:
         return None
     # Tissue at the border of the film may have the grey value of the padding.
     rectangle = rotated_bounding_box(film)
@@ -64,10 +73,14 @@ def margin_fraction(lines: NDArray[np.bool_]) -> float:
     return float(max(lines.argmax(), lines[::-1].argmax()) / len(lines))
 
 
-def border_value(grey: UInt8Image) -> int:
-    """Return the most frequent grey value of the outermost pixels."""
-    edges = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    return int(np.bincount(edges, minlength=256).argmax())
+def edge_values(grey: UInt8Image) -> list[int]:
+    """Return the different grey values of the edges that are constant."""
+    values = set()
+    for edge in (grey[0], grey[-1], grey[:, 0], grey[:, -1]):
+        value = int(np.bincount(edge, minlength=256).argmax())
+        if (np.abs(edge.astype(np.int16) - value) <= MAX_DEVIATION).mean() >= MIN_CONSTANT:
+            values.add(value)
+    return sorted(values)
 
 
 def touching_border(region: UInt8Image) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def reject_repeated_images(
 
 def contradictions(mammograms: Sequence[Mammogram], digests: Mapping[Path, str]) -> str:
     """Return the attributes in which cases of the same image differ, such as "patient and masks"; empty if none."""
-    attributes = {
+    attributes: dict[str, list[Hashable]] = {
         "patient": [mammogram.patient for mammogram in mammograms],
         "density": [mammogram.density for mammogram in mammograms],
         "split": [mammogram.split for mammogram in mammograms],

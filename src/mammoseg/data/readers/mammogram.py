@@ -31,7 +31,7 @@ class Mammogram:
         view: View position, such as CC or MLO; may be empty.
         outlines: Polygons (N, 2) of (x, y) in pixels of the full-size image; x is the column and y the row, and the
             origin is the centre of the top-left pixel.
-        mask_candidates: For each mass, the files that may be its mask. Mass pixels are brighter than half the maximum.
+        mask_candidates: For each mass, the files that may be its mask; see `images.mask_labels` for their values.
         masks_verified: Whether each mass has exactly one file, known to be a mask of the image's size. Otherwise the
             mask is identified by its pixels and resized if necessary.
         split: Part in the official split of the dataset (train, val or test), or empty.
