@@ -47,7 +47,7 @@ def find_padding(grey: UInt8Image) -> NDArray[np.bool_] | None:
 
 def padding_of_value(grey: UInt8Image, value: int) -> NDArray[np.bool_] | None:
     """Return the padding with a grey value (h, w); None if the image is not padded with this value."""
-    constant = (np.abs(grey.astype(np.int16) - value) <= MAX_DEVIATION).astype(np.uint8)
+    constant = np.asarray(cv2.inRange(grey, value - MAX_DEVIATION, value + MAX_DEVIATION) > 0, np.uint8)
     film = ~touching_border(constant)
     if not film.any():
         return None
@@ -85,9 +85,11 @@ def edge_values(grey: UInt8Image) -> list[int]:
 
 def touching_border(region: UInt8Image) -> NDArray[np.bool_]:
     """Return the components of a mask (h, w) in {0, 1} that touch the border of the image."""
-    _, labels = cv2.connectedComponents(region, connectivity=4)
-    edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    return np.asarray(np.isin(labels, np.unique(edges[edges > 0])))
+    n_labels, labels = cv2.connectedComponents(region, connectivity=4)
+    touches = np.zeros(n_labels, bool)
+    touches[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
+    touches[0] = False  # pixels outside the mask
+    return np.asarray(touches[labels])
 
 
 def rotated_bounding_box(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
