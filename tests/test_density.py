@@ -22,9 +22,19 @@ def test_density_is_serialised_as_integer() -> None:
 def test_parse_accepts_categories_and_blanks_only() -> None:
     assert ACRDensity.parse("3") is ACRDensity.HETEROGENEOUS
     assert ACRDensity.parse("") is None
-    for text in ("0", "5", "3.0", "dense", " 3"):
-        with pytest.raises(ValueError, match=f"must be 1, 2, 3, 4 or empty, got {text}"):
+    for text in ("0", "5", "2.5", "dense", "E", "V", "1 2"):
+        with pytest.raises(ValueError, match=f"must be 1 to 4, A to D, I to IV or empty, got {text}"):
             ACRDensity.parse(text)
+
+
+@pytest.mark.parametrize("spelling", ["{n}", "{n}.0", " {n} ", "{letter}", "{lower}", "{roman}", "ACR {letter}"])
+def test_parse_spellings(spelling: str) -> None:
+    for density, letter, roman in zip(ACRDensity, "ABCD", ("I", "II", "III", "IV"), strict=True):
+        cell = spelling.format(n=int(density), letter=letter, lower=letter.lower(), roman=roman)
+        assert ACRDensity.parse(cell) is density
+    # VinDr-Mammo
+    assert ACRDensity.parse("DENSITY C") is ACRDensity.HETEROGENEOUS
+    assert [ACRDensity.parse(cell) for cell in ("nan", "NA", "N/A", "None", " ")] == [None] * 5
 
 
 def test_invalid_index_raises() -> None:

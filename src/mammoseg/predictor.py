@@ -21,7 +21,7 @@ class Prediction:
     """Prediction for a mammogram at its original resolution.
 
     Attributes:
-        prob: Probability of mass of each pixel, shape (H, W), in [0, 1].
+        prob: Probability of mass of each pixel, shape (H, W), in [0, 1]; 0 outside the segmented breast.
         mask: Predicted mask, shape (H, W): whether `prob` exceeds the threshold.
         std: Standard deviation of the probability over the members of the ensemble, shape (H, W), in [0, 0.5]; None
             for a single network without test-time augmentation.
@@ -81,11 +81,12 @@ class Predictor:
         preprocessed = self.ensemble.prepare(pixels)
         inverse = InversePreprocessing.from_preprocessed(preprocessed, pixels.shape, self.ensemble.settings.aspect)
         mean, std = self.ensemble(preprocessed.image[None])
-        prob = inverse.to_original(mean[0])
+        breast = inverse.region_to_original(preprocessed.breast)
+        prob = inverse.to_original(mean[0]) * breast
         return Prediction(
             prob=prob,
             mask=prob > np.float32(self.threshold),
-            std=inverse.to_original(std[0]) if self.ensemble.members > 1 else None,
+            std=inverse.to_original(std[0]) * breast if self.ensemble.members > 1 else None,
         )
 
 

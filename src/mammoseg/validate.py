@@ -132,6 +132,17 @@ def probability(name: str, value: object) -> float:
     return value
 
 
+def non_negative(name: str, value: object) -> float:
+    """Check that a setting is a finite number of at least 0, such as an area.
+
+    Raises:
+        UserError: If `value` is anything else.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        raise UserError(f"{name} must be a number of at least 0, got {as_yaml(value)}")
+    return value
+
+
 def fraction(name: str, value: object) -> float:
     """Check that a setting is a number above 0 and at most 1, such as an intersection over union.
 

@@ -153,7 +153,14 @@ def test_an_official_split_with_overlapping_patients_is_an_error() -> None:
         (lambda: PatientKFold(folds=1), random_cases(9), r"split\.folds must be .* at least 2, got 1"),
         (PatientKFold, random_cases(4), "4 patient"),
         (ImageKFold, [case(n, f"p{n}", 1) for n in range(3)], "3 image"),
-        (Official, random_cases(9), "split=official"),
+        (Official, random_cases(9), r"split=official .* got 0 train, 0 val, 0 test and 18 without a part"),
+        (Official, [case(n, f"p{n}", 1, "test") for n in range(3)], r"got 0 train, .* add the train images"),
+        (lambda: PatientKFold(folds=2), random_cases(1), r"too few for 2 parts; use more cases$"),
+        (
+            lambda: PatientKFold(folds=3),
+            random_cases(2),
+            r"too few for 3 parts; use more cases or a smaller split\.folds",
+        ),
         (lambda: Official(val_share=1.5), random_cases(9), r"split\.val_share must be .* got 1\.5"),
     ],
 )

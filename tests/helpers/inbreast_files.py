@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import plistlib
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class Release:
 
     def dicom(self, name: str) -> None:
         """Write an image."""
-        save(dicom(grey(), BitsStored=12), self.dicoms / name)
+        save(dicom(grey(seed=zlib.crc32(name.encode())), BitsStored=12), self.dicoms / name)
 
     def xml(self, case: str, content: bytes) -> None:
         """Write an XML file."""

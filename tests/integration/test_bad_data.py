@@ -58,7 +58,7 @@ def test_all_damaged_cases_are_reported_together(damaged: tuple[Path, dict[str, 
     assert "outside the image" in completed.stderr
     assert "dataset.missing_density=drop" in completed.stderr
     remaining = [path.name for path in (tmp_path / "data" / "prepared").iterdir()]
-    assert all(name.startswith((".preparing-", ".lock-")) for name in remaining), "only the cache remains"
+    assert all(name.startswith((".preparing-", ".lock-", ".hashes-")) for name in remaining), "only the caches"
 
 
 def test_skipping_keeps_the_other_cases(damaged: tuple[Path, dict[str, str]], tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from mammoseg.data.images.masks import rasterise
 from mammoseg.data.preprocessing.breast import segment_breast
-from mammoseg.data.preprocessing.preprocess import rasterise
 from mammoseg.phantom.anatomy import GLANDULAR_FRACTION, Phantom, draw_phantom, power_law
 
 HEIGHT, WIDTH = 416, 320

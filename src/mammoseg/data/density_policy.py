@@ -66,16 +66,18 @@ class DensityPolicy:
         """
         if self.source == "estimated":
             return list(mammograms)
-        accepted = []
+        accepted, dropped = [], []
         for mammogram in mammograms:
             if mammogram.density is not None or self.missing == "estimate":
                 accepted.append(mammogram)
             elif isinstance(self.missing, int):
                 accepted.append(replace(mammogram, density=ACRDensity(self.missing)))
             elif self.missing == "drop":
-                log.warning("%s skipped: no ACR density", mammogram.case)
+                dropped.append(mammogram.case)
             else:
                 rejected.add(mammogram.case, "no ACR density; set dataset.missing_density=drop, =estimate, or =1 to =4")
+        if dropped:
+            log.warning("%d images without an ACR density dropped, the first is %s", len(dropped), dropped[0])
         return accepted
 
     def resolve(self, dataset_density: ACRDensity | None, percent_density: float) -> tuple[ACRDensity, ACRDensity]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -13,8 +14,9 @@ from typing import Any
 
 from mammoseg.data.density_policy import DensityPolicy
 from mammoseg.data.preprocessing.cache import PreprocessingCache
-from mammoseg.data.preprocessing.fingerprints import cache_key, hash_json, original_reason, relative_name
+from mammoseg.data.preprocessing.fingerprints import FileHashes, cache_key, hash_json, input_files, relative_name
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
+from mammoseg.data.readers.consistency import reject_repeated_images, unify_patients
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.store import Case, NpyWriter, PreparedStore, write_cases
 from mammoseg.errors import UserError
@@ -23,6 +25,7 @@ from mammoseg.files import atomic_dir, atomic_write_text
 log = logging.getLogger(__name__)
 
 CACHE_PREFIX = ".preparing-"  # of the folders of preprocessing caches, which are next to the stores
+HASHES_PREFIX = ".hashes-"  # of the indices of content hashes
 
 
 @dataclass(frozen=True)
@@ -64,34 +67,48 @@ class StoreBuilder:
         Raises:
             UserError: If cases are rejected and `on_error` is "raise", or if no image remains.
         """
-        accepted = self.density.apply(mammograms, rejected)
-        by_key = {cache_key(mammogram, root): mammogram for mammogram in accepted}
+        digests = self._hash_files(root, mammograms)
+        consistent = reject_repeated_images(unify_patients(mammograms), digests, rejected)
+        accepted = self.density.apply(consistent, rejected)
+        by_key = {cache_key(mammogram, root, digests): mammogram for mammogram in accepted}
         folder = self.store_root / f"{self.dataset}-{self.fingerprint(by_key, rejected)}"
         if not folder.is_dir():
             self._build(root, by_key, rejected, folder)
         store = PreparedStore.open(folder)
         if store.skipped and self.on_error == "raise":
             self._raise_rejected(RejectedCases(list(store.skipped)), root)
-        for file, reason in store.skipped:
-            log.warning("%s skipped: %s", file, reason)
+        self._require_mass(store.cases, root)
+        if store.skipped:
+            # data_report.json lists all of them; a partial download lacks hundreds of images.
+            skipped = RejectedCases(list(store.skipped)).summary()
+            log.warning("%s: %d cases skipped:\n%s", self.dataset, len(store.skipped), skipped)
         return store
+
+    def _require_mass(self, cases: Sequence[Case], root: Path) -> None:
+        if not any(case.mass_area for case in cases):
+            raise UserError(
+                f"{root}: at least one mask must contain a mass, got {len(cases)} empty masks; check the masks"
+            )
+
+    def _hash_files(self, root: Path, mammograms: Sequence[Mammogram]) -> dict[Path, str]:
+        location = hash_json(os.fspath(root.absolute()))  # stores of several roots may be in one folder
+        index = self.store_root / f"{HASHES_PREFIX}{self.dataset}-{location}.json"
+        return FileHashes(index, root).digests(file for mammogram in mammograms for file in input_files(mammogram))
 
     def fingerprint(self, by_key: Mapping[str, Mammogram], rejected: RejectedCases) -> str:
         """Return a hash of all settings and input files that affect the store; part of its folder name.
 
         Args:
-            by_key: Accepted images by cache key.
+            by_key: Accepted images by cache key, in the order of the store's rows.
             rejected: Cases rejected so far.
 
         Returns:
             16 hexadecimal digits.
         """
-        cases = [
-            [key, m.case, m.patient, m.density, m.side, m.view, m.split, m.masses] for key, m in sorted(by_key.items())
-        ]
+        cases = [[key, m.case, m.patient, m.density, m.side, m.view, m.split, m.masses] for key, m in by_key.items()]
         density = [self.density.source, str(self.density.missing), list(self.density.cuts)]
-        reasons = [(file, original_reason(reason)) for file, reason in rejected.rows]
-        return hash_json([self.settings.digest, density, reasons, cases])
+        ignored = sorted(rejected.ignored.items())
+        return hash_json([self.settings.digest, density, rejected.rows, ignored, cases])
 
     def _build(self, root: Path, by_key: Mapping[str, Mammogram], rejected: RejectedCases, folder: Path) -> None:
         cache_dir = self.store_root / f"{CACHE_PREFIX}{self.dataset}-{self.settings.digest}"
@@ -108,7 +125,7 @@ class StoreBuilder:
             usable = {key: mammogram for key, mammogram in by_key.items() if key not in reasons}
             if not usable:
                 raise UserError(f"{root}: no usable image with a mass remains\n{rejected.format()}".rstrip())
-            self._write_store(cache, usable, rejected, folder)
+            self._write_store(cache, root, usable, rejected, folder)
             shutil.rmtree(cache_dir, ignore_errors=True)
 
     def _raise_rejected(self, rejected: RejectedCases, root: Path) -> None:
@@ -118,7 +135,12 @@ class StoreBuilder:
         )
 
     def _write_store(
-        self, cache: PreprocessingCache, by_key: Mapping[str, Mammogram], rejected: RejectedCases, folder: Path
+        self,
+        cache: PreprocessingCache,
+        root: Path,
+        by_key: Mapping[str, Mammogram],
+        rejected: RejectedCases,
+        folder: Path,
     ) -> None:
         """Write the cached images to a store, in the order of the reader."""
         with atomic_dir(folder) as tmp_dir, ExitStack() as files:
@@ -138,6 +160,7 @@ class StoreBuilder:
                     len(uncropped),
                     ", ".join(uncropped),
                 )
+            self._require_mass(cases, root)
             write_cases(tmp_dir / "cases.csv", cases)
             atomic_write_text(tmp_dir / "about.json", json.dumps(self._about(rejected), indent=1) + "\n")
 
@@ -152,7 +175,7 @@ class StoreBuilder:
             side=mammogram.side,
             view=mammogram.view,
             split=mammogram.split,
-            masses=mammogram.masses,
+            masses=mammogram.masses if columns["mass_area"] else 0,
             **columns,
         )
 
@@ -164,4 +187,5 @@ class StoreBuilder:
             "published": dict(self.published),
             "remark": self.note,  # the key in about.json since version 0.1
             "skipped": rejected.rows,
+            "ignored": dict(rejected.ignored),
         }

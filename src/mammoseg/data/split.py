@@ -20,6 +20,7 @@ from mammoseg.validate import positive_int, probability
 
 log = logging.getLogger(__name__)
 
+MIN_FOLDS = 2
 Indices = NDArray[np.int64]
 
 
@@ -137,7 +138,7 @@ class KFold(Splitter):
     """
 
     def __init__(self, folds: int = 5, fold: int = 0, seed: int = 0) -> None:
-        self.folds = positive_int("split.folds", folds, minimum=2)
+        self.folds = positive_int("split.folds", folds, minimum=MIN_FOLDS)
         if not 0 <= fold < folds:
             raise UserError(f"split.fold must be between 0 and {folds - 1} for split.folds={folds}, got {fold}")
         self.fold = fold
@@ -175,9 +176,8 @@ class KFold(Splitter):
             groups.setdefault(self.group(cases[row]), []).append(cases[row])
         if len(groups) < folds:
             group_name = "image" if self.allows_patient_overlap else "patient"
-            raise UserError(
-                f"{len(groups)} {group_name}(s) are too few for {folds} parts; use more cases or a smaller split.folds"
-            )
+            remedy = "use more cases or a smaller split.folds" if self.folds > MIN_FOLDS else "use more cases"
+            raise UserError(f"{len(groups)} {group_name}(s) are too few for {folds} parts; {remedy}")
         rng = np.random.default_rng(self.seed)
         shuffled = rng.permutation(sorted(groups)).tolist()
         ranked = sorted(shuffled, key=lambda name: (max(case.density for case in groups[name]), -len(groups[name])))
@@ -236,9 +236,13 @@ class Official(Splitter):
     def split(self, cases: Sequence[Case]) -> Split:
         """Assign the cases to the parts; see the class."""
         part = np.array([case.split for case in cases])
-        if not {"train", "test"} <= set(part):
+        if missing := {"train", "test"} - set(part.tolist()):
+            counts = {name: int((part == name).sum()) for name in ("train", "val", "test")}
+            listed = ", ".join(f"{count} {name}" for name, count in counts.items())
             raise UserError(
-                "split=official requires a dataset with official train and test parts; use split=patient_kfold"
+                f"split=official requires images of the official train and test parts, got {listed} and "
+                f"{len(part) - sum(counts.values())} without a part; add the {' and '.join(sorted(missing))} images, "
+                "or use split=patient_kfold"
             )
         train, val, test = (np.flatnonzero(part == name) for name in ("train", "val", "test"))
         if len(val) == 0:

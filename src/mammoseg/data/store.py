@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -49,6 +49,8 @@ class Case:
         crop_skipped: 1 if the image was left uncropped because the crop would have cut a mass.
         flipped: 1 if the image was mirrored.
         mask_resized: 1 if a mask file had a different size than the image and was resized.
+        mask_labels: Number of different labels in the mask files, all of which are mass; 0 for an empty mask.
+        mass_in_breast: Fraction of the mass that lies within the segmented breast; 1 without a mass.
     """
 
     case: str
@@ -73,6 +75,8 @@ class Case:
     crop_skipped: int
     flipped: int
     mask_resized: int
+    mask_labels: int = 1
+    mass_in_breast: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -202,5 +206,9 @@ def _parse_case(row: dict[str, str]) -> Case:
         "ACRDensity": lambda text: ACRDensity(int(text)),
         "ACRDensity | None": lambda text: None if int(text) == UNKNOWN_DENSITY else ACRDensity(int(text)),
     }
-    values: dict[str, Any] = {field.name: parse[str(field.type)](row[field.name]) for field in fields(Case)}
+    values: dict[str, Any] = {
+        field.name: parse[str(field.type)](row[field.name])
+        for field in fields(Case)
+        if field.name in row or field.default is MISSING  # stores of earlier versions lack the last columns
+    }
     return Case(**values)

@@ -21,7 +21,7 @@ from torch import Tensor
 from mammoseg.data.dataset import DatasetSpec
 from mammoseg.data.images.metadata import spacing_columns
 from mammoseg.data.images.read import read_metadata
-from mammoseg.data.preprocessing.cache import ground_truth_mask
+from mammoseg.data.preprocessing.cache import mass_mask
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.store import PreparedStore
@@ -147,7 +147,7 @@ def full_resolution_mask(case: str, mammogram: Mammogram, shape: tuple[int, int]
         UserError: If a mask file no longer exists or cannot be read.
     """
     try:
-        return ground_truth_mask(mammogram, shape)[0] > 0
+        return mass_mask(mammogram, shape).mask > 0
     except (ImageReadError, ValueError) as error:
         raise UserError(f"{case}: the masses can no longer be read: {error}") from error
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import validate
-from mammoseg.data.preprocessing.preprocess import rasterise
+from mammoseg.data.images.masks import rasterise
 from mammoseg.files import atomic_dir, atomic_write_bytes
 from mammoseg.phantom.anatomy import draw_phantom
 from mammoseg.phantom.cbis_ddsm_specs import CbisDdsmImageSpec, LesionSpec, sample_cbis_ddsm_specs

@@ -9,7 +9,6 @@ from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.data.images.formats import (
@@ -22,14 +21,11 @@ from mammoseg.data.images.formats import (
     is_raster,
 )
 from mammoseg.data.images.metadata import ImageMetadata
+from mammoseg.data.images.plausibility import check_plausible
 from mammoseg.data.images.read import read_image
 from mammoseg.data.readers.file_tree import walk
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.runs.prediction_folder import JOURNAL_FILE
-
-MIN_SIDE = 64  # pixels; smaller images are thumbnails
-MIN_GREY_LEVELS = 16  # masks and drawings have fewer grey levels
-SAMPLES_PER_SIDE = 64  # pixels sampled along the shorter side to count grey levels
 
 
 @dataclass(frozen=True)
@@ -161,28 +157,3 @@ def read_input(image: Input) -> tuple[NDArray[Any], ImageMetadata]:
     pixels, metadata = read_image(image.path)
     check_plausible(pixels)
     return pixels, metadata
-
-
-def check_plausible(pixels: NDArray[Any]) -> None:
-    """Check that an image may be a mammogram.
-
-    Args:
-        pixels: (H, W) of any real dtype.
-
-    Raises:
-        ImageReadError: If the image is smaller than `MIN_SIDE`, contains non-finite values, or has fewer than
-            `MIN_GREY_LEVELS` grey levels.
-    """
-    height, width = pixels.shape
-    if min(height, width) < MIN_SIDE:
-        raise ImageReadError(
-            f"only {width}x{height} pixels; a mammogram has at least {MIN_SIDE} per side; provide the full-size image"
-        )
-    if not np.isfinite(pixels).all():
-        raise ImageReadError("some pixels are infinite or not a number; export the image again")
-    step = max(min(height, width) // SAMPLES_PER_SIDE, 1)
-    n_levels = len(np.unique(pixels[::step, ::step]))
-    if n_levels == 1 and pixels.min() == pixels.max():
-        raise ImageReadError("all pixels have the same grey value; export the image again")
-    if n_levels < MIN_GREY_LEVELS:
-        raise ImageReadError(f"only {n_levels} grey values: a mask or a drawing, not a mammogram")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mammoseg import validate
+from mammoseg.predict.candidates import DEFAULT_MIN_AREA_MM2, MinimumArea
 from mammoseg.predict.exposures import FOR_PROCESSING_MODES
 
 SEGMENTATIONS = ("anonymous", "identified", "none")
@@ -18,6 +19,9 @@ class PredictOptions:
     Attributes:
         tta: Test-time augmentation: average the predictions for the image and its flips.
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
+        min_area_mm2: Minimum area of a reported mass in mm2, where the pixel spacing is known.
+        min_area_pixels: Minimum area in pixels where it is unknown; None for `candidates.DEFAULT_MIN_FRACTION` of the
+            image.
         segmentation: DICOM Segmentations without patient attributes ("anonymous"), with them ("identified") or none at
             all ("none").
         accelerator: "auto", "cpu" or "gpu".
@@ -37,6 +41,13 @@ class PredictOptions:
     workers: int | None
     trusted_modules: Sequence[str] = ()
     for_processing: str = "auto"
+    min_area_mm2: float = DEFAULT_MIN_AREA_MM2
+    min_area_pixels: int | None = None
+
+    @property
+    def min_area(self) -> MinimumArea:
+        """Minimum area of a reported mass."""
+        return MinimumArea(self.min_area_mm2, self.min_area_pixels)
 
     def check(self) -> None:
         """Validate the options except `accelerator` and `trusted_modules`, which `load_ensemble` validates.
@@ -49,5 +60,7 @@ class PredictOptions:
         validate.boolean("tta", self.tta)
         validate.positive_int("batch_size", self.batch_size)
         validate.optional_positive_int("workers", self.workers)
+        validate.non_negative("min_area_mm2", self.min_area_mm2)
+        validate.optional_positive_int("min_area_pixels", self.min_area_pixels, minimum=0)
         if self.threshold is not None:
             validate.probability("threshold", self.threshold)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mammoseg import processes
 from mammoseg.data.images.metadata import ImageMetadata, spacing_columns
-from mammoseg.data.preprocessing.fingerprints import file_signature, hash_json
+from mammoseg.data.preprocessing.fingerprints import file_identity, hash_json
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_bytes, remove_stale
 from mammoseg.metrics.regions import Region
@@ -204,8 +204,11 @@ def table_rows(
 
 
 def input_digest(image: Input) -> str:
-    """Return a hash of name, size and modification time of the file."""
-    return hash_json(file_signature(image.path, image.path.parent))
+    """Return a hash of name, size, modification and change time, and inode of the file.
+
+    Programs cannot set the change time, so a change of content is detected even if the modification time is restored.
+    """
+    return hash_json([image.path.name, file_identity(image.path)])
 
 
 def encode_csv(columns: Sequence[str], rows: Sequence[TableRow]) -> bytes:

@@ -23,8 +23,8 @@ from mammoseg.data.preprocessing.preprocess import FloatImage
 from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.ensemble import Ensemble, Maps, load_ensemble
 from mammoseg.errors import ImageReadError, UserError
-from mammoseg.metrics.regions import connected_regions
 from mammoseg.predict import inputs, prediction_images
+from mammoseg.predict.candidates import select_masses
 from mammoseg.predict.exposures import skipped_exposures
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.options import PredictOptions
@@ -48,6 +48,7 @@ class LoadedImage:
         pixels: (H, W) at the original resolution.
         metadata: Metadata of the image.
         network_input: (size, size) float32, the preprocessed image.
+        breast: (size, size), the segmented breast; True everywhere if the image is not cropped to it.
         inverse: Maps predictions back to the original resolution.
     """
 
@@ -55,6 +56,7 @@ class LoadedImage:
     pixels: NDArray[Any]
     metadata: ImageMetadata
     network_input: FloatImage
+    breast: NDArray[np.bool_]
     inverse: InversePreprocessing
 
 
@@ -138,6 +140,8 @@ def provenance(
         "preparation": asdict(ensemble.settings),  # the key in predictions.json since version 0.1
         "threshold": ensemble.threshold,
         "tta": ensemble.tta,
+        "min_area_mm2": options.min_area_mm2,
+        "min_area_pixels": options.min_area_pixels,
         "segmentation": options.segmentation,
         "input": hashlib.sha256(os.fsencode(input_path.resolve())).hexdigest()[:16],
     }
@@ -195,7 +199,7 @@ class PredictionPipeline:
         pixels, metadata = inputs.read_input(image)
         preprocessed = self.ensemble.prepare(pixels)
         inverse = InversePreprocessing.from_preprocessed(preprocessed, pixels.shape, self.ensemble.settings.aspect)
-        return LoadedImage(image, pixels, metadata, preprocessed.image, inverse)
+        return LoadedImage(image, pixels, metadata, preprocessed.image, preprocessed.breast, inverse)
 
     def _predict_batch(self, loaded: Sequence[LoadedImage]) -> list[tuple[Maps, Maps]]:
         if not loaded:
@@ -229,10 +233,14 @@ class PredictionPipeline:
         Returns:
             The arguments of `PredictionFolder.record`.
         """
+        outside = ~loaded.inverse.region_to_original(loaded.breast)
         prob = loaded.inverse.to_original(mean)
+        prob[outside] = 0
         std_original = loaded.inverse.to_original(std) if self.ensemble.members > 1 else None
-        mask = prob > np.float32(self.ensemble.threshold)
-        masses = connected_regions(mask, prob, std_original)
+        if std_original is not None:
+            std_original[outside] = 0
+        min_pixels = self.options.min_area.in_pixels(prob.shape, loaded.metadata.spacing)
+        mask, masses = select_masses(prob > np.float32(self.ensemble.threshold), prob, std_original, min_pixels)
         downsampled, scale = thumbnail(loaded.pixels)
         contents = {
             image_file("masks", name): encode_png(mask),

@@ -17,6 +17,8 @@ from mammoseg.files import atomic_write_text
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SETTINGS = ("size", "crop", "aspect", "normalise", "flip", "density", "missing_density", "density_cuts")
+# Of a mass; in CBIS-DDSM, the smallest fraction is 0.76. Below it, the mask may belong to another image.
+MIN_MASS_IN_BREAST = 0.5
 MAX_NAMES = 5  # names in one cell of the table
 Report = dict[str, Any]  # content of data_report.json
 
@@ -64,6 +66,10 @@ def summarise_store(store: PreparedStore) -> Report:
         "mass_percent_of_prepared_image": quantiles(100 * fraction for fraction in store.mass_fraction),
         "mass_percent_of_full_image": quantiles(100 * case.mass_area / (case.height * case.width) for case in cases),
         "breast_percent_of_full_image": quantiles(100 * case.breast_fraction for case in cases),
+        "images_without_mass": [case.case for case in cases if case.mass_area == 0],
+        "masks_with_labels": [case.case for case in cases if case.mask_labels > 1],
+        "masses_outside_breast": [case.case for case in cases if case.mass_in_breast < MIN_MASS_IN_BREAST],
+        "ignored": dict(store.about.get("ignored", {})),
         "kept_whole": [case.case for case in cases if case.crop_skipped],
         "masks_rescaled": [case.case for case in cases if case.mask_resized],
         "flipped": sum(case.flipped for case in cases),
@@ -181,6 +187,10 @@ def report_rows(report: Report) -> list[tuple[str, str]]:
         for category, counts in zip(ACRDensity, agreement["confusion"], strict=True):
             rows.append((f"  dataset {category}, estimate 1-4", " ".join(f"{count:4d}" for count in counts)))
     rows += [
+        ("images without a mass (empty masks)", summarise_names(report["images_without_mass"])),
+        ("masks with several labels, all taken as mass", summarise_names(report["masks_with_labels"])),
+        ("masses mostly outside the breast", summarise_names(report["masses_outside_breast"])),
+        *((f"ignored: {annotation}", str(count)) for annotation, count in report["ignored"].items()),
         ("crop skipped (would cut a mass)", summarise_names(report["kept_whole"])),
         ("masks resized to their image", summarise_names(report["masks_rescaled"])),
         ("skipped", summarise_names([f"{row['file']}: {row['reason']}" for row in report["skipped"]])),

@@ -125,6 +125,8 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "output": LocalPath(),
         "tta": Boolean(),
         "threshold": OPTIONAL_PROBABILITY,
+        "min_area_mm2": Number(0, 1e6),
+        "min_area_pixels": Integer(0, optional=True),
         "segmentation": one_of("anonymous", "identified", "none"),
         "for_processing": one_of("auto", "include", "skip"),
         "accelerator": one_of("auto", "cpu", "gpu"),

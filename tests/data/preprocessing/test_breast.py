@@ -11,6 +11,7 @@ import pytest
 
 from mammoseg.data.preprocessing.box import Box, breast_bounding_box
 from mammoseg.data.preprocessing.breast import downsample_uint8, find_frame, segment_breast
+from mammoseg.data.preprocessing.padding import find_padding
 from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.phantom.anatomy import draw_phantom
@@ -103,3 +104,43 @@ def test_segmentation_of_cropped_real_images_keeps_the_breast() -> None:
         retained_fractions.append((segment_breast(pixels) & reference).sum() / reference.sum())
     assert np.mean(retained_fractions) > 0.98
     assert np.min(retained_fractions) > 0.85
+
+
+def film_of_defect() -> tuple[np.ndarray, np.ndarray]:
+    """A film with a base of 10 +- 2 and a breast of 80 to 180, and the true breast."""
+    y, x = np.mgrid[:1024, :512]
+    distance = ((y - 512) / 400) ** 2 + (x / 330) ** 2
+    base = np.random.default_rng(0).normal(10, 2, distance.shape)
+    return np.where(distance < 1, 180 - 100 * distance, base).clip(0, 255).astype(np.uint8), distance < 1
+
+
+@pytest.mark.parametrize("value", [0, 10, 60, 255])
+@pytest.mark.parametrize(
+    "margins", [((0, 0), (0, 512)), ((0, 0), (512, 0)), ((0, 0), (256, 256)), ((300, 80), (40, 200))]
+)
+@pytest.mark.parametrize("angle", [0, 3])
+def test_padding_is_not_the_background(value: int, margins: tuple[tuple[int, int], ...], angle: float) -> None:
+    pixels, truth = (np.pad(a, margins, constant_values=v) for a, v in zip(film_of_defect(), (value, 0), strict=True))
+    height, width = pixels.shape
+    rotation = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
+    pixels = cv2.warpAffine(pixels, rotation, (width, height), borderValue=value)
+    truth = cv2.warpAffine(truth.astype(np.uint8), rotation, (width, height)) > 0
+    breast = segment_breast(pixels)
+    assert 0.97 < breast.sum() / truth.sum() < 1.05
+    assert (breast & truth).sum() > 0.97 * truth.sum()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_digital_mammogram_with_a_constant_background_is_not_padded(seed: int) -> None:
+    view, side = ("CC", "MLO")[seed % 2], "LR"[seed // 2]
+    phantom = draw_phantom(
+        np.random.default_rng(seed), density=1 + seed, view=view, side=side, height=624, width=480, masses=1
+    )
+    assert find_padding(downsample_uint8(phantom.pixels)) is None
+
+
+def test_a_rectangular_breast_without_background_is_not_padded() -> None:
+    """A spot compression view fills its collimator; dark fat is not background."""
+    tissue = np.full((300, 200), 120, np.uint8)
+    tissue[100:200, 50:150] = 200
+    assert find_padding(np.pad(tissue, 100)) is None

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.draw import polygon2mask
 
+from mammoseg.data.images.masks import rasterise
 from mammoseg.data.preprocessing.breast import segment_breast
-from mammoseg.data.preprocessing.preprocess import preprocess, rasterise
+from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.errors import UserError
 

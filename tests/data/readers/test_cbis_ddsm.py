@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from mammoseg.data.dataset import build_dataset
+from mammoseg.data.images.masks import read_masks
 from mammoseg.data.readers.cbis_ddsm import read
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
-from mammoseg.errors import UserError
+from mammoseg.errors import ImageReadError, UserError
 from mammoseg.phantom.cbis_ddsm import LAYOUTS, write_cbis_ddsm
 from mammoseg.phantom.cbis_ddsm_specs import sample_cbis_ddsm_specs
 from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_greyscale_dicom
@@ -54,8 +55,10 @@ def official_rows() -> list[dict[str, str]]:
 
 
 def write_file(root: Path, path: str, content: bytes) -> None:
+    """Write a file with a content of its own: the path is in DICOM's preamble, or after the end of a JPEG."""
+    unique = path.encode()[-128:].rjust(128)
     (root / path).parent.mkdir(parents=True, exist_ok=True)
-    (root / path).write_bytes(content)
+    (root / path).write_bytes(unique + content[128:] if content[128:132] == b"DICM" else content + unique)
 
 
 def write_uid_tree(root: Path, files: dict[str, bytes]) -> None:
@@ -257,6 +260,17 @@ def test_a_mass_without_a_mask_is_an_error(small_dataset: Path) -> None:
             file.unlink()
     with pytest.raises(UserError, match="only crops"):
         prepared_cases(small_dataset)
+
+
+def test_a_mask_of_another_size_is_resized_only_at_the_same_aspect_ratio(tmp_path: Path) -> None:
+    path = tmp_path / "m.png"
+    cv2.imwrite(str(path), cv2.resize(small_mask(), (200, 241)))
+    result = read_masks([[path]], (480, 400), verified=False)
+    assert (result.mask.shape, result.resized) == ((480, 400), True)
+    for wrong in (cv2.resize(small_mask(), (460, 480)), np.rot90(small_mask())):
+        cv2.imwrite(str(path), wrong)
+        with pytest.raises(ImageReadError, match="must have the aspect ratio of the image"):
+            read_masks([[path]], (480, 400), verified=False)
 
 
 def test_a_png_export_next_to_its_dicom_is_ignored(small_dataset: Path) -> None:

@@ -52,9 +52,9 @@ def test_byte_order_mark_and_missing_optional_columns_are_accepted(tmp_path: Pat
         (",a.png,b.png,p,1,,,,", "case is blank"),
         ("a,,b.png,p,1,,,,", "image is blank"),
         ("a,a.png,b.png,,1,,,,", "patient is blank"),
-        ("a,a.png,b.png,p,0,,,,", "density must be an ACR category 1 to 4 or blank, got 0"),
+        ("a,a.png,b.png,p,0,,,,", "density must be an ACR category 1 to 4, A to D or I to IV, or blank, got 0"),
         ("a,a.png,b.png,p,dense,,,,", "got dense"),
-        ("a,a.png,b.png,p,1,,,training,", "got training"),
+        ("a,a.png,b.png,p,1,,,holdout,", "split must be train, val, test or blank, got holdout"),
         ("a,a.png,b.png,p,1,,,,many", "masses must be a non-negative integer, got many"),
         ("a,a.png", "blank"),
     ],
@@ -116,10 +116,10 @@ def test_masks_of_all_encodings_are_binarised(tmp_path: Path) -> None:
     }
     for name, values in encodings.items():
         cv2.imwrite(str(tmp_path / name), values)
-        np.testing.assert_array_equal(read_masks([[tmp_path / name]], (40, 40))[0], truth, err_msg=name)
+        np.testing.assert_array_equal(read_masks([[tmp_path / name]], (40, 40)).mask, truth, err_msg=name)
     cv2.imwrite(str(tmp_path / "grey.jpg"), truth * 255)  # edges become grey
-    assert (read_masks([[tmp_path / "grey.jpg"]], (40, 40))[0] != truth).sum() <= 4
+    assert (read_masks([[tmp_path / "grey.jpg"]], (40, 40)).mask != truth).sum() <= 4
     cv2.imwrite(str(tmp_path / "empty.png"), truth * 0)
-    assert read_masks([[tmp_path / "empty.png"]], (40, 40))[0].sum() == 0
+    assert read_masks([[tmp_path / "empty.png"]], (40, 40)).mask.sum() == 0
     with pytest.raises(ImageReadError, match="the mask has 40x40 pixels, but the image has 30x20"):
         read_masks([[tmp_path / "01.png"]], (20, 30))

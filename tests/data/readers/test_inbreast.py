@@ -144,6 +144,24 @@ def test_invalid_outlines_are_rejected(release: Release, points: tuple[object, .
     assert "fix the XML or set dataset.on_error=skip" in reason
 
 
+def test_calcifications_marked_by_a_point_are_ignored_and_counted(release: Release) -> None:
+    marks = [roi("Calcification", [(5 + n, 7)]) for n in range(31)]
+    release.add("22678622", MASS, *marks, roi("Cluster"), roi("Calcifications", [(1, 2), (3, 4)]))
+    release.add("22678623", *marks).table()
+    rejected = RejectedCases()
+    (mammogram,) = read(release.root, rejected, lesions=["mass", "calcification", "cluster"])
+    assert (mammogram.case, mammogram.masses) == ("22678622", 2)
+    assert not rejected.rows
+    assert rejected.ignored == {"calcification marked by a point, without an outline": 63}
+
+
+def test_the_headings_of_the_table_are_compared_without_case(release: Release) -> None:
+    release.add("22678622", MASS, acr="C").table()
+    table = release.root / "INbreast.csv"
+    table.write_text(table.read_text().replace("File Name", "FILE_NAME").replace("ACR", "acr"))
+    assert read_accepted(release.root)[0].density == 3
+
+
 def test_a_mass_without_points_is_rejected(release: Release) -> None:
     release.add("22678622", {"Name": "Mass", "NumberOfPoints": 9}).table()
     assert "outline 1 has 0 points" in read_rejected(release.root)[1]

@@ -95,6 +95,32 @@ def breast_bounding_box(breast: NDArray[np.bool_], height: int, width: int) -> B
     )
 
 
+def fraction_inside(mask: NDArray[np.uint8], masses: Box | None, breast: NDArray[np.bool_]) -> float:
+    """Return the fraction of the mass pixels that lie within the breast.
+
+    Args:
+        mask: (H, W) in {0, 1}.
+        masses: Bounding box of all mass pixels, or None if there are none.
+        breast: Downsampled breast mask (h, w).
+
+    Returns:
+        The fraction in [0, 1]; 1 without a mass.
+
+    Example:
+        >>> mask = np.zeros((4, 4), np.uint8)
+        >>> mask[1, :] = 1
+        >>> fraction_inside(mask, mask_bounding_box(mask), np.array([[True, False], [True, False]]))
+        0.5
+    """
+    if masses is None:
+        return 1.0
+    rows, columns = np.nonzero(masses.crop(mask))
+    height, width = mask.shape
+    rows = (rows + masses.top) * breast.shape[0] // height
+    columns = (columns + masses.left) * breast.shape[1] // width
+    return float(breast[rows, columns].mean())
+
+
 def scale_box(box: Box, small: tuple[int, ...], full: tuple[int, ...]) -> Box:
     """Scale a box to a downsampled copy of its image.
 

@@ -12,6 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mammoseg.data.preprocessing.box import mask_bounding_box
+from mammoseg.data.preprocessing.padding import find_padding
+
+GREY_PERCENTILES = (0.1, 99.9)  # of the grey values, mapped to 0 and 255
 WORKING_SIDE = 512  # pixels; the outline of the breast needs no higher resolution
 OPENING_DIAMETER = 0.04  # fraction of the longer side; removes frames and bridges from labels and tape to the breast
 MAX_FRAME_WIDTH = 0.06  # fraction of a side; wider white borders may be muscle
@@ -65,7 +69,7 @@ def downsample_uint8(pixels: NDArray[Any]) -> UInt8Array:
     # Subsampling to twice the target size before averaging takes a tenth of the time.
     step = max(int(0.5 / scale), 1)
     small = np.asarray(cv2.resize(pixels[::step, ::step].astype(np.float32), shape, interpolation=cv2.INTER_AREA))
-    low, high = np.percentile(small, [0.1, 99.9])
+    low, high = np.percentile(small, GREY_PERCENTILES)
     if high <= low:
         return np.zeros(small.shape, np.uint8)
     return np.asarray(np.clip((small - low) / (high - low) * 255, 0, 255), np.uint8)
@@ -86,14 +90,39 @@ def segment_downsampled(grey: UInt8Array) -> BoolMask:
     fallback = np.ones(grey.shape, bool)
     if grey.max() == grey.min():
         return fallback
-    frame = find_frame(grey)
-    bright = ((grey > background_level(grey[~frame])) & ~frame).astype(np.uint8)
+    padding = find_padding(grey)
+    if padding is not None:
+        # Only the film is segmented, since the padding would be taken for its background.
+        film = mask_bounding_box(np.asarray(~padding, np.uint8))
+        assert film is not None, "find_padding leaves a film"
+        low, high = np.percentile(grey[~padding], GREY_PERCENTILES)
+        stretched = np.clip((film.crop(grey) - low) / max(high - low, 1) * 255, 0, 255).astype(np.uint8)
+        breast = np.zeros(grey.shape, bool)
+        film.crop(breast)[:] = segment_film(stretched, film.crop(padding))
+        return breast
+    return segment_film(grey, np.zeros(grey.shape, bool))
+
+
+def segment_film(grey: UInt8Array, padding: BoolMask) -> BoolMask:
+    """Segment the breast on an image whose margins are not padded.
+
+    Args:
+        grey: (h, w).
+        padding: (h, w), the pixels that do not belong to the image, at the edges of a rotated film.
+
+    Returns:
+        Breast mask (h, w); all True outside the padding if there is no bright component.
+    """
+    excluded = find_frame(grey) | padding
+    if excluded.all():
+        return ~padding
+    bright = ((grey > background_level(grey[~excluded])) & ~excluded).astype(np.uint8)
     radius = max(round(OPENING_DIAMETER * max(grey.shape) / 2), 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     # Zero padding: the opening removes thin borders; the breast only loses its corners, which are restored below.
     opened = cv2.morphologyEx(np.pad(bright, radius), cv2.MORPH_OPEN, disc)[radius:-radius, radius:-radius]
     if not opened.any():
-        return fallback
+        return ~padding
     # Dilation restricted to bright pixels restores corners, nipple and skin line, but no label or tape.
     core = largest_component(np.asarray(opened, np.uint8))
     return fill_holes(largest_component(np.asarray(cv2.dilate(core, disc), np.uint8) & bright))

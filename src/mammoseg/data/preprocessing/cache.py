@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import processes
-from mammoseg.data.images.masks import read_masks
+from mammoseg.data.images.masks import MassMask, rasterise, read_masks
+from mammoseg.data.images.plausibility import MIN_TRAINING_LEVELS, check_grey_values
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.density_estimate import percent_density
-from mammoseg.data.preprocessing.preprocess import Mask, preprocess, rasterise
+from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.store import PreparedStore, rename_columns
@@ -199,12 +200,18 @@ def preprocess_mammogram(mammogram: Mammogram, settings: PreprocessingSettings) 
         The preprocessed image.
 
     Raises:
-        ImageReadError: If the image or a mask cannot be read.
-        ValueError: If an outline lies outside the image.
+        ImageReadError: If the image or a mask cannot be read or is not plausible.
+        ValueError: If an outline lies outside the image, or the image has no masses according to the dataset's table.
     """
     pixels, _ = read_image(mammogram.image_file)
+    check_grey_values(pixels, MIN_TRAINING_LEVELS)
     height, width = pixels.shape
-    mask, mask_resized = ground_truth_mask(mammogram, (height, width))
+    truth = mass_mask(mammogram, (height, width))
+    mask = truth.mask
+    if mammogram.masses == 0 and mask.any():
+        raise ValueError(
+            "an image with 0 masses must have an empty mask, got one with a mass; fix the table or the mask"
+        )
     result = preprocess(pixels, mask, settings)
     columns = {
         **asdict(result.box),
@@ -216,20 +223,19 @@ def preprocess_mammogram(mammogram: Mammogram, settings: PreprocessingSettings) 
         "percent_density": round(percent_density(result.image, result.breast, mammogram.view), 4),
         "crop_skipped": int(result.crop_skipped),
         "flipped": int(result.flipped),
-        "mask_resized": int(mask_resized),
+        "mask_resized": int(truth.resized),
+        "mask_labels": truth.n_labels,
+        "mass_in_breast": round(result.mass_in_breast, 4),
     }
     return PreprocessedSample(result.image, result.mask, result.preview, columns)
 
 
-def ground_truth_mask(mammogram: Mammogram, shape: tuple[int, int]) -> tuple[Mask, bool]:
+def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
     """Return the union of the masks of all masses in an image.
 
     Args:
         mammogram: The image.
         shape: (H, W) of its pixels.
-
-    Returns:
-        The mask (H, W) in {0, 1}, and whether a mask file had a different size and was resized.
 
     Raises:
         ImageReadError: If a mask file cannot be used.
@@ -237,7 +243,7 @@ def ground_truth_mask(mammogram: Mammogram, shape: tuple[int, int]) -> tuple[Mas
     """
     if mammogram.mask_candidates:
         return read_masks(mammogram.mask_candidates, shape, mammogram.masks_verified)
-    return rasterise(mammogram.outlines, *shape), False
+    return MassMask(rasterise(mammogram.outlines, *shape))
 
 
 def init_worker() -> None:

@@ -4,54 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import os
+import stat
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mammoseg.data.readers.mammogram import Mammogram
+from mammoseg.files import atomic_write_text
 
-# Reasons of rejected cases are part of the fingerprint of a store. Those that were reworded since version 0.1 are
-# hashed in the previous wording, so that existing stores keep their names: new pattern -> previous wording.
-REWORDED_REASONS = {
-    r"no image name such as (.*) in the image file path; use TCIA's table": (
-        r"the image file path names no image such as \1; take TCIA's table"
-    ),
-    r"the paths of mask and crop are missing; use TCIA's table": (
-        r"neither mask nor crop has a path; take TCIA's table"
-    ),
-    r"the DICOM file (\d+)_\*\.dcm is missing; copy it from the release, or remove the XML file": (
-        r"a mass but no DICOM \1_*.dcm; copy it from the release, or remove the XML"
-    ),
-    r"INbreast\.csv has no row with File Name (\d+); use the table from the release": (
-        r"a mass but no row with File Name \1 in INbreast.csv; take the release's table"
-    ),
-    r"INbreast\.csv has contradictory rows for (\d+); remove the wrong ones": (
-        r"rows of INbreast.csv contradict each other on \1; keep the right one"
-    ),
-    r"rows of the image have different densities \((.*)\); fix the table": (
-        r"its rows have several densities (\1); mend the table"
-    ),
-    r"density must be an ACR category 1 to 4, got (.*); fix the table": (
-        r"density \1 is no ACR category 1-4; mend the table"
-    ),
-    r"density must be an ACR category 1 to 4 or blank, got (.*)": (
-        r"density \1 is no ACR category 1-4; leave it blank if it is unknown"
-    ),
-    r"ACR in INbreast\.csv must be 1 to 4 or blank, got (.*)": (
-        r"ACR \1 in INbreast.csv is no density 1-4; mend it or leave the cell blank"
-    ),
-    r"second file of case (\d+), the first is (.*); remove one": r"a second file of \1 beside \2; remove one",
-    r"case (.*) is already defined in an earlier line": r"case \1 stands in an earlier line already",
-    r"split must be train, val, test or blank, got (.*)": r"split \1 is none of train, val, test",
-    r"masses must be a non-negative integer, got (.*)": r"masses \1 is no whole number",
-}
-
-
-def original_reason(reason: str) -> str:
-    """Return the reason for rejecting a case, as worded by version 0.1; see `REWORDED_REASONS`."""
-    for pattern, original in REWORDED_REASONS.items():
-        if match := re.fullmatch(pattern, reason, re.DOTALL):
-            return match.expand(original)
-    return reason
+# A file may be changed again within the resolution of its time stamps, so the hash of a file that was changed less than
+# this long before it was hashed is not stored.
+TIMESTAMP_RESOLUTION_NS = 2_000_000_000
+Identity = list[int]  # size, modification and change time in ns, inode
 
 
 def hash_json(value: object) -> str:
@@ -64,37 +30,99 @@ def hash_json(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
-def cache_key(mammogram: Mammogram, root: Path) -> str:
+def hash_file(file: Path) -> str:
+    """Return the SHA-256 of the content of a file; empty if it is missing, not a regular file or not readable."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            return ""
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except (OSError, ValueError):  # ValueError: a null byte in the name
+        return ""
+
+
+class FileHashes:
+    """Content hashes of the files of a dataset.
+
+    A change of content is detected even if size and modification time are the same, as after unpacking an archive.
+    Hashes are stored in an index, so that each start of a training does not read the entire dataset. A stored hash is
+    used only if the file's change time, which programs cannot set, is that of the hashed file.
+
+    Args:
+        index: JSON file of the stored hashes. If it cannot be read or written, all files are hashed.
+        root: Folder of the dataset.
+    """
+
+    def __init__(self, index: Path, root: Path) -> None:
+        self.index = index
+        self.root = root
+        self.stored: dict[str, tuple[Identity, str]] = {}
+        try:
+            content = json.loads(index.read_text(encoding="utf-8"))
+            self.stored = {name: (list(identity), str(digest)) for name, (identity, digest) in content.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            self.stored = {}
+
+    def digests(self, files: Iterable[Path]) -> dict[Path, str]:
+        """Return the content hash of each file, empty for a missing one; only new and changed files are read."""
+        unique = list(dict.fromkeys(files))
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashing releases the GIL
+            hashed = list(pool.map(self._hash, unique))
+        current = {
+            relative_name(file, self.root): (identity, digest)
+            for file, (identity, digest, is_stable) in zip(unique, hashed, strict=True)
+            if digest and is_stable
+        }
+        if current != self.stored:
+            self._write(current)
+        return {file: digest for file, (_, digest, _) in zip(unique, hashed, strict=True)}
+
+    def _hash(self, file: Path) -> tuple[Identity, str, bool]:
+        """Return identity and hash of a file, and whether the hash may be stored."""
+        identity = file_identity(file)
+        if identity is None:
+            return [], "", False
+        stored_identity, stored_digest = self.stored.get(relative_name(file, self.root), (None, ""))
+        if identity == stored_identity:
+            return identity, stored_digest, True
+        is_old = time.time_ns() - max(identity[1:3]) > TIMESTAMP_RESOLUTION_NS
+        return identity, hash_file(file), is_old
+
+    def _write(self, hashes: Mapping[str, tuple[Identity, str]]) -> None:
+        try:
+            atomic_write_text(self.index, json.dumps(hashes) + "\n")
+        except OSError:  # a read-only folder, or a full disk: the files are hashed again at the next start
+            return
+
+
+def file_identity(file: Path) -> Identity | None:
+    """Return size, modification and change time, and inode of a file; None if it is missing."""
+    try:
+        status = file.stat()
+    except (OSError, ValueError):
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def input_files(mammogram: Mammogram) -> list[Path]:
+    """Return the files that the preprocessing of an image reads."""
+    return [mammogram.image_file, *(file for files in mammogram.mask_candidates for file in files)]
+
+
+def cache_key(mammogram: Mammogram, root: Path, digests: Mapping[Path, str]) -> str:
     """Return a hash of all inputs of the preprocessing of one image.
 
     Args:
         mammogram: The image.
         root: Folder of the dataset; the hash does not depend on its path.
+        digests: Content hash of each of its `input_files`.
 
     Returns:
-        Hash of the case, the view and the outlines, and of the name, size and modification time of each file.
+        Hash of case, view, number of masses, outlines, and of name and content of the files.
     """
-    files = [mammogram.image_file, *(file for group in mammogram.mask_candidates for file in group)]
+    files = [(relative_name(file, root), digests.get(file, "")) for file in input_files(mammogram)]
     outlines = [outline.tolist() for outline in mammogram.outlines]
-    signatures = [file_signature(file, root) for file in files]
-    return hash_json([mammogram.case, mammogram.view, outlines, mammogram.masks_verified, signatures])
-
-
-def file_signature(file: Path, root: Path) -> tuple[str, int, int]:
-    """Return the values by which a change of a file is detected.
-
-    Args:
-        file: The file.
-        root: Folder of the dataset.
-
-    Returns:
-        Path relative to `root`, size in bytes and modification time in ns; the last two are -1 if the file is missing.
-    """
-    try:
-        status = file.stat()
-    except (OSError, ValueError):  # ValueError: a null byte in the name
-        return relative_name(file, root), -1, -1
-    return relative_name(file, root), status.st_size, status.st_mtime_ns
+    return hash_json([mammogram.case, mammogram.view, mammogram.masses > 0, outlines, mammogram.masks_verified, files])
 
 
 def relative_name(file: Path, root: Path) -> str:

@@ -87,6 +87,17 @@ class InversePreprocessing:
         self.box.crop(full)[:] = resized
         return full
 
+    def region_to_original(self, region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Map a region to the full-size image.
+
+        Args:
+            region: (size, size), such as the breast mask of `PreprocessedImage`.
+
+        Returns:
+            (height, width); False outside the crop box.
+        """
+        return self.to_original(region.astype(np.float32)) >= np.float32(0.5)
+
     def pixel_centres(self, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the pixel centres of the preprocessed image in coordinates of the full-size image.
 

@@ -6,7 +6,6 @@ decoding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,7 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.preprocessing.box import Box, breast_bounding_box, letterbox, mask_bounding_box, scale_box
+from mammoseg.data.preprocessing.box import (
+    Box,
+    breast_bounding_box,
+    fraction_inside,
+    letterbox,
+    mask_bounding_box,
+    scale_box,
+)
 from mammoseg.data.preprocessing.breast import downsample_uint8, segment_downsampled
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 
@@ -39,6 +45,7 @@ class PreprocessedImage:
         crop_skipped: Whether the image was left uncropped because the crop would have cut a mass.
         flipped: Whether the image was mirrored.
         breast_fraction: Breast area as a fraction of the full-size image.
+        mass_in_breast: Fraction of the mass that lies within the segmented breast; 1 without a mass.
     """
 
     image: FloatImage
@@ -49,6 +56,7 @@ class PreprocessedImage:
     crop_skipped: bool
     flipped: bool
     breast_fraction: float
+    mass_in_breast: float
 
 
 def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings) -> PreprocessedImage:
@@ -78,6 +86,7 @@ def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings
     flipped = needs_flip(breast, settings.flip)
     breast_fraction = float(breast.mean())
     masses = mask_bounding_box(mask)
+    mass_in_breast = fraction_inside(mask, masses, breast)
     box = breast_bounding_box(breast, height, width) if settings.crop else Box(0, height, 0, width)
     crop_skipped = masses is not None and not box.contains(masses)
     if crop_skipped:
@@ -88,7 +97,7 @@ def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings
     if flipped:
         image, small_mask, breast_mask = mirror(image), mirror(small_mask), mirror(breast_mask)
     return PreprocessedImage(
-        image, small_mask, breast_mask, make_preview(grey), box, crop_skipped, flipped, breast_fraction
+        image, small_mask, breast_mask, make_preview(grey), box, crop_skipped, flipped, breast_fraction, mass_in_breast
     )
 
 
@@ -264,35 +273,3 @@ def make_preview(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
         (PREVIEW_SIDE, PREVIEW_SIDE).
     """
     return np.asarray(resize_image(grey, PREVIEW_SIDE, "pad"), np.uint8)
-
-
-def rasterise(outlines: Sequence[NDArray[Any]], height: int, width: int) -> Mask:
-    """Rasterise polygons, clipped to the image.
-
-    Args:
-        outlines: Polygons (N, 2) of (x, y) in pixels.
-        height: Height of the image in pixels.
-        width: Width of the image in pixels.
-
-    Returns:
-        The union of the polygons as a mask (height, width) in {0, 1}.
-
-    Raises:
-        ValueError: If a polygon lies completely outside the image.
-
-    Example:
-        >>> rasterise([np.array([[0, 0], [2, 0], [2, 1], [0, 1]])], height=3, width=4)
-        array([[1, 1, 1, 0],
-               [1, 1, 1, 0],
-               [0, 0, 0, 0]], dtype=uint8)
-    """
-    mask = np.zeros((height, width), np.uint8)
-    for index, points in enumerate(outlines, start=1):
-        # fillPoly takes fixed-point coordinates with 4 fractional bits; clipping prevents an overflow.
-        polygon = np.rint(np.clip(points, -1e5, 1e5) * 16).astype(np.int32)
-        polygon_mask = mask if index == 1 else np.zeros_like(mask)
-        cv2.fillPoly(polygon_mask, [polygon], 1, shift=4)
-        if not polygon_mask.any():
-            raise ValueError(f"outline {index} lies outside the image of {width}x{height} pixels")
-        mask |= polygon_mask
-    return mask

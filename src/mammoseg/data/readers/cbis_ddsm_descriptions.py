@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mammoseg.data.readers.csv_table import read_csv
+from mammoseg.data.readers.csv_table import normalise_heading, read_csv, strip_decimals
 from mammoseg.data.readers.mammogram import RejectedCases
 
 # Mass-Training_P_00001_LEFT_CC, followed by _1 for the first mass of that image.
@@ -84,7 +84,7 @@ def read_descriptions(tables: Sequence[Path], root: Path, rejected: RejectedCase
 
 def canonical_columns(values: Mapping[str, str]) -> dict[str, str]:
     """Return the cells of the columns in `COLUMN_SPELLINGS`, under their canonical names."""
-    normalised = {re.sub(r"[\s_-]", "", column).lower(): cell for column, cell in values.items()}
+    normalised = {normalise_heading(column): cell for column, cell in values.items()}
     return {
         name: normalised[spelling]
         for name, spellings in COLUMN_SPELLINGS.items()
@@ -115,8 +115,8 @@ def parse_description(source: str, cells: Mapping[str, str]) -> MassDescription:
     if not masks:
         raise ValueError("the paths of mask and crop are missing; use TCIA's table")
     mask_subject = SUBJECT.fullmatch(masks[0].parts[0])
-    abnormality = cells.get("abnormality") or (mask_subject["mass"] if mask_subject else "") or "1"
-    density = cells["density"].removesuffix(".0")
+    abnormality = strip_decimals(cells.get("abnormality", "")) or (mask_subject["mass"] if mask_subject else "") or "1"
+    density = strip_decimals(cells["density"])
     return MassDescription(source, subject["image"], abnormality, density, image, masks)
 
 

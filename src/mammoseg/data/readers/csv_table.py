@@ -1,14 +1,25 @@
-"""CSV reader for the dialects of datasets, spreadsheets and locales."""
+"""CSV reader for the dialects of datasets, spreadsheets and locales, shared by all dataset readers."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import re
 from pathlib import Path
 
 from mammoseg.errors import UserError
 
 DELIMITERS = ",;\t"
+# UTF-32 first, since its mark begins with that of UTF-16.
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # first line of CSV files written for Excel
 Rows = list[tuple[int, list[str]]]
 Records = list[tuple[int, dict[str, str]]]
 
@@ -16,8 +27,8 @@ Records = list[tuple[int, dict[str, str]]]
 def read_csv_rows(path: Path) -> Rows:
     """Read a CSV file without interpreting its header.
 
-    The delimiter is the most frequent one of `DELIMITERS` in the first line. The encoding is UTF-8 with or without a
-    byte order mark; invalid bytes are replaced by U+FFFD.
+    The delimiter is the most frequent one of `DELIMITERS` in the first line, unless that is `sep=;`. For the encoding,
+    see `decode_table`.
 
     Args:
         path: The CSV file.
@@ -29,12 +40,61 @@ def read_csv_rows(path: Path) -> Rows:
         UserError: If the file cannot be read or parsed.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-        header = text.partition("\n")[0]
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count))
-        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
-    except (OSError, csv.Error) as error:
+        text = decode_table(path.read_bytes())
+        separator = SEPARATOR_LINE.match(text)
+        start = separator.end() if separator else 0
+        header = next(iter(text[start:].splitlines()), "")
+        delimiter = separator[1] if separator else max(DELIMITERS, key=header.count)
+        reader = csv.reader(io.StringIO(text[start:], newline=""), delimiter=delimiter)
+        first_line = 1 if separator else 0
+        return [(reader.line_num + first_line, [cell.strip() for cell in row]) for row in reader if row]
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: damaged or not readable ({error}); replace it with the original") from None
+
+
+def decode_table(content: bytes) -> str:
+    """Decode the content of a CSV file.
+
+    The encoding is that of the byte order mark. Without one, it is UTF-16 if every second byte is zero, else UTF-8,
+    else Windows-1252, which Excel writes in Western Europe; invalid bytes are replaced by U+FFFD.
+
+    Raises:
+        ValueError: If the content does not match its byte order mark.
+
+    Example:
+        >>> decode_table("case;näme".encode("utf-16"))
+        'case;näme'
+    """
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            return content.decode(encoding)
+    start = content[:1024]
+    if len(start) > 1 and b"\0" in start:
+        return content.decode("utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def normalise_heading(heading: str) -> str:
+    """Return a column heading without case, spaces, underscores and hyphens, by which headings are compared.
+
+    Example:
+        >>> normalise_heading("Breast_density"), normalise_heading("breast density")
+        ('breastdensity', 'breastdensity')
+    """
+    return re.sub(r"[\s_-]", "", heading).lower()
+
+
+def strip_decimals(cell: str) -> str:
+    """Return an integer without the decimals that spreadsheets and pandas add.
+
+    Example:
+        >>> strip_decimals("22678622.0"), strip_decimals("1.5"), strip_decimals("a.0")
+        ('22678622', '1.5', 'a.0')
+    """
+    return re.sub(r"^(\d+)\.0+$", r"\1", cell)
 
 
 def read_csv(path: Path) -> tuple[list[str], Records]:

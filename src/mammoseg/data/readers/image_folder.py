@@ -7,15 +7,17 @@ mask is the union of all its masses.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from mammoseg.data.readers.csv_table import read_csv
+from mammoseg.data.readers.cells import parse_count, parse_split, resolve_path
+from mammoseg.data.readers.csv_table import normalise_heading, read_csv
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 
 REQUIRED_COLUMNS = ("case", "image", "mask", "patient", "density")
-SPLITS = ("", "train", "val", "test")
 LAYOUT = "a folder with cases.csv (columns case,image,mask,patient,density; optional side,view,split,masses)"
 
 
@@ -37,14 +39,14 @@ def read(root: Path, rejected: RejectedCases) -> list[Mammogram]:
         raise UserError(
             f"{root}: no cases.csv found; dataset=folder requires {LAYOUT}; set dataset.root to such a folder"
         )
-    columns, records = read_csv(table)
-    if missing := [name for name in REQUIRED_COLUMNS if name not in columns]:
-        raise UserError(f"{table}: missing columns: {', '.join(missing)}; dataset=folder requires {LAYOUT}")
+    headings, records = read_csv(table)
+    columns = {heading: normalise_heading(heading) for heading in headings}
+    check_columns(table, headings)
     mammograms: dict[str, Mammogram] = {}
     for line, row in records:
         label = f"cases.csv line {line}"
         try:
-            mammogram = parse_row(root, {name: row.get(name, "") for name in columns})
+            mammogram = parse_row(root, {name: row.get(heading, "") for heading, name in columns.items()})
         except ValueError as error:
             rejected.add(label, error)
             continue
@@ -53,6 +55,22 @@ def read(root: Path, rejected: RejectedCases) -> list[Mammogram]:
         else:
             mammograms[mammogram.case] = mammogram
     return list(mammograms.values())
+
+
+def check_columns(table: Path, headings: Sequence[str]) -> None:
+    """Check the headings of cases.csv, ignoring case, spaces, underscores and hyphens.
+
+    Raises:
+        UserError: If a required column is missing or occurs twice.
+    """
+    counts = Counter(map(normalise_heading, headings))
+    if missing := [name for name in REQUIRED_COLUMNS if name not in counts]:
+        raise UserError(
+            f"{table}: missing columns: {', '.join(missing)}; the first line is {', '.join(headings)}; "
+            f"dataset=folder requires {LAYOUT}, separated by commas, semicolons or tabs"
+        )
+    if repeated := [name for name, count in counts.items() if name and count > 1]:
+        raise UserError(f"{table}: each column must occur once, got {repeated[0]} twice; remove one")
 
 
 def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
@@ -74,35 +92,17 @@ def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
     try:
         density = ACRDensity.parse(row["density"])
     except ValueError:
-        raise ValueError(f"density must be an ACR category 1 to 4 or blank, got {row['density']}") from None
-    if row.get("split", "") not in SPLITS:
-        raise ValueError(f"split must be train, val, test or blank, got {row['split']}")
+        raise ValueError(
+            f"density must be an ACR category 1 to 4, A to D or I to IV, or blank, got {row['density']}"
+        ) from None
     return Mammogram(
         case=row["case"],
-        image_file=root / row["image"],
-        mask_candidates=((root / row["mask"],),),
+        image_file=resolve_path(root, row["image"]),
+        mask_candidates=((resolve_path(root, row["mask"]),),),
         patient=row["patient"],
         density=density,
         side=row.get("side", "")[:1].upper(),
         view=row.get("view", "").upper(),
-        split=row.get("split", ""),
-        masses=parse_int("masses", row.get("masses") or "1"),
+        split=parse_split(row.get("split", "")),
+        masses=parse_count("masses", row.get("masses") or "1"),
     )
-
-
-def parse_int(column: str, text: str) -> int:
-    """Parse a non-negative integer.
-
-    Args:
-        column: Name of the column, for the error message.
-        text: Content of the cell.
-
-    Returns:
-        The integer.
-
-    Raises:
-        ValueError: If the cell contains anything but decimal digits.
-    """
-    if not text.isascii() or not text.isdigit():
-        raise ValueError(f"{column} must be a non-negative integer, got {text}")
-    return int(text)

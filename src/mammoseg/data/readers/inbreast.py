@@ -74,7 +74,7 @@ def read(root: Path, rejected: RejectedCases, *, lesions: Sequence[str] = ("mass
     mammograms = []
     for case, file in index_by_case(files.outlines, root, rejected).items():
         try:
-            outlines = read_outlines(file, names)
+            outlines = read_outlines(file, names, rejected.ignored)
             if outlines:
                 mammograms.append(make_mammogram(case, outlines, dicoms, rows))
         except ValueError as error:

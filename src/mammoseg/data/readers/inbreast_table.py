@@ -9,7 +9,7 @@ from pathlib import Path
 
 from python_calamine import CalamineError, CalamineWorkbook
 
-from mammoseg.data.readers.csv_table import read_csv_rows
+from mammoseg.data.readers.csv_table import normalise_heading, read_csv_rows, strip_decimals
 from mammoseg.errors import UserError
 
 CASE = re.compile(r"\d{8}")
@@ -47,15 +47,16 @@ def read_table(files: Sequence[Path]) -> dict[str, InbreastRow | None]:
     for other in others:
         if other.suffix.lower() == file.suffix.lower() and read_cells(other) != lines:
             raise UserError(f"{file} and {other} differ; set dataset.root to the folder of one of them")
-    columns = next((line for line in lines if "File Name" in line), [])
-    if missing := [name for name in ("File Name", "ACR") if name not in columns]:
+    headings = [[normalise_heading(cell) for cell in line] for line in lines]
+    columns = next((line for line in headings if normalise_heading("File Name") in line), [])
+    if missing := [name for name in ("File Name", "ACR") if normalise_heading(name) not in columns]:
         raise UserError(f"{file}: no column {' and '.join(missing)}; replace it with the table from the release")
     rows: dict[str, InbreastRow | None] = {}
     for line in lines:
         values = dict(zip(columns, line, strict=False))
         # A row without a File Name is the header, a blank line, or the spreadsheet's totals.
-        if CASE.fullmatch(case := values.get("File Name", "")):
-            row = InbreastRow(values.get("ACR", ""), values.get("Laterality", ""), values.get("View", ""))
+        if CASE.fullmatch(case := values.get("filename", "")):
+            row = InbreastRow(values.get("acr", ""), values.get("laterality", ""), values.get("view", ""))
             rows[case] = row if rows.get(case, row) == row else None
     return rows
 
@@ -74,5 +75,4 @@ def read_cells(file: Path) -> list[list[str]]:
         except (CalamineError, OSError):
             raise UserError(f"{file}: damaged or not readable; replace it with the table from the release") from None
         rows = [[str(cell).strip() for cell in cells] for cells in sheet]
-    # A spreadsheet stores numbers as floats: 22678622.0.
-    return [[cell.removesuffix(".0") for cell in cells] for cells in rows]
+    return [[strip_decimals(cell) for cell in cells] for cells in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from mammoseg.density import ACRDensity
 
+MAX_REASONS = 5  # in the summary of rejected cases
 MAX_LISTED = 30  # rejected cases printed to the terminal; data_report.json lists all of them
 
 
@@ -29,7 +31,7 @@ class Mammogram:
         view: View position, such as CC or MLO; may be empty.
         outlines: Polygons (N, 2) of (x, y) in pixels of the full-size image; x is the column and y the row, and the
             origin is the centre of the top-left pixel.
-        mask_candidates: For each mass, the files that may be its mask. Mass pixels are brighter than half the maximum.
+        mask_candidates: For each mass, the files that may be its mask; see `images.mask_labels` for their values.
         masks_verified: Whether each mass has exactly one file, known to be a mask of the image's size. Otherwise the
             mask is identified by its pixels and resized if necessary.
         split: Part in the official split of the dataset (train, val or test), or empty.
@@ -62,11 +64,9 @@ class Mammogram:
 class RejectedCases:
     """Cases that cannot be used, with reasons. Filled by readers and preprocessing; handled by `dataset.on_error`.
 
-    The reasons of a reader are part of the fingerprint of the prepared store. When one is reworded, add it to
-    `fingerprints.REWORDED_REASONS`; otherwise datasets with such cases are preprocessed again.
-
     Attributes:
         rows: (file or case, reason) of each rejected case.
+        ignored: Number of annotations that were ignored in accepted cases, by description, for the data report.
 
     Example:
         >>> rejected = RejectedCases()
@@ -76,6 +76,7 @@ class RejectedCases:
     """
 
     rows: list[tuple[str, str]] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
 
     def add(self, file: Path | str, reason: object) -> None:
         """Add a rejected case.
@@ -85,6 +86,20 @@ class RejectedCases:
             reason: Short reason that states what to fix.
         """
         self.rows.append((str(file), str(reason)))
+
+    def summary(self) -> str:
+        """Return one line per reason, the most frequent first, with its number of cases and the first of them."""
+        files: dict[str, list[str]] = {}
+        for file, reason in self.rows:
+            files.setdefault(reason, []).append(file)
+        reasons = sorted(files.items(), key=lambda item: -len(item[1]))
+        lines = [
+            f"  {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
+            for reason, names in reasons[:MAX_REASONS]
+        ]
+        if more := len(reasons) - MAX_REASONS:
+            lines += [f"  ... and {more} more reasons"] if more > 0 else []
+        return "\n".join(lines)
 
     def format(self) -> str:
         """Return the first `MAX_LISTED` cases as an aligned list for the terminal."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import plistlib
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
@@ -19,6 +20,7 @@ ALIASES = {
     "calcifications": "calcification",
     "assymetry": "asymmetry",
 }
+MIN_POINTS = 3  # of an outline; fewer points mark a position
 POINT = re.compile(r"\s*\(([^,()]+),([^,()]+)\)\s*")
 
 
@@ -33,12 +35,16 @@ def canonical_lesion_name(name: object) -> str:
     return ALIASES.get(spelling, spelling)
 
 
-def read_outlines(file: Path, lesions: set[str]) -> list[NDArray[np.float64]]:
+def read_outlines(file: Path, lesions: set[str], ignored: Counter[str] | None = None) -> list[NDArray[np.float64]]:
     """Read the outlines of the lesions of some types.
+
+    INbreast marks most calcifications by a single point. Such marks have no area and are ignored. A mass must have an
+    outline, since an image with an unknown mass has no valid mask.
 
     Args:
         file: The property list.
         lesions: Canonical names of the types of lesions to read; other regions of interest are not validated.
+        ignored: Counts the marks that were ignored, for the data report.
 
     Returns:
         Polygons (N, 2) of (x, y) in pixels of the full-size image, in the order of the file.
@@ -48,11 +54,16 @@ def read_outlines(file: Path, lesions: set[str]) -> list[NDArray[np.float64]]:
     """
     outlines = []
     for index, roi in enumerate(load_rois(file), start=1):
-        if canonical_lesion_name(roi.get("Name")) not in lesions:
+        lesion = canonical_lesion_name(roi.get("Name"))
+        if lesion not in lesions:
             continue
         points_px = roi.get("Point_px")
         points = [parse_point(text) for text in points_px] if isinstance(points_px, list) else []
-        if len(points) < 3:
+        if len(points) < MIN_POINTS and lesion != "mass":
+            if ignored is not None:
+                ignored[f"{lesion} marked by a point, without an outline"] += 1
+            continue
+        if len(points) < MIN_POINTS:
             raise ValueError(
                 f"outline {index} has {len(points)} point{'s' * (len(points) != 1)}, a mass needs 3 or more; "
                 "fix the XML or set dataset.on_error=skip"

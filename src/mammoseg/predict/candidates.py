@@ -1,0 +1,73 @@
+"""Selection of the masses that a prediction reports: connected regions of a minimum area."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mammoseg.data.images.metadata import PixelSpacing
+from mammoseg.metrics.regions import Region, connected_regions, label_regions
+
+# The smallest masses of CBIS-DDSM cover 13 of 256x256 pixels, 2e-4 of the image or about 10 mm2. Half of that is the
+# default minimum, so that a mass is reported even if only half of it is predicted.
+DEFAULT_MIN_AREA_MM2 = 5.0
+DEFAULT_MIN_FRACTION = 1e-4  # of the image, where the pixel spacing is unknown
+
+
+@dataclass(frozen=True)
+class MinimumArea:
+    """Minimum area of a reported mass.
+
+    Attributes:
+        mm2: In mm2, for images with a known pixel spacing.
+        pixels: In pixels, for images without; None for `DEFAULT_MIN_FRACTION` of the image.
+
+    Example:
+        >>> MinimumArea(mm2=5.0, pixels=None).in_pixels((2000, 1000), spacing=None)
+        200
+    """
+
+    mm2: float = DEFAULT_MIN_AREA_MM2
+    pixels: int | None = None
+
+    def in_pixels(self, shape: tuple[int, ...], spacing: PixelSpacing | None) -> int:
+        """Return the minimum number of pixels of a mass.
+
+        Args:
+            shape: (H, W) of the image.
+            spacing: Its pixel spacing, or None if it is unknown.
+        """
+        if spacing is not None:
+            return math.ceil(round(self.mm2 / spacing.pixel_area, 6))
+        if self.pixels is not None:
+            return self.pixels
+        return math.ceil(DEFAULT_MIN_FRACTION * shape[0] * shape[1])
+
+
+def select_masses(
+    mask: NDArray[np.bool_], prob: NDArray[np.float32], std: NDArray[np.float32] | None, min_pixels: int
+) -> tuple[NDArray[np.bool_], list[Region]]:
+    """Remove the connected regions that are smaller than a minimum.
+
+    Args:
+        mask: (H, W), True where the probability exceeds the threshold.
+        prob: See `connected_regions`.
+        std: See `connected_regions`.
+        min_pixels: Minimum number of pixels of a region.
+
+    Returns:
+        The mask of the remaining regions, and the regions by decreasing area.
+
+    Example:
+        >>> mask = np.array([[True, True, False, True]])
+        >>> mask, masses = select_masses(mask, mask.astype(np.float32), None, min_pixels=2)
+        >>> mask.tolist(), len(masses)
+        ([[True, True, False, False]], 1)
+    """
+    regions = label_regions(mask)
+    is_large = np.append(False, regions.areas >= min_pixels)  # label 0 is background
+    selected = mask if is_large[1:].all() else is_large[regions.labels]
+    return selected, connected_regions(selected, prob, std)
