@@ -135,11 +135,11 @@ def test_columns_of_csv_files_are_documented() -> None:
     tables = (DOCS / "tables.md").read_text()
     columns = {
         *results.columns(),
-        *(*native_resolution.IMAGE_COLUMNS, *native_resolution.CANDIDATE_COLUMNS),
+        *(*native_resolution.NATIVE_COLUMNS, *native_resolution.CANDIDATE_COLUMNS),
         *PAIR_COLUMNS,
         *(field.name for field in fields(Case)),
     }
     assert {column for column in columns if f"`{column}`" not in tables} == set()
     prediction = (DOCS / "predict.md").read_text()
-    columns = {*output_folder.IMAGE_COLUMNS, *output_folder.MASS_COLUMNS}
+    columns = {*output_folder.PREDICTION_COLUMNS, *output_folder.MASS_COLUMNS}
     assert {column for column in columns if f"`{column}`" not in prediction} == set()

@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mammoseg.density import ACRDensity
-from mammoseg.metrics import N_BINS, PIXEL_METRICS
+from mammoseg.metrics import N_CALIBRATION_BINS, PIXEL_METRICS
 from mammoseg.reports.plotting import draw_heatmap, draw_parallel_coordinates
 from mammoseg.reports.table import format_count
 from mammoseg.statistics.comparison import Comparison
@@ -112,7 +112,7 @@ def plot_calibration(comparison: Comparison, names: Names) -> Figure | None:
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     diagram, histogram = figure.subplots(1, 2)
     diagram.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect calibration")
-    bin_centres = (np.arange(N_BINS) + 0.5) / N_BINS
+    bin_centres = (np.arange(N_CALIBRATION_BINS) + 0.5) / N_CALIBRATION_BINS
     for method, colour in method_colours(comparison.methods).items():
         if method not in comparison.reliability:
             continue

@@ -112,7 +112,7 @@ def print_table(jobs: Sequence[Job], folder: Path) -> None:
     console.print(f"written to {folder}; the log of each job is in its folder", soft_wrap=True)
 
 
-def write_table(jobs: Sequence[Job], path: Path) -> None:
+def write_job_table(jobs: Sequence[Job], path: Path) -> None:
     """Write the jobs of a sweep as CSV.
 
     Args:

@@ -116,7 +116,7 @@ class PreprocessingCache:
         if workers == 1:
             yield from (task(item) for item in mammograms.items())
             return
-        pool = processes.spawn_pool(workers, init_worker)
+        pool = processes.spawn_pool(workers, init_preprocessing_worker)
         futures: list[Future[tuple[str, str | None]]] = []
         try:
             futures += [pool.submit(task, item) for item in mammograms.items()]
@@ -240,7 +240,7 @@ def ground_truth_mask(mammogram: Mammogram, shape: tuple[int, int]) -> tuple[Mas
     return rasterise(mammogram.outlines, *shape), False
 
 
-def init_worker() -> None:
+def init_preprocessing_worker() -> None:
     """Initialise a worker process: one OpenCV thread, Ctrl-C ignored, terminated with its parent."""
     import cv2
 
