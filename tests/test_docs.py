@@ -159,10 +159,14 @@ def anchors(page: Path) -> set[str]:
 
 
 GENERATED = {DOCS / "configuration.md"}
-PAGES = sorted({*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")} - GENERATED)
+PAGES = sorted(
+    page
+    for page in {*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")} - GENERATED
+    if not {"_build", "_generated"} & set(page.parts)
+)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if not {"_build", "_generated"} & set(page.parts)])
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_relative_links_resolve(page: Path) -> None:
     broken = []
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):

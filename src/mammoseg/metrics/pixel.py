@@ -218,7 +218,7 @@ class RelativeAreaDifference(PooledPixelMetric):
 
 
 class Sensitivity(PooledPixelMetric):
-    """Sensitivity TP / (TP + FN); higher is better.
+    """Sensitivity (recall) TP / (TP + FN); higher is better.
 
     Range: [0, 1]; NaN without mass pixels.
 
