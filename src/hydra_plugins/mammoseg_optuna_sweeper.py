@@ -12,8 +12,6 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-RENAMED_ARGUMENTS = {"trials": "n_trials", "at_once": "n_jobs", "ordered": "monotone"}
-
 
 class MammosegOptunaSweeper(Sweeper):
     """Sweeper whose trials are proposed by Optuna and run by the configured launcher.
@@ -40,10 +38,11 @@ class MammosegOptunaSweeper(Sweeper):
         **settings: Any,
     ) -> None:
         from mammoseg.errors import UserError
+        from mammoseg.schema.renamed import RENAMED_TRAIN_SETTINGS
 
-        for old, new in RENAMED_ARGUMENTS.items():
-            if old in settings:
-                raise UserError(f"hydra.sweeper.{old} is now called hydra.sweeper.{new}; rename it in your YAML file")
+        for name in settings:
+            if new := RENAMED_TRAIN_SETTINGS.get(f"hydra.sweeper.{name}"):
+                raise UserError(f"hydra.sweeper.{name} is now called {new}; rename it in your YAML file")
         self.params = params or {}
         self.monotone = monotone or []
         self.storage = storage

@@ -9,7 +9,7 @@ import errno
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,22 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import mammoseg
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.launch import distributed, sweep
-from mammoseg.runs.overrides import split_override
-from mammoseg.runs.upgrade import RENAMED_CHOICES, upgrade_override
 from mammoseg.schema.check import check_config
 from mammoseg.schema.command_line import check_overrides, config_dirs, explain, split_options
+from mammoseg.schema.renamed import (
+    RENAMED_CHOICES,
+    RENAMED_SETTINGS,
+    check_renamed,
+    check_renamed_config,
+    check_theta_overrides,
+)
 
 OTHER_FOLDER_HINT = "or choose another folder (hydra.run.dir, dataset.store, output)"
 OS_ERROR_HINTS = {
@@ -48,7 +53,6 @@ OS_ERROR_HINTS = {
 def command(
     name: str,
     *,
-    renamed: Mapping[str, str | None] | None = None,
     prepare_argv: Callable[[list[str]], list[str]] = list,
 ) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
     """Return a decorator that turns `main(cfg)` into the entry point of a command with the config `conf/<name>.yaml`.
@@ -59,7 +63,6 @@ def command(
 
     Args:
         name: Name of the command.
-        renamed: Old -> new name of renamed settings, for error messages; see `runs.upgrade.RENAMED_SETTINGS`.
         prepare_argv: Converts the command-line arguments before Hydra parses them.
     """
 
@@ -69,7 +72,7 @@ def command(
             return run_task(name, checked_main, cfg)
 
         def checked_main(cfg: Any) -> Any:
-            check_renamed_config(cfg, renamed or {})
+            check_renamed_config(cfg, RENAMED_SETTINGS.get(name, {}))
             check_config(name, cfg)
             return main(cfg)
 
@@ -77,8 +80,9 @@ def command(
         def entry_point() -> None:
             # Otherwise Hydra catches exceptions and exits with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
+            sys.argv[0] = f"mammoseg {name}"  # the name of the program in usage messages
             with exit_on_error(name):
-                check_renamed(sys.argv[1:], renamed or {})
+                check_renamed(sys.argv[1:], RENAMED_SETTINGS.get(name, {}))
                 sys.argv[1:] = checked_argv(prepare_argv(sys.argv[1:]))
                 hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
 
@@ -98,6 +102,7 @@ def checked_argv(argv: Sequence[str]) -> list[str]:
         print(f"mammoseg {mammoseg.__version__}")
         sys.exit()
     check_overrides(overrides, [conf_dir(), *config_dirs(options)])
+    check_theta_overrides(overrides)
     return [*options, *overrides]
 
 
@@ -145,49 +150,6 @@ def exit_on_error(name: str) -> Iterator[None]:
         exit_if_user_error(name, error)
         sweep.summarise_aborted_sweep(error)
         raise
-
-
-def check_renamed(argv: Sequence[str], renamed: Mapping[str, str | None]) -> None:
-    """Check the command line for settings that were renamed.
-
-    Args:
-        argv: Command-line arguments.
-        renamed: Old -> new name of settings; None for removed settings.
-
-    Raises:
-        UserError: If an argument uses an old name.
-
-    Example:
-        >>> check_renamed(["trust=my_package"], {"trust": "trusted_modules"})
-        Traceback (most recent call last):
-        mammoseg.errors.UserError: trust is now called trusted_modules; write trusted_modules=my_package instead
-    """
-    for arg in argv:
-        if arg.startswith("-") or not ("=" in arg or arg.startswith("~")):
-            continue
-        upgraded = upgrade_override(arg, renamed)
-        if upgraded is not None and upgraded != arg:  # Hydra reports removed settings
-            (_, old, old_value), (_, new, new_value) = split_override(arg), split_override(upgraded)
-            if old == new:  # only the value was renamed
-                old, new = f"{old}={old_value}", f"{new}={new_value}"
-            raise UserError(f"{old} is now called {new}; write {upgraded} instead")
-
-
-def check_renamed_config(cfg: DictConfig, renamed: Mapping[str, str | None]) -> None:
-    """Check a composed config for renamed settings, which a user's own YAML files may contain.
-
-    Args:
-        cfg: Composed config.
-        renamed: Old -> new name of settings; None for removed settings.
-
-    Raises:
-        UserError: If the config uses an old name.
-    """
-    for old, new in renamed.items():
-        section, _, key = old.rpartition(".")
-        node = OmegaConf.select(cfg, section, throw_on_resolution_failure=False) if section else cfg
-        if new is not None and isinstance(node, DictConfig) and key in node:
-            raise UserError(f"{old} is now called {new}; rename it in your YAML file")
 
 
 def parse_path(value: Any, name: str) -> Path:

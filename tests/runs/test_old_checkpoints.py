@@ -17,6 +17,7 @@ from mammoseg.phantom.write import write_inbreast
 from mammoseg.predict import pipeline
 from mammoseg.predict.options import PredictOptions
 from mammoseg.runs import results, upgrade
+from mammoseg.schema import renamed
 
 V0_1 = Path(__file__).parents[1] / "fixtures" / "v0_1"
 # Each `_target_` that a checkpoint of version 0.1 can contain, with its arguments; from the conf/ of version 0.1.
@@ -152,4 +153,4 @@ def test_predict_writes_a_mask_of_the_size_of_the_image(phantom: Path, tmp_path:
     ],
 )
 def test_stored_overrides_are_upgraded(override: str, upgraded: str | None) -> None:
-    assert upgrade.upgrade_override(override) == upgraded
+    assert renamed.upgrade_override(override) == upgraded

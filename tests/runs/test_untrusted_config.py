@@ -112,7 +112,9 @@ def test_code_is_rejected_at_every_position(config: dict[str, Any], data: st.Dat
     keys = data.draw(st.sampled_from([path for path in nested_positions(changed[section]) if path[-1] != "source"]))
     target = data.draw(st.sampled_from(["os.system", "builtins.exec", "subprocess.run", "mammoseg.files.remove_dir"]))
     wrap = data.draw(st.sampled_from([lambda part: part, lambda part: [part], lambda part: {"x": part}]))
-    extra: dict[str, Any] = data.draw(st.sampled_from([{}, {"_partial_": True}, {"_args_": ["true"]}, {"_convert_": "all"}]))
+    extra: dict[str, Any] = data.draw(
+        st.sampled_from([{}, {"_partial_": True}, {"_args_": ["true"]}, {"_convert_": "all"}])
+    )
     node = changed[section]
     for key in keys[:-1]:
         node = node[key]

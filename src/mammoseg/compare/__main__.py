@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from mammoseg.cli import command, parse_paths
 
 
-@command("compare", renamed={"out": "output", "store": "dataset.store"})
+@command("compare")
 def main(cfg: DictConfig) -> None:
     """Compare runs and write a report.
 

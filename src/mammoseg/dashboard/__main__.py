@@ -12,7 +12,7 @@ from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_text
 
 
-@command("dashboard", renamed={"out": "output"})
+@command("dashboard")
 def main(cfg: DictConfig) -> None:
     """Save the workspace on W&B, or write its specification to a file; `cfg` is conf/dashboard.yaml."""
     from mammoseg.dashboard import workspace  # lazy: --help must not wait for wandb

@@ -10,14 +10,8 @@ from omegaconf import DictConfig
 from mammoseg import validate
 from mammoseg.cli import command, parse_path
 
-RENAMED = {
-    **{"ckpt": "ckpt_path", "root": "dataset.root", "store": "dataset.store", "trust": "trusted_modules"},
-    **{"detection.above": "detection.prob_threshold", "detection.hit": "detection.matching"},
-    "detection.iou": "detection.iou_threshold",
-}
 
-
-@command("evaluate", renamed=RENAMED)
+@command("evaluate")
 def main(cfg: DictConfig) -> None:
     """Evaluate the checkpoint `cfg.ckpt_path`; `cfg` is conf/evaluate.yaml."""
     from mammoseg.evaluate.evaluate import evaluate  # lazy: --help must not wait for torch

@@ -7,10 +7,8 @@ from omegaconf import DictConfig
 from mammoseg import validate
 from mammoseg.cli import command, parse_path
 
-RENAMED = {"ckpt": "ckpt_path", "trust": "trusted_modules"}
 
-
-@command("export", renamed=RENAMED)
+@command("export")
 def main(cfg: DictConfig) -> None:
     """Export the checkpoint `cfg.ckpt_path`; `cfg` is conf/export.yaml."""
     from mammoseg.export.export import export  # lazy: --help must not wait for torch

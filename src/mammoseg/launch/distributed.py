@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from mammoseg.errors import UserError
 from mammoseg.launch.signals import SIGNALS, GracefulExit, forward_signal
 from mammoseg.processes import die_with_parent
-from mammoseg.runs.overrides import quote
+from mammoseg.schema.overrides import quote
 
 if TYPE_CHECKING:
     from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment

@@ -8,10 +8,8 @@ from omegaconf import DictConfig
 
 from mammoseg.cli import command, parse_path, parse_paths
 
-RENAMED = {"ckpt": "ckpt_path", "out": "output", "flips": "tta", "trust": "trusted_modules"}
 
-
-@command("predict", renamed=RENAMED)
+@command("predict")
 def main(cfg: DictConfig) -> None:
     """Predict the images in `cfg.input` with the ensemble of the checkpoints; `cfg` is conf/predict.yaml."""
     from mammoseg.predict.options import PredictOptions

@@ -5,10 +5,9 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from mammoseg.cli import command
-from mammoseg.runs.upgrade import RENAMED_DATASET_SETTINGS
 
 
-@command("prepare", renamed=RENAMED_DATASET_SETTINGS)
+@command("prepare")
 def main(cfg: DictConfig) -> None:
     """Open or build the prepared store of `cfg.dataset`, then write and print its report."""
     from hydra.utils import instantiate

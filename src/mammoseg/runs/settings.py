@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from mammoseg.runs.overrides import split_override
+from mammoseg.schema.overrides import split_override
 
 
 class Role(Enum):

@@ -12,6 +12,7 @@ from mammoseg.errors import UserError
 from mammoseg.schema.collection_types import AnyValue, ListOf, MappingOf
 from mammoseg.schema.commands import COMMAND_RULES, Section, command_section
 from mammoseg.schema.parts import PARTS, SubPart
+from mammoseg.schema.renamed import renamed_target_message
 from mammoseg.schema.types import SettingType, as_yaml, did_you_mean, one_of
 
 # Keys that `hydra.utils.instantiate` reads besides the arguments of the target.
@@ -88,6 +89,8 @@ def _check(name: str, value: Any, kind: SettingType) -> None:
 
 def _check_section(name: str, section: Mapping[str, Any], kind: Section) -> None:
     prefix = f"{name}." if name else ""
+    if "_target_" in section:
+        raise UserError(f"{name} must be a mapping from names to parts, each with a _target_, got a _target_ in {name}")
     for key, value in section.items():
         expected = kind.settings.get(key, kind.extra)
         if expected is None:
@@ -102,6 +105,8 @@ def _check_part(name: str, part: Mapping[str, Any], *, partial: bool) -> None:
     target = part["_target_"]
     if not isinstance(target, str) or "." not in target:
         raise UserError(f"{name}._target_ must be the path of a class or function, got {target}")
+    if (message := renamed_target_message(name, part)) is not None:
+        raise UserError(message)
     if part.get("_partial_", False) is not partial:
         raise UserError(f"{name}._partial_ must be {as_yaml(partial)}, got {as_yaml(part.get('_partial_', False))}")
     listed = PARTS.get(target)

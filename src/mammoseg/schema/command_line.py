@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from mammoseg.errors import UserError
 from mammoseg.schema.check import setting_names, unknown_setting
+from mammoseg.schema.renamed import RENAMED_SETTINGS
 from mammoseg.schema.types import as_yaml, did_you_mean
 
 # Hydra's options that are followed by a value.
@@ -26,6 +27,7 @@ OPTIONS_WITH_VALUE = (
 )
 UNKNOWN_KEY = re.compile(r"Could not (?:override|append to config\.[^']*|delete from config\.) ?'([^']+)'")
 
+UNKNOWN_NAME = re.compile(r"(?:Could not override|Interpolation key) '(?:[^'/]*/)*([^']+)'")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '(.*?)'\n")
 UNKNOWN_CHOICE = re.compile(r"Could not find '([^']+)'\s+Available options in '[^']+':\n((?:\t[^\n]+\n?)+)")
 
@@ -112,6 +114,9 @@ def explain(error: Exception, command: str, conf: Path) -> str:
         conf: The folder `conf/`.
     """
     text = str(error)
+    renamed = RENAMED_SETTINGS.get(command, {})
+    if (match := UNKNOWN_NAME.search(text)) and renamed.get(match.group(1)):
+        return f"{match.group(1)} is now called {renamed[match.group(1)]}; rename it in your YAML file"
     if match := UNKNOWN_KEY.search(text):
         return str(unknown_setting(match.group(1), [*setting_names(command), *default_names(command, conf)]))
     if match := AMBIGUOUS.search(text):

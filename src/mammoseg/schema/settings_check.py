@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.schema.check import check_config
+from mammoseg.schema.renamed import RENAMED_SETTINGS, check_renamed, check_theta_overrides
 
 MAX_VALUES = 200  # per swept setting; further ones are checked when their jobs start
 
@@ -37,7 +38,10 @@ class SettingsCheck(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check each value of each swept setting, with the other settings at their defaults."""
         command = config.hydra.job.name
-        overrides = sweep_overrides(config)
+        try:
+            overrides = sweep_overrides(command, config)
+        except UserError as error:
+            exit_with_message(command, str(error))
         fixed = [parsed.input_line for parsed in overrides if not parsed.is_sweep_override() and parsed.input_line]
         try:
             for values in first_values(overrides):
@@ -46,10 +50,17 @@ class SettingsCheck(Callback):
             exit_with_message(command, str(error))
 
 
-def sweep_overrides(config: DictConfig) -> list[Override]:
-    """Return the overrides of a sweep: those of the command line, and those that its sweeper adds."""
+def sweep_overrides(command: str, config: DictConfig) -> list[Override]:
+    """Return the overrides of a sweep: those of the command line, and those that its sweeper adds.
+
+    Raises:
+        UserError: If one of them has the name of an earlier version.
+    """
     params = dict(config.hydra.sweeper.get("params") or {})
     lines = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+    check_renamed(lines, RENAMED_SETTINGS.get(command, {}))
+    if "optuna" not in str(config.hydra.sweeper.get("_target_")):  # its search space handles them
+        check_theta_overrides(lines)
     return OverridesParser.create().parse_overrides(lines)
 
 

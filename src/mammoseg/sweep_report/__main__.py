@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from mammoseg.cli import command, parse_paths
 
 
-@command("sweep_report", renamed={"out": "output"})
+@command("sweep_report")
 def main(cfg: DictConfig) -> None:
     """Write the report of the sweeps in `cfg.runs`; `cfg` is conf/sweep_report.yaml."""
     from mammoseg.runs.discovery import expand_latest

@@ -13,8 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from mammoseg.cli import command
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed
-from mammoseg.runs.overrides import key_of
-from mammoseg.runs.upgrade import RENAMED_SETTINGS
+from mammoseg.schema.overrides import key_of
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
@@ -48,7 +47,7 @@ def prepare_argv(argv: list[str]) -> list[str]:
     return expand_resume(argv)
 
 
-@command("train", renamed=RENAMED_SETTINGS, prepare_argv=prepare_argv)
+@command("train", prepare_argv=prepare_argv)
 def main(cfg: DictConfig) -> float:
     """Train, test and report; `cfg` is conf/train.yaml. Returns the validation DSC, which sweeps maximise."""
     from mammoseg.runs.folder import RunFolder

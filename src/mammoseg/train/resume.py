@@ -18,12 +18,12 @@ from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
 from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder, load_yaml
-from mammoseg.runs.overrides import key_of, merge, quote, split_override
 from mammoseg.runs.record import RunRecord, load_matching_record, read_record
 from mammoseg.runs.settings import RESUMABLE
-from mammoseg.runs.upgrade import upgrade_override
 from mammoseg.safe_yaml import load_yaml_file
 from mammoseg.schema.command_line import config_dirs, split_options
+from mammoseg.schema.overrides import key_of, merge, quote, split_override
+from mammoseg.schema.renamed import upgrade_override
 
 DATA_PATHS = ("dataset.root", "dataset.store", "dataset.reader.tables")
 # Settings that cannot change on resume, and that the comparison of records does not cover.

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from mammoseg.cli import command
 
 
-@command("view", renamed={"out": "output", "store": "dataset.store"})
+@command("view")
 def main(cfg: DictConfig) -> None:
     """Write the viewer, and open it in the browser if `open` is set."""
     from mammoseg.view.view import write_viewer  # imported here, so that --help does not import torch

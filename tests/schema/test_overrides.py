@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from mammoseg.runs.overrides import key_of, merge, quote
+from mammoseg.schema.overrides import key_of, merge, quote
 
 PATHS = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]), max_size=20)
 
