@@ -13,7 +13,7 @@ help: ## show this list
 
 setup: $(INSTALLED) ## create .venv with the pinned versions
 
-# torch goes first and alone: nothing after it may replace the build that fits this machine.
+# torch is installed first, so that pip keeps the build for this machine.
 $(INSTALLED): pyproject.toml constraints.txt hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "mammoseg needs Python 3.11 or newer; choose one with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }

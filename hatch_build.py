@@ -1,6 +1,6 @@
-"""Puts conf/ into the wheel as mammoseg/conf.
+"""Build hook that adds conf/ to the wheel as mammoseg/conf.
 
-Only into standard wheels: a static force-include would leave a stale copy behind an editable install.
+Editable installs are skipped, since they read conf/ from the repository; a static `force-include` would copy it.
 """
 
 from pathlib import Path

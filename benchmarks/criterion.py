@@ -3,7 +3,7 @@
 python benchmarks/criterion.py [--size 256] [--rounds 15]
 
 The reference is tests/losses/reference.py, a direct transcription of the publications. The SSIM term is also compared
-with MONAI, torchmetrics, pytorch-msssim and kornia. Functions are called in turn; times are medians.
+with MONAI, torchmetrics, pytorch-msssim and kornia. Calls of the functions are interleaved; times are medians.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def seconds(function: Callable[[], object]) -> float:
 def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 2) -> dict[str, float]:
     """Return the median run time of each function in seconds.
 
-    The functions are called in turn, so that other load on the machine affects all of them.
+    The calls are interleaved, so that other load on the machine affects all of them.
     """
     times: dict[str, list[float]] = {name: [] for name in functions}
     for index in range(warmup + rounds):

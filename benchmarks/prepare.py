@@ -112,7 +112,7 @@ def main() -> None:
     film_size = height * width * 2 / 2**20
     print(
         f"\nPeak memory of a preprocessing process: {before:.0f} MiB after importing the libraries, {after:.0f} MiB "
-        f"after all {n_images} images in turn. One of these images has {film_size:.0f} MiB."
+        f"after preprocessing {n_images} images. One of these images has {film_size:.0f} MiB."
     )
 
 

@@ -61,7 +61,7 @@ def main() -> None:
                 times[label].append(seconds(arguments, folder))
     medians = {label: statistics.median(elapsed[1:]) for label, elapsed in times.items()}
     baseline = next(iter(medians.values()))
-    print(f"Medians of {REPEATS} runs in turn.\n")
+    print(f"Medians of {REPEATS} interleaved runs.\n")
     print("| command | seconds | relative to the imports |\n|---|---|---|")
     for label, median in medians.items():
         print(f"| {label} | {median:.2f} | {median / baseline:.2f} |")

@@ -22,8 +22,6 @@ html_theme = "furo"
 html_title = "mammoseg"
 html_show_sourcelink = False
 html_show_copyright = False
-# Links to files of the repository that are not pages.
-suppress_warnings = ["myst.xref_missing"]
 
 write_reference(HERE.parent / "conf", HERE / "configuration.md")
 write_run_tables(HERE / "_generated")

@@ -1,4 +1,4 @@
-"""The examples of docs/extend.md run as printed, and the pages build without warnings."""
+"""The examples of docs/extend.md run as printed, the pages build without warnings, and links and names are valid."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 
+import mammoseg
+from mammoseg import losses, metrics
 from mammoseg.compare.tables import PAIR_COLUMNS
 from mammoseg.data.store import Case
 from mammoseg.evaluate import native_resolution
@@ -135,11 +138,56 @@ def test_columns_of_csv_files_are_documented() -> None:
     tables = (DOCS / "tables.md").read_text()
     columns = {
         *results.columns(),
-        *(*native_resolution.IMAGE_COLUMNS, *native_resolution.CANDIDATE_COLUMNS),
+        *(*native_resolution.NATIVE_COLUMNS, *native_resolution.CANDIDATE_COLUMNS),
         *PAIR_COLUMNS,
         *(field.name for field in fields(Case)),
     }
     assert {column for column in columns if f"`{column}`" not in tables} == set()
     prediction = (DOCS / "predict.md").read_text()
-    columns = {*output_folder.IMAGE_COLUMNS, *output_folder.MASS_COLUMNS}
+    columns = {*output_folder.PREDICTION_COLUMNS, *output_folder.MASS_COLUMNS}
     assert {column for column in columns if f"`{column}`" not in prediction} == set()
+
+
+def slug(heading: str) -> str:
+    """Return the anchor that GitHub and MyST generate for a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return {slug(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
+GENERATED = {DOCS / "configuration.md"}
+PAGES = sorted(
+    page
+    for page in {*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")} - GENERATED
+    if not {"_build", "_generated"} & set(page.parts)
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_resolve(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        name, _, anchor = link.partition("#")
+        target = page if not name else (page.parent / name).resolve()
+        if link.startswith(("https:", "http:")) or target in GENERATED:
+            continue
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("module", [mammoseg, losses, metrics])
+def test_public_names_are_in_the_api_reference(module: ModuleType) -> None:
+    page = (DOCS / "api.md").read_text()
+    assert {name for name in module.__all__ if not re.search(rf"\b{name}\b", page)} == set()
+
+
+def test_names_imported_in_the_extension_guide_are_in_the_api_reference() -> None:
+    page = (DOCS / "api.md").read_text()
+    imports = re.findall(r"^from mammoseg\S* import (.*)$", "".join(blocks("python")), re.MULTILINE)
+    names = {name for line in imports for name in line.split(", ")}
+    assert {"Term", "Splitter", "Mammogram"} <= names
+    assert {name for name in names if not re.search(rf"\b{name}\b", page)} == set()

@@ -189,7 +189,7 @@ def test_native_report_lists_the_metric(precision: type[PooledPixelMetric], tmp_
         "masses": 1,
     }
     rows = [{**row, **geometry} for row in read_results(RESULTS_V0_1)]
-    write_results(tmp_path / native_resolution.NATIVE_FILE, rows, native_resolution.IMAGE_COLUMNS)
+    write_results(tmp_path / native_resolution.NATIVE_FILE, rows, native_resolution.NATIVE_COLUMNS)
     write_table(tmp_path / native_resolution.CANDIDATES_FILE, [], native_resolution.CANDIDATE_COLUMNS)
     assert f"| {HEADING} |" in native_report.write_native_report(tmp_path, MatchingRule())
 

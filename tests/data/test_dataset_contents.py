@@ -28,7 +28,8 @@ def breast(seed: int = 0) -> np.ndarray:
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     inside = ((y - 64) / 55) ** 2 + (x / 70) ** 2 < 1
     noise = np.random.default_rng(seed).integers(0, 40, SHAPE)
-    return np.where(inside, 100 + noise, 5).astype(np.uint8)
+    image: np.ndarray = np.where(inside, 100 + noise, 5).astype(np.uint8)
+    return image
 
 
 def disc(y: int = 64, x: int = 30, radius: int = 8) -> np.ndarray:
@@ -55,7 +56,8 @@ def prepare_mask(root: Path, write: Callable[[Path], object], suffix: str = ".pn
 
 def labels() -> np.ndarray:
     """A large mass with label 1 and a small one with label 2, as in the two discs of 1581 and 441 pixels."""
-    return np.maximum(disc(40, 30, 12), 2 * disc(90, 30, 6))
+    both: np.ndarray = np.maximum(disc(40, 30, 12), 2 * disc(90, 30, 6))
+    return both
 
 
 def save_palette(path: Path, palette: list[int], values: np.ndarray) -> None:

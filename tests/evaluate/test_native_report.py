@@ -34,7 +34,7 @@ CANDIDATES = {
 def folder(tmp_path: Path) -> Path:
     geometry = {"height": 10, "width": 10, "spacing_from": ""}
     rows = [{**row, **geometry, **columns} for row, columns in zip(ROWS, NATIVE_COLUMNS, strict=True)]
-    results.write_results(tmp_path / native_resolution.NATIVE_FILE, rows, native_resolution.IMAGE_COLUMNS)
+    results.write_results(tmp_path / native_resolution.NATIVE_FILE, rows, native_resolution.NATIVE_COLUMNS)
     results.write_table(
         tmp_path / native_resolution.CANDIDATES_FILE,
         native_resolution.candidate_rows(CANDIDATES),

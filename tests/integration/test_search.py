@@ -77,7 +77,7 @@ def test_the_report_ranks_by_validation_dsc(workdir: Path) -> None:
     assert [float(row["validation DSC"]) for row in rows] == pytest.approx([100 * score for score in scores], abs=0.006)
     assert [name for name in rows[0] if name[0] in "θαηγ"] == ["θ1", "θ2", "θ3", "θ4", "α", "η", "γ"]
     assert "5 combinations of settings in 5 runs" in output
-    for name in ("report.html", "sensitivity.png", "interaction.svg"):
+    for name in ("report.html", "effects.png", "interaction.svg"):
         assert (workdir / "search" / "sweep_report" / name).stat().st_size > 0
     assert run("sweep_report", "runs=nowhere", folder=workdir).returncode == 2
 

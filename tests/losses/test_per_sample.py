@@ -37,7 +37,7 @@ def test_focal_equals_its_formula(batch: tuple[Tensor, Tensor]) -> None:
 def test_unified_focal_equals_its_formula(batch: tuple[Tensor, Tensor]) -> None:
     """Yeung et al. 2022 with weight 1/2, gamma 1/2 and delta 0.6; MONAI averages the focal part over both classes."""
     logits, mask = batch
-    loss = PerSample(AsymmetricUnifiedFocalLoss(weight=0.5, gamma=0.5, delta=0.6), input="probability")
+    loss = PerSample(AsymmetricUnifiedFocalLoss(weight=0.5, gamma=0.5, delta=0.6), prediction_type="probability")
     prob = torch.sigmoid(logits).double().clamp(1e-7, 1 - 1e-7)
     for sample in range(3):
         p, y = prob[sample], mask[sample].double()
@@ -52,9 +52,9 @@ def test_unified_focal_equals_its_formula(batch: tuple[Tensor, Tensor]) -> None:
         )
 
 
-def test_invalid_input_kind_raises() -> None:
+def test_invalid_prediction_type_raises() -> None:
     with pytest.raises(UserError, match="must be one of logits, probability"):
-        PerSample(DiceLoss(), input="odds")
+        PerSample(DiceLoss(), prediction_type="odds")
 
 
 def test_weighted_cross_entropy_equals_its_formula(batch: tuple[Tensor, Tensor]) -> None:

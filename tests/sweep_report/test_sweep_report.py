@@ -51,8 +51,8 @@ def test_settings_are_ranked_by_validation_dsc(folder: Path) -> None:
     assert [row[ALPHA] for row in rows(folder / "by_alpha.csv")] == ["1", "2", "3"]
 
 
-def test_sensitivity_excludes_pruned_settings(folder: Path) -> None:
-    (alpha,) = (row for row in rows(folder / "sensitivity.csv") if row["setting"] == ALPHA)
+def test_effects_exclude_pruned_settings(folder: Path) -> None:
+    (alpha,) = (row for row in rows(folder / "effects.csv") if row["setting"] == ALPHA)
     assert alpha["range"] == "1 to 3"
     # means over theta: 0.608 (only theta 0.8 completed with alpha 1), 0.705, 0.805
     assert alpha["max - min of means, points"] == "19.70"
@@ -60,7 +60,7 @@ def test_sensitivity_excludes_pruned_settings(folder: Path) -> None:
 
 
 def test_the_report_contains_the_figures_and_the_best_settings(folder: Path) -> None:
-    for name in ("sensitivity", "interaction", "grid"):
+    for name in ("effects", "interaction", "grid"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (folder / f"{name}.svg").read_text()
     assert (folder / "report.html").read_text().count("data:image/png;base64,") == 3

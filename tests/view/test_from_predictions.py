@@ -14,7 +14,7 @@ import pytest
 
 from mammoseg.errors import UserError
 from mammoseg.predict import prediction_images
-from mammoseg.predict.output_folder import IMAGE_COLUMNS, MASS_COLUMNS
+from mammoseg.predict.output_folder import MASS_COLUMNS, PREDICTION_COLUMNS
 from mammoseg.view.from_predictions import PredictedView
 
 HEIGHT, WIDTH = 2200, 1500  # 1024 and 698 when downsampled
@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
             path.write_bytes(prediction_images.encode_png(image))
     (folder / "predictions.json").write_text(json.dumps({"made_of": {"threshold": 0.3}}))
     with (folder / "predictions.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*IMAGE_COLUMNS, *MASS_COLUMNS], restval="")
+        writer = csv.DictWriter(file, [*PREDICTION_COLUMNS, *MASS_COLUMNS], restval="")
         writer.writeheader()
         writer.writerows(ROWS)
     return folder

@@ -1,8 +1,4 @@
-"""Figures of a comparison.
-
-The functions have the arguments `comparison` and `names`, the display names of its methods. They return None if the
-runs do not contain the required data.
-"""
+"""Figures of a comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mammoseg.density import ACRDensity
-from mammoseg.metrics import N_BINS, PIXEL_METRICS
+from mammoseg.metrics import N_CALIBRATION_BINS, PIXEL_METRICS
 from mammoseg.reports.plotting import draw_heatmap, draw_parallel_coordinates
 from mammoseg.reports.table import format_count
 from mammoseg.statistics.comparison import Comparison
@@ -36,7 +32,15 @@ def method_colours(methods: list[str]) -> dict[str, tuple[float, ...]]:
 
 
 def plot_metrics(comparison: Comparison, names: Names) -> Figure:
-    """Create a forest plot: per metric, the estimate and interval of each method, and the values of its runs."""
+    """Create a forest plot: per metric, the estimate and interval of each method, and the values of its runs.
+
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+
+    Returns:
+        The figure.
+    """
     methods = comparison.methods
     width = PANEL_WIDTH * len(PIXEL_METRICS)
     figure = Figure(figsize=(width, 1.1 + 0.42 * len(methods)), layout="constrained")
@@ -61,7 +65,15 @@ def plot_metrics(comparison: Comparison, names: Names) -> Figure:
 
 
 def plot_density(comparison: Comparison, names: Names) -> Figure | None:
-    """Create bar charts: per metric, the estimates and confidence intervals by ACR category and method."""
+    """Create bar charts: per metric, the estimates and confidence intervals by ACR category and method.
+
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+
+    Returns:
+        The figure, or None if no ACR category occurs in the test set of every fold.
+    """
     by_category = comparison.by_density
     if not by_category:
         return None
@@ -89,7 +101,15 @@ def plot_density(comparison: Comparison, names: Names) -> Figure | None:
 
 
 def plot_mass_size(comparison: Comparison, names: Names) -> Figure:
-    """Create a line plot of the mean DSC over images by mass size."""
+    """Create a line plot of the mean DSC over images by mass size.
+
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+
+    Returns:
+        The figure.
+    """
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axis = figure.subplots()
     groups = comparison.size_groups
@@ -106,13 +126,21 @@ def plot_mass_size(comparison: Comparison, names: Names) -> Figure:
 
 
 def plot_calibration(comparison: Comparison, names: Names) -> Figure | None:
-    """Create a reliability diagram, in which perfect calibration is the diagonal, and a histogram of probabilities."""
+    """Create a reliability diagram, in which perfect calibration is the diagonal, and a histogram of probabilities.
+
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+
+    Returns:
+        The figure, or None if the runs have no calibration.csv.
+    """
     if not comparison.reliability:
         return None
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     diagram, histogram = figure.subplots(1, 2)
     diagram.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect calibration")
-    bin_centres = (np.arange(N_BINS) + 0.5) / N_BINS
+    bin_centres = (np.arange(N_CALIBRATION_BINS) + 0.5) / N_CALIBRATION_BINS
     for method, colour in method_colours(comparison.methods).items():
         if method not in comparison.reliability:
             continue
@@ -132,7 +160,15 @@ def plot_calibration(comparison: Comparison, names: Names) -> Figure | None:
 
 
 def plot_ranking(comparison: Comparison, names: Names) -> Figure | None:
-    """Create a line plot of the pooled DSC of the methods, with one line per common (fold, seed) pair."""
+    """Create a line plot of the pooled DSC of the methods, with one line per common (fold, seed) pair.
+
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+
+    Returns:
+        The figure, or None if there are fewer than two common pairs.
+    """
     fold_seeds, scores = comparison.fold_seed_scores
     if len(fold_seeds) < 2:
         return None
@@ -150,7 +186,14 @@ def plot_ranking(comparison: Comparison, names: Names) -> Figure | None:
 
 
 def plot_theta_alpha(comparison: Comparison) -> Figure | None:
-    """Create a parallel-coordinates plot of theta, alpha and DSC, and a heatmap if both theta and alpha vary."""
+    """Create a parallel-coordinates plot of theta, alpha and DSC, and a heatmap if both theta and alpha vary.
+
+    Args:
+        comparison: The comparison.
+
+    Returns:
+        The figure, or None if there are fewer than two combinations of theta and alpha.
+    """
     points = sweep_points(comparison)
     if points is None:
         return None

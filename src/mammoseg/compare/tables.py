@@ -18,7 +18,7 @@ PAIR_COLUMNS = ("metric", "first", "second", "difference", "interval", "median",
 
 
 def format_difference(value: float, metric: type[PooledPixelMetric] = DSC) -> str:
-    """Format the difference between two values of a metric, in percentage points if its unit is %."""
+    """Return the difference between two values of a metric as text, in percentage points if its unit is %."""
     return format_signed(value, metric.scale())
 
 
@@ -100,7 +100,7 @@ def report_title(comparison: Comparison, published: Mapping[str, Any] | None) ->
 
 
 def protocol_text(comparison: Comparison) -> str:
-    """Describe how the metrics are aggregated, and the number of images and patients."""
+    """Return a sentence on the aggregation of the metrics, and one on the number of images and patients."""
     n_folds = len(comparison.data.cases)
     n_seeds = {len({seed for _, seed in runs}) for runs in comparison.data.runs.values()}
     n_images, n_patients = len(comparison.rows), len({row["patient"] for row in comparison.rows})
@@ -144,7 +144,7 @@ def inconsistent_published_rows(published: Mapping[str, Any], names: Mapping[str
 
 
 def uncertainty_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
-    """Create the table of all metrics with standard deviations and confidence intervals."""
+    """Return the table of all metrics with standard deviations and confidence intervals."""
     overall = comparison.overall
     rows = [
         [
@@ -236,7 +236,7 @@ def density_table(comparison: Comparison, names: Mapping[str, str], key: str) ->
 
 
 def size_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
-    """Create the table of DSC by mass size."""
+    """Return the table of DSC by mass size."""
     groups = comparison.size_groups
     dsc = {
         method: [float(comparison.by_image[method]["dsc"][subset].mean()) for _, subset in groups]
@@ -282,7 +282,7 @@ def ranking_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
 
 
 def calibration_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
-    """Create the table of expected calibration errors."""
+    """Return the table of expected calibration errors."""
     rows = [
         [names.get(method, method), f"{100 * expected_calibration_error(sums):.3f}"]
         for method, sums in comparison.reliability.items()

@@ -69,7 +69,7 @@ def evaluate(
     run_test(cfg, loaded, ckpt_path, output, rule)
     write_record(output, evaluation_record(loaded))
     rows = results.read_results(output.results)
-    write_reports(rows, output, rule)
+    write_evaluation_report(rows, output, rule)
     compare_with_training_run(rows, training_run.results)
     return rows
 
@@ -113,7 +113,7 @@ def run_test(
     trainer.test(segmenter, datamodule=datamodule, verbose=False)
 
 
-def write_reports(rows: Sequence[results.ResultRow], output: RunFolder, rule: MatchingRule | None) -> None:
+def write_evaluation_report(rows: Sequence[results.ResultRow], output: RunFolder, rule: MatchingRule | None) -> None:
     """Write summary.md, with sections on native resolution if `rule` is not None, and print the tables."""
     summary = run_summary.summary_markdown(rows)
     native_sections = "" if rule is None else write_native_report(output.path, rule)

@@ -35,7 +35,7 @@ from mammoseg.terminal import Progress
 NATIVE_FILE, CANDIDATES_FILE = "native.csv", "candidates.csv"
 DISTANCE_COLUMNS = ("hd95", "asd")
 GEOMETRY_COLUMNS = ("height", "width", "spacing_down_mm", "spacing_across_mm", "spacing_from", "unit")
-IMAGE_COLUMNS = (*GEOMETRY_COLUMNS, *DISTANCE_COLUMNS, "masses")  # of native.csv, in addition to those of results.csv
+NATIVE_COLUMNS = (*GEOMETRY_COLUMNS, *DISTANCE_COLUMNS, "masses")  # of native.csv, in addition to those of results.csv
 CANDIDATE_COLUMNS = ("case", "score", "mean", "x", "y", "area", "hits")
 
 
@@ -110,7 +110,7 @@ class NativeResolutionWriter(lightning.Callback):
         pixel_spacing = (spacing.row, spacing.column) if spacing else (1.0, 1.0)
         self.candidates[index], n_masses = detect(prob, mask, self.rule, threshold)
         self.rows[index] = {
-            **results.make_row(self.run_info, case, confusion_counts(mask_pred, mask)),
+            **results.make_row(self.run_info, case, array_confusion_counts(mask_pred, mask)),
             "height": case.height,
             "width": case.width,
             **spacing_columns(spacing),
@@ -129,7 +129,7 @@ class NativeResolutionWriter(lightning.Callback):
         indices = sorted(self.rows)
         candidates = {self.rows[index]["case"]: self.candidates[index] for index in indices}
         results.write_table(self.folder / CANDIDATES_FILE, candidate_rows(candidates), CANDIDATE_COLUMNS)
-        results.write_results(self.folder / NATIVE_FILE, [self.rows[index] for index in indices], IMAGE_COLUMNS)
+        results.write_results(self.folder / NATIVE_FILE, [self.rows[index] for index in indices], NATIVE_COLUMNS)
 
 
 def full_resolution_mask(case: str, mammogram: Mammogram, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -152,11 +152,11 @@ def full_resolution_mask(case: str, mammogram: Mammogram, shape: tuple[int, int]
         raise UserError(f"{case}: the masses can no longer be read: {error}") from error
 
 
-def confusion_counts(mask_pred: NDArray[np.bool_], mask: NDArray[np.bool_]) -> list[int]:
+def array_confusion_counts(mask_pred: NDArray[np.bool_], mask: NDArray[np.bool_]) -> list[int]:
     """Count true positive, false positive, false negative and true negative pixels of one image.
 
     Example:
-        >>> confusion_counts(np.array([[True, True, False, False]]), np.array([[True, False, True, False]]))
+        >>> array_confusion_counts(np.array([[True, True, False, False]]), np.array([[True, False, True, False]]))
         [1, 1, 1, 1]
     """
     tp = int(np.count_nonzero(mask_pred & mask))

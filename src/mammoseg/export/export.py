@@ -70,13 +70,16 @@ class _WithoutAliases(yaml.SafeDumper):
 
 
 def config_yaml(provenance: Mapping[str, Any]) -> bytes:
-    """Serialise the config and the identity of a run as YAML."""
+    """Return the config and the identity of a run as YAML, encoded in UTF-8."""
     text: str = yaml.dump(dict(provenance), Dumper=_WithoutAliases, sort_keys=False, allow_unicode=True)
     return text.encode()
 
 
 def to_safetensors(network: nn.Module) -> bytes:
     """Serialise the state_dict of a network in the safetensors format.
+
+    Returns:
+        Content of a .safetensors file.
 
     Raises:
         UserError: If safetensors is not installed.
@@ -136,7 +139,7 @@ def strip_debug_info(graph: Any) -> None:
 
 
 def import_optional(module: str) -> Any:
-    """Import a module of an optional dependency.
+    """Import a module of an optional dependency and return it.
 
     Raises:
         UserError: If it is not installed.

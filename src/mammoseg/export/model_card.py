@@ -60,7 +60,16 @@ def make_model_card(provenance: Mapping[str, Any], n_parameters: int, ckpt_path:
 
 
 def training_data_section(run_info: Mapping[str, Any], config: Mapping[str, Any], folder: RunFolder) -> str:
-    """Describe dataset and split, with the numbers of images and patients if split.csv is available."""
+    """Describe dataset and split, with the numbers of images and patients if split.csv is available.
+
+    Args:
+        run_info: Run information of the checkpoint.
+        config: Config of the checkpoint.
+        folder: Run folder of the checkpoint.
+
+    Returns:
+        Markdown.
+    """
     split = config["split"]["_target_"].rsplit(".", 1)[-1]
     fold = f", fold {run_info['fold']}" if run_info["fold"] != "" else ""
     description = f"Dataset {run_info['dataset']}, split with {split}{fold}."
@@ -78,7 +87,16 @@ def training_data_section(run_info: Mapping[str, Any], config: Mapping[str, Any]
 
 
 def evaluation_section(run_info: Mapping[str, Any], ckpt_path: Path, folder: RunFolder) -> str:
-    """Tabulate the test metrics with bootstrap intervals, or state why they are not available."""
+    """Tabulate the test metrics with bootstrap intervals, or state why they are not available.
+
+    Args:
+        run_info: Run information of the checkpoint.
+        ckpt_path: The checkpoint; metrics are reported only for best.ckpt.
+        folder: Run folder of the checkpoint.
+
+    Returns:
+        Markdown.
+    """
     if not folder.results.is_file():
         return (
             "Not available: the run's results.csv was not available at export. `python -m mammoseg.evaluate` tests the "
@@ -103,7 +121,7 @@ def evaluation_section(run_info: Mapping[str, Any], ckpt_path: Path, folder: Run
 
 
 def metrics_table(comparison: Comparison) -> str:
-    """Format the metrics of a single method as a Markdown table: all test images, and each ACR category."""
+    """Return the metrics of a single method as a Markdown table: all test images, and each ACR category."""
     (method,) = comparison.methods
     density = comparison.density
     subsets = {
@@ -124,7 +142,7 @@ def metrics_table(comparison: Comparison) -> str:
 
 
 def limitations_section(run_info: Mapping[str, Any]) -> str:
-    """List the limitations of the network."""
+    """Return the limitations of the network as a Markdown list."""
     limitations = [
         "The network was trained on images that contain a mass; expect false positives on normal mammograms.",
         "It segments masses only, not calcifications, architectural distortions or asymmetries without a mass.",
@@ -140,7 +158,15 @@ def limitations_section(run_info: Mapping[str, Any]) -> str:
 
 
 def usage_section(config: Mapping[str, Any], onnx: bool) -> str:
-    """Describe how to run the network, and its input and output."""
+    """Describe how to run the network, and its input and output.
+
+    Args:
+        config: Config of the checkpoint.
+        onnx: Whether the export includes model.onnx.
+
+    Returns:
+        Markdown.
+    """
     dataset = config["dataset"]
     size = dataset["size"]
     command = "```\npython -m mammoseg.predict ckpt_path=<this folder> input=<mammograms> output=<folder>\n```"
@@ -155,7 +181,7 @@ def usage_section(config: Mapping[str, Any], onnx: bool) -> str:
 
 
 def training_section(config: Mapping[str, Any]) -> str:
-    """Tabulate method and replicate settings, except those of dataset and split."""
+    """Return a Markdown table of the method and replicate settings, except those of dataset and split."""
     settings = select(config, Role.METHOD, Role.REPLICATE)
     lines = [
         f"| {key} | {value} |"

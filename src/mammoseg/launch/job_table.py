@@ -11,7 +11,7 @@ from mammoseg.files import atomic_write
 from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.record import RunRecord, Status, read_record
 
-TRIAL_NUMBER = ("trial_number", "trial")  # equal to the number of the job; "trial" in version 0.1
+TRIAL_NUMBER = ("trial_number", "trial")  # equal to the index of the job; "trial" in version 0.1
 NOT_FINISHED = "did not finish: killed, out of memory or time, or still running"
 
 
@@ -28,8 +28,8 @@ class Job:
     record: RunRecord
 
     @property
-    def number(self) -> int:
-        """Number of the job in the sweep, from 0."""
+    def index(self) -> int:
+        """Index of the job in the sweep, from 0."""
         assert self.record.job is not None
         return int(self.record.job["number"])
 
@@ -59,8 +59,8 @@ class Job:
 
     @property
     def sort_key(self) -> tuple[bool, float, int]:
-        """Key for sorting by decreasing score, then by number; failed jobs are last."""
-        return self.failed, -(self.record.score or 0.0), self.number
+        """Key for sorting by decreasing score, then by index; failed jobs are last."""
+        return self.failed, -(self.record.score or 0.0), self.index
 
 
 def find_jobs(folder: Path, since: float = 0.0) -> list[Job]:
@@ -106,13 +106,13 @@ def print_table(jobs: Sequence[Job], folder: Path) -> None:
         score = "–" if job.record.score is None else f"{job.record.score:.4f}"
         settings = " ".join(f"{name}={value}" for name, value in setting.items())
         note = job.error or (f"pruned after epoch {job.record.pruned}" if job.record.pruned else "")
-        table.add_row(str(job.number), score, f"{job.seconds:.0f}", settings, note)
+        table.add_row(str(job.index), score, f"{job.seconds:.0f}", settings, note)
     console = Console()
     console.print(table)
     console.print(f"written to {folder}; the log of each job is in its folder", soft_wrap=True)
 
 
-def write_table(jobs: Sequence[Job], path: Path) -> None:
+def write_job_table(jobs: Sequence[Job], path: Path) -> None:
     """Write the jobs of a sweep as CSV.
 
     Args:
@@ -126,4 +126,4 @@ def write_table(jobs: Sequence[Job], path: Path) -> None:
         for job, setting in zip(jobs, settings, strict=True):
             folder = job.folder.relative_to(path.parent)
             outcome = (job.record.score, round(job.seconds, 1), job.record.pruned, job.error)
-            table.writerow((job.number, folder, *setting.values(), *outcome))
+            table.writerow((job.index, folder, *setting.values(), *outcome))

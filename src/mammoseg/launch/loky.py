@@ -16,12 +16,12 @@ SWEEP_PID = "MAMMOSEG_SWEEP_PID"  # environment variable with the process id of 
 PREFIX = "LokyProcess-"  # prefix of process names, followed by an index from 1
 
 
-def is_worker() -> bool:
+def is_loky_worker() -> bool:
     """Return True if this process is a worker of joblib."""
     return multiprocessing.current_process().name.startswith(PREFIX)
 
 
-def init_worker(cfg: DictConfig) -> None:
+def init_loky_worker(cfg: DictConfig) -> None:
     """Initialise a worker: assign GPUs, and stop gracefully when the process of the sweep dies.
 
     Does nothing if this process is not a worker.
@@ -29,19 +29,19 @@ def init_worker(cfg: DictConfig) -> None:
     Args:
         cfg: Composed config of the job.
     """
-    if is_worker():
+    if is_loky_worker():
         die_with_parent(signal.SIGTERM, int(os.environ[SWEEP_PID]))
         assign_gpus(cfg, int(multiprocessing.current_process().name.removeprefix(PREFIX)))
 
 
-def exit_if_worker(status: int) -> None:
+def exit_if_loky_worker(status: int) -> None:
     """Exit immediately if this process is a worker, since loky would block on returning the result to a dead parent."""
-    if is_worker():
+    if is_loky_worker():
         os._exit(status)
 
 
 def return_or_exit_if_orphaned(result: Any) -> Any:
     """Return `result`; exit a worker whose parent is dead, since loky would block on returning the result."""
-    if is_worker() and os.getppid() != int(os.environ[SWEEP_PID]):
+    if is_loky_worker() and os.getppid() != int(os.environ[SWEEP_PID]):
         os._exit(0)
     return result

@@ -191,7 +191,7 @@ def run_batch(
     """
     overrides_per_trial = [space.overrides(trial.params, trial.number) for trial in trials]
     launch(overrides_per_trial, trials[0].number)
-    jobs = {(job.number, *job.overrides): job for job in find_jobs(folder)}  # may include other sweeps
+    jobs = {(job.index, *job.overrides): job for job in find_jobs(folder)}  # may include other sweeps
     for trial, overrides in zip(trials, overrides_per_trial, strict=True):
         job = jobs.get((trial.number, *without_private_overrides(overrides)))
         if job is None or job.failed:

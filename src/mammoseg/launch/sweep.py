@@ -22,7 +22,7 @@ from typing_extensions import override
 from mammoseg.errors import RunConflictError
 from mammoseg.launch import distributed, loky
 from mammoseg.launch.gpus import count_gpus
-from mammoseg.launch.job_table import find_jobs, print_table, write_table
+from mammoseg.launch.job_table import find_jobs, print_table, write_job_table
 from mammoseg.launch.signals import GracefulExit
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, read_record, redact_paths, write_record
@@ -52,11 +52,11 @@ def run_job(main: Callable[[Any], Any], cfg: DictConfig, user_message: Callable[
     start = time.monotonic()
     if read_record(folder) is None:
         write_record(folder, RunRecord(job={**job, "seconds": 0.0}))
-    loky.init_worker(cfg)
+    loky.init_loky_worker(cfg)
     try:
         score = main(cfg)
     except GracefulExit as error:
-        loky.exit_if_worker(error.status)
+        loky.exit_if_loky_worker(error.status)
         raise
     except Exception as error:
         message = user_message(error)
@@ -131,7 +131,7 @@ class SweepSummary(Callback):
         jobs = find_jobs(self.folder, self.since)
         if jobs:
             print_table(jobs, self.folder)
-            write_table(jobs, self.folder / "jobs.csv")
+            write_job_table(jobs, self.folder / "jobs.csv")
         if any(job.failed for job in jobs):
             sys.exit(1)
 

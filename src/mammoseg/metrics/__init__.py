@@ -3,7 +3,7 @@
 To add a metric that is computed from pixel counts, subclass `PooledPixelMetric`; see `mammoseg.metrics.pixel`.
 """
 
-from mammoseg.metrics.calibration import N_BINS, expected_calibration_error, reliability_sums
+from mammoseg.metrics.calibration import N_CALIBRATION_BINS, expected_calibration_error, reliability_sums
 from mammoseg.metrics.mean_over_images import MeanOverImages
 from mammoseg.metrics.pixel import (
     DSC,
@@ -19,7 +19,7 @@ from mammoseg.metrics.quantise import N_LEVELS, quantise_probs
 
 __all__ = [
     "DSC",
-    "N_BINS",
+    "N_CALIBRATION_BINS",
     "N_LEVELS",
     "PIXEL_METRICS",
     "Accuracy",

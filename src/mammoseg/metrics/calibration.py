@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-N_BINS = 10
+N_CALIBRATION_BINS = 10
 
 
 def reliability_sums(prob: Tensor, mask: Tensor) -> Tensor:
@@ -29,9 +29,9 @@ def reliability_sums(prob: Tensor, mask: Tensor) -> Tensor:
         tensor([4., 1., 4.], dtype=torch.float64)
     """
     prob = prob.flatten().double()
-    bin_index = (prob * N_BINS).long().clamp(max=N_BINS - 1)
+    bin_index = (prob * N_CALIBRATION_BINS).long().clamp(max=N_CALIBRATION_BINS - 1)
     columns = [torch.ones_like(prob), prob, mask.flatten().double()]
-    return torch.stack([torch.bincount(bin_index, column, minlength=N_BINS) for column in columns], dim=1)
+    return torch.stack([torch.bincount(bin_index, column, minlength=N_CALIBRATION_BINS) for column in columns], dim=1)
 
 
 def expected_calibration_error(sums: NDArray[np.float64] | Tensor) -> float:

@@ -29,8 +29,8 @@ class MatchingRule:
         matching: "centre" if the centroid of a candidate must lie within the mass, the usual rule in computer-aided
             detection for mammography (e.g. Ribli et al., Scientific Reports 8:4165, 2018); "iou" if the intersection
             over union must be at least `iou_threshold`.
-        iou_threshold: Minimum intersection over union of a match; 0.2 in Dhungel et al., Medical Image Analysis 37,
-            2017.
+        iou_threshold: Minimum intersection over union (Jaccard index) of a match; 0.2 in Dhungel et al., Medical Image
+            Analysis 37, 2017.
 
     Raises:
         UserError: If an attribute is invalid.

@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from mammoseg.density import ACRDensity
 
-UNITS = ("%", "")
+METRIC_UNITS = ("%", "")
 
 
 def confusion_counts(mask_pred: Tensor, mask: Tensor) -> Tensor:
@@ -98,8 +98,8 @@ class PooledPixelMetric(Metric):
         super().__init_subclass__(**kwargs)
         if "key" not in cls.__dict__:
             return  # an abstract intermediate class
-        if cls.unit not in UNITS:
-            raise ValueError(f"{cls.__name__}.unit must be one of {UNITS}, got {cls.unit!r}")
+        if cls.unit not in METRIC_UNITS:
+            raise ValueError(f"{cls.__name__}.unit must be one of {METRIC_UNITS}, got {cls.unit!r}")
         if not isinstance(cls.higher_is_better, bool):
             raise ValueError(f"{cls.__name__}.higher_is_better must be True or False, got {cls.higher_is_better!r}")
         if cls.key in PIXEL_METRICS:
@@ -218,7 +218,7 @@ class RelativeAreaDifference(PooledPixelMetric):
 
 
 class Sensitivity(PooledPixelMetric):
-    """Sensitivity TP / (TP + FN); higher is better.
+    """Sensitivity (recall) TP / (TP + FN); higher is better.
 
     Range: [0, 1]; NaN without mass pixels.
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from mammoseg import validate
-from mammoseg.cli import command
-from mammoseg.errors import UserError
+from mammoseg.cli import command, parse_path
 
 
 @command("phantom")
@@ -26,11 +23,8 @@ def main(cfg: DictConfig) -> None:
         "cbis_ddsm": write_cbis_ddsm,
         **{f"cbis_ddsm_{name}": partial(write_cbis_ddsm, layout=name) for name in LAYOUTS if name != "tcia"},
     }
-    layout = validate.one_of("layout", cfg.layout, layouts)
-    if cfg.root is None:
-        raise UserError("root is not set; set it to the folder to write to, such as root=data/my-phantom")
-    root = Path(cfg.root).expanduser()
-    specs = layouts[layout](root, cases=cfg.cases, seed=cfg.seed, height=cfg.height)
+    root = parse_path(cfg.root, "root")
+    specs = layouts[cfg.layout](root, cases=cfg.cases, seed=cfg.seed, height=cfg.height)
     with_mass = [spec for spec in specs if spec.masses]
     counts = Counter(spec.density for spec in with_mass)
     print(

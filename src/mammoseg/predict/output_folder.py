@@ -25,7 +25,7 @@ from mammoseg.predict.journal import Journal
 from mammoseg.runs.prediction_folder import JOURNAL_FILE, LOCK_FILE, PROVENANCE_FILE, SKIPPED_FILE, TABLE_FILE
 
 TABLE_INTERVAL_S = 30.0  # minimum time between updates of the tables during a session
-IMAGE_COLUMNS = (
+PREDICTION_COLUMNS = (
     *("file", "name", "view", "side", "width", "height"),
     *("spacing_down_mm", "spacing_across_mm", "spacing_from", "highest_probability", "masses"),
 )
@@ -155,7 +155,7 @@ class PredictionFolder:
     def write_tables(self) -> None:
         """Write predictions.csv and skipped.csv."""
         skipped = sorted({**self.notes, **self.skipped}.items())
-        self.write_file(TABLE_FILE, encode_csv([*IMAGE_COLUMNS, *MASS_COLUMNS], self.rows))
+        self.write_file(TABLE_FILE, encode_csv([*PREDICTION_COLUMNS, *MASS_COLUMNS], self.rows))
         rows = [{"file": file, "reason": reason} for file, reason in skipped]
         self.write_file(SKIPPED_FILE, encode_csv(["file", "reason"], rows))
         self.tables_written_at = time.monotonic()

@@ -61,17 +61,33 @@ def write_report(title: str, sections: Sequence[Section], folder: Path) -> Path:
 
 
 def render_html(title: str, sections: Sequence[Section]) -> str:
-    """Render the report as a self-contained HTML page with embedded figures."""
+    """Render the report as a self-contained HTML page with embedded figures.
+
+    Args:
+        title: Title of the report.
+        sections: Sections of the report.
+
+    Returns:
+        The HTML page.
+    """
     return render(TEMPLATE, title=title, sections=sections, data_uri=png_data_uri)
 
 
 def png_data_uri(path: Path) -> str:
-    """Encode a PNG file as a data URI."""
+    """Return a PNG file as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def render_markdown(title: str, sections: Sequence[Section]) -> str:
-    """Render the report as Markdown with links to the figures."""
+    """Render the report as Markdown with links to the figures.
+
+    Args:
+        title: Title of the report.
+        sections: Sections of the report.
+
+    Returns:
+        Markdown.
+    """
     blocks = [f"# {title}"]
     for section in sections:
         blocks.append(f"## {section.title}")

@@ -29,7 +29,7 @@ def _summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, f
 
 
 def units_note(preposition: str = "In") -> str:
-    """Describe the units of the metrics in a table.
+    """Return a phrase that states the units of the metrics in a table.
 
     Args:
         preposition: "In" at the beginning of a sentence, otherwise "in".
@@ -52,12 +52,15 @@ def metric_cells(values: dict[str, float]) -> list[str]:
 
     Args:
         values: Values by key of the metric.
+
+    Returns:
+        One text per metric, in the order of `metric_headings`.
     """
     return [metric.format(values[key]) for key, metric in PIXEL_METRICS.items()]
 
 
 def summary_markdown(rows: Sequence[ResultRow]) -> str:
-    """Format the summary as a Markdown table.
+    """Return the summary as a Markdown table.
 
     Args:
         rows: Rows of results.csv.

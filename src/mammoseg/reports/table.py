@@ -48,7 +48,7 @@ class Table:
     csv_columns: Sequence[str] = field(default_factory=tuple)
 
     def markdown(self) -> str:
-        """Format the table and its notes as Markdown."""
+        """Return the table and its notes as Markdown."""
         lines = ["| " + " | ".join(self.columns) + " |", "|" + "---|" * len(self.columns)]
         for i, row in enumerate(self.rows):
             cells = [f"**{text}**" if (i, j) in self.bold else text for j, text in enumerate(row)]
@@ -56,7 +56,7 @@ class Table:
         return "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in self.notes)
 
     def latex(self) -> str:
-        r"""Format the table as a LaTeX table environment, which requires the package booktabs."""
+        r"""Return the table as a LaTeX table environment, which requires the package booktabs."""
         lines = [
             r"\begin{table}",
             r"\centering",
@@ -75,7 +75,7 @@ class Table:
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
     def csv(self) -> str:
-        """Format the table as CSV. Minus signs are replaced by hyphens, so that numbers can be parsed."""
+        """Return the table as CSV. Minus signs are replaced by hyphens, so that numbers can be parsed."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.csv_columns or self.columns)
@@ -89,7 +89,7 @@ class Table:
 
 
 def latex_escape(text: str) -> str:
-    r"""Escape special characters of LaTeX and replace non-ASCII characters that occur in tables.
+    r"""Return text with escaped LaTeX characters and without the non-ASCII characters that occur in tables.
 
     Example:
         >>> latex_escape("50 %")
@@ -99,7 +99,7 @@ def latex_escape(text: str) -> str:
 
 
 def percent(value: float) -> str:
-    """Format a fraction as a percentage with two decimals, as in the paper.
+    """Return a fraction as a percentage with two decimals, as in the paper.
 
     Example:
         >>> percent(0.51236)
@@ -109,7 +109,7 @@ def percent(value: float) -> str:
 
 
 def format_signed(value: float, scale: float = 100) -> str:
-    """Format a difference with its sign and two decimals.
+    """Return a difference as text with its sign and two decimals.
 
     Args:
         value: The difference.
@@ -123,7 +123,7 @@ def format_signed(value: float, scale: float = 100) -> str:
 
 
 def format_p(value: float, equals: str = "") -> str:
-    """Format a p-value with three decimals.
+    """Return a p-value as text with three decimals.
 
     Args:
         value: The p-value.
@@ -137,7 +137,7 @@ def format_p(value: float, equals: str = "") -> str:
 
 
 def format_effect(value: float) -> str:
-    """Format an effect size in [−1, 1] with its sign and two decimals.
+    """Return an effect size in [−1, 1] as text with its sign and two decimals.
 
     Example:
         >>> format_effect(0.5)
@@ -147,7 +147,7 @@ def format_effect(value: float) -> str:
 
 
 def format_count(n: int, noun: str) -> str:
-    """Format a number of objects.
+    """Return a number of objects as text.
 
     Args:
         n: Number of objects.

@@ -145,7 +145,7 @@ def read_rows(path: Path) -> list[ResultRow]:
     try:
         with path.open(newline="") as lines:
             columns = csv.DictReader(lines).fieldnames or []
-        if missing := [name for name in results.REQUIRED_COLUMNS if name not in columns]:
+        if missing := [name for name in results.REQUIRED_RESULT_COLUMNS if name not in columns]:
             raise UserError(f"{path}: has no column {', '.join(missing)}; test the run again with mammoseg.evaluate")
         rows = results.read_results(path)
     except (ValueError, TypeError, csv.Error) as error:

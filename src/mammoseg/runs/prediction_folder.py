@@ -47,7 +47,7 @@ class PredictionResults:
     rows: Mapping[str, Sequence[Mapping[str, str]]]
 
 
-def read_results(folder: Path) -> PredictionResults:
+def read_prediction_tables(folder: Path) -> PredictionResults:
     """Read the tables of a prediction folder.
 
     Args:

@@ -21,7 +21,7 @@ from mammoseg.metrics import PIXEL_METRICS, metrics_from_counts
 RUN_COLUMNS = ("run", "experiment", "dataset", "method", "model", "loss", "fold", "seed")
 IMAGE_COLUMNS = ("case", "patient", "side", "view", "density")
 COUNTS = ("tp", "fp", "fn", "tn")
-REQUIRED_COLUMNS = (*RUN_COLUMNS, *IMAGE_COLUMNS, *COUNTS)
+REQUIRED_RESULT_COLUMNS = (*RUN_COLUMNS, *IMAGE_COLUMNS, *COUNTS)
 
 # Value by column: density and counts are int, metrics (by key) are float, all others are str.
 ResultRow = dict[str, Any]
@@ -29,7 +29,7 @@ ResultRow = dict[str, Any]
 
 def columns() -> tuple[str, ...]:
     """Return the columns of results.csv, with all registered metrics."""
-    return (*REQUIRED_COLUMNS, *PIXEL_METRICS)
+    return (*REQUIRED_RESULT_COLUMNS, *PIXEL_METRICS)
 
 
 def make_row(run: Mapping[str, Any], case: Case, counts: Sequence[int]) -> ResultRow:
@@ -74,7 +74,7 @@ def write_results(path: Path, rows: Iterable[Mapping[str, Any]], more_columns: S
 
     Args:
         path: Output file.
-        rows: Values of `REQUIRED_COLUMNS` and of `more_columns`; metrics are computed from the counts.
+        rows: Values of `REQUIRED_RESULT_COLUMNS` and of `more_columns`; metrics are computed from the counts.
         more_columns: Additional columns after those of results.csv.
     """
     write_table(path, with_metrics(rows), (*columns(), *more_columns))

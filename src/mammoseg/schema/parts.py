@@ -191,7 +191,7 @@ PARTS: dict[str, Part] = {
     "mammoseg.losses.SSL": Part(
         {"window_size": one_of(*range(3, 64, 2)), "sigma": POSITIVE, "eps": POSITIVE, "error_threshold": UNIT}
     ),
-    "mammoseg.losses.PerSample": Part({"loss": REQUIRED_PART, "input": one_of("logits", "probability")}),
+    "mammoseg.losses.PerSample": Part({"loss": REQUIRED_PART, "prediction_type": one_of("logits", "probability")}),
     "mammoseg.losses.Criterion": Part(
         {"terms": MappingOf(REQUIRED_PART), "weights": MappingOf(WEIGHT, optional=True), "priority": PART},
         (weights_of_terms,),

@@ -29,6 +29,7 @@ RENAMED_TRAIN_SETTINGS: dict[str, str | None] = {
     "model.out_channels": None,
     "scheduler.step_size": "scheduler.scheduler.step_size",
     "scheduler.gamma": "scheduler.scheduler.gamma",
+    "loss.terms.unified_focal.input": "loss.terms.unified_focal.prediction_type",
     "loss.terms.ssl.c": "loss.terms.ssl.eps",
     "loss.terms.ssl.share": "loss.terms.ssl.error_threshold",
     "hydra/sweeper=search": "hydra/sweeper=mammoseg_optuna",
@@ -79,6 +80,7 @@ RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
     },
     "mammoseg.models.unet.UNet": {"in_channels": None, "out_channels": None},
     "mammoseg.models.arf_net.ARFNet": {"in_channels": None, "out_channels": None, "places": "insert_at"},
+    "mammoseg.losses.PerSample": {"input": "prediction_type"},
     "mammoseg.losses.SSL": {"c": "eps", "share": "error_threshold"},
 }
 # Old -> new value of an argument, by its (new) target and new name.

@@ -113,7 +113,7 @@ def disambiguate_methods(runs: Sequence[RunResults]) -> list[RunResults]:
 
 
 def compact(value: object) -> str:
-    """Format the value of a setting without spaces.
+    """Return the value of a setting as text without spaces.
 
     Example:
         >>> compact([0.5, 1.0])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.density import ACRDensity
-from mammoseg.metrics import N_BINS, PIXEL_METRICS, metrics_from_counts
+from mammoseg.metrics import N_CALIBRATION_BINS, PIXEL_METRICS, metrics_from_counts
 from mammoseg.runs.discovery import FoldSeed
 from mammoseg.runs.predictions import read_calibration
 from mammoseg.runs.results import ResultRow
@@ -269,7 +269,7 @@ class Comparison:
         for method, runs in self.data.runs.items():
             files = [run.folder.calibration for run in runs.values()]
             if all(path.is_file() for path in files):
-                tables[method] = sum((read_calibration(path) for path in files), np.zeros((N_BINS, 3)))
+                tables[method] = sum((read_calibration(path) for path in files), np.zeros((N_CALIBRATION_BINS, 3)))
         return tables
 
 

@@ -1,4 +1,4 @@
-"""`python -m mammoseg.sweep_report runs=...`: best settings and sensitivities of a hyperparameter sweep or search."""
+"""`python -m mammoseg.sweep_report runs=...`: best settings of a hyperparameter sweep and effect of each setting."""
 
 from __future__ import annotations
 

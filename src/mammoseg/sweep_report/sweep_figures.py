@@ -15,7 +15,7 @@ N_COLUMNS = 4  # panels side by side
 MAX_GRID = 12  # rows and columns of a legible heatmap
 
 
-def sensitivity(sweep: Sweep) -> Figure:
+def effects(sweep: Sweep) -> Figure:
     """Plot validation DSC against each setting: one panel per setting, one dot per combination, and the means."""
     figure, axes = make_panels(sweep.names)
     scores = np.array([100 * result.validation for result in sweep.results])

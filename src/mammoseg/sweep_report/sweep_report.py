@@ -1,4 +1,4 @@
-"""Write the report of a hyperparameter sweep: best settings, sensitivity to each setting, interaction with alpha."""
+"""Write the report of a hyperparameter sweep: best settings, effect of each setting, interaction with alpha."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def write_sweep_report(folders: Sequence[Path], output: Path, top: int) -> Path:
         sections += [
             Section(f"{title_prefix}Best settings", [summary(sweep)], [best_table(sweep, top, file_prefix)]),
             Section(
-                f"{title_prefix}Sensitivity",
-                tables=[sensitivity_table(sweep, file_prefix)],
-                figures=[(path, text) for name, path, text in figures if name == "sensitivity"],
+                f"{title_prefix}Effect of each setting",
+                tables=[effects_table(sweep, file_prefix)],
+                figures=[(path, text) for name, path, text in figures if name == "effects"],
             ),
             Section(
                 f"{title_prefix}Interaction with α",
                 tables=[by_alpha_table(sweep, file_prefix)] if sweep.best_by_alpha else [],
-                figures=[(path, text) for name, path, text in figures if name != "sensitivity"],
+                figures=[(path, text) for name, path, text in figures if name != "effects"],
             ),
         ]
         all_table(sweep, file_prefix).write(output)
@@ -67,7 +67,7 @@ def write_figures(sweep: Sweep, output: Path, prefix: str) -> list[tuple[str, Pa
         (name, PNG file, alternative text) of each figure.
     """
     figures: dict[str, tuple[Figure | None, str]] = {
-        "sensitivity": (sweep_figures.sensitivity(sweep), "Validation DSC against each setting, with means in black"),
+        "effects": (sweep_figures.effects(sweep), "Validation DSC against each setting, with means in black"),
         "interaction": (sweep_figures.interaction(sweep), "Validation DSC by alpha and every other setting"),
         "grid": (sweep_figures.theta_alpha_heatmap(sweep), "Validation DSC by theta and alpha"),
     }
@@ -127,10 +127,10 @@ def results_table(sweep: Sweep, name: str, title: str, top: int) -> Table:
     return Table(name, title, columns, rows, notes=[note])
 
 
-def sensitivity_table(sweep: Sweep, prefix: str) -> Table:
+def effects_table(sweep: Sweep, prefix: str) -> Table:
     """Create the table of the marginal effect of each setting."""
     rows = []
-    for name, effect in zip(sweep.names, sweep.sensitivities, strict=True):
+    for name, effect in zip(sweep.names, sweep.effects, strict=True):
         rows.append(
             [
                 name,
@@ -147,7 +147,7 @@ def sensitivity_table(sweep: Sweep, prefix: str) -> Table:
         "other settings, for each value or, if there are more than eight values, for each quintile. p is not corrected "
         "for multiple testing."
     )
-    return Table(f"{prefix}sensitivity", "Effect of each setting on validation DSC", columns, rows, notes=[note])
+    return Table(f"{prefix}effects", "Effect of each setting on validation DSC", columns, rows, notes=[note])
 
 
 def by_alpha_table(sweep: Sweep, prefix: str) -> Table:

@@ -90,7 +90,7 @@ class Sweep:
         return all(result.runs == 1 for result in self.results)
 
     @cached_property
-    def sensitivities(self) -> list[Effect]:
+    def effects(self) -> list[Effect]:
         """Marginal effect of each setting, in the order of `names`."""
         scores = np.array([result.validation for result in self.completed])
         columns = zip(*(result.values for result in self.completed), strict=True)

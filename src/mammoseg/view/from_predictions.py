@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mammoseg.data.images.read import read_image
 from mammoseg.data.images.thumbnail import MAX_SIDE, shrink, thumbnail
 from mammoseg.errors import ImageReadError, UserError
-from mammoseg.runs.prediction_folder import Kind, image_file, read_results
+from mammoseg.runs.prediction_folder import Kind, image_file, read_prediction_tables
 from mammoseg.view.items import ViewerImage
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class PredictedView:
         self.input_path = input_path
         self.label = "predictions"  # not the name of the folder, which may be private
         self.note = SIZE_NOTE if input_path is not None else OVERLAYS_NOTE + SIZE_NOTE
-        results = read_results(folder)
+        results = read_prediction_tables(folder)
         self.threshold: float | None = results.threshold
         self.rows = results.rows
 

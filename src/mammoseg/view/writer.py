@@ -80,7 +80,7 @@ class ViewerWriter:
         rows, mass_histograms, background_histograms = [], [], []
         for item in view.items():
             image_index = self.add_image(item)
-            rows.append([image_index, *confusion_counts(item)])
+            rows.append([image_index, *viewer_confusion_counts(item)])
             data_uris = {"mask": mask_to_png(item.mask)}
             if item.levels is not None:
                 data_uris["levels"] = to_png(item.levels)
@@ -144,7 +144,7 @@ def truth_or_empty(item: ViewerImage) -> NDArray[np.bool_]:
     return np.zeros_like(item.mask) if item.truth is None else item.truth
 
 
-def confusion_counts(item: ViewerImage) -> list[int]:
+def viewer_confusion_counts(item: ViewerImage) -> list[int]:
     """tp, fp, fn and tn of the mask; without ground truth, every predicted pixel counts as a false positive."""
     truth = truth_or_empty(item)
     regions = (item.mask & truth, item.mask & ~truth, ~item.mask & truth, ~item.mask & ~truth)

@@ -117,7 +117,7 @@ class PreprocessingCache:
         if workers == 1:
             yield from (task(item) for item in mammograms.items())
             return
-        pool = processes.spawn_pool(workers, init_worker)
+        pool = processes.spawn_pool(workers, init_preprocessing_worker)
         futures: list[Future[tuple[str, str | None]]] = []
         try:
             futures += [pool.submit(task, item) for item in mammograms.items()]
@@ -246,7 +246,7 @@ def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
     return MassMask(rasterise(mammogram.outlines, *shape))
 
 
-def init_worker() -> None:
+def init_preprocessing_worker() -> None:
     """Initialise a worker process: one OpenCV thread, Ctrl-C ignored, terminated with its parent."""
     import cv2
 
