@@ -142,7 +142,7 @@ def write_runs(folder: Path, n_images: int) -> None:
         for image in range(n_images):
             tp, fp = (int(value) for value in rng.integers(1, 200, 2))
             counts = [tp, fp, 200 - tp, STORE_SIDE**2 - 200 - fp]  # the same mass size for all methods
-            row = dict.fromkeys(results.REQUIRED_RESULT_COLUMNS, "")
+            row: dict[str, object] = dict.fromkeys(results.REQUIRED_RESULT_COLUMNS, "")
             row |= {"method": f"m{method}", "dataset": "d", "seed": 0}
             row |= {"case": f"c{image}", "patient": f"p{image // 2}", "density": 1 + image % 4}
             rows.append(row | dict(zip(results.COUNTS, counts, strict=True)))

@@ -34,7 +34,8 @@ def breast(seed: int = 0) -> np.ndarray:
 
 def disc(y: int = 64, x: int = 30, radius: int = 8) -> np.ndarray:
     rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    return ((rows - y) ** 2 + (columns - x) ** 2 <= radius**2).astype(np.uint8)
+    inside: np.ndarray = (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+    return inside.astype(np.uint8)
 
 
 def dataset(root: Path, *rows: str, header: str = HEADER, **settings: Any) -> DatasetSpec:
