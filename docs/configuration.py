@@ -20,7 +20,9 @@ listed here is checked against the annotations of the class or function.
 INTRODUCTION = """# Configuration
 
 Every setting has its default in a YAML file in `conf/` and can be overridden on the command line: `key=value` sets a
-value, `group=choice` selects a file, and `+key=value` adds a key that does not exist yet.
+value, `group=choice` selects a file, and `+key=value` adds an argument of a class that its file does not list. Unknown
+settings and invalid values are rejected before a command starts; [Valid values](#valid-values) lists type and range of
+each setting.
 `python -m mammoseg.train --help` lists the choices; `python -m mammoseg.train ... --cfg job` prints the resulting
 configuration without running it. `--config-dir` adds a folder with your own YAML files ([example](extend.md)).
 

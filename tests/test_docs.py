@@ -104,7 +104,7 @@ def test_examples_of_the_extension_guide_run(user_folder: Path) -> None:
         if "mammoseg.evaluate" in line:
             rejected = run(line.replace(" 'trusted_modules=[mine]'", ""), user_folder)
             assert rejected.returncode == 2
-            assert "which is not trusted" in rejected.stderr
+            assert "and not trusted" in rejected.stderr
         elif "mammoseg.train" in line and (user_folder / "run").exists():
             (user_folder / "run").rename(user_folder / f"run-{len(list(user_folder.glob('run-*')))}")
         completed = run(line, user_folder)
@@ -117,6 +117,25 @@ def test_examples_of_the_extension_guide_run(user_folder: Path) -> None:
     assert "specificity" not in (comparison.parent / "results.csv").read_text()
     assert "has no mask" in "".join(path.read_text() for path in user_folder.rglob("data_report.md"))
     assert "identical to the results of the training run" in completed.stdout
+
+
+def test_the_text_of_the_third_notebook_agrees_with_its_output() -> None:
+    cells = json.loads((REPOSITORY / "notebooks" / "3_table.ipynb").read_text(encoding="utf-8"))["cells"]
+    tables = [
+        "".join(output["data"].get("text/markdown", ""))
+        for cell in cells
+        for output in cell.get("outputs", [])
+        if "data" in output
+    ]
+    (pairs,) = (
+        re.findall(r"^\| DSC ↑ .*\[(.*), (.*)\].* \| (\S+) \|$", table, re.MULTILINE)
+        for table in tables
+        if "p (Holm)" in table
+    )
+    ((low, high, p_holm),) = [tuple(float(number.replace("−", "-")) for number in row) for row in pairs]
+    assert "interval of the difference in DSC includes 0" in "".join(line for cell in cells for line in cell["source"])
+    assert low < 0 < high
+    assert p_holm > 0.05
 
 
 def test_documentation_builds_without_warnings(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ import mammoseg
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.launch import distributed, sweep
+from mammoseg.runs.log_file import redact_log_files
 from mammoseg.schema.check import check_config
 from mammoseg.schema.command_line import check_overrides, config_dirs, explain, split_options
 from mammoseg.schema.renamed import (
@@ -117,7 +118,9 @@ def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
     Returns:
         The return value of `main`.
     """
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
+    hydra_config = HydraConfig.get()
+    redact_log_files(Path(hydra_config.runtime.output_dir), cfg)
+    if hydra_config.mode == RunMode.MULTIRUN:
         return sweep.run_job(main, cfg, functools.partial(user_message, command=name))
     if distributed.is_worker():
         distributed.init_worker()

@@ -123,7 +123,7 @@ def load_ensemble(
         tta: Whether to use test-time augmentation.
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".
-        trusted_modules: Modules whose classes a checkpoint may instantiate, see `checkpoint.load_checkpoint`.
+        trusted_modules: See `checkpoint.load_checkpoint`.
 
     Returns:
         The ensemble, in evaluation mode on the device.

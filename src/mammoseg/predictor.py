@@ -104,7 +104,7 @@ def load(
         tta: Whether to use test-time augmentation, which averages the predictions over flips of the image.
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".
-        trusted_modules: Modules whose classes a checkpoint may instantiate, besides those that conf/ names.
+        trusted_modules: Modules or classes that a checkpoint may instantiate, besides those that `conf/` names.
 
     Returns:
         The predictor, which maps an image to a `Prediction`.

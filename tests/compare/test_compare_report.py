@@ -16,6 +16,7 @@ from mammoseg.compare import tables
 from mammoseg.compare.report import write_comparison_reports
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
+from mammoseg.runs import results
 
 QUALITY = {
     "au_net": 0.6,
@@ -126,11 +127,82 @@ def test_figures_are_written_as_png_and_svg(report: Path) -> None:
         assert "<svg" in (report / f"{name}.svg").read_text()
 
 
-def test_a_difference_is_claimed_only_if_the_interval_excludes_0(report: Path) -> None:
+def test_the_summary_describes_interval_and_test_separately(report: Path) -> None:
     text = (report / "report.md").read_text()
-    assert re.search(r"Density-ASP vs\. AU-Net: difference in pooled DSC \+\d.*\]\), significantly higher\.", text)
-    assert re.search(r"ASP, learned vs\. AU-Net: difference in pooled DSC .*\]\), not significant\.", text)
+    assert re.search(r"Density-ASP vs\. AU-Net: difference in pooled DSC \+\d.*\], which excludes 0\)\. Wil", text)
+    assert re.search(r"ASP, learned vs\. AU-Net: difference in pooled DSC .*\], which includes 0\)\. Wil", text)
     assert "Standard deviation of the pooled DSC" in text
+
+
+def test_disagreement_of_interval_and_test_is_explained(tmp_path: Path) -> None:
+    """One method is better on many small masses, the other one on a few large masses."""
+    tp = {"au_net": ([8] * 30, [700] * 10), "density_asp": ([12] * 30, [680] * 10)}
+    for method, (small, large) in tp.items():
+        rows = rows_of(method, quality=0.5)
+        for i, (row, n) in enumerate(zip(rows, [*small, *large], strict=True)):
+            area = 20 if i < 30 else 1000 + 10 * i
+            row.update(patient=f"p{i}", tp=n, fp=0, fn=area - n, tn=64 * 64 - area)
+        write_run(tmp_path / method, results.with_metrics(rows))
+    (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
+    (sentence,) = (line for line in (path.parent / "report.md").read_text().splitlines() if " vs. " in line)
+    assert "difference in pooled DSC −" in sentence
+    assert "p < 0.001" in sentence
+    assert "correlation +" in sentence
+    assert "Interval and test can differ" in sentence
+
+
+def test_tied_methods_are_not_ranked_and_no_value_is_bold(tmp_path: Path) -> None:
+    for method in ("au_net", "density_asp"):
+        write_run(tmp_path / method, [{**row, "method": method} for row in rows_of("a", quality=0.7)])
+    (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
+    report = (path.parent / "report.md").read_text()
+    assert not [line for line in report.splitlines() if line.startswith("|") and "**" in line]
+    assert "+0.00 percentage points (95 % CI [+0.00, +0.00], which includes 0)" in report
+    assert "−0.00" not in report
+    assert "| AU-Net | – | – | 50 % |\n| Density-ASP | – | – | 50 % |" in report
+
+
+def test_methods_are_not_ranked_in_a_single_fold_and_seed(tmp_path: Path) -> None:
+    """The mean over two seeds and the only common seed have different orders."""
+    for method, qualities in (("au_net", [0.5, 0.9]), ("density_asp", [0.6])):
+        for seed, quality in enumerate(qualities):
+            write_run(tmp_path / f"{method}{seed}", rows_of(method, quality=quality, seed=seed))
+    (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
+    table = (path.parent / "ranking.md").read_text()
+    assert re.search(r"\| AU-Net \| – \| – \| .*\n\| Density-ASP \| – \| – \|", table)
+    assert "at least 2 pairs of fold and seed for which all methods have a run, got 1" in table
+
+
+def test_runs_that_are_not_ranked_are_counted(tmp_path: Path) -> None:
+    for method, seeds in (("au_net", 3), ("density_asp", 2)):
+        for seed in range(seeds):
+            write_run(tmp_path / f"{method}{seed}", rows_of(method, quality=0.6, seed=seed))
+    (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
+    table = (path.parent / "ranking.md").read_text()
+    assert "over the 2 pairs of fold and seed" in table
+    assert "Runs without a counterpart in every method (1 of 5)" in table
+
+
+def test_variants_of_the_baseline_are_listed(tmp_path: Path) -> None:
+    for alpha in (1.0, 2.0):
+        write_run(tmp_path / str(alpha), rows_of("au_net", quality=0.5 + alpha / 10), {"loss": {"alpha": alpha}})
+    write_run(tmp_path / "b", rows_of("arf_net", quality=0.7))
+    (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
+    report = (path.parent / "report.md").read_text()
+    assert "No runs of the baseline" not in report
+    assert "differ in their settings (AU-Net (loss.alpha=1.0), AU-Net (loss.alpha=2.0))" in report
+    assert re.search(r"\| AU-Net \(loss.alpha=1.0\) .*\n\| AU-Net \(loss.alpha=2.0\) .*\n\| ARF-Net", report)
+    assert "'baseline=\"au_net (loss.alpha=1.0)\"'" in report
+    cfg = config('baseline="au_net (loss.alpha=1.0)"')
+    (path,) = write_comparison_reports([tmp_path], tmp_path / "out2", cfg)
+    assert "AU-Net (loss.alpha=2.0) vs. AU-Net (loss.alpha=1.0): difference" in (path.parent / "report.md").read_text()
+
+
+def test_a_single_method_is_not_ranked(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", rows_of("au_net", quality=0.6))
+    (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
+    assert not (path.parent / "ranking.md").exists()
+    assert "**" not in (path.parent / "uncertainty.md").read_text()
 
 
 def test_a_sweep_over_theta_and_alpha_is_plotted(tmp_path: Path) -> None:
@@ -140,7 +212,7 @@ def test_a_sweep_over_theta_and_alpha_is_plotted(tmp_path: Path) -> None:
             write_run(tmp_path / f"{theta[0]}{alpha}", rows, {"loss": {"theta": theta, "alpha": alpha}})
     (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
     assert (path.parent / "sweep.png").is_file()
-    assert "density_asp (loss.alpha=1.0, loss.theta=[1.0,1.0,1.0,1.0])" in path.read_text()
+    assert "Density-ASP (loss.alpha=1.0, loss.theta=[1.0,1.0,1.0,1.0])" in path.read_text()
 
 
 def test_datasets_are_reported_separately(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ SETTINGS = [
     *(*SMALL, "model.width=1", "epochs=4", "augment=flip_affine", "logger=csv", "loss=hybrid_pixel"),
     interruption.SETTING,
 ]
+TRUST = "trusted_modules=[helpers.interruption]"  # required to resume a run with a class that conf/ does not name
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def epochs_of(run: Path, column: str) -> list[int]:
 
 def test_a_killed_run_is_resumed_in_its_folder_to_the_same_weights(workdir: Path, copy: Path) -> None:
     records = set(workdir.rglob("run.json"))
-    succeed("train", f"resume={copy}", folder=workdir)
+    succeed("train", f"resume={copy}", TRUST, folder=workdir)
     assert_same_run(copy, workdir / "uninterrupted")
     assert set(workdir.rglob("run.json")) == records, "no other run folder appears"
     for column in ("train/loss", "val/dsc"):
@@ -73,17 +74,23 @@ def test_a_killed_run_is_resumed_in_its_folder_to_the_same_weights(workdir: Path
 
 def test_compute_settings_and_epochs_may_change(workdir: Path, copy: Path) -> None:
     succeed(
-        "train", f"resume={copy}", "dataset.workers=1", "model.gradient_checkpointing=true", "epochs=5", folder=workdir
+        "train",
+        f"resume={copy}",
+        TRUST,
+        "dataset.workers=1",
+        "model.gradient_checkpointing=true",
+        "epochs=5",
+        folder=workdir,
     )
     assert epochs_of(copy, "train/loss") == [0, 1, 2, 3, 4]
     # The changes are stored; the run can be extended again, and its test row is replaced.
-    succeed("train", f"resume={copy}/checkpoints/last.ckpt", "epochs=6", folder=workdir)
+    succeed("train", f"resume={copy}/checkpoints/last.ckpt", TRUST, "epochs=6", folder=workdir)
     assert epochs_of(copy, "train/loss") == [0, 1, 2, 3, 4, 5]
     assert len(epochs_of(copy, "test/dsc")) == 1
-    completed = run("train", f"resume={copy}", "epochs=2", folder=workdir)
+    completed = run("train", f"resume={copy}", TRUST, "epochs=2", folder=workdir)
     assert (completed.returncode, "epochs must be at least 6" in completed.stderr) == (2, True)
     assert json.loads((copy / "run.json").read_text())["status"] == "finished"
-    assert "already finished, skipping" in succeed("train", f"resume={copy}", folder=workdir)
+    assert "already finished, skipping" in succeed("train", f"resume={copy}", TRUST, folder=workdir)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +106,7 @@ def test_compute_settings_and_epochs_may_change(workdir: Path, copy: Path) -> No
 )
 def test_other_changes_are_rejected(workdir: Path, copy: Path, changes: list[str], message_parts: list[str]) -> None:
     content = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and path.name != "train.log"}
-    completed = run("train", f"resume={copy}", *changes, folder=workdir)
+    completed = run("train", f"resume={copy}", TRUST, *changes, folder=workdir)
     assert completed.returncode == 2, completed.stderr
     assert all(part in completed.stderr for part in message_parts), completed.stderr
     assert {path: path.read_bytes() for path in content} == content
@@ -118,6 +125,24 @@ def test_a_reference_to_no_run_is_rejected(workdir: Path, reference: str, messag
     assert (completed.returncode, message in completed.stderr) == (2, True), completed.stderr
 
 
+def test_the_folder_of_a_run_cannot_run_code(workdir: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module in the run folder is not imported, and the folder cannot trust its own modules."""
+    monkeypatch.syspath_prepend(copy.parent)
+    (copy / "code.py").write_text("from pathlib import Path\nPath('imported').touch()\nclass Network:\n    pass\n")
+    overrides = copy / ".hydra" / "overrides.yaml"
+    target = f"{copy.name}.code.Network"
+    added = [f"model._target_={target}", "+model.other=1", f"trusted_modules=[{copy.name},helpers]"]
+    overrides.write_text(overrides.read_text() + "".join(f"- {override}\n" for override in added))
+    stored = json.loads((copy / "run.json").read_text())
+    stored["settings"]["model"].update(_target_=target, other=1)
+    (copy / "run.json").write_text(json.dumps(stored))
+    for trust in ([], [TRUST]):
+        completed = run("train", f"resume={copy}", *trust, folder=workdir)
+        assert completed.returncode == 2
+        assert "not trusted; if you know that code, set trusted_modules=[" in completed.stderr
+    assert not list(workdir.rglob("imported"))
+
+
 def test_a_run_stored_with_old_settings_is_resumed(workdir: Path, copy: Path) -> None:
     """Overrides and record of an earlier version name settings that were renamed since."""
     overrides = copy / ".hydra" / "overrides.yaml"
@@ -129,7 +154,7 @@ def test_a_run_stored_with_old_settings_is_resumed(workdir: Path, copy: Path) ->
     dataset["remark"] = dataset.pop("note")
     stored["settings"]["trial"] = stored["settings"].pop("trial_number")
     (copy / "run.json").write_text(json.dumps(stored))
-    succeed("train", f"resume={copy}", folder=workdir)
+    succeed("train", f"resume={copy}", TRUST, folder=workdir)
     assert_same_run(copy, workdir / "uninterrupted")
     settings = json.loads((copy / "run.json").read_text())["settings"]
     assert (settings["dataset"]["on_error"], settings["dataset"]["note"]) == ("raise", "text")
@@ -137,7 +162,7 @@ def test_a_run_stored_with_old_settings_is_resumed(workdir: Path, copy: Path) ->
 
 
 def test_latest_is_resumed_from_another_directory_with_data_at_a_relative_path(workdir: Path, copy: Path) -> None:
-    output = succeed("train", "resume=latest", folder=copy.parent)
+    output = succeed("train", "resume=latest", TRUST, folder=copy.parent)
     assert "resuming after step" in output
     assert_same_run(copy, workdir / "uninterrupted")
     assert not (copy.parent / "data").exists(), "the dataset is found at its path"

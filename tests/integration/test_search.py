@@ -30,7 +30,7 @@ def test_a_killed_search_resumes_with_its_unfinished_trials(workdir: Path) -> No
     assert not previous[-1].state.is_finished()
     finished = (workdir / "search" / "trial-0" / "results.csv").read_bytes()
     output = succeed("train", *TINY, "hydra.sweeper.n_trials=5", folder=workdir)
-    assert f"resuming a search of {len(previous)} trials" in output
+    assert f"resuming a search with {len(previous)} trials" in output
     assert "5 jobs, 0 failed" in output
     trials = load_trials(workdir)
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5

@@ -46,6 +46,13 @@ def test_the_folders_of_a_theta_sweep_contain_its_settings(workdir: Path) -> Non
     names = sorted(path.parent.name for path in folder.glob("*/results.csv"))
     thetas = ("0.0-0.0-1.0-1.0", "1.0-1.0-1.0-1.0")
     assert names == [f"theta-{theta}-alpha-{alpha}-fold0-seed0" for theta in thetas for alpha in ("1.0", "2.0")]
+    run_names = {str(results.read_results(path)[0]["run"]) for path in folder.glob("*/results.csv")}
+    assert len(run_names) == 4
+    assert all("theta=[" in name and "alpha=" in name for name in run_names)
+    succeed("train", *TINY, "sweep=theta", *grid, folder=workdir)
+    for path in folder.glob("*/train.log"):
+        assert "already finished, skipping" in path.read_text()
+        assert str(workdir) not in path.read_text()
     succeed("compare", f"runs={folder}", "resamples=200", folder=workdir)
     assert (folder / "comparison" / "sweep.png").is_file()
 

@@ -19,7 +19,9 @@ from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.evaluate.evaluate import INSTANTIATED_SECTIONS
 from mammoseg.runs import checkpoint
+from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.untrusted_config import check_plain, check_targets
+from mammoseg.train.resume import stored_overrides
 
 PWN = "from pathlib import Path; Path('ran').touch()"
 
@@ -83,6 +85,8 @@ def test_config_of_a_run_is_accepted(tmp_path: Path, config: dict[str, Any]) -> 
         ("model", {"_target_": ["os.system"]}),
         ("model", None),
         ("model", []),
+        # A name that is part of a path.
+        ("dataset", {"name": "../../phantom"}),
     ],
 )
 def test_untrusted_part_is_rejected(
@@ -90,6 +94,8 @@ def test_untrusted_part_is_rejected(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     sections = (*INSTANTIATED_SECTIONS, "optimizer", "augment")
+    if isinstance(part, dict) and "_target_" not in part:
+        part = {**config[section], **part}
     with pytest.raises(UserError):
         checkpoint.load_checkpoint(save(tmp_path, with_part(config, section, part)), sections)
     assert not Path("ran").exists()
@@ -175,3 +181,30 @@ def test_damaged_config_of_an_exported_model(tmp_path: Path, provenance: Any) ->
     (tmp_path / checkpoint.CONFIG_FILE).write_text(yaml.safe_dump(provenance))
     with pytest.raises(UserError):
         checkpoint.load_checkpoint(tmp_path, ["model"])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "hydra.callbacks.x._target_=os.system",
+        "+hydra.callbacks.x={_target_: os.system}",
+        "hydra/launcher=joblib",
+        "+loss@hydra.callbacks.x=bce",
+        "--config-dir=evil",
+        "width=${oc.env:HOME}",
+    ],
+)
+def test_overrides_of_a_run_folder_cannot_set_hydra(tmp_path: Path, override: str) -> None:
+    run = RunFolder(tmp_path)
+    run.hydra.mkdir()
+    (run.hydra / "overrides.yaml").write_text(yaml.safe_dump(["width=4", override]))
+    with pytest.raises(UserError, match=r"must not set hydra\.\*"):
+        stored_overrides(run)
+
+
+def test_a_run_folder_cannot_set_trusted_modules(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.hydra.mkdir()
+    stored = ["width=4", "trusted_modules=[os]", "+trusted_modules=[os]", "++trusted_modules=[os]"]
+    (run.hydra / "overrides.yaml").write_text(yaml.safe_dump(stored))
+    assert stored_overrides(run) == ["width=4"]

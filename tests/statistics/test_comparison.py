@@ -14,7 +14,8 @@ from mammoseg.errors import UserError
 from mammoseg.runs import results
 from mammoseg.runs.discovery import find_runs
 from mammoseg.statistics.alignment import align_runs
-from mammoseg.statistics.comparison import Comparison, argbest
+from mammoseg.statistics.comparison import Comparison
+from mammoseg.statistics.ranking import argbest, win_rates
 
 
 def compare(folder: Path, unit: str = "image") -> Comparison:
@@ -177,3 +178,30 @@ def test_argbest_returns_all_values_that_are_equal_to_two_decimals() -> None:
     assert argbest([0.50001, 0.50002, 0.4], "dsc") == {0, 1}
     assert argbest([0.5, 0.2, float("nan")], "area_difference") == {1}
     assert argbest([float("nan")], "dsc") == set()
+
+
+def test_no_value_is_best_if_all_are_tied() -> None:
+    assert argbest([0.50001, 0.50002], "dsc") == set()
+    assert argbest([0.5, float("nan")], "dsc") == set()
+    assert argbest([0.5], "dsc") == set()
+
+
+def test_ties_count_equally_for_all_tied_methods() -> None:
+    scores = np.array([[0.9, 0.5, 0.9], [0.7, 0.7, 0.7], [0.1, 0.2, 0.1]])
+    np.testing.assert_allclose(win_rates(scores), [(1 / 2 + 1 / 3) / 3, (1 / 3 + 1) / 3, (1 / 2 + 1 / 3) / 3])
+    assert np.isnan(win_rates(np.array([[0.5, float("nan")]]))).all()
+
+
+def test_precision_distinguishes_methods(tmp_path: Path) -> None:
+    for seed, precision in enumerate(("32-true", "bf16-mixed")):
+        write_run(tmp_path / precision, rows_of("a", quality=0.7, seed=seed), {"trainer": {"precision": precision}})
+    assert compare(tmp_path).methods == ["a (trainer.precision=32-true)", "a (trainer.precision=bf16-mixed)"]
+
+
+def test_splits_with_different_seeds_are_different_folds(tmp_path: Path) -> None:
+    for split_seed in (0, 1):
+        rows = rows_of("a", quality=0.7, fold=0, masses_seed=split_seed)
+        write_run(tmp_path / str(split_seed), rows, {"split": {"seed": split_seed}})
+    data = compare(tmp_path).data
+    assert list(data.cases) == ["0 of split 0", "0 of split 1"]
+    assert any("2 different split seeds" in note for note in data.notes)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from helpers.results_files import rows_of, write_run
 from mammoseg.errors import UserError
 from mammoseg.sweep_report import sweep_report
+from mammoseg.sweep_report.sweep_discovery import find_sweeps
 from mammoseg.sweep_report.sweeps import ALPHA, SettingResult, Sweep
 
 NAN = float("nan")
@@ -73,6 +76,33 @@ def test_the_summary_mentions_missing_replicates() -> None:
     assert "6 combinations of settings in 11 runs (1 pruned)" in sweep_report.summary(replicated)
     assert "run once" not in sweep_report.summary(replicated)
     assert "run once" in sweep_report.summary(single)
+
+
+def test_tied_combinations_have_no_best_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = make_sweep()
+    tied = replace(sweep, results=[replace(result, validation=0.5) for result in sweep.completed])
+    assert "same validation DSC, 50.00 %." in sweep_report.summary(tied)
+    assert "Highest" not in sweep_report.summary(tied)
+    (alpha,) = (row for row in sweep_report.effects_table(tied, "").rows if row[0] == ALPHA)
+    assert alpha[-1] == "–"
+    two = replace(sweep, results=[replace(r, validation=min(r.validation, 0.7)) for r in sweep.completed])
+    assert "70.00 % by 4 combinations: " in sweep_report.summary(two)
+
+
+def test_compute_settings_are_no_axes(tmp_path: Path) -> None:
+    for i, (alpha, workers, devices, channels_last) in enumerate([(1.0, 0, 1, True), (2.0, 4, 2, False)]):
+        settings = {
+            "loss": {"alpha": alpha},
+            "num_workers": workers,
+            "channels_last": channels_last,
+            "trainer": {"devices": devices},
+        }
+        write_run(tmp_path / str(i), rows_of("density_asp", quality=0.6), settings)
+        record = json.loads((tmp_path / str(i) / "run.json").read_text())
+        record["about"] = {"dataset": "phantom", "method": "density_asp"}
+        (tmp_path / str(i) / "run.json").write_text(json.dumps(record))
+    (sweep,) = find_sweeps([tmp_path])
+    assert sweep.names == [ALPHA]
 
 
 def test_top_must_be_positive(tmp_path: Path) -> None:

@@ -100,6 +100,25 @@ def test_runs_without_probabilities_are_shown_with_their_masks(tmp_path: Path) -
     assert set(read_data(viewer, "run-0-0")) == {"mask"}
 
 
+def test_runs_on_the_same_images_in_different_stores_are_compared(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The name of the store depends on dataset.root; its content does not."""
+    views = []
+    for i, seed in enumerate((0, 0, 5)):
+        store, run = tmp_path / f"prepared{i}", tmp_path / f"run{i}"
+        truths = write_synthetic_store(store / f"phantom-{i}", CASES, seed=seed)
+        write_synthetic_run(run, CASES, truths, seed=i)
+        views += load_run_views([run], store)
+    with caplog.at_level(logging.WARNING):
+        catalogue = read_catalogue(write_files(views, tmp_path / "viewer").parent)
+    first, second, third = (run["image_indices"] for run in catalogue["runs"])
+    assert first == second
+    assert not set(first) & set(third)
+    assert f"no other run was tested on the same prepared images: {views[2].label}" in caplog.text
+    assert views[0].label not in caplog.text
+
+
 def test_labels_of_runs_with_the_same_name_contain_the_relative_path(tmp_path: Path) -> None:
     truths = write_synthetic_store(tmp_path / "prepared" / "phantom-1", CASES)
     for name in ("x/one", "x/two", "y"):

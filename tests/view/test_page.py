@@ -99,7 +99,7 @@ def test_values_images_and_keyboard_shortcuts(tmp_path: Path, width: int) -> Non
     second = write_synthetic_run(tmp_path / "runs" / "two", CASES[1:], truths[1:], seed=2, threshold=0.3)
     viewer = write_files(load_run_views([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "viewer").parent
     script = """
-      snapshot("start");
+      snapshot("start", { comparison: $("comparison").value, isolated: !$("no-comparison").hidden });
       press("j"); await waitForImage(2); press("ArrowDown"); await waitForImage(3); press("k"); await waitForImage(2);
       setValue("threshold", 64, "input"); snapshot("threshold 0.25");
       press("]"); snapshot("increased"); press("["); press("r"); snapshot("reset");
@@ -109,10 +109,11 @@ def test_values_images_and_keyboard_shortcuts(tmp_path: Path, width: int) -> Non
       setValue("density", "2", "change"); await waitForImage(1); snapshot("density 2");
       setValue("density", "", "change"); setValue("order", "lowest", "change"); snapshot("lowest first");
       setValue("order", "original", "change"); press("Home"); await waitForImage(1); press("j"); await waitForImage(2);
-      setValue("comparison", "1", "change"); await waitFor(() => $("panels").children.length === 2);
+      await waitFor(() => $("panels").children.length === 2);
       snapshot("comparison");
       setValue("run", "1", "change"); await waitFor(() => $("threshold-value").textContent === "0.3");
-      await waitFor(() => $("panels").children.length === 1); await waitForImage(1);
+      await waitForImage(1); await waitFor(() => $("panels").children.length === 2);
+      setValue("comparison", "", "change"); await waitFor(() => $("panels").children.length === 1);
       snapshot("second run");
       setValue("search", "no such image", "input"); snapshot("no match", { hidden: $("panels").hidden });
       setValue("search", "", "input");
@@ -122,6 +123,8 @@ def test_values_images_and_keyboard_shortcuts(tmp_path: Path, width: int) -> Non
     snapshots = take_snapshots(viewer, script, tmp_path / "profile", width)
     assert all(snapshot["fitsWidth"] and not snapshot["error"] for snapshot in snapshots.values())
     assert snapshots["start"]["names"] == CASES
+    assert snapshots["start"]["comparison"] == "1"
+    assert not snapshots["start"]["isolated"]
     assert snapshots["start"]["panels"][0]["values"] == [
         *metric_values(first.levels[0] >= 128, truths[0]),
         *metric_values(first.levels >= 128, truths),
@@ -163,6 +166,17 @@ def test_values_images_and_keyboard_shortcuts(tmp_path: Path, width: int) -> Non
     assert snapshots["no match"]["hidden"]
     # Arrow keys on a slider and letters in the search field do not select another image.
     assert snapshots["keys in inputs"]["status"].startswith("2 of 5")
+
+
+def test_runs_on_different_images_are_not_compared(tmp_path: Path) -> None:
+    for i, name in enumerate(("one", "two")):
+        truths = write_synthetic_store(tmp_path / "prepared" / f"phantom-{i}", CASES, seed=i)
+        write_synthetic_run(tmp_path / "runs" / name, CASES, truths, seed=i)
+    viewer = write_files(load_run_views([tmp_path / "runs"], tmp_path / "prepared"), tmp_path / "viewer").parent
+    script = 'snapshot("start", { text: $("no-comparison").hidden ? "" : $("no-comparison").textContent });'
+    snapshot = take_snapshots(viewer, script, tmp_path / "profile")["start"]
+    assert snapshot["text"] == "No other run was tested on the same prepared images as this run."
+    assert len(snapshot["panels"]) == 1
 
 
 def test_run_without_probabilities(tmp_path: Path) -> None:

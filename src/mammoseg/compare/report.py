@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from mammoseg import validate
 from mammoseg.compare import figures, summary, tables
 from mammoseg.compare.qualitative_figure import plot_predictions
+from mammoseg.compare.ranking_table import ranking_tables
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
 from mammoseg.metrics import PIXEL_METRICS
@@ -113,7 +114,7 @@ def build_comparison(runs: Sequence[RunResults], cfg: DictConfig) -> Comparison:
     Args:
         runs: Runs of one dataset.
         cfg: Settings as in conf/compare.yaml. Methods are in the order of `cfg.names`, followed by the other methods in
-            alphabetical order.
+            alphabetical order; methods of the same name that differ in their settings are adjacent.
 
     Returns:
         The comparison.
@@ -123,7 +124,8 @@ def build_comparison(runs: Sequence[RunResults], cfg: DictConfig) -> Comparison:
     """
     data = align_runs(runs)
     order = list(cfg.names)
-    methods = sorted(data.runs, key=lambda method: (order.index(method) if method in order else len(order), method))
+    position = {name: i for i, name in enumerate(order)}
+    methods = sorted(data.runs, key=lambda method: (position.get(data.base_method(method), len(order)), method))
     data = replace(data, runs={method: data.runs[method] for method in methods})
     return Comparison(data, cfg.resamples, cfg.level, cfg.seed, cfg.unit)
 
@@ -162,12 +164,29 @@ def write_comparison_report(
     Returns:
         Path of report.html.
     """
-    names = {**{method: method for method in comparison.methods}, **cfg.names}
+    names = display_names(comparison.data, cfg.names)
     figure_paths = write_comparison_figures(comparison, output, names, cfg)
     sections = build_sections(comparison, names, published, cfg.baseline, figure_paths)
     tables.pairs_table(comparison, names).write(output)
     write_image_metrics(comparison, output / "images.csv")
     return write_report(tables.report_title(comparison, published), sections, output)
+
+
+def display_names(data: AlignedRuns, names: Mapping[str, str]) -> dict[str, str]:
+    """Return the display names of all methods.
+
+    Args:
+        data: Aligned runs.
+        names: Display names by method, with or without the settings that distinguish methods of the same name.
+
+    Returns:
+        `names`, and display names of the other methods: "AU-Net (loss.alpha=1.0)" for "au_net (loss.alpha=1.0)".
+    """
+    displayed = dict(names)
+    for method in data.methods:
+        base = data.base_method(method)
+        displayed.setdefault(method, displayed.get(base, base) + method.removeprefix(base))
+    return displayed
 
 
 def write_comparison_figures(
@@ -235,7 +254,7 @@ def build_sections(
         Section("Results by density category", tables=density_tables, figures=figure("density")),
         Section("Results by mass size", tables=[tables.size_table(comparison, names)], figures=figure("mass_size")),
         Section("Calibration", tables=calibration, figures=figure("calibration")),
-        Section("Ranking", tables=[tables.ranking_table(comparison, names)], figures=figure("ranking")),
+        Section("Ranking", tables=ranking_tables(comparison, names), figures=figure("ranking")),
         Section("Influence of θ and α", figures=figure("sweep")),
         Section("Runs", tables=[runs_table(comparison.data, names)]),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mammoseg.compare import tables
 from mammoseg.reports.table import format_effect, format_p, format_signed
@@ -30,31 +30,57 @@ def summary_sentences(comparison: Comparison, names: Mapping[str, str], baseline
             f"Methods with a single run: {', '.join(single)}. Their variation between seeds is unknown, since the "
             "confidence intervals only account for the variation between patients."
         )
-    if baseline not in comparison.methods:
-        name = names.get(baseline, baseline)
-        return [*sentences, f"No runs of the baseline {name} were found, so differences from it are not reported."]
-    differences = [d for d in comparison.differences if d.metric == "dsc" and baseline in (d.first, d.second)]
-    return [*sentences, *(_difference_sentence(d, comparison, names, baseline) for d in differences)]
+    candidates = [method for method in comparison.methods if baseline in (method, comparison.data.base_method(method))]
+    if len(candidates) != 1:
+        return [*sentences, _missing_baseline_sentence(candidates, names, baseline)]
+    (reference,) = candidates
+    differences = [d for d in comparison.differences if d.metric == "dsc" and reference in (d.first, d.second)]
+    return [*sentences, *(_difference_sentence(d, comparison, names, reference) for d in differences)]
+
+
+def _missing_baseline_sentence(candidates: Sequence[str], names: Mapping[str, str], baseline: str) -> str:
+    """Explain why differences from the baseline are not reported: it has no runs, or several variants."""
+    name = names.get(baseline, baseline)
+    if not candidates:
+        return f"No runs of the baseline {name} were found, so differences from it are not reported."
+    listed = ", ".join(names[method] for method in candidates)
+    return (
+        f"The runs of the baseline {name} differ in their settings ({listed}), so differences from it are not reported "
+        f"here; select one of these methods with 'baseline=\"{candidates[0]}\"'. The section Significance tests "
+        "contains all pairs of methods."
+    )
 
 
 def _difference_sentence(
     difference: Difference, comparison: Comparison, names: Mapping[str, str], baseline: str
 ) -> str:
-    """Describe the difference in pooled DSC between a method and the baseline.
-
-    A difference is called significant if its confidence interval does not include 0.
-    """
+    """Describe the difference in pooled DSC between a method and the baseline, and the paired test over images."""
     sign, method = (1, difference.first) if difference.second == baseline else (-1, difference.second)
     low, high = sorted((sign * difference.low, sign * difference.high))
     if math.isnan(low):
         interval = "(confidence interval undefined)"
     else:
-        verdict = "significantly higher" if low > 0 else "significantly lower" if high < 0 else "not significant"
         level = f"{100 * comparison.confidence_level:.0f} %"
-        interval = f"({level} CI [{format_signed(low)}, {format_signed(high)}]), {verdict}"
-    return (
+        relation = "includes" if low <= 0 <= high else "excludes"
+        interval = f"({level} CI [{format_signed(low)}, {format_signed(high)}], which {relation} 0)"
+    sentence = (
         f"{names[method]} vs. {names[baseline]}: difference in pooled DSC {format_signed(sign * difference.value)} "
-        f"percentage points {interval}. Wilcoxon signed-rank test over {comparison.unit}s: "
+        f"percentage points {interval}. Wilcoxon signed-rank test of the DSC of {comparison.unit}s: "
         f"p {format_p(difference.p_holm, '= ')} (Holm-corrected), rank-biserial correlation "
         f"{format_effect(sign * difference.test.effect_size)}."
     )
+    if _disagree(difference, 1 - comparison.confidence_level):
+        sentence += (
+            f" Interval and test can differ, since the pooled DSC weights images by their numbers of mass pixels, and "
+            f"the test weights all {comparison.unit}s equally."
+        )
+    return sentence
+
+
+def _disagree(difference: Difference, alpha: float) -> bool:
+    """Return True if only one of interval and test shows a difference at level `alpha`, or if their signs differ."""
+    if math.isnan(difference.low):
+        return False
+    interval_sign = (difference.low > 0) - (difference.high < 0)
+    test_sign = math.copysign(1, difference.test.effect_size) if difference.p_holm < alpha else 0
+    return interval_sign != test_sign

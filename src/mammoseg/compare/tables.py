@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +9,8 @@ from mammoseg.density import ACRDensity
 from mammoseg.metrics import DSC, PIXEL_METRICS, PooledPixelMetric, expected_calibration_error
 from mammoseg.reports.run_summary import metric_headings, units_note
 from mammoseg.reports.table import MISSING, Table, format_count, format_effect, format_p, format_signed, percent
-from mammoseg.statistics import significance
-from mammoseg.statistics.comparison import Comparison, Estimate, argbest
+from mammoseg.statistics.comparison import Comparison, Estimate
+from mammoseg.statistics.ranking import argbest
 
 MAX_ROUNDING_ERROR = 0.1  # maximum error in % if ΔA is computed from DSC and sensitivity with two decimals
 PAIR_COLUMNS = ("metric", "first", "second", "difference", "interval", "median", "effect_size", "p", "p_holm")
@@ -248,37 +247,6 @@ def size_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     bold = frozenset((row, column) for column, values in by_group for row in argbest(values, "dsc"))
     note = "In %, mean over images. The columns are ranges of the mass area in pixels of the prepared image."
     return Table("mass_size", "DSC by mass size", columns, rows, bold, [note])
-
-
-def ranking_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
-    """Create the table of mean ranks, sorted from best to worst."""
-    fold_seeds, scores = comparison.fold_seed_scores
-    n_blocks = len(fold_seeds)
-    ranks = significance.mean_ranks(scores).tolist() if n_blocks else [math.nan] * len(comparison.methods)
-    n_first = (scores == scores.max(axis=1, keepdims=True)).sum(axis=0).tolist()  # ties count for all tied methods
-    ranked = sorted(
-        (rank, names.get(method, method), wins, comparison.win_rate[method])
-        for method, rank, wins in zip(comparison.methods, ranks, n_first, strict=True)
-    )
-    rows = [
-        [
-            name,
-            MISSING if math.isnan(rank) else f"{rank:.2f}",
-            f"{wins} of {n_blocks}",
-            MISSING if math.isnan(win_rate) else f"{100 * win_rate:.0f} %",
-        ]
-        for rank, name, wins, win_rate in ranked
-    ]
-    p = significance.friedman(scores)
-    notes = [
-        f"Ranks by pooled DSC over {format_count(n_blocks, 'pair')} of fold and seed for which all methods have a run. "
-        "P(best): fraction of bootstrap resamples over patients in which the method has the highest DSC."
-    ]
-    if not math.isnan(p):
-        notes.append(f"Friedman test of equal ranks: p {format_p(p, '= ')}.")
-    columns = ["Method", "Mean rank", "Ranked first", "P(best)"]
-    csv_columns = ["Method", "mean rank", "ranked first", "P(best)"]
-    return Table("ranking", "Ranking by pooled DSC", columns, rows, notes=notes, csv_columns=csv_columns)
 
 
 def calibration_table(comparison: Comparison, names: Mapping[str, str]) -> Table:

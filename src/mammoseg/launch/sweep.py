@@ -16,20 +16,23 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 from typing_extensions import override
 
 from mammoseg.errors import RunConflictError
 from mammoseg.launch import distributed, loky
 from mammoseg.launch.gpus import count_gpus
 from mammoseg.launch.job_table import find_jobs, print_table, write_job_table
+from mammoseg.launch.settings_check import sweep_overrides
 from mammoseg.launch.signals import GracefulExit
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, read_record, redact_paths, write_record
 from mammoseg.runs.settings import is_private
+from mammoseg.schema.overrides import quote
 
 log = logging.getLogger(__name__)
 
+SWEPT_SETTINGS = "MAMMOSEG_SWEPT_SETTINGS"  # environment variable of the jobs: settings separated by spaces
 LAUNCHERS = ("joblib", "submitit", "ray")  # packages whose exceptions report a lost worker process
 
 
@@ -122,6 +125,7 @@ class SweepSummary(Callback):
         self.since = 0.0 if "n_trials" in config.hydra.sweeper else time.time()
         SweepSummary.active = self
         os.environ[loky.SWEEP_PID] = str(os.getpid())
+        set_swept_settings(config)
         if "ray" in config.hydra.launcher:
             prepare_ray(config.hydra.launcher.ray)
 
@@ -134,6 +138,20 @@ class SweepSummary(Callback):
             write_job_table(jobs, self.folder / "jobs.csv")
         if any(job.failed for job in jobs):
             sys.exit(1)
+
+
+def set_swept_settings(config: DictConfig) -> None:
+    """Pass the names of the swept settings to the jobs, whose overrides do not tell swept from fixed settings.
+
+    Args:
+        config: Config of the sweep. Hydra applies `hydra.overrides.hydra` to every job, with any launcher.
+    """
+    overrides = sweep_overrides(config.hydra.job.name, config)
+    swept = {parsed.get_key_element() for parsed in overrides if parsed.is_sweep_override()}
+    swept |= set(config.hydra.sweeper.get("params") or {})
+    names = " ".join(sorted(name.lstrip("+") for name in swept))
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.overrides.hydra.append(f"+hydra.job.env_set.{SWEPT_SETTINGS}={quote(names)}")
 
 
 def prepare_ray(settings: Any) -> None:

@@ -27,8 +27,7 @@ class PredictOptions:
         accelerator: "auto", "cpu" or "gpu".
         batch_size: Number of images per forward pass.
         workers: Number of threads for reading and writing; None for one per CPU core, at most `pipeline.MAX_WORKERS`.
-        trusted_modules: Modules whose classes a checkpoint may instantiate, in addition to those of mammoseg, torch and
-            MONAI.
+        trusted_modules: Modules or classes that a checkpoint may instantiate, besides those that `conf/` names.
         for_processing: Which DICOM images with the Presentation Intent Type FOR PROCESSING are predicted: those without
             a FOR PRESENTATION image of the same view ("auto"), all ("include") or none ("skip").
     """

@@ -10,14 +10,17 @@ Hydra instantiates any class or function that a config names, so a config is cod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from hydra.conf import HydraConf
+from omegaconf import DictConfig
 
 from mammoseg.conf import conf_dir, iter_targets, targets_in
 from mammoseg.errors import UserError
 from mammoseg.runs.settings import Role, role
-from mammoseg.schema.check import check_section
+from mammoseg.schema.check import check_section, plain_config
 
 MAX_DEPTH = 20
 MAX_ENTRIES = 10_000
@@ -85,21 +88,57 @@ def check_targets(
     Raises:
         UserError: If a section names a target that is not trusted, or has an invalid argument.
     """
-    folders = [conf_dir(), *config_dirs]
     for section in sections:
-        allowed = targets_in(GROUPS[section], folders)
-        for target in iter_targets(config.get(section)):
-            if target not in allowed and not _is_trusted(target, trusted_modules):
-                raise UserError(
-                    f"{source}: its {section} names {target}, which is not among the choices of conf/{section} and not "
-                    f"trusted; if you know that code, set trusted_modules=[{target.partition('.')[0]}]"
-                )
+        if targets := untrusted_targets(config, [section], trusted_modules=trusted_modules, config_dirs=config_dirs):
+            raise UserError(
+                f"{source}: its {section} names {targets[0]}, which is not among the choices of conf/{section} and not "
+                f"trusted; if you know that code, set trusted_modules=[{targets[0].partition('.')[0]}]"
+            )
         if key := _rejected_key(config.get(section)):
             raise UserError(f"{source}: its {section} contains {key}, which is not allowed in a stored config")
         try:
             check_section(section, _without_unset_paths(section, config.get(section)))
         except UserError as error:
             raise UserError(f"{source}: {error}") from error
+
+
+def check_resumed_config(cfg: DictConfig, hydra: DictConfig | HydraConf, folder: object) -> None:
+    """Check that all sections of the config of a resumed run may be instantiated; its folder may be somebody else's.
+
+    Args:
+        cfg: Composed config of `train`.
+        hydra: Hydra's own settings, which contain the folders of --config-dir.
+        folder: Run folder, for error messages.
+
+    Raises:
+        UserError: If a section names a target that is not trusted, or has an invalid argument.
+    """
+    trusted, dirs = cfg.trusted_modules or (), command_line_dirs(hydra)
+    check_targets(plain_config(cfg), tuple(GROUPS), folder, trusted_modules=trusted, config_dirs=dirs)
+
+
+def command_line_dirs(hydra: DictConfig | HydraConf) -> list[Path]:
+    """Return the folders of --config-dir on this command line; `hydra` are Hydra's own settings."""
+    return [Path(source.path) for source in hydra.runtime.config_sources if source.provider == "command-line"]
+
+
+def untrusted_targets(
+    config: Mapping[str, Any],
+    sections: Iterable[str],
+    *,
+    trusted_modules: Sequence[str] = (),
+    config_dirs: Sequence[Path] = (),
+) -> list[str]:
+    """Return the targets in the sections of a config that may not be instantiated, see `check_targets`."""
+    folders = [conf_dir(), *config_dirs]
+    return sorted(
+        {
+            target
+            for section in sections
+            for target in iter_targets(config.get(section))
+            if target not in targets_in(GROUPS[section], folders) and not _is_trusted(target, trusted_modules)
+        }
+    )
 
 
 def _without_unset_paths(section: str, node: Any) -> Any:

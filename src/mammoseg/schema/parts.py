@@ -12,7 +12,7 @@ from typing import Any
 
 from mammoseg.schema.collection_types import ListOf, MappingOf, either
 from mammoseg.schema.rules import Rule, equal_lengths, fold_in_range, some_weight, validation_happens, weights_of_terms
-from mammoseg.schema.types import Boolean, Integer, LocalPath, Number, SettingType, Text, one_of
+from mammoseg.schema.types import Boolean, FileName, Integer, LocalPath, Number, SettingType, Text, one_of
 
 WEIGHT = Number(0, 1e6)
 POSITIVE = Number(0, 1e6, exclusive_minimum=True)
@@ -110,7 +110,7 @@ PARTS: dict[str, Part] = {
     "lightning.Trainer": Part(TRAINER, (validation_happens,)),
     "mammoseg.data.dataset.build_dataset": Part(
         {
-            "name": Text(),
+            "name": FileName(),
             "root": LocalPath(),
             "reader": PARTIAL,
             "store": LocalPath(),

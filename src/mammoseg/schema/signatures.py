@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mammoseg.errors import UserError
-from mammoseg.schema.collection_types import AnyValue, Either, ListOf, MappingOf
+from mammoseg.schema.collection_types import AnyValue, Either, ListOf, MappingOf, either
 from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
 
 # Ranges that these names have in every library.
@@ -22,6 +22,9 @@ COMMON_RANGES: dict[str, SettingType] = {
     "dropout": Number(0, 1),
     "p": Number(0, 1),
 }
+
+# Arguments for which a value of the run can be substituted, whatever their annotation.
+SUBSTITUTED: dict[str, SettingType] = {"total_steps": either(Integer(1), one_of("auto"))}
 
 
 def target_arguments(section: str, target: str) -> tuple[dict[str, SettingType], bool]:
@@ -69,6 +72,8 @@ def _annotations(function: Any) -> dict[str, Any]:
 
 
 def _argument_type(name: str, annotation: Any) -> SettingType:
+    if name in SUBSTITUTED:
+        return SUBSTITUTED[name]
     annotated = type_of(annotation)
     ranged = COMMON_RANGES.get(name)
     return ranged if ranged is not None and isinstance(annotated, Number | AnyValue) else annotated

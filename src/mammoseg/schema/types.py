@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -197,6 +198,25 @@ class Text(SettingType):
     def description(self) -> str:
         """Such as "a string or null"."""
         return f"a {'' if self.empty else 'non-empty '}string{' or null' if self.optional else ''}"
+
+
+@dataclass(frozen=True)
+class FileName(SettingType):
+    """A string that can be part of the name of a file: it contains no separator of folders.
+
+    Example:
+        >>> FileName().accepts("clinic"), FileName().accepts("../clinic")
+        (True, False)
+    """
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is such a string."""
+        return isinstance(value, str) and re.fullmatch(r"\w[\w. -]*", value) is not None
+
+    @property
+    def description(self) -> str:
+        """Letters, digits and some other characters."""
+        return "a string of letters, digits, spaces and the characters _ . -, which starts with a letter or digit"
 
 
 @dataclass(frozen=True)

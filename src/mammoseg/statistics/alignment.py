@@ -33,6 +33,10 @@ class AlignedRuns:
         """Names of the methods."""
         return list(self.runs)
 
+    def base_method(self, method: str) -> str:
+        """Return the name of a method without the settings that `disambiguate_methods` appends."""
+        return str(next(iter(self.runs[method].values())).rows[0]["method"])
+
     @property
     def common_fold_seeds(self) -> list[FoldSeed]:
         """Sorted (fold, seed) pairs for which all methods have a run."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import combinations
@@ -23,6 +22,7 @@ from mammoseg.statistics.bootstrap import (
     percentile_interval,
     sum_by_patient,
 )
+from mammoseg.statistics.ranking import win_rates
 from mammoseg.statistics.significance import PairedTest, holm, wilcoxon
 
 N_SIZE_GROUPS = 5  # number of quantile groups by mass size
@@ -241,12 +241,9 @@ class Comparison:
 
     @cached_property
     def win_rate(self) -> dict[str, float]:
-        """Fraction of bootstrap resamples in which each method has the highest pooled DSC; NaN if undefined."""
+        """Fraction of bootstrap resamples in which each method has the highest pooled DSC; see `win_rates`."""
         dsc = np.stack([self.bootstraps[method].distribution["dsc"] for method in self.methods], axis=1)
-        if np.isnan(dsc).any():
-            return dict.fromkeys(self.methods, float("nan"))
-        wins = np.bincount(dsc.argmax(axis=1), minlength=len(self.methods)) / len(dsc)
-        return dict(zip(self.methods, wins.tolist(), strict=True))
+        return dict(zip(self.methods, win_rates(dsc).tolist(), strict=True))
 
     @cached_property
     def size_groups(self) -> list[tuple[str, Subset]]:
@@ -276,25 +273,3 @@ class Comparison:
 @lru_cache(maxsize=16)  # all methods share the weights of a fold and a subset of its images
 def _bootstrap_weights(seed: int, fold_index: int, n_patients: int, n_resamples: int) -> Floats:
     return patient_bootstrap_weights(n_patients, n_resamples, np.random.default_rng([seed, fold_index, n_patients]))
-
-
-def argbest(values: Sequence[float], metric: str) -> set[int]:
-    """Find the best values of a metric.
-
-    Args:
-        values: One value per method; NaN is ignored.
-        metric: Key of the metric, which determines whether higher values are better.
-
-    Returns:
-        Indices of all values that equal the best value when displayed with two decimals; empty if all values are NaN.
-
-    Example:
-        >>> argbest([0.50001, 0.50002, 0.4], "dsc") == {0, 1}
-        True
-    """
-    decimals = 4 if PIXEL_METRICS[metric].unit == "%" else 2
-    array = np.round(np.asarray(values, dtype=np.float64), decimals)
-    if np.isnan(array).all():
-        return set()
-    best = np.nanmax(array) if PIXEL_METRICS[metric].higher_is_better else np.nanmin(array)
-    return set(np.flatnonzero(array == best).tolist())

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from mammoseg import validate
 from mammoseg.reports.page import Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
-from mammoseg.reports.table import MISSING, Table, percent
+from mammoseg.reports.table import MISSING, Table, format_effect, format_p, percent
 from mammoseg.sweep_report import sweep_figures
 from mammoseg.sweep_report.sweep_discovery import find_sweeps
 from mammoseg.sweep_report.sweeps import ALPHA, Sweep
@@ -80,15 +80,25 @@ def write_figures(sweep: Sweep, output: Path, prefix: str) -> list[tuple[str, Pa
 
 def summary(sweep: Sweep) -> str:
     """Summarise a sweep in a few sentences: numbers of combinations and runs, best settings, missing replicates."""
-    best = sweep.results[0]
     n_runs, n_pruned = sum(result.runs for result in sweep.results), sum(result.pruned for result in sweep.results)
     sentences = [
         f"{sweep.name}: {len(sweep.results)} combinations of settings in {n_runs} runs ({n_pruned} pruned).",
-        f"Highest validation DSC, {percent(best.validation)} %: {format_values(sweep, best.values)}.",
+        best_sentence(sweep),
     ]
     if sweep.is_unreplicated:
         sentences.append(f"Each combination was run once, so the variation over {sweep.replicated_over} is unknown.")
     return " ".join(sentences)
+
+
+def best_sentence(sweep: Sweep) -> str:
+    """Describe the combinations with the highest validation DSC, as displayed with two decimals."""
+    highest = percent(sweep.completed[0].validation)
+    best = [result for result in sweep.completed if percent(result.validation) == highest]
+    if len(best) == len(sweep.completed) > 1:
+        return f"All combinations that were not pruned have the same validation DSC, {highest} %."
+    values = "; ".join(format_values(sweep, result.values) for result in best)
+    tied = f" by {len(best)} combinations" if len(best) > 1 else ""
+    return f"Highest validation DSC, {highest} %{tied}: {values}."
 
 
 def format_values(sweep: Sweep, values: Sequence[float]) -> str:
@@ -135,10 +145,10 @@ def effects_table(sweep: Sweep, prefix: str) -> Table:
             [
                 name,
                 f"{effect.low:.3g} to {effect.high:.3g}",
-                f"{effect.rho:+.2f}" if effect.rho == effect.rho else MISSING,
-                f"{effect.p:.3f}" if effect.p == effect.p else MISSING,
+                format_effect(effect.rho),
+                format_p(effect.p),
                 percent(effect.spread),
-                f"{effect.best:.3g}",
+                f"{effect.best:.3g}" if percent(effect.spread) != percent(0) else MISSING,
             ]
         )
     columns = ["setting", "range", "Spearman's ρ with DSC", "p", "max − min of means, points", "best at"]

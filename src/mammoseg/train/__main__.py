@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mammoseg.cli import command
 from mammoseg.errors import UserError
@@ -17,8 +17,6 @@ from mammoseg.schema.overrides import key_of
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
-    from mammoseg.runs.folder import RunFolder
-
 
 LAUNCHER_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
 
@@ -51,7 +49,8 @@ def prepare_argv(argv: list[str]) -> list[str]:
 def main(cfg: DictConfig) -> float:
     """Train, test and report; `cfg` is conf/train.yaml. Returns the validation DSC, which sweeps maximise."""
     from mammoseg.runs.folder import RunFolder
-    from mammoseg.train.identity import run_info
+    from mammoseg.runs.untrusted_config import check_resumed_config
+    from mammoseg.train.identity import run_info, stored_name
     from mammoseg.train.run import TrainingRun  # lazy: --help must not wait for torch
 
     hydra = HydraConfig.get()
@@ -59,8 +58,9 @@ def main(cfg: DictConfig) -> float:
     if cfg.resume is not None and Path(cfg.resume) != folder.path:  # Hydra's grammar has changed a character
         raise UserError(f"resume must be a folder without special characters such as $, got {cfg.resume}")
     if cfg.resume is not None:
-        check_stored_config(cfg, hydra, folder)
-    run = TrainingRun(cfg, folder, run_info(cfg, hydra.runtime.choices))
+        check_resumed_config(cfg, hydra, folder.path)
+    info = run_info(cfg, hydra.runtime.choices, hydra.overrides.task)
+    run = TrainingRun(cfg, folder, {**info, **stored_name(folder)})
     with run.exclusive():
         if not run.finished:
             world_size = distributed.requested_world_size(cfg.trainer)
@@ -69,20 +69,6 @@ def main(cfg: DictConfig) -> float:
             else:
                 run.train(trial_pruning(hydra, cfg.trial_number)).test()
         return run.score
-
-
-def check_stored_config(cfg: DictConfig, hydra: HydraConf, folder: RunFolder) -> None:
-    """Check that the settings of a resumed run name no code that is not trusted; the folder may be somebody else's.
-
-    Raises:
-        UserError: If they do.
-    """
-    from mammoseg.runs.untrusted_config import GROUPS, check_targets
-
-    config: Any = OmegaConf.to_container(cfg, resolve=True)
-    dirs = [Path(source.path) for source in hydra.runtime.config_sources if source.provider == "command-line"]
-    trusted = cfg.trusted_modules or ()
-    check_targets(config, tuple(GROUPS), folder.path, trusted_modules=trusted, config_dirs=dirs)
 
 
 def trial_pruning(hydra: HydraConf, trial_number: int | None) -> OptunaPruningCallback | None:

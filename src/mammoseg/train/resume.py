@@ -20,12 +20,16 @@ from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder, load_yaml
 from mammoseg.runs.record import RunRecord, load_matching_record, read_record
 from mammoseg.runs.settings import RESUMABLE
+from mammoseg.runs.untrusted_config import GROUPS, command_line_dirs, untrusted_targets
 from mammoseg.safe_yaml import load_yaml_file
 from mammoseg.schema.command_line import config_dirs, split_options
 from mammoseg.schema.overrides import key_of, merge, quote, split_override
 from mammoseg.schema.renamed import upgrade_override
 
 DATA_PATHS = ("dataset.root", "dataset.store", "dataset.reader.tables")
+# Stored overrides that are not used on resume. Trusted modules must be set again, since the folder may be from
+# somebody else. In version 0.1, ckpt_path=<checkpoint> resumed a run.
+NOT_RESTORED = ("trusted_modules", "ckpt_path")
 # Settings that cannot change on resume, and that the comparison of records does not cover.
 FIXED = ("experiment", "sweep", "init_from", "trial_number", "hydra.run.dir", "hydra.sweep.dir")
 
@@ -136,13 +140,13 @@ def stored_overrides(run: RunFolder) -> list[str]:
         raise UserError(f"{path}: damaged; rerun the command of the run instead")
     for override in map(str, overrides):
         # Settings of Hydra name classes, such as hydra.callbacks; an option could add a folder of configs.
-        if override.startswith("-") or key_of(override).startswith("hydra") or "${" in override:
+        group, _, package = key_of(override).partition("@")
+        if override.startswith("-") or group.startswith("hydra") or package.startswith("hydra") or "${" in override:
             raise UserError(
                 f"{path}: overrides must not set hydra.*, contain interpolations or options, got {override}; remove "
                 "it, or rerun the command of the run instead"
             )
-    # In version 0.1, ckpt_path=<checkpoint> resumed a run.
-    return upgrade_overrides(override for override in map(str, overrides) if _value(override, "ckpt_path") is None)
+    return upgrade_overrides(override for override in map(str, overrides) if key_of(override) not in NOT_RESTORED)
 
 
 def upgrade_overrides(overrides: Iterable[str]) -> list[str]:
@@ -218,14 +222,22 @@ def check_epochs(loaded: Mapping[str, Any], epochs: int | None) -> None:
 
 def remember_overrides(run: RunFolder) -> None:
     """Store the overrides of this process in the run folder, so that the next resume uses them."""
-    keys = {"resume", *DATA_PATHS}
+    keys = {"resume", *DATA_PATHS, *NOT_RESTORED}
     overrides = [override for override in HydraConfig.get().overrides.task if key_of(override) not in keys]
     atomic_write_text(run.hydra / "overrides.yaml", OmegaConf.to_yaml(merge(overrides)))
 
 
 def resume_command(run: RunFolder) -> str:
-    """Return the command that resumes a run from the current working directory."""
+    """Return the command that resumes a run from the current working directory.
+
+    It contains the options that are not taken from the run folder: --config-dir, and trust in the user's own classes.
+    """
     path = run.path.absolute()
     relative = Path(os.path.relpath(path))
     shortest = path if ".." in relative.parts else relative
-    return f"python -m mammoseg.train {shlex.quote(f'resume={shortest}')}"
+    dirs = command_line_dirs(HydraConfig.get())
+    record = read_record(run)
+    targets = untrusted_targets({} if record is None else record.settings, GROUPS, config_dirs=dirs)
+    trust = [f"trusted_modules=[{','.join(targets)}]"] if targets else []
+    options = [part for folder in dirs for part in ("--config-dir", str(folder))]
+    return f"python -m mammoseg.train {shlex.join([*options, f'resume={shortest}', *trust])}"

@@ -39,11 +39,12 @@ async function selectRun(runIndex) {
   const imageIndex = selectedImageIndex();
   try {
     state.run = await loadRun(runIndex);
+    const [first] = state.comparing ? comparableRuns() : [];
+    state.comparison = first ? await loadRun(first.index) : null;
   } catch (error) {
     showError(error);
     return;
   }
-  state.comparison = null;
   updateComparisonOptions();
   updateDensityOptions();
   const { thresholdLevel } = state.run;
@@ -55,14 +56,18 @@ async function selectRun(runIndex) {
   setThresholdLevel(state.thresholdLevel);
 }
 
-// Offers the other runs that have images in common with the selected one.
-function updateComparisonOptions() {
+// The other runs that have images in common with the selected one, as { label, index }.
+function comparableRuns() {
   const imageIndices = new Set(catalogue.runs[state.run.index].image_indices);
-  const options = catalogue.runs.map((run, index) => ({ run, index }))
-    .filter(({ run, index }) => index !== state.run.index && run.image_indices.some((imageIndex) => imageIndices.has(imageIndex)))
-    .map(({ run, index }) => [String(index), run.label]);
+  return catalogue.runs.map((run, index) => ({ ...run, index }))
+    .filter((run) => run.index !== state.run.index && run.image_indices.some((imageIndex) => imageIndices.has(imageIndex)));
+}
+
+function updateComparisonOptions() {
+  const options = comparableRuns().map(({ label, index }) => [String(index), label]);
   $("comparison").parentElement.hidden = !options.length;
-  setOptions($("comparison"), [[NONE, "none"], ...options], NONE);
+  $("no-comparison").hidden = options.length > 0 || catalogue.runs.length < 2;
+  setOptions($("comparison"), [[NONE, "none"], ...options], state.comparison ? String(state.comparison.index) : NONE);
 }
 
 function updateDensityOptions() {
@@ -73,6 +78,7 @@ function updateDensityOptions() {
 
 // `value` of the selected option: the index of a run, or NONE.
 async function selectComparison(value) {
+  state.comparing = value !== NONE;
   try {
     state.comparison = value === NONE ? null : await loadRun(Number(value));
   } catch (error) {

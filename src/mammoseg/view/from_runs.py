@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -122,7 +123,7 @@ class RunView:
         for row in self.rows:
             i, j = store_indices[row["case"]], prediction_indices[row["case"]]
             yield ViewerImage(
-                key=f"{self.store.folder.name}/{row['case']}",
+                key=image_key(row["case"], self.store.images[i], self.store.masks[i]),
                 name=row["case"],
                 density=row["density"],
                 side=row["side"],
@@ -133,6 +134,19 @@ class RunView:
                 mask=self.predictions.masks[j],
                 levels=None if levels is None else levels[j],
             )
+
+
+def image_key(case: str, image: NDArray[np.float32], mask: NDArray[np.uint8]) -> str:
+    """Identify a prepared image by its content, which is the same wherever the dataset is stored.
+
+    Args:
+        case: Identifier of the image in its dataset.
+        image: Prepared image of shape (H, W).
+        mask: Ground truth of shape (H, W).
+    """
+    digest = hashlib.sha256(image.tobytes())
+    digest.update(mask.tobytes())
+    return f"{case}/{digest.hexdigest()}"
 
 
 def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -2,10 +2,11 @@
 const $ = (id) => document.getElementById(id);
 const catalogue = JSON.parse($("catalogue").textContent);
 const NONE = ""; // value of the options "none" and "all"
-// `comparison` is the run that `run` is compared with, or null; `rows` are those of the listed images.
+// `comparison` is the run that `run` is compared with, or null; `comparing` is false if the user selected none; `rows` are those of the listed images.
 const state = {
   run: null,
   comparison: null,
+  comparing: true,
   rows: [],
   rowIndex: 0,
   thresholdLevel: 0,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from mammoseg.reports.templates import render
 from mammoseg.terminal import Progress
 from mammoseg.view.formulas import metrics_script
 from mammoseg.view.items import View, ViewerImage
+
+log = logging.getLogger(__name__)
 
 JPEG_QUALITY = 92  # of displayed images only; masks and probabilities are stored as PNG, without loss
 GENERATOR_TAG = '<meta name="generator" content="mammoseg.view">'
@@ -51,6 +55,11 @@ def write_files(views: Sequence[View], folder: Path) -> Path:
             for view in views:
                 writer.add_view(view, progress)
         writer.write_page()
+    if isolated := writer.runs_without_common_images():
+        log.warning(
+            "not compared with other runs, since no other run was tested on the same prepared images: %s",
+            ", ".join(isolated),
+        )
     return folder / "index.html"
 
 
@@ -124,6 +133,12 @@ class ViewerWriter:
         """Write a data file: a script that passes `data` to the page."""
         payload = json.dumps(data, separators=(",", ":"))
         atomic_write_text(self.folder / "data" / f"{name}.js", f"mammoseg.receive({json.dumps(name)},{payload});\n")
+
+    def runs_without_common_images(self) -> list[str]:
+        """Return the labels of the runs that have no image in common with any other run; empty for a single run."""
+        n_runs = Counter(index for run in self.runs for index in set(run["image_indices"]))
+        isolated = [run["label"] for run in self.runs if all(n_runs[index] == 1 for index in run["image_indices"])]
+        return isolated if len(self.runs) > 1 else []
 
     def write_page(self) -> None:
         """Write index.html; all views must have been added."""

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from typing_extensions import override
 
 from mammoseg.errors import UserError, exit_with_message
+from mammoseg.runs.untrusted_config import check_resumed_config
 from mammoseg.schema.check import check_config
 from mammoseg.schema.renamed import RENAMED_SETTINGS, check_renamed, check_theta_overrides
 
@@ -30,6 +31,9 @@ class SettingsCheck(Callback):
         """Check the config of a single run."""
         command = config.hydra.job.name
         try:
+            if config.get("resume") is not None:
+                # Before check_config, which imports targets to read their signatures.
+                check_resumed_config(config, config.hydra, config.resume)
             check_config(command, config)
         except UserError as error:
             exit_with_message(command, str(error))
