@@ -5,8 +5,8 @@ This module does not import torch, so that `--help` is fast.
 
 from __future__ import annotations
 
-import errno
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,24 +25,12 @@ import mammoseg
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.launch import distributed, sweep
+from mammoseg.launch.new_folder import remove_failed_start
 from mammoseg.runs.overrides import split_override
 from mammoseg.runs.upgrade import RENAMED_CHOICES, upgrade_override
 from mammoseg.schema.check import check_config
 from mammoseg.schema.command_line import check_overrides, config_dirs, explain, split_options
-
-OTHER_FOLDER_HINT = "or choose another folder (hydra.run.dir, dataset.store, output)"
-OS_ERROR_HINTS = {
-    errno.ENOSPC: f"free some space, {OTHER_FOLDER_HINT}",
-    errno.EDQUOT: f"free some space, {OTHER_FOLDER_HINT}",
-    errno.EFBIG: f"raise the limit on the size of files, {OTHER_FOLDER_HINT}",
-    errno.ENOTDIR: "choose a folder (hydra.run.dir, dataset.store, output)",
-    errno.EEXIST: "choose a folder (hydra.run.dir, dataset.store, output)",
-    errno.EISDIR: f"a folder has the name of a file; move it, {OTHER_FOLDER_HINT}",
-    errno.ENAMETOOLONG: "shorten the name",
-    errno.EACCES: f"check the permissions, {OTHER_FOLDER_HINT}",
-    errno.EPERM: f"check the permissions, {OTHER_FOLDER_HINT}",
-    errno.EROFS: f"make the file system writable, {OTHER_FOLDER_HINT}",
-}
+from mammoseg.system_errors import system_error_message
 
 
 def command(
@@ -77,6 +65,7 @@ def command(
         def entry_point() -> None:
             # Otherwise Hydra catches exceptions and exits with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
+            replace_unprintable_characters()
             with exit_on_error(name):
                 check_renamed(sys.argv[1:], renamed or {})
                 sys.argv[1:] = checked_argv(prepare_argv(sys.argv[1:]))
@@ -85,6 +74,13 @@ def command(
         return entry_point
 
     return decorator
+
+
+def replace_unprintable_characters() -> None:
+    """Print "?" for characters that the encoding of the terminal lacks, such as "–", instead of raising an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def checked_argv(argv: Sequence[str]) -> list[str]:
@@ -121,6 +117,8 @@ def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
     except Exception as error:
         if distributed.is_worker():
             distributed.report_failure(error, user_message(error))
+        if user_message(error, name) is not None:
+            remove_failed_start()
         exit_if_user_error(name, error)
         raise
 
@@ -229,7 +227,8 @@ def exit_if_user_error(name: str, error: Exception) -> None:
 def user_message(error: BaseException, command: str = "train") -> str | None:
     """Return the message of a user error, or None for other exceptions, which indicate a bug.
 
-    User errors are `UserError`, errors of the file system, and invalid settings that Hydra or OmegaConf report.
+    User errors are `UserError`, errors of the system such as a full disk or too little memory, and invalid settings
+    that Hydra or OmegaConf report.
 
     Args:
         error: The exception.
@@ -238,9 +237,8 @@ def user_message(error: BaseException, command: str = "train") -> str | None:
     for cause in exception_chain(error):
         if isinstance(cause, UserError):
             return str(cause)
-        if isinstance(cause, OSError) and cause.errno in OS_ERROR_HINTS:
-            location = f"{cause.filename}: " if cause.filename else ""
-            return f"{location}{cause.strerror}; {OS_ERROR_HINTS[cause.errno]}; finished work is kept"
+        if (message := system_error_message(cause, command)) is not None:
+            return message
     if isinstance(error, MissingConfigException) and error.missing_cfg_file in RENAMED_CHOICES:
         new = RENAMED_CHOICES[error.missing_cfg_file]
         return f"{error.missing_cfg_file} is now called {new}; rename it in the defaults list of your YAML file"

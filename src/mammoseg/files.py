@@ -6,13 +6,16 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Literal, overload
+
+from mammoseg.errors import UserError
 
 TMP_PREFIX = ".tmp-"
 TMP_NAME = re.compile(re.escape(TMP_PREFIX) + r"(?P<pid>\d+)-[0-9a-f]+-(?P<host>.+)")
@@ -34,7 +37,8 @@ def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool 
     """Open a temporary file that replaces `path` when the block succeeds and is removed when it raises.
 
     The temporary file is in the folder of `path`, since a rename is atomic only within one file system. Parent folders
-    are created, symbolic links are followed, and temporary files of killed processes in that folder are removed.
+    are created, and temporary files of killed processes in that folder are removed. If `path` is a symbolic link, the
+    link is replaced and its target is unchanged, since a folder of somebody else may contain a link to any file.
 
     Args:
         path: File to write.
@@ -47,11 +51,14 @@ def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool 
 
     Raises:
         OSError: If the file cannot be written; `path` is then unchanged.
+        UserError: If `path` is a special file, such as a device.
         ValueError: If `mode` is invalid.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}")
-    path = path.resolve()
+    path = path.parent.resolve() / path.name
+    if _kind(path) not in (None, "symbolic link", "folder"):
+        raise UserError(f"{path} must be a regular file, got a {_kind(path)}; remove it, or choose another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale_once(path.parent)
     temporary = path.parent / _temporary_name()
@@ -132,6 +139,36 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
                     raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_no_links(folder: Path, names: Iterable[str]) -> None:
+    """Check that files of an output folder are not symbolic links or special files, as they are written directly.
+
+    A folder of somebody else may contain a link to a file elsewhere, which would be overwritten, or a FIFO, for which
+    the command would wait indefinitely.
+
+    Args:
+        folder: Output folder, which can be a link.
+        names: Files and subfolders relative to it, which need not exist.
+
+    Raises:
+        UserError: If a file, or a subfolder that contains it, is a link or a special file.
+    """
+    for path in dict.fromkeys(folder / part for name in names for part in (*Path(name).parents, Path(name))):
+        if path != folder and _kind(path) not in (None, "folder"):
+            raise UserError(
+                f"{path} must be a regular file or folder, got a {_kind(path)}; remove it, or choose another folder"
+            )
+
+
+def _kind(path: Path) -> str | None:
+    """Return what a path is, without following a link; None for a regular file or if it does not exist."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    kinds = {stat.S_IFLNK: "symbolic link", stat.S_IFDIR: "folder", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
+    return None if stat.S_ISREG(mode) else kinds.get(stat.S_IFMT(mode), "device")
 
 
 def remove_stale(folder: Path, *, recursive: bool = False) -> None:

@@ -38,10 +38,15 @@ def target_arguments(section: str, target: str) -> tuple[dict[str, SettingType],
     Raises:
         UserError: If the target cannot be imported.
     """
+    from mammoseg.terminal import suppress_logs_and_warnings
+
     try:
-        function = get_object(target)
+        with suppress_logs_and_warnings("hydra.utils"):
+            function = get_object(target)
     except Exception as error:
-        raise UserError(f"{section}._target_ must be the path of a class or function, got {target}: {error}") from error
+        raise UserError(
+            f"{section}._target_ must be the path of a class or function, got {target}, which cannot be imported"
+        ) from error
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some built-in functions have no signature
