@@ -65,7 +65,6 @@ def command(
         def entry_point() -> None:
             # Otherwise Hydra catches exceptions and exits with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
-            replace_unprintable_characters()
             with exit_on_error(name):
                 check_renamed(sys.argv[1:], renamed or {})
                 sys.argv[1:] = checked_argv(prepare_argv(sys.argv[1:]))
@@ -130,6 +129,7 @@ def exit_on_error(name: str) -> Iterator[None]:
     Args:
         name: Name of the command, for messages.
     """
+    replace_unprintable_characters()
     try:
         yield
     except KeyboardInterrupt as interrupt:

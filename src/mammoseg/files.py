@@ -36,18 +36,14 @@ def atomic_write(path: Path, mode: Literal["wb"], *, fsync: bool = False) -> Abs
 def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool = False) -> Iterator[IO[Any]]:
     """Open a temporary file that replaces `path` when the block succeeds and is removed when it raises.
 
-    The temporary file is in the folder of `path`, since a rename is atomic only within one file system. Parent folders
-    are created, and temporary files of killed processes in that folder are removed. If `path` is a symbolic link, the
-    link is replaced and its target is unchanged, since a folder of somebody else may contain a link to any file.
+    The temporary file is in the same folder, since a rename is atomic only within one file system. Parent folders are
+    created, temporary files of killed processes are removed, and a symbolic link is replaced, not its target.
 
     Args:
         path: File to write.
         mode: "w" for UTF-8 text or "wb" for bytes.
         newline: As in `open`; by default line endings are not translated, as `csv` requires.
-        fsync: Flush the file to disk before it is renamed, so that it survives a power failure.
-
-    Yields:
-        The open temporary file.
+        fsync: Flush to disk before renaming, so that the file survives a power failure.
 
     Raises:
         OSError: If the file cannot be written; `path` is then unchanged.
@@ -56,9 +52,7 @@ def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool 
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}")
-    path = path.parent.resolve() / path.name
-    if _kind(path) not in (None, "symbolic link", "folder"):
-        raise UserError(f"{path} must be a regular file, got a {_kind(path)}; remove it, or choose another folder")
+    path = _writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale_once(path.parent)
     temporary = path.parent / _temporary_name()
@@ -159,6 +153,18 @@ def check_no_links(folder: Path, names: Iterable[str]) -> None:
             raise UserError(
                 f"{path} must be a regular file or folder, got a {_kind(path)}; remove it, or choose another folder"
             )
+
+
+def _writable(path: Path) -> Path:
+    """Return the absolute path of a file to write, without resolving a link in its last component.
+
+    Raises:
+        UserError: If it is a special file.
+    """
+    path = path.parent.resolve() / path.name
+    if _kind(path) not in (None, "symbolic link", "folder"):
+        raise UserError(f"{path} must be a regular file, got a {_kind(path)}; remove it, or choose another folder")
+    return path
 
 
 def _kind(path: Path) -> str | None:

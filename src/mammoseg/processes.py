@@ -28,16 +28,14 @@ OPEN_FILES_PER_WORKER = 20  # pipes, and shared memory of the batches of a DataL
 def exclusive_lock(path: Path, wait_message: str) -> Iterator[None]:
     """Hold an exclusive file lock during the block.
 
-    The operating system releases the lock when the process ends, even by SIGKILL. On a file system without locks, a
-    warning is logged and the block runs without a lock.
+    The system releases it when the process ends, even by SIGKILL. Without support for locks, a warning is logged.
 
     Args:
         path: Lock file; it is created with its parent folders and not removed.
         wait_message: Logged before waiting for another process that holds the lock.
 
     Raises:
-        OSError: If the lock file cannot be created.
-        UserError: If it is a symbolic link or a special file.
+        OSError, UserError: If the lock file cannot be created, or is a link or a special file.
 
     Example:
         >>> import tempfile

@@ -56,7 +56,7 @@ def assert_same_history(workdir: Path, name: str) -> None:
 
 
 HOOKS = [
-    # (hook, epochs, steps, signal)
+    # hook, number of epochs, steps after them, signal
     *(("on_train_batch_start", 1, step, signum) for step in (0, 1) for signum in (signal.SIGTERM, signal.SIGKILL)),
     ("on_train_batch_start", 0, 2, signal.SIGTERM),
     *(("on_validation_start", epoch, 0, signal.SIGKILL) for epoch in (1, 2)),

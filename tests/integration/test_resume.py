@@ -21,6 +21,8 @@ SETTINGS = [
     interruption.SETTING,
 ]
 
+TRUSTED = "trusted_modules=[helpers]"
+
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -62,7 +64,7 @@ def epochs_of(run: Path, column: str) -> list[int]:
 
 def test_a_killed_run_is_resumed_in_its_folder_to_the_same_weights(workdir: Path, copy: Path) -> None:
     records = set(workdir.rglob("run.json"))
-    succeed("train", f"resume={copy}", folder=workdir)
+    succeed("train", f"resume={copy}", TRUSTED, folder=workdir)
     assert_same_run(copy, workdir / "uninterrupted")
     assert set(workdir.rglob("run.json")) == records, "no other run folder appears"
     for column in ("train/loss", "val/dsc"):
@@ -72,18 +74,17 @@ def test_a_killed_run_is_resumed_in_its_folder_to_the_same_weights(workdir: Path
 
 
 def test_compute_settings_and_epochs_may_change(workdir: Path, copy: Path) -> None:
-    succeed(
-        "train", f"resume={copy}", "dataset.workers=1", "model.gradient_checkpointing=true", "epochs=5", folder=workdir
-    )
+    changes = ("dataset.workers=1", "model.gradient_checkpointing=true", "epochs=5")
+    succeed("train", f"resume={copy}", TRUSTED, *changes, folder=workdir)
     assert epochs_of(copy, "train/loss") == [0, 1, 2, 3, 4]
     # The changes are stored; the run can be extended again, and its test row is replaced.
-    succeed("train", f"resume={copy}/checkpoints/last.ckpt", "epochs=6", folder=workdir)
+    succeed("train", f"resume={copy}/checkpoints/last.ckpt", TRUSTED, "epochs=6", folder=workdir)
     assert epochs_of(copy, "train/loss") == [0, 1, 2, 3, 4, 5]
     assert len(epochs_of(copy, "test/dsc")) == 1
-    completed = run("train", f"resume={copy}", "epochs=2", folder=workdir)
+    completed = run("train", f"resume={copy}", TRUSTED, "epochs=2", folder=workdir)
     assert (completed.returncode, "epochs must be at least 6" in completed.stderr) == (2, True)
     assert json.loads((copy / "run.json").read_text())["status"] == "finished"
-    assert "already finished, skipping" in succeed("train", f"resume={copy}", folder=workdir)
+    assert "already finished, skipping" in succeed("train", f"resume={copy}", TRUSTED, folder=workdir)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_compute_settings_and_epochs_may_change(workdir: Path, copy: Path) -> No
 )
 def test_other_changes_are_rejected(workdir: Path, copy: Path, changes: list[str], message_parts: list[str]) -> None:
     content = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file() and path.name != "train.log"}
-    completed = run("train", f"resume={copy}", *changes, folder=workdir)
+    completed = run("train", f"resume={copy}", TRUSTED, *changes, folder=workdir)
     assert completed.returncode == 2, completed.stderr
     assert all(part in completed.stderr for part in message_parts), completed.stderr
     assert {path: path.read_bytes() for path in content} == content
@@ -129,7 +130,7 @@ def test_a_run_stored_with_old_settings_is_resumed(workdir: Path, copy: Path) ->
     dataset["remark"] = dataset.pop("note")
     stored["settings"]["trial"] = stored["settings"].pop("trial_number")
     (copy / "run.json").write_text(json.dumps(stored))
-    succeed("train", f"resume={copy}", folder=workdir)
+    succeed("train", f"resume={copy}", TRUSTED, folder=workdir)
     assert_same_run(copy, workdir / "uninterrupted")
     settings = json.loads((copy / "run.json").read_text())["settings"]
     assert (settings["dataset"]["on_error"], settings["dataset"]["note"]) == ("raise", "text")
@@ -137,7 +138,7 @@ def test_a_run_stored_with_old_settings_is_resumed(workdir: Path, copy: Path) ->
 
 
 def test_latest_is_resumed_from_another_directory_with_data_at_a_relative_path(workdir: Path, copy: Path) -> None:
-    output = succeed("train", "resume=latest", folder=copy.parent)
+    output = succeed("train", "resume=latest", TRUSTED, folder=copy.parent)
     assert "resuming after step" in output
     assert_same_run(copy, workdir / "uninterrupted")
     assert not (copy.parent / "data").exists(), "the dataset is found at its path"

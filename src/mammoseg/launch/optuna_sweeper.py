@@ -201,7 +201,7 @@ def run_batch(
     jobs = {(job.number, *job.overrides): job for job in find_jobs(folder)}  # may include other sweeps
     for trial, overrides in zip(trials, overrides_per_trial, strict=True):
         job = jobs.get((trial.number, *without_private_overrides(overrides)))
-        if job is None or job.failed:
+        if job is None or job.failed or job.record.score is None:
             continue  # the trial remains open, and the next call reruns it
         if job.record.pruned:
             study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)

@@ -167,7 +167,7 @@ def _check_types(record: RunRecord) -> None:
 
     Raises:
         TypeError: If a field has a wrong type.
-        ValueError: If a finished run has no score.
+        ValueError: If the score is not finite.
     """
     for name, expected in _FIELDS.items():
         value = getattr(record, name)
@@ -175,8 +175,6 @@ def _check_types(record: RunRecord) -> None:
             raise TypeError(f"{name} has the wrong type {type(value).__name__}")
     if record.score is not None and not math.isfinite(record.score):
         raise ValueError(f"score must be finite, got {record.score}")
-    if record.is_complete and record.settings and record.score is None:
-        raise ValueError(f"score must be a number in a run that is {record.status}, got null")
     job = record.job
     if job is not None and not (
         type(job.get("number")) is int

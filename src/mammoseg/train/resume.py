@@ -14,13 +14,15 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from mammoseg.conf import conf_dir, iter_targets, targets_in
 from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
 from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder, load_yaml
 from mammoseg.runs.overrides import key_of, merge, quote, split_override
-from mammoseg.runs.record import RunRecord, load_matching_record, read_record
+from mammoseg.runs.record import RunRecord, load_matching_record, read_record, read_record_or_skip
 from mammoseg.runs.settings import RESUMABLE
+from mammoseg.runs.untrusted_config import GROUPS
 from mammoseg.runs.upgrade import upgrade_override
 from mammoseg.safe_yaml import load_yaml_file
 from mammoseg.schema.command_line import config_dirs, split_options
@@ -141,8 +143,10 @@ def stored_overrides(run: RunFolder) -> list[str]:
                 f"{path}: overrides must not set hydra.*, contain interpolations or options, got {override}; remove "
                 "it, or rerun the command of the run instead"
             )
-    # In version 0.1, ckpt_path=<checkpoint> resumed a run.
-    return upgrade_overrides(override for override in map(str, overrides) if _value(override, "ckpt_path") is None)
+    # In version 0.1, ckpt_path=<checkpoint> resumed a run. The folder may be somebody else's, so it cannot state which
+    # code to trust.
+    removed = ("ckpt_path", "trusted_modules")
+    return upgrade_overrides(override for override in map(str, overrides) if key_of(override) not in removed)
 
 
 def upgrade_overrides(overrides: Iterable[str]) -> list[str]:
@@ -228,4 +232,19 @@ def resume_command(run: RunFolder) -> str:
     path = run.path.absolute()
     relative = Path(os.path.relpath(path))
     shortest = path if ".." in relative.parts else relative
-    return f"python -m mammoseg.train {shlex.quote(f'resume={shortest}')}"
+    arguments = [f"resume={shortest}"]
+    record = read_record_or_skip(run)
+    if record is not None and (modules := untrusted_modules(record.settings)):
+        arguments.append(f"trusted_modules=[{','.join(modules)}]")
+    return f"python -m mammoseg.train {shlex.join(arguments)}"
+
+
+def untrusted_modules(settings: Mapping[str, Any]) -> list[str]:
+    """Return the packages of the user's own classes in the settings of a run, which `resume` requires as trusted."""
+    return sorted(
+        {
+            target.partition(".")[0]
+            for section, groups in GROUPS.items()
+            for target in set(iter_targets(settings.get(section))) - set(targets_in(groups, [conf_dir()]))
+        }
+    )

@@ -32,8 +32,8 @@ from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, make_record, read_record, redact_paths, write_record
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
-from mammoseg.train.errors import explain_interruption, trainer_errors
 from mammoseg.train.init_from import find_init_checkpoint
+from mammoseg.train.interruption import explain_interruption, trainer_errors
 from mammoseg.train.reporting import write_reports
 from mammoseg.train.resume import check_epochs, epochs_of, load_previous_record, remember_overrides, resume_command
 from mammoseg.train.resume_state import check_split, load_last_checkpoint
@@ -154,8 +154,11 @@ class TrainingRun:
         if self.best.best_model_score is not None:
             return float(self.best.best_model_score)
         stored = read_record(self.folder)  # of the finished run, or written by workers
-        assert stored is not None
-        assert stored.score is not None
+        if stored is None or stored.score is None:
+            raise UserError(
+                f"{self.folder.record}: score must be a number in a finished run, got null; restore the file, or "
+                "delete the run folder and repeat the run"
+            )
         return float(stored.score)
 
     def train(self, pruning: OptunaPruningCallback | None = None) -> TrainingRun:
@@ -216,7 +219,10 @@ class TrainingRun:
         if self.record.status is Status.PRUNED:
             return self
         if not self.best.best_model_path:
-            raise UserError("no epoch was completed, so there is no checkpoint to test; increase epochs")
+            raise UserError(
+                "no epoch was completed, so there is no checkpoint to test; increase epochs, "
+                "or trainer.max_steps or max_time if they are set"
+            )
         trainer = self.build_trainer()
         with trainer_errors():
             trainer.test(
