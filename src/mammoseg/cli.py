@@ -236,7 +236,8 @@ def user_message(error: BaseException, command: str = "train") -> str | None:
     """
     for cause in exception_chain(error):
         if isinstance(cause, UserError):
-            return str(cause)
+            # A worker of a DataLoader adds its traceback to the message.
+            return str(cause).strip().rpartition("mammoseg.errors.UserError: ")[2]
         if (message := system_error_message(cause, command)) is not None:
             return message
     if isinstance(error, MissingConfigException) and error.missing_cfg_file in RENAMED_CHOICES:

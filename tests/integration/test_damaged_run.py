@@ -118,6 +118,7 @@ def test_links_in_a_run_folder_are_not_followed(workdir: Path, tmp_path: Path, n
 
 
 CROP = "augment.transforms=[{_target_: albumentations.RandomCrop, height: 20, width: 20}]"
+RESIZE = "augment.transforms=[{_target_: albumentations.RandomScale, scale_limit: 0.5, p: 1.0}]"
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,7 @@ CROP = "augment.transforms=[{_target_: albumentations.RandomCrop, height: 20, wi
         (["optimizer._target_=torch.optim.LBFGS", "~optimizer.fused"], ("optimizer must", "LBFGS")),
         (["optimizer._target_=torch.optim.Adamm"], ("optimizer._target_", "torch.optim.Adamm")),
         (["augment=flip_affine", CROP], ("multiples of 16", "20 x 20", "augment")),
+        (["augment=flip_affine", RESIZE, "num_workers=1"], ("equal size", "augment")),
         (["+trainer.val_check_interval=1000"], ("val_check_interval",)),
         (["+trainer.limit_val_batches=0"], ("trainer.limit_val_batches",)),
         (["+trainer.fast_dev_run=true"], ("trainer.fast_dev_run",)),
