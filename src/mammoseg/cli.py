@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -133,9 +133,11 @@ def exit_on_error(name: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        if not distributed.is_worker():  # the launcher prints the message
-            print(f"mammoseg {name}: interrupted; finished work is kept{interrupt}", file=sys.stderr)
-        sys.exit(130)
+        exit_interrupted(name, str(interrupt))
+    except SystemExit as error:
+        if error.code == 1 and isinstance(error.__context__, KeyboardInterrupt):  # Lightning converts Ctrl-C
+            exit_interrupted(name)
+        raise
     except BrokenPipeError:
         # `--help | head` closes the pipe; avoid an error when the interpreter flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -143,6 +145,18 @@ def exit_on_error(name: str) -> Iterator[None]:
         exit_if_user_error(name, error)
         sweep.summarise_aborted_sweep(error)
         raise
+
+
+def exit_interrupted(name: str, how_to_resume: str = "") -> NoReturn:
+    """Print that Ctrl-C was pressed, and exit with status 130.
+
+    Args:
+        name: Name of the command.
+        how_to_resume: End of the message.
+    """
+    if not distributed.is_worker():  # the launcher prints the message
+        print(f"mammoseg {name}: interrupted; finished work is kept{how_to_resume}", file=sys.stderr)
+    sys.exit(130)
 
 
 def check_renamed(argv: Sequence[str], renamed: Mapping[str, str | None]) -> None:

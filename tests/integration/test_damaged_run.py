@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,26 @@ def test_a_damaged_record_is_one_sentence_or_the_run_is_skipped(workdir: Path, c
         assert [found.folder.path for found in find_runs([copy])] == [copy / "intact"]
 
 
+def test_ctrl_c_during_an_evaluation_is_one_sentence(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press_ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AUNet, "forward", press_ctrl_c)
+    completed = run("evaluate", "ckpt_path=trained", "hydra.run.dir=interrupted", folder=workdir)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores further Ctrl-C
+    assert completed.returncode == 130
+    assert completed.stderr.splitlines()[-1] == "mammoseg evaluate: interrupted; finished work is kept"
+
+
+def test_a_run_can_be_restarted_with_other_compute_settings(workdir: Path, copy: Path) -> None:
+    path = copy / "run.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**stored, "status": "failed", "score": None, "trained": False}))
+    changes = ("num_workers=1", "dataset.workers=1", "model.gradient_checkpointing=true", "channels_last=false")
+    succeed("train", *SETTINGS, *changes, f"hydra.run.dir={copy}", folder=workdir)
+    assert json.loads(path.read_text(encoding="utf-8"))["status"] == "finished"
+
+
 @pytest.mark.parametrize("name", ["metrics.csv", "summary.md", "train.log", ".lock", "checkpoints", ".hydra"])
 def test_links_in_a_run_folder_are_not_followed(workdir: Path, tmp_path: Path, name: str) -> None:
     target = tmp_path / "target"
@@ -139,6 +160,12 @@ def test_a_failed_start_leaves_no_folder(workdir: Path, settings: list[str], par
     completed = run("train", *SETTINGS, *settings, "hydra.run.dir=failed/start/run", folder=workdir)
     assert_one_sentence(completed, *parts)
     assert not (workdir / "failed").exists()
+
+
+def test_a_failed_start_keeps_prepared_images(workdir: Path) -> None:
+    settings = [*SETTINGS, "dataset.store=new/prepared", "augment=flip_affine", CROP, "hydra.run.dir=new"]
+    assert_one_sentence(run("train", *settings, folder=workdir), "multiples of 16")
+    assert list((workdir / "new" / "prepared").glob("phantom-*/images.npy"))
 
 
 def test_too_few_steps_for_an_epoch_are_one_sentence(workdir: Path) -> None:

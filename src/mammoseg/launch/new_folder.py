@@ -17,6 +17,8 @@ from mammoseg.runs.folder import RunFolder
 
 # Files of a completed epoch or test. A folder without them contains no results.
 RESULTS = (RunFolder.last_checkpoint, RunFolder.best_checkpoint, RunFolder.results)
+# Files and folders that a run writes, with those of experiment loggers.
+RUN_FILES = {*(Path(file.name).parts[0] for file in RunFolder.files()), "wandb", "tensorboard", "evaluate.log"}
 
 
 class NewRunFolder(Callback):
@@ -51,10 +53,13 @@ class NewRunFolder(Callback):
 def remove_failed_start() -> None:
     """Remove the run folder of this process, and its new parent folders, if it contains no results.
 
-    Other commands would find the folder of a run that failed before its first epoch was completed.
+    Other commands would find the folder of a run that failed before its first epoch was completed. A folder with other
+    files, such as prepared images, is kept.
     """
     folders, NewRunFolder.created = NewRunFolder.created, ()
     if not folders or any((folders[0] / file.name).exists() for file in RESULTS):
+        return
+    if any(path.name not in RUN_FILES for path in folders[0].iterdir()):
         return
     shutil.rmtree(folders[0], ignore_errors=True)
     with suppress(OSError):  # another process may use a parent folder
