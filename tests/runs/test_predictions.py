@@ -17,7 +17,7 @@ def test_predictions_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "predictions.npz"
     mask = np.zeros((16, 16), bool)
     mask[2:5, 3:9] = True
-    write_predictions(path, ["=a", "b"], [np.packbits(mask, axis=1)] * 2, [np.uint8(mask) * 200] * 2, 0.5)
+    write_predictions(path, ["=a", "b"], [np.packbits(mask, axis=1)] * 2, [(mask * 200).astype(np.uint8)] * 2, 0.5)
     predictions = read_predictions(path)
     assert predictions.cases == ["=a", "b"]
     assert all((read == mask).all() for read in predictions.masks)
