@@ -227,3 +227,12 @@ def test_a_relative_dataset_root_belongs_to_the_directory_of_the_run(workdir: Pa
     for name, setting in (("evaluate", "ckpt_path"), ("view", "runs"), ("compare", "runs")):
         succeed(name, f"{setting}={workdir}/trained", folder=tmp_path)
     assert not (tmp_path / "data").exists()
+
+
+def test_a_run_folder_cannot_state_which_code_to_trust(workdir: Path, copy: Path) -> None:
+    overrides = copy / ".hydra" / "overrides.yaml"
+    text = overrides.read_text(encoding="utf-8")
+    callback = "'+callbacks.x={_target_: helpers.interruption.Interruption}'"
+    overrides.write_text(f"{text}- {callback}\n- trusted_modules=[helpers]\n", encoding="utf-8")
+    completed = run("train", f"resume={copy}", "epochs=2", folder=workdir)
+    assert_one_sentence(completed, "helpers.interruption.Interruption", "not trusted")
