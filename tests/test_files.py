@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from mammoseg.errors import UserError
 from mammoseg.files import (
     TMP_PREFIX,
     atomic_dir,
     atomic_write,
     atomic_write_bytes,
     atomic_write_text,
+    check_no_links,
     remove_stale,
 )
 
@@ -89,17 +91,38 @@ def test_atomic_write_with_invalid_mode_raises(tmp_path: Path) -> None:
     assert listing(tmp_path) == []
 
 
-def test_atomic_write_follows_symbolic_links_and_applies_the_umask(tmp_path: Path) -> None:
-    target = tmp_path / "target.csv"
-    (tmp_path / "link.csv").symlink_to(target)
+def test_atomic_write_replaces_symbolic_links_and_applies_the_umask(tmp_path: Path) -> None:
+    target, link = tmp_path / "target.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    link.symlink_to(target)
     previous = os.umask(0o027)
     try:
-        atomic_write_text(tmp_path / "link.csv", "new")
+        atomic_write_text(link, "new")
     finally:
         os.umask(previous)
-    assert (tmp_path / "link.csv").is_symlink()
-    assert target.read_text() == "new"
-    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    assert not link.is_symlink()
+    assert (link.read_text(), target.read_text()) == ("new", "old")
+    assert stat.S_IMODE(link.stat().st_mode) == 0o640
+
+
+def test_atomic_write_does_not_replace_special_files(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    with pytest.raises(UserError, match=r"fifo must be a regular file, got a FIFO"):
+        atomic_write_text(path, "x")
+    assert stat.S_ISFIFO(path.lstat().st_mode)
+
+
+@pytest.mark.parametrize("name", ["summary.md", "masks/a.png"])
+def test_links_in_an_output_folder_are_found(tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder = tmp_path / "link-to-folder"
+    folder.symlink_to(tmp_path / "elsewhere")
+    check_no_links(folder, [name])  # the folder itself may be a link
+    first = folder / Path(name).parts[0]
+    first.symlink_to(tmp_path / "target")
+    with pytest.raises(UserError, match=rf"{first.name} must be a regular file or folder, got a symbolic link"):
+        check_no_links(folder, [name])
 
 
 def test_atomic_write_supports_the_longest_file_name(tmp_path: Path) -> None:

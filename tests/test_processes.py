@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import filelock
 import pytest
 
+from mammoseg.errors import UserError
 from mammoseg.processes import exclusive_lock, is_locked
 
 HOLD = (
@@ -98,3 +100,42 @@ def test_exclusive_lock_raises_if_the_path_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
     with pytest.raises(OSError, match="directory"), exclusive_lock(tmp_path / ".lock", "waiting"):
         pass
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_a_lock_file_that_is_a_link_or_a_fifo_is_rejected(tmp_path: Path, kind: str) -> None:
+    target, path = tmp_path / "target", tmp_path / "run" / ".lock"
+    target.write_text("content")
+    path.parent.mkdir()
+    if kind == "link":
+        path.symlink_to(target)
+    else:
+        os.mkfifo(path)
+    assert not is_locked(path)
+    with pytest.raises(UserError, match=r"\.lock must be a regular file"), exclusive_lock(path, "waiting"):
+        pass
+    assert target.read_text() == "content"
+
+
+OPEN_FILES = (
+    "import resource, sys\n"
+    "from mammoseg.processes import reserve_open_files\n"
+    "resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))\n"
+    "reserve_open_files(int(sys.argv[3]))\n"
+    "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "n_workers", "expected"),
+    [(64, 64, 0, "64"), (40, 4096, 10, "2"), (40, 64, 10, "limit on open files must be at least 2")],
+)
+def test_workers_require_open_files(soft: int, hard: int, n_workers: int, expected: str) -> None:
+    completed = subprocess.run(
+        [sys.executable, "-c", OPEN_FILES, *map(str, (soft, hard, n_workers))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert expected in completed.stdout + completed.stderr
+    assert (completed.returncode == 0) == ("must be" not in expected)

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from mammoseg import validate
+from mammoseg import processes, validate
 from mammoseg.callbacks.checkpoint_io import AtomicCheckpointIO
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
@@ -38,6 +38,7 @@ def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
     Raises:
         UserError: If a setting is invalid.
     """
+    processes.reserve_open_files(cfg.num_workers)
     return MammogramDataModule(
         dataset=instantiate(cfg.dataset),
         splitter=instantiate(cfg.split),

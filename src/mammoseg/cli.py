@@ -5,14 +5,14 @@ This module does not import torch, so that `--help` is fast.
 
 from __future__ import annotations
 
-import errno
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -25,6 +25,7 @@ import mammoseg
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.launch import distributed, sweep
+from mammoseg.launch.new_folder import remove_failed_start
 from mammoseg.runs.log_file import redact_log_files
 from mammoseg.schema.check import check_config
 from mammoseg.schema.command_line import check_overrides, config_dirs, explain, split_options
@@ -35,20 +36,7 @@ from mammoseg.schema.renamed import (
     check_renamed_config,
     check_theta_overrides,
 )
-
-OTHER_FOLDER_HINT = "or choose another folder (hydra.run.dir, dataset.store, output)"
-OS_ERROR_HINTS = {
-    errno.ENOSPC: f"free some space, {OTHER_FOLDER_HINT}",
-    errno.EDQUOT: f"free some space, {OTHER_FOLDER_HINT}",
-    errno.EFBIG: f"raise the limit on the size of files, {OTHER_FOLDER_HINT}",
-    errno.ENOTDIR: "choose a folder (hydra.run.dir, dataset.store, output)",
-    errno.EEXIST: "choose a folder (hydra.run.dir, dataset.store, output)",
-    errno.EISDIR: f"a folder has the name of a file; move it, {OTHER_FOLDER_HINT}",
-    errno.ENAMETOOLONG: "shorten the name",
-    errno.EACCES: f"check the permissions, {OTHER_FOLDER_HINT}",
-    errno.EPERM: f"check the permissions, {OTHER_FOLDER_HINT}",
-    errno.EROFS: f"make the file system writable, {OTHER_FOLDER_HINT}",
-}
+from mammoseg.system_errors import system_error_message
 
 
 def command(
@@ -92,6 +80,13 @@ def command(
     return decorator
 
 
+def replace_unprintable_characters() -> None:
+    """Print "?" for characters that the encoding of the terminal lacks, such as "–", instead of raising an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def checked_argv(argv: Sequence[str]) -> list[str]:
     """Check the grammar and the choices of the overrides, and move options before them, as Hydra requires.
 
@@ -129,6 +124,8 @@ def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
     except Exception as error:
         if distributed.is_worker():
             distributed.report_failure(error, user_message(error))
+        if user_message(error, name) is not None:
+            remove_failed_start()
         exit_if_user_error(name, error)
         raise
 
@@ -140,12 +137,15 @@ def exit_on_error(name: str) -> Iterator[None]:
     Args:
         name: Name of the command, for messages.
     """
+    replace_unprintable_characters()
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        if not distributed.is_worker():  # the launcher prints the message
-            print(f"mammoseg {name}: interrupted; finished work is kept{interrupt}", file=sys.stderr)
-        sys.exit(130)
+        exit_interrupted(name, str(interrupt))
+    except SystemExit as error:
+        if error.code == 1 and isinstance(error.__context__, KeyboardInterrupt):  # Lightning converts Ctrl-C
+            exit_interrupted(name)
+        raise
     except BrokenPipeError:
         # `--help | head` closes the pipe; avoid an error when the interpreter flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -153,6 +153,18 @@ def exit_on_error(name: str) -> Iterator[None]:
         exit_if_user_error(name, error)
         sweep.summarise_aborted_sweep(error)
         raise
+
+
+def exit_interrupted(name: str, how_to_resume: str = "") -> NoReturn:
+    """Print that Ctrl-C was pressed, and exit with status 130.
+
+    Args:
+        name: Name of the command.
+        how_to_resume: End of the message.
+    """
+    if not distributed.is_worker():  # the launcher prints the message
+        print(f"mammoseg {name}: interrupted; finished work is kept{how_to_resume}", file=sys.stderr)
+    sys.exit(130)
 
 
 def parse_path(value: Any, name: str) -> Path:
@@ -194,7 +206,8 @@ def exit_if_user_error(name: str, error: Exception) -> None:
 def user_message(error: BaseException, command: str = "train") -> str | None:
     """Return the message of a user error, or None for other exceptions, which indicate a bug.
 
-    User errors are `UserError`, errors of the file system, and invalid settings that Hydra or OmegaConf report.
+    User errors are `UserError`, errors of the system such as a full disk or too little memory, and invalid settings
+    that Hydra or OmegaConf report.
 
     Args:
         error: The exception.
@@ -202,10 +215,10 @@ def user_message(error: BaseException, command: str = "train") -> str | None:
     """
     for cause in exception_chain(error):
         if isinstance(cause, UserError):
-            return str(cause)
-        if isinstance(cause, OSError) and cause.errno in OS_ERROR_HINTS:
-            location = f"{cause.filename}: " if cause.filename else ""
-            return f"{location}{cause.strerror}; {OS_ERROR_HINTS[cause.errno]}; finished work is kept"
+            # A worker of a DataLoader adds its traceback to the message.
+            return str(cause).strip().rpartition("mammoseg.errors.UserError: ")[2]
+        if (message := system_error_message(cause, command)) is not None:
+            return message
     if isinstance(error, MissingConfigException) and error.missing_cfg_file in RENAMED_CHOICES:
         new = RENAMED_CHOICES[error.missing_cfg_file]
         return f"{error.missing_cfg_file} is now called {new}; rename it in the defaults list of your YAML file"

@@ -6,13 +6,16 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Literal, overload
+
+from mammoseg.errors import UserError
 
 TMP_PREFIX = ".tmp-"
 TMP_NAME = re.compile(re.escape(TMP_PREFIX) + r"(?P<pid>\d+)-[0-9a-f]+-(?P<host>.+)")
@@ -33,25 +36,23 @@ def atomic_write(path: Path, mode: Literal["wb"], *, fsync: bool = False) -> Abs
 def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool = False) -> Iterator[IO[Any]]:
     """Open a temporary file that replaces `path` when the block succeeds and is removed when it raises.
 
-    The temporary file is in the folder of `path`, since a rename is atomic only within one file system. Parent folders
-    are created, symbolic links are followed, and temporary files of killed processes in that folder are removed.
+    The temporary file is in the same folder, since a rename is atomic only within one file system. Parent folders are
+    created, temporary files of killed processes are removed, and a symbolic link is replaced, not its target.
 
     Args:
         path: File to write.
         mode: "w" for UTF-8 text or "wb" for bytes.
         newline: As in `open`; by default line endings are not translated, as `csv` requires.
-        fsync: Flush the file to disk before it is renamed, so that it survives a power failure.
-
-    Yields:
-        The open temporary file.
+        fsync: Flush to disk before renaming, so that the file survives a power failure.
 
     Raises:
         OSError: If the file cannot be written; `path` is then unchanged.
+        UserError: If `path` is a special file, such as a device.
         ValueError: If `mode` is invalid.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}")
-    path = path.resolve()
+    path = _writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale_once(path.parent)
     temporary = path.parent / _temporary_name()
@@ -132,6 +133,48 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
                     raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_no_links(folder: Path, names: Iterable[str]) -> None:
+    """Check that files of an output folder are not symbolic links or special files, as they are written directly.
+
+    A folder of somebody else may contain a link to a file elsewhere, which would be overwritten, or a FIFO, for which
+    the command would wait indefinitely.
+
+    Args:
+        folder: Output folder, which can be a link.
+        names: Files and subfolders relative to it, which need not exist.
+
+    Raises:
+        UserError: If a file, or a subfolder that contains it, is a link or a special file.
+    """
+    for path in dict.fromkeys(folder / part for name in names for part in (*Path(name).parents, Path(name))):
+        if path != folder and _kind(path) not in (None, "folder"):
+            raise UserError(
+                f"{path} must be a regular file or folder, got a {_kind(path)}; remove it, or choose another folder"
+            )
+
+
+def _writable(path: Path) -> Path:
+    """Return the absolute path of a file to write, without resolving a link in its last component.
+
+    Raises:
+        UserError: If it is a special file.
+    """
+    path = path.parent.resolve() / path.name
+    if _kind(path) not in (None, "symbolic link", "folder"):
+        raise UserError(f"{path} must be a regular file, got a {_kind(path)}; remove it, or choose another folder")
+    return path
+
+
+def _kind(path: Path) -> str | None:
+    """Return what a path is, without following a link; None for a regular file or if it does not exist."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    kinds = {stat.S_IFLNK: "symbolic link", stat.S_IFDIR: "folder", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
+    return None if stat.S_ISREG(mode) else kinds.get(stat.S_IFMT(mode), "device")
 
 
 def remove_stale(folder: Path, *, recursive: bool = False) -> None:

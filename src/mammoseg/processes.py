@@ -13,25 +13,29 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from mammoseg.errors import UserError
+from mammoseg.files import check_no_links
+
 log = logging.getLogger(__name__)
 
 LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # errors of a file system without file locks
 POLL_INTERVAL_S = 0.2
+OTHER_OPEN_FILES = 16  # of the main process, such as arrays and logs
+OPEN_FILES_PER_WORKER = 20  # pipes, and shared memory of the batches of a DataLoader that are in flight
 
 
 @contextmanager
 def exclusive_lock(path: Path, wait_message: str) -> Iterator[None]:
     """Hold an exclusive file lock during the block.
 
-    The operating system releases the lock when the process ends, even by SIGKILL. On a file system without locks, a
-    warning is logged and the block runs without a lock.
+    The system releases it when the process ends, even by SIGKILL. Without support for locks, a warning is logged.
 
     Args:
         path: Lock file; it is created with its parent folders and not removed.
         wait_message: Logged before waiting for another process that holds the lock.
 
     Raises:
-        OSError: If the lock file cannot be created.
+        OSError, UserError: If the lock file cannot be created, or is a link or a special file.
 
     Example:
         >>> import tempfile
@@ -45,6 +49,7 @@ def exclusive_lock(path: Path, wait_message: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    check_no_links(path.parent, [path.name])
     lock = FileLock(path, fallback_to_soft=False)  # a soft lock would remain after its holder is killed
     try:
         try:
@@ -70,7 +75,7 @@ def is_locked(path: Path) -> bool:
     """
     from filelock import FileLock, Timeout
 
-    if not path.is_file():  # acquiring the lock would create the file
+    if path.is_symlink() or not path.is_file():  # acquiring the lock would create the file
         return False
     try:
         with FileLock(path, fallback_to_soft=False).acquire(blocking=False):
@@ -83,6 +88,32 @@ def is_locked(path: Path) -> bool:
         return False
 
 
+def reserve_open_files(n_workers: int) -> None:
+    """Raise the limit on open files of this process as far as worker processes require and the system permits.
+
+    Without enough files, workers end one by one and the main process can wait for them indefinitely.
+
+    Args:
+        n_workers: Number of worker processes.
+
+    Raises:
+        UserError: If the hard limit is too low.
+    """
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n_open = len([*Path("/proc/self/fd").iterdir()]) if sys.platform == "linux" else OTHER_OPEN_FILES
+    required = n_open + OTHER_OPEN_FILES + n_workers * OPEN_FILES_PER_WORKER
+    if n_workers == 0 or soft == resource.RLIM_INFINITY or soft >= required:
+        return
+    if hard != resource.RLIM_INFINITY and hard < required:
+        raise UserError(
+            f"the limit on open files must be at least {required} for {n_workers} worker processes, got {hard}; raise "
+            f"it with `ulimit -n {required}`, or decrease num_workers or dataset.workers"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (required, hard))
+
+
 def spawn_pool(max_workers: int, initializer: Callable[[], object] | None = None) -> ProcessPoolExecutor:
     """Create a pool of spawned processes. Forking is unsafe, since torch and OpenCV use threads.
 
@@ -92,7 +123,11 @@ def spawn_pool(max_workers: int, initializer: Callable[[], object] | None = None
 
     Returns:
         The executor.
+
+    Raises:
+        UserError: If the limit on open files is too low.
     """
+    reserve_open_files(max_workers)
     if multiprocessing.get_start_method(allow_none=True) == "loky":
         # In a joblib worker; a spawned process would not know the start method "loky".
         multiprocessing.set_start_method("spawn", force=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -22,6 +22,8 @@ from mammoseg.schedulers import resolve_total_steps
 
 Batch = dict[str, Tensor]
 COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune")
+SIZE_FACTOR = 16
+LOSS_SUMS_KEY = "train_loss_sums"  # key in checkpoints
 
 
 class Segmenter(lightning.LightningModule):
@@ -125,6 +127,7 @@ class Segmenter(lightning.LightningModule):
         Returns:
             The mean loss over the samples, a scalar; see the class for `weight`.
         """
+        check_size(batch["image"].shape)
         terms = self.criterion.weighted_terms(self(batch["image"]), batch["mask"], batch["density"])
         loss_terms = torch.stack(list(terms.values()))
         weights = batch.get("weight")
@@ -197,6 +200,22 @@ class Segmenter(lightning.LightningModule):
         self.test_image_metrics.reset()
 
     @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the sums of the loss terms, so that the means of an interrupted epoch include all its steps."""
+        sums = torch.cat([self.train_loss_terms.total, self.train_loss_terms.images.reshape(1)])
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+        checkpoint[LOSS_SUMS_KEY] = sums.cpu()
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the sums of the loss terms, on one process since `compute` adds those of all processes."""
+        sums = checkpoint.get(LOSS_SUMS_KEY)  # missing in checkpoints of version 0.1
+        if sums is not None and self.trainer.is_global_zero:
+            self.train_loss_terms.total.copy_(sums[:-1])
+            self.train_loss_terms.images.copy_(sums[-1])
+
+    @override
     def configure_optimizers(self) -> Any:
         """Build the optimizer and, unless the learning rate is constant, the scheduler.
 
@@ -210,6 +229,11 @@ class Segmenter(lightning.LightningModule):
             optimizer = self.optimizer(self.net.parameters())
         except (ValueError, TypeError) as error:
             raise UserError(f"optimizer: {error}; correct the optimizer.* settings, such as lr") from error
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise UserError(
+                "optimizer must evaluate the loss once per step, got LBFGS, which evaluates it several times; use "
+                "another optimizer, such as torch.optim.Adam"
+            )
         # A criterion may have trainable parameters, such as LearnedByRatio.
         if criterion_params := list(self.criterion.parameters()):
             optimizer.add_param_group({"params": criterion_params})
@@ -224,6 +248,23 @@ class Segmenter(lightning.LightningModule):
         except (ValueError, TypeError) as error:
             raise UserError(f"scheduler: {error}; correct the scheduler.scheduler.* settings") from error
         return {"optimizer": optimizer, "lr_scheduler": {**self.scheduler, "scheduler": scheduler}}
+
+
+def check_size(shape: Sequence[int]) -> None:
+    """Check that the networks can downsample images of this shape, which a cropping augmentation may have changed.
+
+    Args:
+        shape: Shape of the images (B, 1, H, W).
+
+    Raises:
+        UserError: If height or width is not a multiple of `SIZE_FACTOR`.
+    """
+    height, width = shape[-2:]
+    if height % SIZE_FACTOR or width % SIZE_FACTOR:
+        raise UserError(
+            f"the height and width of training images must be multiples of {SIZE_FACTOR}, got {height} x {width}; "
+            "correct the transforms of augment that crop or resize"
+        )
 
 
 def is_padding_batch(batch: Batch) -> bool:

@@ -20,6 +20,8 @@ IGNORED_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\)",
     # Lightning recommends srun if Slurm is installed; the message contains local paths.
     "The `srun` command is available on your system but is not used",
+    # In checkpoints of earlier versions, the state of the callbacks that write checkpoints had other keys.
+    "Be aware that when using `ckpt_path`",
     # A resumed run has existing checkpoints; the message contains local paths.
     "Checkpoint directory .* exists and is not empty",
     # Metrics logged at the end of an epoch are already synchronised.

@@ -18,7 +18,8 @@ def interrupt(hook: str, step: int, signum: signal.Signals) -> dict[str, str]:
     """Environment that makes a run with `SETTING` send itself a signal.
 
     Args:
-        hook: "on_train_batch_start", "on_validation_start" or "on_save_checkpoint".
+        hook: "on_train_batch_start", "on_validation_start", "on_save_checkpoint", "on_test_batch_start" or
+            "on_test_end".
         step: Number of optimizer steps before the signal.
         signum: The signal.
     """
@@ -43,3 +44,9 @@ class Interruption(Callback):
 
     def on_save_checkpoint(self, trainer: lightning.Trainer, *_: Any) -> None:
         self._send("on_save_checkpoint", trainer)
+
+    def on_test_batch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self._send("on_test_batch_start", trainer)
+
+    def on_test_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self._send("on_test_end", trainer)

@@ -176,3 +176,21 @@ def test_files_of_an_earlier_prediction_are_removed(image: Input, tmp_path: Path
     assert not (tmp_path / "out" / "masks" / "a.png").exists()
     assert table(tmp_path / "out") == []
     assert [row["reason"] for row in table(tmp_path / "out", "skipped")] == ["truncated"]
+
+
+@pytest.mark.parametrize("name", [".lock", "predictions.csv", "predictions.json", ".journal.jsonl", "masks"])
+def test_links_in_the_folder_are_not_followed(tmp_path: Path, name: str) -> None:
+    target = tmp_path / "target"
+    target.mkdir() if name == "masks" else target.write_text("content")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(target)
+    with pytest.raises(UserError, match="symbolic link"), PredictionFolder(tmp_path / "out", PROVENANCE).session():
+        pass
+    assert not any(target.iterdir()) if name == "masks" else target.read_text() == "content"
+
+
+def test_a_fifo_in_the_folder_does_not_block(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / ".journal.jsonl")
+    with pytest.raises(UserError, match="FIFO"), PredictionFolder(tmp_path / "out", PROVENANCE).session():
+        pass

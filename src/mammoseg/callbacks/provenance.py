@@ -9,6 +9,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
+from mammoseg.callbacks.run_checkpoint import upgrade_callback_states
 from mammoseg.runs.checkpoint import PROVENANCE_KEY
 from mammoseg.segmenter import Segmenter
 
@@ -31,6 +32,8 @@ class ProvenanceCallback(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the provenance, and make paths relative."""
+        for logger in trainer.loggers:  # a resumed run does not log again what was logged before the checkpoint
+            logger.save()
         checkpoint[PROVENANCE_KEY] = self.provenance
         if trainer.is_last_batch and isinstance(pl_module, Segmenter):
             # Lightning logs these metrics after the checkpoint is saved, so a run killed in between would lose them.
@@ -45,7 +48,8 @@ class ProvenanceCallback(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Make paths absolute."""
-        checkpoint["callbacks"] = replace_prefix(checkpoint["callbacks"], "run:/", f"{self.folder}/")
+        states = upgrade_callback_states(checkpoint["callbacks"])
+        checkpoint["callbacks"] = replace_prefix(states, "run:/", f"{self.folder}/")
 
 
 def replace_prefix(node: Any, old: str, new: str) -> Any:

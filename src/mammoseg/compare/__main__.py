@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
     folders = expand_latest(parse_paths(cfg.runs, "runs"))
     output = folders[0] / "comparison" if cfg.output is None else Path(cfg.output).expanduser()
     for report in write_comparison_reports(folders, output, cfg):
-        title, summary, results, *_ = report.with_name("report.md").read_text().split("\n## ")
+        title, summary, results, *_ = report.with_name("report.md").read_text(encoding="utf-8").split("\n## ")
         print("\n## ".join([title, summary, results]).rstrip())
         print(f"\nwritten to {report.parent}: report.html, tables (md, tex, csv) and figures (png, svg)")
 

@@ -16,6 +16,7 @@ from mammoseg import validate
 from mammoseg.compare import figures, summary, tables
 from mammoseg.compare.qualitative_figure import plot_predictions
 from mammoseg.compare.ranking_table import ranking_tables
+from mammoseg.csv_cells import escape_cells
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
 from mammoseg.metrics import PIXEL_METRICS
@@ -296,4 +297,5 @@ def write_image_metrics(comparison: Comparison, path: Path) -> None:
             values_by_image = zip(*(metrics[key].tolist() for key in PIXEL_METRICS), strict=True)
             images = zip(comparison.rows, comparison.mass_size.tolist(), values_by_image, strict=True)
             for row, mass_pixels, values in images:
-                writer.writerow((row["case"], row["patient"], row["density"], mass_pixels, method, *values))
+                names = escape_cells((row["case"], row["patient"], row["density"], mass_pixels, method))
+                writer.writerow((*names, *values))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from mammoseg.data.split import Indices
 from mammoseg.data.store import PreparedStore
@@ -231,7 +231,7 @@ class StatefulDataLoader(DataLoader[Any]):
     def __init__(
         self, dataset: AugmentedDataset | BatchDataset, sampler: ShardedBatchSampler, num_workers: int = 0
     ) -> None:
-        collate: Any = identity_collate if isinstance(dataset, BatchDataset) else None
+        collate: Any = identity_collate if isinstance(dataset, BatchDataset) else collate_samples
         super().__init__(
             dataset,
             batch_sampler=sampler,
@@ -255,6 +255,19 @@ class StatefulDataLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Start the next iteration at the saved position."""
         self.sharded_sampler.skip = state["given"]
+
+
+def collate_samples(samples: list[dict[str, Any]]) -> Any:
+    """Combine augmented samples into a batch.
+
+    Raises:
+        UserError: If the images have different sizes.
+    """
+    sizes = sorted({tuple(sample["image"].shape[1:]) for sample in samples})
+    if len(sizes) > 1:
+        found = " and ".join(" x ".join(map(str, size)) for size in sizes[:2])
+        raise UserError(f"augment must return images of equal size, got {found}; correct its transforms")
+    return default_collate(samples)
 
 
 def identity_collate(batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.csv_cells import escape_cells
 from mammoseg.data.store import Case
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_text
@@ -48,7 +49,7 @@ class Split:
 
     def differs_from(self, path: Path, cases: Sequence[Case]) -> bool:
         """Return whether a table written by `write` describes a different split or different cases."""
-        return path.read_text(encoding="utf-8") != self._table(cases)
+        return path.read_bytes() != self._table(cases).encode()
 
     def _table(self, cases: Sequence[Case]) -> str:
         part_of = {int(row): part for part, rows in self.parts().items() for row in rows}
@@ -57,7 +58,7 @@ class Split:
         table.writerow(["case", "patient", "density", "part"])
         for row in sorted(part_of):
             case = cases[row]
-            table.writerow([case.case, case.patient, case.density, part_of[row]])
+            table.writerow(escape_cells([case.case, case.patient, case.density, part_of[row]]))
         return text.getvalue()
 
 

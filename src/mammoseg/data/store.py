@@ -115,7 +115,7 @@ class PreparedStore:
             folder=folder,
             **{name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in cls.ARRAYS},
             cases=read_cases(folder / "cases.csv"),
-            about=json.loads((folder / "about.json").read_text()),
+            about=json.loads((folder / "about.json").read_text(encoding="utf-8")),
         )
 
     @property
@@ -178,7 +178,7 @@ class NpyWriter:
 
 def read_cases(path: Path) -> list[Case]:
     """Read cases.csv, including that of stores written by version 0.1."""
-    with path.open(newline="") as lines:
+    with path.open(encoding="utf-8", newline="") as lines:
         return [_parse_case(rename_columns(row)) for row in csv.DictReader(lines)]
 
 

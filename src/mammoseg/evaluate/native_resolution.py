@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mammoseg.csv_cells import unescape_row
 from mammoseg.data.dataset import DatasetSpec
 from mammoseg.data.images.metadata import spacing_columns
 from mammoseg.data.images.read import read_metadata
@@ -185,8 +186,8 @@ def read_native_results(folder: Path) -> tuple[list[ResultRow], dict[str, list[C
         for row in results.read_results(folder / NATIVE_FILE)
     ]
     candidates: dict[str, list[Candidate]] = {row["case"]: [] for row in rows}
-    with (folder / CANDIDATES_FILE).open(newline="") as file:
-        for row in csv.DictReader(file):
+    with (folder / CANDIDATES_FILE).open(encoding="utf-8", newline="") as file:
+        for row in map(unescape_row, csv.DictReader(file)):
             values = {name: float(row[name]) for name in ("score", "mean", "x", "y")}
             hits = tuple(map(int, row["hits"].split()))
             candidates[row["case"]].append(Candidate(**values, area=int(row["area"]), hits=hits))

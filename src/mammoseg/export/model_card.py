@@ -76,7 +76,7 @@ def training_data_section(run_info: Mapping[str, Any], config: Mapping[str, Any]
     if not folder.split.is_file():
         return f"{description} The number of images is unknown, as the run's split.csv was not available at export."
     patients: dict[str, list[str]] = defaultdict(list)
-    with folder.split.open(newline="") as file:
+    with folder.split.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             patients[row["part"]].append(row["patient"])
     lines = ["| part | images | patients |", "|---|---|---|"]

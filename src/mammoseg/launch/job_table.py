@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mammoseg.csv_cells import escape_cells
 from mammoseg.files import atomic_write
 from mammoseg.runs.folder import RunFolder, folders_with
-from mammoseg.runs.record import RunRecord, Status, read_record
+from mammoseg.runs.record import RunRecord, Status, read_record_or_skip
 
 TRIAL_NUMBER = ("trial_number", "trial")  # equal to the index of the job; "trial" in version 0.1
 NOT_FINISHED = "did not finish: killed, out of memory or time, or still running"
@@ -74,7 +75,7 @@ def find_jobs(folder: Path, since: float = 0.0) -> list[Job]:
         The jobs, sorted by `Job.sort_key`.
     """
     runs = [run for run in folders_with(folder, RunFolder.record.name) if run.record.stat().st_mtime >= since]
-    records = [(run.path, read_record(run)) for run in runs]
+    records = [(run.path, read_record_or_skip(run)) for run in runs]
     jobs = [Job(path, record) for path, record in records if record is not None and record.job is not None]
     return sorted(jobs, key=lambda job: job.sort_key)
 
@@ -126,4 +127,4 @@ def write_job_table(jobs: Sequence[Job], path: Path) -> None:
         for job, setting in zip(jobs, settings, strict=True):
             folder = job.folder.relative_to(path.parent)
             outcome = (job.record.score, round(job.seconds, 1), job.record.pruned, job.error)
-            table.writerow((job.index, folder, *setting.values(), *outcome))
+            table.writerow(escape_cells((job.index, str(folder), *setting.values(), *outcome)))

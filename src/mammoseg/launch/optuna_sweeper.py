@@ -6,9 +6,11 @@ interrupted or failed remains unfinished, and the next call with the same sweep 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -145,7 +147,7 @@ def open_study(hydra: HydraConf, direction: Direction, pruner: optuna.pruners.Ba
     Path(hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
     try:
         return optuna.create_study(
-            study_name=STUDY, storage=storage_url(hydra), direction=direction, pruner=pruner, load_if_exists=True
+            study_name=STUDY, storage=study_storage(hydra), direction=direction, pruner=pruner, load_if_exists=True
         )
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
@@ -155,9 +157,14 @@ def open_study(hydra: HydraConf, direction: Direction, pruner: optuna.pruners.Ba
         ) from error
 
 
-def storage_url(hydra: HydraConf) -> str:
-    """Return the URL of the storage, by default the SQLite file study.db in the sweep folder."""
-    return hydra.sweeper.storage or f"sqlite:///{Path(hydra.sweep.dir).resolve()}/study.db"
+def study_storage(hydra: HydraConf) -> optuna.storages.BaseStorage:
+    """Open the storage, by default the SQLite file study.db in the sweep folder."""
+    if hydra.sweeper.storage:
+        return optuna.storages.get_storage(str(hydra.sweeper.storage))
+    path = Path(hydra.sweep.dir).resolve() / "study.db"
+    # The path is not part of a URL, in which "?", "#" and "%" have another meaning.
+    connect = functools.partial(sqlite3.connect, path, check_same_thread=False)
+    return optuna.storages.get_storage(optuna.storages.RDBStorage("sqlite:///study.db", {"creator": connect}))
 
 
 def consecutive_batches(trials: Sequence[FrozenTrial], size: int) -> Iterable[list[FrozenTrial]]:
@@ -194,7 +201,7 @@ def run_batch(
     jobs = {(job.index, *job.overrides): job for job in find_jobs(folder)}  # may include other sweeps
     for trial, overrides in zip(trials, overrides_per_trial, strict=True):
         job = jobs.get((trial.number, *without_private_overrides(overrides)))
-        if job is None or job.failed:
+        if job is None or job.failed or job.record.score is None:
             continue  # the trial remains unfinished, and the next call reruns it
         if job.record.pruned:
             study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
@@ -263,7 +270,7 @@ def load_trial(hydra: HydraConf, trial_number: int) -> tuple[optuna.Trial, set[i
     Raises:
         UserError: If the settings of the pruner are invalid.
     """
-    storage = optuna.storages.get_storage(storage_url(hydra))
+    storage = study_storage(hydra)
     pruner = instantiate_or_explain(hydra.sweeper.pruner, "pruner")
     study = optuna.load_study(study_name=STUDY, storage=storage, pruner=pruner)
     study_id = storage.get_study_id_from_name(STUDY)

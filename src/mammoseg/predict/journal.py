@@ -47,7 +47,7 @@ class Journal:
             self.entries[key] = entry
         with atomic_write(self.path) as file:
             file.writelines(self.format_line(key, entry) for key, entry in self.entries.items())
-        self.file = self.path.open("a")
+        self.file = self.path.open("a", encoding="utf-8")
         return self
 
     def __exit__(

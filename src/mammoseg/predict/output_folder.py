@@ -9,20 +9,28 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import processes
+from mammoseg.csv_cells import escape_row
 from mammoseg.data.images.metadata import ImageMetadata, spacing_columns
 from mammoseg.data.preprocessing.fingerprints import file_identity, hash_json
 from mammoseg.errors import UserError
-from mammoseg.files import atomic_write_bytes, remove_stale
+from mammoseg.files import atomic_write_bytes, check_no_links, remove_stale
 from mammoseg.metrics.regions import Region
 from mammoseg.predict.inputs import Input, output_names
 from mammoseg.predict.journal import Journal
-from mammoseg.runs.prediction_folder import JOURNAL_FILE, LOCK_FILE, PROVENANCE_FILE, SKIPPED_FILE, TABLE_FILE
+from mammoseg.runs.prediction_folder import (
+    JOURNAL_FILE,
+    LOCK_FILE,
+    PROVENANCE_FILE,
+    SKIPPED_FILE,
+    TABLE_FILE,
+    Kind,
+)
 
 TABLE_INTERVAL_S = 30.0  # minimum time between updates of the tables during a session
 PREDICTION_COLUMNS = (
@@ -56,10 +64,11 @@ class PredictionFolder:
         """Hold the exclusive lock of the folder, and write the tables on exit, even after an error.
 
         Raises:
-            UserError: If `root` is a file, or contains predictions with a different provenance.
+            UserError: If `root` is a file, contains predictions with a different provenance, or links to other files.
         """
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"output must be a folder, got the file {self.root}")
+        check_no_links(self.root, [*get_args(Kind), JOURNAL_FILE, PROVENANCE_FILE, TABLE_FILE, SKIPPED_FILE])
         wait_message = "waiting for another process that is writing to the same folder"
         with processes.exclusive_lock(self.root / LOCK_FILE, wait_message):
             self.check_compatible()
@@ -82,7 +91,7 @@ class PredictionFolder:
         if not path.is_file():
             return
         try:
-            previous = json.loads(path.read_text())["made_of"]
+            previous = json.loads(path.read_text(encoding="utf-8"))["made_of"]
             differing = [key for key, value in self.provenance.items() if previous.get(key) != value]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: damaged; choose another output folder, or remove this one") from error
@@ -212,9 +221,9 @@ def input_digest(image: Input) -> str:
 
 
 def encode_csv(columns: Sequence[str], rows: Sequence[TableRow]) -> bytes:
-    """Encode a CSV table as UTF-8; missing values are empty cells."""
+    """Encode a CSV table as UTF-8; missing values are empty cells, and formulas are escaped, see `csv_cells`."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(map(escape_row, rows))
     return text.getvalue().encode(errors="backslashreplace")  # file names may not be UTF-8

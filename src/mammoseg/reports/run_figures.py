@@ -122,7 +122,7 @@ def plot_learning_curves(metrics_file: Path, path: Path) -> None:
         metrics_file: metrics.csv of a run.
         path: Output file, .png or .svg.
     """
-    with metrics_file.open(newline="") as lines:
+    with metrics_file.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     figure = Figure(figsize=(11, 4), layout="constrained")
     loss_axis, metric_axis = figure.subplots(1, 2)

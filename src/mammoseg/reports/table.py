@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mammoseg.csv_cells import escape_cells
 from mammoseg.files import atomic_write_text
 
 MISSING = "–"  # displayed for undefined and unavailable values
@@ -79,7 +80,7 @@ class Table:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.csv_columns or self.columns)
-        writer.writerows(self.rows)
+        writer.writerows(escape_cells(row) for row in self.rows)
         return text.getvalue().replace("−", "-")
 
     def write(self, folder: Path) -> None:

@@ -16,7 +16,7 @@ from mammoseg.errors import UserError
 from mammoseg.processes import is_locked
 from mammoseg.runs import results
 from mammoseg.runs.folder import EXPORTED_WEIGHTS, RunFolder, folders_with
-from mammoseg.runs.record import RunRecord, Status, read_record
+from mammoseg.runs.record import RunRecord, Status, read_record, read_record_or_skip
 from mammoseg.runs.results import COUNTS, ResultRow
 from mammoseg.runs.settings import differing, flatten
 
@@ -105,7 +105,10 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
             )
         trained, evaluated = [], []
         for run in folders_with(folder, RunFolder.record.name, RunFolder.results.name):
-            record = read_record(run) or RunRecord(status=Status.FINISHED)  # results.csv may have no record
+            record = read_record_or_skip(run)
+            if record is None and run.record.is_file():
+                continue
+            record = record or RunRecord(status=Status.FINISHED)  # results.csv may have no record
             if record.status is Status.EVALUATED and run.results.is_file():
                 evaluated.append((run, record))
             elif record.is_complete and run.results.is_file():
@@ -143,7 +146,7 @@ def read_rows(path: Path) -> list[ResultRow]:
         UserError: If the file is empty, lacks a column, or contains an invalid number or an image twice.
     """
     try:
-        with path.open(newline="") as lines:
+        with path.open(encoding="utf-8", newline="") as lines:
             columns = csv.DictReader(lines).fieldnames or []
         if missing := [name for name in results.REQUIRED_RESULT_COLUMNS if name not in columns]:
             raise UserError(f"{path}: has no column {', '.join(missing)}; test the run again with mammoseg.evaluate")
@@ -187,7 +190,7 @@ def latest_run(*, finished: bool, top: Path | None = None) -> RunFolder:
     top = top or Path.cwd()
     candidates: list[tuple[str, str, RunFolder]] = []
     for folder in run_folders(top):
-        record = read_record(folder)
+        record = read_record_or_skip(folder)
         if record is None or not record.settings:
             continue
         if not (record.status is Status.FINISHED if finished else can_be_resumed(folder, record)):
@@ -221,7 +224,7 @@ def unfinished_duplicates(folder: RunFolder, record: RunRecord) -> list[RunFolde
     for other in run_folders(folder.path.parent):
         if other.path == folder.path.absolute():
             continue
-        stored = read_record(other)
+        stored = read_record_or_skip(other)
         if stored is None or not stored.settings or stored.root != record.root or not can_be_resumed(other, stored):
             continue
         if not differing(stored.settings, record.settings) and not is_locked(other.lock):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mammoseg.csv_cells import unescape_row
 from mammoseg.errors import UserError
 
 PROVENANCE_FILE = "predictions.json"  # everything that affects the predictions
@@ -57,10 +58,10 @@ def read_prediction_tables(folder: Path) -> PredictionResults:
         UserError: If the folder was not written by mammoseg.predict, or its tables are damaged or empty.
     """
     try:
-        threshold = float(json.loads((folder / PROVENANCE_FILE).read_text())["made_of"]["threshold"])
+        threshold = float(json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))["made_of"]["threshold"])
         rows: dict[str, list[dict[str, str]]] = {}
-        with (folder / TABLE_FILE).open(newline="") as file:
-            for row in csv.DictReader(file):
+        with (folder / TABLE_FILE).open(encoding="utf-8", newline="") as file:
+            for row in map(unescape_row, csv.DictReader(file)):
                 rows.setdefault(row["name"], []).append(row)
     except FileNotFoundError as error:
         missing = Path(error.filename).name

@@ -17,6 +17,8 @@ from mammoseg.files import atomic_write
 
 PREDICTIONS_FILE = "predictions.npz"
 CALIBRATION_FILE = "calibration.csv"
+MAX_SIZE = 8192  # largest value of dataset.size
+MAX_HEADER = 65536  # bytes of the header of an array
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def read_predictions(path: Path) -> Predictions:
         UserError: If the file is damaged.
     """
     try:
+        check_size(path)
         with path.open("rb") as file, np.load(file) as stored:  # np.load(path) does not close a damaged file
             masks = np.unpackbits(stored["masks"], axis=2).astype(bool)
             has_probs = "levels" in stored
@@ -87,8 +90,33 @@ def read_predictions(path: Path) -> Predictions:
                 stored["levels"] if has_probs else None,
                 float(stored["threshold"]) if has_probs else None,
             )
+    except MemoryError as error:
+        raise UserError(
+            f"{path}: too large for the memory of this machine; if it is not damaged, use a machine with more memory"
+        ) from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: damaged ({error}); test the run again with mammoseg.evaluate") from error
+
+
+def check_size(path: Path) -> None:
+    """Check the sizes of the arrays in the headers of predictions.npz before memory is allocated for them.
+
+    Raises:
+        ValueError: If the arrays do not belong together, or an image is larger than any prepared one.
+    """
+    shapes = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as file:
+                read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shapes[name], _, dtype = read_header[np.lib.format.read_magic(file)](file)
+            if archive.getinfo(name).file_size > int(np.prod(shapes[name])) * dtype.itemsize + MAX_HEADER:
+                raise ValueError(f"{name} contains more than its array")
+    (n_cases,) = shapes["cases.npy"]
+    n_masks, height, packed_width = shapes["masks.npy"]
+    expected = (n_cases, height, 8 * packed_width)
+    if n_masks != n_cases or height > MAX_SIZE or shapes.get("levels.npy", expected) != expected:
+        raise ValueError(f"arrays with the shapes {shapes} do not belong together")
 
 
 def write_calibration(path: Path, sums: NDArray[np.float64]) -> None:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -23,6 +26,8 @@ from mammoseg.files import atomic_write_text
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import differing, flatten, public
 from mammoseg.runs.upgrade import upgrade_config
+
+log = logging.getLogger(__name__)
 
 FORMAT = 2  # not stored by version 0.1
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydicom", "mammoseg")
@@ -138,13 +143,56 @@ def read_record(folder: RunFolder) -> RunRecord | None:
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(stored, dict):
+            raise TypeError(f"must be a mapping, got {type(stored).__name__}")
         known = {name: value for name, value in _upgrade(stored).items() if name in _FIELDS}
-        return RunRecord(**{**known, "status": Status(known["status"])})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        record = RunRecord(**{**known, "status": Status(known["status"])})
+        _check_types(record)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); delete the file or the run folder, and repeat the run") from error
+    return record
 
 
-_FIELDS = {field.name for field in fields(RunRecord)}
+def read_record_or_skip(folder: RunFolder) -> RunRecord | None:
+    """Read the record of a run as `read_record` does, but log a warning and return None if it is damaged."""
+    try:
+        return read_record(folder)
+    except UserError as error:
+        log.warning("skipped %s: %s", folder.path, error)
+        return None
+
+
+def _check_types(record: RunRecord) -> None:
+    """Check the types of all fields, since the file may have been edited or damaged.
+
+    Raises:
+        TypeError: If a field has a wrong type.
+        ValueError: If the score is not finite.
+    """
+    for name, expected in _FIELDS.items():
+        value = getattr(record, name)
+        if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+            raise TypeError(f"{name} has the wrong type {type(value).__name__}")
+    if record.score is not None and not math.isfinite(record.score):
+        raise ValueError(f"score must be finite, got {record.score}")
+    job = record.job
+    if job is not None and not (
+        type(job.get("number")) is int
+        and isinstance(job.get("overrides"), list)
+        and all(isinstance(override, str) for override in job["overrides"])
+        and isinstance(job.get("seconds"), int | float)
+    ):
+        raise TypeError("job must have a number, overrides and seconds")
+
+
+# Types of the fields.
+_NUMBER = (int, float, NoneType)
+_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("run_info", "settings", "versions"), dict),
+    **{"root": (str, NoneType), "status": str, "started": str, "error": (str, NoneType), "job": (dict, NoneType)},
+    **{"score": _NUMBER, "minutes": _NUMBER, "parameters": (int, NoneType), "pruned": (int, NoneType)},
+    **{"trained": bool, "format": int},
+}
 
 
 def _upgrade(stored: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mammoseg.csv_cells import escape_row, unescape_row
 from mammoseg.data.store import Case
 from mammoseg.files import atomic_write
 from mammoseg.metrics import PIXEL_METRICS, metrics_from_counts
@@ -81,7 +82,7 @@ def write_results(path: Path, rows: Iterable[Mapping[str, Any]], more_columns: S
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]], header: Sequence[str]) -> None:
-    """Write a CSV file atomically.
+    """Write a CSV file atomically; text that starts as a formula does is escaped, see `csv_cells`.
 
     Args:
         path: Output file.
@@ -91,7 +92,7 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]], header: Sequence[
     with atomic_write(path) as file:
         table = csv.DictWriter(file, header, lineterminator="\n")
         table.writeheader()
-        table.writerows(rows)
+        table.writerows(map(escape_row, rows))
 
 
 def read_results(path: Path) -> list[ResultRow]:
@@ -104,6 +105,7 @@ def read_results(path: Path) -> list[ResultRow]:
         KeyError: If the density or a count is missing.
         ValueError: If the density or a count is not an integer.
     """
-    with path.open(newline="") as lines:
-        rows = [{**row, **{name: int(row[name]) for name in ("density", *COUNTS)}} for row in csv.DictReader(lines)]
+    with path.open(encoding="utf-8", newline="") as lines:
+        table = [unescape_row(row) for row in csv.DictReader(lines)]
+    rows = [{**row, **{name: int(row[name]) for name in ("density", *COUNTS)}} for row in table]
     return with_metrics(rows)

@@ -18,7 +18,7 @@ def main(cfg: DictConfig) -> None:
     folders = expand_latest(parse_paths(cfg.runs, "runs"))
     output = (folders or [Path()])[0] / "sweep_report" if cfg.output is None else Path(cfg.output).expanduser()
     report = write_sweep_report(folders, output, cfg.top)
-    print(report.with_name("report.md").read_text().rstrip())
+    print(report.with_name("report.md").read_text(encoding="utf-8").rstrip())
     print(f"\nwritten to {output}: report.html, tables (md, tex, csv) and figures (png, svg)")
 
 

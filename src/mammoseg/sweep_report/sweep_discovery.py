@@ -14,7 +14,7 @@ from mammoseg.errors import UserError
 from mammoseg.runs import results
 from mammoseg.runs.discovery import read_rows
 from mammoseg.runs.folder import RunFolder, folders_with
-from mammoseg.runs.record import RunRecord, Status, read_record
+from mammoseg.runs.record import RunRecord, Status, read_record_or_skip
 from mammoseg.runs.settings import Role, method_of, role, select
 from mammoseg.sweep_report.sweeps import ALPHA, SettingResult, Sweep
 
@@ -91,7 +91,7 @@ def find_finished_runs(folders: Sequence[Path]) -> list[SweepRun]:
                 f"runs={folder}: no such folder; choose the output folder of a sweep, such as multirun/theta-phantom"
             )
         for run in folders_with(folder, RunFolder.record.name):
-            record = read_record(run) or RunRecord()
+            record = read_record_or_skip(run) or RunRecord()
             if record.is_complete and record.score is not None:
                 runs[run.path.resolve()] = read_sweep_run(run, record, record.score)
             elif record.status is not Status.EVALUATED:

@@ -18,7 +18,7 @@ from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
 from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder, load_yaml
-from mammoseg.runs.record import RunRecord, load_matching_record, read_record
+from mammoseg.runs.record import RunRecord, load_matching_record, read_record, read_record_or_skip
 from mammoseg.runs.settings import RESUMABLE
 from mammoseg.runs.untrusted_config import GROUPS, command_line_dirs, untrusted_targets
 from mammoseg.safe_yaml import load_yaml_file
@@ -236,7 +236,7 @@ def resume_command(run: RunFolder) -> str:
     relative = Path(os.path.relpath(path))
     shortest = path if ".." in relative.parts else relative
     dirs = command_line_dirs(HydraConfig.get())
-    record = read_record(run)
+    record = read_record_or_skip(run)
     targets = untrusted_targets({} if record is None else record.settings, GROUPS, config_dirs=dirs)
     trust = [f"trusted_modules=[{','.join(targets)}]"] if targets else []
     options = [part for folder in dirs for part in ("--config-dir", str(folder))]

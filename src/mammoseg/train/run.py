@@ -8,13 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 from omegaconf import DictConfig
 
@@ -22,11 +20,12 @@ from mammoseg import build, processes, validate
 from mammoseg.callbacks.preemption import PreemptionCallback
 from mammoseg.callbacks.provenance import ProvenanceCallback
 from mammoseg.callbacks.results_writer import ResultsWriter
+from mammoseg.callbacks.run_checkpoint import RunCheckpoint, best_score
 from mammoseg.cli import user_message
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed
-from mammoseg.loggers.csv_history import resumable_csv_logger
+from mammoseg.loggers.csv_history import MetricsLogger, resumable_csv_logger
 from mammoseg.runs import checkpoint
 from mammoseg.runs.discovery import unfinished_duplicates
 from mammoseg.runs.folder import RunFolder
@@ -34,8 +33,10 @@ from mammoseg.runs.record import RunRecord, Status, make_record, read_record, re
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
 from mammoseg.train.init_from import find_init_checkpoint
+from mammoseg.train.interruption import explain_interruption, trainer_errors
 from mammoseg.train.reporting import write_reports
 from mammoseg.train.resume import check_epochs, epochs_of, load_previous_record, remember_overrides, resume_command
+from mammoseg.train.resume_state import check_split, load_last_checkpoint
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
@@ -71,11 +72,10 @@ class TrainingRun:
         self.train_metrics: dict[str, float] | None = None
         configure_library_logging()
         self.run_loggers = build.build_loggers(cfg, folder.path, run_info, self.record.settings)
-        self.csv_logger: CSVLogger | None = None
-        common: dict[str, Any] = {"dirpath": folder.best_checkpoint.parent, "enable_version_counter": False}
-        self.best = ModelCheckpoint(filename="best", monitor="val/dsc", mode="max", **common)
+        self.csv_logger: MetricsLogger | None = None
+        self.best = RunCheckpoint(folder.best_checkpoint, monitor="val/dsc", mode="max")
         # The argument save_last would write last.ckpt only together with a new best checkpoint.
-        self.last = ModelCheckpoint(filename="last", **common)
+        self.last = RunCheckpoint(folder.last_checkpoint)
 
     @cached_property
     def datamodule(self) -> MammogramDataModule:
@@ -102,7 +102,8 @@ class TrainingRun:
         with nullcontext() if lock_held_by_launcher else processes.exclusive_lock(self.folder.lock, message):
             self._load_previous()
             try:
-                yield
+                with explain_interruption(self.folder):
+                    yield
             except (KeyboardInterrupt, SystemExit):
                 self._update_status(Status.STOPPED)
                 raise
@@ -153,8 +154,11 @@ class TrainingRun:
         if self.best.best_model_score is not None:
             return float(self.best.best_model_score)
         stored = read_record(self.folder)  # of the finished run, or written by workers
-        assert stored is not None
-        assert stored.score is not None
+        if stored is None or stored.score is None:
+            raise UserError(
+                f"{self.folder.record}: score must be a number in a finished run, got null; restore the file, or "
+                "delete the run folder and repeat the run"
+            )
         return float(stored.score)
 
     def train(self, pruning: OptunaPruningCallback | None = None) -> TrainingRun:
@@ -173,7 +177,7 @@ class TrainingRun:
         lightning.seed_everything(self.cfg.seed, workers=True, verbose=False)
         ckpt_path = self._resume_checkpoint()
         if self._is_trained() and ckpt_path is not None:
-            self._restore_best(ckpt_path)
+            self._restore_best()
             return self
         # Before any file is written, so that an invalid folder, split or theta leaves no files.
         self.datamodule.setup()
@@ -182,15 +186,8 @@ class TrainingRun:
         self.segmenter.criterion.fit(self.datamodule.train_mass_fractions())
         self._write_initial_files()
         trainer = self.build_trainer([pruning] if pruning else [])
-        try:
+        with trainer_errors():
             trainer.fit(self.segmenter, datamodule=self.datamodule, ckpt_path=ckpt_path, weights_only=True)
-        except SystemExit as error:
-            # Lightning converts KeyboardInterrupt to SystemExit.
-            if isinstance(error.__context__, KeyboardInterrupt):
-                raise KeyboardInterrupt(f"; to resume: {resume_command(self.folder)}") from error
-            raise
-        except MisconfigurationException as error:
-            raise UserError(f"trainer: {error}") from error
         self.record = replace(self.record, trained=True)
         if pruning and pruning.pruned_epoch is not None:
             self.record = replace(self.record, status=Status.PRUNED, pruned=pruning.pruned_epoch, score=self.score)
@@ -203,12 +200,11 @@ class TrainingRun:
         previous = self.previous
         return previous is not None and previous.trained and self.cfg.trainer.max_epochs == epochs_of(previous)
 
-    def _restore_best(self, last_checkpoint: str) -> None:
+    def _restore_best(self) -> None:
         """Restore path and score of the best checkpoint from the last checkpoint, in place of training."""
-        loaded = checkpoint.load_checkpoint(Path(last_checkpoint))
-        state = next(state for state in loaded["callbacks"].values() if state.get("monitor") == "val/dsc")
+        loaded = load_last_checkpoint(self.folder)
         self.best.best_model_path = str(self.folder.best_checkpoint)
-        self.best.best_model_score = state["best_model_score"]
+        self.best.best_model_score = best_score(loaded)
         self.datamodule.setup()
         self.segmenter.criterion.fit(self.datamodule.train_mass_fractions())
         self.record = replace(self.record, trained=True)
@@ -223,15 +219,19 @@ class TrainingRun:
         if self.record.status is Status.PRUNED:
             return self
         if not self.best.best_model_path:
-            raise UserError("no epoch was completed, so there is no checkpoint to test; increase epochs")
+            raise UserError(
+                "no epoch was completed, so there is no checkpoint to test; increase epochs, "
+                "or trainer.max_steps or max_time if they are set"
+            )
         trainer = self.build_trainer()
-        trainer.test(
-            self.segmenter,
-            datamodule=self.datamodule,
-            ckpt_path=self.best.best_model_path,
-            weights_only=True,
-            verbose=False,
-        )
+        with trainer_errors():
+            trainer.test(
+                self.segmenter,
+                datamodule=self.datamodule,
+                ckpt_path=self.best.best_model_path,
+                weights_only=True,
+                verbose=False,
+            )
         if trainer.is_global_zero:
             self._finish()
         return self
@@ -261,11 +261,8 @@ class TrainingRun:
         if distributed.rank() > 0:
             return
         split, cases = self.datamodule.split, self.datamodule.store.cases
-        if self.previous is not None and self.folder.split.is_file() and split.differs_from(self.folder.split, cases):
-            raise UserError(
-                f"{self.folder.split}: the run cannot be resumed, since images or their parts have changed; restore "
-                "the dataset, or use init_from to start a new run from these weights"
-            )
+        if self.previous is not None and self.folder.last_checkpoint.is_file():
+            check_split(self.folder, split, cases)
         split.write(self.folder.split, cases)
         self.folder.write_data_paths(self.cfg.dataset)
         if self.cfg.resume is not None:
@@ -288,7 +285,7 @@ class TrainingRun:
         path = self.folder.last_checkpoint
         if self.previous is None or not path.is_file():
             return None
-        loaded = checkpoint.load_checkpoint(path)  # its config is not instantiated
+        loaded = load_last_checkpoint(self.folder)
         self.initial_global_step = loaded["global_step"]
         self.train_metrics = loaded[checkpoint.PROVENANCE_KEY].get("train_metrics")
         check_epochs(loaded, self.cfg.trainer.max_epochs)
