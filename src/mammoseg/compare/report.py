@@ -34,14 +34,11 @@ PAPER_CHOICES = ("auto", "none")
 UNITS = ("image", "patient")
 PUBLISHED_BY_DATASET = {"inbreast": "table1", "cbis_ddsm": "table2"}
 CAPTIONS = {
-    "figure2": (
-        "Ground truth (green) and predictions (blue) for test images at evenly spaced quantiles of the DSC in each ACR "
-        "category."
-    ),
+    "figure2": "Truth (green) and predictions (blue) for images at equally spaced quantiles of DSC in each ACR category.",
     "metrics": "Pooled metrics with bootstrap confidence intervals over patients. Dots are the values of the runs.",
     "density": "Pooled metrics by ACR category with bootstrap confidence intervals over patients.",
     "mass_size": "Mean DSC over images by mass area.",
-    "calibration": "Reliability diagram and histogram of the predicted probabilities, over all test pixels.",
+    "calibration": "Reliability diagram and histogram of predicted probabilities, over all test pixels.",
     "ranking": "Pooled DSC of each method by fold and seed.",
     "sweep": "Pooled DSC by θ and α. Each axis of the left plot is scaled to its range.",
 }
