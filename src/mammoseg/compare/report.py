@@ -34,7 +34,7 @@ PAPER_CHOICES = ("auto", "none")
 UNITS = ("image", "patient")
 PUBLISHED_BY_DATASET = {"inbreast": "table1", "cbis_ddsm": "table2"}
 CAPTIONS = {
-    "figure2": "Truth (green) and predictions (blue) for images at equally spaced quantiles of DSC in each ACR category.",
+    "figure2": "Truth (green) and predictions (blue) at equally spaced quantiles of the DSC in each ACR category.",
     "metrics": "Pooled metrics with bootstrap confidence intervals over patients. Dots are the values of the runs.",
     "density": "Pooled metrics by ACR category with bootstrap confidence intervals over patients.",
     "mass_size": "Mean DSC over images by mass area.",
