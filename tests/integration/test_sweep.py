@@ -23,18 +23,18 @@ needs_joblib = pytest.mark.skipif(not JOBLIB, reason="hydra-joblib-launcher is n
 
 def test_a_failed_job_is_reported_and_stops_no_other(workdir: Path) -> None:
     completed = run(
-        *("train", "-m", *TINY, "hydra.sweep.dir=multirun/failing", "split.fold=0,9,1", "loss.alpha=1.0"),
+        *("train", "-m", *TINY, "hydra.sweep.dir=multirun/failing", "split.folds=5,900,4", "loss.alpha=1.0"),
         folder=workdir,
     )
     assert completed.returncode == 1, completed.stderr
     assert "3 jobs, 1 failed" in completed.stdout
-    assert "split.fold=9" in completed.stdout
+    assert "split.folds=900" in completed.stdout
     folder = workdir / "multirun" / "failing"
     with (folder / "jobs.csv").open() as lines:
         rows = list(csv.DictReader(lines))
-    assert [row["split.fold"] for row in rows[2:]] == ["9"], "failures come last"
+    assert [row["split.folds"] for row in rows[2:]] == ["900"], "failures come last"
     assert float(rows[0]["score"]) >= float(rows[1]["score"]), "best first"
-    assert "split.fold" in rows[2]["error"]
+    assert "split.folds" in rows[2]["error"]
     assert [(folder / job / "results.csv").is_file() for job in "012"] == [True, False, True]
     assert str(workdir) not in (folder / "jobs.csv").read_text()
 
