@@ -121,7 +121,7 @@ def test_a_diverged_network_is_reported(workdir: Path) -> None:
         "train",
         *SMALL,
         "trainer.max_epochs=1",
-        "lr=1e30",
+        *("optimizer._target_=torch.optim.SGD", "lr=100", "loss.beta=1e6"),
         "trainer.gradient_clip_val=null",
         "logger=csv",
         folder=workdir,
