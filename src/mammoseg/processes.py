@@ -9,12 +9,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
+
+from typing_extensions import override
 
 from mammoseg.errors import UserError
 from mammoseg.files import check_no_links
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +136,23 @@ def spawn_pool(max_workers: int, initializer: Callable[[], object] | None = None
     if multiprocessing.get_start_method(allow_none=True) == "loky":
         # In a joblib worker; a spawned process would not know the start method "loky".
         multiprocessing.set_start_method("spawn", force=True)
-    return ProcessPoolExecutor(max_workers, multiprocessing.get_context("spawn"), initializer)
+    return _SpawnPool(max_workers, multiprocessing.get_context("spawn"), initializer)
+
+
+class _SpawnPool(ProcessPoolExecutor):
+    """Pool whose processes do not receive Ctrl-C, which the terminal sends to all processes.
+
+    A process that is interrupted while it imports modules would print a traceback. Processes inherit the signal mask,
+    and the executor starts them in `submit`.
+    """
+
+    @override
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def die_with_parent(signal_number: signal.Signals, parent: int | None = None) -> None:

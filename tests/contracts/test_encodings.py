@@ -10,7 +10,15 @@ import pytest
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 # Methods `open` of other classes, whose first argument is not a mode.
-OTHER_OPEN = ("Image.open", "PreparedStore.open", "archive.open", "builder.open", "os.open", "webbrowser.open")
+OTHER_OPEN = (
+    "gzip.open",
+    "Image.open",
+    "PreparedStore.open",
+    "archive.open",
+    "builder.open",
+    "os.open",
+    "webbrowser.open",
+)
 
 
 def calls_without_encoding(source: str) -> Iterator[int]:
