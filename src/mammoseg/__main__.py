@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from importlib import import_module
 
@@ -46,8 +45,9 @@ def main() -> None:
         sys.argv = [f"mammoseg {name}", *arguments]
         import_module(f"mammoseg.{name}.__main__").main()
     else:
-        matches = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"; did you mean {matches[0]}?" if matches else ""
+        from mammoseg.schema.types import did_you_mean  # lazy: --help needs no YAML
+
+        hint = did_you_mean(name, COMMANDS)
         print(f"mammoseg: command must be one of {', '.join(COMMANDS)}, got {name}{hint}", file=sys.stderr)
         sys.exit(2)
 

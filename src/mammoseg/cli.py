@@ -122,11 +122,12 @@ def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
     try:
         return main(cfg)
     except Exception as error:
+        message = user_message(error, name)
         if distributed.is_worker():
-            distributed.report_failure(error, user_message(error))
-        if user_message(error, name) is not None:
+            distributed.report_failure(error, message)
+        if message is not None:
             remove_failed_start()
-        exit_if_user_error(name, error)
+            exit_with_message(name, message)
         raise
 
 

@@ -198,9 +198,7 @@ def load_network(loaded: dict[str, Any], path: Path) -> nn.Module:
             f"{path}: the network cannot be built; it requires another version of mammoseg or a module that cannot be "
             "imported; use the version that trained it, and run the command in the folder of your modules"
         ) from error
-    weights = {
-        name.removeprefix("net."): value for name, value in loaded["state_dict"].items() if name.startswith("net.")
-    }
+    weights = checkpoint.network_weights(loaded)
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:

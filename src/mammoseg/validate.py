@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import TypeVar
 
 from mammoseg.errors import UserError
+from mammoseg.schema.types import did_you_mean
 
 T = TypeVar("T")
 
@@ -37,8 +37,7 @@ def one_of(name: str, value: object, choices: Iterable[T]) -> T:
         # Compare the type as well, since 1 == True and 0 == False.
         if isinstance(value, bool) == isinstance(choice, bool) and value == choice:
             return choice
-    matches = difflib.get_close_matches(str(value), [choice for choice in allowed if isinstance(choice, str)], n=1)
-    hint = f"; did you mean {matches[0]}?" if isinstance(value, str) and matches else ""
+    hint = did_you_mean(value, allowed)
     raise UserError(f"{name} must be one of {', '.join(map(as_yaml, allowed))}, got {as_yaml(value)}{hint}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGLosslessSV1
 
+from helpers.gdcm_files import gdcm_compress
 from mammoseg.phantom.anatomy import Phantom, draw_phantom
 from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_greyscale_dicom
 
@@ -91,18 +92,7 @@ def write(path: Path, pixels: np.ndarray | None = None, syntax: str | None = Non
 
 def compress(path: Path, syntax: UID) -> None:
     if syntax == JPEGLosslessSV1:
-        import gdcm  # pydicom cannot encode it
-
-        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
-        reader.SetFileName(str(path))
-        assert reader.Read()
-        change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
-        change.SetInput(reader.GetImage())
-        assert change.Change()
-        writer.SetFileName(str(path))
-        writer.SetFile(reader.GetFile())
-        writer.SetImage(change.GetOutput())
-        assert writer.Write()
+        gdcm_compress(path, "JPEGLosslessProcess14_1")  # pydicom cannot encode it
         return
     image = pydicom.dcmread(path)
     assert image.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian

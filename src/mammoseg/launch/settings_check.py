@@ -44,10 +44,7 @@ class SettingsCheck(Callback):
         command = config.hydra.job.name
         try:
             overrides = sweep_overrides(command, config)
-        except UserError as error:
-            exit_with_message(command, str(error))
-        fixed = [parsed.input_line for parsed in overrides if not parsed.is_sweep_override() and parsed.input_line]
-        try:
+            fixed = [parsed.input_line for parsed in overrides if not parsed.is_sweep_override() and parsed.input_line]
             for values in first_values(overrides):
                 check_config(command, compose(config.hydra.job.config_name, [*fixed, *values]))
         except UserError as error:

@@ -20,9 +20,7 @@ PROVENANCE_KEY = "mammoseg"  # key of the config and the identity of the run
 WEIGHTS_FILE, CONFIG_FILE = EXPORTED_WEIGHTS, "config.yaml"  # files of an exported model
 
 
-def load_checkpoint(
-    path: Path, sections: Sequence[str] = (), trusted_modules: Sequence[str] | None = ()
-) -> dict[str, Any]:
+def load_checkpoint(path: Path, sections: Sequence[str] = (), trusted_modules: Sequence[str] = ()) -> dict[str, Any]:
     """Load a checkpoint with `weights_only=True`, or an exported model.
 
     Args:
@@ -54,7 +52,7 @@ def load_checkpoint(
     if not isinstance(loaded.get("state_dict"), dict):
         raise UserError(f"{path}: it contains no weights; train one with mammoseg.train")
     config["dataset"]["source"] = None  # writes files; no command that reads a checkpoint needs it
-    check_targets(config, sections, path, trusted_modules=trusted_modules or ())
+    check_targets(config, sections, path, trusted_modules=trusted_modules)
     return {**loaded, PROVENANCE_KEY: provenance}
 
 
@@ -68,6 +66,13 @@ def run_info_of(loaded: dict[str, Any]) -> dict[str, Any]:
     """Return the identity of the run that wrote a loaded checkpoint."""
     run_info: dict[str, Any] = loaded[PROVENANCE_KEY]["run_info"]
     return run_info
+
+
+def network_weights(loaded: dict[str, Any]) -> dict[str, Any]:
+    """Return the weights of the network in a loaded checkpoint, without those of the loss."""
+    prefix = "net."
+    state = loaded["state_dict"]
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def file_digest(path: Path) -> str:
@@ -86,8 +91,7 @@ def load_weights_into(network: nn.Module, path: Path) -> None:
     Raises:
         UserError: If the weights do not match the network.
     """
-    state = load_checkpoint(path)["state_dict"]
-    weights = {name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")}
+    weights = network_weights(load_checkpoint(path))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

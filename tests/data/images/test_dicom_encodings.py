@@ -24,6 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from helpers.gdcm_files import gdcm_compress
 from helpers.inbreast_files import dicom, save
 from mammoseg.data.images.dicom import read_image
 from mammoseg.errors import ImageReadError
@@ -151,19 +152,9 @@ def pydicom_encode(syntax: UID, content: NDArray[Any], bits: int) -> bytes:
 
 
 def gdcm_encode(path: Path, content: NDArray[Any], bits: int, syntax: str) -> bytes:
-    gdcm = pytest.importorskip("gdcm")
     source = path.with_name("source.dcm")
     save(dicom(content, BitsStored=bits), source)
-    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
-    reader.SetFileName(str(source))
-    assert reader.Read()
-    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer.SetFileName(str(source))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
+    gdcm_compress(source, syntax)
     return bytes(get_frame(dcmread(source).PixelData, 0, number_of_frames=1))
 
 

@@ -17,6 +17,7 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import JPEG2000Lossless, JPEGExtended12Bit
 
+from helpers.gdcm_files import gdcm_compress
 from helpers.inbreast_files import HEIGHT, WIDTH, dicom, grey, save
 from mammoseg.data.images import dicom_decode
 from mammoseg.data.images.dicom import read_image
@@ -164,20 +165,6 @@ def test_every_jpeg_2000_decoder_gives_the_same_values(
     header.PixelData = encapsulate([bytes(stream)])
     header["PixelData"].is_undefined_length = True
     np.testing.assert_array_equal(read_image(save(header, path))[0], two_complement if signed else pattern)
-
-
-def gdcm_compress(path: Path, syntax: str) -> None:
-    gdcm = pytest.importorskip("gdcm")
-    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
-    reader.SetFileName(str(path))
-    assert reader.Read()
-    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer.SetFileName(str(path))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
 
 
 def gdcm_pixels(path: Path) -> NDArray[Any]:

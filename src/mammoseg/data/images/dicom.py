@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pydicom
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from mammoseg.data.images.formats import check_size, open_decompressed
 from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.errors import ImageReadError
 from mammoseg.terminal import suppress_logs_and_warnings
+
+T = TypeVar("T")
 
 # Only these attributes are parsed; attributes of the patient are never read.
 PIXEL_TAGS = [
@@ -91,12 +94,7 @@ def read_metadata(path: Path) -> ImageMetadata:
     Raises:
         ImageReadError: If the header cannot be read.
     """
-    with suppress_header_text():
-        header = read_header(path, stop_before_pixels=True)
-        try:
-            return parse_metadata(header)
-        except Exception:
-            raise ImageReadError("the header is damaged; copy the file again") from None
+    return _parse_header(path, parse_metadata)
 
 
 def read_exposure(path: Path) -> Exposure:
@@ -105,10 +103,15 @@ def read_exposure(path: Path) -> Exposure:
     Raises:
         ImageReadError: If the header cannot be read.
     """
+    return _parse_header(path, parse_exposure)
+
+
+def _parse_header(path: Path, parse: Callable[[FileDataset], T]) -> T:
+    """Apply `parse` to the header of a file without reading its pixels."""
     with suppress_header_text():
         header = read_header(path, stop_before_pixels=True)
         try:
-            return parse_exposure(header)
+            return parse(header)
         except Exception:
             raise ImageReadError("the header is damaged; copy the file again") from None
 

@@ -6,7 +6,6 @@ import json
 import logging
 import multiprocessing
 import os
-import signal
 import threading
 import time
 import zipfile
@@ -247,11 +246,10 @@ def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
 
 
 def init_preprocessing_worker() -> None:
-    """Initialise a worker process: one OpenCV thread, Ctrl-C ignored, terminated with its parent."""
+    """Initialise a worker process: one OpenCV thread, terminated with its parent."""
     import cv2
 
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and closes the pool
     threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
