@@ -19,7 +19,7 @@ import pytest
 
 import mammoseg
 from mammoseg import losses, metrics
-from mammoseg.compare.tables import PAIR_COLUMNS
+from mammoseg.compare.difference_tables import CSV_COLUMNS
 from mammoseg.data.store import Case
 from mammoseg.evaluate import native_resolution
 from mammoseg.predict import output_folder
@@ -158,7 +158,7 @@ def test_columns_of_csv_files_are_documented() -> None:
     columns = {
         *results.columns(),
         *(*native_resolution.NATIVE_COLUMNS, *native_resolution.CANDIDATE_COLUMNS),
-        *PAIR_COLUMNS,
+        *CSV_COLUMNS,
         *(field.name for field in fields(Case)),
     }
     assert {column for column in columns if f"`{column}`" not in tables} == set()

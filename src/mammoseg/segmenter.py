@@ -172,7 +172,8 @@ class Segmenter(lightning.LightningModule):
 
         Returns:
             case (B,), the indices of the images in the store; counts (B, 4), TP, FP, FN and TN; mask (B, 1, H, W);
-            logits (B, 1, H, W); and reliability (10, 3), see `reliability_sums`. None for a padding batch.
+            logits (B, 1, H, W); and reliability (2, 10, 3), `reliability_sums` of all pixels and of those within the
+            breast. None for a padding batch.
         """
         if is_padding_batch(batch):
             return None
@@ -180,12 +181,15 @@ class Segmenter(lightning.LightningModule):
         mask_pred = self.logits_to_mask(logits)
         self.test_metrics.update(mask_pred, batch["mask"], batch["density"])
         self.test_image_metrics.update(mask_pred, batch["mask"], batch["density"])
+        prob = torch.sigmoid(logits.float())
+        # Preprocessing sets the pixels outside the breast to the lowest value of the image.
+        breast = batch["image"] > batch["image"].amin(dim=(1, 2, 3), keepdim=True)
         return {
             "case": batch["case"],
             "counts": confusion_counts(mask_pred, batch["mask"]),
             "mask": mask_pred,
             "logits": logits,
-            "reliability": reliability_sums(torch.sigmoid(logits.float()), batch["mask"]),
+            "reliability": torch.stack([reliability_sums(prob, batch["mask"], region) for region in (None, breast)]),
         }
 
     @override

@@ -127,28 +127,66 @@ def test_figures_are_written_as_png_and_svg(report: Path) -> None:
         assert "<svg" in (report / f"{name}.svg").read_text()
 
 
-def test_the_summary_describes_interval_and_test_separately(report: Path) -> None:
+def test_the_summary_reports_the_primary_comparison(report: Path) -> None:
     text = (report / "report.md").read_text()
-    assert re.search(r"Density-ASP vs\. AU-Net: difference in pooled DSC \+\d.*\], which excludes 0\)\. Wil", text)
-    assert re.search(r"ASP, learned vs\. AU-Net: difference in pooled DSC .*\], which includes 0\)\. Wil", text)
+    corrected = r"p (=|<) 0\.\d+, (=|<|) ?0\.\d+ after Holm's correction for 5 comparisons"
+    pattern = rf"Density-ASP vs\. AU-Net: difference in pooled DSC \+\d.*\], which excludes 0; {corrected}\)\."
+    assert re.search(pattern, text)
+    assert re.search(r"ASP, learned vs\. AU-Net: difference in pooled DSC .*\], which includes 0; p ", text)
     assert "Standard deviation of the pooled DSC" in text
+    for sentence in ("The unit of analysis is the patient", "All other results are exploratory", "If nothing differs"):
+        assert sentence in text
 
 
-def test_disagreement_of_interval_and_test_is_explained(tmp_path: Path) -> None:
-    """One method is better on many small masses, the other one on a few large masses."""
-    tp = {"au_net": ([8] * 30, [700] * 10), "density_asp": ([12] * 30, [680] * 10)}
-    for method, (small, large) in tp.items():
-        rows = rows_of(method, quality=0.5)
-        for i, (row, n) in enumerate(zip(rows, [*small, *large], strict=True)):
-            area = 20 if i < 30 else 1000 + 10 * i
-            row.update(patient=f"p{i}", tp=n, fp=0, fn=area - n, tn=64 * 64 - area)
-        write_run(tmp_path / method, results.with_metrics(rows))
+def test_a_method_limits_the_primary_comparison_to_one_test(report: Path, tmp_path: Path) -> None:
+    cfg = config("primary_method=density_asp", "primary=sensitivity")
+    (path,) = write_comparison_reports([report.parent], tmp_path / "out", cfg)
+    with (path.parent / "primary.csv").open() as lines:
+        (row,) = csv.DictReader(lines)
+    assert (row["metric"], row["first"], row["second"]) == ("Sensitivity ↑", "Density-ASP", "AU-Net")
+    assert row["p"] == row["p_holm"]
+    assert "Holm's correction for" not in (path.parent / "report.md").read_text().split("## Results")[0]
+
+
+def test_single_runs_are_reported_as_trained_networks(tmp_path: Path) -> None:
+    for method, quality in (("au_net", 0.5), ("density_asp", 0.8)):
+        write_run(tmp_path / method, rows_of(method, quality=quality))
     (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
-    (sentence,) = (line for line in (path.parent / "report.md").read_text().splitlines() if " vs. " in line)
-    assert "difference in pooled DSC −" in sentence
-    assert "p < 0.001" in sentence
-    assert "correlation +" in sentence
-    assert "Interval and test can differ" in sentence
+    text = (path.parent / "report.md").read_text()
+    assert "between these trained networks" in text
+    assert "There are no p-values" in text
+    assert not re.search(r"\bp (=|<) 0", text)
+    with (path.parent / "pairs.csv").open() as lines:
+        assert {(row["p"], row["p_holm"]) for row in csv.DictReader(lines)} == {("–", "–")}
+
+
+def test_power_is_reported_for_several_seeds(report: Path) -> None:
+    with (report / "power.csv").open() as lines:
+        detectable = [float(row["detectable difference"]) for row in csv.DictReader(lines)]
+    assert detectable == sorted(detectable, reverse=True)
+    assert detectable[-1] > 0
+
+
+def test_secondary_outcomes_are_computed_from_the_files_of_the_runs(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", rows_of("au_net", quality=0.6))
+    (run / "detection.csv").write_text("case,masses,found,false_positives\na,2,1,3\nb,2,2,0\n")
+    bins = [[100, 20.0, 10, 50, 10.0, 10]] + [[0] * 6] * 9
+    lines = ["pixels,probability,mass,breast_pixels,breast_probability,breast_mass"]
+    (run / "calibration.csv").write_text("\n".join([*lines, *(",".join(map(str, row)) for row in bins)]))
+    (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
+    with (path.parent / "secondary.csv").open() as table:
+        (row,) = csv.DictReader(table)
+    rows = results.read_results(run / "results.csv")
+    areas = [sum(row["tp"] + row[key] for row in rows) for key in ("fp", "fn")]
+    assert float(row["signed_area_difference"]) == pytest.approx(100 * (areas[0] / areas[1] - 1), abs=0.006)
+    assert float(row["images_missed"]) == pytest.approx(100 * sum(row["tp"] == 0 for row in rows) / len(rows))
+    assert (row["masses_found"], row["false_positives"]) == ("75.00", "1.50")
+    assert (row["calibration_error"], row["breast_calibration_error"]) == ("10.000", "0.000")
+
+
+def test_secondary_outcomes_of_earlier_versions_are_unknown(report: Path) -> None:
+    with (report / "secondary.csv").open() as lines:
+        assert {(row["masses_found"], row["breast_calibration_error"]) for row in csv.DictReader(lines)} == {("–", "–")}
 
 
 def test_tied_methods_are_not_ranked_and_no_value_is_bold(tmp_path: Path) -> None:
@@ -157,9 +195,10 @@ def test_tied_methods_are_not_ranked_and_no_value_is_bold(tmp_path: Path) -> Non
     (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
     report = (path.parent / "report.md").read_text()
     assert not [line for line in report.splitlines() if line.startswith("|") and "**" in line]
-    assert "+0.00 percentage points (95 % CI [+0.00, +0.00], which includes 0)" in report
+    assert "+0.00 percentage points between these trained networks" in report
+    assert "(95 % CI over patients [+0.00, +0.00], which includes 0)" in report
     assert "−0.00" not in report
-    assert "| AU-Net | – | – | 50 % |\n| Density-ASP | – | – | 50 % |" in report
+    assert not (path.parent / "ranking.md").exists()
 
 
 def test_methods_are_not_ranked_in_a_single_fold_and_seed(tmp_path: Path) -> None:
@@ -168,9 +207,7 @@ def test_methods_are_not_ranked_in_a_single_fold_and_seed(tmp_path: Path) -> Non
         for seed, quality in enumerate(qualities):
             write_run(tmp_path / f"{method}{seed}", rows_of(method, quality=quality, seed=seed))
     (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
-    table = (path.parent / "ranking.md").read_text()
-    assert re.search(r"\| AU-Net \| – \| – \| .*\n\| Density-ASP \| – \| – \|", table)
-    assert "at least 2 pairs of fold and seed for which all methods have a run, got 1" in table
+    assert not (path.parent / "ranking.md").exists()
 
 
 def test_runs_that_are_not_ranked_are_counted(tmp_path: Path) -> None:
@@ -179,7 +216,7 @@ def test_runs_that_are_not_ranked_are_counted(tmp_path: Path) -> None:
             write_run(tmp_path / f"{method}{seed}", rows_of(method, quality=0.6, seed=seed))
     (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
     table = (path.parent / "ranking.md").read_text()
-    assert "over the 2 pairs of fold and seed" in table
+    assert "in the 2 pairs of fold and seed" in table
     assert "Runs without a counterpart in every method (1 of 5)" in table
 
 
@@ -189,7 +226,7 @@ def test_variants_of_the_baseline_are_listed(tmp_path: Path) -> None:
     write_run(tmp_path / "b", rows_of("arf_net", quality=0.7))
     (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
     report = (path.parent / "report.md").read_text()
-    assert "No runs of the baseline" not in report
+    assert "No runs of the method" not in report
     assert "differ in their settings (AU-Net (loss.alpha=1.0), AU-Net (loss.alpha=2.0))" in report
     assert re.search(r"\| AU-Net \(loss.alpha=1.0\) .*\n\| AU-Net \(loss.alpha=2.0\) .*\n\| ARF-Net", report)
     assert "'baseline=\"au_net (loss.alpha=1.0)\"'" in report
@@ -231,7 +268,7 @@ def test_datasets_are_reported_separately(tmp_path: Path) -> None:
         ("names=null", "must map methods to display names"),
         ("seed=-1", "at least 0"),
         ("resamples=5", "at least 100"),
-        ("unit=pixel", "must be one of image, patient, got pixel"),
+        ("primary=iou", "must be one of dsc, area_difference, sensitivity, accuracy, got iou"),
         ("paper=table3", "table1"),
     ],
 )
@@ -244,5 +281,8 @@ def test_invalid_settings_are_rejected_before_anything_is_written(tmp_path: Path
 
 def test_pairs_csv_has_machine_readable_column_names(report: Path) -> None:
     header = (report / "pairs.csv").read_text().splitlines()[0]
-    assert header == "metric,first,second,difference,interval,median,effect_size,p,p_holm"
+    assert (
+        header
+        == "metric,first,second,difference,interval,standard_error,degrees_of_freedom,p,p_holm,median,effect_size"
+    )
     assert "| p (Holm) |" in (report / "pairs.md").read_text()

@@ -70,10 +70,14 @@ def test_predictions_and_calibration_agree_with_the_counts(runs: Path) -> None:
     assert {case: int(mask.sum()) for case, mask in masks.items()} == {
         row["case"]: row["tp"] + row["fp"] for row in rows
     }
-    pixels, probability, mass = read_calibration(folder / "calibration.csv").sum(axis=0).tolist()
+    sums, breast_sums = read_calibration(folder / "calibration.csv")
+    pixels, probability, mass = sums.sum(axis=0).tolist()
     assert pixels == len(rows) * 64**2
     assert mass == sum(row["tp"] + row["fn"] for row in rows)
     assert 0 < probability < pixels
+    assert breast_sums is not None
+    assert 0 < breast_sums[:, 0].sum() < pixels
+    assert breast_sums[:, 2].sum() == mass
 
 
 def test_the_report_is_complete(report: Path) -> None:

@@ -93,7 +93,7 @@ def test_the_model_card_lists_data_and_metrics_with_intervals(exported: Path, tr
     assert cells[0] == str(len(rows))
     values = [cell.split(" ")[0] for cell in cells[1:]]
     assert values == [f"{100 * pooled[name]:.2f}" for name in ("dsc", "area_difference", "sensitivity", "accuracy")]
-    estimate = Comparison(align_runs([read_run(RunFolder(trained))]), 5000, 0.95, 0).estimates(rows[0]["method"])["dsc"]
+    estimate = Comparison(align_runs([read_run(RunFolder(trained))]), 5000, 0.95, 0).overall[rows[0]["method"]]["dsc"]
     assert f"[{100 * estimate.low:.2f}, {100 * estimate.high:.2f}]" in cells[1] or "[–, –]" in cells[1]
 
 

@@ -15,11 +15,11 @@ from mammoseg.runs import results
 from mammoseg.runs.discovery import find_runs
 from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
-from mammoseg.statistics.ranking import argbest, win_rates
+from mammoseg.statistics.ranking import argbest
 
 
-def compare(folder: Path, unit: str = "image") -> Comparison:
-    return Comparison(align_runs(find_runs([folder])), n_resamples=500, confidence_level=0.95, seed=0, unit=unit)
+def compare(folder: Path) -> Comparison:
+    return Comparison(align_runs(find_runs([folder])), n_resamples=500, confidence_level=0.95, seed=0)
 
 
 def test_metrics_are_pooled_within_a_fold_and_averaged_over_folds(tmp_path: Path) -> None:
@@ -58,19 +58,58 @@ def test_methods_are_compared_on_the_mean_over_their_seeds(tmp_path: Path) -> No
     comparison = compare(tmp_path)
     expected = np.mean([[row["dsc"] for row in rows] for rows in rows_by_seed.values()], axis=0)
     np.testing.assert_allclose(comparison.by_image["a"]["dsc"], expected)
-    (difference,) = [d for d in comparison.differences if d.metric == "dsc"]
+    (difference,) = comparison.differences("dsc", [("a", "b")])
     assert (difference.first, difference.second) == ("a", "b")
-    assert 0 < difference.low < difference.value < difference.high
-    assert difference.test.p < 0.001
-    assert difference.test.effect_size > 0.9
-    assert comparison.win_rate == {"a": 1.0, "b": 0.0}
+    assert 0 < difference.inference.low < difference.value < difference.inference.high
+    assert difference.p_holm == difference.inference.p < 0.01
+    assert difference.effect_size > 0.9
     assert any("different numbers of seeds (a 2, b 1)" in note for note in comparison.data.notes)
 
 
-def test_unit_patient_averages_over_the_images_of_a_patient(tmp_path: Path) -> None:
+def test_values_of_a_patient_are_means_over_the_images(tmp_path: Path) -> None:
+    rows = rows_of("a", quality=0.8)
+    write_run(tmp_path / "a", rows)
+    expected: dict[str, list[float]] = {row["patient"]: [] for row in rows}
+    for row in rows:
+        expected[row["patient"]].append(row["dsc"])
+    actual = compare(tmp_path).by_patient["a"]["dsc"]
+    np.testing.assert_allclose(actual, [np.mean(expected[patient]) for patient in sorted(expected)])
+
+
+def test_single_runs_have_no_p_value(tmp_path: Path) -> None:
     for method, quality in (("a", 0.8), ("b", 0.5)):
         write_run(tmp_path / method, rows_of(method, quality=quality))
-    assert len(compare(tmp_path, "patient").by_unit["a"]["dsc"]) == 20  # two images per patient
+    comparison = compare(tmp_path)
+    assert not comparison.is_about_methods
+    (difference,) = comparison.differences("dsc", [("a", "b")])
+    assert 0 < difference.inference.low < difference.value < difference.inference.high
+    assert np.isnan([difference.inference.p, difference.p_holm, difference.inference.degrees_of_freedom]).all()
+
+
+def test_differences_between_seeds_widen_the_intervals(tmp_path: Path) -> None:
+    widths, freedoms = [], []
+    for spread in (0.0, 0.1):
+        for method in ("a", "b"):
+            for seed, offset in enumerate((-spread, spread)):
+                rows = rows_of(method, quality=0.6 + offset, seed=seed)
+                write_run(tmp_path / str(spread) / f"{method}{seed}", rows)
+        (difference,) = compare(tmp_path / str(spread)).differences("dsc", [("a", "b")])
+        widths.append(difference.inference.high - difference.inference.low)
+        freedoms.append(difference.inference.degrees_of_freedom)
+    assert widths[1] > 5 * widths[0]
+    assert freedoms[1] < freedoms[0]
+    assert freedoms[1] == pytest.approx(2, abs=0.5)  # two methods with two seeds
+
+
+def test_categories_are_pooled_over_the_folds_in_which_they_occur(tmp_path: Path) -> None:
+    rows_by_fold = {fold: rows_of("a", quality=0.7, fold=fold) for fold in (0, 1, 2)}
+    rows_by_fold[0] = [row for row in rows_by_fold[0] if row["density"] != 4]
+    for fold, rows in rows_by_fold.items():
+        write_run(tmp_path / f"a{fold}", rows)
+    estimate = compare(tmp_path).by_density[4]["a"]["dsc"]
+    pooled = [row for rows in rows_by_fold.values() for row in rows if row["density"] == 4]
+    assert estimate.value == pytest.approx(results.pooled_metrics(pooled)["dsc"])
+    assert estimate.low < estimate.value < estimate.high
 
 
 def test_the_bootstrap_is_reproducible(tmp_path: Path) -> None:
@@ -184,12 +223,6 @@ def test_no_value_is_best_if_all_are_tied() -> None:
     assert argbest([0.50001, 0.50002], "dsc") == set()
     assert argbest([0.5, float("nan")], "dsc") == set()
     assert argbest([0.5], "dsc") == set()
-
-
-def test_ties_count_equally_for_all_tied_methods() -> None:
-    scores = np.array([[0.9, 0.5, 0.9], [0.7, 0.7, 0.7], [0.1, 0.2, 0.1]])
-    np.testing.assert_allclose(win_rates(scores), [(1 / 2 + 1 / 3) / 3, (1 / 3 + 1) / 3, (1 / 2 + 1 / 3) / 3])
-    assert np.isnan(win_rates(np.array([[0.5, float("nan")]]))).all()
 
 
 def test_precision_distinguishes_methods(tmp_path: Path) -> None:

@@ -16,12 +16,21 @@ from typing_extensions import override
 
 from mammoseg.data.store import Case
 from mammoseg.metrics import quantise_probs
-from mammoseg.runs.predictions import CALIBRATION_FILE, PREDICTIONS_FILE, write_calibration, write_predictions
+from mammoseg.metrics.detection import count_detections
+from mammoseg.runs.predictions import (
+    CALIBRATION_FILE,
+    DETECTION_FILE,
+    PREDICTIONS_FILE,
+    Detections,
+    write_calibration,
+    write_detections,
+    write_predictions,
+)
 from mammoseg.runs.results import make_row, write_results
 
 
 class ResultsWriter(lightning.Callback):
-    """Collects the outputs of `test_step` and writes results.csv, predictions.npz and calibration.csv at the end.
+    """Collects the outputs of `test_step` and writes results.csv, predictions.npz and further files at the end.
 
     Rows are in the order of the store for any number of processes.
 
@@ -42,6 +51,7 @@ class ResultsWriter(lightning.Callback):
         self.packed_masks: dict[int, NDArray[np.uint8]] = {}
         self.quantised_probs: dict[int, NDArray[np.uint8]] = {}
         self.reliability: dict[int, Tensor] = {}  # by the first image of each batch
+        self.detections: dict[int, tuple[int, int, int]] = {}  # masses, found masses, false positives
 
     @override
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -54,6 +64,7 @@ class ResultsWriter(lightning.Callback):
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
         outputs: Mapping[str, Tensor] | None,
+        batch: Mapping[str, Tensor],
         *_: Any,
     ) -> None:
         """Collect the outputs of a batch."""
@@ -66,6 +77,10 @@ class ResultsWriter(lightning.Callback):
         quantised = quantise_probs(outputs["logits"])[:, 0].cpu().numpy()
         self.quantised_probs.update(zip(cases, quantised, strict=True))
         self.reliability[cases[0]] = outputs["reliability"].cpu()
+        probs = torch.sigmoid(outputs["logits"].float())[:, 0].cpu().numpy()
+        masks = batch["mask"][:, 0].cpu().numpy() > 0
+        for case, prob, mask in zip(cases, probs, masks, strict=True):
+            self.detections[case] = count_detections(prob, mask, pl_module.threshold)  # type: ignore[arg-type]
 
     @override
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -77,6 +92,7 @@ class ResultsWriter(lightning.Callback):
                 self.packed_masks,
                 self.quantised_probs,
                 self.reliability,
+                self.detections,
             )
             torch.distributed.all_gather_object(gathered, collected)
             for merged, *shards in zip(collected, *gathered, strict=True):
@@ -99,6 +115,10 @@ class ResultsWriter(lightning.Callback):
         # Summation in the order of the store makes rounding independent of the number of ranks.
         reliability = torch.stack([self.reliability[index] for index in sorted(self.reliability)]).sum(dim=0)
         write_calibration(self.path.with_name(CALIBRATION_FILE), reliability.numpy())
+        write_detections(
+            self.path.with_name(DETECTION_FILE),
+            [Detections(cases[index].case, *self.detections[index]) for index in indices],
+        )
         write_results(
             self.path, [make_row(self.run_info, cases[index], self.counts[index].tolist()) for index in indices]
         )

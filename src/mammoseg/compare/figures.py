@@ -13,6 +13,7 @@ from mammoseg.metrics import N_CALIBRATION_BINS, PIXEL_METRICS
 from mammoseg.reports.plotting import draw_heatmap, draw_parallel_coordinates
 from mammoseg.reports.table import format_count
 from mammoseg.statistics.comparison import Comparison
+from mammoseg.statistics.secondary_outcomes import reliability_by_method
 
 Names = Mapping[str, str]
 PANEL_WIDTH = 2.75  # width of the panel of a metric, in inches
@@ -49,7 +50,7 @@ def plot_metrics(comparison: Comparison, names: Names) -> Figure:
         scale = metric.scale()
         for y, (method, colour) in enumerate(method_colours(methods).items()):
             estimate = comparison.overall[method][key]
-            dots = scale * comparison.bootstraps[method].values[key]
+            dots = scale * comparison.run_values[method][key]
             axis.plot([scale * estimate.low, scale * estimate.high], [y, y], color=colour, linewidth=2)
             axis.plot(dots, np.full(len(dots), y), "o", color=colour, markersize=3, alpha=0.5)
             axis.plot(scale * estimate.value, y, "D", color=colour, markersize=6)
@@ -64,7 +65,7 @@ def plot_metrics(comparison: Comparison, names: Names) -> Figure:
     return figure
 
 
-def plot_density(comparison: Comparison, names: Names) -> Figure | None:
+def plot_density(comparison: Comparison, names: Names) -> Figure:
     """Create bar charts: per metric, the estimates and confidence intervals by ACR category and method.
 
     Args:
@@ -72,11 +73,9 @@ def plot_density(comparison: Comparison, names: Names) -> Figure | None:
         names: Display names of the methods.
 
     Returns:
-        The figure, or None if no ACR category occurs in the test set of every fold.
+        The figure.
     """
     by_category = comparison.by_density
-    if not by_category:
-        return None
     methods = comparison.methods
     n_rows = -(-len(PIXEL_METRICS) // 2)
     figure = Figure(figsize=(11, 3.5 * n_rows + 0.4), layout="constrained")
@@ -135,16 +134,17 @@ def plot_calibration(comparison: Comparison, names: Names) -> Figure | None:
     Returns:
         The figure, or None if the runs have no calibration.csv.
     """
-    if not comparison.reliability:
+    reliability = reliability_by_method(comparison.data)
+    if not reliability:
         return None
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     diagram, histogram = figure.subplots(1, 2)
     diagram.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect calibration")
     bin_centres = (np.arange(N_CALIBRATION_BINS) + 0.5) / N_CALIBRATION_BINS
     for method, colour in method_colours(comparison.methods).items():
-        if method not in comparison.reliability:
+        if method not in reliability:
             continue
-        n_pixels, prob_sums, n_mass_pixels = comparison.reliability[method].T
+        n_pixels, prob_sums, n_mass_pixels = reliability[method].T
         n_pixels = np.where(n_pixels > 0, n_pixels, np.nan)  # empty bins are not drawn
         mean_prob, mass_fraction = prob_sums / n_pixels, n_mass_pixels / n_pixels
         diagram.plot(mean_prob, mass_fraction, "o-", color=colour, label=names.get(method, method))

@@ -65,7 +65,7 @@ def select_images(comparison: Comparison, fold: str, per_density: int) -> list[i
     Returns:
         Indices of the images in the fold.
     """
-    fold_slice = comparison.fold_slice(fold)
+    fold_slice = comparison.data.fold_slice(fold)
     dsc = np.mean([values["dsc"][fold_slice] for values in comparison.by_image.values()], axis=0)
     selected: list[int] = []
     for category in ACRDensity:

@@ -14,8 +14,9 @@ from omegaconf import DictConfig
 
 from mammoseg import validate
 from mammoseg.compare import figures, summary, tables
+from mammoseg.compare.difference_tables import pairs_table, power_tables, primary_pairs, primary_table
 from mammoseg.compare.qualitative_figure import plot_predictions
-from mammoseg.compare.ranking_table import ranking_tables
+from mammoseg.compare.secondary_tables import ranking_tables, secondary_table
 from mammoseg.csv_cells import escape_cells
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
@@ -31,12 +32,11 @@ from mammoseg.statistics.comparison import Comparison
 log = logging.getLogger(__name__)
 
 PAPER_CHOICES = ("auto", "none")
-UNITS = ("image", "patient")
 PUBLISHED_BY_DATASET = {"inbreast": "table1", "cbis_ddsm": "table2"}
 CAPTIONS = {
     "figure2": "Truth (green) and predictions (blue) at equally spaced quantiles of the DSC in each ACR category.",
-    "metrics": "Pooled metrics with bootstrap confidence intervals over patients. Dots are the values of the runs.",
-    "density": "Pooled metrics by ACR category with bootstrap confidence intervals over patients.",
+    "metrics": "Pooled metrics with confidence intervals. Dots are the values of the runs.",
+    "density": "Pooled metrics by ACR category with confidence intervals.",
     "mass_size": "Mean DSC over images by mass area.",
     "calibration": "Reliability diagram and histogram of predicted probabilities, over all test pixels.",
     "ranking": "Pooled DSC of each method by fold and seed.",
@@ -98,10 +98,12 @@ def validate_settings(cfg: DictConfig) -> None:
     validate.positive_int("resamples", cfg.resamples, minimum=100)
     validate.positive_int("seed", cfg.seed, minimum=0)
     validate.positive_int("per_density", cfg.per_density)
-    validate.one_of("unit", cfg.unit, UNITS)
+    validate.one_of("primary", cfg.primary, tuple(PIXEL_METRICS))
     validate.one_of("paper", cfg.paper, (*PAPER_CHOICES, *cfg.published))
     if not isinstance(cfg.baseline, str):
         raise UserError(f"baseline must be the name of a method, got {cfg.baseline}")
+    if not (cfg.primary_method is None or isinstance(cfg.primary_method, str)):
+        raise UserError(f"primary_method must be the name of a method or null, got {cfg.primary_method}")
     if not isinstance(cfg.names, DictConfig):
         raise UserError(f"names must map methods to display names, such as {{au_net: AU-Net}}, got {cfg.names}")
 
@@ -125,7 +127,7 @@ def build_comparison(runs: Sequence[RunResults], cfg: DictConfig) -> Comparison:
     position = {name: i for i, name in enumerate(order)}
     methods = sorted(data.runs, key=lambda method: (position.get(data.base_method(method), len(order)), method))
     data = replace(data, runs={method: data.runs[method] for method in methods})
-    return Comparison(data, cfg.resamples, cfg.level, cfg.seed, cfg.unit)
+    return Comparison(data, cfg.resamples, cfg.level, cfg.seed)
 
 
 def published_table(runs: Sequence[RunResults], cfg: DictConfig) -> Mapping[str, Any] | None:
@@ -164,8 +166,8 @@ def write_comparison_report(
     """
     names = display_names(comparison.data, cfg.names)
     figure_paths = write_comparison_figures(comparison, output, names, cfg)
-    sections = build_sections(comparison, names, published, cfg.baseline, figure_paths)
-    tables.pairs_table(comparison, names).write(output)
+    sections = build_sections(comparison, names, published, cfg, figure_paths)
+    pairs_table(comparison, names).write(output)
     write_image_metrics(comparison, output / "images.csv")
     return write_report(tables.report_title(comparison, published), sections, output)
 
@@ -220,7 +222,7 @@ def build_sections(
     comparison: Comparison,
     names: Mapping[str, str],
     published: Mapping[str, Any] | None,
-    baseline: str,
+    cfg: DictConfig,
     figure_paths: Mapping[str, Path],
 ) -> list[Section]:
     """Build the sections of the report. `write_report` omits those without content.
@@ -229,7 +231,7 @@ def build_sections(
         comparison: The comparison.
         names: Display names of the methods.
         published: A table of conf/published, or None.
-        baseline: Name of the baseline method.
+        cfg: Settings as in conf/compare.yaml.
         figure_paths: PNG files by name of the figure.
 
     Returns:
@@ -239,20 +241,27 @@ def build_sections(
     def figure(name: str) -> list[tuple[Path, str]]:
         return [(figure_paths[name], CAPTIONS[name])] if name in figure_paths else []
 
+    metric, pairs = cfg.primary, primary_pairs(comparison, cfg.baseline, cfg.primary_method)
+    sentences = summary.summary_sentences(comparison, names, metric, cfg.baseline, cfg.primary_method, pairs)
     intervals = tables.uncertainty_table(comparison, names)
+    primary = [primary_table(comparison, names, metric, pairs)] if pairs else []
+    has_pairs = len(comparison.methods) > 1
+    exploratory = [pairs_table(comparison, names, [metric], f"pairs_{metric}")] if has_pairs else []
     density_tables = [tables.density_table(comparison, names, key) for key in PIXEL_METRICS]
-    dsc_pairs = replace(tables.pairs_table(comparison, names, ["dsc"]), name="pairs_dsc")
-    calibration = [tables.calibration_table(comparison, names)] if comparison.reliability else []
     return [
-        Section("Summary", [*summary.summary_sentences(comparison, names, baseline), *comparison.data.notes]),
+        Section("Summary", [*sentences, *comparison.data.notes]),
         Section("Results", tables=[tables.main_table(comparison, names, published)]),
+        Section("Statistical methods", summary.methods_sentences(comparison, names, metric, pairs)),
+        Section("Primary comparison", tables=primary),
         Section("Confidence intervals", tables=[intervals], figures=figure("metrics")),
         Section("Qualitative comparison", figures=figure("figure2")),
-        Section("Significance tests", tables=[dsc_pairs]),
+        Section("Secondary outcomes", tables=[secondary_table(comparison, names)]),
+        Section("Exploratory comparisons", tables=exploratory),
         Section("Results by density category", tables=density_tables, figures=figure("density")),
         Section("Results by mass size", tables=[tables.size_table(comparison, names)], figures=figure("mass_size")),
-        Section("Calibration", tables=calibration, figures=figure("calibration")),
-        Section("Ranking", tables=ranking_tables(comparison, names), figures=figure("ranking")),
+        Section("Calibration", figures=figure("calibration")),
+        Section("Results by run", tables=ranking_tables(comparison, names), figures=figure("ranking")),
+        Section("Statistical power", tables=power_tables(comparison, metric, pairs)),
         Section("Influence of θ and α", figures=figure("sweep")),
         Section("Runs", tables=[runs_table(comparison.data, names)]),
     ]
@@ -281,7 +290,7 @@ def runs_table(data: AlignedRuns, names: Mapping[str, str]) -> Table:
 
 
 def write_image_metrics(comparison: Comparison, path: Path) -> None:
-    """Write the metrics of each test image and method, averaged over seeds, on which the paired tests are based.
+    """Write the metrics of each test image and method, averaged over seeds.
 
     Args:
         comparison: The comparison.

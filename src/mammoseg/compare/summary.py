@@ -1,4 +1,4 @@
-"""Summary of a comparison in sentences."""
+"""Summary of a comparison in sentences: what was compared and how, and the primary comparison."""
 
 from __future__ import annotations
 
@@ -6,81 +6,151 @@ import math
 from collections.abc import Mapping, Sequence
 
 from mammoseg.compare import tables
-from mammoseg.reports.table import format_effect, format_p, format_signed
+from mammoseg.compare.difference_tables import format_difference
+from mammoseg.metrics import PIXEL_METRICS
+from mammoseg.reports.table import format_count, format_p
 from mammoseg.statistics.comparison import Comparison, Difference
 
 
-def summary_sentences(comparison: Comparison, names: Mapping[str, str], baseline: str) -> list[str]:
-    """Summarise the comparison: test set, variation between runs, and difference of each method from the baseline.
+def summary_sentences(
+    comparison: Comparison,
+    names: Mapping[str, str],
+    metric: str,
+    baseline: str,
+    method: str | None,
+    pairs: Sequence[tuple[str, str]],
+) -> list[str]:
+    """Summarise the comparison: test set, variation between runs, and the primary comparison.
 
     Args:
         comparison: The comparison.
         names: Display names of the methods.
+        metric: Key of the primary metric.
         baseline: Name of the baseline method.
+        method: Name of the method that is compared with the baseline; None for all methods.
+        pairs: Pairs of the primary comparison.
 
     Returns:
         Sentences of the summary.
     """
     sentences = [tables.protocol_text(comparison)]
-    stds = {method: comparison.overall[method]["dsc"].std for method in comparison.methods}
-    if listed := ", ".join(f"{names[method]} {100 * std:.2f}" for method, std in stds.items() if std == std):
-        sentences.append(f"Standard deviation of the pooled DSC over folds and seeds, in percentage points: {listed}.")
-    if single := [names[method] for method, runs in comparison.data.runs.items() if len(runs) == 1]:
+    primary = PIXEL_METRICS[metric]
+    stds = {name: primary.scale() * comparison.overall[name][metric].std for name in comparison.methods}
+    if listed := ", ".join(f"{names[name]} {std:.2f}" for name, std in stds.items() if std == std):
+        sentences.append(f"Standard deviation of the pooled {primary.title} over folds and seeds: {listed}.")
+    if not comparison.is_about_methods and len(comparison.methods) > 1:
         sentences.append(
-            f"Methods with a single run: {', '.join(single)}. Their variation between seeds is unknown, since the "
-            "confidence intervals only account for the variation between patients."
+            "Each method has a single run, so the results below are about these trained networks: another seed could "
+            "change or reverse their order. Train at least two seeds, better five, to compare methods."
         )
-    candidates = [method for method in comparison.methods if baseline in (method, comparison.data.base_method(method))]
-    if len(candidates) != 1:
-        return [*sentences, _missing_baseline_sentence(candidates, names, baseline)]
-    (reference,) = candidates
-    differences = [d for d in comparison.differences if d.metric == "dsc" and reference in (d.first, d.second)]
-    return [*sentences, *(_difference_sentence(d, comparison, names, reference) for d in differences)]
+    elif single := [names[name] for name, runs in comparison.data.runs.items() if len(runs) == 1]:
+        sentences.append(
+            f"Methods with a single run: {', '.join(single)}. Their variance between trainings is assumed to equal "
+            "that of the other methods."
+        )
+    if len(comparison.methods) > 1 and not pairs:
+        sentences.append(_missing_method_sentence(comparison, names, baseline, method))
+    differences = comparison.differences(metric, pairs)
+    return [*sentences, *(_difference_sentence(d, comparison, names, len(pairs)) for d in differences)]
 
 
-def _missing_baseline_sentence(candidates: Sequence[str], names: Mapping[str, str], baseline: str) -> str:
-    """Explain why differences from the baseline are not reported: it has no runs, or several variants."""
-    name = names.get(baseline, baseline)
-    if not candidates:
-        return f"No runs of the baseline {name} were found, so differences from it are not reported."
-    listed = ", ".join(names[method] for method in candidates)
-    return (
-        f"The runs of the baseline {name} differ in their settings ({listed}), so differences from it are not reported "
-        f"here; select one of these methods with 'baseline=\"{candidates[0]}\"'. The section Significance tests "
-        "contains all pairs of methods."
-    )
-
-
-def _difference_sentence(
-    difference: Difference, comparison: Comparison, names: Mapping[str, str], baseline: str
+def _missing_method_sentence(
+    comparison: Comparison, names: Mapping[str, str], baseline: str, method: str | None
 ) -> str:
-    """Describe the difference in pooled DSC between a method and the baseline, and the paired test over images."""
-    sign, method = (1, difference.first) if difference.second == baseline else (-1, difference.second)
-    low, high = sorted((sign * difference.low, sign * difference.high))
-    if math.isnan(low):
-        interval = "(confidence interval undefined)"
-    else:
-        level = f"{100 * comparison.confidence_level:.0f} %"
-        relation = "includes" if low <= 0 <= high else "excludes"
-        interval = f"({level} CI [{format_signed(low)}, {format_signed(high)}], which {relation} 0)"
-    sentence = (
-        f"{names[method]} vs. {names[baseline]}: difference in pooled DSC {format_signed(sign * difference.value)} "
-        f"percentage points {interval}. Wilcoxon signed-rank test of the DSC of {comparison.unit}s: "
-        f"p {format_p(difference.p_holm, '= ')} (Holm-corrected), rank-biserial correlation "
-        f"{format_effect(sign * difference.test.effect_size)}."
+    """Explain why there is no primary comparison: a method has no runs, or several variants."""
+    setting, missing = "baseline", baseline
+    if len(comparison.data.variants(baseline)) == 1 and method is not None:
+        setting, missing = "primary_method", method
+    variants = comparison.data.variants(missing)
+    name = names.get(missing, missing)
+    if not variants:
+        return f"No runs of the method {name} ({setting}) were found, so there is no primary comparison."
+    listed = ", ".join(names[variant] for variant in variants)
+    return (
+        f"The runs of the method {name} ({setting}) differ in their settings ({listed}), so there is no primary comparison; "
+        f"select one of these methods with '{setting}=\"{variants[0]}\"'. The section Exploratory comparisons contains "
+        "all pairs of methods."
     )
-    if _disagree(difference, 1 - comparison.confidence_level):
-        sentence += (
-            f" Interval and test can differ, since the pooled DSC weights images by their numbers of mass pixels, and "
-            f"the test weights all {comparison.unit}s equally."
+
+
+def _difference_sentence(difference: Difference, comparison: Comparison, names: Mapping[str, str], n_tests: int) -> str:
+    """Describe the difference between a method and the baseline in the primary metric."""
+    metric, inference = PIXEL_METRICS[difference.metric], difference.inference
+    unit = " percentage points" if metric.unit else ""
+    subject = (
+        f"{names[difference.first]} vs. {names[difference.second]}: difference in pooled {metric.title} "
+        f"{format_difference(difference.value, metric)}{unit}"
+    )
+    if math.isnan(inference.low):
+        return f"{subject} (confidence interval undefined)."
+    level = f"{100 * comparison.confidence_level:.0f} %"
+    relation = "includes" if inference.low <= 0 <= inference.high else "excludes"
+    limits = f"[{format_difference(inference.low, metric)}, {format_difference(inference.high, metric)}]"
+    if math.isnan(inference.p):
+        return f"{subject} between these trained networks ({level} CI over patients {limits}, which {relation} 0)."
+    p = f"p {format_p(inference.p, '= ')}"
+    if n_tests > 1:
+        p += f", {format_p(difference.p_holm, '= ')} after Holm's correction for {n_tests} comparisons"
+    return f"{subject} ({level} CI {limits}, which {relation} 0; {p})."
+
+
+def methods_sentences(
+    comparison: Comparison, names: Mapping[str, str], metric: str, pairs: Sequence[tuple[str, str]]
+) -> list[str]:
+    """Describe the statistical methods: unit of analysis, sources of variation, number of tests and error rate.
+
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+        metric: Key of the primary metric.
+        pairs: Pairs of the primary comparison.
+
+    Returns:
+        Sentences.
+    """
+    n_patients = comparison.resampler.n_patients()
+    sentences = [
+        f"The unit of analysis is the patient: the {format_count(n_patients, 'test patient')} are resampled with all "
+        "of their images, and all methods are evaluated on the same resamples.",
+        _variation_sentence(comparison),
+    ]
+    if not comparison.is_about_methods:
+        return sentences
+    alpha = f"{100 * (1 - comparison.confidence_level):.0f} %"
+    title, n_all = PIXEL_METRICS[metric].title, len(comparison.all_differences)
+    if pairs:
+        baseline = names.get(pairs[0][1], pairs[0][1])
+        family = f"{format_count(len(pairs), 'comparison')} with {baseline} in {title}"
+        corrected = ", with Holm's correction" if len(pairs) > 1 else ""
+        sentences.append(
+            f"The primary comparison was specified by the settings primary and baseline: {family}{corrected}. If no "
+            f"method differs from the baseline, the probability of at least one p-value below {alpha} in it is about "
+            f"{alpha}."
         )
-    return sentence
+    sentences.append(
+        f"All other results are exploratory: {n_all} further differences (all pairs of methods in all metrics) are "
+        f"tested, with Holm's correction within each metric. If nothing differs, each metric has a probability of "
+        f"about {alpha} of at least one corrected p-value below {alpha}, so across {len(PIXEL_METRICS)} metrics a few "
+        "such values are expected in repeated studies."
+    )
+    return sentences
 
 
-def _disagree(difference: Difference, alpha: float) -> bool:
-    """Return True if only one of interval and test shows a difference at level `alpha`, or if their signs differ."""
-    if math.isnan(difference.low):
-        return False
-    interval_sign = (difference.low > 0) - (difference.high < 0)
-    test_sign = math.copysign(1, difference.test.effect_size) if difference.p_holm < alpha else 0
-    return interval_sign != test_sign
+def _variation_sentence(comparison: Comparison) -> str:
+    if not comparison.is_about_methods:
+        return (
+            "The sampling of test patients is the only source of variation in the confidence intervals. There are no "
+            "p-values, since the variation between trainings is unknown."
+        )
+    if comparison.is_cross_validation:
+        return (
+            "Sources of variation in the confidence intervals and tests: the sampling of test patients, and the "
+            "variation of differences between methods over the folds (training sets and seeds), estimated from the "
+            "residuals of an additive model of methods and folds. Training sets of different folds overlap, which is "
+            "not accounted for."
+        )
+    return (
+        "Sources of variation in the confidence intervals and tests: the sampling of test patients, and the random "
+        "seed of the training, whose variance is pooled over the methods, as if all methods varied equally. The "
+        "training data are considered as fixed."
+    )

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from mammoseg.density import ACRDensity
-from mammoseg.metrics import DSC, PIXEL_METRICS, PooledPixelMetric, expected_calibration_error
+from mammoseg.compare.difference_tables import format_difference
+from mammoseg.metrics import PIXEL_METRICS, PooledPixelMetric
 from mammoseg.reports.run_summary import metric_headings, units_note
-from mammoseg.reports.table import MISSING, Table, format_count, format_effect, format_p, format_signed, percent
+from mammoseg.reports.table import MISSING, Table, format_count, percent
 from mammoseg.statistics.comparison import Comparison, Estimate
 from mammoseg.statistics.ranking import argbest
 
 MAX_ROUNDING_ERROR = 0.1  # maximum error in % if ΔA is computed from DSC and sensitivity with two decimals
-PAIR_COLUMNS = ("metric", "first", "second", "difference", "interval", "median", "effect_size", "p", "p_holm")
-
-
-def format_difference(value: float, metric: type[PooledPixelMetric] = DSC) -> str:
-    """Return the difference between two values of a metric as text, in percentage points if its unit is %."""
-    return format_signed(value, metric.scale())
 
 
 def format_estimate(metric: type[PooledPixelMetric], estimate: Estimate, with_std: bool = False) -> str:
@@ -157,52 +151,13 @@ def uncertainty_table(comparison: Comparison, names: Mapping[str, str]) -> Table
         values = [overall[method][key].value for method in comparison.methods]
         bold |= {(row, column) for row in argbest(values, key)}
     level = f"{100 * comparison.confidence_level:.0f} %"
+    sources = "patients and trainings" if comparison.is_about_methods else "patients, for these trained networks"
     note = (
         f"{units_note()}. Mean ± standard deviation over folds and seeds (if there is more than one run), and {level} "
-        f"bootstrap confidence interval over patients ({comparison.n_resamples} resamples) in brackets."
+        f"confidence interval over {sources} ({comparison.n_resamples} bootstrap resamples) in brackets."
     )
     columns = ["Method", *metric_headings()]
     return Table("uncertainty", f"Metrics with {level} confidence intervals", columns, rows, frozenset(bold), [note])
-
-
-def pairs_table(comparison: Comparison, names: Mapping[str, str], metrics: Sequence[str] | None = None) -> Table:
-    """Create the table of paired tests between all pairs of methods.
-
-    Args:
-        comparison: The comparison.
-        names: Display names of the methods.
-        metrics: Keys of the metrics to include; None includes all.
-
-    Returns:
-        The table.
-    """
-    rows = [
-        [
-            metric.heading,
-            names.get(d.first, d.first),
-            names.get(d.second, d.second),
-            format_difference(d.value, metric),
-            f"[{format_difference(d.low, metric)}, {format_difference(d.high, metric)}]",
-            format_difference(d.test.median, metric),
-            format_effect(d.test.effect_size),
-            format_p(d.test.p),
-            format_p(d.p_holm),
-        ]
-        for d, metric in ((d, PIXEL_METRICS[d.metric]) for d in comparison.differences)
-        if metrics is None or d.metric in metrics
-    ]
-    units = f"{comparison.unit}s"
-    note = (
-        "Difference: pooled metric of method A minus method B, in percentage points for metrics in %, with the paired "
-        "bootstrap confidence interval (CI) over patients. Median: median difference over "
-        f"{units}. Effect size: rank-biserial correlation in [−1, 1]. p: two-sided Wilcoxon signed-rank test over "
-        f"{units}; p (Holm): corrected over all pairs of methods for each metric."
-    )
-    if comparison.unit == "image":
-        note += " Images of a patient are not independent, so these p-values are too small; unit=patient avoids this."
-    interval = f"{100 * comparison.confidence_level:.0f} % CI"
-    columns = ["Metric", "Method A", "Method B", "Difference", interval, "Median", "Effect size", "p", "p (Holm)"]
-    return Table("pairs", "Pairwise tests", columns, rows, notes=[note], csv_columns=PAIR_COLUMNS)
 
 
 def density_table(comparison: Comparison, names: Mapping[str, str], key: str) -> Table:
@@ -227,10 +182,9 @@ def density_table(comparison: Comparison, names: Mapping[str, str], key: str) ->
     for column, by_method in enumerate(by_density.values(), start=1):
         values = [by_method[method][key].value for method in comparison.methods]
         bold |= {(row, column) for row in argbest(values, key)}
-    missing = [f"ACR {int(category)}" for category in ACRDensity if category not in by_density]
-    notes = [("In %, pooled" if metric.unit else "Pooled") + " over the test images of each ACR category."]
-    if missing:
-        notes.append(f"Categories that do not occur in the test set of every fold are omitted: {', '.join(missing)}.")
+    notes = [("In %, pooled" if metric.unit else "Pooled") + " over all test images of each ACR category."]
+    if comparison.is_cross_validation:
+        notes[0] += " The images of all folds are pooled, so the values are not means over folds."
     return Table(f"density_{key}", f"{metric.heading} by ACR category", columns, rows, frozenset(bold), notes)
 
 
@@ -247,20 +201,3 @@ def size_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     bold = frozenset((row, column) for column, values in by_group for row in argbest(values, "dsc"))
     note = "In %, mean over images. The columns are ranges of the mass area in pixels of the prepared image."
     return Table("mass_size", "DSC by mass size", columns, rows, bold, [note])
-
-
-def calibration_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
-    """Return the table of expected calibration errors."""
-    rows = [
-        [names.get(method, method), f"{100 * expected_calibration_error(sums):.3f}"]
-        for method, sums in comparison.reliability.items()
-    ]
-    note = "In %, over all test pixels. Most of them are background, which dominates the error."
-    return Table(
-        "calibration",
-        "Expected calibration error",
-        ["Method", "Expected calibration error ↓"],
-        rows,
-        notes=[note],
-        csv_columns=["Method", "expected calibration error ↓"],
-    )

@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mammoseg.density import ACRDensity
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.run_summary import metric_headings, units_note
 from mammoseg.runs.discovery import read_run
@@ -123,21 +120,17 @@ def evaluation_section(run_info: Mapping[str, Any], ckpt_path: Path, folder: Run
 def metrics_table(comparison: Comparison) -> str:
     """Return the metrics of a single method as a Markdown table: all test images, and each ACR category."""
     (method,) = comparison.methods
-    density = comparison.density
-    subsets = {
-        "all": np.ones(len(density), bool),
-        **{f"ACR {category}": density == category for category in ACRDensity},
-    }
     headings = metric_headings()
     lines = ["| test images | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
-    for label, subset in subsets.items():
-        if subset.any():
-            estimates = comparison.estimates(method, subset)
-            cells = [
-                f"{metric.format(estimate.value)} [{metric.format(estimate.low)}, {metric.format(estimate.high)}]"
-                for metric, estimate in ((metric, estimates[key]) for key, metric in PIXEL_METRICS.items())
-            ]
-            lines.append(f"| {label} | {int(subset.sum())} | " + " | ".join(cells) + " |")
+    groups = [("all", len(comparison.rows), comparison.overall[method])]
+    for category, by_method in comparison.by_density.items():
+        groups.append((f"ACR {category}", int((comparison.density == category).sum()), by_method[method]))
+    for label, n_images, estimates in groups:
+        cells = [
+            f"{metric.format(estimate.value)} [{metric.format(estimate.low)}, {metric.format(estimate.high)}]"
+            for metric, estimate in ((metric, estimates[key]) for key, metric in PIXEL_METRICS.items())
+        ]
+        lines.append(f"| {label} | {n_images} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 N_CALIBRATION_BINS = 10
 
 
-def reliability_sums(prob: Tensor, mask: Tensor) -> Tensor:
+def reliability_sums(prob: Tensor, mask: Tensor, region: Tensor | None = None) -> Tensor:
     """Compute the sums of a reliability diagram with ten equal-width bins of the predicted probability.
 
     The sums of several batches can be added.
@@ -18,6 +18,7 @@ def reliability_sums(prob: Tensor, mask: Tensor) -> Tensor:
     Args:
         prob: Predicted probability of shape (B, 1, H, W) in [0, 1].
         mask: Ground truth of shape (B, 1, H, W) in {0, 1}.
+        region: Pixels to include, such as those of the breast, bool of shape (B, 1, H, W); None includes all.
 
     Returns:
         Float64 tensor of shape (10, 3). Its columns are the number of pixels, the sum of their probabilities and the
@@ -28,6 +29,8 @@ def reliability_sums(prob: Tensor, mask: Tensor) -> Tensor:
         >>> reliability_sums(torch.full((1, 1, 2, 2), 0.25), torch.ones(1, 1, 2, 2))[2]
         tensor([4., 1., 4.], dtype=torch.float64)
     """
+    if region is not None:
+        prob, mask = prob[region], mask[region]
     prob = prob.flatten().double()
     bin_index = (prob * N_CALIBRATION_BINS).long().clamp(max=N_CALIBRATION_BINS - 1)
     columns = [torch.ones_like(prob), prob, mask.flatten().double()]

@@ -109,6 +109,24 @@ def detect(
     return sorted(candidates, key=lambda candidate: (-candidate.score, candidate.y, candidate.x)), len(masses)
 
 
+def count_detections(prob: NDArray[np.float32], mask: NDArray[np.bool_], threshold: float) -> tuple[int, int, int]:
+    """Count the masses of an image, those that are found, and the false positives.
+
+    A region of the predicted mask is a true positive if its centroid lies within a mass.
+
+    Args:
+        prob: Predicted probability of shape (H, W) in [0, 1].
+        mask: Ground truth of shape (H, W); each connected region is a mass.
+        threshold: Threshold of the predicted mask in (0, 1).
+
+    Returns:
+        Numbers of masses, of masses that are found and of false positives.
+    """
+    candidates, n_masses = detect(prob, mask, MatchingRule(), threshold)
+    found = {label for candidate in candidates for label in candidate.hits}
+    return n_masses, len(found), sum(not candidate.hits for candidate in candidates)
+
+
 def matches(region: Region, image: LabelImage, masses: LabelImage, rule: MatchingRule) -> tuple[int, ...]:
     """Find the masses that match a candidate.
 

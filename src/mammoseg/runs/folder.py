@@ -91,6 +91,7 @@ class RunFolder:
     metrics = RunFile("metrics.csv", "values logged in each epoch")
     predictions = RunFile("predictions.npz", "predicted masks and probabilities of the test images")
     calibration = RunFile("calibration.csv", "predicted probabilities and observed frequencies in ten bins")
+    detection = RunFile("detection.csv", "number of masses, found masses and false positives of each test image")
     overlays = RunFile("overlays.png", "one example per density with ground truth, prediction and heat map")
     curves = RunFile("curves.png", "loss and validation metrics by epoch")
     split = RunFile("split.csv", "part of each image: train, val or test")

@@ -1,4 +1,4 @@
-"""predictions.npz and calibration.csv of a run."""
+"""predictions.npz, calibration.csv and detection.csv of a run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.csv_cells import escape_cell, unescape_row
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
+from mammoseg.metrics import N_CALIBRATION_BINS
 
 PREDICTIONS_FILE = "predictions.npz"
 CALIBRATION_FILE = "calibration.csv"
+CALIBRATION_COLUMNS = ("pixels", "probability", "mass")
+DETECTION_FILE = "detection.csv"
+DETECTION_COLUMNS = ("case", "masses", "found", "false_positives")
 MAX_SIZE = 8192  # largest value of dataset.size
 MAX_HEADER = 65536  # bytes of the header of an array
 
@@ -42,6 +47,23 @@ class Predictions:
     def by_case(self) -> dict[str, NDArray[np.bool_]]:
         """Predicted masks of shape (H, W) by case."""
         return dict(zip(self.cases, self.masks, strict=True))
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Masses of a test image and the regions of its predicted mask.
+
+    Attributes:
+        case: Name of the image.
+        masses: Number of masses.
+        found: Number of masses that contain the centroid of a predicted region.
+        false_positives: Number of predicted regions whose centroid lies outside all masses.
+    """
+
+    case: str
+    masses: int
+    found: int
+    false_positives: int
 
 
 def write_predictions(
@@ -124,14 +146,60 @@ def write_calibration(path: Path, sums: NDArray[np.float64]) -> None:
 
     Args:
         path: Output file.
-        sums: Result of `metrics.reliability_sums`, shape (10, 3).
+        sums: Results of `metrics.reliability_sums` for all pixels and for those within the breast, shape (2, 10, 3).
     """
     with atomic_write(path) as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(("pixels", "probability", "mass"))
-        table.writerows([int(pixels), total, int(mass)] for pixels, total, mass in sums.tolist())
+        table.writerow((*CALIBRATION_COLUMNS, *(f"breast_{name}" for name in CALIBRATION_COLUMNS)))
+        for row in np.concatenate(sums, axis=1).tolist():
+            table.writerow([value if i % 3 == 1 else int(value) for i, value in enumerate(row)])
 
 
-def read_calibration(path: Path) -> NDArray[np.float64]:
-    """Read calibration.csv; returns the sums of `metrics.reliability_sums`, shape (10, 3)."""
-    return np.loadtxt(path, delimiter=",", skiprows=1)
+def read_calibration(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Read calibration.csv.
+
+    Args:
+        path: Input file.
+
+    Returns:
+        Sums of `metrics.reliability_sums` for all pixels and for those within the breast, each of shape (10, 3). The
+        latter are None in files of versions up to 0.2.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    try:
+        sums = np.loadtxt(path, delimiter=",", skiprows=1)
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); test the run again with mammoseg.evaluate") from error
+    n_columns = sums.shape[-1]
+    if sums.shape != (N_CALIBRATION_BINS, n_columns) or n_columns not in (3, 6):
+        raise UserError(f"{path}: damaged (got shape {sums.shape}); test the run again with mammoseg.evaluate")
+    return sums[:, :3], sums[:, 3:] if n_columns == 6 else None
+
+
+def write_detections(path: Path, detections: Sequence[Detections]) -> None:
+    """Write detection.csv atomically, one row per test image.
+
+    Args:
+        path: Output file.
+        detections: Detections in each image.
+    """
+    with atomic_write(path) as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(DETECTION_COLUMNS)
+        table.writerows((escape_cell(row.case), row.masses, row.found, row.false_positives) for row in detections)
+
+
+def read_detections(path: Path) -> list[Detections]:
+    """Read detection.csv.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            rows = [unescape_row(row) for row in csv.DictReader(lines)]
+        return [Detections(row["case"], *(int(row[name]) for name in DETECTION_COLUMNS[1:])) for row in rows]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise UserError(f"{path}: damaged ({error}); test the run again with mammoseg.evaluate") from error

@@ -49,7 +49,7 @@ RENAMED_SETTINGS: dict[str, dict[str, str | None]] = {  # by command
     },
     "predict": {"ckpt": "ckpt_path", "out": "output", "flips": "tta", "trust": "trusted_modules"},
     "export": {"ckpt": "ckpt_path", "trust": "trusted_modules"},
-    "compare": {"out": "output", "store": "dataset.store"},
+    "compare": {"out": "output", "store": "dataset.store", "unit": None},
     "view": {"out": "output", "store": "dataset.store"},
     "sweep_report": {"out": "output"},
     "dashboard": {"out": "output"},

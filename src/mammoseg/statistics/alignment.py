@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import FoldSeed, RunResults, label_repeated_splits
@@ -36,6 +37,25 @@ class AlignedRuns:
     def base_method(self, method: str) -> str:
         """Return the name of a method without the settings that `disambiguate_methods` appends."""
         return str(next(iter(self.runs[method].values())).rows[0]["method"])
+
+    def variants(self, method: str) -> list[str]:
+        """Return the methods of a name: the method itself or, if its runs differ in their settings, its variants."""
+        return [name for name in self.methods if method in (name, self.base_method(name))]
+
+    @property
+    def rows(self) -> list[ResultRow]:
+        """Test images of all folds; arrays of shape (images,) have this order."""
+        return [row for rows in self.cases.values() for row in rows]
+
+    def fold_slice(self, fold: str) -> slice:
+        """Return the slice of the images of a fold in arrays of shape (images,)."""
+        index = list(self.cases).index(fold)
+        ends = [0, *accumulate(map(len, self.cases.values()))]
+        return slice(*ends[index : index + 2])
+
+    def runs_of(self, method: str, fold: str) -> list[RunResults]:
+        """Return the runs of a method in a fold, sorted by seed."""
+        return [run for (run_fold, _), run in self.runs[method].items() if run_fold == fold]
 
     @property
     def common_fold_seeds(self) -> list[FoldSeed]:

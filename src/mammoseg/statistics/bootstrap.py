@@ -6,26 +6,12 @@ Patients are resampled instead of images, because the images of a patient are no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """Pooled metrics of a method and their bootstrap distributions.
-
-    Attributes:
-        values: Pooled value of each run (fold and seed), shape (runs,), by key of the metric.
-        distribution: Mean over the runs in each resample, shape (n_resamples,), by key of the metric.
-    """
-
-    values: dict[str, Floats]
-    distribution: dict[str, Floats]
 
 
 def patient_bootstrap_weights(n_patients: int, n_resamples: int, generator: np.random.Generator) -> Floats:

@@ -1,33 +1,35 @@
-"""Comparison of methods on the same test images: confidence intervals, paired tests and ranking."""
+"""Comparison of methods on the same test images: confidence intervals and tests.
+
+See docs/tables.md for the statistical methods.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.density import ACRDensity
-from mammoseg.metrics import N_CALIBRATION_BINS, PIXEL_METRICS, metrics_from_counts
+from mammoseg.metrics import PIXEL_METRICS, metrics_from_counts
 from mammoseg.runs.discovery import FoldSeed
-from mammoseg.runs.predictions import read_calibration
 from mammoseg.runs.results import ResultRow
 from mammoseg.statistics.alignment import AlignedRuns
-from mammoseg.statistics.bootstrap import (
-    Bootstrap,
-    Floats,
-    patient_bootstrap_weights,
-    percentile_interval,
-    sum_by_patient,
+from mammoseg.statistics.bootstrap import sum_by_patient
+from mammoseg.statistics.inference import Inference, infer
+from mammoseg.statistics.replicates import Floats, Replicates, Resampler, Subset
+from mammoseg.statistics.significance import holm, rank_biserial
+from mammoseg.statistics.training_variance import (
+    TrainingVariance,
+    variance_between_folds,
+    variance_between_seeds,
+    variance_within_methods,
 )
-from mammoseg.statistics.ranking import win_rates
-from mammoseg.statistics.significance import PairedTest, holm, wilcoxon
 
 N_SIZE_GROUPS = 5  # number of quantile groups by mass size
-
-Subset = NDArray[np.bool_]  # boolean mask of images, shape (images,)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Estimate:
     Attributes:
         value: Mean over folds and seeds.
         std: Sample standard deviation over folds and seeds; NaN for a single run.
-        low: Lower limit of the bootstrap confidence interval (over patients).
+        low: Lower limit of the confidence interval.
         high: Upper limit of the interval.
     """
 
@@ -56,41 +58,41 @@ class Difference:
         first: Name of the first method.
         second: Name of the second method.
         value: Difference of the pooled values.
-        low: Lower limit of the paired bootstrap confidence interval (over patients).
-        high: Upper limit of the interval.
-        test: Paired test over images or patients.
-        p_holm: p-value of the test, Holm-corrected over all pairs of methods.
+        inference: Confidence interval and test.
+        p_holm: p-value with Holm's correction for the number of differences in the same family.
+        median: Median over patients of the difference between the patients' means.
+        effect_size: Matched-pairs rank-biserial correlation over patients, in [-1, 1].
     """
 
     metric: str
     first: str
     second: str
     value: float
-    low: float
-    high: float
-    test: PairedTest
+    inference: Inference
     p_holm: float
+    median: float
+    effect_size: float
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Statistics of a comparison of methods, computed when first accessed.
 
-    All methods are evaluated on the same bootstrap resamples, so that intervals of differences are paired.
+    Test patients are resampled with the same bootstrap resamples for all methods, so that differences are paired. If
+    methods have several seeds or folds, intervals and tests include the variance between trainings and are about
+    methods; otherwise they are about the trained networks.
 
     Attributes:
         data: Aligned runs.
         n_resamples: Number of bootstrap resamples.
         confidence_level: Confidence level of the intervals in (0, 1), such as 0.95.
         seed: Random seed of the bootstrap.
-        unit: Unit of the paired tests, "image" or "patient".
     """
 
     data: AlignedRuns
     n_resamples: int
     confidence_level: float
     seed: int
-    unit: str = "image"
 
     @property
     def methods(self) -> list[str]:
@@ -100,7 +102,12 @@ class Comparison:
     @property
     def rows(self) -> list[ResultRow]:
         """Test images of all folds; arrays of shape (images,) have this order."""
-        return [row for rows in self.data.cases.values() for row in rows]
+        return self.data.rows
+
+    @property
+    def is_cross_validation(self) -> bool:
+        """Whether there are several folds."""
+        return len(self.data.cases) > 1
 
     @cached_property
     def density(self) -> NDArray[np.int64]:
@@ -112,86 +119,121 @@ class Comparison:
         """Number of mass pixels of each image, shape (images,)."""
         return np.array([row["tp"] + row["fn"] for row in self.rows])
 
-    def bootstrap(self, method: str, subset: Subset | None = None) -> Bootstrap:
-        """Compute the pooled metrics of all runs of a method, and their bootstrap distributions over patients.
+    @cached_property
+    def is_about_methods(self) -> bool:
+        """Whether intervals and tests include the variance between trainings."""
+        return self.training_variance(next(iter(PIXEL_METRICS))) is not None
 
-        Args:
-            method: Name of the method.
-            subset: Images to include; None includes all.
+    @cached_property
+    def resampler(self) -> Resampler:
+        """Bootstrap of the test patients."""
+        return Resampler(self.data, self.n_resamples, self.seed)
 
-        Returns:
-            Values and bootstrap distributions.
-        """
-        values, distributions = [], []
-        for (fold, _), run in self.data.runs[method].items():
-            included = slice(None) if subset is None else subset[self.fold_slice(fold)]
-            counts = run.counts[included]
-            patient_counts = sum_by_patient(counts, np.array([row["patient"] for row in run.rows])[included])
-            values.append(metrics_from_counts(counts.sum(axis=0)))
-            distributions.append(metrics_from_counts(self.weights(fold, len(patient_counts)) @ patient_counts))
-        return Bootstrap(
-            {key: np.stack([metrics[key] for metrics in values]) for key in PIXEL_METRICS},
-            {key: np.mean([metrics[key] for metrics in distributions], axis=0) for key in PIXEL_METRICS},
-        )
-
-    def weights(self, fold: str, n_patients: int) -> Floats:
-        """Return the bootstrap weights of a fold, shape (n_resamples, n_patients), which are equal for all methods."""
-        return _bootstrap_weights(self.seed, list(self.data.cases).index(fold), n_patients, self.n_resamples)
-
-    def fold_slice(self, fold: str) -> slice:
-        """Return the slice of the images of a fold in arrays of shape (images,)."""
-        index = list(self.data.cases).index(fold)
-        ends = np.cumsum([0, *map(len, self.data.cases.values())]).tolist()
-        return slice(*ends[index : index + 2])
-
-    def estimates(self, method: str, subset: Subset | None = None) -> dict[str, Estimate]:
-        """Estimate all metrics of a method, with confidence intervals.
-
-        Args:
-            method: Name of the method.
-            subset: Images to include; None includes all.
-
-        Returns:
-            Estimates by key of the metric.
-        """
-        bootstrap = self.bootstraps[method] if subset is None else self.bootstrap(method, subset)
+    @cached_property
+    def run_values(self) -> dict[str, dict[str, Floats]]:
+        """Pooled values of the runs, shape (runs,), by method and metric."""
         return {
-            key: Estimate(
-                float(values.mean()),
-                float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
-                *percentile_interval(bootstrap.distribution[key], self.confidence_level),
-            )
-            for key, values in bootstrap.values.items()
+            method: metrics_from_counts(np.stack([run.counts.sum(axis=0) for run in runs.values()]))
+            for method, runs in self.data.runs.items()
         }
 
     @cached_property
-    def bootstraps(self) -> dict[str, Bootstrap]:
-        """Bootstrap distributions over all images, by method."""
-        return {method: self.bootstrap(method) for method in self.methods}
+    def replicates(self) -> dict[str, dict[str, Replicates]]:
+        """Replicates over all images by metric and method: seeds or, in cross-validation, folds."""
+        return _by_metric({method: self.resampler.replicates(method) for method in self.methods})
 
     @cached_property
     def overall(self) -> dict[str, dict[str, Estimate]]:
         """Estimates over all images, by method and metric."""
-        return {method: self.estimates(method) for method in self.methods}
+        return self._estimates(self.replicates, self.is_cross_validation)
 
     @cached_property
     def by_density(self) -> dict[int, dict[str, dict[str, Estimate]]]:
-        """Estimates by ACR category, method and metric; only categories with test images in every fold."""
+        """Estimates by ACR category, method and metric, for the categories that occur; pooled over the folds."""
         estimates: dict[int, dict[str, dict[str, Estimate]]] = {}
         for category in ACRDensity:
             subset = self.density == category
-            if all(subset[self.fold_slice(fold)].any() for fold in self.data.cases):
-                estimates[category] = {method: self.estimates(method, subset) for method in self.methods}
+            if subset.any():
+                pooled = {method: self.resampler.pooled_replicates(method, subset) for method in self.methods}
+                n_folds = sum(subset[self.data.fold_slice(fold)].any() for fold in self.data.cases)
+                estimates[category] = self._estimates(_by_metric(pooled), n_folds > 1, subset)
         return estimates
+
+    def _estimates(
+        self, replicates: Mapping[str, Mapping[str, Replicates]], are_folds: bool, subset: Subset | None = None
+    ) -> dict[str, dict[str, Estimate]]:
+        """Return the estimates by method and metric from replicates by metric and method."""
+        estimates: dict[str, dict[str, Estimate]] = {method: {} for method in self.methods}
+        for key, by_method in replicates.items():
+            variance = variance_within_methods if are_folds else variance_between_seeds
+            training = variance(list(by_method.values()))
+            for method, own in by_method.items():
+                inference = self._infer(own.mean, own.mean_distribution, training, 1 / len(own), subset)
+                runs = self.run_values[method][key]
+                std = float(runs.std(ddof=1)) if len(runs) > 1 else float("nan")
+                limits = np.clip([inference.low, inference.high], *PIXEL_METRICS[key].value_range).tolist()
+                estimates[method][key] = Estimate(own.mean, std, *limits)
+        return estimates
+
+    def _infer(
+        self,
+        value: float,
+        distribution: Floats,
+        training: TrainingVariance | None,
+        factor: float,
+        subset: Subset | None = None,
+    ) -> Inference:
+        """Compute an interval and a test; the bootstrap within folds loses one degree of freedom per fold."""
+        n_patients = self.resampler.n_patients(subset) - len(self.data.cases) + 1
+        return infer(value, distribution, max(n_patients, 2), training, factor, self.confidence_level)
+
+    def training_variance(self, metric: str) -> TrainingVariance | None:
+        """Return the variance between trainings in differences of a metric; None if it cannot be estimated.
+
+        It requires several folds, or several seeds of at least one method.
+        """
+        replicates = list(self.replicates[metric].values())
+        return (variance_between_folds if self.is_cross_validation else variance_between_seeds)(replicates)
+
+    def differences(self, metric: str, pairs: Sequence[tuple[str, str]]) -> list[Difference]:
+        """Compare pairs of methods, with Holm's correction for the number of pairs.
+
+        Args:
+            metric: Key of the metric.
+            pairs: Names of the methods; the difference is the first minus the second.
+
+        Returns:
+            One difference per pair.
+        """
+        training = self.training_variance(metric)
+        differences = []
+        for first, second in pairs:
+            a, b = self.replicates[metric][first], self.replicates[metric][second]
+            # In cross-validation, the residual variance is that of the difference in one fold, divided by two.
+            factor = 1 / len(a) + 1 / len(b)
+            value = a.mean - b.mean
+            inference = self._infer(value, a.mean_distribution - b.mean_distribution, training, factor)
+            x, y = self.by_patient[first][metric], self.by_patient[second][metric]
+            median = float(np.nanmedian(x - y)) if (x == x).any() else float("nan")
+            differences.append(
+                Difference(metric, first, second, value, inference, inference.p, median, rank_biserial(x, y))
+            )
+        corrected = holm([difference.inference.p for difference in differences])
+        return [replace(difference, p_holm=p) for difference, p in zip(differences, corrected, strict=True)]
+
+    @cached_property
+    def all_differences(self) -> list[Difference]:
+        """Differences of all metrics between all pairs of methods, corrected within each metric."""
+        pairs = list(combinations(self.methods, 2))
+        return [difference for metric in PIXEL_METRICS for difference in self.differences(metric, pairs)]
 
     @cached_property
     def by_image(self) -> dict[str, dict[str, Floats]]:
         """Values of shape (images,), averaged over seeds, by method and metric."""
         by_method: dict[str, dict[str, Floats]] = {}
-        for method, runs in self.data.runs.items():
+        for method in self.methods:
             folds = [
-                [metrics_from_counts(run.counts) for (run_fold, _), run in runs.items() if run_fold == fold]
-                for fold in self.data.cases
+                [metrics_from_counts(run.counts) for run in self.data.runs_of(method, fold)] for fold in self.data.cases
             ]
             by_method[method] = {
                 key: np.concatenate([np.mean([values[key] for values in seeds], axis=0) for seeds in folds])
@@ -200,31 +242,14 @@ class Comparison:
         return by_method
 
     @cached_property
-    def by_unit(self) -> dict[str, dict[str, Floats]]:
-        """Samples of the paired tests by method and metric: `by_image`, or its means over the images of patients."""
-        if self.unit == "image":
-            return self.by_image
+    def by_patient(self) -> dict[str, dict[str, Floats]]:
+        """Means of `by_image` over the images of each patient, shape (patients,)."""
         patients = [row["patient"] for row in self.rows]
         n_images = sum_by_patient(np.ones(len(patients)), patients)
         return {
             method: {key: sum_by_patient(column, patients) / n_images for key, column in values.items()}
             for method, values in self.by_image.items()
         }
-
-    @cached_property
-    def differences(self) -> list[Difference]:
-        """Differences of all metrics between all pairs of methods."""
-        differences = []
-        pairs = list(combinations(self.methods, 2))
-        for metric in PIXEL_METRICS:
-            tests = [wilcoxon(self.by_unit[a][metric], self.by_unit[b][metric]) for a, b in pairs]
-            corrected = holm([test.p for test in tests]) if tests else []
-            for (first, second), test, p_holm in zip(pairs, tests, corrected, strict=True):
-                value = self.overall[first][metric].value - self.overall[second][metric].value
-                minuend, subtrahend = (self.bootstraps[name].distribution[metric] for name in (first, second))
-                low, high = percentile_interval(minuend - subtrahend, self.confidence_level)
-                differences.append(Difference(metric, first, second, value, low, high, test, p_holm))
-        return differences
 
     @cached_property
     def fold_seed_scores(self) -> tuple[list[FoldSeed], Floats]:
@@ -240,12 +265,6 @@ class Comparison:
         return fold_seeds, np.array(scores, dtype=np.float64).reshape(len(fold_seeds), len(self.methods))
 
     @cached_property
-    def win_rate(self) -> dict[str, float]:
-        """Fraction of bootstrap resamples in which each method has the highest pooled DSC; see `win_rates`."""
-        dsc = np.stack([self.bootstraps[method].distribution["dsc"] for method in self.methods], axis=1)
-        return dict(zip(self.methods, win_rates(dsc).tolist(), strict=True))
-
-    @cached_property
     def size_groups(self) -> list[tuple[str, Subset]]:
         """Label (range in pixels) and images of each quantile group by mass size, in increasing order."""
         edges = np.unique(np.quantile(self.mass_size, np.linspace(0, 1, N_SIZE_GROUPS + 1)))
@@ -256,20 +275,6 @@ class Comparison:
             groups.append((f"{low}–{high}" if low < high else f"{low}", subset))
         return groups
 
-    @cached_property
-    def reliability(self) -> dict[str, Floats]:
-        """Sums of the reliability diagram over all runs, shape (10, 3), by method.
 
-        Methods are omitted if calibration.csv is missing for any of their runs.
-        """
-        tables = {}
-        for method, runs in self.data.runs.items():
-            files = [run.folder.calibration for run in runs.values()]
-            if all(path.is_file() for path in files):
-                tables[method] = sum((read_calibration(path) for path in files), np.zeros((N_CALIBRATION_BINS, 3)))
-        return tables
-
-
-@lru_cache(maxsize=16)  # all methods share the weights of a fold and a subset of its images
-def _bootstrap_weights(seed: int, fold_index: int, n_patients: int, n_resamples: int) -> Floats:
-    return patient_bootstrap_weights(n_patients, n_resamples, np.random.default_rng([seed, fold_index, n_patients]))
+def _by_metric(by_method: Mapping[str, Mapping[str, Replicates]]) -> dict[str, dict[str, Replicates]]:
+    return {key: {method: by_key[key] for method, by_key in by_method.items()} for key in PIXEL_METRICS}

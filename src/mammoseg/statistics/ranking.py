@@ -1,4 +1,4 @@
-"""Best values of a metric, and how often each method is the best."""
+"""Best values of a metric and mean ranks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from mammoseg.metrics import PIXEL_METRICS
 
@@ -38,23 +39,19 @@ def argbest(values: Sequence[float], metric: str) -> set[int]:
     return set(np.flatnonzero(array == best).tolist())
 
 
-def win_rates(scores: Floats) -> Floats:
-    """Compute the fraction of resamples in which each method has the highest score.
-
-    A resample in which several methods are tied counts equally for each of them, so the fractions sum to 1.
+def mean_ranks(scores: Floats, higher_is_better: bool = True) -> Floats:
+    """Compute the mean rank of each method over blocks. Tied scores are assigned their average rank.
 
     Args:
-        scores: Scores of shape (resamples, methods).
+        scores: Scores of shape (blocks, methods), where a block is a (fold, seed) pair.
+        higher_is_better: Whether the highest score has rank 1.
 
     Returns:
-        Fractions of shape (methods,); NaN if a score is NaN.
+        Mean ranks of shape (methods,), at least 1.
 
     Example:
-        >>> win_rates(np.array([[0.9, 0.5], [0.7, 0.7]]))
-        array([0.75, 0.25])
+        >>> mean_ranks(np.array([[0.9, 0.5], [0.8, 0.6]]))
+        array([1., 2.])
     """
-    if np.isnan(scores).any():
-        return np.full(scores.shape[1], np.nan)
-    is_best = scores == scores.max(axis=1, keepdims=True)
-    rates: Floats = (is_best / is_best.sum(axis=1, keepdims=True)).mean(axis=0)
-    return rates
+    ranks: Floats = stats.rankdata(-scores if higher_is_better else scores, axis=1).mean(axis=0)
+    return ranks

@@ -1,0 +1,97 @@
+"""Confidence intervals and t-tests that include the variance between trainings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from mammoseg.statistics.bootstrap import percentile_interval
+from mammoseg.statistics.training_variance import TrainingVariance
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Confidence interval and two-sided test of the hypothesis that a quantity is zero.
+
+    Attributes:
+        low: Lower limit of the confidence interval.
+        high: Upper limit of the interval.
+        standard_error: Standard error, of patients and trainings if the latter are included.
+        degrees_of_freedom: Degrees of freedom of the t distribution; NaN if the variance between trainings is unknown.
+        p: p-value in [0, 1]; NaN if the variance between trainings is unknown.
+    """
+
+    low: float
+    high: float
+    standard_error: float
+    degrees_of_freedom: float = math.nan
+    p: float = math.nan
+
+
+def infer(
+    value: float,
+    distribution: Floats,
+    n_patients: int,
+    training: TrainingVariance | None,
+    factor: float,
+    confidence_level: float,
+) -> Inference:
+    """Compute the confidence interval of a mean over replicates or of a difference of such means, and its test.
+
+    The variance is the sum of the bootstrap variance over patients and `factor` times the variance between trainings.
+    The degrees of freedom are those of Satterthwaite's approximation, but not less than those of the variance between
+    trainings. If the latter is unknown, the interval is the percentile interval of the bootstrap. It then only applies
+    to the trained networks, and there is no test.
+
+    Args:
+        value: Mean over the replicates, or difference of two means.
+        distribution: Values in the bootstrap resamples, shape (n_resamples,).
+        n_patients: Number of test patients.
+        training: Variance between trainings; None if unknown.
+        factor: Multiple of the variance between trainings in the variance of `value`: 1/n for the mean of n replicates,
+            1/m + 1/n for the difference of two means.
+        confidence_level: Confidence level in (0, 1).
+
+    Returns:
+        Interval and test.
+
+    Source: Satterthwaite, Biometrics Bulletin 2(6), 1946.
+    """
+    sampling = float(distribution.var(ddof=1))
+    if training is None:
+        return Inference(*percentile_interval(distribution, confidence_level), math.sqrt(sampling))
+    variance = sampling + factor * training.excess
+    if not variance > 0:  # equal in all resamples and replicates, or undefined
+        exact = Inference(value, value, 0.0, math.inf, 1.0 if value == 0 else 0.0)
+        return exact if variance == 0 else Inference(math.nan, math.nan, math.nan)
+    degrees_of_freedom = max(
+        satterthwaite(variance, (sampling, n_patients - 1), (factor * training.total, training.degrees_of_freedom)),
+        training.degrees_of_freedom,
+    )
+    error = math.sqrt(variance)
+    margin = float(stats.t.ppf((1 + confidence_level) / 2, degrees_of_freedom)) * error
+    p = 2 * float(stats.t.sf(abs(value) / error, degrees_of_freedom))
+    return Inference(value - margin, value + margin, error, degrees_of_freedom, p)
+
+
+def satterthwaite(variance: float, *components: tuple[float, int]) -> float:
+    """Compute the approximate degrees of freedom of a sum of estimated variances.
+
+    Args:
+        variance: The sum.
+        *components: Estimate and degrees of freedom of each component.
+
+    Returns:
+        Degrees of freedom.
+
+    Example:
+        >>> satterthwaite(2.0, (1.0, 10), (1.0, 10))
+        20.0
+    """
+    return variance**2 / sum(estimate**2 / degrees_of_freedom for estimate, degrees_of_freedom in components)
