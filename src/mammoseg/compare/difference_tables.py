@@ -172,13 +172,13 @@ def power_tables(comparison: Comparison, metric: str, pairs: Sequence[tuple[str,
             f"Smallest detectable difference in {PIXEL_METRICS[metric].title}",
             ["Design", "Detectable difference"],
             rows,
-            notes=[_power_note(components, metric, level)],
+            notes=[_power_note(components, metric, level, comparison.resampler.n_patients())],
             csv_columns=["design", "detectable difference"],
         )
     ]
 
 
-def _power_note(components: VarianceComponents, metric: str, level: float) -> str:
+def _power_note(components: VarianceComponents, metric: str, level: float, n_patients: int) -> str:
     scale = PIXEL_METRICS[metric].scale()
     needed = {size: components.required_seeds(size / scale, level) for size in DIFFERENCES}
     listed = ", ".join(
@@ -188,7 +188,7 @@ def _power_note(components: VarianceComponents, metric: str, level: float) -> st
         f"Difference between two methods, in the unit of the metric, that a single test at level {1 - level:.2g} "
         f"detects with a probability of {100 * POWER:.0f} %, for the variances estimated from these runs: standard "
         f"deviation between seeds {scale * components.training**0.5:.2f}, and standard error due to the "
-        f"{components.n_patients} test patients {scale * components.patients**0.5:.2f}, which more seeds do not "
+        f"{n_patients} test patients {scale * components.patients**0.5:.2f}, which more seeds do not "
         f"reduce. Seeds per method that are required for a difference of {listed}. Estimates from few seeds are "
         "imprecise."
     )

@@ -67,9 +67,9 @@ def _missing_method_sentence(
         return f"No runs of the method {name} ({setting}) were found, so there is no primary comparison."
     listed = ", ".join(names[variant] for variant in variants)
     return (
-        f"The runs of the method {name} ({setting}) differ in their settings ({listed}), so there is no primary comparison; "
-        f"select one of these methods with '{setting}=\"{variants[0]}\"'. The section Exploratory comparisons contains "
-        "all pairs of methods."
+        f"The runs of the method {name} ({setting}) differ in their settings ({listed}), so there is no primary "
+        f"comparison; select one of these methods with '{setting}=\"{variants[0]}\"'. The section Exploratory "
+        "comparisons contains all pairs of methods."
     )
 
 

@@ -183,9 +183,9 @@ class Comparison:
         factor: float,
         subset: Subset | None = None,
     ) -> Inference:
-        """Compute an interval and a test; the bootstrap within folds loses one degree of freedom per fold."""
-        n_patients = self.resampler.n_patients(subset) - len(self.data.cases) + 1
-        return infer(value, distribution, max(n_patients, 2), training, factor, self.confidence_level)
+        """Compute an interval and a test."""
+        n_patients = self.resampler.effective_patients(subset)
+        return infer(value, distribution, n_patients, training, factor, self.confidence_level)
 
     def training_variance(self, metric: str) -> TrainingVariance | None:
         """Return the variance between trainings in differences of a metric; None if it cannot be estimated.

@@ -37,7 +37,7 @@ class Inference:
 def infer(
     value: float,
     distribution: Floats,
-    n_patients: int,
+    n_patients: float,
     training: TrainingVariance | None,
     factor: float,
     confidence_level: float,
@@ -46,13 +46,13 @@ def infer(
 
     The variance is the sum of the bootstrap variance over patients and `factor` times the variance between trainings.
     The degrees of freedom are those of Satterthwaite's approximation, but not less than those of the variance between
-    trainings. If the latter is unknown, the interval is the percentile interval of the bootstrap. It then only applies
-    to the trained networks, and there is no test.
+    trainings. If the latter is unknown, the interval is the percentile interval of the bootstrap, expanded as proposed
+    by Hesterberg for small samples. It then only applies to the trained networks, and there is no test.
 
     Args:
         value: Mean over the replicates, or difference of two means.
         distribution: Values in the bootstrap resamples, shape (n_resamples,).
-        n_patients: Number of test patients.
+        n_patients: Effective number of test patients, at least 2.
         training: Variance between trainings; None if unknown.
         factor: Multiple of the variance between trainings in the variance of `value`: 1/n for the mean of n replicates,
             1/m + 1/n for the difference of two means.
@@ -61,11 +61,14 @@ def infer(
     Returns:
         Interval and test.
 
-    Source: Satterthwaite, Biometrics Bulletin 2(6), 1946.
+    Source: Satterthwaite, Biometrics Bulletin 2(6), 1946; Hesterberg, The American Statistician 69(4), 2015.
     """
-    sampling = float(distribution.var(ddof=1))
+    correction = n_patients / (n_patients - 1)  # the bootstrap variance of a mean is smaller by this factor
+    sampling = correction * float(distribution.var(ddof=1))
     if training is None:
-        return Inference(*percentile_interval(distribution, confidence_level), math.sqrt(sampling))
+        margin = float(stats.t.ppf((1 + confidence_level) / 2, n_patients - 1)) * math.sqrt(correction)
+        expanded_level = 2 * float(stats.norm.cdf(margin)) - 1
+        return Inference(*percentile_interval(distribution, expanded_level), math.sqrt(sampling))
     variance = sampling + factor * training.excess
     if not variance > 0:  # equal in all resamples and replicates, or undefined
         exact = Inference(value, value, 0.0, math.inf, 1.0 if value == 0 else 0.0)
@@ -80,7 +83,7 @@ def infer(
     return Inference(value - margin, value + margin, error, degrees_of_freedom, p)
 
 
-def satterthwaite(variance: float, *components: tuple[float, int]) -> float:
+def satterthwaite(variance: float, *components: tuple[float, float]) -> float:
     """Compute the approximate degrees of freedom of a sum of estimated variances.
 
     Args:

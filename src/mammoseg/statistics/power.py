@@ -25,13 +25,13 @@ class VarianceComponents:
         patients: Variance due to the sampling of test patients, in the limit of many seeds.
         patients_by_seed: Further variance due to the sampling of test patients for a single seed.
         training: Variance between seeds, see `TrainingVariance.excess`.
-        n_patients: Number of test patients.
+        n_patients: Effective number of test patients.
     """
 
     patients: float
     patients_by_seed: float
     training: float
-    n_patients: int
+    n_patients: float
 
     def detectable_difference(self, n_seeds: int, confidence_level: float, power: float = POWER) -> float:
         """Return the smallest difference that a two-sided t-test detects with the given power.
@@ -114,4 +114,4 @@ def variance_components(
         by_seed = max(0.0, (single - float(mean.var(ddof=1))) * n_seeds / (n_seeds - 1))
         by_pair.append((max(0.0, single - by_seed), by_seed))
     patients, by_seed = (sum(column) / len(by_pair) for column in zip(*by_pair, strict=True))
-    return VarianceComponents(patients, by_seed, training.excess, comparison.resampler.n_patients())
+    return VarianceComponents(patients, by_seed, training.excess, comparison.resampler.effective_patients())

@@ -125,6 +125,28 @@ class Resampler:
         patients = np.array([row["patient"] for rows in self.data.cases.values() for row in rows])
         return len(np.unique(patients if subset is None else patients[subset]))
 
+    def effective_patients(self, subset: Subset | None = None) -> float:
+        """Return the effective number of patients, (sum of w)^2 / sum of w^2 with the mass area w of each patient.
+
+        Pooled metrics depend mainly on the patients with large masses, so the effective number is smaller than
+        `n_patients`. One patient is subtracted for each fold but the first, since patients are resampled within folds.
+
+        Args:
+            subset: Images to include; None includes all.
+
+        Returns:
+            Effective number of patients, at least 2.
+
+        Source: Kish, Survey Sampling, Wiley 1965 (effective sample size).
+        """
+        rows = self.data.rows
+        included = range(len(rows)) if subset is None else np.flatnonzero(subset).tolist()
+        areas = np.array([rows[i]["tp"] + rows[i]["fn"] for i in included], dtype=np.float64)
+        by_patient = sum_by_patient(areas, [rows[i]["patient"] for i in included])
+        squares = float((by_patient**2).sum())
+        effective = float(by_patient.sum()) ** 2 / squares if squares else float(len(by_patient))
+        return max(effective - len(self.folds) + 1, 2.0)
+
 
 def pseudo_values(counts: Floats) -> dict[str, Floats]:
     """Compute the jackknife pseudo-values of metrics that are pooled over folds.
