@@ -49,11 +49,23 @@ def load_checkpoint(path: Path, sections: Sequence[str] = (), trusted_modules: S
     provenance.setdefault("run_info", provenance.pop("about", None))  # name in version 0.1
     if missing := [section for section in (*sections, "dataset") if not isinstance(config.get(section), dict)]:
         raise UserError(f"{path}: its config has no {missing[0]}; train one with mammoseg.train")
-    if not isinstance(loaded.get("state_dict"), dict):
-        raise UserError(f"{path}: it contains no weights; train one with mammoseg.train")
+    check_weights(loaded.get("state_dict"), path)
     config["dataset"]["source"] = None  # writes files; no command that reads a checkpoint needs it
     check_targets(config, sections, path, trusted_modules=trusted_modules)
     return {**loaded, PROVENANCE_KEY: provenance}
+
+
+def check_weights(state_dict: Any, path: Path) -> None:
+    """Check that the weights in a checkpoint are real numbers by name.
+
+    Raises:
+        UserError: If they are not.
+    """
+    if not isinstance(state_dict, dict):
+        raise UserError(f"{path}: it contains no weights; train one with mammoseg.train")
+    for name, value in state_dict.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor) or value.is_complex():
+            raise UserError(f"{path}: its weights must be tensors of real numbers, got {str(name)[:80]}")
 
 
 def config_of(loaded: dict[str, Any]) -> dict[str, Any]:
