@@ -117,3 +117,31 @@ def test_invalid_training_metrics_are_one_sentence(workdir: Path, copy: Path, me
         copy / "checkpoints" / "last.ckpt", lambda loaded: loaded["mammoseg"].update(train_metrics=metrics)
     )
     assert "is damaged" in assert_one_sentence("train", f"resume={copy}", "epochs=2", folder=workdir)
+
+
+def add_overrides(folder: Path, *overrides: str) -> None:
+    path = folder / ".hydra" / "overrides.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "".join(f"- '{text}'\n" for text in overrides), encoding="utf-8")
+
+
+UPLOADS = ("logger.mode=online", "logger.entity=somebody", "logger.project=theirs")
+
+
+def test_a_run_folder_cannot_upload(workdir: Path, copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    add_overrides(copy, "logger=wandb", *UPLOADS)
+    succeed("train", f"resume={copy}", "epochs=2", folder=workdir)
+    assert "not taken from the run folder: logger.mode=online logger.entity=somebody" in caplog.text
+    assert list((copy / "wandb").glob("offline-run-*"))
+
+
+def test_the_logger_of_a_run_folder_can_be_replaced(workdir: Path, copy: Path) -> None:
+    add_overrides(copy, "logger=wandb", *UPLOADS)
+    succeed("train", f"resume={copy}", "logger=csv", "epochs=2", folder=workdir)
+    assert not (copy / "wandb").exists()
+
+
+@pytest.mark.parametrize("setting", ["mode: online", "entity: somebody"])
+def test_a_run_folder_cannot_add_a_logger_that_uploads(workdir: Path, copy: Path, setting: str) -> None:
+    add_overrides(copy, f"+logger.second={{_target_: mammoseg.loggers.wandb.WandbRunLogger, {setting}}}")
+    message = assert_one_sentence("train", f"resume={copy}", "epochs=2", folder=workdir)
+    assert "logger.second must use logger.mode and logger.entity" in message

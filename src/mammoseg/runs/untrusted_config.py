@@ -114,7 +114,31 @@ def check_resumed_config(cfg: DictConfig, hydra: DictConfig | HydraConf, folder:
         UserError: If a section names a target that is not trusted, or has an invalid argument.
     """
     trusted, dirs = cfg.trusted_modules or (), command_line_dirs(hydra)
-    check_targets(plain_config(cfg), tuple(GROUPS), folder, trusted_modules=trusted, config_dirs=dirs)
+    config = plain_config(cfg)
+    check_targets(config, tuple(GROUPS), folder, trusted_modules=trusted, config_dirs=dirs)
+    check_uploads(config["logger"], folder)
+
+
+def check_uploads(loggers: Mapping[str, Any], folder: object) -> None:
+    """Check that no logger of a resumed run uploads data, except as set by logger.mode and logger.entity.
+
+    These two settings are not taken from the run folder.
+
+    Args:
+        loggers: Section `logger` of the config.
+        folder: Run folder, for error messages.
+
+    Raises:
+        UserError: If an entry has a mode or an entity of its own.
+    """
+    for name, entry in loggers.items():
+        if not isinstance(entry, Mapping):
+            continue
+        is_online = entry.get("mode") == "online" != loggers.get("mode")
+        if is_online or entry.get("entity") not in (None, loggers.get("entity")):
+            raise UserError(
+                f"{folder}: logger.{name} must use logger.mode and logger.entity, which are set on the command line"
+            )
 
 
 def command_line_dirs(hydra: DictConfig | HydraConf) -> list[Path]:
