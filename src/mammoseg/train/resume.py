@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
@@ -63,7 +63,7 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
         raise UserError(f"{fixed[0]} cannot be changed when a run is resumed; only compute settings and epochs can")
     run = find_run(values[-1])
     stored = load_yaml(run.hydra / "hydra.yaml").get("hydra")
-    if stored is None or "overrides" not in stored or "job" not in stored:
+    if not isinstance(stored, DictConfig) or "overrides" not in stored or "job" not in stored:
         raise UserError(f"{run.hydra / 'hydra.yaml'}: missing or damaged; rerun the command of the run instead")
     check_config_dirs(stored, config_dirs(options))
     restored = stored_overrides(run)
@@ -91,7 +91,8 @@ def check_config_dirs(stored: DictConfig, given: Sequence[Path]) -> None:
         UserError: If one is missing.
     """
     sources = OmegaConf.select(stored, "runtime.config_sources") or []
-    for path in (str(source.get("path")) for source in sources if source.get("provider") == "command-line"):
+    mappings = [source for source in sources if isinstance(source, DictConfig)] if isinstance(sources, ListConfig) else []
+    for path in (str(source.get("path")) for source in mappings if source.get("provider") == "command-line"):
         if Path(path).resolve() not in [folder.resolve() for folder in given]:
             raise UserError(f"resume: the run was started with --config-dir {path}; add this option again")
 
