@@ -41,7 +41,7 @@ def test_invalid_values_in_results(tmp_path: Path, column: str, value: Any) -> N
     cells = lines[1].split(",")
     cells[index] = f'"{value}"'
     folder.results.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]), encoding="utf-8")
-    with pytest.raises(UserError, match="results.csv"):
+    with pytest.raises(UserError, match=r"results\.csv"):
         read_run(folder)
 
 

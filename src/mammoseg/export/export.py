@@ -40,8 +40,8 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
         Names of the files written.
 
     Raises:
-        UserError: If the file is not a checkpoint, its weights are not finite, an optional package is not installed, or the network cannot be
-            exported to ONNX.
+        UserError: If the file is not a checkpoint, its weights are not finite, an optional package is not installed, or
+            the network cannot be exported to ONNX.
     """
     loaded = checkpoint.load_checkpoint(ckpt_path, ("model",), trusted_modules)
     provenance = {name: loaded[checkpoint.PROVENANCE_KEY][name] for name in ("config", "run_info")}
@@ -55,7 +55,9 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
     if onnx:
         contents[ONNX_FILE] = to_onnx(network, size)
     if not all(value.isfinite().all() for value in network.state_dict().values()):
-        raise UserError(f"{ckpt_path}: its weights are not finite: its training has diverged; export another checkpoint")
+        raise UserError(
+            f"{ckpt_path}: its weights are not finite: its training has diverged; export another checkpoint"
+        )
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     contents[MODEL_CARD_FILE] = model_card.make_model_card(provenance, n_parameters, ckpt_path, onnx).encode()
     if not onnx:

@@ -79,7 +79,9 @@ def check_run_info(run_info: Any, path: Path) -> None:
     """
     values = [run_info.get(name) for name in RUN_COLUMNS] if isinstance(run_info, dict) else [None]
     if not all(type(value) in (str, int) and str(value).isprintable() for value in values):
-        raise UserError(f"{path}: its run_info must contain {', '.join(RUN_COLUMNS)}, each a line of text or an integer")
+        raise UserError(
+            f"{path}: its run_info must contain {', '.join(RUN_COLUMNS)}, each a line of text or an integer"
+        )
 
 
 def config_of(loaded: dict[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from mammoseg.errors import UserError
 from mammoseg.processes import is_locked
 from mammoseg.runs import results
 from mammoseg.runs.folder import EXPORTED_WEIGHTS, RunFolder, folders_with
-from mammoseg.runs.record import RunRecord, Status, read_record, read_record_or_skip
 from mammoseg.runs.predictions import MAX_SIZE
+from mammoseg.runs.record import RunRecord, Status, read_record, read_record_or_skip
 from mammoseg.runs.results import COUNTS, RUN_COLUMNS, ResultRow
 from mammoseg.runs.settings import differing, flatten
 from mammoseg.schema.types import FileName

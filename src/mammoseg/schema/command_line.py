@@ -125,8 +125,8 @@ def explain(error: Exception, command: str, conf: Path) -> str:
     if match := UNKNOWN_KEY.search(text):
         known = [*setting_names(command), *default_names(command, conf)]
         if match.group(1) in known:
-            section = match.group(1).partition(".")[0]
-            return f"there is no setting {match.group(1)} with this choice of {section}; remove it, or choose another {section}"
+            name, section = match.group(1), match.group(1).partition(".")[0]
+            return f"there is no setting {name} with this choice of {section}; remove it, or choose another {section}"
         return str(unknown_setting(match.group(1), known))
     if match := AMBIGUOUS.search(text):
         key, _, value = match.group(1).partition("=")

@@ -91,7 +91,9 @@ def check_config_dirs(stored: DictConfig, given: Sequence[Path]) -> None:
         UserError: If one is missing.
     """
     sources = OmegaConf.select(stored, "runtime.config_sources") or []
-    mappings = [source for source in sources if isinstance(source, DictConfig)] if isinstance(sources, ListConfig) else []
+    mappings = (
+        [source for source in sources if isinstance(source, DictConfig)] if isinstance(sources, ListConfig) else []
+    )
     for path in (str(source.get("path")) for source in mappings if source.get("provider") == "command-line"):
         if Path(path).resolve() not in [folder.resolve() for folder in given]:
             raise UserError(f"resume: the run was started with --config-dir {path}; add this option again")
