@@ -206,6 +206,9 @@ PARTS: dict[str, Part] = {
     "mammoseg.losses.ByRatio": Part(
         {"grouping": one_of("quantile", "cluster"), "table": MappingOf(ListOf(WEIGHT, 1))}, (equal_lengths,)
     ),
+    "mammoseg.losses.UncertaintyByRatio": Part(
+        {"terms": ListOf(Text(), 2, 2), "max_log_weight": Number(0, 20, exclusive_minimum=True)}
+    ),
     "mammoseg.losses.LearnedByRatio": Part(
         {"terms": ListOf(Text(), 2, 2), "span": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)}
     ),
