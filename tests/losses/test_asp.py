@@ -166,7 +166,7 @@ def test_uncertainty_weights_become_the_inverse_of_the_terms() -> None:
     def closure() -> Tensor:
         optimiser.zero_grad()
         value: Tensor = loss(logits, masks, density).mean()
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         return value
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
