@@ -124,7 +124,7 @@ PARTS: dict[str, Part] = {
             "published": MappingOf(Integer(0), optional=True),
             "note": Text(empty=True),
             "size": Integer(16, 8192, multiple_of=16),
-            "crop": Boolean(),
+            "crop": either(one_of("breast", "film", "none"), Boolean()),
             "aspect": one_of("stretch", "pad"),
             "normalise": one_of("minmax", "percentile", "zscore"),
             "flip": one_of("none", "left", "right"),

@@ -13,6 +13,7 @@ from scipy import ndimage
 from skimage.draw import polygon2mask
 
 from mammoseg.data.images.masks import rasterise
+from mammoseg.data.preprocessing.box import Box
 from mammoseg.data.preprocessing.breast import segment_breast
 from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
@@ -50,10 +51,29 @@ def test_the_label_is_cropped() -> None:
     preprocessed = preprocess(pixels, mask, PreprocessingSettings(size=64))
     assert preprocessed.box.right < 220 - 60
     assert not preprocessed.crop_skipped
-    uncropped = preprocess(pixels, mask, PreprocessingSettings(size=64, crop=False))
+    uncropped = preprocess(pixels, mask, PreprocessingSettings(size=64, crop="none"))
     assert uncropped.image[3:6, 50:58].max() == pytest.approx(1), (
         "without the crop, the label is the brightest structure"
     )
+
+
+def test_crop_film_removes_the_label_and_keeps_the_whole_film() -> None:
+    pixels, breast = film(np.random.default_rng(0))
+    mask = square(pixels.shape, 120, 40, 60)
+    preprocessed = preprocess(pixels, mask, PreprocessingSettings(size=64, crop="film"))
+    assert preprocessed.box == Box(0, pixels.shape[0], 0, pixels.shape[1])
+    assert not preprocessed.crop_skipped
+    assert preprocessed.image[3:6, 50:58].max() == 0
+    assert preprocessed.breast.mean() == pytest.approx(breast.mean(), abs=0.02)
+    assert preprocessed.mask.mean() == pytest.approx(mask.mean(), rel=0.1)
+    cropped = preprocess(pixels, mask, PreprocessingSettings(size=64))
+    assert preprocessed.mask.sum() < cropped.mask.sum()
+
+
+@pytest.mark.parametrize(("earlier", "crop"), [(True, "breast"), (False, "none")])
+def test_crop_of_version_0_2_is_the_same_setting(earlier: bool, crop: str) -> None:
+    assert PreprocessingSettings(crop=earlier) == PreprocessingSettings(crop=crop)
+    assert PreprocessingSettings(crop=earlier).digest == PreprocessingSettings(crop=crop).digest
 
 
 @settings(max_examples=40, deadline=None)
@@ -115,7 +135,7 @@ def test_pad_keeps_the_aspect_ratio_and_stretch_fills_the_square() -> None:
         [np.array([[20 + 12 * np.cos(a), 50 + 12 * np.sin(a)] for a in np.linspace(0, 6.28, 60)])], 100, 40
     )
     for aspect, ratio in (("pad", 1.0), ("stretch", 2.5)):
-        small = preprocess(pixels, mask, PreprocessingSettings(size=208, crop=False, aspect=aspect)).mask
+        small = preprocess(pixels, mask, PreprocessingSettings(size=208, crop="none", aspect=aspect)).mask
         rows, columns = np.flatnonzero(small.any(1)), np.flatnonzero(small.any(0))
         assert len(columns) / len(rows) == pytest.approx(ratio, rel=0.05), aspect
 
@@ -123,12 +143,12 @@ def test_pad_keeps_the_aspect_ratio_and_stretch_fills_the_square() -> None:
 def test_normalisations_equal_their_formulas() -> None:
     values = np.arange(256 * 256, dtype=np.float32).reshape(256, 256)
     mask = square(values.shape, 5, 5, 9)
-    minmax = preprocess(values, mask, PreprocessingSettings(size=256, crop=False)).image
+    minmax = preprocess(values, mask, PreprocessingSettings(size=256, crop="none")).image
     np.testing.assert_allclose(minmax, values / values.max(), atol=1e-6)
-    zscore = preprocess(values, mask, PreprocessingSettings(size=256, crop=False, normalise="zscore")).image
+    zscore = preprocess(values, mask, PreprocessingSettings(size=256, crop="none", normalise="zscore")).image
     assert zscore.mean() == pytest.approx(0, abs=1e-3)
     assert zscore.std() == pytest.approx(1, abs=1e-3)
-    percentile = preprocess(values, mask, PreprocessingSettings(size=256, crop=False, normalise="percentile")).image
+    percentile = preprocess(values, mask, PreprocessingSettings(size=256, crop="none", normalise="percentile")).image
     low, high = np.percentile(values, [0.5, 99.5])
     np.testing.assert_allclose(percentile, np.clip((values - low) / (high - low), 0, 1), atol=1e-5)
     with pytest.raises(UserError, match=r"dataset\.normalise must be .* got log"):

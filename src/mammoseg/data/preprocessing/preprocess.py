@@ -81,17 +81,18 @@ def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings
     """
     height, width = pixels.shape
     grey = downsample_uint8(pixels)
-    needs_breast = settings.crop or settings.flip != "none"
+    needs_breast = settings.crop != "none" or settings.flip != "none"
     breast = segment_downsampled(grey) if needs_breast else np.ones(grey.shape, bool)
     flipped = needs_flip(breast, settings.flip)
     breast_fraction = float(breast.mean())
     masses = mask_bounding_box(mask)
     mass_in_breast = fraction_inside(mask, masses, breast)
-    box = breast_bounding_box(breast, height, width) if settings.crop else Box(0, height, 0, width)
+    film = Box(0, height, 0, width)
+    box = breast_bounding_box(breast, height, width) if settings.crop == "breast" else film
     crop_skipped = masses is not None and not box.contains(masses)
     if crop_skipped:
-        box = Box(0, height, 0, width)
-    if crop_skipped or not settings.crop:
+        box = film
+    if crop_skipped or settings.crop == "none":
         breast = np.ones(grey.shape, bool)
     image, small_mask, breast_mask = resize_to_square(pixels, mask, masses, breast, box, settings)
     if flipped:
