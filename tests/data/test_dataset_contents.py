@@ -284,6 +284,15 @@ def test_patients_that_differ_only_in_case_are_one_patient(tmp_path: Path) -> No
     assert [case.patient for case in store.cases] == ["P01", "P01", "P1"]
 
 
+@pytest.mark.parametrize("other", ["Jose\u0301", "JOS\u00c9", "Jos\u00e9\u200b", " Jos\u00e9 ", "\uff2a\uff4f\uff53\u00e9"])
+def test_patients_that_differ_only_in_unicode_encoding_are_one_patient(tmp_path: Path, other: str) -> None:
+    write_cases(tmp_path, {name: disc() * 255 for name in "ab"})
+    (tmp_path / "cases.csv").write_text(
+        f"{HEADER}\na,a.png,a-mask.png,Jos\u00e9,2\nb,b.png,b-mask.png,{other},2\n", encoding="utf-8"
+    )
+    assert {case.patient for case in dataset(tmp_path).open_store().cases} == {"Jos\u00e9"}
+
+
 @pytest.mark.parametrize(
     ("delimiter", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-16"), (",", "cp1252"), (";", "utf-16-le")]
 )
