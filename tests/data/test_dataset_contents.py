@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 from collections.abc import Callable
@@ -275,6 +276,29 @@ def test_an_image_in_several_cases_is_rejected(tmp_path: Path, second: str, mess
     store = dataset(tmp_path, *rows, on_error="skip").open_store()
     expected = ["c"] if "but" in message else ["a", "c"]
     assert [case.case for case in store.cases] == expected
+
+
+COPIES: dict[str, Callable[[np.ndarray, Path], object]] = {
+    "copy.tif": lambda pixels, path: cv2.imwrite(str(path), pixels),
+    "copy.pgm": lambda pixels, path: cv2.imwrite(str(path), pixels),
+    "copy.png": lambda pixels, path: cv2.imwrite(str(path), pixels.astype(np.uint16) * 257),
+    "copy.png.gz": lambda pixels, path: path.write_bytes(gzip.compress(cv2.imencode(".png", pixels)[1].tobytes())),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("mask", ["a-mask.png", "copy-mask.tif"])
+def test_a_copy_of_an_image_in_another_format_is_rejected(tmp_path: Path, name: str, mask: str) -> None:
+    write_cases(tmp_path, {"a": disc() * 255, "c": disc() * 255})
+    COPIES[name](breast(0), tmp_path / name)
+    cv2.imwrite(str(tmp_path / "copy-mask.tif"), disc().astype(np.uint16))
+    row_a, row_c = "a,a.png,a-mask.png,p,2", "c,c.png,c-mask.png,r,2"
+    with pytest.raises(UserError, match="b .*the same image as case a, but patient differ; remove one"):
+        dataset(tmp_path, row_a, f"b,{name},{mask},q,2", row_c).open_store()
+    for _ in range(2):
+        store = dataset(tmp_path, row_a, f"b,{name},{mask},p,2", row_c, on_error="skip").open_store()
+        assert [case.case for case in store.cases] == ["a", "c"]
+        assert ["b", "the same image as case a; remove one"] in store.about["skipped"]
 
 
 def test_patients_that_differ_only_in_case_are_one_patient(tmp_path: Path) -> None:
