@@ -210,6 +210,14 @@ def test_an_image_with_values_that_are_not_finite_is_rejected(tmp_path: Path, va
         dataset(tmp_path, "a,a.tif,m.png,p,2").open_store()
 
 
+@pytest.mark.parametrize("value", [-3.4e38, 1e20])
+def test_an_image_with_a_marker_of_missing_pixels_is_rejected(tmp_path: Path, value: float) -> None:
+    cv2.imwrite(str(tmp_path / "a.tif"), np.where(breast() > 50, breast().astype(np.float32), np.float32(value)))
+    cv2.imwrite(str(tmp_path / "m.png"), disc() * 255)
+    with pytest.raises(UserError, match=r"grey values must be between -1e\+15 and 1e\+15, got"):
+        dataset(tmp_path, "a,a.tif,m.png,p,2").open_store()
+
+
 def test_a_multi_page_tiff_is_rejected_as_in_prediction(tmp_path: Path) -> None:
     Image.fromarray(breast()).save(tmp_path / "a.tif", save_all=True, append_images=[Image.fromarray(breast(1))])
     cv2.imwrite(str(tmp_path / "m.png"), disc() * 255)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from mammoseg.data.images.codestream import parse_jpeg
+from mammoseg.data.images.float_precision import to_preprocessable
 from mammoseg.data.images.formats import (
     DICOM_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -61,7 +62,8 @@ def read_image(path: Path, *, mask: bool = False) -> tuple[NDArray[Any], ImageMe
         mask: Whether the file is a mask. A mask in DICOM format may have any modality, and its padding is not changed.
 
     Returns:
-        Pixels (H, W), where brighter is denser, and the metadata of the image.
+        Pixels (H, W), where brighter is denser, and the metadata of the image. Wide types are converted by
+        `to_preprocessable` unless the file is a mask.
 
     Raises:
         ImageReadError: If the file is missing, damaged, in colour, multi-page, too large, in an unsupported format, or
@@ -78,7 +80,8 @@ def read_image(path: Path, *, mask: bool = False) -> tuple[NDArray[Any], ImageMe
     """
     require_regular_file(path)
     if is_raster(path):
-        return _read_raster(path), ImageMetadata()
+        pixels = _read_raster(path)
+        return pixels if mask else to_preprocessable(pixels), ImageMetadata()
     _require_dicom(path)
     from mammoseg.data.images import dicom  # lazy: importing pydicom is slow
 
