@@ -189,6 +189,13 @@ def test_rasterise_fills_the_outline() -> None:
     assert mask.sum() < both.sum() < 2 * mask.sum(), "overlapping masses are merged"
 
 
+@pytest.mark.parametrize("turns", [1.0, 1.3, 2.0])
+def test_rasterise_fills_outlines_that_overlap_themselves(turns: float) -> None:
+    angle = np.linspace(0, 2 * np.pi * turns, 200)
+    outline = np.column_stack([60 + 30 * np.cos(angle), 45 + 30 * np.sin(angle)])
+    assert rasterise([outline], 100, 130).sum() == pytest.approx(np.pi * 30**2, rel=0.05)
+
+
 def test_rasterise_clips_outlines_and_rejects_those_outside() -> None:
     half_out = np.array([[-10.0, 10], [10, 10], [10, 30], [-10, 30]])
     mask = rasterise([half_out], 50, 50)

@@ -110,8 +110,8 @@ def to_monochrome2(stored: NDArray[Any], header: FileDataset) -> NDArray[Any]:
     values, (low, high) = stored, stored_range(stored, header)
     if rescaled:
         largest = max(abs(low), abs(high), abs(low * slope), abs(high * slope), abs(intercept))
-        dtype = np.float32 if largest <= MAX_EXACT else np.float64
-        values = stored.astype(dtype) * dtype(slope) + dtype(intercept)
+        values = stored.astype(np.float32 if largest <= MAX_EXACT else np.float64)
+        values = values * values.dtype.type(slope) + values.dtype.type(intercept)
         low, high = sorted((low * slope + intercept, high * slope + intercept))
     if header.PhotometricInterpretation == "MONOCHROME1":
         values = high - (values if rescaled else values.astype(np.int64))

@@ -1,4 +1,4 @@
-"""Conversion of wide integers and 64-bit floats to float32, in which images are preprocessed, without loss of contrast."""
+"""Conversion of wide integers and 64-bit floats to float32, the type of preprocessing, without loss of contrast."""
 
 from __future__ import annotations
 

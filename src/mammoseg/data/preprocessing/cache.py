@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import processes
+from mammoseg.data.images.mask_labels import check_fraction
 from mammoseg.data.images.masks import MassMask, rasterise, read_masks
 from mammoseg.data.images.plausibility import MIN_TRAINING_LEVELS, check_grey_values
 from mammoseg.data.images.read import read_image
@@ -264,12 +265,14 @@ def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
         shape: (H, W) of its pixels.
 
     Raises:
-        ImageReadError: If a mask file cannot be used.
+        ImageReadError: If a mask file cannot be used, or the outlines enclose most of the image.
         ValueError: If an outline lies outside the image.
     """
     if mammogram.mask_candidates:
         return read_masks(mammogram.mask_candidates, shape, mammogram.masks_verified)
-    return MassMask(rasterise(mammogram.outlines, *shape))
+    mask = rasterise(mammogram.outlines, *shape)
+    check_fraction(np.count_nonzero(mask) / mask.size, n_labels=1)
+    return MassMask(mask)
 
 
 def init_preprocessing_worker() -> None:

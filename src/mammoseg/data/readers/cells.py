@@ -106,7 +106,7 @@ def resolve_path(root: Path, text: str) -> Path:
 
 
 def patient_key(patient: str) -> str:
-    """Return the form of a patient identifier by which patients are compared.
+    r"""Return the form of a patient identifier by which patients are compared.
 
     Identifiers are equal if they differ only in case, in white space at the ends or in its width, in invisible
     characters, or in the Unicode encoding of the same characters, such as composed and decomposed accents.
@@ -114,7 +114,7 @@ def patient_key(patient: str) -> str:
     Example:
         >>> patient_key("P01") == patient_key(" p01"), patient_key("7.0") == patient_key("7")
         (True, True)
-        >>> patient_key("Jos\\u00e9") == patient_key("Jose\\u0301"), patient_key("P1") == patient_key("P1\\u200b")
+        >>> patient_key("Jos\u00e9") == patient_key("Jose\u0301"), patient_key("P1") == patient_key("P1\u200b")
         (True, True)
     """
     visible = "".join(character for character in patient if unicodedata.category(character) != "Cf")

@@ -32,8 +32,9 @@ def reject_repeated_images(
 ) -> list[Mammogram]:
     """Reject images that occur in several cases, since their copies would be in different parts of a split.
 
-    Images are compared by the hashes of their files or of their pixels. If the cases of an image differ in patient, density or masks, all
-    of them are rejected, since it is unknown which one is correct; otherwise the first case is accepted.
+    Images are compared by the hashes of their files or of their pixels. If the cases of an image differ in patient,
+    density, split or masks, all of them are rejected, since it is unknown which one is correct; otherwise the first
+    case is accepted.
 
     Args:
         mammograms: The images.
