@@ -155,6 +155,40 @@ def test_normalisations_equal_their_formulas() -> None:
         preprocess(values, mask, PreprocessingSettings(size=64, normalise="log"))
 
 
+@pytest.mark.parametrize("normalise", ["minmax", "percentile", "zscore"])
+def test_the_image_does_not_depend_on_the_mask(normalise: str) -> None:
+    pixels, _ = film(np.random.default_rng(0))
+    breast = preprocess(pixels, np.zeros(pixels.shape, np.uint8), PreprocessingSettings(size=96, normalise=normalise))
+    box = breast.box
+    mask = square(pixels.shape, box.top, box.right - 20, 20)  # in the box, at a corner outside the breast
+    with_mask = preprocess(pixels, mask, PreprocessingSettings(size=96, normalise=normalise))
+    assert with_mask.mass_in_breast < 0.5
+    np.testing.assert_array_equal(with_mask.image, breast.image)
+
+
+def test_padding_is_not_part_of_the_statistics() -> None:
+    pixels = np.random.default_rng(0).normal(1000, 100, (200, 50)).astype(np.float32)
+    mask = np.zeros(pixels.shape, np.uint8)
+    padded = preprocess(pixels, mask, PreprocessingSettings(size=64, crop=False, aspect="pad", normalise="zscore"))
+    content = np.zeros((64, 64), bool)
+    content[:, 24:40] = True  # 16 of 64 columns
+    np.testing.assert_array_equal(padded.breast, content)
+    assert padded.image[content].mean() == pytest.approx(0, abs=1e-4)
+    assert padded.image[content].std() == pytest.approx(1, abs=1e-4)
+    assert (padded.image[~content] == padded.image[content].min()).all()
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_the_result_is_invariant_to_the_unit_of_the_grey_values(scale: float) -> None:
+    pixels, _ = film(np.random.default_rng(0))
+    mask = square(pixels.shape, 140, 40, 20)
+    reference, scaled = (
+        preprocess(image, mask, PreprocessingSettings(size=64))
+        for image in (pixels.astype(np.float32), (pixels * scale).astype(np.float32))
+    )
+    np.testing.assert_allclose(scaled.image, reference.image, atol=1e-4)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64)])
 @pytest.mark.parametrize("value", [0, 7])
 def test_constant_images_give_finite_values(shape: tuple[int, int], value: int) -> None:
@@ -173,6 +207,13 @@ def test_rasterise_fills_the_outline() -> None:
     assert 2 * (mask & reference).sum() / (mask.sum() + reference.sum()) > 0.97
     both = rasterise([outline, outline + np.array([30, 20])], 100, 130)
     assert mask.sum() < both.sum() < 2 * mask.sum(), "overlapping masses are merged"
+
+
+@pytest.mark.parametrize("turns", [1.0, 1.3, 2.0])
+def test_rasterise_fills_outlines_that_overlap_themselves(turns: float) -> None:
+    angle = np.linspace(0, 2 * np.pi * turns, 200)
+    outline = np.column_stack([60 + 30 * np.cos(angle), 45 + 30 * np.sin(angle)])
+    assert rasterise([outline], 100, 130).sum() == pytest.approx(np.pi * 30**2, rel=0.05)
 
 
 def test_rasterise_clips_outlines_and_rejects_those_outside() -> None:
