@@ -169,7 +169,7 @@ def test_the_image_does_not_depend_on_the_mask(normalise: str) -> None:
 def test_padding_is_not_part_of_the_statistics() -> None:
     pixels = np.random.default_rng(0).normal(1000, 100, (200, 50)).astype(np.float32)
     mask = np.zeros(pixels.shape, np.uint8)
-    padded = preprocess(pixels, mask, PreprocessingSettings(size=64, crop=False, aspect="pad", normalise="zscore"))
+    padded = preprocess(pixels, mask, PreprocessingSettings(size=64, crop="none", aspect="pad", normalise="zscore"))
     content = np.zeros((64, 64), bool)
     content[:, 24:40] = True  # 16 of 64 columns
     np.testing.assert_array_equal(padded.breast, content)
