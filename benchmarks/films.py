@@ -1,4 +1,4 @@
-"""Breast segmentation on scans of real films: fraction of masses inside the crop, and contact sheets for inspection.
+"""Breast segmentation on scans of real films: masses inside the crop, their size, and contact sheets for inspection.
 
 python benchmarks/films.py FOLDER [--output outputs/films]
 
@@ -36,6 +36,7 @@ class FilmResult:
         n_contained: Number of masses inside the crop box.
         uncropped: Whether the crop box is the full film.
         breast_fraction: Breast area as a fraction of the film.
+        mass_fractions: Area of the boxes of the masses as a fraction of the network input, by (crop, aspect).
         white_before: Bright pixels near the edges of the film.
         white_after: Those of them that are segmented as breast.
         tile: The film before and after, side by side.
@@ -45,6 +46,7 @@ class FilmResult:
     n_contained: int
     uncropped: bool
     breast_fraction: float
+    mass_fractions: dict[tuple[str, str], float]
     white_before: int
     white_after: int
     tile: Image
@@ -93,10 +95,22 @@ def evaluate_film(path: Path, masses: Sequence[Box]) -> FilmResult:
         n_contained=sum(crop.contains(mass) for mass in masses),
         uncropped=(crop.top, crop.left, crop.bottom, crop.right) == (0, 0, *pixels.shape),
         breast_fraction=float(breast.mean()),
+        mass_fractions=mass_fractions(pixels.shape, crop, masses),
         white_before=int(bright.sum()),
         white_after=int((bright & breast).sum()),
         tile=draw_tile(pixels, breast, crop, masses, path.name),
     )
+
+
+def mass_fractions(shape: tuple[int, ...], crop: Box, masses: Sequence[Box]) -> dict[tuple[str, str], float]:
+    """Return the area of the boxes as a fraction of the network input, by (dataset.crop, dataset.aspect)."""
+    area = sum((mass.bottom - mass.top) * (mass.right - mass.left) for mass in masses)
+    fractions = {}
+    for name, box in (("breast", crop), ("film", Box(0, shape[0], 0, shape[1]))):
+        height, width = box.bottom - box.top, box.right - box.left
+        fractions[name, "stretch"] = area / (height * width)
+        fractions[name, "pad"] = area / max(height, width) ** 2
+    return fractions
 
 
 def write_contact_sheets(tiles: Sequence[Image], output: Path) -> None:
@@ -129,6 +143,11 @@ def main() -> None:
         f"| bright pixels within {100 * MARGIN:.0f} % of the edges that are segmented as breast "
         f"| {100 * white_fraction:.1f} % |"
     )
+    for crop, aspect in films[0].mass_fractions:
+        mean = np.mean([film.mass_fractions[crop, aspect] for film in films])
+        print(
+            f"| boxes of the masses, fraction of the input, dataset.crop={crop} aspect={aspect} | {100 * mean:.3f} % |"
+        )
     print(f"\nContact sheets: {args.output}/films_1.png and following")
 
 

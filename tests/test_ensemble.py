@@ -127,8 +127,8 @@ def test_load_network_restores_the_weights(tmp_path: Path) -> None:
 
 def test_checkpoints_with_different_settings_raise(tmp_path: Path) -> None:
     first = save_checkpoint(tmp_path / "a")
-    with pytest.raises(UserError, match=r"dataset\.crop=False.*same preprocessing"):
-        load(first, save_checkpoint(tmp_path / "b", "dataset.crop=false"))
+    with pytest.raises(UserError, match=r"dataset\.crop=none.*same preprocessing"):
+        load(first, save_checkpoint(tmp_path / "b", "dataset.crop=none"))
     other = save_checkpoint(tmp_path / "c", threshold=0.4)
     with pytest.raises(UserError, match="must have the same threshold"):
         load(first, other)

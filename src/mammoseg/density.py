@@ -62,7 +62,8 @@ class ACRDensity(IntEnum):
         if cell in UNKNOWN:
             return None
         for prefix in PREFIXES:
-            cell = cell.removeprefix(prefix).strip(" :-")
+            if cell.startswith(prefix):
+                cell = cell.removeprefix(prefix).strip(" :-")
         category = SPELLINGS.get(cell)
         if category is None and re.fullmatch(r"[1-4](\.0+)?", cell):
             category = int(cell[0])

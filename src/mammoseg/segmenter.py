@@ -82,7 +82,7 @@ class Segmenter(lightning.LightningModule):
         self.logit_threshold = math.log(threshold / (1 - threshold))  # comparing logits avoids rounding by the sigmoid
         pooled = MetricCollection({name: metric() for name, metric in PIXEL_METRICS.items()})
         means = {f"image_{name}": MeanOverImages(metric) for name, metric in PIXEL_METRICS.items()}
-        self.train_loss_terms = LossTermMeans([*criterion.terms])
+        self.train_loss_terms = LossTermMeans(criterion.summands)
         self.train_metrics: dict[str, Tensor] = {}  # of the last complete epoch, for checkpoints
         self.val_loss = MeanMetric()
         self.val_metrics = pooled.clone(prefix="val/")

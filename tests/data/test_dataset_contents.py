@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 from collections.abc import Callable
@@ -67,6 +68,20 @@ def save_palette(path: Path, palette: list[int], values: np.ndarray) -> None:
     image.save(path)
 
 
+def grey_labels(first: int, second: int, dtype: type) -> np.ndarray:
+    values: np.ndarray = np.array([0, first, second], dtype)[labels()]
+    return values
+
+
+def gzipped(write: Callable[[Path], object], path: Path) -> None:
+    write(uncompressed := path.with_suffix(""))
+    path.write_bytes(gzip.compress(uncompressed.read_bytes()))
+
+
+def alpha_of_black(path: Path) -> None:
+    Image.fromarray(np.dstack([np.zeros(SHAPE, np.uint8), (labels() > 0) * np.uint8(255)])).save(path)
+
+
 MASK_WRITERS: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "labels 1 and 2": (lambda path: cv2.imwrite(str(path), labels()), ".png", 2),
     "labels 1 and 2 of 16 bits": (lambda path: cv2.imwrite(str(path), labels().astype(np.uint16)), ".tif", 2),
@@ -76,6 +91,20 @@ MASK_WRITERS: dict[str, tuple[Callable[[Path], object], str, int]] = {
         ".png",
         2,
     ),
+    "grey labels 255 and 20": (lambda path: cv2.imwrite(str(path), grey_labels(255, 20, np.uint8)), ".png", 2),
+    "grey labels 1 and 33": (lambda path: cv2.imwrite(str(path), grey_labels(1, 33, np.uint8)), ".png", 2),
+    "grey labels 10 and 1000": (lambda path: cv2.imwrite(str(path), grey_labels(10, 1000, np.uint16)), ".png", 2),
+    "labels 0.05 and 1.0": (
+        lambda path: Image.fromarray(np.array([0, 0.05, 1], np.float32)[labels()]).save(path),
+        ".tif",
+        2,
+    ),
+    "compressed palette": (
+        lambda path: gzipped(lambda file: save_palette(file, [0, 0, 0, 128, 0, 0, 0, 128, 0], labels()), path),
+        ".png.gz",
+        2,
+    ),
+    "compressed alpha channel": (lambda path: gzipped(alpha_of_black, path), ".png.gz", 1),
     "colour palette": (lambda path: save_palette(path, [0, 0, 0, 128, 0, 0, 0, 128, 0], labels()), ".png", 2),
     "grey palette": (
         lambda path: save_palette(path, [0, 0, 0, 255, 255, 255], (labels() > 0) * np.uint8(1)),
@@ -94,11 +123,7 @@ MASK_WRITERS: dict[str, tuple[Callable[[Path], object], str, int]] = {
         ".png",
         1,
     ),
-    "alpha channel of a black image": (
-        lambda path: Image.fromarray(np.dstack([np.zeros(SHAPE, np.uint8), (labels() > 0) * np.uint8(255)])).save(path),
-        ".png",
-        1,
-    ),
+    "alpha channel of a black image": (alpha_of_black, ".png", 1),
     "red on transparent white": (
         lambda path: Image.fromarray(
             np.array([[255, 255, 255, 0], [255, 0, 0, 255]], np.uint8)[(labels() > 0).astype(int)]
@@ -133,6 +158,24 @@ def test_blurred_edges_are_no_labels(tmp_path: Path) -> None:
     assert abs(case.mass_area - int(truth.sum())) < 0.03 * truth.sum()
 
 
+@pytest.mark.parametrize("quality", [10, 50, 75, 95])
+def test_compression_artefacts_are_no_labels(tmp_path: Path, quality: int) -> None:
+    truth = disc(radius=14)
+    jpeg = cv2.imdecode(cv2.imencode(".jpg", truth * 255, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
+    assert jpeg is not None
+    (case,) = prepare_mask(tmp_path, lambda path: cv2.imwrite(str(path), jpeg)).cases
+    assert case.mask_labels == 1
+    assert abs(case.mass_area - int(truth.sum())) < 0.05 * truth.sum()
+
+
+def test_a_small_grey_mass_beside_a_white_one_is_mass(tmp_path: Path) -> None:
+    values = disc(40, 30, 12) * 255
+    values[90:94, 40:44] = 100
+    (case,) = prepare_mask(tmp_path, lambda path: cv2.imwrite(str(path), values)).cases
+    assert case.mass_area == np.count_nonzero(values)
+    assert case.mask_labels == 2
+
+
 BAD_MASKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "inverted": (lambda path: cv2.imwrite(str(path), 255 * (1 - disc())), ".png", "is it inverted"),
     "breast as label 1": (
@@ -146,6 +189,16 @@ BAD_MASKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
         lambda path: cv2.imwrite(str(path), labels() * 2),
         ".jpg",
         "a JPEG mask must be black",
+    ),
+    "grey labels as JPEG": (
+        lambda path: cv2.imwrite(str(path), grey_labels(255, 100, np.uint8)),
+        ".jpg",
+        "a JPEG mask must be black and white, got grey regions",
+    ),
+    "negative background": (
+        lambda path: Image.fromarray(disc().astype(np.int32) - 1).save(path),
+        ".tif",
+        r"mask values must be 0 \(background\) or positive, got -1",
     ),
     "a colour photograph": (
         lambda path: Image.fromarray(np.random.default_rng(0).integers(0, 255, (*SHAPE, 3), np.uint8)).save(path),
@@ -206,6 +259,14 @@ def test_an_image_with_values_that_are_not_finite_is_rejected(tmp_path: Path, va
     cv2.imwrite(str(tmp_path / "a.tif"), pixels)
     cv2.imwrite(str(tmp_path / "m.png"), disc() * 255)
     with pytest.raises(UserError, match="infinite or not a number"):
+        dataset(tmp_path, "a,a.tif,m.png,p,2").open_store()
+
+
+@pytest.mark.parametrize("value", [-3.4e38, 1e20])
+def test_an_image_with_a_marker_of_missing_pixels_is_rejected(tmp_path: Path, value: float) -> None:
+    cv2.imwrite(str(tmp_path / "a.tif"), np.where(breast() > 50, breast().astype(np.float32), np.float32(value)))
+    cv2.imwrite(str(tmp_path / "m.png"), disc() * 255)
+    with pytest.raises(UserError, match=r"grey values must be between -1e\+15 and 1e\+15, got"):
         dataset(tmp_path, "a,a.tif,m.png,p,2").open_store()
 
 
@@ -277,11 +338,45 @@ def test_an_image_in_several_cases_is_rejected(tmp_path: Path, second: str, mess
     assert [case.case for case in store.cases] == expected
 
 
+COPIES: dict[str, Callable[[np.ndarray, Path], object]] = {
+    "copy.tif": lambda pixels, path: cv2.imwrite(str(path), pixels),
+    "copy.pgm": lambda pixels, path: cv2.imwrite(str(path), pixels),
+    "copy.png": lambda pixels, path: cv2.imwrite(str(path), pixels.astype(np.uint16) * 257),
+    "copy.png.gz": lambda pixels, path: path.write_bytes(gzip.compress(cv2.imencode(".png", pixels)[1].tobytes())),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("mask", ["a-mask.png", "copy-mask.tif"])
+def test_a_copy_of_an_image_in_another_format_is_rejected(tmp_path: Path, name: str, mask: str) -> None:
+    write_cases(tmp_path, {"a": disc() * 255, "c": disc() * 255})
+    COPIES[name](breast(0), tmp_path / name)
+    cv2.imwrite(str(tmp_path / "copy-mask.tif"), disc().astype(np.uint16))
+    row_a, row_c = "a,a.png,a-mask.png,p,2", "c,c.png,c-mask.png,r,2"
+    with pytest.raises(UserError, match=r"b .*the same image as case a, but patient differ; remove one"):
+        dataset(tmp_path, row_a, f"b,{name},{mask},q,2", row_c).open_store()
+    for _ in range(2):
+        store = dataset(tmp_path, row_a, f"b,{name},{mask},p,2", row_c, on_error="skip").open_store()
+        assert [case.case for case in store.cases] == ["a", "c"]
+        assert ["b", "the same image as case a; remove one"] in store.about["skipped"]
+
+
 def test_patients_that_differ_only_in_case_are_one_patient(tmp_path: Path) -> None:
     write_cases(tmp_path, {name: disc() * 255 for name in "abc"})
     rows = [f"{name},{name}.png,{name}-mask.png,{patient},2" for name, patient in zip("abc", PATIENTS, strict=True)]
     store = dataset(tmp_path, *rows).open_store()
     assert [case.patient for case in store.cases] == ["P01", "P01", "P1"]
+
+
+@pytest.mark.parametrize(
+    "other", ["Jose\u0301", "JOS\u00c9", "Jos\u00e9\u200b", " Jos\u00e9 ", "\uff2a\uff4f\uff53\u00e9"]
+)
+def test_patients_that_differ_only_in_unicode_encoding_are_one_patient(tmp_path: Path, other: str) -> None:
+    write_cases(tmp_path, {name: disc() * 255 for name in "ab"})
+    (tmp_path / "cases.csv").write_text(
+        f"{HEADER}\na,a.png,a-mask.png,Jos\u00e9,2\nb,b.png,b-mask.png,{other},2\n", encoding="utf-8"
+    )
+    assert {case.patient for case in dataset(tmp_path).open_store().cases} == {"Jos\u00e9"}
 
 
 @pytest.mark.parametrize(

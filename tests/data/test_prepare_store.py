@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mammoseg.data.dataset import DatasetSpec, build_dataset
@@ -56,12 +55,20 @@ def test_a_store_of_version_0_1_is_opened(tmp_path: Path) -> None:
     assert reopened.cases == store.cases
 
 
-def test_a_cache_of_version_0_1_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_cache_file_is_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_inbreast(tmp_path / "data", cases=8, height=128)
     expected = phantom_dataset(tmp_path).open_store()
     shutil.rmtree(tmp_path / "store")
-    encoder = SimpleNamespace(dumps=lambda row: with_columns_of_version_0_1(json.dumps(row)), loads=json.loads)
-    monkeypatch.setattr(cache, "json", encoder)
+    fill = cache.PreprocessingCache.fill
+
+    def fill_and_damage(self: cache.PreprocessingCache, *args: Any) -> dict[str, str]:
+        reasons = fill(self, *args)
+        first, second, *_ = sorted(self.folder.glob("*.npz"))
+        first.write_bytes(first.read_bytes()[:200])
+        np.savez(second, images=np.zeros(2))  # without the other arrays
+        return reasons
+
+    monkeypatch.setattr(cache.PreprocessingCache, "fill", fill_and_damage)
     assert phantom_dataset(tmp_path).open_store().cases == expected.cases
 
 

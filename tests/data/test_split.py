@@ -140,6 +140,13 @@ def test_an_official_validation_part_is_kept() -> None:
     assert Official()(official_cases(val=True)).val.tolist() == list(range(40, 45))
 
 
+def test_images_without_an_official_part_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    cases = [*official_cases(), case(50, "x", 1, ""), case(51, "y", 1, "")]
+    split = Official()(cases)
+    assert sum(len(rows) for rows in split.parts().values()) == 50
+    assert "2 of 52 images have no part in the dataset's split column and are not used" in caplog.text
+
+
 def test_an_official_split_with_overlapping_patients_is_an_error() -> None:
     with pytest.raises(UserError, match="more than one part"):
         Official()(official_cases(shared=True))

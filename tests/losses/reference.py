@@ -28,14 +28,14 @@ def dice(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def ssim(logits: Tensor, mask: Tensor, window_size: int = 11, sigma: float = 1.5) -> Tensor:
-    """Eq. 5 with the sum of Wang et al. in the denominator, computed by five 11x11 convolutions."""
+    """Eq. 5 with the sum of Wang et al. in the denominator, computed by five 11x11 convolutions with zero padding."""
     prob = torch.sigmoid(logits)
     offset = torch.arange(window_size, dtype=prob.dtype, device=prob.device) - window_size // 2
     kernel_1d = torch.exp(-(offset**2) / (2 * sigma**2))
     window = (torch.outer(kernel_1d, kernel_1d) / kernel_1d.sum() ** 2)[None, None]
 
     def gaussian_filter(maps: Tensor) -> Tensor:
-        return functional.conv2d(maps, window, groups=1)
+        return functional.conv2d(maps, window, padding=window_size // 2)
 
     mean_p, mean_y = gaussian_filter(prob), gaussian_filter(mask)
     variance_p = gaussian_filter(prob * prob) - mean_p**2

@@ -12,7 +12,8 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from mammoseg.errors import UserError
-from mammoseg.losses import ASP, BCE, ByRatio, Criterion, Dice, LearnedByRatio
+from mammoseg.losses import ASP, BCE, ByRatio, Criterion, Dice, LearnedByRatio, UncertaintyByRatio
+from mammoseg.losses.term import Term
 
 TABLE = {"dice": [1.5, 1.2, 0.8, 0.5], "bce": [0.5, 0.8, 1.2, 1.5]}
 SIDES = (3, 6, 10, 20)
@@ -129,6 +130,64 @@ def test_learned_weights_depend_on_the_standardised_log_ratio() -> None:
     mask = torch.zeros(1, 1, 32, 32)
     mask[:, :, :10, :10] = 1
     assert priority(mask, torch.zeros(1))["dice"].item() == pytest.approx(1 + 0.5 * np.tanh(z + 0.25), rel=1e-6)
+
+
+class PowerLaw(Term):
+    """A term that depends on the mass ratio only: factor * ratio^exponent."""
+
+    def __init__(self, factor: float, exponent: float) -> None:
+        super().__init__()
+        self.factor = factor
+        self.exponent = exponent
+
+    def value(self, logits: Tensor, mask: Tensor) -> Tensor:
+        values: Tensor = self.factor * mask.mean(dim=(1, 2, 3)) ** self.exponent
+        return values
+
+
+def masks_of(ratios: Tensor, side: int = 100) -> Tensor:
+    masks = torch.zeros(len(ratios), side * side)
+    for mask, ratio in zip(masks, ratios.tolist(), strict=True):
+        mask[: round(ratio * side * side)] = 1
+    return masks.view(-1, 1, side, side)
+
+
+def test_uncertainty_weights_become_the_inverse_of_the_terms() -> None:
+    """Terms that depend on the mass size by different power laws are weighted to the same size."""
+    masks = masks_of(torch.tensor([0.001, 0.003, 0.01, 0.03, 0.1]))
+    priority = UncertaintyByRatio(max_log_weight=20)
+    loss = ASP(priority, alpha=1.0, dice=PowerLaw(0.5, -0.1), bce=PowerLaw(3.0, 0.7))
+    loss.fit(masks.mean(dim=(1, 2, 3)))
+    logits, density = torch.zeros_like(masks), torch.zeros(5, dtype=torch.int64)
+    dice, bce = (term(logits, masks) for term in loss.terms.values())
+    torch.testing.assert_close(loss(logits, masks, density), dice + bce)
+    optimiser = torch.optim.LBFGS(loss.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        value: Tensor = loss(logits, masks, density).mean()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    weights = priority(masks, density)
+    torch.testing.assert_close(weights["dice"] * dice, torch.ones(5), rtol=0.02, atol=0)
+    torch.testing.assert_close(weights["bce"] * bce, torch.ones(5), rtol=0.02, atol=0)
+
+
+def test_uncertainty_weights_are_bounded_and_their_penalty_is_a_summand(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    logits, mask, density = batch
+    priority = UncertaintyByRatio(max_log_weight=0.5)
+    loss = ASP(priority)
+    loss.fit(ratios())
+    with torch.no_grad():
+        priority.slope.copy_(torch.tensor([30.0, -30.0]))
+    assert all(((weight > 0.6) & (weight < 1.7)).all() for weight in priority(mask, density).values())
+    summands = loss.weighted_terms(logits, mask, density)
+    assert list(summands) == loss.summands == ["dice", "bce", "weight_penalty"]
+    torch.testing.assert_close(summands["weight_penalty"], -sum(w.log() for w in priority(mask, density).values()))
+    torch.testing.assert_close(loss(*batch), torch.stack([*summands.values()]).sum(dim=0))
+    assert ASP(LearnedByRatio()).summands == ["dice", "bce"]
 
 
 def test_constant_ratio_warns_and_gives_finite_loss(caplog: pytest.LogCaptureFixture) -> None:

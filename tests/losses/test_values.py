@@ -53,10 +53,13 @@ def test_ssim_equals_pytorch_msssim(logits: Tensor, mask: Tensor, window_size: i
     similarity = pytorch_msssim.ssim(
         torch.sigmoid(logits), mask, data_range=1, size_average=False, win_size=window_size
     )
-    torch.testing.assert_close(SSIM(window_size=window_size)(logits, mask), 1 - similarity, rtol=1e-5, atol=1e-5)
+    ssim = SSIM(window_size=window_size, padding="valid")
+    torch.testing.assert_close(ssim(logits, mask), 1 - similarity, rtol=1e-5, atol=1e-5)
 
 
-def test_ssim_with_same_padding_equals_a_zero_padded_convolution(logits: Tensor, mask: Tensor) -> None:
+def test_default_ssim_and_its_gradient_equal_those_of_a_zero_padded_convolution(logits: Tensor, mask: Tensor) -> None:
+    """Window of 11 pixels, sigma 1.5 and zero padding, as in the SSIM loss of BASNet and U²-Net."""
+    logits = logits.clone().requires_grad_()
     kernel_1d = torch.exp(-((torch.arange(11.0) - 5) ** 2) / (2 * 1.5**2))
     window = torch.outer(kernel_1d, kernel_1d)[None, None] / kernel_1d.sum() ** 2
     prob = torch.sigmoid(logits)
@@ -65,9 +68,10 @@ def test_ssim_with_same_padding_equals_a_zero_padded_convolution(logits: Tensor,
     )
     expected = (2 * mean_p * mean_y + 1e-4) * (2 * (py - mean_p * mean_y) + 9e-4)
     expected = expected / ((mean_p**2 + mean_y**2 + 1e-4) * (pp - mean_p**2 + yy - mean_y**2 + 9e-4))
-    torch.testing.assert_close(
-        SSIM(padding="same")(logits, mask), 1 - expected.mean(dim=(1, 2, 3)), rtol=1e-4, atol=1e-5
-    )
+    actual, expected = SSIM()(logits, mask), 1 - expected.mean(dim=(1, 2, 3))
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
+    gradients = [torch.autograd.grad(loss.sum(), logits, retain_graph=True)[0] for loss in (actual, expected)]
+    assert (gradients[0] - gradients[1]).abs().max() < 1e-3 * gradients[1].abs().max()
 
 
 def test_ssim_of_a_perfect_prediction_is_0(mask: Tensor) -> None:

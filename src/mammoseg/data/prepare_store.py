@@ -120,9 +120,10 @@ class StoreBuilder:
             for key in by_key:
                 if key in reasons:
                     rejected.add(relative_name(by_key[key].image_file, root), reasons[key])
+            prepared = {key: mammogram for key, mammogram in by_key.items() if key not in reasons}
+            usable = reject_copies(cache, prepared, rejected)
             if rejected.rows and self.on_error == "raise":
                 self._raise_rejected(rejected, root)
-            usable = {key: mammogram for key, mammogram in by_key.items() if key not in reasons}
             if not usable:
                 raise UserError(f"{root}: no usable image with a mass remains\n{rejected.format()}".rstrip())
             self._write_store(cache, root, usable, rejected, folder)
@@ -189,3 +190,24 @@ class StoreBuilder:
             "skipped": rejected.rows,
             "ignored": dict(rejected.ignored),
         }
+
+
+def reject_copies(
+    cache: PreprocessingCache, by_key: Mapping[str, Mammogram], rejected: RejectedCases
+) -> dict[str, Mammogram]:
+    """Reject images with the pixels of another image, such as copies in another file format.
+
+    Args:
+        cache: Contains the preprocessed images.
+        by_key: The images by cache key.
+        rejected: Receives the rejected cases.
+
+    Returns:
+        The accepted images, in the same order.
+    """
+    hashes: dict[Path, str] = {}
+    for key, mammogram in by_key.items():
+        image_hash, mask_hash = cache.pixel_hashes(key, mammogram)
+        hashes |= dict.fromkeys(input_files(mammogram), mask_hash) | {mammogram.image_file: image_hash}
+    accepted = {mammogram.case for mammogram in reject_repeated_images([*by_key.values()], hashes, rejected)}
+    return {key: mammogram for key, mammogram in by_key.items() if mammogram.case in accepted}

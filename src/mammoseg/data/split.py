@@ -261,6 +261,12 @@ class Official(Splitter):
                 f"{len(part) - sum(counts.values())} without a part; add the {' and '.join(sorted(missing))} images, "
                 "or use split=patient_kfold"
             )
+        if n_excluded := int((part == "").sum()):
+            log.warning(
+                "split=official: %d of %d images have no part in the dataset's split column and are not used",
+                n_excluded,
+                len(part),
+            )
         train, val, test = (np.flatnonzero(part == name) for name in ("train", "val", "test"))
         if len(val) == 0:
             patient = np.array([cases[row].patient for row in train.tolist()])

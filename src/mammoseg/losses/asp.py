@@ -21,7 +21,9 @@ class ASP(Criterion):
     loss.
 
     Args:
-        priority: `ByRatio` for the quantile and cluster variants, `LearnedByRatio` for the learned variant.
+        priority: `ByRatio` for the quantile and cluster variants; `UncertaintyByRatio` or `LearnedByRatio` for the
+        learned
+            variant.
         alpha: Weight of the Dice term.
         beta: Weight of the BCE term.
         dice: Dice term; `Dice()` by default.

@@ -10,9 +10,13 @@ from mammoseg.errors import UserError
 from mammoseg.losses.priority import Priority
 from mammoseg.losses.term import Term
 
+PENALTY = "weight_penalty"
+
 
 class Criterion(nn.Module):
     """Weighted sum of loss terms for each sample: L_i = sum_t weight_t * priority_t(i) * term_t(i).
+
+    The penalty of the priority is added, if it has one.
 
     Args:
         terms: Terms by name.
@@ -67,14 +71,21 @@ class Criterion(nn.Module):
             density: See `forward`.
 
         Returns:
-            Weighted terms of shape (B,) by name.
+            Weighted terms of shape (B,) by name, and the penalty of the priority as "weight_penalty" if it has one.
         """
         priority = {} if self.priority is None else self.priority(mask, density)
         weighted = {}
         for name, term in self.terms.items():
             value = self.weights[name] * term(logits, mask)
             weighted[name] = value * priority[name].to(value.dtype) if name in priority else value
-        return weighted
+        penalty = None if self.priority is None else self.priority.penalty(mask)
+        return weighted if penalty is None else {**weighted, PENALTY: penalty}
+
+    @property
+    def summands(self) -> list[str]:
+        """Names of the summands of the loss, in the order of `weighted_terms`."""
+        has_penalty = self.priority is not None and type(self.priority).penalty is not Priority.penalty
+        return [*self.terms, *([PENALTY] if has_penalty else [])]
 
     def forward(self, logits: Tensor, mask: Tensor, density: Tensor) -> Tensor:
         """Compute the loss of each sample.

@@ -16,7 +16,7 @@ from typing_extensions import override
 from mammoseg import validate
 from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
-from mammoseg.losses.mass_size import cluster_edges, log_ratio, mass_ratio, quantile_edges
+from mammoseg.losses.mass_size import cluster_edges, mass_ratio, quantile_edges
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,17 @@ class Priority(nn.Module):
         Returns:
             Weights of shape (B,) by name of the term. Terms without an entry have weight 1.
         """
+
+    def penalty(self, mask: Tensor) -> Tensor | None:  # noqa: ARG002, subclasses use it
+        """Compute a summand of the loss that limits learned weights; None by default.
+
+        Args:
+            mask: Ground truth of shape (B, 1, H, W) in {0, 1}.
+
+        Returns:
+            Penalty of each sample, shape (B,), or None.
+        """
+        return None
 
     def fit(self, ratios: Tensor) -> None:
         """Fit to the training set. Called once before training; does nothing by default.
@@ -163,73 +174,6 @@ class ByRatio(Priority):
         if not self.warned:
             log.warning("the ASP loss is not fitted to the training set, so all weights are 1; call fit(ratios) first")
             self.warned = True
-
-
-class LearnedByRatio(Priority):
-    """Learned function of the mass ratio: weights a_i = 1 + span tanh(slope z_i + shift) and b_i = 2 - a_i.
-
-    z_i is the logarithm of the mass ratio of image i, standardised over the training set. `slope` and `shift` are
-    trained together with the network. They are initialised to 0, for which ASP equals the hybrid loss. The weights have
-    a constant sum and are bounded by `span`, since minimising the loss would otherwise drive the weight of the larger
-    term to 0.
-
-    Args:
-        terms: Names of the two terms with weights a_i and b_i.
-        span: Maximum deviation of a weight from 1, in (0, 1).
-
-    Attributes:
-        slope: Scalar parameter.
-        shift: Scalar parameter.
-        mean: Scalar buffer, the mean of the logarithms over the training set.
-        deviation: Scalar buffer, their standard deviation.
-
-    Raises:
-        UserError: If an argument is invalid.
-
-    Example:
-        >>> import torch
-        >>> priority = LearnedByRatio(terms=["dice", "bce"], span=0.5)
-        >>> priority.fit(torch.tensor([0.01, 0.02, 0.1, 0.2]))
-        >>> weights = priority(torch.ones(1, 1, 8, 8), torch.tensor([0]))
-        >>> {term: weight.tolist() for term, weight in weights.items()}
-        {'dice': [1.0], 'bce': [1.0]}
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, terms: Sequence[str] = ("dice", "bce"), span: float = 0.5) -> None:
-        super().__init__()
-        if len(terms) != 2:
-            raise UserError(f"loss.priority.terms must be the names of two terms, got {list(terms)}")
-        self.terms = tuple(terms)
-        self.span = validate.probability("loss.priority.span", span)
-        self.slope = nn.Parameter(torch.zeros(()))
-        self.shift = nn.Parameter(torch.zeros(()))
-        self.register_buffer("mean", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("deviation", torch.ones((), dtype=torch.float64))
-
-    @override
-    def forward(self, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
-        """Return the learned weights of both terms for each sample."""
-        z = (log_ratio(mass_ratio(mask)) - self.mean) / self.deviation
-        delta = self.span * torch.tanh(self.slope * z.to(self.slope.dtype) + self.shift)
-        first, second = self.terms
-        return {first: 1 + delta, second: 1 - delta}
-
-    def fit(self, ratios: Tensor) -> None:
-        """Compute mean and standard deviation of the logarithms of the mass ratios.
-
-        Args:
-            ratios: Mass ratios of the training images, shape (N,), in [0, 1].
-        """
-        logs = log_ratio(ratios.double())
-        self.mean.copy_(logs.mean())
-        std = logs.std(correction=0)
-        if std < 1e-6:
-            log.warning("all training masses have the same size, so the learned ASP weights cannot depend on the size")
-            std = torch.ones_like(std)
-        self.deviation.copy_(std)
 
 
 def validate_weights(term: str, row: object) -> list[float]:

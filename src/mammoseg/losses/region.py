@@ -31,7 +31,8 @@ class SSIM(Term):
         sigma: Standard deviation of the Gaussian in pixels.
         c1: Constant of the luminance factor, 0.01^2 in Wang et al.
         c2: Constant of the structure factor, 0.03^2 in Wang et al.
-        padding: "valid" uses complete windows only; "same" pads with zeros, as do common PyTorch implementations.
+        padding: "same" pads with zeros, as in the PyTorch implementation that BASNet and U²-Net use; "valid" uses
+            complete windows only, as do Wang et al.
 
     Raises:
         UserError: If `window_size` or `padding` is invalid, or the image is smaller than the window.
@@ -54,7 +55,7 @@ class SSIM(Term):
         sigma: float = 1.5,
         c1: float = 0.01**2,
         c2: float = 0.03**2,
-        padding: str = "valid",
+        padding: str = "same",
     ) -> None:
         super().__init__()
         self.window_size = _validate_window("ssim", window_size)

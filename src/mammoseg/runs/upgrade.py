@@ -49,4 +49,4 @@ def _upgrade_targets(node: Any) -> Any:
 
 def _upgrade_value(target: str, argument: str, value: Any) -> Any:
     new_values = RENAMED_VALUES.get((target, argument), {})
-    return new_values.get(value, value) if isinstance(value, str) else value
+    return new_values.get(value, value) if isinstance(value, str | bool) else value

@@ -124,7 +124,7 @@ PARTS: dict[str, Part] = {
             "published": MappingOf(Integer(0), optional=True),
             "note": Text(empty=True),
             "size": Integer(16, 8192, multiple_of=16),
-            "crop": Boolean(),
+            "crop": either(one_of("breast", "film", "none"), Boolean()),
             "aspect": one_of("stretch", "pad"),
             "normalise": one_of("minmax", "percentile", "zscore"),
             "flip": one_of("none", "left", "right"),
@@ -205,6 +205,9 @@ PARTS: dict[str, Part] = {
     "mammoseg.losses.ByDensity": Part({"theta": THETA, "terms": ListOf(Text(), 1)}),
     "mammoseg.losses.ByRatio": Part(
         {"grouping": one_of("quantile", "cluster"), "table": MappingOf(ListOf(WEIGHT, 1))}, (equal_lengths,)
+    ),
+    "mammoseg.losses.UncertaintyByRatio": Part(
+        {"terms": ListOf(Text(), 2, 2), "max_log_weight": Number(0, 20, exclusive_minimum=True)}
     ),
     "mammoseg.losses.LearnedByRatio": Part(
         {"terms": ListOf(Text(), 2, 2), "span": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)}

@@ -86,6 +86,7 @@ RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
 # Old -> new value of an argument, by its (new) target and new name.
 RENAMED_VALUES: dict[tuple[str, str], dict[Any, Any]] = {
     ("mammoseg.data.dataset.build_dataset", "on_error"): {"error": "raise"},
+    ("mammoseg.data.dataset.build_dataset", "crop"): {True: "breast", False: "none"},
 }
 
 _QUOTES = "\"'"

@@ -82,6 +82,18 @@ def test_padding_is_background(path: Path, photometric: str, range_limit: bool) 
     assert result.box.right < 160
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(("offset", "intercept"), [(0, 0), (2**31, 0), (2**30, -(2**30)), (0, 10**9)])
+def test_large_values_keep_their_contrast(path: Path, photometric: str, offset: int, intercept: int) -> None:
+    stored = np.arange(HEIGHT * WIDTH, dtype=np.uint32).reshape(HEIGHT, WIDTH) % 4096
+    header = dicom(stored + np.uint32(offset), BitsStored=32, HighBit=31, PhotometricInterpretation=photometric)
+    if intercept:
+        header.RescaleSlope, header.RescaleIntercept = 1, intercept
+    pixels = read_image(save(header, path))[0].astype(np.float64)
+    sign = 1 if photometric == "MONOCHROME2" else -1
+    np.testing.assert_array_equal(pixels - pixels.min(), sign * (stored - np.float64(stored.max() if sign < 0 else 0)))
+
+
 def test_padding_below_the_range_of_signed_values(path: Path) -> None:
     """63536 is -2000 in a signed image, also where the header stores it as unsigned."""
     stored = grey().astype(np.int16)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from helpers import confidential_dicom
 from mammoseg.data.dataset import build_dataset
@@ -20,6 +23,17 @@ from mammoseg.predict.inputs import Input, read_input
 
 def grey(shape: tuple[int, int] = (90, 70), dtype: type = np.uint8) -> np.ndarray:
     return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
+
+
+def write_tiff(path: Path, pixels: np.ndarray, photometric: int) -> None:
+    """Write an uncompressed little-endian TIFF with one strip, of any pixel type."""
+    bits, sample_format = 8 * pixels.dtype.itemsize, {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    height, width = pixels.shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height}
+    tags |= {279: pixels.nbytes, 339: sample_format}
+    entries = b"".join(struct.pack("<HHII", tag, 4 if value > 65535 else 3, 1, value) for tag, value in tags.items())
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + pixels.nbytes) + pixels.tobytes() + directory)
 
 
 @pytest.mark.parametrize("name", ["a.dcm", "a.DICOM", "IM00001", "1.2.840.10008.77"])
@@ -55,6 +69,53 @@ def test_a_jpeg_has_the_values_of_opencv(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(path)[0], cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
     path.write_bytes(path.read_bytes() + bytes(5000))  # written by some scanners after the end of the image
     np.testing.assert_array_equal(read_image(path)[0], cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".tif.gz"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_an_orientation_tag_is_an_error(tmp_path: Path, suffix: str, orientation: int) -> None:
+    path = tmp_path / f"a{suffix}"
+    content = BytesIO()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    format_name = {".jpg": "JPEG", ".png": "PNG"}.get(suffix, "TIFF")
+    Image.fromarray(grey()).save(content, format_name, exif=exif)
+    path.write_bytes(gzip.compress(content.getvalue()) if suffix.endswith(".gz") else content.getvalue())
+    with pytest.raises(ImageReadError, match=rf"orientation tag must be 1 \(as stored\), got {orientation}"):
+        read_image(path)
+
+
+def test_a_palette_mask_with_an_orientation_tag_is_an_error(tmp_path: Path) -> None:
+    image = Image.fromarray(np.eye(80, dtype=np.uint8), "P")
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    image.save(tmp_path / "m.png", exif=exif)
+    with pytest.raises(ImageReadError, match="orientation tag"):
+        read_masks([[tmp_path / "m.png"]], (80, 80))
+
+
+def test_a_cmyk_jpeg_is_an_error(tmp_path: Path) -> None:
+    ink = np.dstack([grey(), grey(), grey(), np.zeros_like(grey())])
+    Image.fromarray(ink, "CMYK").save(tmp_path / "a.jpg")
+    with pytest.raises(ImageReadError, match="1 or 3 components, got 4"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.uint32, np.float32])
+def test_a_white_is_zero_tiff_is_inverted(tmp_path: Path, dtype: type) -> None:
+    values = np.arange(90 * 70).reshape(90, 70) % 251
+    for name, photometric in (("black.tif", 1), ("white.tif", 0)):
+        write_tiff(tmp_path / name, values.astype(dtype), photometric)
+    black, white = (read_image(tmp_path / name)[0].astype(np.float64) for name in ("black.tif", "white.tif"))
+    np.testing.assert_array_equal(white - white.min(), black.max() - black)
+
+
+def test_a_damaged_image_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_tiff(tmp_path / "a.tif", grey((90, 70)).astype(np.float16), 1)
+    with pytest.raises(ImageReadError, match="another format"):
+        read_image(tmp_path / "a.tif")
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

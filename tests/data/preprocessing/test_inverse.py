@@ -18,7 +18,7 @@ from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.store import Case
 
-SETTINGS = list(itertools.product(["stretch", "pad"], [True, False], ["none", "left", "right"]))
+SETTINGS = list(itertools.product(["stretch", "pad"], ["breast", "film", "none"], ["none", "left", "right"]))
 
 
 def film(height: int, width: int, on_right: bool) -> np.ndarray:
@@ -35,7 +35,7 @@ def disc(shape: tuple[int, int], row: float, column: float, radius: float) -> np
 
 
 def preprocess_mask(
-    pixels: np.ndarray, mask: np.ndarray, size: int, aspect: str, crop: bool, flip: str
+    pixels: np.ndarray, mask: np.ndarray, size: int, aspect: str, crop: str, flip: str
 ) -> tuple[np.ndarray, InversePreprocessing]:
     preprocessed = preprocess(pixels, mask, PreprocessingSettings(size=size, aspect=aspect, crop=crop, flip=flip))
     return preprocessed.mask, InversePreprocessing.from_preprocessed(preprocessed, pixels.shape, aspect)
@@ -43,7 +43,7 @@ def preprocess_mask(
 
 @pytest.mark.parametrize(("aspect", "crop", "flip"), SETTINGS)
 @pytest.mark.parametrize("on_right", [True, False])
-def test_to_original_restores_a_preprocessed_mask(aspect: str, crop: bool, flip: str, on_right: bool) -> None:
+def test_to_original_restores_a_preprocessed_mask(aspect: str, crop: str, flip: str, on_right: bool) -> None:
     pixels = film(900, 700, on_right)
     # Off-centre in both directions, so that a mirrored or rotated result is detected.
     mask = disc(pixels.shape, 380, 560 if on_right else 130, 60)
@@ -51,7 +51,7 @@ def test_to_original_restores_a_preprocessed_mask(aspect: str, crop: bool, flip:
     restored = inverse.to_original(small) >= 0.5
     assert restored.shape == mask.shape
     overlap = (restored & (mask > 0)).sum() / (restored | (mask > 0)).sum()
-    pixel_size = 700 / 256 if crop else 900 / 256
+    pixel_size = 700 / 256 if crop == "breast" else 900 / 256
     # Only a ring half a preprocessed pixel wide around the disc's edge may differ.
     assert overlap > 1 - 2 * (pixel_size / 2) / 60
     np.testing.assert_allclose(ndimage.center_of_mass(restored), ndimage.center_of_mass(mask), atol=pixel_size / 2)

@@ -13,6 +13,7 @@ from scipy import ndimage
 from skimage.draw import polygon2mask
 
 from mammoseg.data.images.masks import rasterise
+from mammoseg.data.preprocessing.box import Box
 from mammoseg.data.preprocessing.breast import segment_breast
 from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
@@ -50,10 +51,29 @@ def test_the_label_is_cropped() -> None:
     preprocessed = preprocess(pixels, mask, PreprocessingSettings(size=64))
     assert preprocessed.box.right < 220 - 60
     assert not preprocessed.crop_skipped
-    uncropped = preprocess(pixels, mask, PreprocessingSettings(size=64, crop=False))
+    uncropped = preprocess(pixels, mask, PreprocessingSettings(size=64, crop="none"))
     assert uncropped.image[3:6, 50:58].max() == pytest.approx(1), (
         "without the crop, the label is the brightest structure"
     )
+
+
+def test_crop_film_removes_the_label_and_keeps_the_whole_film() -> None:
+    pixels, breast = film(np.random.default_rng(0))
+    mask = square(pixels.shape, 120, 40, 60)
+    preprocessed = preprocess(pixels, mask, PreprocessingSettings(size=64, crop="film"))
+    assert preprocessed.box == Box(0, pixels.shape[0], 0, pixels.shape[1])
+    assert not preprocessed.crop_skipped
+    assert preprocessed.image[3:6, 50:58].max() == 0
+    assert preprocessed.breast.mean() == pytest.approx(breast.mean(), abs=0.02)
+    assert preprocessed.mask.mean() == pytest.approx(mask.mean(), rel=0.1)
+    cropped = preprocess(pixels, mask, PreprocessingSettings(size=64))
+    assert preprocessed.mask.sum() < cropped.mask.sum()
+
+
+@pytest.mark.parametrize(("earlier", "crop"), [(True, "breast"), (False, "none")])
+def test_crop_of_version_0_2_is_the_same_setting(earlier: bool, crop: str) -> None:
+    assert PreprocessingSettings(crop=earlier) == PreprocessingSettings(crop=crop)
+    assert PreprocessingSettings(crop=earlier).digest == PreprocessingSettings(crop=crop).digest
 
 
 @settings(max_examples=40, deadline=None)
@@ -115,7 +135,7 @@ def test_pad_keeps_the_aspect_ratio_and_stretch_fills_the_square() -> None:
         [np.array([[20 + 12 * np.cos(a), 50 + 12 * np.sin(a)] for a in np.linspace(0, 6.28, 60)])], 100, 40
     )
     for aspect, ratio in (("pad", 1.0), ("stretch", 2.5)):
-        small = preprocess(pixels, mask, PreprocessingSettings(size=208, crop=False, aspect=aspect)).mask
+        small = preprocess(pixels, mask, PreprocessingSettings(size=208, crop="none", aspect=aspect)).mask
         rows, columns = np.flatnonzero(small.any(1)), np.flatnonzero(small.any(0))
         assert len(columns) / len(rows) == pytest.approx(ratio, rel=0.05), aspect
 
@@ -123,16 +143,50 @@ def test_pad_keeps_the_aspect_ratio_and_stretch_fills_the_square() -> None:
 def test_normalisations_equal_their_formulas() -> None:
     values = np.arange(256 * 256, dtype=np.float32).reshape(256, 256)
     mask = square(values.shape, 5, 5, 9)
-    minmax = preprocess(values, mask, PreprocessingSettings(size=256, crop=False)).image
+    minmax = preprocess(values, mask, PreprocessingSettings(size=256, crop="none")).image
     np.testing.assert_allclose(minmax, values / values.max(), atol=1e-6)
-    zscore = preprocess(values, mask, PreprocessingSettings(size=256, crop=False, normalise="zscore")).image
+    zscore = preprocess(values, mask, PreprocessingSettings(size=256, crop="none", normalise="zscore")).image
     assert zscore.mean() == pytest.approx(0, abs=1e-3)
     assert zscore.std() == pytest.approx(1, abs=1e-3)
-    percentile = preprocess(values, mask, PreprocessingSettings(size=256, crop=False, normalise="percentile")).image
+    percentile = preprocess(values, mask, PreprocessingSettings(size=256, crop="none", normalise="percentile")).image
     low, high = np.percentile(values, [0.5, 99.5])
     np.testing.assert_allclose(percentile, np.clip((values - low) / (high - low), 0, 1), atol=1e-5)
     with pytest.raises(UserError, match=r"dataset\.normalise must be .* got log"):
         preprocess(values, mask, PreprocessingSettings(size=64, normalise="log"))
+
+
+@pytest.mark.parametrize("normalise", ["minmax", "percentile", "zscore"])
+def test_the_image_does_not_depend_on_the_mask(normalise: str) -> None:
+    pixels, _ = film(np.random.default_rng(0))
+    breast = preprocess(pixels, np.zeros(pixels.shape, np.uint8), PreprocessingSettings(size=96, normalise=normalise))
+    box = breast.box
+    mask = square(pixels.shape, box.top, box.right - 20, 20)  # in the box, at a corner outside the breast
+    with_mask = preprocess(pixels, mask, PreprocessingSettings(size=96, normalise=normalise))
+    assert with_mask.mass_in_breast < 0.5
+    np.testing.assert_array_equal(with_mask.image, breast.image)
+
+
+def test_padding_is_not_part_of_the_statistics() -> None:
+    pixels = np.random.default_rng(0).normal(1000, 100, (200, 50)).astype(np.float32)
+    mask = np.zeros(pixels.shape, np.uint8)
+    padded = preprocess(pixels, mask, PreprocessingSettings(size=64, crop="none", aspect="pad", normalise="zscore"))
+    content = np.zeros((64, 64), bool)
+    content[:, 24:40] = True  # 16 of 64 columns
+    np.testing.assert_array_equal(padded.breast, content)
+    assert padded.image[content].mean() == pytest.approx(0, abs=1e-4)
+    assert padded.image[content].std() == pytest.approx(1, abs=1e-4)
+    assert (padded.image[~content] == padded.image[content].min()).all()
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_the_result_is_invariant_to_the_unit_of_the_grey_values(scale: float) -> None:
+    pixels, _ = film(np.random.default_rng(0))
+    mask = square(pixels.shape, 140, 40, 20)
+    reference, scaled = (
+        preprocess(image, mask, PreprocessingSettings(size=64))
+        for image in (pixels.astype(np.float32), (pixels * scale).astype(np.float32))
+    )
+    np.testing.assert_allclose(scaled.image, reference.image, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64)])
@@ -153,6 +207,13 @@ def test_rasterise_fills_the_outline() -> None:
     assert 2 * (mask & reference).sum() / (mask.sum() + reference.sum()) > 0.97
     both = rasterise([outline, outline + np.array([30, 20])], 100, 130)
     assert mask.sum() < both.sum() < 2 * mask.sum(), "overlapping masses are merged"
+
+
+@pytest.mark.parametrize("turns", [1.0, 1.3, 2.0])
+def test_rasterise_fills_outlines_that_overlap_themselves(turns: float) -> None:
+    angle = np.linspace(0, 2 * np.pi * turns, 200)
+    outline = np.column_stack([60 + 30 * np.cos(angle), 45 + 30 * np.sin(angle)])
+    assert rasterise([outline], 100, 130).sum() == pytest.approx(np.pi * 30**2, rel=0.05)
 
 
 def test_rasterise_clips_outlines_and_rejects_those_outside() -> None:

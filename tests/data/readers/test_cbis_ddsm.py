@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -46,6 +48,10 @@ def stub_files(folder: Path) -> dict[str, bytes]:
     return files
 
 
+def jpeg(pixels: np.ndarray) -> bytes:
+    return cv2.imencode(".jpg", pixels)[1].tobytes()
+
+
 def official_rows() -> list[dict[str, str]]:
     rows = []
     for table in TABLES:
@@ -55,8 +61,13 @@ def official_rows() -> list[dict[str, str]]:
 
 
 def write_file(root: Path, path: str, content: bytes) -> None:
-    """Write a file with a content of its own: the path is in DICOM's preamble, or after the end of a JPEG."""
+    """Write a file with a content of its own: the path is in DICOM's preamble, or after the end of a JPEG.
+
+    Films also have pixels of their own: the last one in DICOM files, which is uncompressed background.
+    """
     unique = path.encode()[-128:].rjust(128)
+    if content.endswith(film()[-1, -8:].tobytes()):
+        content = content[:-2] + struct.pack("<H", zlib.crc32(unique) % 900)
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     (root / path).write_bytes(unique + content[128:] if content[128:132] == b"DICM" else content + unique)
 
@@ -140,13 +151,15 @@ def test_the_kaggle_edition_gives_the_published_counts(tmp_path: Path) -> None:
     root = copy_tables(tmp_path / "archive" / "csv").parent
     listing = SHARED / "kaggle" / "dicom_info_filtered.csv"
     shutil.copy(listing, root / "csv" / "dicom_info.csv")
-    jpegs = {}
-    for name, pixels in (("film", film() >> 8), ("mask", small_mask())):
-        jpegs[name] = cv2.imencode(".jpg", pixels.astype(np.uint8))[1].tobytes()
     with listing.open(newline="") as lines:
         for row in csv.DictReader(lines):
-            kind = "mask" if row["SeriesDescription"] == "ROI mask images" else "film"
-            write_file(root, row["image_path"].removeprefix("CBIS-DDSM/"), jpegs[kind])
+            path = row["image_path"].removeprefix("CBIS-DDSM/")
+            if row["SeriesDescription"] == "ROI mask images":
+                write_file(root, path, jpeg(small_mask()))
+            else:
+                pixels = (film() >> 8).astype(np.uint8)
+                pixels[-8:, -8:] = zlib.crc32(path.encode()) % 60  # background
+                write_file(root, path, jpeg(pixels))
     rejected = RejectedCases()
     mammograms = read(tmp_path, rejected)
     check_official(mammograms, rejected)

@@ -40,6 +40,12 @@ def test_a_damaged_encoding_is_an_error(tmp_path: Path) -> None:
         read_csv(tmp_path / "t.csv")
 
 
+def test_a_quotation_mark_that_is_not_closed_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b'case,view\na,"CC\nb,MLO\nc,CC\n')
+    with pytest.raises(UserError, match=r"t\.csv: damaged or not readable"):
+        read_csv(tmp_path / "t.csv")
+
+
 def test_an_empty_table_has_no_columns(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"")
     assert read_csv(tmp_path / "t.csv") == ([], [])

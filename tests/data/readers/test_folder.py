@@ -57,6 +57,10 @@ def test_byte_order_mark_and_missing_optional_columns_are_accepted(tmp_path: Pat
         ("a,a.png,b.png,p,1,,,holdout,", "split must be train, val, test or blank, got holdout"),
         ("a,a.png,b.png,p,1,,,,many", "masses must be a non-negative integer, got many"),
         ("a,a.png", "blank"),
+        ("a,a.png,b.png,nan,1,,,,", "patient is blank"),
+        ("a,a.png,b.png,p,-1,,,,", "got -1"),
+        ("a,a.png,b.png,p,1,Rechts,,,", "side must be LEFT, RIGHT, L, R or blank, got Rechts"),
+        ("a,a.png,b.png,Doe,1,2,,,,1", "the row must have at most 9 cells, got text after the last column"),
     ],
 )
 def test_an_invalid_row_is_rejected_by_line(tmp_path: Path, row: str, message: str) -> None:
@@ -66,6 +70,12 @@ def test_an_invalid_row_is_rejected_by_line(tmp_path: Path, row: str, message: s
     ((label, reason),) = rejected.rows
     assert label == "cases.csv line 3"
     assert message in reason
+
+
+def test_marks_of_missing_values_are_blank(tmp_path: Path) -> None:
+    (mammogram,) = read(table(tmp_path, "a,a.png,b.png,p,NaN,nan,N/A,None,", ",,,,,,,,"), rejected := RejectedCases())
+    assert (mammogram.density, mammogram.side, mammogram.view, mammogram.split) == (None, "", "", "")
+    assert not rejected.rows  # the last row consists of separators, as spreadsheets write below a table
 
 
 def test_a_duplicate_case_is_rejected(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from helpers.inbreast_files import BLANKS, COLUMNS, PATIENT, SQUARE, Release, outlines, roi
+from mammoseg.data.dataset import build_dataset
 from mammoseg.data.readers.inbreast import read
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.errors import UserError
@@ -153,6 +154,22 @@ def test_calcifications_marked_by_a_point_are_ignored_and_counted(release: Relea
     assert (mammogram.case, mammogram.masses) == ("22678622", 2)
     assert not rejected.rows
     assert rejected.ignored == {"calcification marked by a point, without an outline": 63}
+
+
+def test_regions_with_unknown_names_are_ignored_and_counted(release: Release) -> None:
+    release.add("22678622", MASS, roi("Masss"), roi("Unnamed"), roi("Cluster")).table()
+    rejected = RejectedCases()
+    (mammogram,) = read(release.root, rejected)
+    assert mammogram.masses == 1
+    assert rejected.ignored == {"region whose name is not that of a lesion": 2}
+
+
+def test_outlines_around_most_of_the_image_are_rejected(release: Release, tmp_path: Path) -> None:
+    corners = [(0, 0), (47, 0), (47, 63), (0, 63)]
+    release.add("22678622", roi("Mass", corners)).table()
+    data = build_dataset("d", str(release.root), read, size=32, store=str(tmp_path / "store"), workers=1)
+    with pytest.raises(UserError, match="mass must cover at most 50 % of the image, got 100 %"):
+        data.open_store()
 
 
 def test_the_headings_of_the_table_are_compared_without_case(release: Release) -> None:

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset, FileDataset
 
 from mammoseg.data.images.dicom_decode import DecodedPixels, StoredFormat
 from mammoseg.data.images.dicom_metadata import float_attribute
+from mammoseg.data.images.float_precision import MAX_EXACT, to_preprocessable
 from mammoseg.errors import ImageReadError
 
 MAX_UINT16, MAX_INT32 = np.iinfo(np.uint16).max, np.iinfo(np.int32).max
@@ -35,11 +36,11 @@ def grey_values(decoded: DecodedPixels, header: FileDataset) -> NDArray[Any]:
     padding = padding_mask(decoded, header)
     values = to_monochrome2(decoded.values, header)
     if padding is None or not padding.any():
-        return values
+        return to_preprocessable(values)
     if padding.all():
         raise ImageReadError("all pixels are padding; replace the file with the original")
     darkest, _, _, _ = cv2.minMaxLoc(values, mask=np.asarray(~padding).view(np.uint8))
-    return np.where(padding, values.dtype.type(darkest), values)
+    return to_preprocessable(np.where(padding, values.dtype.type(darkest), values))
 
 
 def padding_mask(decoded: DecodedPixels, header: FileDataset) -> NDArray[np.bool_] | None:
@@ -93,7 +94,7 @@ def to_monochrome2(stored: NDArray[Any], header: FileDataset) -> NDArray[Any]:
         header: Header of the image.
 
     Returns:
-        Pixels (H, W), where brighter is denser.
+        Pixels (H, W), where brighter is denser, as uint8, uint16, int32, float32, or float64 if float32 is not exact.
 
     Raises:
         ImageReadError: If the Modality LUT is invalid, slope or intercept is not finite, or the slope is 0.
@@ -108,13 +109,15 @@ def to_monochrome2(stored: NDArray[Any], header: FileDataset) -> NDArray[Any]:
         return stored  # the most common case, without a copy of 20 million pixels
     values, (low, high) = stored, stored_range(stored, header)
     if rescaled:
-        values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+        largest = max(abs(low), abs(high), abs(low * slope), abs(high * slope), abs(intercept))
+        values = stored.astype(np.float32 if largest <= MAX_EXACT else np.float64)
+        values = values * values.dtype.type(slope) + values.dtype.type(intercept)
         low, high = sorted((low * slope + intercept, high * slope + intercept))
     if header.PhotometricInterpretation == "MONOCHROME1":
         values = high - (values if rescaled else values.astype(np.int64))
         low, high = 0, high - low
     if rescaled or high > MAX_INT32:
-        return values.astype(np.float32)
+        return np.asarray(values if rescaled else values.astype(np.float64))
     return values.astype(np.uint16 if low >= 0 and high <= MAX_UINT16 else np.int32)
 
 

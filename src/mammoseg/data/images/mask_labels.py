@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
-from mammoseg.data.images.read import JPEG_SUFFIXES, is_raster, read_image
+from mammoseg.data.images.formats import open_decompressed, signature_format
+from mammoseg.data.images.read import check_orientation, is_raster, read_image
 from mammoseg.errors import ImageReadError
 
 MAX_LABEL = 32  # a mask whose values are integers up to this one is a label map; binary masks have 1, 255 or 65535
+MAX_OVERSHOOT = 0.5  # of values that resampling changes at edges, as a fraction of the label
+RINGING_SIDE = 17  # pixels; compression and resampling cause regions that are at most 8 pixels from an edge
 MAX_COLOURS = 32  # a picture with more colours is not a mask
 FLAT_SIDE = 5  # pixels; blurred edges of a mask have no square of this size with equal values
 SAMPLE_STEP = 4  # pixels; sampling every 4th one suffices to distinguish a mask from an image
@@ -24,6 +28,7 @@ MIN_BILEVEL_FRACTION = 0.97  # of the pixels; JPEG compression blurs the edges o
 MIN_MASK_FRACTION = 0.9  # of the pixels have one of the values of a mask; the edges in small JPEG files may be 5 %
 MAX_MASS_FRACTION = 0.5  # of the image; above it, mass and background are exchanged
 MAX_LABELLED_FRACTION = 0.25  # of the image, for several labels; above it, one of them is probably the breast
+JPEG_MUST_BE_BILEVEL = "a JPEG mask must be black and white"
 IMAGE_AS_MASK = "a mask must have few grey values, got those of an image; are image and mask exchanged?"
 
 
@@ -37,7 +42,7 @@ def read_mask_values(path: Path) -> NDArray[Any]:
         ImageReadError: If the file cannot be read or is not a mask.
     """
     mode = raster_mode(path)
-    if mode in ("RGBA", "LA", "PA") or (mode in ("P", "RGB") and path.suffix.lower() not in JPEG_SUFFIXES):
+    if mode in ("RGBA", "LA", "PA") or (mode in ("P", "RGB") and not is_jpeg(path)):
         values = decode_colours(path)
         if values is not None:
             return values
@@ -47,15 +52,27 @@ def read_mask_values(path: Path) -> NDArray[Any]:
     return values
 
 
+def is_jpeg(path: Path) -> bool:
+    """Return whether a file is a JPEG, by its content.
+
+    Raises:
+        ImageReadError: If the file cannot be read.
+    """
+    try:
+        with open_decompressed(path) as file:
+            return signature_format(file.read(4)) == "jpeg"
+    except OSError:
+        raise ImageReadError("cannot be read; check it or copy it again") from None
+
+
 def raster_mode(path: Path) -> str:
     """Return Pillow's mode of a PNG or TIFF with a single page; empty for other files."""
     if not is_raster(path):
         return ""
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), open_decompressed(path) as file, Image.open(file) as image:
             return image.mode if getattr(image, "n_frames", 1) == 1 else ""
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (ImageReadError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ""  # read_image reports the reason
 
 
@@ -67,11 +84,14 @@ def decode_colours(path: Path) -> NDArray[Any] | None:
         reads.
 
     Raises:
-        ImageReadError: If the image has too many colours, or colours and alpha channel describe different masks.
+        ImageReadError: If the image has an orientation tag or too many colours, or if colours and alpha channel
+            describe different masks.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
+        with open_decompressed(path) as file:
+            content = file.read()
+        check_orientation(content)
+        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(content)) as image:
             rgba = np.asarray(image.convert("RGBA"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
@@ -109,10 +129,7 @@ def colour_labels(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def mass_of_values(values: NDArray[Any], lossy: bool = False) -> tuple[NDArray[np.uint8], int]:
-    """Return the mass pixels of a mask file.
-
-    - Binary masks (0 and 1, 255, or 65535), also with blurred edges: values above half the maximum are mass.
-    - Label maps (integers up to `MAX_LABEL`, or flat regions with different values): every positive label is mass.
+    """Return the mass pixels of a mask file: every positive label is mass; see `find_labels`.
 
     Args:
         values: (H, W), from `read_mask_values`.
@@ -129,45 +146,77 @@ def mass_of_values(values: NDArray[Any], lossy: bool = False) -> tuple[NDArray[n
         >>> mask.tolist(), n_labels
         ([[0, 1, 1, 0, 0, 0, 0, 0, 0]], 2)
     """
-    maximum = values.max(initial=0)
+    low, maximum = float(values.min(initial=0)), float(values.max(initial=0))
+    if low < -MAX_OVERSHOOT * maximum:
+        raise ImageReadError(f"mask values must be 0 (background) or positive, got {low:g}; export the mask again")
     if maximum <= 0:
         return np.zeros(values.shape, np.uint8), 0
     if lossy and 1 < maximum <= MAX_LABEL:
-        raise ImageReadError(f"a JPEG mask must be black and white, got the maximum {maximum}; export it as PNG")
-    n_labels = 1 if lossy else count_labels(values)
+        raise ImageReadError(f"{JPEG_MUST_BE_BILEVEL}, got the maximum {maximum:g}; export it as PNG")
     if lossy and not is_bilevel(values, MIN_MASK_FRACTION):
         raise ImageReadError(IMAGE_AS_MASK)
-    mask = np.asarray(values > 0, np.uint8) if n_labels > 1 else binarise(values)
-    check_fraction(np.count_nonzero(mask) / mask.size, n_labels)
-    return mask, n_labels
+    if lossy and any(area >= FLAT_SIDE**2 for area, _ in isolated_regions(values)):
+        raise ImageReadError(f"{JPEG_MUST_BE_BILEVEL}, got grey regions; export it as PNG")
+    labels = [maximum] if lossy else find_labels(values)
+    mask = binarise(values) if len(labels) == 1 else np.asarray(values > min(labels) / 2, np.uint8)
+    check_fraction(np.count_nonzero(mask) / mask.size, len(labels))
+    return mask, len(labels)
 
 
-def count_labels(values: NDArray[Any]) -> int:
-    """Return the number of labels of a mask (H, W) with a positive maximum.
+def find_labels(values: NDArray[Any]) -> list[float]:
+    """Return the labels of a mask with a positive maximum, which is one of them.
+
+    Labels are all positive values of a label map: of integers up to `MAX_LABEL`, and of an image in which every value
+    occurs in a flat region. In other masks, such as those with blurred edges, they are the maximum, the values of flat
+    regions above compression noise, and the highest values of regions without any of these.
+
+    Args:
+        values: (H, W), from `read_mask_values`.
 
     Raises:
         ImageReadError: If the values are those of an image.
     """
     low, maximum = float(values.min()), float(values.max())
-    if maximum <= MAX_LABEL:
-        levels = np.unique(values)
-        if values.dtype.kind in "iub" or bool((levels == np.rint(levels)).all()):
-            return int((levels > 0).sum())
-    tolerance = LEVEL_TOLERANCE * (maximum - low)
-    lower, upper = low + tolerance, maximum - tolerance
-    if values.dtype.kind in "iu":  # integer bounds, since NumPy would convert the image to floats
-        lower, upper = math.floor(lower), math.ceil(upper)
-    intermediate = (values > lower) & (values < upper)
-    if not intermediate.any():
-        return 1
+    others = (values > max(low, 0)) & (values < maximum)
+    if not others.any():
+        return [maximum]
+    levels = np.unique(values[others])
+    if maximum <= MAX_LABEL and bool((levels == np.rint(levels)).all()) and maximum == round(maximum):
+        return [*levels.tolist(), maximum]
     # Flat regions are labels; blurred edges have gradients.
     grey, window = values.astype(np.float32), np.ones((FLAT_SIDE, FLAT_SIDE), np.uint8)
-    flat = intermediate & (cv2.erode(grey, window) == grey) & (cv2.dilate(grey, window) == grey)
+    flat = others & (cv2.erode(grey, window) == grey) & (cv2.dilate(grey, window) == grey)
     labels = np.unique(values[flat])
-    n_gradient = np.count_nonzero(intermediate) - np.count_nonzero(np.isin(values, labels))
+    if len(labels) == len(levels) < MAX_COLOURS:
+        return [*labels.tolist(), maximum]
+    tolerance = LEVEL_TOLERANCE * (maximum - low)
+    lower, upper = max(low, 0) + tolerance, maximum - tolerance
+    labels = labels[(labels > lower) & (labels < upper)]
+    intermediate = (values > lower) & (values < upper)
+    n_gradient = np.count_nonzero(intermediate & ~np.isin(values, labels))
     if len(labels) > MAX_COLOURS or n_gradient > (1 - MIN_MASK_FRACTION) * values.size:
         raise ImageReadError(IMAGE_AS_MASK)
-    return 1 + len(labels)
+    labels = labels[labels < maximum / (1 + MAX_OVERSHOOT)]  # higher ones may be the label that the maximum exceeds
+    return [*sorted({*labels.tolist(), *(peak for _, peak in isolated_regions(values))}), maximum]
+
+
+def isolated_regions(values: NDArray[Any]) -> list[tuple[int, float]]:
+    """Return the area and the maximum of each region that binarising at half the maximum of the mask would remove.
+
+    Args:
+        values: (H, W) with a positive maximum.
+
+    Returns:
+        One pair per region; regions as close to the rest of the mask as compression artefacts are excluded.
+    """
+    maximum = float(values.max())
+    n_regions, regions = cv2.connectedComponents(np.asarray(values > LEVEL_TOLERANCE * maximum, np.uint8))
+    areas = np.bincount(regions.ravel(), minlength=n_regions)
+    mass = cv2.dilate(np.asarray(values > maximum / 2, np.uint8), np.ones((RINGING_SIDE, RINGING_SIDE), np.uint8))
+    kept = np.unique(regions[mass > 0])
+    removed = np.setdiff1d(np.arange(1, n_regions), kept)
+    peaks = ndimage.maximum(values, regions, removed) if len(removed) else []
+    return [(int(areas[region]), float(peak)) for region, peak in zip(removed, peaks, strict=True)]
 
 
 def check_fraction(fraction: float, n_labels: int) -> None:

@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.images.mask_labels import is_bilevel, mass_of_values, read_mask_values
-from mammoseg.data.images.read import JPEG_SUFFIXES
+from mammoseg.data.images.mask_labels import is_bilevel, is_jpeg, mass_of_values, read_mask_values
 from mammoseg.errors import ImageReadError
 
 MAX_ASPECT_DIFFERENCE = 0.02  # between mask and image; the masks of CBIS-DDSM that have another size differ by 0.001
@@ -85,7 +84,7 @@ def read_mask_file(path: Path, shape: tuple[int, int]) -> tuple[NDArray[np.uint8
                 f"the mask has {values.shape[1]}x{values.shape[0]} pixels, but the image has {shape[1]}x{shape[0]}; "
                 "export both at the same size"
             )
-        return mass_of_values(values, lossy=path.suffix.lower() in JPEG_SUFFIXES)
+        return mass_of_values(values, lossy=is_jpeg(path))
     except ImageReadError as error:
         raise ImageReadError(f"its mask {path.name}: {error}") from None
 
@@ -125,7 +124,7 @@ def select_mask_file(files: Sequence[Path]) -> tuple[NDArray[Any], bool]:
             reasons.append(f"{file.name}: {error}")
             continue
         if is_bilevel(values):
-            masks.append((values, file.suffix.lower() in JPEG_SUFFIXES))
+            masks.append((values, is_jpeg(file)))
     if masks:
         return max(masks, key=lambda mask: mask[0].size)
     if reasons:
@@ -142,7 +141,8 @@ def rasterise(outlines: Sequence[NDArray[Any]], height: int, width: int) -> NDAr
         width: Width of the image in pixels.
 
     Returns:
-        The union of the polygons as a mask (height, width) in {0, 1}.
+        The union of the polygons as a mask (height, width) in {0, 1}. Areas that a polygon encloses more than once, as
+        where the end of a drawn outline overlaps its start, belong to it.
 
     Raises:
         ValueError: If a polygon lies completely outside the image.
@@ -157,8 +157,11 @@ def rasterise(outlines: Sequence[NDArray[Any]], height: int, width: int) -> NDAr
     for index, points in enumerate(outlines, start=1):
         # fillPoly takes fixed-point coordinates with 4 fractional bits; clipping prevents an overflow.
         polygon = np.rint(np.clip(points, -1e5, 1e5) * 16).astype(np.int32)
-        polygon_mask = mask if index == 1 else np.zeros_like(mask)
+        polygon_mask = np.zeros_like(mask)
         cv2.fillPoly(polygon_mask, [polygon], 1, shift=4)
+        # fillPoly leaves out areas that are enclosed an even number of times.
+        contours, _ = cv2.findContours(polygon_mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(polygon_mask, contours, -1, 1, cv2.FILLED)
         if not polygon_mask.any():
             raise ValueError(f"outline {index} lies outside the image of {width}x{height} pixels")
         mask |= polygon_mask

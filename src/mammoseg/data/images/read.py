@@ -11,9 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from mammoseg.data.images.codestream import parse_jpeg
+from mammoseg.data.images.float_precision import to_preprocessable
 from mammoseg.data.images.formats import (
     DICOM_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -43,10 +44,11 @@ __all__ = [
     "read_metadata",
 ]
 
+FORMATS = ["PNG", "JPEG", "TIFF"]  # whose metadata may contain an orientation
 WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
 
 # Unreadable files are reported in the table of rejected cases, not by OpenCV on stderr.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def read_image(path: Path, *, mask: bool = False) -> tuple[NDArray[Any], ImageMetadata]:
@@ -61,7 +63,8 @@ def read_image(path: Path, *, mask: bool = False) -> tuple[NDArray[Any], ImageMe
         mask: Whether the file is a mask. A mask in DICOM format may have any modality, and its padding is not changed.
 
     Returns:
-        Pixels (H, W), where brighter is denser, and the metadata of the image.
+        Pixels (H, W), where brighter is denser, and the metadata of the image. Wide types are converted by
+        `to_preprocessable` unless the file is a mask.
 
     Raises:
         ImageReadError: If the file is missing, damaged, in colour, multi-page, too large, in an unsupported format, or
@@ -78,7 +81,8 @@ def read_image(path: Path, *, mask: bool = False) -> tuple[NDArray[Any], ImageMe
     """
     require_regular_file(path)
     if is_raster(path):
-        return _read_raster(path), ImageMetadata()
+        pixels = _read_raster(path)
+        return pixels if mask else to_preprocessable(pixels), ImageMetadata()
     _require_dicom(path)
     from mammoseg.data.images import dicom  # lazy: importing pydicom is slow
 
@@ -122,7 +126,10 @@ def _read_raster(path: Path) -> NDArray[Any]:
         if not (channels == channels[..., :1]).all():
             raise ImageReadError("a colour image; a mammogram is greyscale")
         pixels = np.ascontiguousarray(channels[..., 0])
-    return _check_tiff(pixels, content) if signature_format(content) == "tiff" else pixels
+    kind = signature_format(content)
+    if kind != "pgm":
+        check_orientation(content)
+    return _check_tiff(pixels, content) if kind == "tiff" else pixels
 
 
 def _decode(content: bytes) -> NDArray[Any] | None:
@@ -151,6 +158,10 @@ def _decode_jpeg(content: bytes) -> NDArray[Any] | None:
     check_size(stream.height, stream.width)
     if stream.bits != 8:
         raise ImageReadError(f"a JPEG must have 8 bits per pixel, got {stream.bits}; convert it to PNG or TIFF")
+    if stream.components not in (1, 3):
+        raise ImageReadError(
+            f"a JPEG must have 1 or 3 components, got {stream.components} (CMYK); export the image as greyscale"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size was checked above
@@ -164,8 +175,28 @@ def _decode_jpeg(content: bytes) -> NDArray[Any] | None:
         return None
 
 
+def check_orientation(content: bytes) -> None:
+    """Check that the metadata of a PNG, JPEG or TIFF do not rotate or mirror the image.
+
+    Programs disagree on whether they apply this tag, so the mask may have been drawn on the rotated or on the stored
+    image.
+
+    Raises:
+        ImageReadError: If they do.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(content), formats=FORMATS) as image:
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error, Image.DecompressionBombError):
+        return  # damaged metadata, or a pixel format that Pillow does not support
+    if orientation in range(2, 9):
+        raise ImageReadError(
+            f"the orientation tag must be 1 (as stored), got {orientation}; rotate the pixels and export it again"
+        )
+
+
 def _check_tiff(pixels: NDArray[Any], content: bytes) -> NDArray[Any]:
-    """Invert a 16-bit WhiteIsZero TIFF; OpenCV already inverts 8-bit ones.
+    """Invert a WhiteIsZero TIFF, except if it has 8 bits, since OpenCV already inverts these.
 
     Raises:
         ImageReadError: If the file has several pages.
@@ -173,13 +204,12 @@ def _check_tiff(pixels: NDArray[Any], content: bytes) -> NDArray[Any]:
     pages = _tiff_pages(content)
     if len(pages) > 1:
         raise ImageReadError(f"{len(pages)} pages; provide one mammogram per file")
-    if (
-        pixels.dtype == np.uint16
-        and pages
-        and pages[0].get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
-    ):
-        return np.asarray(np.iinfo(np.uint16).max - pixels)
-    return pixels
+    if not pages or pages[0].get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) != WHITE_IS_ZERO:
+        return pixels
+    if pixels.dtype == np.uint8:
+        return pixels
+    # For integers, the complement of all bits exchanges minimum and maximum of the type, signed or not.
+    return np.asarray(pixels.max() - pixels if pixels.dtype.kind == "f" else ~pixels)
 
 
 def _tiff_pages(content: bytes) -> list[TiffImagePlugin.ImageFileDirectory_v2]:

@@ -23,20 +23,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import processes
+from mammoseg.data.images.mask_labels import check_fraction
 from mammoseg.data.images.masks import MassMask, rasterise, read_masks
 from mammoseg.data.images.plausibility import MIN_TRAINING_LEVELS, check_grey_values
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.density_estimate import percent_density
+from mammoseg.data.preprocessing.fingerprints import hash_array, hash_pixels
 from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram
-from mammoseg.data.store import PreparedStore, rename_columns
+from mammoseg.data.store import PreparedStore
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.files import atomic_write
 from mammoseg.terminal import Progress
 
 log = logging.getLogger(__name__)
 
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # raised for damaged cache files
+METADATA = ("columns", "image_hash", "mask_hash")  # attributes of `PreprocessedSample` that are not arrays
 MIN_IMAGES_PER_WORKER = 24  # below this, starting processes costs more than it saves
 
 
@@ -49,12 +53,16 @@ class PreprocessedSample:
         masks: (size, size) uint8 mask in {0, 1}.
         previews: (PREVIEW_SIDE, PREVIEW_SIDE) uint8, the downsampled uncropped image.
         columns: Columns of cases.csv that are computed from the pixels.
+        image_hash: Hash of the image that does not depend on the format of its file, its integer type or its masks.
+        mask_hash: Hash of the mask that does not depend on the format of its files.
     """
 
     images: NDArray[np.float32]
     masks: NDArray[np.uint8]
     previews: NDArray[np.uint8]
     columns: dict[str, Any]
+    image_hash: str
+    mask_hash: str
 
 
 class PreprocessingCache:
@@ -136,6 +144,24 @@ class PreprocessingCache:
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.npz"
 
+    def pixel_hashes(self, key: str, mammogram: Mammogram) -> tuple[str, str]:
+        """Return `image_hash` and `mask_hash` of an image, without loading its arrays.
+
+        Args:
+            key: Cache key.
+            mammogram: The image.
+
+        Raises:
+            UserError: If the file is damaged and the image cannot be preprocessed.
+        """
+        try:
+            with self._path(key).open("rb") as content, np.load(content) as arrays:
+                metadata = json.loads(arrays["metadata"].tobytes())
+            return metadata["image_hash"], metadata["mask_hash"]
+        except DAMAGED:
+            sample = self.load(key, mammogram)
+            return sample.image_hash, sample.mask_hash
+
     def load(self, key: str, mammogram: Mammogram) -> PreprocessedSample:
         """Load one image; if its file is damaged, for instance by a power failure, preprocess it again.
 
@@ -151,7 +177,7 @@ class PreprocessingCache:
         """
         try:
             return read_sample(self._path(key))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except DAMAGED:
             self._path(key).unlink(missing_ok=True)
             reason = write_sample((key, mammogram), self.folder, self.settings)[1]
             if reason is not None:
@@ -176,16 +202,17 @@ def write_sample(item: tuple[str, Mammogram], folder: Path, settings: Preprocess
     except (ImageReadError, ValueError) as error:
         return key, str(error)
     with atomic_write(folder / f"{key}.npz", "wb") as file:
-        columns = np.frombuffer(json.dumps(sample.columns).encode(), np.uint8)
-        np.savez(file, columns=columns, **{name: getattr(sample, name) for name in PreparedStore.ARRAYS})
+        metadata = {name: getattr(sample, name) for name in METADATA}
+        encoded = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+        np.savez(file, metadata=encoded, **{name: getattr(sample, name) for name in PreparedStore.ARRAYS})
     return key, None
 
 
 def read_sample(file: Path) -> PreprocessedSample:
     """Read a cache file."""
     with file.open("rb") as content, np.load(content) as arrays:
-        columns = rename_columns(json.loads(arrays["columns"].tobytes()))
-        return PreprocessedSample(**{name: arrays[name] for name in PreparedStore.ARRAYS}, columns=columns)
+        metadata = json.loads(arrays["metadata"].tobytes())
+        return PreprocessedSample(**{name: arrays[name] for name in PreparedStore.ARRAYS}, **metadata)
 
 
 def preprocess_mammogram(mammogram: Mammogram, settings: PreprocessingSettings) -> PreprocessedSample:
@@ -226,7 +253,8 @@ def preprocess_mammogram(mammogram: Mammogram, settings: PreprocessingSettings) 
         "mask_labels": truth.n_labels,
         "mass_in_breast": round(result.mass_in_breast, 4),
     }
-    return PreprocessedSample(result.image, result.mask, result.preview, columns)
+    hashes = hash_pixels(pixels), hash_array(np.packbits(mask))
+    return PreprocessedSample(result.image, result.mask, result.preview, columns, *hashes)
 
 
 def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
@@ -237,12 +265,14 @@ def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
         shape: (H, W) of its pixels.
 
     Raises:
-        ImageReadError: If a mask file cannot be used.
+        ImageReadError: If a mask file cannot be used, or the outlines enclose most of the image.
         ValueError: If an outline lies outside the image.
     """
     if mammogram.mask_candidates:
         return read_masks(mammogram.mask_candidates, shape, mammogram.masks_verified)
-    return MassMask(rasterise(mammogram.outlines, *shape))
+    mask = rasterise(mammogram.outlines, *shape)
+    check_fraction(np.count_nonzero(mask) / mask.size, n_labels=1)
+    return MassMask(mask)
 
 
 def init_preprocessing_worker() -> None:

@@ -10,6 +10,10 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.files import atomic_write_text
@@ -28,6 +32,36 @@ def hash_json(value: object) -> str:
         '4a72386a027702c1'
     """
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def hash_array(array: NDArray[Any]) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of the shape and the values of an array."""
+    return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+
+
+def hash_pixels(pixels: NDArray[Any]) -> str:
+    """Return a hash of an image that is equal for copies in other file formats and integer types.
+
+    Copies of 8-bit images in 16 bits, multiplied by 257 or shifted, are equal, too.
+
+    Args:
+        pixels: (H, W) of any real dtype.
+
+    Example:
+        >>> image = np.array([[1, 200]], np.uint8)
+        >>> hash_pixels(image) == hash_pixels(image.astype(np.uint16) * 257) == hash_pixels(image.astype(np.float32))
+        True
+    """
+    low, high = float(pixels.min()), float(pixels.max())
+    if pixels.dtype.kind == "f" and -(2**31) <= low <= high < 2**31 and bool((pixels == np.rint(pixels)).all()):
+        pixels = pixels.astype(np.int32)
+    if pixels.dtype.kind in "iu" and low >= 0 and high > np.iinfo(np.uint8).max:
+        bits = int(np.bitwise_or.reduce(pixels, axis=None))
+        divisor = 257 if not (pixels % 257).any() else 256 if bits % 256 == 0 else 16 if bits % 16 == 0 else 1
+        pixels = pixels // pixels.dtype.type(divisor)
+    if pixels.dtype.kind in "iu":
+        pixels = pixels.astype(np.min_scalar_type(pixels.max()) if low >= 0 else np.int64)
+    return hash_array(pixels)
 
 
 def hash_file(file: Path) -> str:

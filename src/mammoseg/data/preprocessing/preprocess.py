@@ -37,9 +37,10 @@ class PreprocessedImage:
     """Preprocessed image and the parameters of its preprocessing.
 
     Attributes:
-        image: (size, size) float32 network input.
+        image: (size, size) float32 network input. Its values do not depend on the mask, except in that the image is
+            not cropped if `crop_skipped`.
         mask: (size, size) uint8 in {0, 1}.
-        breast: (size, size) bool breast mask.
+        breast: (size, size) bool breast mask; without crop, the whole image except the padding of `aspect`.
         preview: (PREVIEW_SIDE, PREVIEW_SIDE) uint8 preview of the uncropped, unflipped image, padded to a square.
         box: Crop box in the full-size image.
         crop_skipped: Whether the image was left uncropped because the crop would have cut a mass.
@@ -81,17 +82,18 @@ def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings
     """
     height, width = pixels.shape
     grey = downsample_uint8(pixels)
-    needs_breast = settings.crop or settings.flip != "none"
+    needs_breast = settings.crop != "none" or settings.flip != "none"
     breast = segment_downsampled(grey) if needs_breast else np.ones(grey.shape, bool)
     flipped = needs_flip(breast, settings.flip)
     breast_fraction = float(breast.mean())
     masses = mask_bounding_box(mask)
     mass_in_breast = fraction_inside(mask, masses, breast)
-    box = breast_bounding_box(breast, height, width) if settings.crop else Box(0, height, 0, width)
+    film = Box(0, height, 0, width)
+    box = breast_bounding_box(breast, height, width) if settings.crop == "breast" else film
     crop_skipped = masses is not None and not box.contains(masses)
     if crop_skipped:
-        box = Box(0, height, 0, width)
-    if crop_skipped or not settings.crop:
+        box = film
+    if crop_skipped or settings.crop == "none":
         breast = np.ones(grey.shape, bool)
     image, small_mask, breast_mask = resize_to_square(pixels, mask, masses, breast, box, settings)
     if flipped:
@@ -129,9 +131,9 @@ def resize_to_square(
         small_mask = resize_mask(box.crop(mask), masses.relative_to(box), size, aspect)
     # Rounding shifts the outline by at most half a pixel of the downsampled image.
     small_box = scale_box(box, breast.shape, pixels.shape)
-    breast_mask = resize_image(small_box.crop(breast.astype(np.float32)), size, aspect) >= 0.5
-    # Pixels of a mass outside the breast's outline (a nipple, a skin fold) are not blanked.
-    return normalise_intensity(image, breast_mask | (small_mask > 0), settings.normalise), small_mask, breast_mask
+    breast_mask = resize_image(small_box.crop(breast.astype(np.float32)), size, aspect, padding=0) >= 0.5
+    # The image must not depend on the mask, which is unknown in prediction: a mass outside the breast is blanked, too.
+    return normalise_intensity(image, breast_mask, settings.normalise), small_mask, breast_mask
 
 
 def mirror(array: NDArray[DType]) -> NDArray[DType]:
@@ -186,23 +188,24 @@ def normalise_intensity(pixels: FloatImage, region: NDArray[np.bool_], mode: str
         low, high = np.percentile(inside, [0.5, 99.5])
     else:
         low, high = inside.mean(), inside.mean() + inside.std()
-    scale = max(float(high - low), 1e-6)
+    scale = float(high) - float(low) or 1.0  # 1 for a constant image
     scaled = (pixels - low) / scale
     if mode == "zscore":
         return np.asarray(np.where(region, scaled, (inside.min() - low) / scale), np.float32)
     return np.where(region, np.clip(scaled, 0, 1), 0).astype(np.float32)
 
 
-def resize_image(image: NDArray[Any], size: int, aspect: str) -> FloatImage:
+def resize_image(image: NDArray[Any], size: int, aspect: str, padding: float | None = None) -> FloatImage:
     """Resize an image by area-averaging downsampling or bilinear upsampling, rounded to the input's dtype.
 
     Args:
         image: (H, W) uint8, uint16 or float32.
         size: Side of the square.
         aspect: "stretch" or "pad", as in `letterbox`.
+        padding: Value of the padding; None for the minimum of the resized image.
 
     Returns:
-        (size, size) float32; padding has the minimum of the resized image.
+        (size, size) float32.
 
     Example:
         >>> resize_image(np.full((4, 2), 7, np.uint8), size=4, aspect="pad").shape
@@ -216,7 +219,7 @@ def resize_image(image: NDArray[Any], size: int, aspect: str) -> FloatImage:
     if small.shape == (size, size):
         return small
     pad_width = ((content.top, size - content.bottom), (content.left, size - content.right))
-    return np.pad(small, pad_width, constant_values=float(small.min()))
+    return np.pad(small, pad_width, constant_values=float(small.min()) if padding is None else padding)
 
 
 def to_resizable_dtype(image: NDArray[Any]) -> NDArray[Any]:

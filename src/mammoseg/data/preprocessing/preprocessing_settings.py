@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 
 from mammoseg.data.preprocessing.fingerprints import hash_json
 from mammoseg.errors import UserError
-from mammoseg.validate import boolean, one_of, positive_int
+from mammoseg.validate import one_of, positive_int
 
-VERSION = 4  # increment when the same settings give different arrays
+VERSION = 5  # increment when the same settings give different arrays
 SIZE_MULTIPLE = 16  # the networks downsample four times by 2
+CROPS = ("breast", "film", "none")
 ASPECTS = ("stretch", "pad")
 NORMALISATIONS = ("minmax", "percentile", "zscore")
 FLIPS = ("none", "left", "right")
@@ -21,9 +22,9 @@ class PreprocessingSettings:
 
     Attributes:
         size: Side of the square images in pixels, a multiple of 16.
-        crop: Whether to crop to the breast and blank the pixels outside it.
-        aspect: "stretch" fills the square; "pad" keeps the aspect ratio. The paper appears to stretch: its accuracies
-            imply that masses cover 2.5 % of the pixels on INbreast, which only a stretched crop gives.
+        crop: "breast" blanks the pixels outside the breast and crops to it; "film" blanks them and keeps the whole
+            image; "none" keeps all pixels. True and False, as in version 0.2, are "breast" and "none".
+        aspect: "stretch" fills the square; "pad" keeps the aspect ratio.
         normalise: "minmax" scales the grey values to [0, 1], "percentile" scales the 0.5th to 99.5th percentile to
             [0, 1] and clips, "zscore" scales to mean 0 and standard deviation 1. Statistics are those of the breast.
         flip: "left" or "right" mirrors images so that all chest walls are on that side; "none" disables it.
@@ -39,7 +40,7 @@ class PreprocessingSettings:
     """
 
     size: int = 256
-    crop: bool = True
+    crop: str | bool = "breast"
     aspect: str = "stretch"
     normalise: str = "minmax"
     flip: str = "none"
@@ -47,7 +48,8 @@ class PreprocessingSettings:
     def __post_init__(self) -> None:
         if positive_int("dataset.size", self.size) % SIZE_MULTIPLE:
             raise UserError(f"dataset.size must be a positive multiple of {SIZE_MULTIPLE}, got {self.size}")
-        boolean("dataset.crop", self.crop)
+        crop = {True: "breast", False: "none"}[self.crop] if isinstance(self.crop, bool) else self.crop
+        object.__setattr__(self, "crop", one_of("dataset.crop", crop, CROPS))
         one_of("dataset.aspect", self.aspect, ASPECTS)
         one_of("dataset.normalise", self.normalise, NORMALISATIONS)
         one_of("dataset.flip", self.flip, FLIPS)

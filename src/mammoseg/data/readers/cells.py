@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 from mammoseg.data.readers.csv_table import strip_decimals
+from mammoseg.density import UNKNOWN
 
+SIDE_SPELLINGS = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
 # Names of the parts of a split in tables -> name of the part.
 SPLIT_SPELLINGS = {
-    **{"": "", "nan": ""},
     **{"train": "train", "training": "train"},
     **{"val": "val", "valid": "val", "validation": "val", "dev": "val"},
     **{"test": "test", "testing": "test"},
 }
 
 
+def strip_unknown(text: str) -> str:
+    """Return the text of a cell, empty for the marks of a missing value such as NaN and N/A.
+
+    Example:
+        >>> strip_unknown("CC"), strip_unknown("NaN")
+        ('CC', '')
+    """
+    return "" if text.upper() in UNKNOWN else text
+
+
+def parse_side(text: str) -> str:
+    """Parse the laterality, ignoring case.
+
+    Returns:
+        "L", "R", or "" for an unknown side.
+
+    Raises:
+        ValueError: If the cell contains anything else.
+
+    Example:
+        >>> parse_side("left"), parse_side("R"), parse_side("nan")
+        ('L', 'R', '')
+    """
+    try:
+        return SIDE_SPELLINGS[text.upper()] if strip_unknown(text) else ""
+    except KeyError:
+        raise ValueError(f"side must be LEFT, RIGHT, L, R or blank, got {text}") from None
+
+
 def parse_split(text: str) -> str:
     """Parse the part of the official split, ignoring case.
 
     Returns:
-        "train", "val", "test", or "" for a blank cell.
+        "train", "val", "test", or "" for an unknown part.
 
     Raises:
         ValueError: If the cell contains anything else.
@@ -29,7 +60,7 @@ def parse_split(text: str) -> str:
         ('train', 'val')
     """
     try:
-        return SPLIT_SPELLINGS[text.lower()]
+        return SPLIT_SPELLINGS[text.lower()] if strip_unknown(text) else ""
     except KeyError:
         raise ValueError(f"split must be train, val, test or blank, got {text}") from None
 
@@ -75,10 +106,17 @@ def resolve_path(root: Path, text: str) -> Path:
 
 
 def patient_key(patient: str) -> str:
-    """Return the form of a patient identifier by which patients are compared: P01, p01 and `P01 ` are equal.
+    r"""Return the form of a patient identifier by which patients are compared.
+
+    Identifiers are equal if they differ only in case, in white space at the ends or in its width, in invisible
+    characters, or in the Unicode encoding of the same characters, such as composed and decomposed accents.
 
     Example:
         >>> patient_key("P01") == patient_key(" p01"), patient_key("7.0") == patient_key("7")
         (True, True)
+        >>> patient_key("Jos\u00e9") == patient_key("Jose\u0301"), patient_key("P1") == patient_key("P1\u200b")
+        (True, True)
     """
-    return strip_decimals(" ".join(patient.split())).casefold()
+    visible = "".join(character for character in patient if unicodedata.category(character) != "Cf")
+    compatible = unicodedata.normalize("NFKC", visible).casefold()
+    return strip_decimals(" ".join(unicodedata.normalize("NFKC", compatible).split()))

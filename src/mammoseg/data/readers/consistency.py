@@ -32,12 +32,13 @@ def reject_repeated_images(
 ) -> list[Mammogram]:
     """Reject images that occur in several cases, since their copies would be in different parts of a split.
 
-    Images are compared by the content of their files. If the cases of an image differ in patient, density or masks, all
-    of them are rejected, since it is unknown which one is correct; otherwise the first case is accepted.
+    Images are compared by the hashes of their files or of their pixels. If the cases of an image differ in patient,
+    density, split or masks, all of them are rejected, since it is unknown which one is correct; otherwise the first
+    case is accepted.
 
     Args:
         mammograms: The images.
-        digests: Content hash of each image and mask file; empty for a missing file.
+        digests: Hash of each image and mask file; empty for a missing file.
         rejected: Receives the rejected cases.
 
     Returns:

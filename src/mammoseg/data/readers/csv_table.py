@@ -20,6 +20,7 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # first line of CSV files written for Excel
+EXTRA_CELLS = " "  # key of the cells beyond the last column, joined; headings are stripped, so none is a space
 Rows = list[tuple[int, list[str]]]
 Records = list[tuple[int, dict[str, str]]]
 
@@ -45,9 +46,11 @@ def read_csv_rows(path: Path) -> Rows:
         start = separator.end() if separator else 0
         header = next(iter(text[start:].splitlines()), "")
         delimiter = separator[1] if separator else max(DELIMITERS, key=header.count)
-        reader = csv.reader(io.StringIO(text[start:], newline=""), delimiter=delimiter)
+        # strict: a quotation mark that is not closed would append all following rows to a cell.
+        reader = csv.reader(io.StringIO(text[start:], newline=""), delimiter=delimiter, strict=True)
         first_line = 1 if separator else 0
-        return [(reader.line_num + first_line, [cell.strip() for cell in row]) for row in reader if row]
+        rows = ((reader.line_num + first_line, [cell.strip() for cell in row]) for row in reader)
+        return [(line, cells) for line, cells in rows if any(cells)]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: damaged or not readable ({error}); replace it with the original") from None
 
@@ -104,7 +107,8 @@ def read_csv(path: Path) -> tuple[list[str], Records]:
         path: The CSV file; see `read_csv_rows`.
 
     Returns:
-        The column names, and (line number, {column: cell}) of each record; short records lack the last columns.
+        The column names, and (line number, {column: cell}) of each record. Short records lack the last columns; the
+        non-blank cells of long records beyond the last column are joined under `EXTRA_CELLS`.
 
     Raises:
         UserError: If the file cannot be read or parsed.
@@ -113,4 +117,15 @@ def read_csv(path: Path) -> tuple[list[str], Records]:
     if not rows:
         return [], []
     (_, columns), *records = rows
-    return columns, [(line, dict(zip(columns, cells, strict=False))) for line, cells in records]
+    return columns, [(line, make_record(columns, cells)) for line, cells in records]
+
+
+def make_record(columns: list[str], cells: list[str]) -> dict[str, str]:
+    """Return the cells of a row by column; see `read_csv`.
+
+    Example:
+        >>> make_record(["case", "patient"], ["a", "Doe", "Jane"])
+        {'case': 'a', 'patient': 'Doe', ' ': 'Jane'}
+    """
+    extra = " ".join(filter(None, cells[len(columns) :]))
+    return {**dict(zip(columns, cells, strict=False)), **({EXTRA_CELLS: extra} if extra else {})}

@@ -8,11 +8,11 @@ mask is the union of all its masses.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mammoseg.data.readers.cells import parse_count, parse_split, resolve_path
-from mammoseg.data.readers.csv_table import normalise_heading, read_csv
+from mammoseg.data.readers.cells import parse_count, parse_side, parse_split, resolve_path, strip_unknown
+from mammoseg.data.readers.csv_table import EXTRA_CELLS, normalise_heading, read_csv
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
@@ -46,6 +46,7 @@ def read(root: Path, rejected: RejectedCases) -> list[Mammogram]:
     for line, row in records:
         label = f"cases.csv line {line}"
         try:
+            check_length(row, headings)
             mammogram = parse_row(root, {name: row.get(heading, "") for heading, name in columns.items()})
         except ValueError as error:
             rejected.add(label, error)
@@ -73,6 +74,19 @@ def check_columns(table: Path, headings: Sequence[str]) -> None:
         raise UserError(f"{table}: each column must occur once, got {repeated[0]} twice; remove one")
 
 
+def check_length(row: Mapping[str, str], headings: Sequence[str]) -> None:
+    """Check that a row has no cells beyond the last column, which an unquoted separator in a cell causes.
+
+    Raises:
+        ValueError: If it has.
+    """
+    if EXTRA_CELLS in row:
+        raise ValueError(
+            f"the row must have at most {len(headings)} cells, got text after the last column; put cells that contain "
+            "the separator in quotes"
+        )
+
+
 def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
     """Parse one row of cases.csv.
 
@@ -87,7 +101,7 @@ def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
         ValueError: If the row is invalid; the message is the reason.
     """
     for name in ("case", "image", "mask", "patient"):
-        if not row[name]:
+        if not row[name] or (name == "patient" and not strip_unknown(row[name])):
             raise ValueError(f"column {name} is blank")
     try:
         density = ACRDensity.parse(row["density"])
@@ -101,8 +115,8 @@ def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
         mask_candidates=((resolve_path(root, row["mask"]),),),
         patient=row["patient"],
         density=density,
-        side=row.get("side", "")[:1].upper(),
-        view=row.get("view", "").upper(),
+        side=parse_side(row.get("side", "")),
+        view=strip_unknown(row.get("view", "")).upper(),
         split=parse_split(row.get("split", "")),
         masses=parse_count("masses", row.get("masses") or "1"),
     )

@@ -6,6 +6,7 @@ import math
 import plistlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
@@ -44,7 +45,7 @@ def read_outlines(file: Path, lesions: set[str], ignored: Counter[str] | None = 
     Args:
         file: The property list.
         lesions: Canonical names of the types of lesions to read; other regions of interest are not validated.
-        ignored: Counts the marks that were ignored, for the data report.
+        ignored: Counts the marks and regions with unknown names that were ignored, for the data report.
 
     Returns:
         Polygons (N, 2) of (x, y) in pixels of the full-size image, in the order of the file.
@@ -56,6 +57,8 @@ def read_outlines(file: Path, lesions: set[str], ignored: Counter[str] | None = 
     for index, roi in enumerate(load_rois(file), start=1):
         lesion = canonical_lesion_name(roi.get("Name"))
         if lesion not in lesions:
+            if ignored is not None and lesion not in LESIONS:
+                ignored["region whose name is not that of a lesion"] += 1  # names may be free text
             continue
         points_px = roi.get("Point_px")
         points = [parse_point(text) for text in points_px] if isinstance(points_px, list) else []
@@ -63,18 +66,31 @@ def read_outlines(file: Path, lesions: set[str], ignored: Counter[str] | None = 
             if ignored is not None:
                 ignored[f"{lesion} marked by a point, without an outline"] += 1
             continue
-        if len(points) < MIN_POINTS:
-            raise ValueError(
-                f"outline {index} has {len(points)} point{'s' * (len(points) != 1)}, a mass needs 3 or more; "
-                "fix the XML or set dataset.on_error=skip"
-            )
-        if invalid := next((i for i, point in enumerate(points, start=1) if point is None), None):
-            raise ValueError(
-                f"outline {index}, point {invalid} is not two finite numbers (x, y); "
-                "fix the XML or set dataset.on_error=skip"
-            )
-        outlines.append(np.array(points, dtype=np.float64))
+        outlines.append(make_outline(points, index))
     return outlines
+
+
+def make_outline(points: Sequence[tuple[float, float] | None], index: int) -> NDArray[np.float64]:
+    """Return the points of a region as a polygon (N, 2).
+
+    Args:
+        points: (x, y) in pixels; None for points that could not be parsed.
+        index: Index of the region in its file, for error messages.
+
+    Raises:
+        ValueError: If there are fewer than `MIN_POINTS` points, or one is invalid; the message is the reason.
+    """
+    if len(points) < MIN_POINTS:
+        raise ValueError(
+            f"outline {index} has {len(points)} point{'s' * (len(points) != 1)}, a mass needs 3 or more; "
+            "fix the XML or set dataset.on_error=skip"
+        )
+    if invalid := next((i for i, point in enumerate(points, start=1) if point is None), None):
+        raise ValueError(
+            f"outline {index}, point {invalid} is not two finite numbers (x, y); "
+            "fix the XML or set dataset.on_error=skip"
+        )
+    return np.array(points, dtype=np.float64)
 
 
 def load_rois(file: Path) -> list[dict[str, Any]]:
