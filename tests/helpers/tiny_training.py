@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -83,4 +84,5 @@ class MetricsOfEpochs(Callback):
 
 def gradient_norm(parameters: Sequence[Tensor]) -> float:
     """Return the Euclidean norm of all gradients, from the definition."""
-    return sum(float((parameter.grad.double() ** 2).sum()) for parameter in parameters if parameter.grad is not None) ** 0.5
+    gradients = [parameter.grad.double() for parameter in parameters if parameter.grad is not None]
+    return math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients))

@@ -79,10 +79,10 @@ class GradientClipping(Callback):
         ]
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.percentile is None:
-            threshold = fixed_threshold(trainer)
-        else:
-            threshold = self._percentile_of(norm)
-            torch._foreach_mul_(gradients, clip_factor(norm, threshold))
+            self._add(norm, fixed_threshold(trainer))
+            return
+        threshold = self._percentile_of(norm)
+        torch._foreach_mul_(gradients, clip_factor(norm, threshold))
         self._add(norm, threshold)
 
     def _percentile_of(self, norm: Tensor) -> Tensor:

@@ -194,7 +194,9 @@ def one_kind_of_clipping(config: Mapping[str, Any]) -> str | None:
     fixed = config["trainer"].get("gradient_clip_val")
     if percentile is None or not fixed:
         return None
-    return f"trainer.gradient_clip_val must be null with callbacks.gradient_clipping.percentile={percentile}, got {fixed}"
+    return (
+        f"trainer.gradient_clip_val must be null with callbacks.gradient_clipping.percentile={percentile}, got {fixed}"
+    )
 
 
 def entity_when_online(config: Mapping[str, Any]) -> str | None:
