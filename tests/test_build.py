@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from mammoseg.build import build_callbacks, build_loggers, build_scheduler_config
 from mammoseg.callbacks.epoch_summary import EpochSummary
+from mammoseg.callbacks.gradient_clipping import GradientClipping
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.loggers.tensorboard import TensorBoardRunLogger
@@ -25,11 +26,11 @@ def config(*overrides: str) -> DictConfig:
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        ([], [EpochSummary, LearningRateMonitor]),
-        (["patience=3"], [EpochSummary, LearningRateMonitor, EarlyStopping]),
-        (["callbacks=[default,early_stopping]"], [EpochSummary, LearningRateMonitor, EarlyStopping]),
-        (["~callbacks.lr_monitor"], [EpochSummary]),
-        (["callbacks.lr_monitor=null"], [EpochSummary]),
+        ([], [EpochSummary, GradientClipping, LearningRateMonitor]),
+        (["patience=3"], [EpochSummary, GradientClipping, LearningRateMonitor, EarlyStopping]),
+        (["callbacks=[default,early_stopping]"], [EpochSummary, GradientClipping, LearningRateMonitor, EarlyStopping]),
+        (["~callbacks.lr_monitor"], [EpochSummary, GradientClipping]),
+        (["callbacks.lr_monitor=null"], [EpochSummary, GradientClipping]),
         (["callbacks=none"], []),
         (["callbacks=[]"], []),
     ],

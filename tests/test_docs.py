@@ -111,7 +111,7 @@ def test_examples_of_the_extension_guide_run(user_folder: Path) -> None:
         assert completed.returncode == 0, f"{line}\n{completed.stderr}{completed.stdout}"
     metrics = [json.loads(row) for path in user_folder.rglob("metrics.jsonl") for row in path.read_text().splitlines()]
     assert {"val/dsc", "test/dsc"} <= {name for row in metrics for name in row}
-    assert any("train/gradient_norm" in path.read_text() for path in user_folder.rglob("metrics.csv"))
+    assert any("train/weight_norm" in path.read_text() for path in user_folder.rglob("metrics.csv"))
     comparison = next(user_folder.glob("run*/comparison"))
     assert "Specificity ↑" in (comparison / "report.md").read_text()
     assert "specificity" not in (comparison.parent / "results.csv").read_text()

@@ -50,22 +50,61 @@ def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0
     return LambdaLR(optimizer, factor)
 
 
-def resolve_total_steps(scheduler: Any, trainer: lightning.Trainer) -> Any:
-    """Replace `total_steps="auto"` of a scheduler by the number of optimizer steps of the run.
+def step_with_warmup(
+    optimizer: Optimizer, steps_per_epoch: int, step_size: int, gamma: float = 0.5, warmup_epochs: float = 1.0
+) -> LambdaLR:
+    """Linear warm-up to the learning rate of the optimizer, and step decay as by `torch.optim.lr_scheduler.StepLR`.
+
+    Args:
+        optimizer: The optimizer; its learning rates are the maxima of the schedule.
+        steps_per_epoch: Number of optimizer steps per epoch.
+        step_size: Number of epochs between reductions of the learning rate, counted from the start of training.
+        gamma: Factor of each reduction.
+        warmup_epochs: Number of epochs with increasing learning rate, >= 0; it need not be an integer.
+
+    Returns:
+        The scheduler, to be stepped after each optimizer step.
+
+    Raises:
+        UserError: If `warmup_epochs` is negative.
+
+    Source of warm-up: Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", 2017, §2.2.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        >>> scheduler = step_with_warmup(optimizer, steps_per_epoch=4, step_size=2, warmup_epochs=0.75)
+        >>> [scheduler.lr_lambdas[0](step) for step in (0, 1, 2, 3, 7, 8)]
+        [0.25, 0.5, 0.75, 1.0, 1.0, 0.5]
+    """
+    if warmup_epochs < 0:
+        raise UserError(f"scheduler.scheduler.warmup_epochs must be at least 0, got {warmup_epochs}")
+    n_warmup = round(warmup_epochs * steps_per_epoch)
+
+    def factor(step: int) -> float:
+        return min(1.0, (step + 1) / (n_warmup + 1)) * float(gamma ** (step // (step_size * steps_per_epoch)))
+
+    return LambdaLR(optimizer, factor)
+
+
+def resolve_numbers_of_steps(scheduler: Any, trainer: lightning.Trainer) -> Any:
+    """Replace "auto" as `total_steps` or `steps_per_epoch` of a scheduler by the number of optimizer steps.
 
     Args:
         scheduler: Function that builds the scheduler from an optimizer, usually a `functools.partial`.
         trainer: The trainer that fits the model.
 
     Returns:
-        `scheduler`, with the number of steps if its `total_steps` is "auto".
+        `scheduler`, with the numbers of steps in the run and per epoch in place of "auto".
 
     Raises:
         UserError: If the number of steps is not known in advance.
     """
-    if not isinstance(scheduler, partial) or scheduler.keywords.get("total_steps") != AUTO:
+    if not isinstance(scheduler, partial):
         return scheduler
-    return partial(scheduler, total_steps=count_optimizer_steps(trainer))
+    counts = {"total_steps": count_optimizer_steps, "steps_per_epoch": count_steps_per_epoch}
+    resolved = {name: count(trainer) for name, count in counts.items() if scheduler.keywords.get(name) == AUTO}
+    return partial(scheduler, **resolved)
 
 
 def count_optimizer_steps(trainer: lightning.Trainer) -> int:
@@ -84,12 +123,25 @@ def count_optimizer_steps(trainer: lightning.Trainer) -> int:
         raise UserError(
             f"scheduler.scheduler.total_steps=auto: trainer.max_epochs must be at least 1, got {trainer.max_epochs}"
         )
+    steps = count_steps_per_epoch(trainer, setting="total_steps") * trainer.max_epochs
+    return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
+
+
+def count_steps_per_epoch(trainer: lightning.Trainer, setting: str = "steps_per_epoch") -> int:
+    """Return the number of optimizer steps per epoch.
+
+    Args:
+        trainer: The trainer during `fit`.
+        setting: Name of the scheduler's argument, for the error message.
+
+    Raises:
+        UserError: If the number differs between epochs.
+    """
     if any(isinstance(callback, GradientAccumulationScheduler) for callback in trainer.callbacks):  # type: ignore[attr-defined]
         raise UserError(
-            "scheduler.scheduler.total_steps must be a number with callbacks=gradient_accumulation, got auto"
+            f"scheduler.scheduler.{setting} must be a number with callbacks=gradient_accumulation, got auto"
         )
     n_batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
     limit = trainer.limit_train_batches
     n_batches = min(n_batches, limit) if isinstance(limit, int) else int(n_batches * limit)
-    steps = math.ceil(n_batches / trainer.accumulate_grad_batches) * trainer.max_epochs
-    return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
+    return math.ceil(n_batches / trainer.accumulate_grad_batches)

@@ -18,7 +18,7 @@ from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
 from mammoseg.metrics import PIXEL_METRICS, MeanOverImages, PooledPixelMetric, confusion_counts, reliability_sums
 from mammoseg.metrics.loss_terms import LossTermMeans
-from mammoseg.schedulers import resolve_total_steps
+from mammoseg.schedulers import resolve_numbers_of_steps
 
 Batch = dict[str, Tensor]
 COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune")
@@ -84,6 +84,7 @@ class Segmenter(lightning.LightningModule):
         means = {f"image_{name}": MeanOverImages(metric) for name, metric in PIXEL_METRICS.items()}
         self.train_loss_terms = LossTermMeans(criterion.summands)
         self.train_metrics: dict[str, Tensor] = {}  # of the last complete epoch, for checkpoints
+        self.weighted_terms: dict[str, Tensor] = {}  # of the current batch until its backward pass, each of shape (B,)
         self.val_loss = MeanMetric()
         self.val_metrics = pooled.clone(prefix="val/")
         self.test_metrics = pooled.clone(prefix="test/")
@@ -129,6 +130,7 @@ class Segmenter(lightning.LightningModule):
         """
         check_size(batch["image"].shape)
         terms = self.criterion.weighted_terms(self(batch["image"]), batch["mask"], batch["density"])
+        self.weighted_terms = terms
         loss_terms = torch.stack(list(terms.values()))
         weights = batch.get("weight")
         self.train_loss_terms.update(
@@ -136,11 +138,25 @@ class Segmenter(lightning.LightningModule):
         )
         if self.trainer.is_last_batch:
             means = self.train_loss_terms.compute()
-            self.train_metrics = {f"train/{name}": value for name, value in means.items()}
-            self.log_dict(self.train_metrics, on_step=False, on_epoch=True)
+            self.train_metrics = {}
+            self.log_train_metrics({f"train/{name}": value for name, value in means.items()})
             self.train_loss_terms.reset()
         loss = loss_terms.mean(dim=1).sum()  # the only place with a mean over the batch
         return loss if weights is None else loss * weights.mean()
+
+    @override
+    def on_after_backward(self) -> None:
+        """Release the graph of the loss terms."""
+        self.weighted_terms = {}
+
+    def log_train_metrics(self, metrics: Mapping[str, Tensor]) -> None:
+        """Log the means of the current epoch after its last batch; checkpoints contain them as well.
+
+        Args:
+            metrics: Scalars by name, such as "train/loss".
+        """
+        self.train_metrics.update(metrics)
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=1)
 
     @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -246,7 +262,7 @@ class Segmenter(lightning.LightningModule):
         optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self.scheduler is None:
             return optimizer
-        build_scheduler = resolve_total_steps(self.scheduler["scheduler"], self.trainer)
+        build_scheduler = resolve_numbers_of_steps(self.scheduler["scheduler"], self.trainer)
         try:
             scheduler = build_scheduler(optimizer)
         except (ValueError, TypeError) as error:

@@ -152,7 +152,7 @@ def test_the_dashboard_is_written_offline(workdir: Path) -> None:
     for metric in ("test/dsc", "test/area_difference", "test/sensitivity", "test/accuracy", "test/dsc_density4"):
         assert metric in text
     sections = [section["name"] for section in specification["spec"]["section"]["panelBankConfig"]["sections"]]
-    assert sections[:5] == ["Methods", "By density", "Curves", "θ and α", "Overlays"]
+    assert sections[:6] == ["Methods", "By density", "Curves", "Gradients", "θ and α", "Overlays"]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

@@ -36,7 +36,11 @@ def test_two_processes_give_the_counts_of_one(workdir: Path) -> None:
     assert results.pooled_metrics(distributed) == results.pooled_metrics(single)
     assert (workdir / "two" / "calibration.csv").read_text() == (workdir / "one" / "calibration.csv").read_text()
     with (workdir / "two" / "metrics.csv").open() as lines:
-        assert [row["epoch"] for row in csv.DictReader(lines) if row.get("val/dsc")] == ["0", "1"]
+        rows = list(csv.DictReader(lines))
+    assert [row["epoch"] for row in rows if row.get("val/dsc")] == ["0", "1"]
+    norms = [(row["epoch"], float(row["train/grad_norm"])) for row in rows if row.get("train/grad_norm")]
+    assert [epoch for epoch, _ in norms] == ["0", "1"]
+    assert all(norm > 0 for _, norm in norms)
 
 
 def test_workers_of_a_sweep_use_its_jobs_and_folders(workdir: Path) -> None:

@@ -36,7 +36,7 @@ def import_wandb_workspaces() -> tuple[Any, Any]:
 
 
 def build_workspace(entity: str, project: str, name: str) -> Workspace:
-    """Build a workspace with all metrics by method and by density, learning curves, θ and α against DSC, and overlays.
+    """Build a workspace with metrics by method and by density, curves, gradients, θ and α against DSC, and overlays.
 
     Args:
         entity: W&B user or team; "" for a workspace that is only written to a file.
@@ -57,6 +57,7 @@ def build_workspace(entity: str, project: str, name: str) -> Workspace:
     columns = [panels.ParallelCoordinatesPlotColumn(panels.Config(key), display_name=key) for key in parameters]
     columns.append(panels.ParallelCoordinatesPlotColumn(panels.SummaryMetric("test/dsc"), display_name="DSC"))
     curves = ["train/loss", "val/loss", *(f"val/{key}" for key in PIXEL_METRICS)]
+    gradients = ["train/grad_norm", "train/clipped", "train/clip_factor"]
     section = workspaces.Section
     workspace: Workspace = workspaces.Workspace(
         entity=entity,
@@ -66,6 +67,7 @@ def build_workspace(entity: str, project: str, name: str) -> Workspace:
             section("Methods", overall, is_open=True),
             section("By density", by_density, is_open=True),
             section("Curves", [line_plot(panels, curve) for curve in curves]),
+            section("Gradients", [line_plot(panels, curve) for curve in gradients]),
             section("θ and α", [panels.ParallelCoordinatesPlot(columns=columns)]),
             section("Overlays", [panels.MediaBrowser(media_keys=["test/overlays"], num_columns=4)], is_open=True),
         ],

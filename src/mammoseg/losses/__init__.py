@@ -4,6 +4,7 @@ Terms map (logits, mask) to (B,). Criteria are weighted sums of terms and map (l
 """
 
 from mammoseg.losses.asp import ASP
+from mammoseg.losses.clipped_gradient import ClippedGradient
 from mammoseg.losses.criterion import Criterion
 from mammoseg.losses.hybrid import DensityASP, HybridPixel, HybridRegion
 from mammoseg.losses.learned_priority import LearnedByRatio, UncertaintyByRatio
@@ -21,6 +22,7 @@ __all__ = [
     "SSL",
     "ByDensity",
     "ByRatio",
+    "ClippedGradient",
     "Criterion",
     "DensityASP",
     "Dice",

@@ -128,7 +128,7 @@ def plot_learning_curves(metrics_file: Path, path: Path) -> None:
     loss_axis, metric_axis = figure.subplots(1, 2)
     _draw_curve(loss_axis, rows, "train/loss", "training loss")
     _draw_curve(loss_axis, rows, "val/loss", "validation loss")
-    for name in sorted(name for name in rows[0] if name.startswith("train/") and name != "train/loss"):
+    for name in sorted(name for name in rows[0] if is_loss_term(name)):
         _draw_curve(loss_axis, rows, name, f"weighted {name.removeprefix('train/')} term (training)", ":")
     for key, metric in PIXEL_METRICS.items():
         if metric.value_range == (0, 1):
@@ -140,6 +140,17 @@ def plot_learning_curves(metrics_file: Path, path: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     save_figure(figure, path)
+
+
+def is_loss_term(column: str) -> bool:
+    """Return True if a column of metrics.csv contains a weighted loss term of the training images.
+
+    Example:
+        >>> [is_loss_term(column) for column in ("train/rmi", "train/loss", "train/grad_norm_rmi", "val/dsc")]
+        [True, False, False, False]
+    """
+    others = ("train/loss", "train/grad_norm", "train/clipped", "train/clip_factor")
+    return column.startswith("train/") and column not in others and not column.startswith("train/grad_norm_")
 
 
 def _draw_curve(axis: Axes, rows: Sequence[dict[str, str]], column: str, label: str, style: str = "-") -> None:

@@ -48,6 +48,7 @@ COMPUTE = (
     # output
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
     *("trainer.profiler", "trainer.num_sanity_val_steps", "callbacks.epoch_summary", "callbacks.lr_monitor"),
+    *("callbacks.gradient_clipping._target_", "callbacks.loss_term_gradients"),
     # index of the Optuna trial, and trust in stored settings
     *("trial_number", "trusted_modules"),
 )
@@ -55,6 +56,7 @@ REPLICATE = ("seed", "split.fold", "split.seed")
 METHOD = (
     *("batch_size", "threshold", "init_from"),
     *("callbacks.early_stopping", "callbacks.ema", "callbacks.gradient_accumulation"),
+    *("callbacks.gradient_clipping.percentile", "callbacks.gradient_clipping.window"),
     *("dataset._target_", "dataset.name", "dataset.reader._target_", "dataset.reader._partial_"),
     *("dataset.reader.lesions", "dataset.source", "dataset.on_error"),
     *("dataset.size", "dataset.crop", "dataset.aspect", "dataset.normalise", "dataset.flip"),

@@ -189,6 +189,17 @@ def swin_size(config: Mapping[str, Any]) -> str | None:
     return f"dataset.size must be a multiple of 32 with model=swin_unetr, got {size}"
 
 
+def one_kind_of_clipping(config: Mapping[str, Any]) -> str | None:
+    """Check that gradients are not clipped both at a fixed norm and at a percentile of the norms."""
+    percentile = (config["callbacks"].get("gradient_clipping") or {}).get("percentile")
+    fixed = config["trainer"].get("gradient_clip_val")
+    if percentile is None or not fixed:
+        return None
+    return (
+        f"trainer.gradient_clip_val must be null with callbacks.gradient_clipping.percentile={percentile}, got {fixed}"
+    )
+
+
 def entity_when_online(config: Mapping[str, Any]) -> str | None:
     """Check that a W&B account is named where one is needed."""
     if config["mode"] == "online" and config["entity"] is None:
@@ -202,4 +213,4 @@ def command_section(command: str) -> Section:
 
 
 # Conditions on several settings of a command: config -> error message, or None.
-COMMAND_RULES = {"train": (swin_size,), "dashboard": (entity_when_online,)}
+COMMAND_RULES = {"train": (swin_size, one_kind_of_clipping), "dashboard": (entity_when_online,)}

@@ -192,6 +192,7 @@ PARTS: dict[str, Part] = {
         {"window_size": one_of(*range(3, 64, 2)), "sigma": POSITIVE, "eps": POSITIVE, "error_threshold": UNIT}
     ),
     "mammoseg.losses.PerSample": Part({"loss": REQUIRED_PART, "prediction_type": one_of("logits", "probability")}),
+    "mammoseg.losses.ClippedGradient": Part({"term": REQUIRED_PART, "max_norm": POSITIVE}),
     "mammoseg.losses.Criterion": Part(
         {"terms": MappingOf(REQUIRED_PART), "weights": MappingOf(WEIGHT, optional=True), "priority": PART},
         (weights_of_terms,),
@@ -250,6 +251,14 @@ PARTS: dict[str, Part] = {
             "warmup": Number(0, 1, exclusive_maximum=True),
         }
     ),
+    "mammoseg.schedulers.step_with_warmup": Part(
+        {
+            "steps_per_epoch": either(Integer(1), one_of("auto")),
+            "step_size": Integer(1),
+            "gamma": Number(0, 1, exclusive_minimum=True),
+            "warmup_epochs": Number(0, 1_000_000),
+        }
+    ),
     "mammoseg.callbacks.early_stopping.early_stopping": Part(
         {
             "monitor": Text(),
@@ -259,6 +268,10 @@ PARTS: dict[str, Part] = {
         }
     ),
     "mammoseg.callbacks.epoch_summary.EpochSummary": Part({}),
+    "mammoseg.callbacks.gradient_clipping.GradientClipping": Part(
+        {"percentile": Number(0, 100, optional=True), "window": Integer(1, 1_000_000, optional=True)}
+    ),
+    "mammoseg.callbacks.loss_term_gradients.LossTermGradients": Part({"every_n_steps": Integer(1, 1_000_000)}),
     "lightning.pytorch.callbacks.EMAWeightAveraging": Part(
         {"decay": Number(0, 1, exclusive_maximum=True), "update_every_n_steps": Integer(1)}
     ),
