@@ -119,7 +119,7 @@ PARTS: dict[str, Part] = {
             "on_device": Boolean(),
             "density": one_of("given", "estimated"),
             "missing_density": one_of("error", "drop", "estimate", 1, 2, 3, 4),
-            "density_cuts": ListOf(UNIT, 3, 3, ascending=True),
+            "density_model": either(FileName(), one_of(None)),
             "source": SubPart(partial=True),
             "published": MappingOf(Integer(0), optional=True),
             "note": Text(empty=True),

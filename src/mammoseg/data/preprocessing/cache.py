@@ -27,7 +27,9 @@ from mammoseg.data.images.masks import MassMask, rasterise, read_masks
 from mammoseg.data.images.plausibility import MIN_TRAINING_LEVELS, check_grey_values
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.density_estimate import percent_density
-from mammoseg.data.preprocessing.preprocess import preprocess
+from mammoseg.data.preprocessing.density_features import density_features
+from mammoseg.data.preprocessing.density_model import DensityModel
+from mammoseg.data.preprocessing.preprocess import PreprocessedImage, preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.store import PreparedStore, rename_columns
@@ -63,12 +65,16 @@ class PreprocessingCache:
     Args:
         folder: Cache folder.
         settings: Preprocessing settings.
+        density_model: Estimates the density of each image.
         workers: Number of worker processes; None for one per CPU core.
     """
 
-    def __init__(self, folder: Path, settings: PreprocessingSettings, workers: int | None) -> None:
+    def __init__(
+        self, folder: Path, settings: PreprocessingSettings, density_model: DensityModel, workers: int | None
+    ) -> None:
         self.folder = folder
         self.settings = settings
+        self.density_model = density_model
         self.workers = workers or os.cpu_count() or 1
 
     def lock(self) -> AbstractContextManager[None]:
@@ -111,7 +117,7 @@ class PreprocessingCache:
 
     def _run(self, mammograms: dict[str, Mammogram]) -> Generator[tuple[str, str | None]]:
         """Yield (key, reason or None) in the order of completion."""
-        task = partial(write_sample, folder=self.folder, settings=self.settings)
+        task = partial(write_sample, folder=self.folder, settings=self.settings, density_model=self.density_model)
         workers = min(self.workers, max(len(mammograms) // MIN_IMAGES_PER_WORKER, 1))
         if workers == 1:
             yield from (task(item) for item in mammograms.items())
@@ -153,26 +159,29 @@ class PreprocessingCache:
             return read_sample(self._path(key))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             self._path(key).unlink(missing_ok=True)
-            reason = write_sample((key, mammogram), self.folder, self.settings)[1]
+            reason = write_sample((key, mammogram), self.folder, self.settings, self.density_model)[1]
             if reason is not None:
                 raise UserError(f"{mammogram.image_file}: {reason}") from None
             return read_sample(self._path(key))
 
 
-def write_sample(item: tuple[str, Mammogram], folder: Path, settings: PreprocessingSettings) -> tuple[str, str | None]:
+def write_sample(
+    item: tuple[str, Mammogram], folder: Path, settings: PreprocessingSettings, density_model: DensityModel
+) -> tuple[str, str | None]:
     """Preprocess one image and write its cache file.
 
     Args:
         item: Cache key and image.
         folder: Cache folder.
         settings: Preprocessing settings.
+        density_model: Estimates the density of the image.
 
     Returns:
         The cache key, and the reason why the image cannot be preprocessed, or None if it can.
     """
     key, mammogram = item
     try:
-        sample = preprocess_mammogram(mammogram, settings)
+        sample = preprocess_mammogram(mammogram, settings, density_model)
     except (ImageReadError, ValueError) as error:
         return key, str(error)
     with atomic_write(folder / f"{key}.npz", "wb") as file:
@@ -188,12 +197,15 @@ def read_sample(file: Path) -> PreprocessedSample:
         return PreprocessedSample(**{name: arrays[name] for name in PreparedStore.ARRAYS}, columns=columns)
 
 
-def preprocess_mammogram(mammogram: Mammogram, settings: PreprocessingSettings) -> PreprocessedSample:
+def preprocess_mammogram(
+    mammogram: Mammogram, settings: PreprocessingSettings, density_model: DensityModel
+) -> PreprocessedSample:
     """Read and preprocess one image and its mask.
 
     Args:
         mammogram: The image.
         settings: Preprocessing settings.
+        density_model: Estimates the density of the image.
 
     Returns:
         The preprocessed image.
@@ -207,10 +219,6 @@ def preprocess_mammogram(mammogram: Mammogram, settings: PreprocessingSettings) 
     height, width = pixels.shape
     truth = mass_mask(mammogram, (height, width))
     mask = truth.mask
-    if mammogram.masses == 0 and mask.any():
-        raise ValueError(
-            "an image with 0 masses must have an empty mask, got one with a mass; fix the table or the mask"
-        )
     result = preprocess(pixels, mask, settings)
     columns = {
         **asdict(result.box),
@@ -225,8 +233,14 @@ def preprocess_mammogram(mammogram: Mammogram, settings: PreprocessingSettings) 
         "mask_resized": int(truth.resized),
         "mask_labels": truth.n_labels,
         "mass_in_breast": round(result.mass_in_breast, 4),
+        "image_density_score": image_density_score(result, mammogram.view, density_model),
     }
     return PreprocessedSample(result.image, result.mask, result.preview, columns)
+
+
+def image_density_score(image: PreprocessedImage, view: str, model: DensityModel) -> float:
+    """Return the density score of one image, see `DensityModel.score`, rounded to four decimals."""
+    return round(model.score(model.predict(density_features(image.grey, image.segmentation, view))), 4)
 
 
 def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
@@ -238,11 +252,17 @@ def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
 
     Raises:
         ImageReadError: If a mask file cannot be used.
-        ValueError: If an outline lies outside the image.
+        ValueError: If an outline lies outside the image, or the image has no masses according to the dataset's table.
     """
     if mammogram.mask_candidates:
-        return read_masks(mammogram.mask_candidates, shape, mammogram.masks_verified)
-    return MassMask(rasterise(mammogram.outlines, *shape))
+        truth = read_masks(mammogram.mask_candidates, shape, mammogram.masks_verified)
+    else:
+        truth = MassMask(rasterise(mammogram.outlines, *shape))
+    if mammogram.masses == 0 and truth.mask.any():
+        raise ValueError(
+            "an image with 0 masses must have an empty mask, got one with a mass; fix the table or the mask"
+        )
+    return truth
 
 
 def init_preprocessing_worker() -> None:

@@ -46,6 +46,8 @@ class PreprocessedImage:
         flipped: Whether the image was mirrored.
         breast_fraction: Breast area as a fraction of the full-size image.
         mass_in_breast: Fraction of the mass that lies within the segmented breast; 1 without a mass.
+        grey: (h, w) uint8 of the uncropped, unflipped image, see `downsample_uint8`.
+        segmentation: (h, w) bool breast mask of `grey`, which does not depend on the settings.
     """
 
     image: FloatImage
@@ -57,6 +59,8 @@ class PreprocessedImage:
     flipped: bool
     breast_fraction: float
     mass_in_breast: float
+    grey: Mask
+    segmentation: NDArray[np.bool_]
 
 
 def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings) -> PreprocessedImage:
@@ -81,11 +85,10 @@ def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings
     """
     height, width = pixels.shape
     grey = downsample_uint8(pixels)
-    needs_breast = settings.crop or settings.flip != "none"
-    breast = segment_downsampled(grey) if needs_breast else np.ones(grey.shape, bool)
+    segmentation = segment_downsampled(grey)
+    breast = segmentation if settings.crop or settings.flip != "none" else np.ones(grey.shape, bool)
     flipped = needs_flip(breast, settings.flip)
-    breast_fraction = float(breast.mean())
-    masses = mask_bounding_box(mask)
+    breast_fraction, masses = float(breast.mean()), mask_bounding_box(mask)
     mass_in_breast = fraction_inside(mask, masses, breast)
     box = breast_bounding_box(breast, height, width) if settings.crop else Box(0, height, 0, width)
     crop_skipped = masses is not None and not box.contains(masses)
@@ -97,7 +100,8 @@ def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings
     if flipped:
         image, small_mask, breast_mask = mirror(image), mirror(small_mask), mirror(breast_mask)
     return PreprocessedImage(
-        image, small_mask, breast_mask, make_preview(grey), box, crop_skipped, flipped, breast_fraction, mass_in_breast
+        *(image, small_mask, breast_mask, make_preview(grey), box),
+        *(crop_skipped, flipped, breast_fraction, mass_in_breast, grey, segmentation),
     )
 
 

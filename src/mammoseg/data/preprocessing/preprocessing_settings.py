@@ -8,7 +8,7 @@ from mammoseg.data.preprocessing.fingerprints import hash_json
 from mammoseg.errors import UserError
 from mammoseg.validate import boolean, one_of, positive_int
 
-VERSION = 4  # increment when the same settings give different arrays
+VERSION = 5  # increment when the same settings give different arrays or density features
 SIZE_MULTIPLE = 16  # the networks downsample four times by 2
 ASPECTS = ("stretch", "pad")
 NORMALISATIONS = ("minmax", "percentile", "zscore")
