@@ -77,7 +77,7 @@ def build_dataset(  # noqa: D417, groups of arguments are described together
 
     Args:
         name, root, reader, on_device, source: See `DatasetSpec`; `source` is its `generator`.
-        store, on_error, workers, published, note, density_model: See `StoreBuilder`; `store` is the folder of all stores.
+        store, on_error, workers, published, note, density_model: See `StoreBuilder`; `store` contains all stores.
         density, missing_density: See `DensityPolicy`.
         **preprocessing: See `PreprocessingSettings`.
 

@@ -33,7 +33,7 @@ class Case:
         given_density: ACR category in the dataset, or assumed by `dataset.missing_density`; None if unknown. The name
             of the column is the same as in version 0.1.
         percent_density: Percent density by thresholding, as a fraction in [0, 1].
-        estimated_density: ACR category estimated from the pixels of all images of the patient: `density_score`, rounded.
+        estimated_density: ACR category estimated from the pixels, the integer nearest to `density_score`.
         side: Laterality, L or R; may be empty.
         view: View position, such as CC or MLO; may be empty.
         split: Part in the official split of the dataset (train, val or test), or empty.
@@ -52,8 +52,8 @@ class Case:
         mask_resized: 1 if a mask file had a different size than the image and was resized.
         mask_labels: Number of different labels in the mask files, all of which are mass; 0 for an empty mask.
         mass_in_breast: Fraction of the mass that lies within the segmented breast; 1 without a mass.
-        image_density_score: Density estimated from the pixels of this image, in [1, 4]; see `DensityModel.score`. NaN in
-            stores of earlier versions.
+        image_density_score: Density estimated from the pixels, in [1, 4]; see `DensityModel.score`. NaN in stores of
+            earlier versions.
         density_score: Its mean over the images of the patient.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -87,6 +87,7 @@ def fit_dataset(dataset: DatasetSpec, cuts_only: bool) -> tuple[DensityModel, li
         model, predictions = refit_cuts(current_model(dataset, names), train_features, density)
     else:
         model, predictions = fit_density_model(names, train_features, density, patients)
+    model = replace(model, about={"dataset": dataset.name, **model.about})
     label = "images of the cuts" if cuts_only else "training images, cross-validated"
     reports = agreements(label, model, predictions, train)
     if test:

@@ -5,10 +5,11 @@ Terms map (logits, mask) to (B,). Criteria are weighted sums of terms and map (l
 
 from mammoseg.losses.asp import ASP
 from mammoseg.losses.criterion import Criterion
+from mammoseg.losses.density_priority import ByDensity
 from mammoseg.losses.hybrid import DensityASP, HybridPixel, HybridRegion
 from mammoseg.losses.per_sample import PerSample
 from mammoseg.losses.pixel import BCE, Dice
-from mammoseg.losses.priority import ByDensity, ByRatio, LearnedByRatio, Priority
+from mammoseg.losses.priority import ByRatio, LearnedByRatio, Priority
 from mammoseg.losses.region import RMI, SSIM, SSL
 from mammoseg.losses.term import Term
 

@@ -26,7 +26,10 @@ WORKING_SIDE = 128  # pixels of the longer side of the breast; the texture of fi
 GREY_PERCENTILES = (0.5, 99.5)  # of the grey values of the breast, scaled to 0 and 1
 SKIN_MARGIN = 5  # pixels; the interior of the breast is farther from the skin
 MIN_PIXELS = 50  # of a region; smaller regions are replaced by the breast
-RING_WIDTH, MAX_RING = 4 / 3, 24  # pixels, and index of the innermost ring; the estimate of fat is constant farther inside
+RING_WIDTH, MAX_RING = (
+    4 / 3,
+    24,
+)  # pixels, and index of the innermost ring; the grey value of fat is constant in it
 PERCENTILES = tuple(range(5, 100, 10))
 DENSE_THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)  # above fat
 GRID = (8, 5)  # rows and columns of coarse maps
@@ -100,12 +103,10 @@ def standardise(image: NDArray[Any], breast: BoolMask, view: str) -> Breast:
     rows, columns = np.flatnonzero(breast.any(axis=1)), np.flatnonzero(breast.any(axis=0))
     crop = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     grey, mask = image[crop].astype(np.float32), breast[crop].astype(np.float32)
+    # The centroid must be on the left.
     if (mask.sum(axis=0) * (np.arange(mask.shape[1]) + 0.5)).sum() > mask.sum() * mask.shape[1] / 2:
         grey, mask = np.ascontiguousarray(grey[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
-    scale = WORKING_SIDE / max(mask.shape)
-    shape = (max(round(mask.shape[1] * scale), 1), max(round(mask.shape[0] * scale), 1))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    grey, mask = (np.asarray(cv2.resize(array, shape, interpolation=interpolation)) for array in (grey, mask))
+    grey, mask = resize_longer_side(grey), resize_longer_side(mask)
     inside = mask >= min(0.5, float(mask.max()))
     low, high = np.percentile(grey[inside], GREY_PERCENTILES)
     grey = np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
@@ -115,6 +116,14 @@ def standardise(image: NDArray[Any], breast: BoolMask, view: str) -> Breast:
     ring = np.minimum(depth / RING_WIDTH, MAX_RING).astype(np.int64)
     above_fat = grey - fat_by_ring(grey, ring, tissue)[ring]
     return Breast(grey, above_fat, inside, tissue, large_enough(tissue & (depth > SKIN_MARGIN), tissue), depth, oblique)
+
+
+def resize_longer_side(array: Floats) -> Floats:
+    """Resize an array (H, W) to `WORKING_SIDE` pixels on the longer side."""
+    scale = WORKING_SIDE / max(array.shape)
+    shape = (max(round(array.shape[1] * scale), 1), max(round(array.shape[0] * scale), 1))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(array, shape, interpolation=interpolation), np.float32)
 
 
 def large_enough(region: BoolMask, fallback: BoolMask) -> BoolMask:
@@ -167,7 +176,7 @@ def masked_mean(values: Floats, mask: BoolMask) -> Floats:
 
 def layer_features(breast: Breast) -> dict[str, float]:
     """Mean and standard deviation of the grey values in layers of equal distance to the skin."""
-    features = {}
+    features: dict[str, float] = {}
     for layer in range(LAYERS):
         inner = breast.depth < (layer + 1) * LAYER_WIDTH
         values = breast.grey[large_enough(breast.tissue & (breast.depth >= layer * LAYER_WIDTH) & inner, breast.tissue)]
@@ -180,11 +189,12 @@ def local_binary_patterns(breast: Breast) -> dict[str, float]:
     from skimage.feature import local_binary_pattern  # lazy: importing it takes long
 
     image = np.asarray(breast.grey * 255, np.uint8)
-    features = {}
+    features: dict[str, float] = {}
     for radius, points in LBP_RADII.items():
         smooth = np.asarray(cv2.GaussianBlur(image, (0, 0), radius / 2)) if radius > 1 else image
-        codes = local_binary_pattern(smooth, points, radius, "uniform")[breast.interior].astype(np.int64)
-        frequency = np.bincount(codes, minlength=points + 2) / len(codes)
+        codes = np.asarray(local_binary_pattern(smooth, points, radius, "uniform"))  # type: ignore[no-untyped-call]
+        inside = codes[breast.interior].astype(np.int64)
+        frequency = np.bincount(inside, minlength=points + 2) / len(inside)
         features |= name_values(f"pattern {{}} of radius {radius}", range(points + 2), frequency)
     return features
 
@@ -192,7 +202,7 @@ def local_binary_patterns(breast: Breast) -> dict[str, float]:
 def difference_of_gaussians(breast: Breast) -> dict[str, float]:
     """Amplitudes and moments of the band-passed interior at several scales."""
     deviation = max(float(breast.grey[breast.interior].std()), 1e-3)
-    features = {}
+    features: dict[str, float] = {}
     for sigma in DOG_SIGMAS:
         band = masked_blur(breast, sigma) - masked_blur(breast, DOG_RATIO * sigma)
         values = band[breast.interior]
@@ -224,11 +234,13 @@ def co_occurrence(breast: Breast) -> dict[str, float]:
 
     levels = 1 + np.minimum(breast.grey * GLCM_LEVELS, GLCM_LEVELS - 1).astype(np.uint8)
     levels = np.where(breast.interior, levels, 0).astype(np.uint8)  # 0 is dropped below
-    features = {}
+    features: dict[str, float] = {}
     for distance in GLCM_DISTANCES:
-        counts = graycomatrix(levels, [distance], [0, np.pi / 2], GLCM_LEVELS + 1, symmetric=True)[1:, 1:]
+        counts = graycomatrix(levels, [distance], [0, np.pi / 2], GLCM_LEVELS + 1, symmetric=True)  # type: ignore[no-untyped-call]
+        counts = counts[1:, 1:]
         matrix = counts / np.maximum(counts.sum(axis=(0, 1)), 1)
-        features |= {f"{name} at {distance}": graycoprops(matrix, name).mean() for name in GLCM_PROPERTIES}
+        for name in GLCM_PROPERTIES:
+            features[f"{name} at {distance}"] = graycoprops(matrix, name).mean()  # type: ignore[no-untyped-call]
     return features
 
 

@@ -88,8 +88,8 @@ def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings
     segmentation = segment_downsampled(grey)
     breast = segmentation if settings.crop or settings.flip != "none" else np.ones(grey.shape, bool)
     flipped = needs_flip(breast, settings.flip)
-    breast_fraction, masses = float(breast.mean()), mask_bounding_box(mask)
-    mass_in_breast = fraction_inside(mask, masses, breast)
+    fraction, masses = float(breast.mean()), mask_bounding_box(mask)
+    inside = fraction_inside(mask, masses, breast)
     box = breast_bounding_box(breast, height, width) if settings.crop else Box(0, height, 0, width)
     crop_skipped = masses is not None and not box.contains(masses)
     if crop_skipped:
@@ -100,8 +100,17 @@ def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings
     if flipped:
         image, small_mask, breast_mask = mirror(image), mirror(small_mask), mirror(breast_mask)
     return PreprocessedImage(
-        *(image, small_mask, breast_mask, make_preview(grey), box),
-        *(crop_skipped, flipped, breast_fraction, mass_in_breast, grey, segmentation),
+        image,
+        small_mask,
+        breast_mask,
+        make_preview(grey),
+        box,
+        crop_skipped,
+        flipped,
+        fraction,
+        inside,
+        grey,
+        segmentation,
     )
 
 
