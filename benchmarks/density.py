@@ -33,17 +33,6 @@ from mammoseg.statistics.agreement import confusion_matrix, kappa_interval, quad
 
 N_PATIENTS = 50  # training patients to whose images the cuts are fitted
 Image = NDArray[np.float32]
-CHANGES: dict[str, Callable[[Image], Image]] = {
-    "none": lambda image: image,
-    "gamma 0.5": lambda image: image**0.5,
-    "gamma 0.7": lambda image: image**0.7,
-    "gamma 1.4": lambda image: image**1.4,
-    "gamma 2": lambda image: image**2,
-    "sigmoid curve": lambda image: np.where(image > 0, 1 / (1 + np.exp(-8 * (image - 0.5))), 0).astype(np.float32),
-    "local contrast (CLAHE)": lambda image: clahe(image),
-    "half the resolution": lambda image: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
-    "noise, 2 % of the range": lambda image: add_noise(image, 0.02),
-}
 
 
 def clahe(image: Image) -> Image:
@@ -56,6 +45,24 @@ def add_noise(image: Image, deviation: float) -> Image:
     """Add Gaussian noise to the breast."""
     noise = np.random.default_rng(0).normal(0, deviation, image.shape)
     return np.where(image > 0, np.clip(image + noise, 1e-3, 1), 0).astype(np.float32)
+
+
+def half_resolution(image: Image) -> Image:
+    """Downsample by averaging 2 x 2 pixels."""
+    return np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
+
+
+CHANGES: dict[str, Callable[[Image], Image]] = {
+    "none": lambda image: image,
+    "gamma 0.5": lambda image: image**0.5,
+    "gamma 0.7": lambda image: image**0.7,
+    "gamma 1.4": lambda image: image**1.4,
+    "gamma 2": lambda image: image**2,
+    "sigmoid curve": lambda image: np.where(image > 0, 1 / (1 + np.exp(-8 * (image - 0.5))), 0).astype(np.float32),
+    "local contrast (CLAHE)": clahe,
+    "half the resolution": half_resolution,
+    "noise, 2 % of the range": lambda image: add_noise(image, 0.02),
+}
 
 
 def predict(model: DensityModel, mammogram: Mammogram, change: Callable[[Image], Image]) -> float:

@@ -14,6 +14,7 @@ from mammoseg.data.preprocessing.density_estimate import percent_density
 from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.image_folder import read
+from mammoseg.phantom.anatomy import draw_phantom
 from mammoseg.prepare.data_report import density_agreement
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "cbis_ddsm_256"
@@ -66,10 +67,11 @@ def test_missing_densities_are_estimated(tmp_path: Path) -> None:
     root.mkdir()
     rows = [["case", "image", "mask", "patient", "density"]]
     for n in range(8):
-        image, _ = breast(0.08 * n, seed=n)
+        rng = np.random.default_rng(n)
+        phantom = draw_phantom(rng, density=1 + n % 4, view="CC", side="L", height=128, width=128)
         mask = np.zeros((128, 128), np.uint8)
         mask[60:68, 10:20] = 255
-        cv2.imwrite(str(root / f"{n}.png"), (60000 * image).astype(np.uint16))
+        cv2.imwrite(str(root / f"{n}.png"), phantom.pixels)
         cv2.imwrite(str(root / f"{n}-mask.png"), mask)
         rows.append([f"c{n}", f"{n}.png", f"{n}-mask.png", f"p{n}", "" if n % 2 else "2"])
     with (root / "cases.csv").open("w", newline="") as lines:

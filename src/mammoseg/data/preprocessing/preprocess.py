@@ -90,28 +90,30 @@ def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings
     flipped = needs_flip(breast, settings.flip)
     fraction, masses = float(breast.mean()), mask_bounding_box(mask)
     inside = fraction_inside(mask, masses, breast)
-    box = breast_bounding_box(breast, height, width) if settings.crop else Box(0, height, 0, width)
-    crop_skipped = masses is not None and not box.contains(masses)
-    if crop_skipped:
-        box = Box(0, height, 0, width)
-    if crop_skipped or not settings.crop:
+    box, skipped = crop_box(breast, masses, (height, width), settings.crop)
+    if skipped or not settings.crop:
         breast = np.ones(grey.shape, bool)
     image, small_mask, breast_mask = resize_to_square(pixels, mask, masses, breast, box, settings)
     if flipped:
         image, small_mask, breast_mask = mirror(image), mirror(small_mask), mirror(breast_mask)
     return PreprocessedImage(
-        image,
-        small_mask,
-        breast_mask,
-        make_preview(grey),
-        box,
-        crop_skipped,
-        flipped,
-        fraction,
-        inside,
-        grey,
-        segmentation,
+        image, small_mask, breast_mask, make_preview(grey), box, skipped, flipped, fraction, inside, grey, segmentation
     )
+
+
+def crop_box(breast: NDArray[np.bool_], masses: Box | None, shape: tuple[int, int], crop: bool) -> tuple[Box, bool]:
+    """Return the crop box in the full-size image, and whether it is the whole image since a crop would cut a mass.
+
+    Args:
+        breast: Downsampled breast mask (h, w).
+        masses: Bounding box of all mass pixels, or None if there are none.
+        shape: (H, W) of the full-size image.
+        crop: Whether to crop.
+    """
+    height, width = shape
+    full = Box(0, height, 0, width)
+    box = breast_bounding_box(breast, height, width) if crop else full
+    return (box, False) if masses is None or box.contains(masses) else (full, True)
 
 
 def resize_to_square(
