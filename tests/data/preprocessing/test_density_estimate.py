@@ -56,7 +56,7 @@ def test_agreement_on_real_images_is_as_documented(tmp_path: Path) -> None:
     dataset = build_dataset("real", str(REAL), read, store=str(tmp_path))
     cases = dataset.open_store().cases
     assert len(cases) == 1592
-    for part, kappa in (("train", 0.758), ("test", 0.696)):
+    for part, kappa in (("train", 0.743), ("test", 0.696)):
         agreement_report = density_agreement([case for case in cases if case.split == part])
         assert agreement_report is not None
         assert agreement_report["quadratic_kappa"] == pytest.approx(kappa, abs=0.01)
