@@ -22,6 +22,7 @@ import pydicom
 from pydicom.uid import RLELossless
 
 from mammoseg.data.preprocessing.cache import preprocess_mammogram
+from mammoseg.data.preprocessing.density_model import default_density_model
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.cbis_ddsm import read
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
@@ -42,7 +43,7 @@ def decode_and_resize(mammogram: Mammogram) -> None:
 
 def preprocess(mammogram: Mammogram) -> None:
     """Preprocess a mammogram as `mammoseg.prepare` does."""
-    preprocess_mammogram(mammogram, SETTINGS)
+    preprocess_mammogram(mammogram, SETTINGS, default_density_model())
 
 
 def seconds_per_image(function: Callable[[Mammogram], None], mammograms: list[Mammogram]) -> float:

@@ -16,6 +16,7 @@ COMMANDS = {
     "view": "browse predictions image by image",
     "export": "export a trained network as safetensors and ONNX",
     "prepare": "preprocess a dataset and report on it",
+    "fit_density": "fit the model that estimates the breast density",
     "phantom": "generate synthetic mammograms in the layout of a real dataset",
     "dashboard": "create a W&B workspace that compares the methods",
 }

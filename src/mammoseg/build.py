@@ -23,7 +23,7 @@ from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed
 from mammoseg.loggers.base import RunLogger
-from mammoseg.losses.priority import validate_theta
+from mammoseg.losses.density_priority import validate_theta
 from mammoseg.segmenter import Segmenter
 
 INTERVALS = ("epoch", "step")

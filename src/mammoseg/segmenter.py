@@ -29,9 +29,10 @@ LOSS_SUMS_KEY = "train_loss_sums"  # key in checkpoints
 class Segmenter(lightning.LightningModule):
     """Trains a network with a criterion and logs every metric of `PIXEL_METRICS`.
 
-    Batches are dicts with image (B, 1, H, W), mask (B, 1, H, W) in {0, 1}, density (B,) in {0, 1, 2, 3} and case (B,),
-    the index of the image in the store. In distributed training, a batch also contains weight (B,): the loss is
-    multiplied by its mean, so that the mean over the processes equals the mean over the global batch.
+    Batches are dicts with image (B, 1, H, W), mask (B, 1, H, W) in {0, 1}, density (B,) in {0, 1, 2, 3},
+    density_score (B,) in [0, 3], which only some criteria need, and case (B,), the index of the image in the store. In
+    distributed training, a batch also contains weight (B,): the loss is multiplied by its mean, so that the mean over
+    the processes equals the mean over the global batch.
 
     Logged are train/loss and train/<term>; val/<metric> and test/<metric>, pooled over pixels; test/image_<metric>,
     the mean over images; and test/<metric>_density<1-4>, pooled over the pixels of each ACR category.
@@ -129,7 +130,7 @@ class Segmenter(lightning.LightningModule):
             The mean loss over the samples, a scalar; see the class for `weight`.
         """
         check_size(batch["image"].shape)
-        terms = self.criterion.weighted_terms(self(batch["image"]), batch["mask"], batch["density"])
+        terms = self.criterion.weighted_terms(self(batch["image"]), batch["mask"], batch[self.criterion.density_key])
         self.weighted_terms = terms
         loss_terms = torch.stack(list(terms.values()))
         weights = batch.get("weight")
@@ -164,7 +165,7 @@ class Segmenter(lightning.LightningModule):
         if is_padding_batch(batch):
             return
         logits = self.checked_logits(batch["image"])
-        self.val_loss.update(self.criterion(logits, batch["mask"], batch["density"]))
+        self.val_loss.update(self.criterion(logits, batch["mask"], batch[self.criterion.density_key]))
         self.val_metrics.update(self.logits_to_mask(logits), batch["mask"], batch["density"])
 
     @override

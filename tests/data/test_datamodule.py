@@ -18,6 +18,7 @@ from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.dataset import DatasetSpec, build_dataset
 from mammoseg.data.prepare_store import CACHE_PREFIX
 from mammoseg.data.preprocessing import cache
+from mammoseg.data.preprocessing.density_model import DensityModel
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.image_folder import read
 from mammoseg.data.readers.mammogram import Mammogram
@@ -126,9 +127,11 @@ def test_cached_images_are_not_decoded_twice(root: Path, monkeypatch: pytest.Mon
     decoded: list[str] = []
     preprocess_mammogram = cache.preprocess_mammogram
 
-    def counting(mammogram: Mammogram, settings: PreprocessingSettings) -> cache.PreprocessedSample:
+    def counting(
+        mammogram: Mammogram, settings: PreprocessingSettings, density_model: DensityModel
+    ) -> cache.PreprocessedSample:
         decoded.append(mammogram.case)
-        return preprocess_mammogram(mammogram, settings)
+        return preprocess_mammogram(mammogram, settings, density_model)
 
     monkeypatch.setattr(cache, "preprocess_mammogram", counting)
     with pytest.raises(UserError, match="3 cases"):
@@ -202,12 +205,13 @@ def datamodule(root: Path, **settings: Any) -> MammogramDataModule:
 def test_a_batch_contains_images_masks_and_densities_of_its_cases(root: Path) -> None:
     module = datamodule(root, batch_size=3)
     batch = next(iter(module.train_dataloader()))
-    assert set(batch) == {"image", "mask", "density", "case"}
+    assert set(batch) == {"image", "mask", "density", "density_score", "case"}
     assert batch["image"].shape == batch["mask"].shape == (3, 1, 32, 32)
     assert batch["image"].dtype == batch["mask"].dtype == torch.float32
     assert set(batch["mask"].unique().tolist()) == {0.0, 1.0}
     for index, row in enumerate(batch["case"].tolist()):
         assert batch["density"][index] == module.store.cases[row].density - 1
+        assert batch["density_score"][index] == pytest.approx(module.store.cases[row].density_score - 1)
         np.testing.assert_array_equal(batch["image"][index, 0].numpy(), module.store.images[row])
 
 
@@ -270,6 +274,7 @@ def collate_samples(module: MammogramDataModule, batches: ShardedBatchSampler) -
                     "image": torch.from_numpy(np.array(module.store.images[row]))[None],
                     "mask": torch.from_numpy(np.array(module.store.masks[row]))[None].float(),
                     "density": int(module.store.density[row]),
+                    "density_score": module.store.density_score[row],
                     "case": row,
                     **({} if weight is None else {"weight": weight}),
                 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from mammoseg.data.dataset import DatasetSpec, build_dataset
 from mammoseg.data.preprocessing import cache
+from mammoseg.data.preprocessing.density_model import default_density_model
 from mammoseg.data.readers.inbreast import read
 from mammoseg.data.store import RENAMED_COLUMNS
 from mammoseg.errors import UserError
@@ -18,9 +21,12 @@ from mammoseg.phantom.write import write_inbreast
 
 OTHER_SETTINGS = {
     **{"size": 64, "crop": False, "aspect": "pad", "normalise": "zscore", "flip": "left"},
-    **{"density": "estimated", "missing_density": 3, "density_cuts": [0.1, 0.2, 0.3]},
+    **{
+        "density": "estimated",
+        "missing_density": 3,
+    },
 }
-NEW_COLUMNS = ("mask_labels", "mass_in_breast")  # since version 0.2
+NEW_COLUMNS = ("mask_labels", "mass_in_breast", "image_density_score", "density_score")  # since version 0.2
 
 
 def phantom_dataset(root: Path) -> DatasetSpec:
@@ -52,7 +58,9 @@ def test_a_store_of_version_0_1_is_opened(tmp_path: Path) -> None:
     )
     reopened = phantom_dataset(tmp_path).open_store()
     assert reopened.folder == store.folder
-    assert reopened.cases == store.cases
+    # The default is the same object, to which NaN is equal.
+    unknown = [replace(case, image_density_score=math.nan, density_score=math.nan) for case in store.cases]
+    assert reopened.cases == unknown
 
 
 def test_a_damaged_cache_file_is_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,10 +84,54 @@ def test_a_damaged_cache_file_is_prepared_again(tmp_path: Path, monkeypatch: pyt
     ("setting", "value"),
     [
         *(("aspect", "squeeze"), ("normalise", "log"), ("flip", "up"), ("density", "guessed"), ("on_error", "ignore")),
-        *(("missing_density", 5), ("missing_density", "skip"), ("density_cuts", [0.3, 0.2, 0.5])),
+        *(("missing_density", 5), ("missing_density", "skip")),
         *(("size", 100), ("size", 0), ("workers", 0)),
     ],
 )
 def test_an_invalid_setting_is_an_error(setting: str, value: Any) -> None:
     with pytest.raises(UserError, match=rf"dataset\.{setting} must be .*, got "):
         build_dataset("d", "root", lambda *_: [], **{setting: value})
+
+
+def test_images_of_a_patient_have_the_mean_density_score(tmp_path: Path) -> None:
+    write_inbreast(tmp_path / "data", cases=8, height=128)
+    cases = phantom_dataset(tmp_path).open_store().cases
+    assert len({case.patient for case in cases}) < len(cases)
+    for case in cases:
+        scores = [other.image_density_score for other in cases if other.patient == case.patient]
+        assert case.density_score == pytest.approx(sum(scores) / len(scores), abs=1e-4)
+        assert 1 <= min(scores) <= case.density_score <= max(scores) <= 4
+        assert case.estimated_density in (math.floor(case.density_score + 0.5), math.ceil(case.density_score - 0.5))
+
+
+def test_a_changed_density_model_gives_a_new_store(tmp_path: Path) -> None:
+    write_inbreast(tmp_path / "data", cases=8, height=128)
+    default = phantom_dataset(tmp_path).open_store()
+    model = default_density_model()
+    stores = []
+    for offset in (0.0, 0.5):
+        replace(model, intercept=model.intercept + offset).write(tmp_path / "data" / "model.json")
+        dataset = build_dataset(
+            "d",
+            str(tmp_path / "data"),
+            read,
+            size=32,
+            store=str(tmp_path / "store"),
+            workers=1,
+            density_model="model.json",
+        )
+        stores.append(dataset.open_store())
+    assert stores[0].folder == default.folder
+    assert stores[1].folder != default.folder
+    for case, other in zip(stores[0].cases, stores[1].cases, strict=True):
+        assert other.density_score > case.density_score or case.density_score == 4
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"format": 2}', '{"format": 1, "features": {}, "about": {}}'])
+def test_an_invalid_density_model_is_an_error(content: str | None, tmp_path: Path) -> None:
+    write_inbreast(tmp_path / "data", cases=8, height=128)
+    if content is not None:
+        (tmp_path / "data" / "model.json").write_text(content)
+    dataset = build_dataset("d", str(tmp_path / "data"), read, store=str(tmp_path), density_model="model.json")
+    with pytest.raises(UserError, match=r"dataset\.density_model must be a file written by .*model\.json"):
+        dataset.open_store()

@@ -32,7 +32,7 @@ OPEN_UNIT = Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)
         (Text(optional=True, empty=True), ["", None], [1]),
         (LocalPath(), ["data", 2024], ["", None, True, 1.5, ["a"], {"a": 1}, "a\0b"]),
         (LocalPath(optional=True, several=True), [None, ["a", 1], "a"], [[], [None], [["a"]]]),
-        (ListOf(UNIT, 3, 3, ascending=True), [[0, 0.5, 1]], [[0, 1], [1, 0.5, 0], [0, 0, 1], [0, 1, 2], "abc", None]),
+        (ListOf(UNIT, 3, 3), [[0, 0.5, 1], [1, 0.5, 0]], [[0, 1], [0, 1, 2], "abc", None]),
         (ListOf(Text(), 1), [["a"]], [[], ["a", 1]]),
         (MappingOf(Integer(0)), [{}, {"a": 1}], [{"a": -1}, [], None]),
         (either(Integer(1), one_of("auto")), [1, "auto"], [0, "all"]),

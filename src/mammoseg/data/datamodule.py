@@ -23,7 +23,7 @@ class MammogramDataModule(lightning.LightningDataModule):
     """Data module for a mammography dataset.
 
     A batch is a dictionary with `image` (B, 1, H, W) float32, `mask` (B, 1, H, W) float32 in {0, 1}, `density` (B,)
-    int64 in 0..3 and `case` (B,) int64, the row of the case in the store.
+    int64 in 0..3, `density_score` (B,) float32 in [0, 3] and `case` (B,) int64, the row of the case in the store.
 
     Shuffling and augmentation depend only on `seed`, the epoch and the row, so a resumed run is identical to an
     uninterrupted one. With `dataset.on_device`, all images are copied to the device once and batches are assembled

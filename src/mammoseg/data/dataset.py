@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def build_dataset(  # noqa: D417, groups of arguments are described together
     on_device: bool = False,
     density: str = "given",
     missing_density: str | int = "error",
-    density_cuts: Sequence[float] = (0.169, 0.390, 0.567),
+    density_model: str | None = None,
     source: Callable[[Path], object] | None = None,
     published: Mapping[str, int] | None = None,
     note: str = "",
@@ -77,8 +77,8 @@ def build_dataset(  # noqa: D417, groups of arguments are described together
 
     Args:
         name, root, reader, on_device, source: See `DatasetSpec`; `source` is its `generator`.
-        store, on_error, workers, published, note: See `StoreBuilder`; `store` is the folder of all stores.
-        density, missing_density, density_cuts: See `DensityPolicy`.
+        store, on_error, workers, published, note, density_model: See `StoreBuilder`; `store` contains all stores.
+        density, missing_density: See `DensityPolicy`.
         **preprocessing: See `PreprocessingSettings`.
 
     Raises:
@@ -88,10 +88,11 @@ def build_dataset(  # noqa: D417, groups of arguments are described together
         dataset=name,
         store_root=Path(store).expanduser(),
         settings=PreprocessingSettings(**preprocessing),
-        density=DensityPolicy(density, missing_density, density_cuts),
+        density=DensityPolicy(density, missing_density),
         on_error=one_of("dataset.on_error", on_error, ON_ERROR),
         workers=optional_positive_int("dataset.workers", workers),
         published=dict(published or {}),
         note=note,
+        density_model=density_model,
     )
     return DatasetSpec(name, Path(root).expanduser(), reader, builder, on_device, source)

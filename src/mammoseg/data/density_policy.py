@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mammoseg.data.preprocessing.density_estimate import acr_category
+from mammoseg.data.preprocessing.density_model import score_to_category
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.density import ACRDensity
-from mammoseg.errors import UserError
 from mammoseg.validate import one_of
 
 log = logging.getLogger(__name__)
@@ -21,38 +20,33 @@ MISSING_DENSITY_OPTIONS = ("error", "drop", "estimate", *ACRDensity)
 
 @dataclass(frozen=True)
 class DensityPolicy:
-    """The settings `dataset.density`, `dataset.missing_density` and `dataset.density_cuts`.
+    """The settings `dataset.density` and `dataset.missing_density`.
 
     Attributes:
         source: "given" to use the densities of the dataset, "estimated" to use the estimate for all images.
         missing: Treatment of images without a density: "error", "drop", "estimate", or an ACR category 1 to 4 to
             assume.
-        cuts: Three ascending percent densities, as fractions, that separate the four estimated categories.
 
     Raises:
         UserError: If a setting is invalid.
 
     Example:
-        >>> density, estimate = DensityPolicy().resolve(ACRDensity.FATTY, percent_density=0.6)
+        >>> density, estimate = DensityPolicy().resolve(ACRDensity.FATTY, density_score=3.2)
         >>> int(density), int(estimate)
-        (1, 4)
+        (1, 3)
     """
 
     source: str = "given"
     missing: str | int = "error"
-    cuts: Sequence[float] = (0.169, 0.390, 0.567)
 
     def __post_init__(self) -> None:
         one_of("dataset.density", self.source, DENSITY_SOURCES)
         one_of("dataset.missing_density", self.missing, MISSING_DENSITY_OPTIONS)
-        cuts = list(self.cuts)
-        if len(cuts) != len(ACRDensity) - 1 or cuts != sorted(cuts) or not all(0 <= cut <= 1 for cut in cuts):
-            raise UserError(f"dataset.density_cuts must be three ascending numbers between 0 and 1, got {cuts}")
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings by configuration key, as plain values."""
-        return {"density": self.source, "missing_density": self.missing, "density_cuts": list(self.cuts)}
+        return {"density": self.source, "missing_density": self.missing}
 
     def apply(self, mammograms: Sequence[Mammogram], rejected: RejectedCases) -> list[Mammogram]:
         """Apply the treatment of missing densities.
@@ -80,17 +74,17 @@ class DensityPolicy:
             log.warning("%d images without an ACR density dropped, the first is %s", len(dropped), dropped[0])
         return accepted
 
-    def resolve(self, dataset_density: ACRDensity | None, percent_density: float) -> tuple[ACRDensity, ACRDensity]:
+    def resolve(self, dataset_density: ACRDensity | None, density_score: float) -> tuple[ACRDensity, ACRDensity]:
         """Select the density of an image from that of the dataset and the estimate.
 
         Args:
             dataset_density: ACR category in the dataset, or None.
-            percent_density: Estimated percent density, as a fraction.
+            density_score: Estimated density of the patient, in [1, 4].
 
         Returns:
             The density to use, and the estimate.
         """
-        estimate = acr_category(percent_density, self.cuts)
+        estimate = score_to_category(density_score)
         if self.source == "estimated" or dataset_density is None:
             return estimate, estimate
         return dataset_density, estimate

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from mammoseg.data.density_policy import DensityPolicy
 from mammoseg.data.preprocessing.cache import PreprocessingCache
+from mammoseg.data.preprocessing.density_model import DensityModel, default_density_model, read_density_model
 from mammoseg.data.preprocessing.fingerprints import FileHashes, cache_key, hash_json, input_files, relative_name
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.consistency import reject_repeated_images, unify_patients
@@ -41,6 +43,7 @@ class StoreBuilder:
         workers: Number of preprocessing processes; None for one per CPU core.
         published: Published counts of the complete dataset, for the data report.
         note: Note for the data report.
+        density_model: Name of a file in the folder of the dataset, see `DensityModel`; None for the default model.
     """
 
     dataset: str
@@ -51,6 +54,7 @@ class StoreBuilder:
     workers: int | None
     published: Mapping[str, int]
     note: str
+    density_model: str | None = None
 
     def open(self, root: Path, mammograms: Sequence[Mammogram], rejected: RejectedCases) -> PreparedStore:
         """Open the store of a list of images.
@@ -67,13 +71,14 @@ class StoreBuilder:
         Raises:
             UserError: If cases are rejected and `on_error` is "raise", or if no image remains.
         """
+        model = self._density_model(root)
         digests = self._hash_files(root, mammograms)
         consistent = reject_repeated_images(unify_patients(mammograms), digests, rejected)
         accepted = self.density.apply(consistent, rejected)
         by_key = {cache_key(mammogram, root, digests): mammogram for mammogram in accepted}
-        folder = self.store_root / f"{self.dataset}-{self.fingerprint(by_key, rejected)}"
+        folder = self.store_root / f"{self.dataset}-{self.fingerprint(by_key, rejected, model)}"
         if not folder.is_dir():
-            self._build(root, by_key, rejected, folder)
+            self._build(root, by_key, rejected, folder, model)
         store = PreparedStore.open(folder)
         if store.skipped and self.on_error == "raise":
             self._raise_rejected(RejectedCases(list(store.skipped)), root)
@@ -83,6 +88,9 @@ class StoreBuilder:
             skipped = RejectedCases(list(store.skipped)).summary()
             log.warning("%s: %d cases skipped:\n%s", self.dataset, len(store.skipped), skipped)
         return store
+
+    def _density_model(self, root: Path) -> DensityModel:
+        return default_density_model() if self.density_model is None else read_density_model(root / self.density_model)
 
     def _require_mass(self, cases: Sequence[Case], root: Path) -> None:
         if not any(case.mass_area for case in cases):
@@ -95,24 +103,28 @@ class StoreBuilder:
         index = self.store_root / f"{HASHES_PREFIX}{self.dataset}-{location}.json"
         return FileHashes(index, root).digests(file for mammogram in mammograms for file in input_files(mammogram))
 
-    def fingerprint(self, by_key: Mapping[str, Mammogram], rejected: RejectedCases) -> str:
+    def fingerprint(self, by_key: Mapping[str, Mammogram], rejected: RejectedCases, model: DensityModel) -> str:
         """Return a hash of all settings and input files that affect the store; part of its folder name.
 
         Args:
             by_key: Accepted images by cache key, in the order of the store's rows.
             rejected: Cases rejected so far.
+            model: Estimates the densities.
 
         Returns:
             16 hexadecimal digits.
         """
         cases = [[key, m.case, m.patient, m.density, m.side, m.view, m.split, m.masses] for key, m in by_key.items()]
-        density = [self.density.source, str(self.density.missing), list(self.density.cuts)]
+        density = [self.density.source, str(self.density.missing), model.digest]
         ignored = sorted(rejected.ignored.items())
         return hash_json([self.settings.digest, density, rejected.rows, ignored, cases])
 
-    def _build(self, root: Path, by_key: Mapping[str, Mammogram], rejected: RejectedCases, folder: Path) -> None:
-        cache_dir = self.store_root / f"{CACHE_PREFIX}{self.dataset}-{self.settings.digest}"
-        cache = PreprocessingCache(cache_dir, self.settings, self.workers)
+    def _build(
+        self, root: Path, by_key: Mapping[str, Mammogram], rejected: RejectedCases, folder: Path, model: DensityModel
+    ) -> None:
+        digest = hash_json([self.settings.digest, model.digest])
+        cache_dir = self.store_root / f"{CACHE_PREFIX}{self.dataset}-{digest}"
+        cache = PreprocessingCache(cache_dir, self.settings, model, self.workers)
         with cache.lock():
             if folder.is_dir():  # another process has built it in the meantime
                 return
@@ -149,12 +161,13 @@ class StoreBuilder:
                 name: files.enter_context(NpyWriter(tmp_dir / f"{name}.npy", len(by_key)))
                 for name in PreparedStore.ARRAYS
             }
-            cases = []
+            columns = []
             for key, mammogram in by_key.items():
                 sample = cache.load(key, mammogram)
                 for name, writer in writers.items():
                     writer.append(getattr(sample, name))
-                cases.append(self._case(mammogram, sample.columns))
+                columns.append(sample.columns)
+            cases = self._cases(list(by_key.values()), columns)
             if uncropped := [case.case for case in cases if case.crop_skipped]:
                 log.warning(
                     "%d images not cropped, because the crop would have cut a mass: %s",
@@ -165,8 +178,18 @@ class StoreBuilder:
             write_cases(tmp_dir / "cases.csv", cases)
             atomic_write_text(tmp_dir / "about.json", json.dumps(self._about(rejected), indent=1) + "\n")
 
-    def _case(self, mammogram: Mammogram, columns: Mapping[str, Any]) -> Case:
-        density, estimate = self.density.resolve(mammogram.density, columns["percent_density"])
+    def _cases(self, mammograms: Sequence[Mammogram], columns: Sequence[Mapping[str, Any]]) -> list[Case]:
+        """Return the rows of the store; the images of a patient have the same density score."""
+        scores: dict[str, list[float]] = {}
+        for mammogram, row in zip(mammograms, columns, strict=True):
+            scores.setdefault(mammogram.patient, []).append(row["image_density_score"])
+        return [
+            self._case(mammogram, row, round(fmean(scores[mammogram.patient]), 4))
+            for mammogram, row in zip(mammograms, columns, strict=True)
+        ]
+
+    def _case(self, mammogram: Mammogram, columns: Mapping[str, Any], density_score: float) -> Case:
+        density, estimate = self.density.resolve(mammogram.density, density_score)
         return Case(
             case=mammogram.case,
             patient=mammogram.patient,
@@ -177,6 +200,7 @@ class StoreBuilder:
             view=mammogram.view,
             split=mammogram.split,
             masses=mammogram.masses if columns["mass_area"] else 0,
+            density_score=density_score,
             **columns,
         )
 
@@ -185,6 +209,7 @@ class StoreBuilder:
             "dataset": self.dataset,
             **asdict(self.settings),
             **self.density.settings,
+            "density_model": self.density_model,
             "published": dict(self.published),
             "remark": self.note,  # the key in about.json since version 0.1
             "skipped": rejected.rows,

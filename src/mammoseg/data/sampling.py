@@ -159,7 +159,7 @@ class AugmentedDataset(Dataset[dict[str, Any]]):
 
     def __init__(self, store: PreparedStore, augment: Augment, seed: int) -> None:
         self.store = store
-        self.density = store.density
+        self.density, self.density_score = store.density, store.density_score
         self.augment = augment
         self.seed = seed
         self.device = torch.device("cpu")
@@ -173,6 +173,7 @@ class AugmentedDataset(Dataset[dict[str, Any]]):
             "image": torch.from_numpy(image)[None],
             "mask": torch.from_numpy(mask)[None].float(),
             "density": int(self.density[row]),
+            "density_score": self.density_score[row],
             "case": row,
             **({} if weight is None else {"weight": weight}),
         }
@@ -194,8 +195,9 @@ class BatchDataset(Dataset[dict[str, Tensor]]):
     def __init__(self, store: PreparedStore, device: torch.device) -> None:
         self.device = device
         try:
-            self.images, self.masks, self.density = (
-                torch.from_numpy(array).to(device) for array in (store.images, store.masks, store.density)
+            self.images, self.masks, self.density, self.density_score = (
+                torch.from_numpy(array).to(device)
+                for array in (store.images, store.masks, store.density, store.density_score)
             )
         except torch.OutOfMemoryError as error:
             size_gib = (store.images.nbytes + store.masks.nbytes) / 2**30
@@ -214,6 +216,7 @@ class BatchDataset(Dataset[dict[str, Tensor]]):
             "image": self.images[case, None],
             "mask": self.masks[case, None].float(),
             "density": self.density[case],
+            "density_score": self.density_score[case],
             "case": case,
             **({} if weights[0] is None else {"weight": torch.tensor(weights, dtype=torch.float64)}),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -32,8 +33,8 @@ class Case:
         density: ACR category used for training and results.
         given_density: ACR category in the dataset, or assumed by `dataset.missing_density`; None if unknown. The name
             of the column is the same as in version 0.1.
-        percent_density: Estimated percent density, as a fraction in [0, 1].
-        estimated_density: ACR category estimated from `percent_density`.
+        percent_density: Percent density by thresholding, as a fraction in [0, 1].
+        estimated_density: ACR category estimated from the pixels, the integer nearest to `density_score`.
         side: Laterality, L or R; may be empty.
         view: View position, such as CC or MLO; may be empty.
         split: Part in the official split of the dataset (train, val or test), or empty.
@@ -52,6 +53,9 @@ class Case:
         mask_resized: 1 if a mask file had a different size than the image and was resized.
         mask_labels: Number of different labels in the mask files, all of which are mass; 0 for an empty mask.
         mass_in_breast: Fraction of the mass that lies within the segmented breast; 1 without a mass.
+        image_density_score: Density estimated from the pixels, in [1, 4]; see `DensityModel.score`. NaN in stores of
+            earlier versions.
+        density_score: Its mean over the images of the patient.
     """
 
     case: str
@@ -78,6 +82,8 @@ class Case:
     mask_resized: int
     mask_labels: int = 1
     mass_in_breast: float = 1.0
+    image_density_score: float = math.nan
+    density_score: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,11 @@ class PreparedStore:
     def density(self) -> NDArray[np.int64]:
         """ACR density (N,) in 0..3, as in batches."""
         return np.array([case.density.index for case in self.cases], dtype=np.int64)
+
+    @property
+    def density_score(self) -> NDArray[np.float32]:
+        """Density estimated from the pixels (N,) in [0, 3], where an integer is a category as in `density`."""
+        return np.array([case.density_score - 1 for case in self.cases], dtype=np.float32)
 
     @property
     def mass_fraction(self) -> NDArray[np.float64]:

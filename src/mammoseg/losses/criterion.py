@@ -53,6 +53,11 @@ class Criterion(nn.Module):
             raise UserError(f"at least one weight of the loss must be nonzero, got {self.weights}")
         self.priority = priority
 
+    @property
+    def density_key(self) -> str:
+        """Entry of the batch that is passed as `density`, see `Priority`."""
+        return "density" if self.priority is None else self.priority.density_key
+
     def fit(self, ratios: Tensor) -> None:
         """Fit the priority to the training set; does nothing without a priority.
 
@@ -93,7 +98,8 @@ class Criterion(nn.Module):
         Args:
             logits: Network output of shape (B, 1, H, W).
             mask: Ground truth of shape (B, 1, H, W) in {0, 1}.
-            density: ACR density category of each image in {0, 1, 2, 3}, shape (B,).
+            density: ACR density category of each image in {0, 1, 2, 3}, shape (B,), or the entry `density_key` of the
+                batch.
 
         Returns:
             Loss of each sample, shape (B,).

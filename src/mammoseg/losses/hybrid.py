@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mammoseg.losses.criterion import Criterion
+from mammoseg.losses.density_priority import ByDensity
 from mammoseg.losses.pixel import BCE, Dice
-from mammoseg.losses.priority import ByDensity
 from mammoseg.losses.region import RMI, SSIM
 from mammoseg.losses.term import Term
 
@@ -83,6 +83,7 @@ class DensityASP(Criterion):
         bce: BCE term; `BCE()` by default.
         rmi: RMI term; `RMI()` by default.
         ssim: SSIM term; `SSIM()` by default.
+        interpolate: Whether theta is interpolated at the density score; see `ByDensity`. The paper uses categories.
 
     Raises:
         UserError: If `theta` is not a list of four numbers >= 0.
@@ -110,6 +111,7 @@ class DensityASP(Criterion):
         bce: Term | None = None,
         rmi: Term | None = None,
         ssim: Term | None = None,
+        interpolate: bool = False,
     ) -> None:
         super().__init__(
             terms={
@@ -119,5 +121,5 @@ class DensityASP(Criterion):
                 "ssim": ssim or SSIM(),
             },
             weights={"dice": alpha, "bce": beta, "rmi": eta, "ssim": gamma},  # eqs. 3 and 6
-            priority=ByDensity(theta, terms=("rmi", "ssim")),  # eq. 7
+            priority=ByDensity(theta, terms=("rmi", "ssim"), interpolate=interpolate),  # eq. 7
         )

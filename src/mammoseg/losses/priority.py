@@ -1,4 +1,4 @@
-"""Sample-dependent weights of loss terms, by density category or by mass size."""
+"""Sample-dependent weights of loss terms: the base class, and weights by mass size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mammoseg import validate
-from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.losses.mass_size import cluster_edges, mass_ratio, quantile_edges
 
@@ -26,9 +25,15 @@ GROUPINGS = ("quantile", "cluster")
 class Priority(nn.Module):
     """Base class of sample-dependent weights. Subclasses implement `forward`.
 
+    Attributes:
+        density_key: Entry of the batch that is passed as `density`: "density", the categories, or "density_score", the
+            continuous density estimated from the pixels.
+
     Shapes:
         mask (B, 1, H, W) and density (B,) in {0, 1, 2, 3} -> {term: (B,)}.
     """
+
+    density_key = "density"
 
     @abstractmethod
     def forward(self, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
@@ -59,39 +64,6 @@ class Priority(nn.Module):
         Args:
             ratios: Mass ratios of the training images, shape (N,), in [0, 1].
         """
-
-
-class ByDensity(Priority):
-    """Weight theta[density] that depends on the density category (eq. 7: p^i theta^T).
-
-    Args:
-        theta: One finite number >= 0 for each of the four ACR density categories.
-        terms: Names of the terms that are weighted.
-
-    Attributes:
-        theta: Buffer of shape (4,).
-
-    Raises:
-        UserError: If `theta` is not a list of four numbers >= 0.
-
-    Example:
-        >>> import torch
-        >>> priority = ByDensity([0.5, 0.5, 0.85, 0.95], terms=["rmi"])
-        >>> priority(torch.zeros(2, 1, 8, 8), torch.tensor([0, 3]))
-        {'rmi': tensor([0.5000, 0.9500])}
-    """
-
-    theta: Tensor
-
-    def __init__(self, theta: Sequence[float], terms: Sequence[str]) -> None:
-        super().__init__()
-        self.register_buffer("theta", torch.tensor(validate_theta(theta)))
-        self.terms = tuple(terms)
-
-    @override
-    def forward(self, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
-        """Return theta[density] for each of the terms."""
-        return dict.fromkeys(self.terms, self.theta[density])
 
 
 class ByRatio(Priority):
@@ -190,32 +162,13 @@ def validate_weights(term: str, row: object) -> list[float]:
         UserError: If `row` is not a list of two or more numbers >= 0.
     """
     rule = f"loss.priority.table.{term} must be two or more numbers >= 0, from the smallest masses to the largest"
-    values = _nonnegative_floats(row, rule)
+    values = nonnegative_floats(row, rule)
     if len(values) < 2:
         raise UserError(f"{rule}, got {row}")
     return values
 
 
-def validate_theta(theta: object) -> list[float]:
-    """Check the weights of the four density categories.
-
-    Args:
-        theta: Value of the setting `loss.theta`.
-
-    Returns:
-        The weights.
-
-    Raises:
-        UserError: If `theta` is not a list of four numbers >= 0.
-    """
-    rule = "loss.theta must be four numbers >= 0, one for each ACR category 1-4, such as [0.5,0.5,0.85,0.95]"
-    values = _nonnegative_floats(theta, rule)
-    if len(values) != len(ACRDensity):
-        raise UserError(f"{rule}, got {theta}")
-    return values
-
-
-def _nonnegative_floats(row: object, rule: str) -> list[float]:
+def nonnegative_floats(row: object, rule: str) -> list[float]:
     """Convert `row` to finite numbers >= 0; raises UserError with the message `rule` if this fails."""
     try:
         values = [float(cast(float, value)) for value in cast(Sequence[object], row)]

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mammoseg.data.store import Case, PreparedStore
 from mammoseg.density import ACRDensity
 from mammoseg.files import atomic_write_text
+from mammoseg.statistics.agreement import confusion_matrix, quadratic_kappa
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-SETTINGS = ("size", "crop", "aspect", "normalise", "flip", "density", "missing_density", "density_cuts")
+SETTINGS = ("size", "crop", "aspect", "normalise", "flip", "density", "missing_density", "density_model")
 # Of a mass; in CBIS-DDSM, the smallest fraction is 0.76. Below it, the mask may belong to another image.
 MIN_MASS_IN_BREAST = 0.5
 MAX_NAMES = 5  # names in one cell of the table
@@ -129,38 +129,13 @@ def density_agreement(cases: Sequence[Case]) -> Report | None:
     pairs = [(case.given_density, case.estimated_density) for case in cases if case.given_density is not None]
     if not pairs:
         return None
-    confusion = np.zeros((len(ACRDensity), len(ACRDensity)), np.int64)
-    for from_dataset, estimated in pairs:
-        confusion[from_dataset.index, estimated.index] += 1
+    confusion = confusion_matrix(*zip(*pairs, strict=True))
     return {
         "images": len(pairs),
         "quadratic_kappa": round(quadratic_kappa(confusion), 4),
         "same_category": round(float(np.trace(confusion) / len(pairs)), 4),
         "confusion": confusion.tolist(),
     }
-
-
-def quadratic_kappa(confusion: NDArray[np.int64]) -> float:
-    """Compute Cohen's kappa with quadratic weights.
-
-    Args:
-        confusion: (K, K) confusion matrix.
-
-    Returns:
-        Kappa, at most 1; NaN if only one category occurs.
-
-    Source:
-        Cohen, Psychological Bulletin 70, 1968.
-
-    Example:
-        >>> quadratic_kappa(np.array([[2, 0], [0, 2]]))
-        1.0
-    """
-    row, column = np.indices(confusion.shape)
-    weight = (row - column) ** 2
-    expected = np.outer(confusion.sum(axis=1), confusion.sum(axis=0)) / confusion.sum()
-    chance = (weight * expected).sum()
-    return float(1 - (weight * confusion).sum() / chance) if chance else float("nan")
 
 
 def report_rows(report: Report) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +17,12 @@ class ListOf(SettingType):
         item: Type of the entries.
         minimum: Smallest number of entries.
         maximum: Largest number of entries.
-        ascending: Whether the entries must be in strictly ascending order.
         optional: Whether null is valid.
     """
 
     item: SettingType
     minimum: int = 0
     maximum: int | None = None
-    ascending: bool = False
     optional: bool = False
 
     def accepts(self, value: Any) -> bool:
@@ -34,19 +31,17 @@ class ListOf(SettingType):
             return self.optional
         if not isinstance(value, list) or not all(map(self.item.accepts, value)):
             return False
-        ordered = not self.ascending or all(a < b for a, b in itertools.pairwise(value))
-        return ordered and self.minimum <= len(value) <= (len(value) if self.maximum is None else self.maximum)
+        return self.minimum <= len(value) <= (len(value) if self.maximum is None else self.maximum)
 
     @property
     def description(self) -> str:
-        """Such as "a list of 3 entries in ascending order, each a number"."""
+        """Such as "a list of 3 entries, each a number"."""
         length = {
             (self.minimum, self.maximum): f" of {self.minimum} or more entries",
             (0, None): "",
             (self.minimum, self.minimum): f" of {self.minimum} entries",
         }[self.minimum, self.maximum]
-        order = " in ascending order" if self.ascending else ""
-        return f"a list{length}{order}, each {self.item.description}{' or null' if self.optional else ''}"
+        return f"a list{length}, each {self.item.description}{' or null' if self.optional else ''}"
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,12 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         **{name: TRAIN[name] for name in ("dataset", "theta", "split")},
         **SIZES_OF_PHANTOM_RUNS,
     },
+    "fit_density": {
+        **{name: TRAIN[name] for name in ("dataset", "theta", "split")},
+        **SIZES_OF_PHANTOM_RUNS,
+        "output": LocalPath(),
+        "cuts_only": Boolean(),
+    },
     "evaluate": {
         "ckpt_path": LocalPath(),
         "dataset": Section({"root": LocalPath(optional=True), "store": LocalPath(optional=True)}),
@@ -209,7 +215,7 @@ def entity_when_online(config: Mapping[str, Any]) -> str | None:
 
 def command_section(command: str) -> Section:
     """Return the type of the whole config of a command."""
-    return Section(SETTINGS[command], absent=SIZES_OF_PHANTOM_RUNS if command == "prepare" else ())
+    return Section(SETTINGS[command], absent=SIZES_OF_PHANTOM_RUNS if command in ("prepare", "fit_density") else ())
 
 
 # Conditions on several settings of a command: config -> error message, or None.

@@ -119,7 +119,7 @@ PARTS: dict[str, Part] = {
             "on_device": Boolean(),
             "density": one_of("given", "estimated"),
             "missing_density": one_of("error", "drop", "estimate", 1, 2, 3, 4),
-            "density_cuts": ListOf(UNIT, 3, 3, ascending=True),
+            "density_model": either(FileName(), one_of(None)),
             "source": SubPart(partial=True),
             "published": MappingOf(Integer(0), optional=True),
             "note": Text(empty=True),
@@ -200,10 +200,11 @@ PARTS: dict[str, Part] = {
     "mammoseg.losses.HybridPixel": Part(HYBRID_PIXEL, (some_weight("alpha", "beta"),)),
     "mammoseg.losses.HybridRegion": Part(HYBRID_REGION, (some_weight("eta", "gamma"),)),
     "mammoseg.losses.DensityASP": Part(
-        {**HYBRID_PIXEL, **HYBRID_REGION, "theta": THETA}, (some_weight("alpha", "beta", "eta", "gamma"),)
+        {**HYBRID_PIXEL, **HYBRID_REGION, "theta": THETA, "interpolate": Boolean()},
+        (some_weight("alpha", "beta", "eta", "gamma"),),
     ),
     "mammoseg.losses.ASP": Part({**HYBRID_PIXEL, "priority": REQUIRED_PART}, (some_weight("alpha", "beta"),)),
-    "mammoseg.losses.ByDensity": Part({"theta": THETA, "terms": ListOf(Text(), 1)}),
+    "mammoseg.losses.ByDensity": Part({"theta": THETA, "terms": ListOf(Text(), 1), "interpolate": Boolean()}),
     "mammoseg.losses.ByRatio": Part(
         {"grouping": one_of("quantile", "cluster"), "table": MappingOf(ListOf(WEIGHT, 1))}, (equal_lengths,)
     ),

@@ -15,6 +15,7 @@ RENAMED_DATASET_SETTINGS: dict[str, str | None] = {
     "dataset.on_bad=error": "dataset.on_error=raise",
     "dataset.on_bad": "dataset.on_error",
     "dataset.remark": "dataset.note",
+    "dataset.density_cuts": None,
     "preparation": "preprocessing",
     "preparation@dataset": "preprocessing@dataset",
 }
@@ -42,6 +43,7 @@ RENAMED_TRAIN_SETTINGS: dict[str, str | None] = {
 RENAMED_SETTINGS: dict[str, dict[str, str | None]] = {  # by command
     "train": RENAMED_TRAIN_SETTINGS,
     "prepare": RENAMED_DATASET_SETTINGS,
+    "fit_density": RENAMED_DATASET_SETTINGS,
     "evaluate": {
         **{"ckpt": "ckpt_path", "root": "dataset.root", "store": "dataset.store", "trust": "trusted_modules"},
         **{"detection.above": "detection.prob_threshold", "detection.hit": "detection.matching"},
@@ -72,7 +74,7 @@ RENAMED_TARGETS = {
 }
 # Old -> new name of arguments by (new) target; None if the argument was removed.
 RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
-    "mammoseg.data.dataset.build_dataset": {"on_bad": "on_error", "remark": "note"},
+    "mammoseg.data.dataset.build_dataset": {"on_bad": "on_error", "remark": "note", "density_cuts": None},
     "mammoseg.models.au_net.AUNet": {
         "in_channels": None,
         "out_channels": None,

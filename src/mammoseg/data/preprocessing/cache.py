@@ -28,8 +28,10 @@ from mammoseg.data.images.masks import MassMask, rasterise, read_masks
 from mammoseg.data.images.plausibility import MIN_TRAINING_LEVELS, check_grey_values
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.density_estimate import percent_density
+from mammoseg.data.preprocessing.density_features import density_features
+from mammoseg.data.preprocessing.density_model import DensityModel
 from mammoseg.data.preprocessing.fingerprints import hash_array, hash_pixels
-from mammoseg.data.preprocessing.preprocess import preprocess
+from mammoseg.data.preprocessing.preprocess import PreprocessedImage, preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.store import PreparedStore
@@ -71,12 +73,16 @@ class PreprocessingCache:
     Args:
         folder: Cache folder.
         settings: Preprocessing settings.
+        density_model: Estimates the density of each image.
         workers: Number of worker processes; None for one per CPU core.
     """
 
-    def __init__(self, folder: Path, settings: PreprocessingSettings, workers: int | None) -> None:
+    def __init__(
+        self, folder: Path, settings: PreprocessingSettings, density_model: DensityModel, workers: int | None
+    ) -> None:
         self.folder = folder
         self.settings = settings
+        self.density_model = density_model
         self.workers = workers or os.cpu_count() or 1
 
     def lock(self) -> AbstractContextManager[None]:
@@ -119,7 +125,7 @@ class PreprocessingCache:
 
     def _run(self, mammograms: dict[str, Mammogram]) -> Generator[tuple[str, str | None]]:
         """Yield (key, reason or None) in the order of completion."""
-        task = partial(write_sample, folder=self.folder, settings=self.settings)
+        task = partial(write_sample, folder=self.folder, settings=self.settings, density_model=self.density_model)
         workers = min(self.workers, max(len(mammograms) // MIN_IMAGES_PER_WORKER, 1))
         if workers == 1:
             yield from (task(item) for item in mammograms.items())
@@ -179,26 +185,29 @@ class PreprocessingCache:
             return read_sample(self._path(key))
         except DAMAGED:
             self._path(key).unlink(missing_ok=True)
-            reason = write_sample((key, mammogram), self.folder, self.settings)[1]
+            reason = write_sample((key, mammogram), self.folder, self.settings, self.density_model)[1]
             if reason is not None:
                 raise UserError(f"{mammogram.image_file}: {reason}") from None
             return read_sample(self._path(key))
 
 
-def write_sample(item: tuple[str, Mammogram], folder: Path, settings: PreprocessingSettings) -> tuple[str, str | None]:
+def write_sample(
+    item: tuple[str, Mammogram], folder: Path, settings: PreprocessingSettings, density_model: DensityModel
+) -> tuple[str, str | None]:
     """Preprocess one image and write its cache file.
 
     Args:
         item: Cache key and image.
         folder: Cache folder.
         settings: Preprocessing settings.
+        density_model: Estimates the density of the image.
 
     Returns:
         The cache key, and the reason why the image cannot be preprocessed, or None if it can.
     """
     key, mammogram = item
     try:
-        sample = preprocess_mammogram(mammogram, settings)
+        sample = preprocess_mammogram(mammogram, settings, density_model)
     except (ImageReadError, ValueError) as error:
         return key, str(error)
     with atomic_write(folder / f"{key}.npz", "wb") as file:
@@ -215,12 +224,15 @@ def read_sample(file: Path) -> PreprocessedSample:
         return PreprocessedSample(**{name: arrays[name] for name in PreparedStore.ARRAYS}, **metadata)
 
 
-def preprocess_mammogram(mammogram: Mammogram, settings: PreprocessingSettings) -> PreprocessedSample:
+def preprocess_mammogram(
+    mammogram: Mammogram, settings: PreprocessingSettings, density_model: DensityModel
+) -> PreprocessedSample:
     """Read and preprocess one image and its mask.
 
     Args:
         mammogram: The image.
         settings: Preprocessing settings.
+        density_model: Estimates the density of the image.
 
     Returns:
         The preprocessed image.
@@ -234,10 +246,6 @@ def preprocess_mammogram(mammogram: Mammogram, settings: PreprocessingSettings) 
     height, width = pixels.shape
     truth = mass_mask(mammogram, (height, width))
     mask = truth.mask
-    if mammogram.masses == 0 and mask.any():
-        raise ValueError(
-            "an image with 0 masses must have an empty mask, got one with a mass; fix the table or the mask"
-        )
     result = preprocess(pixels, mask, settings)
     columns = {
         **asdict(result.box),
@@ -252,9 +260,15 @@ def preprocess_mammogram(mammogram: Mammogram, settings: PreprocessingSettings) 
         "mask_resized": int(truth.resized),
         "mask_labels": truth.n_labels,
         "mass_in_breast": round(result.mass_in_breast, 4),
+        "image_density_score": image_density_score(result, mammogram.view, density_model),
     }
     hashes = hash_pixels(pixels), hash_array(np.packbits(mask))
     return PreprocessedSample(result.image, result.mask, result.preview, columns, *hashes)
+
+
+def image_density_score(image: PreprocessedImage, view: str, model: DensityModel) -> float:
+    """Return the density score of one image, see `DensityModel.score`, rounded to four decimals."""
+    return round(model.score(model.predict(density_features(image.grey, image.segmentation, view))), 4)
 
 
 def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:

@@ -1,15 +1,14 @@
-"""ACR density estimated from the preprocessed image, for datasets without density labels.
+"""Percent density by thresholding, and the regions of the breast on which estimates of density are based.
 
 Percent density (dense area over breast area) is measured by thresholding (Byng et al., Phys. Med. Biol. 39, 1994) after
 a peripheral enhancement that compensates for the decreasing thickness near the skin line (Byng, Critten, Yaffe,
 Radiology 203, 1997), as a function of the distance to the skin line (Karssemeijer, Phys. Med. Biol. 43, 1998). These
-papers set the threshold interactively; threshold and cuts between categories are constants in this module, fitted to
-the 1231 official training images of CBIS-DDSM.
+papers set the threshold interactively; here it is a constant, fitted to the 1231 official training images of CBIS-DDSM.
+The ACR category is estimated by `density_model.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -17,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.data.preprocessing.breast import BoolMask
-from mammoseg.density import ACRDensity
 
 RING_WIDTH = 1 / 128  # fraction of the image's side; pixels of a ring have equal distance to the skin
 MAX_SKIN_DISTANCE = 0.25  # fraction of the side; the compressed breast has constant thickness farther from the skin
@@ -59,20 +57,6 @@ def percent_density(image: NDArray[np.float32], breast: BoolMask, view: str) -> 
     fat = fat_by_ring(grey, ring, tissue)
     inside = tissue & (depth > RING_WIDTH * size)
     return float((grey[inside] - fat[ring[inside]] > DENSE_THRESHOLD).mean()) if inside.any() else 0.0
-
-
-def acr_category(percent_density: float, cuts: Sequence[float]) -> ACRDensity:
-    """Return the ACR category of a percent density.
-
-    Args:
-        percent_density: As a fraction, 0 to 1.
-        cuts: Three ascending values that separate the categories.
-
-    Example:
-        >>> int(acr_category(0.2, (0.169, 0.390, 0.567)))
-        2
-    """
-    return ACRDensity.from_index(int(np.searchsorted(cuts, percent_density)))
 
 
 def skin_distance(breast: BoolMask) -> NDArray[np.float32]:

@@ -47,6 +47,8 @@ class PreprocessedImage:
         flipped: Whether the image was mirrored.
         breast_fraction: Breast area as a fraction of the full-size image.
         mass_in_breast: Fraction of the mass that lies within the segmented breast; 1 without a mass.
+        grey: (h, w) uint8 of the uncropped, unflipped image, see `downsample_uint8`.
+        segmentation: (h, w) bool breast mask of `grey`, which does not depend on the settings.
     """
 
     image: FloatImage
@@ -58,6 +60,8 @@ class PreprocessedImage:
     flipped: bool
     breast_fraction: float
     mass_in_breast: float
+    grey: Mask
+    segmentation: NDArray[np.bool_]
 
 
 def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings) -> PreprocessedImage:
@@ -82,25 +86,35 @@ def preprocess(pixels: NDArray[Any], mask: Mask, settings: PreprocessingSettings
     """
     height, width = pixels.shape
     grey = downsample_uint8(pixels)
-    needs_breast = settings.crop != "none" or settings.flip != "none"
-    breast = segment_downsampled(grey) if needs_breast else np.ones(grey.shape, bool)
+    segmentation = segment_downsampled(grey)
+    breast = segmentation if settings.crop != "none" or settings.flip != "none" else np.ones(grey.shape, bool)
     flipped = needs_flip(breast, settings.flip)
-    breast_fraction = float(breast.mean())
-    masses = mask_bounding_box(mask)
-    mass_in_breast = fraction_inside(mask, masses, breast)
-    film = Box(0, height, 0, width)
-    box = breast_bounding_box(breast, height, width) if settings.crop == "breast" else film
-    crop_skipped = masses is not None and not box.contains(masses)
-    if crop_skipped:
-        box = film
-    if crop_skipped or settings.crop == "none":
+    fraction, masses = float(breast.mean()), mask_bounding_box(mask)
+    inside = fraction_inside(mask, masses, breast)
+    box, skipped = crop_box(breast, masses, (height, width), settings.crop == "breast")
+    if skipped or settings.crop == "none":
         breast = np.ones(grey.shape, bool)
     image, small_mask, breast_mask = resize_to_square(pixels, mask, masses, breast, box, settings)
     if flipped:
         image, small_mask, breast_mask = mirror(image), mirror(small_mask), mirror(breast_mask)
     return PreprocessedImage(
-        image, small_mask, breast_mask, make_preview(grey), box, crop_skipped, flipped, breast_fraction, mass_in_breast
+        image, small_mask, breast_mask, make_preview(grey), box, skipped, flipped, fraction, inside, grey, segmentation
     )
+
+
+def crop_box(breast: NDArray[np.bool_], masses: Box | None, shape: tuple[int, int], crop: bool) -> tuple[Box, bool]:
+    """Return the crop box in the full-size image, and whether it is the whole image since a crop would cut a mass.
+
+    Args:
+        breast: Downsampled breast mask (h, w).
+        masses: Bounding box of all mass pixels, or None if there are none.
+        shape: (H, W) of the full-size image.
+        crop: Whether to crop.
+    """
+    height, width = shape
+    full = Box(0, height, 0, width)
+    box = breast_bounding_box(breast, height, width) if crop else full
+    return (box, False) if masses is None or box.contains(masses) else (full, True)
 
 
 def resize_to_square(

@@ -1,0 +1,1 @@
+"""Fit the model that estimates the breast density."""
