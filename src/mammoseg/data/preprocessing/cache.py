@@ -28,10 +28,9 @@ from mammoseg.data.images.masks import MassMask, rasterise, read_masks
 from mammoseg.data.images.plausibility import MIN_TRAINING_LEVELS, check_grey_values
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.density_estimate import percent_density
-from mammoseg.data.preprocessing.density_features import density_features
 from mammoseg.data.preprocessing.density_model import DensityModel
 from mammoseg.data.preprocessing.fingerprints import hash_array, hash_pixels
-from mammoseg.data.preprocessing.preprocess import PreprocessedImage, preprocess
+from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.store import PreparedStore
@@ -260,15 +259,10 @@ def preprocess_mammogram(
         "mask_resized": int(truth.resized),
         "mask_labels": truth.n_labels,
         "mass_in_breast": round(result.mass_in_breast, 4),
-        "image_density_score": image_density_score(result, mammogram.view, density_model),
+        "image_density_score": density_model.score_of_image(result.grey, result.segmentation, mammogram.view),
     }
     hashes = hash_pixels(pixels), hash_array(np.packbits(mask))
     return PreprocessedSample(result.image, result.mask, result.preview, columns, *hashes)
-
-
-def image_density_score(image: PreprocessedImage, view: str, model: DensityModel) -> float:
-    """Return the density score of one image, see `DensityModel.score`, rounded to four decimals."""
-    return round(model.score(model.predict(density_features(image.grey, image.segmentation, view))), 4)
 
 
 def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
@@ -280,13 +274,18 @@ def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
 
     Raises:
         ImageReadError: If a mask file cannot be used, or the outlines enclose most of the image.
-        ValueError: If an outline lies outside the image.
+        ValueError: If an outline lies outside the image, or the image has no masses according to the dataset's table.
     """
     if mammogram.mask_candidates:
-        return read_masks(mammogram.mask_candidates, shape, mammogram.masks_verified)
-    mask = rasterise(mammogram.outlines, *shape)
-    check_fraction(np.count_nonzero(mask) / mask.size, n_labels=1)
-    return MassMask(mask)
+        truth = read_masks(mammogram.mask_candidates, shape, mammogram.masks_verified)
+    else:
+        truth = MassMask(rasterise(mammogram.outlines, *shape))
+        check_fraction(np.count_nonzero(truth.mask) / truth.mask.size, n_labels=1)
+    if mammogram.masses == 0 and truth.mask.any():
+        raise ValueError(
+            "an image with 0 masses must have an empty mask, got one with a mass; fix the table or the mask"
+        )
+    return truth
 
 
 def init_preprocessing_worker() -> None:

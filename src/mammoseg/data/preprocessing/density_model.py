@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.data.preprocessing.density_features import density_features
 from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_text
@@ -101,6 +102,16 @@ class DensityModel:
         first, second, third = self.cuts
         knots = [first - (second - first) / 2, first, second, third, third + (third - second) / 2]
         return float(np.interp(prediction, knots, [1.0, 1.5, 2.5, 3.5, 4.0]))
+
+    def score_of_image(self, grey: NDArray[Any], breast: NDArray[np.bool_], view: str) -> float:
+        """Return the score of one image, rounded to four decimals.
+
+        Args:
+            grey: Grey values of the downsampled image, (h, w).
+            breast: Breast mask, (h, w).
+            view: View, such as MLO; empty if unknown.
+        """
+        return round(self.score(self.predict(density_features(grey, breast, view))), 4)
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of the file."""
