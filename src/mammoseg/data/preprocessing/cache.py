@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
-import threading
 import time
 import zipfile
 from collections.abc import Generator
@@ -15,7 +13,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +29,7 @@ from mammoseg.data.preprocessing.density_model import DensityModel
 from mammoseg.data.preprocessing.fingerprints import hash_array, hash_pixels
 from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
+from mammoseg.data.preprocessing.preprocessing_worker import init_preprocessing_worker
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.data.store import PreparedStore
 from mammoseg.errors import ImageReadError, UserError
@@ -286,19 +284,3 @@ def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
             "an image with 0 masses must have an empty mask, got one with a mass; fix the table or the mask"
         )
     return truth
-
-
-def init_preprocessing_worker() -> None:
-    """Initialise a worker process: one OpenCV thread, terminated with its parent."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    threading.Thread(target=exit_with_parent, daemon=True).start()
-
-
-def exit_with_parent() -> None:
-    """Terminate this worker when its parent dies; otherwise it would block on the task queue forever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "called in worker processes only"
-    wait([parent.sentinel])
-    os._exit(1)
