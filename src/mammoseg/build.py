@@ -40,11 +40,11 @@ def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
     """
     processes.reserve_open_files(cfg.num_workers)
     return MammogramDataModule(
-        dataset=instantiate(cfg.dataset),
-        splitter=instantiate(cfg.split),
+        dataset=build_section(cfg, "dataset"),
+        splitter=build_section(cfg, "split"),
         batch_size=cfg.batch_size,
         num_workers=cfg.num_workers,
-        augment=instantiate(cfg.augment),
+        augment=build_section(cfg, "augment"),
         seed=cfg.seed,
     )
 
@@ -68,14 +68,28 @@ def build_segmenter(cfg: DictConfig, *, training: bool = True) -> Segmenter:
     if "theta" in cfg:
         validate_theta(cfg.theta["values"])  # the loss uses acr1 to acr4 and would ignore a fifth value
     return Segmenter(
-        net=instantiate(cfg.model),
-        criterion=instantiate(cfg.loss),
-        optimizer=instantiate(cfg.optimizer) if training else torch.optim.Adam,
+        net=build_section(cfg, "model"),
+        criterion=build_section(cfg, "loss"),
+        optimizer=build_section(cfg, "optimizer") if training else torch.optim.Adam,
         scheduler=build_scheduler_config(cfg.scheduler) if training else None,
         threshold=cfg.threshold,
         channels_last=cfg.channels_last,
         compile=torch_compile_mode(cfg),
     )
+
+
+def build_section(cfg: DictConfig, name: str) -> Any:
+    """Build the object that a section of the config describes.
+
+    Args:
+        cfg: Composed config, or the config of a checkpoint.
+        name: Name of the section, such as "model".
+
+    Raises:
+        UserError: If the class rejects its arguments.
+    """
+    with _user_errors(name):
+        return instantiate(cfg[name])
 
 
 def build_scheduler_config(node: DictConfig | None) -> dict[str, Any] | None:
@@ -204,12 +218,13 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Seque
 @contextmanager
 def _user_errors(group: str) -> Iterator[None]:
     """Convert the errors of a constructor that rejects its arguments to a UserError that names `group`."""
-    argument_errors = (ValueError, TypeError, MisconfigurationException)
+    argument_errors = (ValueError, TypeError, LookupError, AttributeError, MisconfigurationException)
     try:
         yield
     except InstantiationException as error:
         if not isinstance(error.__cause__, argument_errors):
             raise
-        raise UserError(f"{group}: {error.__cause__}; correct the {group}.* settings") from error
+        reason = " ".join(str(error.__cause__).split()) or type(error.__cause__).__name__
+        raise UserError(f"{group}: {reason}; correct the {group}.* settings") from error
     except argument_errors as error:
         raise UserError(f"{group}: {error}; correct the {group}.* settings") from error

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+# Parts of a section that are called in a way of their own: a reader and a generator of datasets.
+PART_KEYS = ("reader", "source")
+GLOBAL_PACKAGE = re.compile(r"#\s*@package\s+_global_\s*$", re.MULTILINE)
 
 
 def conf_dir() -> Path:
@@ -23,8 +28,8 @@ def conf_dir() -> Path:
     raise FileNotFoundError(f"conf/ must be in {package} or two folders above it; reinstall mammoseg")
 
 
-def targets_in(groups: Sequence[str], folders: Sequence[Path]) -> frozenset[str]:
-    """Return every `_target_` in the YAML files of some groups.
+def targets_in(groups: Sequence[str], folders: Sequence[Path]) -> frozenset[tuple[str, str]]:
+    """Return the position and the name of every `_target_` in the YAML files of some groups; see `iter_positions`.
 
     Args:
         groups: Names of groups, such as "loss".
@@ -34,22 +39,37 @@ def targets_in(groups: Sequence[str], folders: Sequence[Path]) -> frozenset[str]
 
 
 @cache
-def _targets_in(folder: Path) -> frozenset[str]:
-    contents = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yaml")))
-    return frozenset(target for content in contents for target in iter_targets(content))
+def _targets_in(folder: Path) -> frozenset[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    for path in sorted(folder.glob("*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+        if GLOBAL_PACKAGE.search(text) and isinstance(content, dict):  # the file contains several sections
+            found.update(*map(iter_positions, content.values()))
+        else:
+            found.update(iter_positions(content))
+    return frozenset(found)
 
 
-def iter_targets(node: Any) -> Iterator[str]:
-    """Yield every `_target_` in a mapping or list, at any depth.
+def iter_positions(section: Any) -> Iterator[tuple[str, str]]:
+    """Yield the position and the name of every `_target_` in a section of a config, at any depth.
+
+    The position is "" for the section itself, the key of a part that has a meaning of its own (`PART_KEYS`), and
+    "part" for all others.
 
     Example:
-        >>> list(iter_targets({"dice": {"_target_": "mammoseg.losses.Dice"}, "weights": [1, 2]}))
-        ['mammoseg.losses.Dice']
+        >>> list(iter_positions({"_target_": "mine.Sum", "terms": {"dice": {"_target_": "mine.Dice"}}}))
+        [('', 'mine.Sum'), ('part', 'mine.Dice')]
     """
+    yield from _iter_positions(section, "")
+
+
+def _iter_positions(node: Any, position: str) -> Iterator[tuple[str, str]]:
     if isinstance(node, dict):
         if "_target_" in node:
-            yield str(node["_target_"])
-        node = list(node.values())
-    if isinstance(node, list | tuple):
+            yield position, str(node["_target_"])
+        for key, value in node.items():
+            yield from _iter_positions(value, key if key in PART_KEYS else "part")
+    elif isinstance(node, list | tuple):
         for value in node:
-            yield from iter_targets(value)
+            yield from _iter_positions(value, position or "part")

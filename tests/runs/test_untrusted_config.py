@@ -68,6 +68,12 @@ def test_config_of_a_run_is_accepted(tmp_path: Path, config: dict[str, Any]) -> 
         ("dataset", {"_target_": "mammoseg.phantom.write.write_inbreast", "root": "ran"}),
         ("split", {"_target_": "mammoseg.processes.die_with_parent"}),
         ("loss", {"_target_": "mammoseg.launch.signals.requeue", "signum": 15}),
+        # Choices at another position.
+        ("loss", {"_target_": "mammoseg.losses.Dice"}),
+        ("loss", {"_target_": "mammoseg.losses.HybridPixel", "dice": {"_target_": "mammoseg.losses.HybridPixel"}}),
+        ("model", {"_target_": "mammoseg.models.monai_nets.dyn_unet", "x": {"_target_": "mammoseg.models.unet.UNet"}}),
+        ("dataset", {"reader": {"_target_": "mammoseg.phantom.write.write_inbreast", "_partial_": True}}),
+        ("dataset", {"reader": {"_target_": "mammoseg.data.dataset.build_dataset", "_partial_": True}}),
         # A class of another section.
         ("loss", {"_target_": "mammoseg.models.au_net.AUNet", "width": 1}),
         # Modules that mammoseg imports.
@@ -155,12 +161,29 @@ def test_shared_values_are_counted_as_often_as_they_occur() -> None:
 
 def test_trusted_modules_may_be_named(config: dict[str, Any]) -> None:
     changed = with_part(config, "model", {"_target_": "torch.nn.Identity"})
-    with pytest.raises(UserError, match=r"trusted_modules=\[torch\]"):
+    with pytest.raises(UserError, match=r"trusted_modules=\[torch.nn.Identity\]"):
         check_targets(changed, ["model"], "best.ckpt")
     check_targets(changed, ["model"], "best.ckpt", trusted_modules=["torch.nn"])
     check_targets(changed, ["model"], "best.ckpt", trusted_modules=["torch.nn.Identity"])
     with pytest.raises(UserError, match="not trusted"):
         check_targets(changed, ["model"], "best.ckpt", trusted_modules=["torch.n"])
+
+
+def test_a_trusted_module_does_not_include_what_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]
+) -> None:
+    text = "import os\nfrom os import system\nfrom torch.nn import Identity\nclass Net(Identity): pass\n"
+    (tmp_path / "trusted_nets.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    for target in ("trusted_nets.os.system", "trusted_nets.system", "trusted_nets.Identity", "trusted_nets.os"):
+        changed = with_part(config, "model", {"_target_": target})
+        with pytest.raises(UserError, match="not trusted"):
+            check_targets(changed, ["model"], "best.ckpt", trusted_modules=["trusted_nets"])
+    changed = with_part(config, "model", {"_target_": "trusted_nets.Net"})
+    check_targets(changed, ["model"], "best.ckpt", trusted_modules=["trusted_nets"])
+    changed = with_part(config, "model", {"_target_": "trusted_nets.Missing", "width": 1})
+    with pytest.raises(UserError, match="must be the path of a class"):
+        check_targets(changed, ["model"], "best.ckpt", trusted_modules=["trusted_nets"])
 
 
 def test_yaml_aliases_of_an_exported_model_are_rejected(tmp_path: Path) -> None:

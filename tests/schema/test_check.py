@@ -53,7 +53,7 @@ def test_listed_arguments_exist(target: str) -> None:
 
 
 def test_parts_lists_only_targets_of_conf() -> None:
-    assert PARTS.keys() <= targets_in(("preprocessing", *GROUPS), [conf_dir()])
+    assert PARTS.keys() <= {target for _, target in targets_in(("preprocessing", *GROUPS), [conf_dir()])}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from helpers.results_files import rows_of, write_run
+from mammoseg.compare.tables import protocol_text
 from mammoseg.errors import UserError
 from mammoseg.runs import results
 from mammoseg.runs.discovery import find_runs
@@ -65,6 +66,25 @@ def test_methods_are_compared_on_the_mean_over_their_seeds(tmp_path: Path) -> No
     assert difference.test.effect_size > 0.9
     assert comparison.win_rate == {"a": 1.0, "b": 0.0}
     assert any("different numbers of seeds (a 2, b 1)" in note for note in comparison.data.notes)
+
+
+def test_different_pairs_of_fold_and_seed_are_reported(tmp_path: Path) -> None:
+    for fold, seed in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        write_run(tmp_path / f"a{fold}{seed}", rows_of("a", quality=0.8, fold=fold, seed=seed))
+    for fold, seed in ((0, 1), (1, 0)):
+        write_run(tmp_path / f"b{fold}{seed}", rows_of("b", quality=0.5, fold=fold, seed=seed))
+    comparison = compare(tmp_path)
+    assert any("(numbers of runs: a 4, b 2)" in note for note in comparison.data.notes)
+    assert "averaged over 2 folds and up to 2 seeds" in protocol_text(comparison)
+
+
+def test_settings_besides_network_and_loss_are_reported(tmp_path: Path) -> None:
+    shared = {"loss": {"alpha": 1.0}, "trainer": {"precision": "32-true"}, "augment": None, "seed": 0}
+    other = {"loss": {"alpha": 2.0}, "trainer": {"precision": "bf16-mixed"}, "augment": {"_target_": "a"}, "seed": 1}
+    write_run(tmp_path / "a", rows_of("a", quality=0.8), shared)
+    write_run(tmp_path / "b", rows_of("b", quality=0.5), other)
+    (note,) = compare(tmp_path).data.notes
+    assert note.endswith("the methods differ in the settings augment._target_, trainer.precision.")
 
 
 def test_unit_patient_averages_over_the_images_of_a_patient(tmp_path: Path) -> None:
@@ -150,7 +170,7 @@ def test_folders_without_results_are_rejected(tmp_path: Path) -> None:
         (lambda text: text.replace("tp,", "true,", 1), "no column tp"),
         (lambda text: text.splitlines()[0] + "\n", "has no row"),
         (lambda text: text.replace(",LEFT", "").replace(",CC,1,", ",CC,x,", 1), "invalid literal"),
-        (lambda text: text.replace(",CC,1,", ",CC,1,-", 1), "negative number"),
+        (lambda text: text.replace(",CC,1,", ",CC,1,-", 1), "between 0 and"),
         (lambda text: text + text.splitlines()[1] + "\n", "an image twice"),
         (lambda text: text.rsplit(",", 8)[0] + "\n", "test the run again"),
     ],

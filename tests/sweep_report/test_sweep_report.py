@@ -108,3 +108,47 @@ def test_compute_settings_are_no_axes(tmp_path: Path) -> None:
 def test_top_must_be_positive(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"top must be .* got 0"):
         sweep_report.write_sweep_report([tmp_path], tmp_path / "out", top=0)
+
+
+def write_sweep_run(folder: Path, alpha: float, *, fold: int = 0, **settings: object) -> None:
+    """A finished run of a sweep over alpha."""
+    stored = {"loss": {"alpha": alpha}, "split": {"fold": fold}, "seed": 0, **settings}
+    write_run(folder, rows_of("density_asp", quality=0.5, fold=fold), stored)
+    record = {"run_info": {"dataset": "phantom", "method": "density_asp"}, "settings": stored}
+    record |= {"status": "finished", "format": 2, "score": 0.5}
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def test_repeated_runs_are_no_replicates(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, alpha in (("a", 1.0), ("copy", 1.0), ("b", 2.0)):
+        write_sweep_run(tmp_path / name, alpha)
+    (sweep,) = find_sweeps([tmp_path])
+    assert [result.runs for result in sweep.results] == [1, 1]
+    assert "1 runs repeat another run" in caplog.text
+    assert "Each combination was run once" in sweep_report.summary(sweep)
+
+
+def test_different_folds_are_reported(tmp_path: Path) -> None:
+    for name, alpha, fold in (("a0", 1.0, 0), ("a1", 1.0, 1), ("b0", 2.0, 0)):
+        write_sweep_run(tmp_path / name, alpha, fold=fold)
+    assert "not run with the same fold" in sweep_report.summary(*find_sweeps([tmp_path]))
+    write_sweep_run(tmp_path / "b1", 2.0, fold=1)
+    assert "not run with the same fold" not in sweep_report.summary(*find_sweeps([tmp_path]))
+
+
+def test_runs_that_are_not_reported_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, alpha, lesions in (("a", 1.0, ["mass"]), ("b", 2.0, ["mass"]), ("c", 2.0, ["mass", "calcification"])):
+        write_sweep_run(tmp_path / name, alpha, dataset={"reader": {"lesions": lesions}})
+    (sweep,) = find_sweeps([tmp_path])
+    assert [result.runs for result in sweep.results] == [1, 1]
+    assert "not reported" in caplog.text
+    assert "calcification" in caplog.text
+
+
+def test_null_is_no_value(tmp_path: Path) -> None:
+    for name, alpha, clip in (("a", 1.0, None), ("b", 2.0, 1.0), ("c", 3.0, 2.0)):
+        write_sweep_run(tmp_path / name, alpha, trainer={"gradient_clip_val": clip})
+    report = sweep_report.write_sweep_report([tmp_path], tmp_path / "out", top=3)
+    assert {row["trainer.gradient_clip_val"] for row in rows(report.parent / "settings.csv")} == {"–", "1", "2"}
+    (clip_row,) = (row for row in rows(report.parent / "effects.csv") if row["setting"] != ALPHA)
+    assert clip_row["range"] == "1 to 2"

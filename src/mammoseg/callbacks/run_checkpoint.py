@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from typing_extensions import override
+
+from mammoseg.errors import UserError
 
 BEST = "best"
 
@@ -32,6 +35,41 @@ class RunCheckpoint(ModelCheckpoint):
         """Key of the state in a checkpoint."""
         return state_key(str(self.filename))
 
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the score of best.ckpt.
+
+        Paths in the state are ignored: Lightning reads, and deletes, the files at these paths, and the checkpoint may
+        be from somebody else. The path of the checkpoint is known.
+
+        Args:
+            state_dict: State of a checkpoint.
+
+        Raises:
+            UserError: If the score is not a number.
+        """
+        path = f"{self.dirpath}/{self.filename}{self.FILE_EXTENSION}"
+        if self.monitor is None:
+            self.best_model_path = path
+        elif (score := stored_score(state_dict)) is not None:
+            self.best_model_path = self.kth_best_model_path = path
+            self.best_model_score = self.kth_value = score
+            self.best_k_models = {path: score}
+
+
+def stored_score(state: Mapping[str, Any]) -> torch.Tensor | None:
+    """Return the score in the state of a `RunCheckpoint`; None if there was no validation yet.
+
+    Raises:
+        UserError: If it is not a number.
+    """
+    score = state.get("best_model_score")
+    if score is None:
+        return None
+    if isinstance(score, torch.Tensor) and score.numel() == 1 and score.is_floating_point() and not score.isnan().any():
+        return score.reshape(())
+    raise UserError("the score of best.ckpt in last.ckpt must be a number; replace last.ckpt by a copy of best.ckpt")
+
 
 def state_key(name: str) -> str:
     """Return the key of the state of the callback that writes `name`.ckpt.
@@ -43,9 +81,13 @@ def state_key(name: str) -> str:
     return f"RunCheckpoint({name})"
 
 
-def best_score(loaded: Mapping[str, Any]) -> Any:
-    """Return the validation DSC of best.ckpt that is stored in a loaded checkpoint."""
-    return upgrade_callback_states(loaded["callbacks"])[state_key(BEST)]["best_model_score"]
+def best_score(loaded: Mapping[str, Any]) -> torch.Tensor | None:
+    """Return the validation DSC of best.ckpt that is stored in a loaded checkpoint.
+
+    Raises:
+        UserError: If it is not a number.
+    """
+    return stored_score(upgrade_callback_states(loaded["callbacks"])[state_key(BEST)])
 
 
 def upgrade_callback_states(states: Mapping[str, Any]) -> dict[str, Any]:

@@ -248,7 +248,7 @@ def build_sections(
         Section("Results", tables=[tables.main_table(comparison, names, published)]),
         Section("Confidence intervals", tables=[intervals], figures=figure("metrics")),
         Section("Qualitative comparison", figures=figure("figure2")),
-        Section("Significance tests", tables=[dsc_pairs]),
+        Section("Significance tests", tables=[dsc_pairs] if dsc_pairs.rows else []),
         Section("Results by density category", tables=density_tables, figures=figure("density")),
         Section("Results by mass size", tables=[tables.size_table(comparison, names)], figures=figure("mass_size")),
         Section("Calibration", tables=calibration, figures=figure("calibration")),

@@ -103,7 +103,8 @@ def protocol_text(comparison: Comparison) -> str:
     n_folds = len(comparison.data.cases)
     n_seeds = {len({seed for _, seed in runs}) for runs in comparison.data.runs.values()}
     n_images, n_patients = len(comparison.rows), len({row["patient"] for row in comparison.rows})
-    up_to = "up to " if len(n_seeds) > 1 else ""
+    is_complete = all(len(runs) == n_folds * max(n_seeds) for runs in comparison.data.runs.values())
+    up_to = "" if is_complete else "up to "
     averages = [f"{n_folds} folds"] * (n_folds > 1) + [f"{up_to}{max(n_seeds)} seeds"] * (max(n_seeds) > 1)
     averaged = f" and averaged over {' and '.join(averages)}" if averages else ""
     return (

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.csv_cells import escape_cells
+from mammoseg.csv_cells import escape_cells, unescape_row
 from mammoseg.data.store import Case
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_text
@@ -60,6 +60,22 @@ class Split:
             case = cases[row]
             table.writerow(escape_cells([case.case, case.patient, case.density, part_of[row]]))
         return text.getvalue()
+
+
+def read_patients(path: Path) -> dict[str, list[str]]:
+    """Read the patient of each image from split.csv, by part (train, val, test).
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    patients: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in map(unescape_row, csv.DictReader(file)):
+                patients[row["part"]].append(row["patient"])
+    except (KeyError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: damaged; restore it, or remove it to export without the numbers of images") from error
+    return patients
 
 
 class Splitter(ABC):

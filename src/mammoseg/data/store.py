@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.csv_cells import escape_row, unescape_row
 from mammoseg.density import ACRDensity
 from mammoseg.files import atomic_write
 
@@ -179,7 +180,7 @@ class NpyWriter:
 def read_cases(path: Path) -> list[Case]:
     """Read cases.csv, including that of stores written by version 0.1."""
     with path.open(encoding="utf-8", newline="") as lines:
-        return [_parse_case(rename_columns(row)) for row in csv.DictReader(lines)]
+        return [_parse_case(rename_columns(unescape_row(row))) for row in csv.DictReader(lines)]
 
 
 def rename_columns(row: Mapping[str, Value]) -> dict[str, Value]:
@@ -195,7 +196,7 @@ def write_cases(path: Path, cases: list[Case]) -> None:
         for case in cases:
             row = asdict(case)
             row["given_density"] = UNKNOWN_DENSITY if case.given_density is None else case.given_density
-            table.writerow(row)
+            table.writerow(escape_row(row))
 
 
 def _parse_case(row: dict[str, str]) -> Case:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,15 @@ from mammoseg.reports import run_summary
 from mammoseg.runs import checkpoint, results
 from mammoseg.runs.folder import DataPaths, RunFolder
 from mammoseg.runs.record import RunRecord, Status, write_record
+from mammoseg.runs.settings import flatten
+from mammoseg.schema.check import check_section
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
 
 log = logging.getLogger(__name__)
 
 INSTANTIATED_SECTIONS = ("dataset", "split", "model", "loss", "trainer")
+USED_SETTINGS = ("batch_size", "num_workers", "seed", "threshold", "channels_last")
 
 
 def evaluate(
@@ -58,7 +61,7 @@ def evaluate(
         UserError: If the checkpoint cannot be loaded or the folder of the dataset is unknown.
     """
     configure_library_logging()
-    loaded = checkpoint.load_checkpoint(ckpt_path, INSTANTIATED_SECTIONS, trusted_modules)
+    loaded = load_checked(ckpt_path, trusted_modules)
     training_run = RunFolder.of_checkpoint(ckpt_path.resolve())
     cfg = OmegaConf.create(checkpoint.config_of(loaded))
     assert isinstance(cfg, DictConfig)  # for the type checker
@@ -72,6 +75,34 @@ def evaluate(
     write_evaluation_report(rows, output, rule)
     compare_with_training_run(rows, training_run.results)
     return rows
+
+
+def load_checked(ckpt_path: Path, trusted_modules: Sequence[str]) -> dict[str, Any]:
+    """Load a checkpoint, and check everything in it that the test uses; see `load_checkpoint`."""
+    loaded = checkpoint.load_checkpoint(ckpt_path, INSTANTIATED_SECTIONS, trusted_modules)
+    checkpoint.check_run_info(checkpoint.run_info_of(loaded), ckpt_path)
+    check_settings(checkpoint.config_of(loaded), ckpt_path)
+    return loaded
+
+
+def check_settings(config: Mapping[str, Any], ckpt_path: Path) -> None:
+    """Check the settings of a checkpoint that the test uses; those of its classes have been checked.
+
+    Args:
+        config: Config of the checkpoint.
+        ckpt_path: The checkpoint, for error messages.
+
+    Raises:
+        UserError: If a setting is missing or invalid.
+    """
+    flat = dict(flatten(config))
+    required = (*USED_SETTINGS, "trainer.accelerator", "trainer.precision", "dataset.name", "dataset.size")
+    if missing := [name for name in required if name not in flat]:
+        raise UserError(f"{ckpt_path}: its config has no {missing[0]}; train one with mammoseg.train")
+    if not isinstance(config["dataset"].get("reader"), dict):
+        raise UserError(f"{ckpt_path}: its config has no dataset.reader; train one with mammoseg.train")
+    for name in USED_SETTINGS:
+        check_section(name, config[name])
 
 
 def evaluation_record(loaded: dict[str, Any]) -> RunRecord:
@@ -177,6 +208,7 @@ def resolve_data_paths(
 def disable_training_settings(cfg: DictConfig) -> None:
     """Disable settings that only training needs, in place: augmentation and compilation."""
     cfg.augment = None
+    cfg.pop("theta", None)  # an argument of the loss
     OmegaConf.update(cfg, "compile", None, force_add=True)  # compiling takes longer than a single test
 
 

@@ -12,7 +12,7 @@ import yaml
 from torch import nn
 from typing_extensions import override
 
-from mammoseg.ensemble import load_network
+from mammoseg.ensemble import common_threshold, load_network, preprocessing_settings
 from mammoseg.errors import UserError
 from mammoseg.export import model_card
 from mammoseg.files import atomic_write_bytes
@@ -40,18 +40,21 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
         Names of the files written.
 
     Raises:
-        UserError: If the file is not a checkpoint, an optional package is not installed, or the network cannot be
-            exported to ONNX.
+        UserError: If the file is not a checkpoint, its weights are not finite, an optional package is not installed, or
+            the network cannot be exported to ONNX.
     """
     loaded = checkpoint.load_checkpoint(ckpt_path, ("model",), trusted_modules)
     provenance = {name: loaded[checkpoint.PROVENANCE_KEY][name] for name in ("config", "run_info")}
-    network = load_network(loaded, ckpt_path)
+    checkpoint.check_run_info(provenance["run_info"], ckpt_path)
+    size = preprocessing_settings(provenance["config"]).size  # validates the settings that the files describe
+    common_threshold([provenance["config"]])
+    network = load_finite_network(loaded, ckpt_path)
     contents = {
         checkpoint.WEIGHTS_FILE: to_safetensors(network),
         checkpoint.CONFIG_FILE: config_yaml(provenance),
     }
     if onnx:
-        contents[ONNX_FILE] = to_onnx(network, int(provenance["config"]["dataset"]["size"]))
+        contents[ONNX_FILE] = to_onnx(network, size)
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     contents[MODEL_CARD_FILE] = model_card.make_model_card(provenance, n_parameters, ckpt_path, onnx).encode()
     if not onnx:
@@ -59,6 +62,14 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
     for name, content in contents.items():  # the model card is last, since it describes the other files
         atomic_write_bytes(output / name, content)
     return list(contents)
+
+
+def load_finite_network(loaded: dict[str, Any], ckpt_path: Path) -> nn.Module:
+    """Build the network of a checkpoint, see `load_network`; raises UserError if its weights are not finite."""
+    network = load_network(loaded, ckpt_path)
+    if not all(value.isfinite().all() for value in network.state_dict().values()):
+        raise UserError(f"{ckpt_path}: its weights are not finite: its training has diverged; use another checkpoint")
+    return network
 
 
 class _WithoutAliases(yaml.SafeDumper):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mammoseg.data.split import read_patients
 from mammoseg.density import ACRDensity
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.run_summary import metric_headings, units_note
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
-from mammoseg.runs.settings import Role, select
+from mammoseg.runs.settings import Role, flatten, select
 from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
 
@@ -70,15 +69,12 @@ def training_data_section(run_info: Mapping[str, Any], config: Mapping[str, Any]
     Returns:
         Markdown.
     """
-    split = config["split"]["_target_"].rsplit(".", 1)[-1]
+    split = dict(flatten(config)).get("split._target_", "an unknown splitter").rpartition(".")[2]
     fold = f", fold {run_info['fold']}" if run_info["fold"] != "" else ""
     description = f"Dataset {run_info['dataset']}, split with {split}{fold}."
     if not folder.split.is_file():
         return f"{description} The number of images is unknown, as the run's split.csv was not available at export."
-    patients: dict[str, list[str]] = defaultdict(list)
-    with folder.split.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            patients[row["part"]].append(row["patient"])
+    patients = read_patients(folder.split)
     lines = ["| part | images | patients |", "|---|---|---|"]
     lines += [
         f"| {label} | {len(patients[part])} | {len(set(patients[part]))} |" for part, label in PART_LABELS.items()

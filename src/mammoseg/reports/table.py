@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,11 @@ from mammoseg.csv_cells import escape_cells
 from mammoseg.files import atomic_write_text
 
 MISSING = "–"  # displayed for undefined and unavailable values
+HTML_TAG = re.compile("<(?=[a-zA-Z/!?])")
 LATEX_ESCAPES = {
-    **{"\\": r"\textbackslash ", "%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#"},
+    **{"\\": r"\textbackslash ", "%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$"},
+    # ^^5c is another notation for a backslash
+    **{"{": r"\{", "}": r"\}", "^": r"\textasciicircum ", "~": r"\textasciitilde "},
     **{"Δ": r"$\Delta$", "θ": r"$\theta$", "α": r"$\alpha$", "ρ": r"$\rho$"},
     **{"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "−": "$-$", "–": "--", "<": "$<$"},
 }
@@ -50,9 +54,10 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table and its notes as Markdown."""
-        lines = ["| " + " | ".join(self.columns) + " |", "|" + "---|" * len(self.columns)]
+        lines = ["| " + " | ".join(map(markdown_escape, self.columns)) + " |", "|" + "---|" * len(self.columns)]
         for i, row in enumerate(self.rows):
-            cells = [f"**{text}**" if (i, j) in self.bold else text for j, text in enumerate(row)]
+            cells = [markdown_escape(text) for text in row]
+            cells = [f"**{text}**" if (i, j) in self.bold else text for j, text in enumerate(cells)]
             lines.append("| " + " | ".join(cells) + " |")
         return "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in self.notes)
 
@@ -87,6 +92,16 @@ class Table:
         """Write `name`.md, `name`.tex and `name`.csv into `folder`."""
         for suffix, text in (("md", self.markdown()), ("tex", self.latex()), ("csv", self.csv())):
             atomic_write_text(folder / f"{self.name}.{suffix}", text)
+
+
+def markdown_escape(text: str) -> str:
+    r"""Return text on one line, with escaped characters that delimit cells or begin HTML elements.
+
+    Example:
+        >>> markdown_escape("a|b <br>")
+        'a\\|b &lt;br>'
+    """
+    return " ".join(HTML_TAG.sub("&lt;", text.replace("|", r"\|")).splitlines())
 
 
 def latex_escape(text: str) -> str:

@@ -12,6 +12,7 @@ from torch import nn
 
 from mammoseg.errors import UserError
 from mammoseg.runs.folder import EXPORTED_WEIGHTS
+from mammoseg.runs.results import RUN_COLUMNS
 from mammoseg.runs.untrusted_config import check_plain, check_targets
 from mammoseg.runs.upgrade import upgrade_config
 from mammoseg.safe_yaml import load_yaml_file
@@ -49,11 +50,36 @@ def load_checkpoint(path: Path, sections: Sequence[str] = (), trusted_modules: S
     provenance.setdefault("run_info", provenance.pop("about", None))  # name in version 0.1
     if missing := [section for section in (*sections, "dataset") if not isinstance(config.get(section), dict)]:
         raise UserError(f"{path}: its config has no {missing[0]}; train one with mammoseg.train")
-    if not isinstance(loaded.get("state_dict"), dict):
-        raise UserError(f"{path}: it contains no weights; train one with mammoseg.train")
+    check_weights(loaded.get("state_dict"), path)
     config["dataset"]["source"] = None  # writes files; no command that reads a checkpoint needs it
     check_targets(config, sections, path, trusted_modules=trusted_modules)
     return {**loaded, PROVENANCE_KEY: provenance}
+
+
+def check_weights(state_dict: Any, path: Path) -> None:
+    """Check that the weights in a checkpoint are real numbers by name.
+
+    Raises:
+        UserError: If they are not.
+    """
+    if not isinstance(state_dict, dict):
+        raise UserError(f"{path}: it contains no weights; train one with mammoseg.train")
+    for name, value in state_dict.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor) or value.is_complex():
+            raise UserError(f"{path}: its weights must be tensors of real numbers, got {str(name)[:80]}")
+
+
+def check_run_info(run_info: Any, path: Path) -> None:
+    """Check that the identity of a run is complete; tables and model cards contain it.
+
+    Raises:
+        UserError: If it is not.
+    """
+    values = [run_info.get(name) for name in RUN_COLUMNS] if isinstance(run_info, dict) else [None]
+    if not all(type(value) in (str, int) and str(value).isprintable() for value in values):
+        raise UserError(
+            f"{path}: its run_info must contain {', '.join(RUN_COLUMNS)}, each a line of text or an integer"
+        )
 
 
 def config_of(loaded: dict[str, Any]) -> dict[str, Any]:

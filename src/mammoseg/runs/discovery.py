@@ -12,17 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.processes import is_locked
 from mammoseg.runs import results
 from mammoseg.runs.folder import EXPORTED_WEIGHTS, RunFolder, folders_with
+from mammoseg.runs.predictions import MAX_SIZE
 from mammoseg.runs.record import RunRecord, Status, read_record, read_record_or_skip
-from mammoseg.runs.results import COUNTS, ResultRow
+from mammoseg.runs.results import COUNTS, RUN_COLUMNS, ResultRow
 from mammoseg.runs.settings import differing, flatten
+from mammoseg.schema.types import FileName
 
 log = logging.getLogger(__name__)
 
 LATEST = "latest"
+MAX_PIXELS = MAX_SIZE**2  # of a prepared image
 MAX_DEPTH = 6  # of run folders below the working directory; those of sweeps are at depth 3
 FoldSeed = tuple[str, str]
 
@@ -143,7 +147,7 @@ def read_rows(path: Path) -> list[ResultRow]:
     """Read and validate results.csv.
 
     Raises:
-        UserError: If the file is empty, lacks a column, or contains an invalid number or an image twice.
+        UserError: If the file is empty, lacks a column, or contains an invalid value or an image twice.
     """
     try:
         with path.open(encoding="utf-8", newline="") as lines:
@@ -151,17 +155,33 @@ def read_rows(path: Path) -> list[ResultRow]:
         if missing := [name for name in results.REQUIRED_RESULT_COLUMNS if name not in columns]:
             raise UserError(f"{path}: has no column {', '.join(missing)}; test the run again with mammoseg.evaluate")
         rows = results.read_results(path)
-    except (ValueError, TypeError, csv.Error) as error:
+    except (ValueError, TypeError, OverflowError, csv.Error) as error:
         raise UserError(f"{path}: {error}; test the run again with mammoseg.evaluate") from error
     if not rows:
         raise UserError(f"{path}: has no rows, since the test part was empty; check the split of the run")
     for row in rows:
-        counts = [row[name] for name in COUNTS]
-        if min(counts) < 0:
-            raise UserError(f"{path}: case {row['case']} has a negative number of pixels; test the run again")
+        check_row(row, path)
     if len({row["case"] for row in rows}) < len(rows):
         raise UserError(f"{path}: contains an image twice; test the run again")
     return rows
+
+
+def check_row(row: ResultRow, path: Path) -> None:
+    """Check the values of a row of results.csv, which are part of file names and tables.
+
+    Raises:
+        UserError: If a value is invalid.
+    """
+    if any(not 0 <= row[name] <= MAX_PIXELS for name in COUNTS):
+        raise UserError(f"{path}: case {row['case']} must have between 0 and {MAX_PIXELS} pixels; test the run again")
+    if row["density"] not in list(ACRDensity):
+        raise UserError(f"{path}: density must be from 1 to 4, got {row['density']}; test the run again")
+    if not FileName().accepts(row["dataset"]):
+        raise UserError(f"{path}: dataset must be {FileName().description}, got {row['dataset']!r}; test the run again")
+    if unprintable := [name for name in RUN_COLUMNS if not str(row[name]).isprintable()]:
+        raise UserError(f"{path}: {unprintable[0]} must be one line of text, got {row[unprintable[0]]!r}")
+    if not row["method"]:
+        raise UserError(f"{path}: method must not be empty; test the run again")
 
 
 def label_repeated_splits(runs: Sequence[RunResults]) -> list[RunResults]:

@@ -131,12 +131,13 @@ class RunFolder:
             UserError: If a YAML file in .hydra/ is damaged.
         """
         stored: Mapping[Any, Any] = load_yaml(self.hydra / "data.yaml") or self._data_paths_of_config()
-        root, tables = stored.get("root"), stored.get("tables")
-        return DataPaths(
-            root=None if root is None else Path(root),
-            store=Path(stored.get("store") or Path(DEFAULT_STORE).absolute()),
-            tables=None if tables is None else Path(tables),
-        )
+        paths = {name: stored.get(name) for name in ("root", "store", "tables")}
+        if invalid := [name for name, value in paths.items() if not (value is None or isinstance(value, str | Path))]:
+            raise UserError(
+                f"{self.hydra / 'data.yaml'}: {invalid[0]} must be a path, got {paths[invalid[0]]}; restore the file"
+            )
+        root, store, tables = (None if value is None else Path(value) for value in paths.values())
+        return DataPaths(root=root, store=store or Path(DEFAULT_STORE).absolute(), tables=tables)
 
     def write_data_paths(self, dataset: Mapping[str, Any] | DictConfig) -> None:
         """Store the locations of the data in .hydra/data.yaml.

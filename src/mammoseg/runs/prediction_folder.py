@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 from mammoseg.csv_cells import unescape_row
@@ -48,6 +49,17 @@ class PredictionResults:
     rows: Mapping[str, Sequence[Mapping[str, str]]]
 
 
+def is_valid(row: Mapping[str, str]) -> bool:
+    """Return whether the paths in a row of predictions.csv are relative to the folder, and its numbers are valid.
+
+    Raises:
+        ValueError: If a number cannot be parsed.
+    """
+    paths = [PurePath(row[name]) for name in ("name", "file")]
+    inside = not any(path.is_absolute() or ".." in path.parts for path in paths) and row["name"] != ""
+    return inside and math.isfinite(float(row["area_mm2"] or 0)) and int(row["masses"]) >= 0
+
+
 def read_prediction_tables(folder: Path) -> PredictionResults:
     """Read the tables of a prediction folder.
 
@@ -62,11 +74,15 @@ def read_prediction_tables(folder: Path) -> PredictionResults:
         rows: dict[str, list[dict[str, str]]] = {}
         with (folder / TABLE_FILE).open(encoding="utf-8", newline="") as file:
             for row in map(unescape_row, csv.DictReader(file)):
+                if not is_valid(row):
+                    raise ValueError(f"invalid row {row['name']}")
                 rows.setdefault(row["name"], []).append(row)
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold must be between 0 and 1, got {threshold}")
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         raise UserError(f"{folder}: has no {missing}; give the output folder of mammoseg.predict") from error
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, csv.Error) as error:
         raise UserError(f"{folder}: its tables are damaged ({error}); predict again") from error
     if not rows:
         raise UserError(f"{folder}: contains no predictions; predict again")

@@ -29,6 +29,7 @@ from mammoseg.runs.upgrade import upgrade_config
 
 log = logging.getLogger(__name__)
 
+MAX_DIGITS = 18  # of integers, which fit into 64 bits
 FORMAT = 2  # not stored by version 0.1
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydicom", "mammoseg")
 
@@ -142,7 +143,7 @@ def read_record(folder: RunFolder) -> RunRecord | None:
     if not path.is_file():
         return None
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"), parse_int=_parse_int)
         if not isinstance(stored, dict):
             raise TypeError(f"must be a mapping, got {type(stored).__name__}")
         known = {name: value for name, value in _upgrade(stored).items() if name in _FIELDS}
@@ -162,6 +163,12 @@ def read_record_or_skip(folder: RunFolder) -> RunRecord | None:
         return None
 
 
+def _parse_int(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"integers must have at most {MAX_DIGITS} digits")
+    return int(text)
+
+
 def _check_types(record: RunRecord) -> None:
     """Check the types of all fields, since the file may have been edited or damaged.
 
@@ -173,6 +180,8 @@ def _check_types(record: RunRecord) -> None:
         value = getattr(record, name)
         if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
             raise TypeError(f"{name} has the wrong type {type(value).__name__}")
+    if not all(type(value) in (str, int) for value in record.run_info.values()):
+        raise TypeError("run_info must consist of text and integers")
     if record.score is not None and not math.isfinite(record.score):
         raise ValueError(f"score must be finite, got {record.score}")
     job = record.job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def find_store(folders: Iterable[Path], dataset: str, rows: Sequence[ResultRow])
     Returns:
         The store, or None if none matches.
     """
-    for folder in (path for top in folders for path in sorted(top.glob(f"{dataset}-*/"))):
+    for folder in (path for top in folders for path in sorted(top.glob(f"{glob.escape(dataset)}-*/"))):
         store = PreparedStore.open(folder)
         n_pixels = store.masks.shape[1] ** 2
         mass_pixels = {case.case: case.mass_pixels for case in store.cases}

@@ -4,7 +4,7 @@ Hydra instantiates any class or function that a config names, so a config is cod
 
 - it consists of plain mappings, lists, strings, numbers, booleans and null, within limits of size and depth,
 - it contains no interpolation,
-- each `_target_` is one that `conf/` names for this section, or in a trusted module, and
+- each `_target_` is one that `conf/` names at the same position, or is defined in a trusted module, and
 - each argument has the type that its target declares.
 """
 
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.conf import HydraConf
+from hydra.utils import get_object
 from omegaconf import DictConfig
 
-from mammoseg.conf import conf_dir, iter_targets, targets_in
+from mammoseg.conf import conf_dir, iter_positions, targets_in
 from mammoseg.errors import UserError
 from mammoseg.runs.settings import Role, role
 from mammoseg.schema.check import check_section, plain_config
@@ -25,6 +26,7 @@ from mammoseg.schema.check import check_section, plain_config
 MAX_DEPTH = 20
 MAX_ENTRIES = 10_000
 MAX_STRING = 10_000  # characters
+MAX_INTEGER = 2**63 - 1
 # Groups of conf/ whose files fill each section of a config.
 GROUPS = {
     "dataset": ("dataset", "preprocessing"),
@@ -64,6 +66,8 @@ def check_plain(config: Any, source: object) -> None:
                     f"{source}: the strings of its config must have at most {MAX_STRING} characters and no "
                     f"interpolations, got {node[:80]}"
                 )
+        elif type(node) is int and abs(node) > MAX_INTEGER:
+            raise UserError(f"{source}: the integers of its config must be at most {MAX_INTEGER}")
         elif type(node) not in (int, float, bool, type(None)):
             raise UserError(f"{source}: its config must consist of plain values, got {type(node).__name__}")
 
@@ -91,8 +95,8 @@ def check_targets(
     for section in sections:
         if targets := untrusted_targets(config, [section], trusted_modules=trusted_modules, config_dirs=config_dirs):
             raise UserError(
-                f"{source}: its {section} names {targets[0]}, which is not among the choices of conf/{section} and not "
-                f"trusted; if you know that code, set trusted_modules=[{targets[0].partition('.')[0]}]"
+                f"{source}: its {section} names {targets[0]}, which is not among the choices of conf/{section} at this "
+                f"position and not trusted; if you know that code, set trusted_modules=[{targets[0]}]"
             )
         if key := _rejected_key(config.get(section)):
             raise UserError(f"{source}: its {section} contains {key}, which is not allowed in a stored config")
@@ -114,7 +118,31 @@ def check_resumed_config(cfg: DictConfig, hydra: DictConfig | HydraConf, folder:
         UserError: If a section names a target that is not trusted, or has an invalid argument.
     """
     trusted, dirs = cfg.trusted_modules or (), command_line_dirs(hydra)
-    check_targets(plain_config(cfg), tuple(GROUPS), folder, trusted_modules=trusted, config_dirs=dirs)
+    config = plain_config(cfg)
+    check_targets(config, tuple(GROUPS), folder, trusted_modules=trusted, config_dirs=dirs)
+    check_uploads(config["logger"], folder)
+
+
+def check_uploads(loggers: Mapping[str, Any], folder: object) -> None:
+    """Check that no logger of a resumed run uploads data, except as set by logger.mode and logger.entity.
+
+    These two settings are not taken from the run folder.
+
+    Args:
+        loggers: Section `logger` of the config.
+        folder: Run folder, for error messages.
+
+    Raises:
+        UserError: If an entry has a mode or an entity of its own.
+    """
+    for name, entry in loggers.items():
+        if not isinstance(entry, Mapping):
+            continue
+        is_online = entry.get("mode") == "online" != loggers.get("mode")
+        if is_online or entry.get("entity") not in (None, loggers.get("entity")):
+            raise UserError(
+                f"{folder}: logger.{name} must use logger.mode and logger.entity, which are set on the command line"
+            )
 
 
 def command_line_dirs(hydra: DictConfig | HydraConf) -> list[Path]:
@@ -135,8 +163,9 @@ def untrusted_targets(
         {
             target
             for section in sections
-            for target in iter_targets(config.get(section))
-            if target not in targets_in(GROUPS[section], folders) and not _is_trusted(target, trusted_modules)
+            for position, target in iter_positions(config.get(section))
+            if (position, target) not in targets_in(GROUPS[section], folders)
+            and not _is_trusted(target, trusted_modules)
         }
     )
 
@@ -153,7 +182,19 @@ def _without_unset_paths(section: str, node: Any) -> Any:
 
 
 def _is_trusted(target: str, trusted_modules: Sequence[str]) -> bool:
-    return any(target == name or target.startswith(f"{name}.") for name in trusted_modules)
+    return any(target == name or _is_defined_in(name, target) for name in trusted_modules)
+
+
+def _is_defined_in(module: str, target: str) -> bool:
+    """Return whether a target is a class or function of a trusted module, not one that the module has imported."""
+    if not target.startswith(f"{module}."):
+        return False
+    try:
+        found = get_object(target)
+    except Exception:  # of the trusted module; the message of the error is that of `check_section`
+        return True
+    defined = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    return defined.startswith(f"{module}.")
 
 
 def _rejected_key(node: Any) -> str | None:

@@ -25,6 +25,7 @@ OPTIONS_WITH_VALUE = (
     *("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp"),
     *("--cfg", "-c", "--package", "-p", "--experimental-rerun"),
 )
+EXISTING_KEY = re.compile(r"Could not append to config\. An item is already at '([^']+)'")
 UNKNOWN_KEY = re.compile(r"Could not (?:override|append to config\.[^']*|delete from config\.) ?'([^']+)'")
 
 UNKNOWN_NAME = re.compile(r"(?:Could not override|Interpolation key) '(?:[^'/]*/)*([^']+)'")
@@ -75,6 +76,8 @@ def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path]) -> No
             override = parser.parse_override(text)
         except HydraException as error:
             raise UserError(f"cannot parse {text}; {_syntax_hint(text)}") from error
+        except ValueError as error:
+            raise UserError(f"cannot parse {text[:80]}; a number has too many digits") from error
         if not override.key_or_group:
             raise UserError(f"cannot parse {text}; write key=value")
         _check_choice(override, config_dirs)
@@ -117,8 +120,14 @@ def explain(error: Exception, command: str, conf: Path) -> str:
     renamed = RENAMED_SETTINGS.get(command, {})
     if (match := UNKNOWN_NAME.search(text)) and renamed.get(match.group(1)):
         return f"{match.group(1)} is now called {renamed[match.group(1)]}; rename it in your YAML file"
+    if match := EXISTING_KEY.search(text):
+        return f"{match.group(1)} exists already; write {match.group(1)}=... without +"
     if match := UNKNOWN_KEY.search(text):
-        return str(unknown_setting(match.group(1), [*setting_names(command), *default_names(command, conf)]))
+        known = [*setting_names(command), *default_names(command, conf)]
+        if match.group(1) in known:
+            name, section = match.group(1), match.group(1).partition(".")[0]
+            return f"there is no setting {name} with this choice of {section}; remove it, or choose another {section}"
+        return str(unknown_setting(match.group(1), known))
     if match := AMBIGUOUS.search(text):
         key, _, value = match.group(1).partition("=")
         return f"{key} has several values; add -m to sweep over them, or quote one value twice: '{key}=\"{value}\"'"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class Number(SettingType):
         """Return whether `value` is a number in the range."""
         if value is None:
             return self.optional
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not is_finite(value):
             return False
         above = value > self.minimum if self.exclusive_minimum else value >= self.minimum
         below = value < self.maximum if self.exclusive_maximum else value <= self.maximum
@@ -129,6 +130,16 @@ class Number(SettingType):
         if math.isfinite(self.maximum):
             limits.append(f"{'below' if self.exclusive_maximum else 'at most'} {self.maximum:g}")
         return f"a number {' and '.join(limits)}".rstrip() + null
+
+
+def is_finite(value: float) -> bool:
+    """Return whether a number is finite and, if it is an integer, in the range of floating-point numbers.
+
+    Example:
+        >>> is_finite(1), is_finite(math.inf), is_finite(10**400)
+        (True, False, False)
+    """
+    return abs(value) <= sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -260,7 +271,10 @@ def as_yaml(value: Any) -> str:
         >>> as_yaml([None, True, "3", "a"])
         "[null, true, '3', a]"
     """
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
+    try:
+        text: str = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
+    except ValueError:  # Python does not convert integers of more than 4300 digits to text
+        return "an integer with too many digits"
     return text.removesuffix("\n").removesuffix("\n...")
 
 

@@ -153,12 +153,18 @@ def fairness_notes(runs: Mapping[str, Mapping[FoldSeed, RunResults]]) -> Iterato
         runs: Runs as ``runs[method][(fold, seed)]``.
 
     Yields:
-        One sentence per difference: number of seeds, seed of the split, and training settings such as epochs.
+        One sentence per difference: folds and seeds, seed of the split, and training settings such as epochs.
     """
     n_seeds = {method: len({seed for _, seed in by_fold_seed}) for method, by_fold_seed in runs.items()}
     if len(set(n_seeds.values())) > 1:
         listed = ", ".join(f"{method} {count}" for method, count in n_seeds.items())
         yield f"The methods have different numbers of seeds ({listed}). Values are means over the seeds of each method."
+    elif len({frozenset(by_fold_seed) for by_fold_seed in runs.values()}) > 1:
+        listed = ", ".join(f"{method} {len(by_fold_seed)}" for method, by_fold_seed in runs.items())
+        yield (
+            f"The methods were not run with the same pairs of fold and seed (numbers of runs: {listed}). Values are "
+            "means over the runs of each method."
+        )
     split_seeds = {run.split_seed for by_fold_seed in runs.values() for run in by_fold_seed.values()}
     if len(split_seeds) > 1:
         yield f"The runs use {len(split_seeds)} different split seeds, so an image can be in several test sets."
@@ -167,3 +173,9 @@ def fairness_notes(runs: Mapping[str, Mapping[FoldSeed, RunResults]]) -> Iterato
         if len(set(values.values())) > 1:
             listed = ", ".join(f"{method} {value}" for method, value in values.items())
             yield f"The methods were trained with different values of {key} ({listed})."
+    settings = [next(iter(by_fold_seed.values())).settings for by_fold_seed in runs.values()]
+    others = [
+        key for key in varying(settings) if key not in HEADLINE and key.partition(".")[0] not in ("model", "loss")
+    ]
+    if others:
+        yield f"Besides network and loss, the methods differ in the settings {', '.join(others)}."

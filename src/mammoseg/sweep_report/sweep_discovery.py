@@ -31,8 +31,8 @@ class SweepRun:
     Attributes:
         dataset: Name of the dataset.
         method: Name of the method.
-        string_settings: Method settings that are strings, such as trainer.precision. Runs that differ in one of them
-            belong to different sweeps.
+        string_settings: Method settings that are strings or lists of them, such as trainer.precision. Runs that differ
+            in one of them belong to different sweeps.
         numeric_settings: Method and replicate settings that are numbers, by short name.
         validation: Validation DSC.
         test: Test DSC; NaN for a pruned run.
@@ -66,13 +66,15 @@ def find_sweeps(folders: Sequence[Path]) -> list[Sweep]:
     runs = find_finished_runs(folders)
     if not runs:
         raise UserError(f"runs={listed}: no finished run found; start a sweep with mammoseg.train sweep=theta")
-    sweeps = [make_sweep(dataset, method, group) for (dataset, method), group in sorted(group_runs(runs).items())]
-    sweeps = [sweep for sweep in sweeps if sweep.names and sweep.completed]
+    found = [make_sweep(dataset, method, group) for (dataset, method), group in sorted(group_runs(runs).items())]
+    sweeps = [sweep for sweep in found if sweep.names and sweep.completed]
     if not sweeps:
         raise UserError(
             f"runs={listed}: the runs of each method do not differ in any numeric setting other than fold and seed, or "
             "all were pruned; sweep over a setting, or compare methods with mammoseg.compare"
         )
+    if omitted := [sweep.name for sweep in found if sweep not in sweeps]:
+        log.warning("not reported, since there is a single combination of settings: %s", "; ".join(omitted))
     return sweeps
 
 
@@ -96,7 +98,18 @@ def find_finished_runs(folders: Sequence[Path]) -> list[SweepRun]:
                 runs[run.path.resolve()] = read_sweep_run(run, record, record.score)
             elif record.status is not Status.EVALUATED:
                 log.warning("skipped %s: not finished", run.path)
-    return list(runs.values())
+    return without_repeats(list(runs.values()))
+
+
+def without_repeats(runs: Sequence[SweepRun]) -> list[SweepRun]:
+    """Remove runs that repeat another one, with equal settings, fold and seed: they are no replicates."""
+    unique: dict[tuple[object, ...], SweepRun] = {}
+    for run in sorted(runs, key=lambda run: run.pruned):
+        settings = {**run.string_settings, **run.numeric_settings}
+        unique.setdefault((run.dataset, run.method, *sorted(settings.items())), run)
+    if n_repeats := len(runs) - len(unique):
+        log.warning("%d runs repeat another run, with equal settings, fold and seed; they are ignored", n_repeats)
+    return [run for run in runs if any(run is kept for kept in unique.values())]
 
 
 def read_sweep_run(run: RunFolder, record: RunRecord, validation: float) -> SweepRun:
@@ -119,11 +132,18 @@ def read_sweep_run(run: RunFolder, record: RunRecord, validation: float) -> Swee
     return SweepRun(
         dataset=dataset,
         method=method,
-        string_settings={name: value for name, value in method_of(record.settings).items() if isinstance(value, str)},
+        string_settings={name: str(value) for name, value in method_of(record.settings).items() if is_string(value)},
         numeric_settings=dict(iter_numeric(select(record.settings, Role.METHOD, Role.REPLICATE))),
         validation=validation,
         test=results.pooled_metrics(read_rows(run.results))["dsc"] if run.results.is_file() else float("nan"),
         pruned=record.status is Status.PRUNED,
+    )
+
+
+def is_string(value: Any) -> bool:
+    """Return whether a setting is a string, or a list that does not consist of numbers."""
+    return isinstance(value, str) or (
+        isinstance(value, list) and not all(isinstance(element, int | float) for element in value)
     )
 
 
@@ -199,4 +219,5 @@ def summarise(values: Sequence[float | None], runs: Sequence[SweepRun]) -> Setti
         test=float(np.mean([run.test for run in runs])),
         runs=len(runs),
         pruned=any(run.pruned for run in runs),
+        replicates=frozenset(tuple(map(run.numeric_settings.get, REPLICATE_NAMES)) for run in runs),
     )

@@ -23,8 +23,8 @@ def effects(sweep: Sweep) -> Figure:
     for axis, name, column in zip(axes, sweep.names, setting_columns(sweep), strict=True):
         axis.scatter(column[~pruned], scores[~pruned], s=22, color="tab:blue", alpha=0.6, linewidths=0)
         axis.scatter(column[pruned], scores[pruned], s=18, marker="x", color="grey", alpha=0.6)
-        means = binned_means(column[~pruned], scores[~pruned])
-        axis.plot(*zip(*means, strict=True), "o-", color="black", markersize=4, linewidth=1.2)
+        if means := binned_means(column[~pruned], scores[~pruned]):
+            axis.plot(*zip(*means, strict=True), "o-", color="black", markersize=4, linewidth=1.2)
         axis.set_xlabel(name)
         axis.grid(alpha=0.3)
     for axis in axes[::N_COLUMNS]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from mammoseg import validate
 from mammoseg.reports.page import Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
-from mammoseg.reports.table import MISSING, Table, format_effect, format_p, percent
+from mammoseg.reports.table import MISSING, Table, format_count, format_effect, format_p, percent
 from mammoseg.sweep_report import sweep_figures
 from mammoseg.sweep_report.sweep_discovery import find_sweeps
 from mammoseg.sweep_report.sweeps import ALPHA, Sweep
@@ -87,6 +88,11 @@ def summary(sweep: Sweep) -> str:
     ]
     if sweep.is_unreplicated:
         sentences.append(f"Each combination was run once, so the variation over {sweep.replicated_over} is unknown.")
+    if sweep.is_unbalanced:
+        sentences.append(
+            f"The combinations were not run with the same {sweep.replicated_over}, so differences between them include "
+            "the variation between folds and seeds."
+        )
     return " ".join(sentences)
 
 
@@ -103,7 +109,12 @@ def best_sentence(sweep: Sweep) -> str:
 
 def format_values(sweep: Sweep, values: Sequence[float]) -> str:
     """Format the values of all settings, such as "θ1=0.8, α=2"."""
-    return ", ".join(f"{name}={value:.3g}" for name, value in zip(sweep.names, values, strict=True))
+    return ", ".join(f"{name}={format_value(value)}" for name, value in zip(sweep.names, values, strict=True))
+
+
+def format_value(value: float) -> str:
+    """Format the value of a setting; NaN stands for null and for a setting that a run does not have."""
+    return MISSING if math.isnan(value) else f"{value:.3g}"
 
 
 def best_table(sweep: Sweep, top: int, prefix: str) -> Table:
@@ -120,7 +131,7 @@ def results_table(sweep: Sweep, name: str, title: str, top: int) -> Table:
     """Create a table with one row per combination of settings, best first, for the first `top` combinations."""
     rows = [
         [
-            *(f"{value:.3g}" for value in result.values),
+            *map(format_value, result.values),
             percent(result.validation),
             percent(result.std),
             percent(result.test),
@@ -132,7 +143,7 @@ def results_table(sweep: Sweep, name: str, title: str, top: int) -> Table:
     columns = [*sweep.names, "validation DSC", "sd", "test DSC", "runs", "note"]
     note = (
         "DSC in %; mean and standard deviation (sd) over folds and seeds. Ranked by validation DSC; test DSC is not "
-        "used for selection."
+        "used for selection. –: null, not set or not available."
     )
     return Table(name, title, columns, rows, notes=[note])
 
@@ -144,17 +155,18 @@ def effects_table(sweep: Sweep, prefix: str) -> Table:
         rows.append(
             [
                 name,
-                f"{effect.low:.3g} to {effect.high:.3g}",
+                MISSING if math.isnan(effect.low) else f"{effect.low:.3g} to {effect.high:.3g}",
                 format_effect(effect.rho),
                 format_p(effect.p),
                 percent(effect.spread),
-                f"{effect.best:.3g}" if percent(effect.spread) != percent(0) else MISSING,
+                format_value(effect.best) if percent(effect.spread) != percent(0) else MISSING,
             ]
         )
     columns = ["setting", "range", "Spearman's ρ with DSC", "p", "max − min of means, points", "best at"]
     note = (
-        f"Computed over the {len(sweep.completed)} combinations that were not pruned. Means: DSC averaged over the "
-        "other settings, for each value or, if there are more than eight values, for each quintile. p is not corrected "
+        f"Computed over {format_count(len(sweep.completed), 'combination')} of settings without pruned runs. Means: "
+        "DSC averaged over the other settings, for each value or, if there are more than eight values, for each "
+        "quintile. p is not corrected "
         "for multiple testing."
     )
     return Table(f"{prefix}effects", "Effect of each setting on validation DSC", columns, rows, notes=[note])
@@ -165,6 +177,6 @@ def by_alpha_table(sweep: Sweep, prefix: str) -> Table:
     others = [name for name in sweep.names if name != ALPHA]
     rows = []
     for alpha, result in sweep.best_by_alpha.items():
-        values = [f"{v:.3g}" for name, v in zip(sweep.names, result.values, strict=True) if name != ALPHA]
-        rows.append([f"{alpha:.3g}", *values, percent(result.validation), percent(result.test)])
+        values = [format_value(v) for name, v in zip(sweep.names, result.values, strict=True) if name != ALPHA]
+        rows.append([format_value(alpha), *values, percent(result.validation), percent(result.test)])
     return Table(f"{prefix}by_alpha", "Best settings for each α", [ALPHA, *others, "validation DSC", "test DSC"], rows)

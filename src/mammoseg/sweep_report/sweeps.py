@@ -25,6 +25,7 @@ class SettingResult:
         test: Mean test DSC; NaN if a run was pruned and therefore not tested.
         runs: Number of runs.
         pruned: Whether any of the runs was pruned.
+        replicates: Values of the replicate settings (seed, fold, seed of the split) of the runs.
     """
 
     values: tuple[float, ...]
@@ -33,6 +34,7 @@ class SettingResult:
     test: float
     runs: int
     pruned: bool
+    replicates: frozenset[tuple[float | None, ...]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ class Sweep:
         """Whether every combination was run only once."""
         return all(result.runs == 1 for result in self.results)
 
+    @property
+    def is_unbalanced(self) -> bool:
+        """Whether the combinations that were not pruned were run with different folds or seeds."""
+        return len({result.replicates for result in self.completed}) > 1
+
     @cached_property
     def effects(self) -> list[Effect]:
         """Marginal effect of each setting, in the order of `names`."""
@@ -112,9 +119,13 @@ def marginal_effect(values: np.ndarray, scores: np.ndarray) -> Effect:
     """Compute the marginal effect of a setting on the score.
 
     Args:
-        values: (N,) values of the setting.
+        values: (N,) values of the setting; combinations without the setting (NaN) are ignored.
         scores: (N,) scores of the combinations.
     """
+    known = ~np.isnan(values)
+    values, scores = values[known], scores[known]
+    if len(values) == 0:
+        return Effect(*[float("nan")] * 6)
     rho = p = float("nan")
     if len(values) > 2:
         with warnings.catch_warnings():
@@ -130,7 +141,7 @@ def binned_means(values: np.ndarray, scores: np.ndarray) -> list[tuple[float, fl
     """Average scores by value.
 
     Args:
-        values: (N,) values of a setting.
+        values: (N,) values of a setting; NaN is ignored.
         scores: (N,) scores.
 
     Returns:
@@ -141,6 +152,8 @@ def binned_means(values: np.ndarray, scores: np.ndarray) -> list[tuple[float, fl
         >>> binned_means(np.array([1, 1, 2]), np.array([0.0, 0.5, 0.5]))
         [(1.0, 0.25), (2.0, 0.5)]
     """
+    known = ~np.isnan(values)
+    values, scores = values[known], scores[known]
     distinct = np.unique(values)
     if len(distinct) <= MAX_VALUES:
         return [(float(value), float(scores[values == value].mean())) for value in distinct]

@@ -5,6 +5,7 @@ Hydra creates the run folder before the command starts, so `resume` is expanded 
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
@@ -26,10 +27,13 @@ from mammoseg.schema.command_line import config_dirs, split_options
 from mammoseg.schema.overrides import key_of, merge, quote, split_override
 from mammoseg.schema.renamed import upgrade_override
 
+log = logging.getLogger(__name__)
+
 DATA_PATHS = ("dataset.root", "dataset.store", "dataset.reader.tables")
-# Stored overrides that are not used on resume. Trusted modules must be set again, since the folder may be from
-# somebody else. In version 0.1, ckpt_path=<checkpoint> resumed a run.
-NOT_RESTORED = ("trusted_modules", "ckpt_path")
+UPLOAD_SETTINGS = ("logger.mode", "logger.entity")
+# Stored overrides that are not used on resume. Trusted modules, and whether and for whom to upload to W&B, must be set
+# again, since the folder may be from somebody else. In version 0.1, ckpt_path=<checkpoint> resumed a run.
+NOT_RESTORED = ("trusted_modules", *UPLOAD_SETTINGS, "ckpt_path")
 # Settings that cannot change on resume, and that the comparison of records does not cover.
 FIXED = ("experiment", "sweep", "init_from", "trial_number", "hydra.run.dir", "hydra.sweep.dir")
 
@@ -59,12 +63,16 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
         raise UserError(f"{fixed[0]} cannot be changed when a run is resumed; only compute settings and epochs can")
     run = find_run(values[-1])
     stored = load_yaml(run.hydra / "hydra.yaml").get("hydra")
-    if stored is None or "overrides" not in stored or "job" not in stored:
+    if not isinstance(stored, DictConfig) or "overrides" not in stored or "job" not in stored:
         raise UserError(f"{run.hydra / 'hydra.yaml'}: missing or damaged; rerun the command of the run instead")
     check_config_dirs(stored, config_dirs(options))
+    restored = stored_overrides(run)
+    warn_of_uploads(run, overrides)
+    if any(key_of(override) == "logger" for override in overrides):  # another choice may lack these settings
+        restored = [override for override in restored if not key_of(override).startswith("logger.")]
     return [
         *options,
-        *merge([*stored_overrides(run), *_data_overrides(run), *overrides]),
+        *merge([*restored, *_data_overrides(run), *overrides]),
         *("hydra.mode=RUN", f"hydra.run.dir={quote(run.path)}", "hydra.output_subdir=null"),
         f"resume={quote(run.path)}",
     ]
@@ -83,7 +91,10 @@ def check_config_dirs(stored: DictConfig, given: Sequence[Path]) -> None:
         UserError: If one is missing.
     """
     sources = OmegaConf.select(stored, "runtime.config_sources") or []
-    for path in (str(source.get("path")) for source in sources if source.get("provider") == "command-line"):
+    mappings = (
+        [source for source in sources if isinstance(source, DictConfig)] if isinstance(sources, ListConfig) else []
+    )
+    for path in (str(source.get("path")) for source in mappings if source.get("provider") == "command-line"):
         if Path(path).resolve() not in [folder.resolve() for folder in given]:
             raise UserError(f"resume: the run was started with --config-dir {path}; add this option again")
 
@@ -126,7 +137,29 @@ def find_run(reference: str) -> RunFolder:
 
 
 def stored_overrides(run: RunFolder) -> list[str]:
-    """Return the overrides with which a run was started, with the current names of settings.
+    """Return the overrides with which a run was started, with the current names of settings, without `NOT_RESTORED`.
+
+    Raises:
+        UserError: If the file with the overrides is damaged.
+    """
+    return upgrade_overrides(override for override in read_overrides(run) if key_of(override) not in NOT_RESTORED)
+
+
+def warn_of_uploads(run: RunFolder, overrides: Sequence[str]) -> None:
+    """Log a warning if a run was started with settings of W&B that must be set again.
+
+    Args:
+        run: The run.
+        overrides: Overrides of this command line.
+    """
+    given = {key_of(override) for override in overrides}
+    settings = [override for override in read_overrides(run) if key_of(override) in UPLOAD_SETTINGS]
+    if lost := [override for override in settings if key_of(override) not in given]:
+        log.warning("resume: not taken from the run folder: %s; set it again to use it", " ".join(lost))
+
+
+def read_overrides(run: RunFolder) -> list[str]:
+    """Read the overrides in a run folder.
 
     Raises:
         UserError: If the file with the overrides is damaged.
@@ -146,7 +179,7 @@ def stored_overrides(run: RunFolder) -> list[str]:
                 f"{path}: overrides must not set hydra.*, contain interpolations or options, got {override}; remove "
                 "it, or rerun the command of the run instead"
             )
-    return upgrade_overrides(override for override in map(str, overrides) if key_of(override) not in NOT_RESTORED)
+    return [str(override) for override in overrides]
 
 
 def upgrade_overrides(overrides: Iterable[str]) -> list[str]:
@@ -240,4 +273,5 @@ def resume_command(run: RunFolder) -> str:
     targets = untrusted_targets({} if record is None else record.settings, GROUPS, config_dirs=dirs)
     trust = [f"trusted_modules=[{','.join(targets)}]"] if targets else []
     options = [part for folder in dirs for part in ("--config-dir", str(folder))]
+    trust += [override for override in HydraConfig.get().overrides.task if key_of(override) in UPLOAD_SETTINGS]
     return f"python -m mammoseg.train {shlex.join([*options, f'resume={shortest}', *trust])}"

@@ -36,7 +36,7 @@ from mammoseg.train.init_from import find_init_checkpoint
 from mammoseg.train.interruption import explain_interruption, trainer_errors
 from mammoseg.train.reporting import write_reports
 from mammoseg.train.resume import check_epochs, epochs_of, load_previous_record, remember_overrides, resume_command
-from mammoseg.train.resume_state import check_split, load_last_checkpoint
+from mammoseg.train.resume_state import check_network, check_split, load_last_checkpoint
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
@@ -289,5 +289,6 @@ class TrainingRun:
         self.initial_global_step = loaded["global_step"]
         self.train_metrics = loaded[checkpoint.PROVENANCE_KEY].get("train_metrics")
         check_epochs(loaded, self.cfg.trainer.max_epochs)
+        check_network(loaded, self.segmenter.net, path)
         log.info("%s: resuming after step %d", self.run_info["run"], self.initial_global_step)
         return str(path)
