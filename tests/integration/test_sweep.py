@@ -91,6 +91,9 @@ def test_two_jobs_with_one_folder_keep_the_record_of_the_first(workdir: Path) ->
     assert float(first["score"]) >= 0
     assert "loss.eta=1.0, not 2.0" in second["error"]
     assert not [path for path in folder.rglob("job*") if path.is_file() and str(workdir) in path.read_text()]
+    assert (folder / ".hydra" / "multirun.yaml").is_file()
+    public = [path for path in folder.rglob("*") if path.is_file() and ".hydra" not in path.parts]
+    assert not [path for path in public if str(workdir).encode() in path.read_bytes()]
 
 
 @needs_joblib

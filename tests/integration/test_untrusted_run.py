@@ -145,3 +145,23 @@ def test_a_run_folder_cannot_add_a_logger_that_uploads(workdir: Path, copy: Path
     add_overrides(copy, f"+logger.second={{_target_: mammoseg.loggers.wandb.WandbRunLogger, {setting}}}")
     message = assert_one_sentence("train", f"resume={copy}", "epochs=2", folder=workdir)
     assert "logger.second must use logger.mode and logger.entity" in message
+
+
+@pytest.mark.parametrize("name", ["evaluate", "export"])
+@pytest.mark.parametrize("part", ["run_info", "config"])
+def test_a_damaged_description_is_one_sentence(workdir: Path, copy: Path, name: str, part: str) -> None:
+    def change(loaded: dict[str, Any]) -> None:
+        loaded["mammoseg"][part] = {} if part == "run_info" else {**loaded["mammoseg"]["config"], "threshold": "high"}
+
+    change_checkpoint(copy / "checkpoints" / "best.ckpt", change)
+    output = f"{'hydra.run.dir' if name == 'evaluate' else 'output'}={copy}/out"
+    assert "threshold" in assert_one_sentence(name, f"ckpt_path={copy}", output, folder=workdir) or part == "run_info"
+
+
+def test_diverged_weights_are_not_exported(workdir: Path, copy: Path) -> None:
+    def change(loaded: dict[str, Any]) -> None:
+        for value in loaded["state_dict"].values():
+            value.mul_(float("nan")) if value.is_floating_point() else None
+
+    change_checkpoint(copy / "checkpoints" / "best.ckpt", change)
+    assert "not finite" in assert_one_sentence("export", f"ckpt_path={copy}", f"output={copy}/out", folder=workdir)

@@ -20,11 +20,9 @@ from mammoseg.errors import UserError
 from mammoseg.evaluate.evaluate import INSTANTIATED_SECTIONS
 from mammoseg.runs import checkpoint
 from mammoseg.runs.folder import RunFolder
-from mammoseg.runs.results import RUN_COLUMNS
 from mammoseg.runs.untrusted_config import check_plain, check_targets
 from mammoseg.train.resume import stored_overrides
 
-RUN_INFO = dict.fromkeys(RUN_COLUMNS, "text")
 PWN = "from pathlib import Path; Path('ran').touch()"
 
 
@@ -38,7 +36,7 @@ def config() -> dict[str, Any]:
 
 def save(folder: Path, config: Any) -> Path:
     path = folder / "best.ckpt"
-    torch.save({checkpoint.PROVENANCE_KEY: {"config": config, "run_info": RUN_INFO}, "state_dict": {}}, path)
+    torch.save({checkpoint.PROVENANCE_KEY: {"config": config, "run_info": {}}, "state_dict": {}}, path)
     return path
 
 

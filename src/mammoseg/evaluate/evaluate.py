@@ -61,8 +61,7 @@ def evaluate(
         UserError: If the checkpoint cannot be loaded or the folder of the dataset is unknown.
     """
     configure_library_logging()
-    loaded = checkpoint.load_checkpoint(ckpt_path, INSTANTIATED_SECTIONS, trusted_modules)
-    check_settings(checkpoint.config_of(loaded), ckpt_path)
+    loaded = load_checked(ckpt_path, trusted_modules)
     training_run = RunFolder.of_checkpoint(ckpt_path.resolve())
     cfg = OmegaConf.create(checkpoint.config_of(loaded))
     assert isinstance(cfg, DictConfig)  # for the type checker
@@ -76,6 +75,14 @@ def evaluate(
     write_evaluation_report(rows, output, rule)
     compare_with_training_run(rows, training_run.results)
     return rows
+
+
+def load_checked(ckpt_path: Path, trusted_modules: Sequence[str]) -> dict[str, Any]:
+    """Load a checkpoint, and check everything in it that the test uses; see `load_checkpoint`."""
+    loaded = checkpoint.load_checkpoint(ckpt_path, INSTANTIATED_SECTIONS, trusted_modules)
+    checkpoint.check_run_info(checkpoint.run_info_of(loaded), ckpt_path)
+    check_settings(checkpoint.config_of(loaded), ckpt_path)
+    return loaded
 
 
 def check_settings(config: Mapping[str, Any], ckpt_path: Path) -> None:

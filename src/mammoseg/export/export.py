@@ -45,19 +45,16 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
     """
     loaded = checkpoint.load_checkpoint(ckpt_path, ("model",), trusted_modules)
     provenance = {name: loaded[checkpoint.PROVENANCE_KEY][name] for name in ("config", "run_info")}
+    checkpoint.check_run_info(provenance["run_info"], ckpt_path)
     size = preprocessing_settings(provenance["config"]).size  # validates the settings that the files describe
     common_threshold([provenance["config"]])
-    network = load_network(loaded, ckpt_path)
+    network = load_finite_network(loaded, ckpt_path)
     contents = {
         checkpoint.WEIGHTS_FILE: to_safetensors(network),
         checkpoint.CONFIG_FILE: config_yaml(provenance),
     }
     if onnx:
         contents[ONNX_FILE] = to_onnx(network, size)
-    if not all(value.isfinite().all() for value in network.state_dict().values()):
-        raise UserError(
-            f"{ckpt_path}: its weights are not finite: its training has diverged; export another checkpoint"
-        )
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     contents[MODEL_CARD_FILE] = model_card.make_model_card(provenance, n_parameters, ckpt_path, onnx).encode()
     if not onnx:
@@ -65,6 +62,14 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
     for name, content in contents.items():  # the model card is last, since it describes the other files
         atomic_write_bytes(output / name, content)
     return list(contents)
+
+
+def load_finite_network(loaded: dict[str, Any], ckpt_path: Path) -> nn.Module:
+    """Build the network of a checkpoint, see `load_network`; raises UserError if its weights are not finite."""
+    network = load_network(loaded, ckpt_path)
+    if not all(value.isfinite().all() for value in network.state_dict().values()):
+        raise UserError(f"{ckpt_path}: its weights are not finite: its training has diverged; use another checkpoint")
+    return network
 
 
 class _WithoutAliases(yaml.SafeDumper):

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from typing_extensions import override
 
 from mammoseg.errors import RunConflictError
+from mammoseg.files import atomic_write_bytes
 from mammoseg.launch import distributed, loky
 from mammoseg.launch.gpus import count_gpus
 from mammoseg.launch.job_table import find_jobs, print_table, write_job_table
@@ -132,12 +133,25 @@ class SweepSummary(Callback):
     @override
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print and write the table; exits with status 1 if a job failed."""
+        hide_hydra_config(self.folder)
         jobs = find_jobs(self.folder, self.since)
         if jobs:
             print_table(jobs, self.folder)
             write_job_table(jobs, self.folder / "jobs.csv")
         if any(job.failed for job in jobs):
             sys.exit(1)
+
+
+def hide_hydra_config(folder: Path) -> None:
+    """Move the config of the sweep, which contains paths of this machine, to .hydra/, as in run folders.
+
+    Args:
+        folder: Sweep folder.
+    """
+    written = folder / "multirun.yaml"
+    if written.is_file():
+        atomic_write_bytes(RunFolder(folder).hydra / written.name, written.read_bytes())
+        written.unlink()
 
 
 def set_swept_settings(config: DictConfig) -> None:

@@ -95,8 +95,8 @@ def check_targets(
     for section in sections:
         if targets := untrusted_targets(config, [section], trusted_modules=trusted_modules, config_dirs=config_dirs):
             raise UserError(
-                f"{source}: its {section} names {targets[0]}, which the files of conf/{section} do not name at this "
-                f"position and which is not trusted; if you know that code, set trusted_modules=[{targets[0]}]"
+                f"{source}: its {section} names {targets[0]}, which is not among the choices of conf/{section} at this "
+                f"position and not trusted; if you know that code, set trusted_modules=[{targets[0]}]"
             )
         if key := _rejected_key(config.get(section)):
             raise UserError(f"{source}: its {section} contains {key}, which is not allowed in a stored config")
