@@ -135,3 +135,12 @@ def test_an_invalid_density_model_is_an_error(content: str | None, tmp_path: Pat
     dataset = build_dataset("d", str(tmp_path / "data"), read, store=str(tmp_path), density_model="model.json")
     with pytest.raises(UserError, match=r"dataset\.density_model must be a file written by .*model\.json"):
         dataset.open_store()
+
+
+@pytest.mark.parametrize("name", ["../model.json", "/tmp/model.json", ".."])
+def test_a_density_model_outside_the_dataset_is_an_error(name: str, tmp_path: Path) -> None:
+    default_density_model().write(tmp_path / "model.json")
+    write_inbreast(tmp_path / "data", cases=8, height=128)
+    dataset = build_dataset("d", str(tmp_path / "data"), read, store=str(tmp_path), density_model=name)
+    with pytest.raises(UserError, match=r"dataset\.density_model must be "):
+        dataset.open_store()

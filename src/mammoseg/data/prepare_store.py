@@ -90,7 +90,13 @@ class StoreBuilder:
         return store
 
     def _density_model(self, root: Path) -> DensityModel:
-        return default_density_model() if self.density_model is None else read_density_model(root / self.density_model)
+        if self.density_model is None:
+            return default_density_model()
+        if Path(self.density_model).name != self.density_model:  # the setting may come from somebody else's checkpoint
+            raise UserError(
+                f"dataset.density_model must be the name of a file in dataset.root, got {self.density_model}"
+            )
+        return read_density_model(root / self.density_model)
 
     def _require_mass(self, cases: Sequence[Case], root: Path) -> None:
         if not any(case.mass_area for case in cases):
