@@ -13,19 +13,17 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from mammoseg import validate
-from mammoseg.compare import figures, summary, tables
-from mammoseg.compare.difference_tables import pairs_table, power_tables, primary_pairs, primary_table
+from mammoseg.compare import figures, tables
+from mammoseg.compare.difference_tables import pairs_table
 from mammoseg.compare.qualitative_figure import plot_predictions
-from mammoseg.compare.secondary_tables import ranking_tables, secondary_table
+from mammoseg.compare.sections import build_sections
 from mammoseg.csv_cells import escape_cells
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
 from mammoseg.metrics import PIXEL_METRICS
-from mammoseg.reports.page import Section, write_report
+from mammoseg.reports.page import write_report
 from mammoseg.reports.plotting import save_svg_and_png
-from mammoseg.reports.table import MISSING, Table
 from mammoseg.runs.discovery import RunResults, find_runs
-from mammoseg.runs.settings import HEADLINE
 from mammoseg.statistics.alignment import AlignedRuns, align_runs
 from mammoseg.statistics.comparison import Comparison
 
@@ -33,22 +31,6 @@ log = logging.getLogger(__name__)
 
 PAPER_CHOICES = ("auto", "none")
 PUBLISHED_BY_DATASET = {"inbreast": "table1", "cbis_ddsm": "table2"}
-CAPTIONS = {
-    "figure2": "Truth (green) and predictions (blue) at equally spaced quantiles of the DSC in each ACR category.",
-    "metrics": "Pooled metrics with confidence intervals. Dots are the values of the runs.",
-    "density": "Pooled metrics by ACR category with confidence intervals.",
-    "mass_size": "Mean DSC over images by mass area.",
-    "calibration": "Reliability diagram and histogram of predicted probabilities, over all test pixels.",
-    "ranking": "Pooled DSC of each method by fold and seed.",
-    "sweep": "Pooled DSC by θ and α. Each axis of the left plot is scaled to its range.",
-}
-SETTING_HEADINGS = {
-    "model.width": "Width",
-    "trainer.max_epochs": "Epochs",
-    "optimizer.lr": "Learning rate",
-    "batch_size": "Batch size",
-    "dataset.size": "Image size",
-}
 
 
 def write_comparison_reports(folders: Sequence[Path], output: Path, cfg: DictConfig) -> list[Path]:
@@ -216,77 +198,6 @@ def write_comparison_figures(
     return {
         name: save_svg_and_png(figure, output / name) for name, figure in figures_by_name.items() if figure is not None
     }
-
-
-def build_sections(
-    comparison: Comparison,
-    names: Mapping[str, str],
-    published: Mapping[str, Any] | None,
-    cfg: DictConfig,
-    figure_paths: Mapping[str, Path],
-) -> list[Section]:
-    """Build the sections of the report. `write_report` omits those without content.
-
-    Args:
-        comparison: The comparison.
-        names: Display names of the methods.
-        published: A table of conf/published, or None.
-        cfg: Settings as in conf/compare.yaml.
-        figure_paths: PNG files by name of the figure.
-
-    Returns:
-        Sections in the order of the report.
-    """
-
-    def figure(name: str) -> list[tuple[Path, str]]:
-        return [(figure_paths[name], CAPTIONS[name])] if name in figure_paths else []
-
-    metric, pairs = cfg.primary, primary_pairs(comparison, cfg.baseline, cfg.primary_method)
-    sentences = summary.summary_sentences(comparison, names, metric, cfg.baseline, cfg.primary_method, pairs)
-    intervals = tables.uncertainty_table(comparison, names)
-    primary = [primary_table(comparison, names, metric, pairs)] if pairs else []
-    has_pairs = len(comparison.methods) > 1
-    exploratory = [pairs_table(comparison, names, [metric], f"pairs_{metric}")] if has_pairs else []
-    density_tables = [tables.density_table(comparison, names, key) for key in PIXEL_METRICS]
-    return [
-        Section("Summary", [*sentences, *comparison.data.notes]),
-        Section("Results", tables=[tables.main_table(comparison, names, published)]),
-        Section("Statistical methods", summary.methods_sentences(comparison, names, metric, pairs)),
-        Section("Primary comparison", tables=primary),
-        Section("Confidence intervals", tables=[intervals], figures=figure("metrics")),
-        Section("Qualitative comparison", figures=figure("figure2")),
-        Section("Secondary outcomes", tables=[secondary_table(comparison, names)]),
-        Section("Exploratory comparisons", tables=exploratory),
-        Section("Results by density category", tables=density_tables, figures=figure("density")),
-        Section("Results by mass size", tables=[tables.size_table(comparison, names)], figures=figure("mass_size")),
-        Section("Calibration", figures=figure("calibration")),
-        Section("Results by run", tables=ranking_tables(comparison, names), figures=figure("ranking")),
-        Section("Statistical power", tables=power_tables(comparison, metric, pairs)),
-        Section("Influence of θ and α", figures=figure("sweep")),
-        Section("Runs", tables=[runs_table(comparison.data, names)]),
-    ]
-
-
-def runs_table(data: AlignedRuns, names: Mapping[str, str]) -> Table:
-    """Create the table of all runs and their main settings.
-
-    Args:
-        data: Aligned runs.
-        names: Display names of the methods.
-
-    Returns:
-        The table.
-    """
-    rows = []
-    for method, runs in data.runs.items():
-        for (fold, seed), run in runs.items():
-            settings = [str(run.setting(key, MISSING)) for key in HEADLINE]
-            minutes = MISSING if run.minutes is None else f"{run.minutes:.1f}"
-            rows.append([names[method], fold or MISSING, seed, str(len(run.rows)), *settings, minutes])
-    headings = [SETTING_HEADINGS.get(key, key) for key in HEADLINE]
-    columns = ["Method", "Fold", "Seed", "Test images", *headings, "Minutes"]
-    csv_columns = ["Method", "fold", "seed", "test images", *HEADLINE, "minutes"]
-    return Table("runs", "Runs with their main settings and training time", columns, rows, csv_columns=csv_columns)
 
 
 def write_image_metrics(comparison: Comparison, path: Path) -> None:

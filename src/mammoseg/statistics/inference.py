@@ -69,12 +69,34 @@ def infer(
         margin = float(stats.t.ppf((1 + confidence_level) / 2, n_patients - 1)) * math.sqrt(correction)
         expanded_level = 2 * float(stats.norm.cdf(margin)) - 1
         return Inference(*percentile_interval(distribution, expanded_level), math.sqrt(sampling))
-    variance = sampling + factor * training.excess
+    return t_test(value, (sampling, n_patients - 1), training, factor, confidence_level)
+
+
+def t_test(
+    value: float,
+    sampling: tuple[float, float],
+    training: TrainingVariance,
+    factor: float,
+    confidence_level: float,
+) -> Inference:
+    """Compute interval and test from the variance over patients and the variance between trainings.
+
+    Args:
+        value: The estimate.
+        sampling: Variance over patients and its degrees of freedom.
+        training: See `infer`.
+        factor: See `infer`.
+        confidence_level: See `infer`.
+
+    Returns:
+        Interval and test; NaN if the variance is undefined.
+    """
+    variance = sampling[0] + factor * training.excess
     if not variance > 0:  # equal in all resamples and replicates, or undefined
         exact = Inference(value, value, 0.0, math.inf, 1.0 if value == 0 else 0.0)
         return exact if variance == 0 else Inference(math.nan, math.nan, math.nan)
     degrees_of_freedom = max(
-        satterthwaite(variance, (sampling, n_patients - 1), (factor * training.total, training.degrees_of_freedom)),
+        satterthwaite(variance, sampling, (factor * training.total, training.degrees_of_freedom)),
         training.degrees_of_freedom,
     )
     error = math.sqrt(variance)

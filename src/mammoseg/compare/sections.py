@@ -1,0 +1,133 @@
+"""Sections of the report of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from mammoseg.compare import summary, tables
+from mammoseg.compare.difference_tables import pairs_table, power_tables, primary_pairs, primary_table
+from mammoseg.compare.secondary_tables import ranking_tables, secondary_table
+from mammoseg.metrics import PIXEL_METRICS
+from mammoseg.reports.page import Section
+from mammoseg.reports.table import MISSING, Table
+from mammoseg.runs.settings import HEADLINE
+from mammoseg.statistics.alignment import AlignedRuns
+from mammoseg.statistics.comparison import Comparison
+
+CAPTIONS = {
+    "figure2": "Truth (green) and predictions (blue) at equally spaced quantiles of the DSC in each ACR category.",
+    "metrics": "Pooled metrics with confidence intervals. Dots are the values of the runs.",
+    "density": "Pooled metrics by ACR category with confidence intervals.",
+    "mass_size": "Mean DSC over images by mass area.",
+    "calibration": "Reliability diagram and histogram of predicted probabilities, over all test pixels.",
+    "ranking": "Pooled DSC of each method by fold and seed.",
+    "sweep": "Pooled DSC by θ and α. Each axis of the left plot is scaled to its range.",
+}
+SETTING_HEADINGS = {
+    "model.width": "Width",
+    "trainer.max_epochs": "Epochs",
+    "optimizer.lr": "Learning rate",
+    "batch_size": "Batch size",
+    "dataset.size": "Image size",
+}
+
+
+def build_sections(
+    comparison: Comparison,
+    names: Mapping[str, str],
+    published: Mapping[str, Any] | None,
+    cfg: DictConfig,
+    figure_paths: Mapping[str, Path],
+) -> list[Section]:
+    """Build the sections of the report. `write_report` omits those without content.
+
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+        published: A table of conf/published, or None.
+        cfg: Settings as in conf/compare.yaml.
+        figure_paths: PNG files by name of the figure.
+
+    Returns:
+        Sections in the order of the report.
+    """
+
+    def figure(name: str) -> list[tuple[Path, str]]:
+        return [(figure_paths[name], CAPTIONS[name])] if name in figure_paths else []
+
+    pairs = primary_pairs(comparison, cfg.baseline, cfg.primary_method)
+    density_tables = [tables.density_table(comparison, names, key) for key in PIXEL_METRICS]
+    intervals = tables.uncertainty_table(comparison, names)
+    return [
+        *first_sections(comparison, names, published, cfg, pairs),
+        Section("Confidence intervals", tables=[intervals], figures=figure("metrics")),
+        Section("Qualitative comparison", figures=figure("figure2")),
+        Section("Secondary outcomes", tables=[secondary_table(comparison, names)]),
+        exploratory_section(comparison, names, cfg.primary),
+        Section("Results by density category", tables=density_tables, figures=figure("density")),
+        Section("Results by mass size", tables=[tables.size_table(comparison, names)], figures=figure("mass_size")),
+        Section("Calibration", figures=figure("calibration")),
+        Section("Results by run", tables=ranking_tables(comparison, names), figures=figure("ranking")),
+        Section("Statistical power", tables=power_tables(comparison, cfg.primary, pairs)),
+        Section("Influence of θ and α", figures=figure("sweep")),
+        Section("Runs", tables=[runs_table(comparison.data, names)]),
+    ]
+
+
+def first_sections(
+    comparison: Comparison,
+    names: Mapping[str, str],
+    published: Mapping[str, Any] | None,
+    cfg: DictConfig,
+    pairs: Sequence[tuple[str, str]],
+) -> list[Section]:
+    """Build the summary, the table of results, the statistical methods and the primary comparison.
+
+    Args:
+        comparison: See `build_sections`.
+        names: See `build_sections`.
+        published: See `build_sections`.
+        cfg: See `build_sections`.
+        pairs: Pairs of the primary comparison.
+    """
+    sentences = summary.summary_sentences(comparison, names, cfg.primary, cfg.baseline, cfg.primary_method, pairs)
+    primary = [primary_table(comparison, names, cfg.primary, pairs)] if pairs else []
+    return [
+        Section("Summary", [*sentences, *comparison.data.notes]),
+        Section("Results", tables=[tables.main_table(comparison, names, published)]),
+        Section("Statistical methods", summary.methods_sentences(comparison, names, cfg.primary, pairs)),
+        Section("Primary comparison", tables=primary),
+    ]
+
+
+def exploratory_section(comparison: Comparison, names: Mapping[str, str], metric: str) -> Section:
+    """Build the section with all pairs of methods in the primary metric."""
+    has_pairs = len(comparison.methods) > 1
+    exploratory = [pairs_table(comparison, names, [metric], f"pairs_{metric}")] if has_pairs else []
+    return Section("Exploratory comparisons", tables=exploratory)
+
+
+def runs_table(data: AlignedRuns, names: Mapping[str, str]) -> Table:
+    """Create the table of all runs and their main settings.
+
+    Args:
+        data: Aligned runs.
+        names: Display names of the methods.
+
+    Returns:
+        The table.
+    """
+    rows = []
+    for method, runs in data.runs.items():
+        for (fold, seed), run in runs.items():
+            settings = [str(run.setting(key, MISSING)) for key in HEADLINE]
+            minutes = MISSING if run.minutes is None else f"{run.minutes:.1f}"
+            rows.append([names[method], fold or MISSING, seed, str(len(run.rows)), *settings, minutes])
+    headings = [SETTING_HEADINGS.get(key, key) for key in HEADLINE]
+    columns = ["Method", "Fold", "Seed", "Test images", *headings, "Minutes"]
+    csv_columns = ["Method", "fold", "seed", "test images", *HEADLINE, "minutes"]
+    return Table("runs", "Runs with their main settings and training time", columns, rows, csv_columns=csv_columns)
