@@ -26,7 +26,7 @@ from mammoseg.build import build_callbacks, build_datamodule, build_segmenter, b
 from mammoseg.callbacks.gradient_clipping import GradientClipping, clip_factor
 from mammoseg.conf import conf_dir
 
-LOSSES = ("hybrid_pixel", "density_asp")
+LOSSES = ("hybrid_pixel", "density_asp", "density_asp_clipped")
 CHOICES = {
     "norm 1": [],
     "AutoClip 90": ["callbacks=[default,auto_clip]"],
