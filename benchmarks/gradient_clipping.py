@@ -1,15 +1,18 @@
 """Effect of each choice of gradient clipping on two losses: clipped steps, gradient norm against theta, validation DSC.
 
 python benchmarks/gradient_clipping.py ROOT [--epochs 3] [--seed 0] [--losses ...] [--choices ...]
+python benchmarks/gradient_clipping.py ROOT --terms
 
 ROOT is a dataset in the layout of dataset=folder with a `split` column, such as CBIS-DDSM. Images have 128 x 128
 pixels, AU-Net has width 8, and the weights of the region terms are those of theta=cbis_ddsm. The table has one row per
-loss, choice and epoch.
+loss, choice and epoch. With --terms, the table has the median norm of the gradient of each term with respect to the
+logits of one image, for logits of increasing quality, and nothing is trained.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,12 +24,13 @@ from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
+from torch.nn import functional
 
 from mammoseg.build import build_callbacks, build_datamodule, build_segmenter, build_trainer
 from mammoseg.callbacks.gradient_clipping import GradientClipping, clip_factor
 from mammoseg.conf import conf_dir
 
-LOSSES = ("hybrid_pixel", "density_asp")
+LOSSES = ("hybrid_pixel", "density_asp", "density_asp_clipped")
 CHOICES = {
     "norm 1": [],
     "AutoClip 90": ["callbacks=[default,auto_clip]"],
@@ -111,6 +115,26 @@ def train(cfg: DictConfig, labels: tuple[str, str]) -> None:
     build_trainer(cfg, callbacks, []).fit(segmenter, datamodule=datamodule)
 
 
+def print_norms_of_terms(cfg: DictConfig, n_images: int = 32) -> None:
+    """Print the median norm of the gradient of each term of Density-ASP with respect to the logits of an image."""
+    datamodule = build_datamodule(cfg)
+    datamodule.setup()
+    mask = torch.cat([batch["mask"] for batch in itertools.islice(datamodule.train_dataloader(), n_images // 4)])
+    noise = torch.randn(mask.shape, generator=torch.Generator().manual_seed(0))
+    predictions = {
+        "unrelated to the mask": torch.full_like(mask, -1.0),
+        "blurred mask": 8 * functional.avg_pool2d(mask, 9, 1, 4) - 4,
+        "mask": 12 * mask - 6,
+    }
+    terms = build_segmenter(cfg).criterion.terms
+    print("| logits |", " | ".join(terms), "|\n| --- |", " | ".join("---" for _ in terms), "|")
+    for name, logits in predictions.items():
+        logits = (logits + functional.avg_pool2d(9 * noise, 9, 1, 4)).requires_grad_()
+        gradients = [torch.autograd.grad(term(logits, mask).sum(), logits)[0] for term in terms.values()]
+        norms = [f"{float(gradient.flatten(1).norm(dim=1).median()):.4f}" for gradient in gradients]
+        print("|", " | ".join([name, *norms]), "|")
+
+
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,10 +143,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES)
     parser.add_argument("--choices", nargs="+", choices=CHOICES, default=[*CHOICES])
+    parser.add_argument("--terms", action="store_true")
     parser.add_argument("--store", type=Path, help="folder of the prepared images; by default temporary")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         store = options.store or Path(temporary)
+        if options.terms:
+            print_norms_of_terms(config(options.root, store.resolve(), "density_asp", "norm 1", 1, options.seed))
+            return
         print("|", " | ".join(HEADINGS), "|\n|", " | ".join("---" for _ in HEADINGS), "|", flush=True)
         for choice in options.choices:
             for loss in options.losses:

@@ -73,6 +73,12 @@ def test_parts_lists_only_targets_of_conf() -> None:
         (["loss.theta=[1,1,1]"], "loss.theta must be a list of 4 entries"),
         (["loss=combo", "+loss.weights.x=1"], "loss.weights must be weights of the terms bce, dice, got x"),
         (["model=swin_unetr", "dataset.size=48"], "dataset.size must be a multiple of 32"),
+        (
+            ["callbacks=[default,auto_clip]", "trainer.gradient_clip_val=2.0"],
+            "trainer.gradient_clip_val must be null with callbacks.gradient_clipping.percentile=90, got 2.0",
+        ),
+        (["callbacks.gradient_clipping.percentile=101"], "percentile must be a number from 0 to 100 or null"),
+        (["scheduler=step_warmup", "scheduler.scheduler.warmup_epochs=-1"], "warmup_epochs must be a number"),
         (["optimizer._partial_=false"], "optimizer._partial_ must be true"),
         (["+model._partial_=true"], "model._partial_ must be false"),
         (["model._target_=no.such.module"], "model._target_ must be the path of a class or function"),
@@ -94,6 +100,11 @@ def test_invalid_setting(overrides: list[str], message: str) -> None:
 @pytest.mark.parametrize("override", ["dataset.root=2024", "lr=1", "patience=3", "dataset.missing_density=2"])
 def test_valid_setting(override: str) -> None:
     check("train", override)
+
+
+@pytest.mark.parametrize("trainer", ["trainer=default", "trainer=ddp"])
+def test_auto_clip_replaces_the_fixed_norm(trainer: str) -> None:
+    check("train", "callbacks=[default,auto_clip]", trainer)
 
 
 class Net:
