@@ -14,6 +14,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from typing_extensions import override
 
 from mammoseg import validate
+from mammoseg.data.split_result import HALVES
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
 from mammoseg.metrics import PIXEL_METRICS, MeanOverImages, PooledPixelMetric, confusion_counts, reliability_sums
@@ -33,8 +34,10 @@ class Segmenter(lightning.LightningModule):
     the index of the image in the store. In distributed training, a batch also contains weight (B,): the loss is
     multiplied by its mean, so that the mean over the processes equals the mean over the global batch.
 
-    Logged are train/loss and train/<term>; val/<metric> and test/<metric>, pooled over pixels; test/image_<metric>,
-    the mean over images; and test/<metric>_density<1-4>, pooled over the pixels of each ACR category.
+    Logged are train/loss and train/<term>; val/loss; val/<metric> and test/<metric>, pooled over pixels;
+    test/image_<metric>, the mean over images; and test/<metric>_density<1-4>, pooled over the pixels of each ACR
+    category. If there are two validation loaders, one for each half of the held-out fold, val/<metric> is pooled over
+    both, and val/<metric>_half<1-2> over one.
 
     Args:
         net: Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
@@ -86,6 +89,9 @@ class Segmenter(lightning.LightningModule):
         self.train_metrics: dict[str, Tensor] = {}  # of the last complete epoch, for checkpoints
         self.val_loss = MeanMetric()
         self.val_metrics = pooled.clone(prefix="val/")
+        self.val_half1_metrics, self.val_half2_metrics = (
+            pooled.clone(prefix="val/", postfix=f"_{half}") for half in HALVES
+        )
         self.test_metrics = pooled.clone(prefix="test/")
         self.test_image_metrics = MetricCollection(dict(means), prefix="test/")
 
@@ -143,13 +149,22 @@ class Segmenter(lightning.LightningModule):
         return loss if weights is None else loss * weights.mean()
 
     @override
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Accumulate the loss and the metrics of the batch."""
         if is_padding_batch(batch):
             return
         logits = self.checked_logits(batch["image"])
         self.val_loss.update(self.criterion(logits, batch["mask"], batch["density"]))
-        self.val_metrics.update(self.logits_to_mask(logits), batch["mask"], batch["density"])
+        mask_pred = self.logits_to_mask(logits)
+        self.val_metrics.update(mask_pred, batch["mask"], batch["density"])
+        if self.val_half_metrics:
+            self.val_half_metrics[dataloader_idx].update(mask_pred, batch["mask"], batch["density"])
+
+    @property
+    def val_half_metrics(self) -> tuple[MetricCollection, ...]:
+        """Metrics of each validation loader; empty if there is only one."""
+        several = len(self.trainer.num_val_batches) > 1
+        return (self.val_half1_metrics, self.val_half2_metrics) if several else ()
 
     @override
     def on_validation_start(self) -> None:
@@ -165,9 +180,12 @@ class Segmenter(lightning.LightningModule):
         self.log_dict({"val/loss": self.val_loss.compute(), **self.val_metrics.compute()})
         self.val_loss.reset()
         self.val_metrics.reset()
+        for metrics in self.val_half_metrics:
+            self.log_dict(metrics.compute())
+            metrics.reset()
 
     @override
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor] | None:
         """Accumulate the metrics of the batch and return its predictions.
 
         Returns:

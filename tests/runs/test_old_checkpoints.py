@@ -118,7 +118,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_evaluation_reproduces_the_counts_of_the_run(phantom: Path, tmp_path: Path) -> None:
-    evaluate(V0_1 / "best.ckpt", str(phantom), str(phantom.parent / "prepared"), tmp_path)
+    evaluate([V0_1 / "best.ckpt"], str(phantom), str(phantom.parent / "prepared"), tmp_path)
     expected, rows = (results.read_results(folder / "results.csv") for folder in (V0_1, tmp_path))
     names = ("case", "patient", "density", *results.COUNTS)
     assert [[row[name] for name in names] for row in rows] == [[row[name] for name in names] for row in expected]

@@ -1,4 +1,4 @@
-"""The two checkpoints of every run."""
+"""The last and the best checkpoints of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BEST = "best"
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Writes best.ckpt or last.ckpt.
+    """Writes last.ckpt or a best checkpoint.
 
     Its state has a key of its own in the checkpoint, so that users can add other ModelCheckpoint callbacks with any
     arguments.
@@ -43,11 +43,6 @@ def state_key(name: str) -> str:
     return f"RunCheckpoint({name})"
 
 
-def best_score(loaded: Mapping[str, Any]) -> Any:
-    """Return the validation DSC of best.ckpt that is stored in a loaded checkpoint."""
-    return upgrade_callback_states(loaded["callbacks"])[state_key(BEST)]["best_model_score"]
-
-
 def upgrade_callback_states(states: Mapping[str, Any]) -> dict[str, Any]:
     """Rename the states of checkpoints that were written by ModelCheckpoint, as before version 0.2.
 
@@ -58,7 +53,7 @@ def upgrade_callback_states(states: Mapping[str, Any]) -> dict[str, Any]:
         A copy with current keys.
     """
     upgraded = dict(states)
-    if state_key(BEST) not in upgraded:
+    if state_key("last") not in upgraded:
         for key in [key for key in states if key.startswith("ModelCheckpoint{")]:
             monitored = isinstance(states[key], Mapping) and states[key].get("monitor") is not None
             upgraded.setdefault(state_key(BEST if monitored else "last"), upgraded.pop(key))

@@ -45,6 +45,8 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
     """
     loaded = checkpoint.load_checkpoint(ckpt_path, ("model",), trusted_modules)
     provenance = {name: loaded[checkpoint.PROVENANCE_KEY][name] for name in ("config", "run_info")}
+    if half := checkpoint.selected_on(loaded):
+        provenance[checkpoint.SELECTED_ON_KEY] = half
     network = load_network(loaded, ckpt_path)
     contents = {
         checkpoint.WEIGHTS_FILE: to_safetensors(network),

@@ -25,6 +25,7 @@ from mammoseg.launch.job_table import find_jobs
 from mammoseg.launch.search_space import SearchSpace
 from mammoseg.launch.sweep import without_private_overrides
 from mammoseg.runs.settings import Role, role
+from mammoseg.schema.renamed import CHANGED_DEFAULTS
 
 try:
     import optuna
@@ -223,9 +224,8 @@ def check_same_space(study: optuna.Study, space: SearchSpace, folder: Path) -> N
     current = {
         **{name: repr(distribution) for name, distribution in space.distributions.items()},
         "hydra.sweeper.monotone": repr(space.monotone),
-        # Hashes instead of values, which may contain local paths.
         **{
-            name: hashlib.sha256(value.encode()).hexdigest()[:16]
+            name: short_digest(value)
             for name, _, value in (override.partition("=") for override in space.fixed)
             if name not in COMPUTE_GROUPS and role(name) not in (Role.COMPUTE, Role.PRIVATE)
         },
@@ -233,16 +233,26 @@ def check_same_space(study: optuna.Study, space: SearchSpace, folder: Path) -> N
     stored = study.user_attrs.get("settings")
     if stored is None:
         study.set_user_attr("settings", current)
+        study.set_user_attr("changed_defaults", list(CHANGED_DEFAULTS))
         return
     log.info("resuming a search with %d trials", len(study.get_trials(deepcopy=False)))
-    previous = {_RENAMED.get(name, name): value for name, value in stored.items()}
+    changed = CHANGED_DEFAULTS.keys() - study.user_attrs.get("changed_defaults", [])  # since the version of the search
+    defaults = {name: short_digest(CHANGED_DEFAULTS[name]) for name in changed}
+    previous = {**defaults, **{_RENAMED.get(name, name): value for name, value in stored.items()}}
     if differing := sorted(
         name for name in previous.keys() | current.keys() if previous.get(name) != current.get(name)
     ):
+        settings = " ".join(f"{name}={CHANGED_DEFAULTS[name]}" for name in differing if name in changed)
+        continued = f"set {settings} to continue a search of an earlier version, " if settings else ""
         raise UserError(
-            f"{folder}: contains a search with different {', '.join(differing)}; choose another folder "
+            f"{folder}: contains a search with different {', '.join(differing)}; {continued}choose another folder "
             "(hydra.sweep.dir=...), or delete this one"
         )
+
+
+def short_digest(value: str) -> str:
+    """Return a hash of a value, which may contain a local path."""
+    return hashlib.sha256(value.encode()).hexdigest()[:16]
 
 
 _RENAMED = {"hydra.sweeper.ordered": "hydra.sweeper.monotone"}  # in studies of version 0.1

@@ -19,12 +19,12 @@ from mammoseg.files import atomic_write_text
 from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder, load_yaml
 from mammoseg.runs.record import RunRecord, load_matching_record, read_record, read_record_or_skip
-from mammoseg.runs.settings import RESUMABLE
+from mammoseg.runs.settings import RESUMABLE, flatten
 from mammoseg.runs.untrusted_config import GROUPS, command_line_dirs, untrusted_targets
 from mammoseg.safe_yaml import load_yaml_file
 from mammoseg.schema.command_line import config_dirs, split_options
 from mammoseg.schema.overrides import key_of, merge, quote, split_override
-from mammoseg.schema.renamed import upgrade_override
+from mammoseg.schema.renamed import CHANGED_DEFAULTS, upgrade_override
 
 DATA_PATHS = ("dataset.root", "dataset.store", "dataset.reader.tables")
 # Stored overrides that are not used on resume. Trusted modules must be set again, since the folder may be from
@@ -62,9 +62,10 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
     if stored is None or "overrides" not in stored or "job" not in stored:
         raise UserError(f"{run.hydra / 'hydra.yaml'}: missing or damaged; rerun the command of the run instead")
     check_config_dirs(stored, config_dirs(options))
+    changed = [*stored_overrides(run), *_data_overrides(run), *overrides]
     return [
         *options,
-        *merge([*stored_overrides(run), *_data_overrides(run), *overrides]),
+        *merge([*_earlier_defaults(run, changed), *changed]),
         *("hydra.mode=RUN", f"hydra.run.dir={quote(run.path)}", "hydra.output_subdir=null"),
         f"resume={quote(run.path)}",
     ]
@@ -159,6 +160,18 @@ def _data_overrides(run: RunFolder) -> list[str]:
     paths = run.data_paths()
     values = dict(zip(DATA_PATHS, (paths.root, paths.store, paths.tables), strict=True))
     return [f"{key}={quote(path)}" for key, path in values.items() if path is not None]
+
+
+def _earlier_defaults(run: RunFolder, overrides: Iterable[str]) -> list[str]:
+    """Overrides for settings whose default has changed since the version of the run, except those in `overrides`."""
+    record = read_record(run)
+    stored = {} if record is None else dict(flatten(record.settings))
+    overridden = {key_of(override) for override in overrides}
+    return [
+        f"++{key}={value}"
+        for key, value in CHANGED_DEFAULTS.items()
+        if key not in overridden and stored.get(key) == value
+    ]
 
 
 def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) -> RunRecord | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mammoseg.data.split import Split
+from mammoseg.data.split_result import Split
 from mammoseg.data.store import Case
 from mammoseg.errors import UserError
 from mammoseg.runs import checkpoint
@@ -21,15 +21,16 @@ def load_last_checkpoint(folder: RunFolder) -> dict[str, Any]:
     Raises:
         UserError: If the file is damaged.
     """
-    path, best = folder.last_checkpoint, folder.best_checkpoint
+    path = folder.last_checkpoint
     try:
         loaded = checkpoint.load_checkpoint(path)
         if not {"loops", "callbacks", "optimizer_states", "global_step"} <= loaded.keys():
             raise UserError(f"{path}: it contains no state of the training")
     except UserError as error:
         restart = "delete it to start the training from the beginning"
-        if best.is_file():
-            restart = f"replace it by a copy of {best.name} to resume after the best epoch, or {restart}"
+        if best := folder.best_checkpoints():
+            # The second of two is written later in an epoch, so it includes the state of the first.
+            restart = f"replace it by a copy of {best[-1].name} to resume after the best epoch, or {restart}"
         raise UserError(f"the run cannot be resumed, since {path} is damaged; {restart}") from error
     return loaded
 
