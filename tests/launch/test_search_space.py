@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,7 +14,8 @@ from scipy import stats
 from mammoseg.errors import UserError
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
-from mammoseg.launch.search_space import SearchSpace  # noqa: E402 - needs optuna
+from mammoseg.launch.optuna_sweeper import check_same_space  # noqa: E402 - needs optuna
+from mammoseg.launch.search_space import SearchSpace  # noqa: E402
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -78,3 +81,18 @@ def test_an_old_argument_in_a_yaml_names_the_new_one(old: str, new: str) -> None
     plugin = importlib.import_module("hydra_plugins.mammoseg_optuna_sweeper")
     with pytest.raises(UserError, match=f"hydra.sweeper.{old} is now called hydra.sweeper.{new}"):
         plugin.MammosegOptunaSweeper(**{old: 1})
+
+
+def test_a_search_of_an_earlier_version_continues_only_with_its_split() -> None:
+    """The default of split.assignment has changed since."""
+    space = make_space("a=interval(0,1)")
+    new, earlier = optuna.create_study(), optuna.create_study()
+    for _ in range(2):
+        check_same_space(new, space, Path("search"))
+    check_same_space(earlier, space, Path("search"))
+    earlier.set_user_attr("changed_defaults", [])
+    with pytest.raises(UserError, match=r"different split\.assignment; set split\.assignment=snake to continue"):
+        check_same_space(earlier, space, Path("search"))
+    check_same_space(earlier, make_space("a=interval(0,1)", "split.assignment=snake"), Path("search"))
+    with pytest.raises(UserError, match=r"different split\.assignment; choose another folder"):
+        check_same_space(new, make_space("a=interval(0,1)", "split.assignment=snake"), Path("search"))
