@@ -127,7 +127,7 @@ def test_no_move_or_exchange_is_an_improvement(table: tuple[list[Patient], int],
 def test_each_part_has_each_category_that_enough_patients_have(
     table: list[tuple[int, int]], folds: int, seed: int
 ) -> None:
-    """k patients with a category, and no other one, are in min(k, 2 * folds) halves and min(k, folds) folds."""
+    """A category of k patients with one density each is in min(k, 2 * folds) halves and min(k, folds) folds."""
     part = assign([[category] * size for category, size in table], folds, seed)
     for category in CATEGORIES:
         occupied = [index for index, (own, _) in zip(part, table, strict=True) if own == category]
@@ -175,7 +175,7 @@ def test_shares_of_inbreast_vary_as_little_as_those_of_a_greedy_method(inbreast_
 
 
 def test_the_assignment_is_random(inbreast_parts: list[list[int]]) -> None:
-    """Each patient is in each half in a tenth of the seeds, and no two patients are in the same half in most of them."""
+    """Each patient is in each half in a tenth of the seeds, and no two patients are in the same half in most seeds."""
     parts = np.array(inbreast_parts)
     frequency = np.stack([(parts == half).mean(axis=0) for half in range(10)])
     standard_error = np.sqrt(0.1 * 0.9 / N_SEEDS)

@@ -169,7 +169,7 @@ def test_a_run_stored_with_old_settings_is_resumed(workdir: Path, copy: Path) ->
 
 
 def test_a_run_of_an_earlier_version_keeps_its_split(workdir: Path, snake: Path) -> None:
-    """Before version 0.3, the splits had no settings `assignment` and `test`; the default of `assignment` has changed."""
+    """The settings `assignment` and `test` were added after version 0.2, with another default of `assignment`."""
     run_folder = workdir / "earlier"
     succeed("train", *SETTINGS, "split.assignment=snake", "epochs=1", "hydra.run.dir=earlier", folder=workdir)
     overrides = run_folder / ".hydra" / "overrides.yaml"
