@@ -18,9 +18,8 @@ def assign_groups(counts: Integers, weights: Integers, folds: Integers, rng: np.
     2. the imbalance: the squared difference between the number of images and the number proportional to the weights,
        summed over parts and folds, and over the categories and their total.
 
-    The search starts with a random assignment. As long as it is an improvement, a group is moved to another part, or
-    two groups are exchanged. The best result of several starts is returned. All numbers are integers, so that the
-    result is the same on all platforms.
+    From a random start, groups are moved to another part or exchanged, as long as this is an improvement. The best
+    result of several starts is returned. All numbers are integers, so it is the same on all platforms.
 
     Args:
         counts: Number of images of each category in each group, (G, C).
@@ -32,8 +31,7 @@ def assign_groups(counts: Integers, weights: Integers, folds: Integers, rng: np.
         Part of each group, (G,).
 
     Source:
-        The criteria are those of Sechidis et al., "On the Stratification of Multi-Label Data" (ECML PKDD 2011), here
-        for groups of images.
+        The criteria are those of Sechidis et al., "On the Stratification of Multi-Label Data" (2011), here for groups.
 
     Example:
         >>> counts = np.array([[2, 0], [2, 0], [0, 1], [0, 1]])
@@ -50,11 +48,7 @@ def assign_groups(counts: Integers, weights: Integers, folds: Integers, rng: np.
         while search.improve():
             pass
     best = min(searches, key=lambda search: search.criteria())
-    part = np.empty(len(counts), dtype=np.int64)
-    for kind in range(len(kinds)):  # groups of a kind are interchangeable
-        members = rng.permutation(np.flatnonzero(kind_of == kind))
-        part[members] = np.repeat(np.arange(len(weights)), best.n_groups[:, kind])
-    return part
+    return best.deal(kind_of)
 
 
 class _Search:
@@ -91,6 +85,18 @@ class _Search:
     def criteria(self) -> tuple[int, int]:
         """Return the number of absences, and the imbalance multiplied by the squared sum of the weights."""
         return int((self.images == 0).sum()), int((self.excess**2).sum())
+
+    def deal(self, kind_of: Integers) -> Integers:
+        """Return the part of each group, (G,), at random among the groups of a kind, which are interchangeable.
+
+        Args:
+            kind_of: Kind of each group, (G,).
+        """
+        part = np.empty_like(kind_of)
+        for kind in range(self.n_groups.shape[1]):
+            members = self.rng.permutation(np.flatnonzero(kind_of == kind))
+            part[members] = np.repeat(np.arange(len(self.n_groups)), self.n_groups[:, kind])
+        return part
 
     def improve(self) -> bool:
         """Move or exchange groups of each kind and part as long as this is an improvement; return whether any was."""

@@ -43,9 +43,6 @@ def evaluate(
 ) -> list[results.ResultRow]:
     """Evaluate the checkpoint of a run on its test set, and report whether the results equal those of the run.
 
-    No image is tested with a checkpoint that it helped to select: of a run with split.test=both, two checkpoints test
-    the images that the run tested with each of them, and one of them tests only its own.
-
     Args:
         ckpt_paths: The checkpoint, or the best checkpoints of a run with split.test=both.
         data_root: Folder of the dataset; None uses that of the training run.
@@ -70,14 +67,10 @@ def evaluate(
     disable_training_settings(cfg)
     output = RunFolder(output_dir)
     output.write_data_paths(cfg.dataset)
-    datamodule = build_datamodule(cfg)
-    datamodule.setup()
-    tested = tested_checkpoints(ckpt_paths, loaded, datamodule)
-    run_test(cfg, checkpoint.run_info_of(loaded), datamodule, tested, output, rule)
+    one_half = run_test(cfg, loaded, ckpt_paths, output, rule)
     write_record(output, evaluation_record(loaded))
     rows = results.read_results(output.results)
     write_evaluation_report(rows, output, rule)
-    one_half = len(datamodule.selections) < len(datamodule.split.selections())
     compare_with_training_run(rows, training_run.results, one_half)
     return rows
 
@@ -91,10 +84,10 @@ def evaluation_record(loaded: dict[str, Any]) -> RunRecord:
 def tested_checkpoints(
     ckpt_paths: Sequence[Path], loaded: dict[str, Any], datamodule: MammogramDataModule
 ) -> list[Path]:
-    """Determine with which checkpoint each image is tested.
+    """Determine with which checkpoint each image is tested: never with one that it helped to select.
 
-    If there is one checkpoint, and it was selected on one half of the held-out fold, the other half is removed from the
-    selections of the datamodule.
+    If there is one checkpoint, and it was selected on one half of the held-out fold, only the other half is tested: the
+    selections of the datamodule are reduced to this one.
 
     Args:
         ckpt_paths: The checkpoint, or the best checkpoints of a run, in the order of the selections.
@@ -123,25 +116,25 @@ def tested_checkpoints(
 
 
 def run_test(
-    cfg: DictConfig,
-    run_info: dict[str, Any],
-    datamodule: MammogramDataModule,
-    ckpt_paths: Sequence[Path],
-    output: RunFolder,
-    rule: MatchingRule | None,
-) -> None:
+    cfg: DictConfig, loaded: dict[str, Any], ckpt_paths: Sequence[Path], output: RunFolder, rule: MatchingRule | None
+) -> bool:
     """Test checkpoints, and write results.csv and, with `rule`, native.csv and candidates.csv.
 
     Args:
         cfg: Config of the checkpoints, with the data paths of this machine.
-        run_info: Identity of their run.
-        datamodule: Data of the test, set up.
-        ckpt_paths: Checkpoint of each selection of the data.
+        loaded: Content of the first one.
+        ckpt_paths: As for `evaluate`.
         output: Output folder.
         rule: Definition of a detection, or None.
+
+    Returns:
+        Whether only one half of the images of the run were tested, see `tested_checkpoints`.
     """
-    segmenter = build_segmenter(cfg, training=False)
-    callbacks: list[Callback] = [TestedCheckpoints(ckpt_paths), ResultsWriter(output.results, run_info)]
+    datamodule = build_datamodule(cfg)
+    datamodule.setup()
+    tested = tested_checkpoints(ckpt_paths, loaded, datamodule)
+    run_info = checkpoint.run_info_of(loaded)
+    callbacks: list[Callback] = [TestedCheckpoints(tested), ResultsWriter(output.results, run_info)]
     if rule is not None:
         callbacks.append(NativeResolutionWriter(output.path, run_info, datamodule.dataset, rule))
     trainer = lightning.Trainer(
@@ -154,7 +147,8 @@ def run_test(
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    trainer.test(segmenter, datamodule=datamodule, verbose=False)
+    trainer.test(build_segmenter(cfg, training=False), datamodule=datamodule, verbose=False)
+    return len(datamodule.selections) < len(datamodule.split.selections())
 
 
 def write_evaluation_report(rows: Sequence[results.ResultRow], output: RunFolder, rule: MatchingRule | None) -> None:

@@ -24,7 +24,9 @@ from mammoseg.errors import UserError
 from mammoseg.launch.job_table import find_jobs
 from mammoseg.launch.search_space import SearchSpace
 from mammoseg.launch.sweep import without_private_overrides
-from mammoseg.runs.settings import Role, role
+from mammoseg.runs.folder import RunFolder, folders_with
+from mammoseg.runs.record import read_record_or_skip
+from mammoseg.runs.settings import Role, flatten, role
 from mammoseg.schema.renamed import CHANGED_DEFAULTS
 
 try:
@@ -233,21 +235,30 @@ def check_same_space(study: optuna.Study, space: SearchSpace, folder: Path) -> N
     stored = study.user_attrs.get("settings")
     if stored is None:
         study.set_user_attr("settings", current)
-        study.set_user_attr("changed_defaults", list(CHANGED_DEFAULTS))
         return
     log.info("resuming a search with %d trials", len(study.get_trials(deepcopy=False)))
-    changed = CHANGED_DEFAULTS.keys() - study.user_attrs.get("changed_defaults", [])  # since the version of the search
-    defaults = {name: short_digest(CHANGED_DEFAULTS[name]) for name in changed}
+    earlier = earlier_defaults(folder)
+    defaults = {name: short_digest(value) for name, value in earlier.items()}
     previous = {**defaults, **{_RENAMED.get(name, name): value for name, value in stored.items()}}
     if differing := sorted(
         name for name in previous.keys() | current.keys() if previous.get(name) != current.get(name)
     ):
-        settings = " ".join(f"{name}={CHANGED_DEFAULTS[name]}" for name in differing if name in changed)
-        continued = f"set {settings} to continue a search of an earlier version, " if settings else ""
+        settings = " ".join(f"{name}={earlier[name]}" for name in differing if name in earlier)
+        remedy = f"set {settings} to continue this search of an earlier version, " if settings else ""
         raise UserError(
-            f"{folder}: contains a search with different {', '.join(differing)}; {continued}choose another folder "
+            f"{folder}: contains a search with different {', '.join(differing)}; {remedy}choose another folder "
             "(hydra.sweep.dir=...), or delete this one"
         )
+
+
+def earlier_defaults(folder: Path) -> dict[str, str]:
+    """Return the settings of the trials in a sweep folder whose default has changed since, with the earlier default."""
+    for run in folders_with(folder, RunFolder.record.name):
+        record = read_record_or_skip(run)
+        if record is not None and record.settings:
+            stored = dict(flatten(record.settings))
+            return {name: value for name, value in CHANGED_DEFAULTS.items() if stored.get(name) == value}
+    return {}
 
 
 def short_digest(value: str) -> str:
