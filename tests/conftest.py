@@ -17,7 +17,12 @@ SLOW = (
     *("contracts/test_settings.py", "contracts/test_metrics.py", "compare/test_compare_report.py"),
     *("losses/test_fast_paths.py", "models/test_au_net.py", "phantom", "runs/test_old_checkpoints.py"),
     *("data/preprocessing/test_density_estimate.py", "data/images/test_dicom_encodings.py"),
-    *("data/readers/test_cbis_ddsm.py", "data/preprocessing/test_breast.py", "data/preprocessing/test_preprocess.py"),
+    *(
+        "data/test_balanced_assignment.py",
+        "data/readers/test_cbis_ddsm.py",
+        "data/preprocessing/test_breast.py",
+        "data/preprocessing/test_preprocess.py",
+    ),
     *("reports/test_run_figures.py", "statistics/test_statistics.py", "launch/test_study_storage.py", "sweep_report"),
     *("schema/test_check.py", "schema/test_renamed.py", "runs/test_untrusted_config.py", "test_doctests.py"),
 )

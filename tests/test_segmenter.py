@@ -11,12 +11,13 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
+from mammoseg.batch import Batch
 from mammoseg.build import build_segmenter
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.losses import DensityASP
 from mammoseg.models.au_net import AUNet
-from mammoseg.segmenter import Batch, Segmenter
+from mammoseg.segmenter import Segmenter
 
 THETA = (0.5, 0.5, 0.85, 0.95)
 

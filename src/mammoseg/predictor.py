@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.ensemble import Ensemble, load_ensemble
-from mammoseg.runs.discovery import resolve_checkpoint
+from mammoseg.runs.discovery import resolve_checkpoints
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ def load(
     """Load one or several checkpoints for prediction.
 
     Args:
-        *checkpoints: Run folders, checkpoints, exported models, or "latest". Several form an ensemble.
+        *checkpoints: Run folders, checkpoints, exported models, or "latest". Several form an ensemble, as do the two
+            best checkpoints of a run with split.test=both.
         tta: Whether to use test-time augmentation, which averages the predictions over flips of the image.
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".
@@ -120,7 +121,7 @@ def load(
         >>> prediction.mask.shape  # doctest: +SKIP
         (3328, 2560)
     """
-    paths = [resolve_checkpoint(checkpoint, "checkpoint") for checkpoint in checkpoints]
+    paths = [path for checkpoint in checkpoints for path in resolve_checkpoints(checkpoint, "checkpoint")]
     if not paths:
         raise ValueError("load needs at least one checkpoint, got none")
     ensemble = load_ensemble(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import lightning
@@ -14,15 +14,15 @@ from torchmetrics import MeanMetric, MetricCollection
 from typing_extensions import override
 
 from mammoseg import validate
+from mammoseg.batch import Batch, check_size, is_padding_batch
+from mammoseg.data.split_result import HALVES
 from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
 from mammoseg.metrics import PIXEL_METRICS, MeanOverImages, PooledPixelMetric, confusion_counts, reliability_sums
 from mammoseg.metrics.loss_terms import LossTermMeans
 from mammoseg.schedulers import resolve_numbers_of_steps
 
-Batch = dict[str, Tensor]
 COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune")
-SIZE_FACTOR = 16
 LOSS_SUMS_KEY = "train_loss_sums"  # key in checkpoints
 
 
@@ -34,8 +34,10 @@ class Segmenter(lightning.LightningModule):
     distributed training, a batch also contains weight (B,): the loss is multiplied by its mean, so that the mean over
     the processes equals the mean over the global batch.
 
-    Logged are train/loss and train/<term>; val/<metric> and test/<metric>, pooled over pixels; test/image_<metric>,
-    the mean over images; and test/<metric>_density<1-4>, pooled over the pixels of each ACR category.
+    Logged are train/loss and train/<term>; val/loss; val/<metric> and test/<metric>, pooled over pixels;
+    test/image_<metric>, the mean over images; and test/<metric>_density<1-4>, pooled over the pixels of each ACR
+    category. If there are two validation loaders, one for each half of the held-out fold, val/<metric> is pooled over
+    both, and val/<metric>_half<1-2> over one.
 
     Args:
         net: Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
@@ -88,6 +90,9 @@ class Segmenter(lightning.LightningModule):
         self.weighted_terms: dict[str, Tensor] = {}  # of the current batch until its backward pass, each of shape (B,)
         self.val_loss = MeanMetric()
         self.val_metrics = pooled.clone(prefix="val/")
+        self.val_half1_metrics, self.val_half2_metrics = (
+            pooled.clone(prefix="val/", postfix=f"_{half}") for half in HALVES
+        )
         self.test_metrics = pooled.clone(prefix="test/")
         self.test_image_metrics = MetricCollection(dict(means), prefix="test/")
 
@@ -160,13 +165,22 @@ class Segmenter(lightning.LightningModule):
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=1)
 
     @override
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Accumulate the loss and the metrics of the batch."""
         if is_padding_batch(batch):
             return
         logits = self.checked_logits(batch["image"])
         self.val_loss.update(self.criterion(logits, batch["mask"], batch[self.criterion.density_key]))
-        self.val_metrics.update(self.logits_to_mask(logits), batch["mask"], batch["density"])
+        mask_pred = self.logits_to_mask(logits)
+        self.val_metrics.update(mask_pred, batch["mask"], batch["density"])
+        if self.val_half_metrics:
+            self.val_half_metrics[dataloader_idx].update(mask_pred, batch["mask"], batch["density"])
+
+    @property
+    def val_half_metrics(self) -> tuple[MetricCollection, ...]:
+        """Metrics of each validation loader; empty if there is only one."""
+        several = len(self.trainer.num_val_batches) > 1
+        return (self.val_half1_metrics, self.val_half2_metrics) if several else ()
 
     @override
     def on_validation_start(self) -> None:
@@ -182,9 +196,12 @@ class Segmenter(lightning.LightningModule):
         self.log_dict({"val/loss": self.val_loss.compute(), **self.val_metrics.compute()})
         self.val_loss.reset()
         self.val_metrics.reset()
+        for metrics in self.val_half_metrics:
+            self.log_dict(metrics.compute())
+            metrics.reset()
 
     @override
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor] | None:
         """Accumulate the metrics of the batch and return its predictions.
 
         Returns:
@@ -269,25 +286,3 @@ class Segmenter(lightning.LightningModule):
         except (ValueError, TypeError) as error:
             raise UserError(f"scheduler: {error}; correct the scheduler.scheduler.* settings") from error
         return {"optimizer": optimizer, "lr_scheduler": {**self.scheduler, "scheduler": scheduler}}
-
-
-def check_size(shape: Sequence[int]) -> None:
-    """Check that the networks can downsample images of this shape, which a cropping augmentation may have changed.
-
-    Args:
-        shape: Shape of the images (B, 1, H, W).
-
-    Raises:
-        UserError: If height or width is not a multiple of `SIZE_FACTOR`.
-    """
-    height, width = shape[-2:]
-    if height % SIZE_FACTOR or width % SIZE_FACTOR:
-        raise UserError(
-            f"the height and width of training images must be multiples of {SIZE_FACTOR}, got {height} x {width}; "
-            "correct the transforms of augment that crop or resize"
-        )
-
-
-def is_padding_batch(batch: Batch) -> bool:
-    """Return True for a padding batch: its weights are 0, and it only keeps the processes synchronised."""
-    return "weight" in batch and not batch["weight"].any()

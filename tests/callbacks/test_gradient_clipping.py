@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.tiny_training import LR, MetricsOfEpochs, fit, gradient_norm, make_batches, make_segmenter
+from mammoseg.batch import Batch
 from mammoseg.callbacks.gradient_clipping import GradientClipping
 from mammoseg.errors import UserError
-from mammoseg.segmenter import Batch, Segmenter
+from mammoseg.segmenter import Segmenter
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:The `srun` command.*")
 

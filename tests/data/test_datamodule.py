@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -217,14 +218,31 @@ def test_a_batch_contains_images_masks_and_densities_of_its_cases(root: Path) ->
 
 def test_each_loader_yields_every_case_of_its_part_once(root: Path) -> None:
     module = datamodule(root, batch_size=3)
+    (val_loader,), (test_loader,) = module.val_dataloader(), module.test_dataloader()
     for loader, rows in (
         (module.train_dataloader(), module.split.train),
-        (module.val_dataloader(), module.split.val),
-        (module.test_dataloader(), module.split.test),
+        (val_loader, module.split.val),
+        (test_loader, module.split.test),
     ):
-        seen = [row for batch in loader for row in batch["case"].tolist()]
-        assert sorted(seen) == rows.tolist()
-    assert [row for batch in module.test_dataloader() for row in batch["case"].tolist()] == module.split.test.tolist()
+        assert sorted(rows_of(loader)) == rows.tolist()
+    assert rows_of(test_loader) == module.split.test.tolist()
+
+
+def rows_of(loader: Iterable[Any]) -> list[int]:
+    return [row for batch in loader for row in batch["case"].tolist()]
+
+
+def test_each_half_is_tested_with_the_checkpoint_of_the_other_one(root: Path) -> None:
+    """Validation loader i selects the checkpoint of test loader i."""
+    module = datamodule(root, batch_size=3)
+    module.splitter = PatientKFold(folds=2, test="both")
+    module.is_set_up = False
+    module.setup()
+    half1, half2 = module.split.val.tolist(), module.split.test.tolist()
+    assert [rows_of(loader) for loader in module.val_dataloader()] == [half1, half2]
+    assert [rows_of(loader) for loader in module.test_dataloader()] == [half2, half1]
+    assert not {*half1} & {*half2}
+    assert module.n_test_images == len(half1) + len(half2)
 
 
 def test_the_order_depends_only_on_seed_and_epoch() -> None:
@@ -255,7 +273,7 @@ def test_image_and_mask_are_augmented_together(root: Path) -> None:
             assert (image[mask > 0] > 0.5).all()
             n_flipped += not np.array_equal(image[0].numpy(), module.store.images[row])
     assert n_flipped > 0
-    for batch in module.test_dataloader():
+    for batch in module.test_dataloader()[0]:
         np.testing.assert_array_equal(batch["image"][:, 0].numpy(), module.store.images[batch["case"].numpy()])
 
 

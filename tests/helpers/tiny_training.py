@@ -12,8 +12,9 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mammoseg.batch import Batch
 from mammoseg.losses import DensityASP
-from mammoseg.segmenter import Batch, Segmenter
+from mammoseg.segmenter import Segmenter
 
 THETA = (0.25, 0.25, 0.85, 0.95)
 LR = 0.5

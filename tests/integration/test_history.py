@@ -22,7 +22,7 @@ from mammoseg.train import run as training
 
 SETTINGS = [
     *("dataset.source.cases=12", "dataset.source.height=128", "dataset.size=32", "model.width=1", "epochs=2"),
-    *("batch_size=2", "split.folds=3", "trainer.accelerator=cpu", "augment=flip_affine", "logger=csv"),
+    *("batch_size=2", "split.folds=2", "trainer.accelerator=cpu", "augment=flip_affine", "logger=csv"),
     *("callbacks=[default,auto_clip,loss_term_gradients]", "callbacks.gradient_clipping.percentile=50"),
     *("callbacks.gradient_clipping.window=4", "callbacks.loss_term_gradients.every_n_steps=2"),
     interruption.SETTING,

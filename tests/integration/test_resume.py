@@ -36,6 +36,13 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def snake(workdir: Path) -> Path:
+    """A run of two epochs with the split of earlier versions."""
+    succeed("train", *SETTINGS, "split.assignment=snake", "epochs=2", "hydra.run.dir=snake", folder=workdir)
+    return workdir / "snake"
+
+
 @pytest.fixture
 def copy(workdir: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of the killed run in the same working directory, one per test."""
@@ -159,6 +166,35 @@ def test_a_run_stored_with_old_settings_is_resumed(workdir: Path, copy: Path) ->
     settings = json.loads((copy / "run.json").read_text())["settings"]
     assert (settings["dataset"]["on_error"], settings["dataset"]["note"]) == ("raise", "text")
     assert "on_bad" not in settings["dataset"]
+
+
+def test_a_run_of_an_earlier_version_keeps_its_split(workdir: Path, snake: Path) -> None:
+    """The settings `assignment` and `test` were added after version 0.2, with another default of `assignment`."""
+    run_folder = workdir / "earlier"
+    succeed("train", *SETTINGS, "split.assignment=snake", "epochs=1", "hydra.run.dir=earlier", folder=workdir)
+    overrides = run_folder / ".hydra" / "overrides.yaml"
+    overrides.write_text(overrides.read_text().replace("- split.assignment=snake\n", ""))
+    stored = json.loads((run_folder / "run.json").read_text())
+    del stored["settings"]["split"]["assignment"], stored["settings"]["split"]["test"]
+    (run_folder / "run.json").write_text(json.dumps(stored))
+    rejected = run("train", *SETTINGS, "epochs=1", "hydra.run.dir=earlier", folder=workdir)
+    assert "holds a run with split.assignment=snake, not balanced" in rejected.stderr
+    for epochs in (2, 3):  # the override is stored for the second time
+        change = run("train", "resume=earlier", TRUST, f"epochs={epochs}", "split.assignment=balanced", folder=workdir)
+        assert "split.assignment is snake in this run, got balanced" in change.stderr
+        succeed("train", "resume=earlier", TRUST, f"epochs={epochs}", folder=workdir)
+        if epochs == 2:
+            assert_same_run(run_folder, snake)
+    assert json.loads((run_folder / "run.json").read_text())["settings"]["split"]["assignment"] == "snake"
+
+
+def test_a_run_with_a_split_without_the_new_settings_is_resumed(workdir: Path, snake: Path) -> None:
+    """As with a YAML file of a user; the defaults of the class apply."""
+    settings = [*SETTINGS, "~split.assignment", "~split.test", "hydra.run.dir=without"]
+    succeed("train", *settings, "epochs=1", folder=workdir)
+    succeed("train", "resume=without", TRUST, "epochs=2", folder=workdir)
+    assert "identical" in succeed("evaluate", "ckpt_path=without", TRUST, folder=workdir)
+    assert_same_run(workdir / "without", snake)
 
 
 def test_latest_is_resumed_from_another_directory_with_data_at_a_relative_path(workdir: Path, copy: Path) -> None:

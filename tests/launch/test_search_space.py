@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from scipy import stats
 
 from mammoseg.errors import UserError
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.record import RunRecord, Status, write_record
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
-from mammoseg.launch.search_space import SearchSpace  # noqa: E402 - needs optuna
+from mammoseg.launch.optuna_sweeper import check_same_space  # noqa: E402 - needs optuna
+from mammoseg.launch.search_space import SearchSpace  # noqa: E402
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -78,3 +83,28 @@ def test_an_old_argument_in_a_yaml_names_the_new_one(old: str, new: str) -> None
     plugin = importlib.import_module("hydra_plugins.mammoseg_optuna_sweeper")
     with pytest.raises(UserError, match=f"hydra.sweeper.{old} is now called hydra.sweeper.{new}"):
         plugin.MammosegOptunaSweeper(**{old: 1})
+
+
+@pytest.mark.parametrize("name", ["PatientKFold", "Official"])
+def test_a_search_of_an_earlier_version_continues_only_with_its_split(name: str, tmp_path: Path) -> None:
+    """The default of split.assignment has changed since; the official split has no such setting."""
+    space, snake = make_space("a=interval(0,1)"), make_space("a=interval(0,1)", "split.assignment=snake")
+    study = optuna.create_study()
+    for _ in range(2):  # the first call stores the settings
+        check_same_space(study, space, tmp_path)
+    split = {"_target_": f"mammoseg.data.split.{name}"}
+    record = RunRecord(settings={"split": split}, status=Status.FINISHED)
+    (tmp_path / "trial-0").mkdir()
+    write_record(RunFolder(tmp_path / "trial-0"), record)
+    if name == "Official":
+        check_same_space(study, space, tmp_path)
+        return
+    with pytest.raises(UserError, match=r"different split\.assignment; set split\.assignment=snake to continue"):
+        check_same_space(study, space, tmp_path)
+    check_same_space(study, snake, tmp_path)
+    write_record(
+        RunFolder(tmp_path / "trial-0"), replace(record, settings={"split": {**split, "assignment": "balanced"}})
+    )
+    check_same_space(study, space, tmp_path)
+    with pytest.raises(UserError, match=r"different split\.assignment; choose another folder"):
+        check_same_space(study, snake, tmp_path)

@@ -83,6 +83,16 @@ def test_every_stored_target_resolves_and_accepts_its_arguments(target: str) -> 
     inspect.signature(function).bind_partial(**upgraded)
 
 
+@pytest.mark.parametrize("target", renamed.ADDED_ARGUMENTS)
+def test_added_arguments_are_upgraded_to_the_defaults_of_the_class(target: str) -> None:
+    parameters = inspect.signature(get_method(target)).parameters
+    added = renamed.ADDED_ARGUMENTS[target]
+    assert {name: parameters[name].default for name in added} == added
+    assert upgrade.upgrade_config({"split": {"_target_": target}})["split"] == {"_target_": target, **added}
+    current = {"_target_": target, **dict.fromkeys(added, "value")}
+    assert upgrade.upgrade_config(current) == current
+
+
 def test_networks_are_built_from_their_stored_arguments() -> None:
     stored = {"width": 1, "in_channels": 1, "out_channels": 1}
     au_net = {"_target_": "mammoseg.models.au_net.AUNet", **stored, "checkpointing": True}
@@ -118,7 +128,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_evaluation_reproduces_the_counts_of_the_run(phantom: Path, tmp_path: Path) -> None:
-    evaluate(V0_1 / "best.ckpt", str(phantom), str(phantom.parent / "prepared"), tmp_path)
+    evaluate([V0_1 / "best.ckpt"], str(phantom), str(phantom.parent / "prepared"), tmp_path)
     expected, rows = (results.read_results(folder / "results.csv") for folder in (V0_1, tmp_path))
     names = ("case", "patient", "density", *results.COUNTS)
     assert [[row[name] for name in names] for row in rows] == [[row[name] for name in names] for row in expected]

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from helpers.results_files import rows_of, write_run
+from mammoseg.data.split_result import HALVES
 from mammoseg.errors import UserError
-from mammoseg.runs.discovery import find_runs, latest_run, resolve_checkpoint, run_folders
+from mammoseg.runs.discovery import find_runs, latest_run, resolve_checkpoint, resolve_checkpoints, run_folders
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, write_record
 
@@ -94,6 +95,20 @@ def test_latest_run_is_the_newest_finished_or_unfinished_run(tmp_path: Path) -> 
     assert latest_run(finished=True, top=tmp_path).path == tmp_path / "multirun/x/0"
     with pytest.raises(UserError, match="no unfinished run"):
         latest_run(finished=False, top=tmp_path / "multirun")
+
+
+def test_a_run_that_tests_both_halves_has_two_best_checkpoints(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    paths = [run.best_checkpoint_of(selection) for selection in HALVES]
+    assert paths == [run.best_half1_checkpoint, run.best_half2_checkpoint]
+    assert run.best_checkpoint_of("") == run.best_checkpoint
+    paths[0].parent.mkdir()
+    for path in paths:
+        path.touch()
+    assert resolve_checkpoints(tmp_path) == run.best_checkpoints() == paths
+    with pytest.raises(UserError, match=r"ckpt_path=.*/best_half1\.ckpt or ckpt_path=.*/best_half2\.ckpt"):
+        resolve_checkpoint(tmp_path)
+    assert resolve_checkpoint(paths[1]) == paths[1]
 
 
 def test_resolve_checkpoint_accepts_latest_folders_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

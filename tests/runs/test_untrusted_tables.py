@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from helpers.results_files import rows_of, write_run
-from mammoseg.data.split import read_patients
+from mammoseg.data.split_result import read_parts
 from mammoseg.errors import UserError
 from mammoseg.evaluate.evaluate import check_settings
 from mammoseg.reports.table import Table, latex_escape
@@ -102,10 +102,10 @@ def test_invalid_provenance_of_predictions(tmp_path: Path, text: str) -> None:
 def test_patients_in_split_are_unescaped(tmp_path: Path) -> None:
     path = tmp_path / "split.csv"
     path.write_text("case,patient,density,part\na,'=1+1,1,train\nb,p,1,test\n", encoding="utf-8")
-    assert read_patients(path) == {"train": ["=1+1"], "val": [], "test": ["p"]}
+    assert [(row["part"], row["patient"]) for row in read_parts(path)] == [("train", "=1+1"), ("test", "p")]
     path.write_text("case,patient,density,part\na,p,1,other\n", encoding="utf-8")
     with pytest.raises(UserError, match="damaged"):
-        read_patients(path)
+        read_parts(path)
 
 
 def test_large_yaml_files_are_rejected(tmp_path: Path) -> None:

@@ -27,5 +27,6 @@ def test_the_key_of_an_override(override: str) -> None:
 def test_the_last_override_of_a_key_wins() -> None:
     assert merge(["epochs=3", "seed=1", "epochs=5"]) == ["seed=1", "epochs=5"]
     assert merge(["+extra=1", "extra=2"]) == ["+extra=2"]
+    assert merge(["++extra=1", "extra=2"]) == ["++extra=2"]
     assert merge(["+extra=1", "~extra"]) == ["~extra"]
     assert merge([]) == []

@@ -1,4 +1,4 @@
-"""The two checkpoints of every run."""
+"""The last and the best checkpoints of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BEST = "best"
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Writes best.ckpt or last.ckpt.
+    """Writes last.ckpt or a best checkpoint.
 
     Its state has a key of its own in the checkpoint, so that users can add other ModelCheckpoint callbacks with any
     arguments.
@@ -81,13 +81,13 @@ def state_key(name: str) -> str:
     return f"RunCheckpoint({name})"
 
 
-def best_score(loaded: Mapping[str, Any]) -> torch.Tensor | None:
-    """Return the validation DSC of best.ckpt that is stored in a loaded checkpoint.
+def best_states(states: Mapping[str, Any]) -> list[Any]:
+    """Return the states of the callbacks that write the best checkpoints of a run, in the order of their keys.
 
-    Raises:
-        UserError: If it is not a number.
+    Args:
+        states: State of each callback by key, see `upgrade_callback_states`.
     """
-    return stored_score(upgrade_callback_states(loaded["callbacks"])[state_key(BEST)])
+    return [states[key] for key in sorted(states) if key.startswith(f"RunCheckpoint({BEST}")]
 
 
 def upgrade_callback_states(states: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def upgrade_callback_states(states: Mapping[str, Any]) -> dict[str, Any]:
         A copy with current keys.
     """
     upgraded = dict(states)
-    if state_key(BEST) not in upgraded:
+    if state_key("last") not in upgraded:
         for key in [key for key in states if key.startswith("ModelCheckpoint{")]:
             monitored = isinstance(states[key], Mapping) and states[key].get("monitor") is not None
             upgraded.setdefault(state_key(BEST if monitored else "last"), upgraded.pop(key))

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 
 from mammoseg.data.dataset import DatasetSpec
 from mammoseg.data.sampling import Augment, AugmentedDataset, BatchDataset, ShardedBatchSampler, StatefulDataLoader
-from mammoseg.data.split import Indices, Split, Splitter
+from mammoseg.data.split import Splitter
+from mammoseg.data.split_result import Indices, Selection, Split
 from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
 from mammoseg.validate import positive_int
@@ -28,6 +29,10 @@ class MammogramDataModule(lightning.LightningDataModule):
     Shuffling and augmentation depend only on `seed`, the epoch and the row, so a resumed run is identical to an
     uninterrupted one. With `dataset.on_device`, all images are copied to the device once and batches are assembled
     there.
+
+    There is one validation and one test loader for each selection of the split; if there are several, Lightning passes
+    their index as `dataloader_idx`. The images of test loader i are tested with the checkpoint that has the highest DSC
+    on those of validation loader i.
 
     Args:
         dataset: The dataset to load.
@@ -71,6 +76,7 @@ class MammogramDataModule(lightning.LightningDataModule):
         self.seed = seed
         self.store: PreparedStore
         self.split: Split
+        self.selections: list[Selection]
         self.is_set_up = False
 
     def setup(self, stage: str | None = None) -> None:
@@ -83,7 +89,13 @@ class MammogramDataModule(lightning.LightningDataModule):
         if not self.is_set_up:
             self.store = self.dataset.open_store()
             self.split = self.splitter(self.store.cases)
+            self.selections = self.split.selections()
             self.is_set_up = True
+
+    @property
+    def n_test_images(self) -> int:
+        """Number of images of all test loaders."""
+        return sum(len(selection.test) for selection in self.selections)
 
     def train_mass_fractions(self) -> Tensor:
         """Fraction of mass pixels in each training image, (N,) float64, to which ratio-based losses are fitted."""
@@ -93,13 +105,13 @@ class MammogramDataModule(lightning.LightningDataModule):
         """Return the loader of shuffled, augmented training batches."""
         return self._loader(self.split.train, train=True)
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of validation batches."""
-        return self._loader(self.split.val)
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """Return the loaders of validation batches, one for each selection."""
+        return [self._loader(selection.val) for selection in self.selections]
 
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of test batches."""
-        return self._loader(self.split.test)
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """Return the loaders of test batches, one for each selection."""
+        return [self._loader(selection.test) for selection in self.selections]
 
     def _loader(self, rows: Indices, train: bool = False) -> DataLoader[Any]:
         trainer = self.trainer

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from mammoseg.data.split import Indices
+from mammoseg.data.split_result import Indices
 from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
 

@@ -2,80 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.csv_cells import escape_cells, unescape_row
+from mammoseg.data.balanced_assignment import assign_groups
+from mammoseg.data.split_result import Indices, Split
 from mammoseg.data.store import Case
+from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
-from mammoseg.files import atomic_write_text
-from mammoseg.validate import positive_int, probability
+from mammoseg.validate import boolean, one_of, positive_int, probability
 
 log = logging.getLogger(__name__)
 
+__all__ = ["ImageKFold", "KFold", "Official", "PatientKFold", "Split", "Splitter"]
 MIN_FOLDS = 2
-Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Rows of the store in each part (train, val, test), in ascending order.
-
-    Attributes:
-        train: (N_train,) int64.
-        val: (N_val,) int64.
-        test: (N_test,) int64.
-    """
-
-    train: Indices
-    val: Indices
-    test: Indices
-
-    def parts(self) -> dict[str, Indices]:
-        """Return the rows by the name of the part."""
-        return {"train": self.train, "val": self.val, "test": self.test}
-
-    def write(self, path: Path, cases: Sequence[Case]) -> None:
-        """Write split.csv, a table with the columns case, patient, density and part."""
-        atomic_write_text(path, self._table(cases))
-
-    def differs_from(self, path: Path, cases: Sequence[Case]) -> bool:
-        """Return whether a table written by `write` describes a different split or different cases."""
-        return path.read_bytes() != self._table(cases).encode()
-
-    def _table(self, cases: Sequence[Case]) -> str:
-        part_of = {int(row): part for part, rows in self.parts().items() for row in rows}
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["case", "patient", "density", "part"])
-        for row in sorted(part_of):
-            case = cases[row]
-            table.writerow(escape_cells([case.case, case.patient, case.density, part_of[row]]))
-        return text.getvalue()
-
-
-def read_patients(path: Path) -> dict[str, list[str]]:
-    """Read the patient of each image from split.csv, by part (train, val, test).
-
-    Raises:
-        UserError: If the file is damaged.
-    """
-    patients: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in map(unescape_row, csv.DictReader(file)):
-                patients[row["part"]].append(row["patient"])
-    except (KeyError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: damaged; restore it, or remove it to export without the numbers of images") from error
-    return patients
+ASSIGNMENTS = ("balanced", "snake")
+MAX_DENOMINATOR = 1000  # of the fraction of patients in the validation part
 
 
 class Splitter(ABC):
@@ -119,8 +66,8 @@ class Splitter(ABC):
         Raises:
             UserError: If they are not and `allows_patient_overlap` is False; otherwise a warning is logged.
         """
-        patients = {part: {cases[row].patient for row in rows} for part, rows in split.parts().items()}
-        shared = (patients["train"] & (patients["val"] | patients["test"])) | (patients["val"] & patients["test"])
+        train, val, test = ({cases[row].patient for row in rows} for rows in split.parts().values())
+        shared = (train & (val | test)) | (val & test)
         if not shared:
             return
         if not self.allows_patient_overlap:
@@ -138,44 +85,73 @@ class Splitter(ABC):
 class KFold(Splitter):
     """Grouped k-fold cross-validation, stratified by density.
 
-    The held-out fold is divided equally into validation and test (80/10/10 for five folds, as in the paper). Groups are
-    shuffled, ranked by density and then by number of images, and assigned to the folds in snake order, so the folds
-    differ by at most one group. scikit-learn's StratifiedGroupKFold can leave folds empty on small datasets.
+    The held-out fold is divided into two halves of equal size. The first is the validation part and the second the test
+    part (80/10/10 for five folds, as in the paper), or both are tested.
 
     Args:
         folds: Number of folds, at least 2.
         fold: Index of the held-out fold, 0 to folds - 1.
-        seed: Seed of the shuffling; the folds of one seed partition the cases.
+        seed: Seed of the assignment; the folds of one seed partition the cases.
+        assignment: Assignment of the groups to the halves of the folds: "balanced" balances the density categories as
+            far as the groups allow, see `balanced_assignment`; "snake" is that of versions 0.1 and 0.2, the default for
+            their checkpoints.
+        test: "half" for the test of one half; "both" for the test of both, each with the checkpoint that is selected on
+            the other half, so that the folds together test every image.
 
     Raises:
-        UserError: If `folds` or `fold` is out of range, or there are fewer groups than folds.
+        UserError: If an argument is out of range, or there are fewer groups than folds.
 
     Source:
         Proportions: Aliniya et al., section 4.1.
     """
 
-    def __init__(self, folds: int = 5, fold: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, folds: int = 5, fold: int = 0, seed: int = 0, assignment: str = "snake", test: str = "half"
+    ) -> None:
         self.folds = positive_int("split.folds", folds, minimum=MIN_FOLDS)
         if not 0 <= fold < folds:
             raise UserError(f"split.fold must be between 0 and {folds - 1} for split.folds={folds}, got {fold}")
         self.fold = fold
         self.seed = seed
+        self.assignment = one_of("split.assignment", assignment, ASSIGNMENTS)
+        self.test_both = one_of("split.test", test, ("half", "both")) == "both"
 
     @staticmethod
     @abstractmethod
     def group(case: Case) -> str:
-        """Return the group of a case; all cases of a group are in the same fold."""
+        """Return the group of a case; all cases of a group are in the same half of a fold."""
 
     def split(self, cases: Sequence[Case]) -> Split:
         """Assign the cases to the parts; see the class."""
         rows = np.arange(len(cases))
-        fold = self.assign_folds(cases, rows, self.folds)
-        held_out = rows[fold == self.fold]
-        half = self.assign_folds(cases, held_out, 2)
-        return Split(train=rows[fold != self.fold], val=held_out[half == 0], test=held_out[half == 1])
+        if self.assignment == "balanced":
+            fold, half = np.divmod(self.assign_halves(cases), 2)
+            held_out, half = rows[fold == self.fold], half[fold == self.fold]
+        else:
+            fold = self.deal(cases, rows, self.folds)
+            held_out = rows[fold == self.fold]
+            half = self.deal(cases, held_out, 2)
+        return Split(rows[fold != self.fold], held_out[half == 0], held_out[half == 1], self.test_both)
 
-    def assign_folds(self, cases: Sequence[Case], rows: Indices, folds: int) -> Indices:
-        """Assign rows to folds.
+    def assign_halves(self, cases: Sequence[Case]) -> Indices:
+        """Assign cases to the halves of the folds, balanced by density.
+
+        Args:
+            cases: Rows of the store.
+
+        Returns:
+            (N,) half of each row, 0 to 2 * folds - 1; halves 2 * k and 2 * k + 1 belong to fold k.
+
+        Raises:
+            UserError: If there are fewer groups than folds.
+        """
+        groups = [self.group(case) for case in cases]
+        self.check_number_of_groups(len(set(groups)), self.folds)
+        halves = np.arange(2 * self.folds)
+        return assign_balanced(cases, groups, np.ones_like(halves), halves // 2, self.seed)
+
+    def deal(self, cases: Sequence[Case], rows: Indices, folds: int) -> Indices:
+        """Assign rows to folds in snake order: shuffled, ranked by density and number of images, and dealt in turns.
 
         Args:
             cases: All rows of the store.
@@ -191,10 +167,7 @@ class KFold(Splitter):
         groups: dict[str, list[Case]] = {}
         for row in rows.tolist():
             groups.setdefault(self.group(cases[row]), []).append(cases[row])
-        if len(groups) < folds:
-            group_name = "image" if self.allows_patient_overlap else "patient"
-            remedy = "use more cases or a smaller split.folds" if self.folds > MIN_FOLDS else "use more cases"
-            raise UserError(f"{len(groups)} {group_name}(s) are too few for {folds} parts; {remedy}")
+        self.check_number_of_groups(len(groups), folds)
         rng = np.random.default_rng(self.seed)
         shuffled = rng.permutation(sorted(groups)).tolist()
         ranked = sorted(shuffled, key=lambda name: (max(case.density for case in groups[name]), -len(groups[name])))
@@ -202,6 +175,17 @@ class KFold(Splitter):
         label = rng.permutation(folds)  # otherwise the first group would always be in fold 0
         fold_of = {name: label[snake_order[rank % (2 * folds)]] for rank, name in enumerate(ranked)}
         return np.array([fold_of[self.group(cases[row])] for row in rows.tolist()])
+
+    def check_number_of_groups(self, n_groups: int, folds: int) -> None:
+        """Check that there is a group for each fold.
+
+        Raises:
+            UserError: If there are fewer groups.
+        """
+        if n_groups < folds:
+            group_name = "image" if self.allows_patient_overlap else "patient"
+            remedy = "use more cases or a smaller split.folds" if self.folds > MIN_FOLDS else "use more cases"
+            raise UserError(f"{n_groups} {group_name}(s) are too few for {folds} parts; {remedy}")
 
 
 class PatientKFold(KFold):
@@ -241,14 +225,17 @@ class Official(Splitter):
         val_share: Fraction of the training patients held out for validation; 0.1 in the paper. The name of
             the argument is that in the checkpoints of version 0.1.
         seed: Seed of the random selection of these patients.
+        stratify: Whether the validation part has the same proportions of density categories as the training part, as
+            far as the patients allow. Otherwise, the patients are drawn at random, as in the paper.
 
     Raises:
         UserError: If `val_share` is not between 0 and 1, or the dataset has no official split.
     """
 
-    def __init__(self, val_share: float = 0.1, seed: int = 0) -> None:
+    def __init__(self, val_share: float = 0.1, seed: int = 0, stratify: bool = False) -> None:
         self.val_share = probability("split.val_share", val_share)
         self.seed = seed
+        self.stratify = boolean("split.stratify", stratify)
 
     def split(self, cases: Sequence[Case]) -> Split:
         """Assign the cases to the parts; see the class."""
@@ -269,10 +256,45 @@ class Official(Splitter):
             )
         train, val, test = (np.flatnonzero(part == name) for name in ("train", "val", "test"))
         if len(val) == 0:
-            patient = np.array([cases[row].patient for row in train.tolist()])
-            patients = np.unique(patient)
-            n_val = max(round(self.val_share * len(patients)), 1)
-            val_patients = np.random.default_rng(self.seed).choice(patients, n_val, replace=False)
-            held_out = np.isin(patient, val_patients)
+            held_out = self.select_val([cases[row] for row in train.tolist()])
             train, val = train[~held_out], train[held_out]
         return Split(train=train, val=val, test=test)
+
+    def select_val(self, cases: Sequence[Case]) -> NDArray[np.bool_]:
+        """Select the patients of the validation part.
+
+        Args:
+            cases: Images of the official training part.
+
+        Returns:
+            (N,) whether each image is held out for validation.
+        """
+        patient = [case.patient for case in cases]
+        if self.stratify:
+            share = Fraction(self.val_share).limit_denominator(MAX_DENOMINATOR)
+            weights = np.array([share.numerator, share.denominator - share.numerator])
+            return np.equal(assign_balanced(cases, patient, weights, np.arange(2), self.seed), 0)
+        patients = np.unique(patient)
+        n_val = max(round(self.val_share * len(patients)), 1)
+        return np.isin(patient, np.random.default_rng(self.seed).choice(patients, n_val, replace=False))
+
+
+def assign_balanced(
+    cases: Sequence[Case], groups: Sequence[str], weights: Indices, folds: Indices, seed: int
+) -> Indices:
+    """Assign groups of cases to parts, balanced by density; see `assign_groups`.
+
+    Args:
+        cases: N cases.
+        groups: Group of each case, (N,).
+        weights: Relative sizes of the parts, (P,).
+        folds: Fold of each part, (P,).
+        seed: Random seed.
+
+    Returns:
+        (N,) part of each case, 0 to P - 1.
+    """
+    names, group_of = np.unique(np.array(groups), return_inverse=True)
+    counts = np.zeros((len(names), len(ACRDensity)), dtype=np.int64)
+    np.add.at(counts, (group_of, np.array([case.density - 1 for case in cases])), 1)
+    return np.asarray(assign_groups(counts, weights, folds, np.random.default_rng(seed))[group_of])

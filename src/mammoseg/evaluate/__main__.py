@@ -15,7 +15,7 @@ from mammoseg.cli import command, parse_path
 def main(cfg: DictConfig) -> None:
     """Evaluate the checkpoint `cfg.ckpt_path`; `cfg` is conf/evaluate.yaml."""
     from mammoseg.evaluate.evaluate import evaluate  # lazy: --help must not wait for torch
-    from mammoseg.runs.discovery import resolve_checkpoint
+    from mammoseg.runs.discovery import resolve_checkpoints
 
     rule = None
     if validate.boolean("native", cfg.native):
@@ -23,7 +23,7 @@ def main(cfg: DictConfig) -> None:
 
         rule = MatchingRule(**cfg.detection)
     evaluate(
-        resolve_checkpoint(parse_path(cfg.ckpt_path, "ckpt_path")),
+        resolve_checkpoints(parse_path(cfg.ckpt_path, "ckpt_path")),
         cfg.dataset.root,
         cfg.dataset.store,
         Path(HydraConfig.get().runtime.output_dir),

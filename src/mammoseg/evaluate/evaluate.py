@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.build import build_datamodule, build_segmenter
 from mammoseg.callbacks.results_writer import ResultsWriter
+from mammoseg.callbacks.tested_checkpoints import TestedCheckpoints
+from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
 from mammoseg.evaluate.native_report import write_native_report
 from mammoseg.evaluate.native_resolution import NativeResolutionWriter, read_native_results
@@ -26,7 +28,6 @@ from mammoseg.runs.folder import DataPaths, RunFolder
 from mammoseg.runs.record import RunRecord, Status, write_record
 from mammoseg.runs.settings import flatten
 from mammoseg.schema.check import check_section
-from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
 
 log = logging.getLogger(__name__)
@@ -36,17 +37,17 @@ USED_SETTINGS = ("batch_size", "num_workers", "seed", "threshold", "channels_las
 
 
 def evaluate(
-    ckpt_path: Path,
+    ckpt_paths: Sequence[Path],
     data_root: str | None,
     store_root: str | None,
     output_dir: Path,
     rule: MatchingRule | None = None,
     trusted_modules: Sequence[str] = (),
 ) -> list[results.ResultRow]:
-    """Evaluate a checkpoint on the test set of its run, and report whether the results equal those of the run.
+    """Evaluate the checkpoint of a run on its test set, and report whether the results equal those of the run.
 
     Args:
-        ckpt_path: The checkpoint.
+        ckpt_paths: The checkpoint, or the best checkpoints of a run with split.test=both.
         data_root: Folder of the dataset; None uses that of the training run.
         store_root: Folder of the prepared images; None uses that of the training run.
         output_dir: Output folder of results.csv and summary.md.
@@ -61,19 +62,19 @@ def evaluate(
         UserError: If the checkpoint cannot be loaded or the folder of the dataset is unknown.
     """
     configure_library_logging()
-    loaded = load_checked(ckpt_path, trusted_modules)
-    training_run = RunFolder.of_checkpoint(ckpt_path.resolve())
+    loaded = load_checked(ckpt_paths[0], trusted_modules)
+    training_run = RunFolder.of_checkpoint(ckpt_paths[0].resolve())
     cfg = OmegaConf.create(checkpoint.config_of(loaded))
     assert isinstance(cfg, DictConfig)  # for the type checker
     resolve_data_paths(training_run, data_root, store_root, cfg.dataset.name).apply(cfg.dataset)
     disable_training_settings(cfg)
     output = RunFolder(output_dir)
     output.write_data_paths(cfg.dataset)
-    run_test(cfg, loaded, ckpt_path, output, rule)
+    one_half = run_test(cfg, loaded, ckpt_paths, output, rule)
     write_record(output, evaluation_record(loaded))
     rows = results.read_results(output.results)
     write_evaluation_report(rows, output, rule)
-    compare_with_training_run(rows, training_run.results)
+    compare_with_training_run(rows, training_run.results, one_half)
     return rows
 
 
@@ -111,25 +112,61 @@ def evaluation_record(loaded: dict[str, Any]) -> RunRecord:
     return RunRecord(run_info=run_info, settings=settings, status=Status.EVALUATED)
 
 
-def run_test(
-    cfg: DictConfig, loaded: dict[str, Any], ckpt_path: Path, output: RunFolder, rule: MatchingRule | None
-) -> None:
-    """Test a loaded checkpoint, and write results.csv and, with `rule`, native.csv and candidates.csv.
+def tested_checkpoints(
+    ckpt_paths: Sequence[Path], loaded: dict[str, Any], datamodule: MammogramDataModule
+) -> list[Path]:
+    """Determine with which checkpoint each image is tested: never with one that it helped to select.
+
+    If there is one checkpoint, and it was selected on one half of the held-out fold, only the other half is tested: the
+    selections of the datamodule are reduced to this one.
 
     Args:
-        cfg: Config of the checkpoint, with the data paths of this machine.
-        loaded: Contents of the checkpoint.
-        ckpt_path: Its path, for error messages.
+        ckpt_paths: The checkpoint, or the best checkpoints of a run, in the order of the selections.
+        loaded: Content of the first one.
+        datamodule: Data of the test, set up.
+
+    Returns:
+        Checkpoint of each selection of the datamodule.
+
+    Raises:
+        UserError: If the checkpoint was selected on a half, but its config tests only one half.
+    """
+    half = checkpoint.selected_on(loaded)
+    if half is not None and len(ckpt_paths) == 1:
+        datamodule.selections = [selection for selection in datamodule.selections if selection.name == half]
+        if not datamodule.selections:
+            raise UserError(f"{ckpt_paths[0]}: was selected on {half}, but its config does not have split.test=both")
+        log.info(
+            "%s was selected on %s of the held-out fold, so only the %d images of the other half are tested",
+            ckpt_paths[0].name,
+            half,
+            datamodule.n_test_images,
+        )
+    n_selections = len(datamodule.selections)
+    return list(ckpt_paths) if len(ckpt_paths) == n_selections else [ckpt_paths[0]] * n_selections
+
+
+def run_test(
+    cfg: DictConfig, loaded: dict[str, Any], ckpt_paths: Sequence[Path], output: RunFolder, rule: MatchingRule | None
+) -> bool:
+    """Test checkpoints, and write results.csv and, with `rule`, native.csv and candidates.csv.
+
+    Args:
+        cfg: Config of the checkpoints, with the data paths of this machine.
+        loaded: Content of the first one.
+        ckpt_paths: As for `evaluate`.
         output: Output folder.
         rule: Definition of a detection, or None.
+
+    Returns:
+        Whether only one half of the images of the run were tested, see `tested_checkpoints`.
     """
     datamodule = build_datamodule(cfg)
-    segmenter = build_segmenter(cfg, training=False)
-    load_weights(segmenter, loaded["state_dict"], ckpt_path)
+    datamodule.setup()
+    tested = tested_checkpoints(ckpt_paths, loaded, datamodule)
     run_info = checkpoint.run_info_of(loaded)
-    callbacks: list[Callback] = [ResultsWriter(output.results, run_info)]
+    callbacks: list[Callback] = [TestedCheckpoints(tested), ResultsWriter(output.results, run_info)]
     if rule is not None:
-        datamodule.setup()  # raises before the test starts if the folder of the dataset is wrong
         callbacks.append(NativeResolutionWriter(output.path, run_info, datamodule.dataset, rule))
     trainer = lightning.Trainer(
         accelerator=available_accelerator(cfg.trainer.accelerator),
@@ -141,7 +178,8 @@ def run_test(
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    trainer.test(segmenter, datamodule=datamodule, verbose=False)
+    trainer.test(build_segmenter(cfg, training=False), datamodule=datamodule, verbose=False)
+    return len(datamodule.selections) < len(datamodule.split.selections())
 
 
 def write_evaluation_report(rows: Sequence[results.ResultRow], output: RunFolder, rule: MatchingRule | None) -> None:
@@ -154,28 +192,6 @@ def write_evaluation_report(rows: Sequence[results.ResultRow], output: RunFolder
         native_rows, _ = read_native_results(output.path)
         run_summary.print_summary(native_rows, output.path, "at native resolution")
         print(native_sections[native_sections.index("\n### Surface distances") :])
-
-
-def load_weights(segmenter: Segmenter, state_dict: dict[str, Any], ckpt_path: Path) -> None:
-    """Load weights into a segmenter; parameters of the loss may be missing, as they are in exported checkpoints.
-
-    Args:
-        segmenter: Receives the weights.
-        state_dict: The weights.
-        ckpt_path: Path of the checkpoint, for error messages.
-
-    Raises:
-        UserError: If the weights belong to another network.
-    """
-    try:
-        missing, unexpected = segmenter.load_state_dict(state_dict, strict=False)
-    except RuntimeError as error:
-        missing, unexpected = [str(error)], []
-    if unexpected or not all(name.startswith("criterion.") for name in missing):
-        raise UserError(
-            f"{ckpt_path}: the weights do not match the network in the checkpoint's config; use the checkpoint as "
-            "written by training"
-        )
 
 
 def resolve_data_paths(
@@ -220,17 +236,20 @@ def available_accelerator(accelerator: str) -> str:
     return "cpu"
 
 
-def compare_with_training_run(rows: list[results.ResultRow], training_results: Path) -> None:
+def compare_with_training_run(rows: list[results.ResultRow], training_results: Path, one_half: bool = False) -> None:
     """Report whether the results equal those of the training run.
 
     Args:
         rows: Rows of results.csv of this evaluation.
         training_results: results.csv of the training run; nothing is reported if it does not exist.
+        one_half: Whether only one half of the images of the training run were tested.
     """
     if not training_results.is_file():
         return
     previous = {row["case"]: [row[name] for name in results.COUNTS] for row in results.read_results(training_results)}
     current = {row["case"]: [row[name] for name in results.COUNTS] for row in rows}
+    if one_half:
+        previous = {case: counts for case, counts in previous.items() if case in current}
     if previous == current:
         print("identical to the results of the training run")
         return

@@ -65,7 +65,7 @@ class NativeResolutionWriter(lightning.Callback):
         """Start the progress display."""
         datamodule = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.test, but not declared
         self.store: PreparedStore = datamodule.store
-        self.progress = Progress("evaluating at native resolution", len(datamodule.split.test))
+        self.progress = Progress("evaluating at native resolution", datamodule.n_test_images)
         self.progress.__enter__()
 
     def on_test_batch_end(  # type: ignore[override]  # narrower types than Lightning's

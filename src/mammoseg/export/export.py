@@ -48,6 +48,8 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
     checkpoint.check_run_info(provenance["run_info"], ckpt_path)
     size = preprocessing_settings(provenance["config"]).size  # validates the settings that the files describe
     common_threshold([provenance["config"]])
+    if half := checkpoint.selected_on(loaded):
+        provenance[checkpoint.SELECTED_ON_KEY] = half
     network = load_finite_network(loaded, ckpt_path)
     contents = {
         checkpoint.WEIGHTS_FILE: to_safetensors(network),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mammoseg.data.split import read_patients
+from mammoseg.data.split_result import HALVES, read_parts
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.run_summary import metric_headings, units_note
+from mammoseg.runs.checkpoint import SELECTED_ON_KEY
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role, flatten, select
@@ -23,7 +25,8 @@ def make_model_card(provenance: Mapping[str, Any], n_parameters: int, ckpt_path:
     """Create the model card.
 
     Args:
-        provenance: Config and run information stored in the checkpoint, under the keys `config` and `run_info`.
+        provenance: Config and run information stored in the checkpoint, under the keys `config` and `run_info`, and
+            under `selected_on` the half of the held-out fold that selected it, if both halves are tested.
         n_parameters: Number of parameters of the network.
         ckpt_path: The checkpoint. Split and results are read from its run folder if available.
         onnx: Whether the export includes model.onnx.
@@ -40,9 +43,9 @@ def make_model_card(provenance: Mapping[str, Any], n_parameters: int, ckpt_path:
         ),
         "Limitations": limitations_section(run_info),
         "How to use": usage_section(config, onnx),
-        "Training data": training_data_section(run_info, config, folder),
+        "Training data": training_data_section(provenance, folder),
         "Training procedure": training_section(config),
-        "Evaluation": evaluation_section(run_info, ckpt_path, folder),
+        "Evaluation": evaluation_section(provenance, ckpt_path, folder),
     }
     blocks = [
         f"# {run_info['run']}",
@@ -55,36 +58,53 @@ def make_model_card(provenance: Mapping[str, Any], n_parameters: int, ckpt_path:
     return "\n\n".join(blocks) + "\n"
 
 
-def training_data_section(run_info: Mapping[str, Any], config: Mapping[str, Any], folder: RunFolder) -> str:
+def training_data_section(provenance: Mapping[str, Any], folder: RunFolder) -> str:
     """Describe dataset and split, with the numbers of images and patients if split.csv is available.
 
     Args:
-        run_info: Run information of the checkpoint.
-        config: Config of the checkpoint.
+        provenance: As for `make_model_card`.
         folder: Run folder of the checkpoint.
 
     Returns:
         Markdown.
     """
+    config, run_info = provenance["config"], provenance["run_info"]
     split = dict(flatten(config)).get("split._target_", "an unknown splitter").rpartition(".")[2]
     fold = f", fold {run_info['fold']}" if run_info["fold"] != "" else ""
     description = f"Dataset {run_info['dataset']}, split with {split}{fold}."
     if not folder.split.is_file():
         return f"{description} The number of images is unknown, as the run's split.csv was not available at export."
-    patients = read_patients(folder.split)
+    patients: dict[str, list[str]] = {}
+    for row in read_parts(folder.split):
+        patients.setdefault(row["part"], []).append(row["patient"])
     lines = ["| part | images | patients |", "|---|---|---|"]
     lines += [
-        f"| {label} | {len(patients[part])} | {len(set(patients[part]))} |" for part, label in PART_LABELS.items()
+        f"| {label} | {len(patients.get(part, []))} | {len(set(patients.get(part, [])))} |"
+        for part, label in part_labels(provenance.get(SELECTED_ON_KEY), patients).items()
     ]
     return description + "\n\n" + "\n".join(lines)
 
 
-def evaluation_section(run_info: Mapping[str, Any], ckpt_path: Path, folder: RunFolder) -> str:
+def part_labels(selected_on: str | None, parts: Container[str]) -> dict[str, str]:
+    """Return the label of each part in the model card.
+
+    Args:
+        selected_on: Half of the held-out fold that selected the checkpoint, or None.
+        parts: Names of the parts in split.csv.
+    """
+    if HALVES[0] not in parts:
+        return PART_LABELS
+    selected = {} if selected_on is None else {selected_on: PART_LABELS["val"]}
+    tested = {half: PART_LABELS["test"] for half in HALVES if half != selected_on}
+    return {"train": PART_LABELS["train"], **selected, **tested}
+
+
+def evaluation_section(provenance: Mapping[str, Any], ckpt_path: Path, folder: RunFolder) -> str:
     """Tabulate the test metrics with bootstrap intervals, or state why they are not available.
 
     Args:
-        run_info: Run information of the checkpoint.
-        ckpt_path: The checkpoint; metrics are reported only for best.ckpt.
+        provenance: As for `make_model_card`.
+        ckpt_path: The checkpoint; metrics are reported only for a best checkpoint.
         folder: Run folder of the checkpoint.
 
     Returns:
@@ -95,9 +115,15 @@ def evaluation_section(run_info: Mapping[str, Any], ckpt_path: Path, folder: Run
             "Not available: the run's results.csv was not available at export. `python -m mammoseg.evaluate` tests the "
             "checkpoint."
         )
-    run = read_run(folder)
-    if run.rows[0]["run"] != run_info["run"] or ckpt_path.stem != "best":
+    run, half = read_run(folder), provenance.get(SELECTED_ON_KEY)
+    best = folder.best_checkpoint_of(half or "")
+    if run.rows[0]["run"] != provenance["run_info"]["run"] or ckpt_path.name != best.name:
         return "Not available: the run's results.csv belongs to its best checkpoint, but another one was exported."
+    if half is not None:  # the other checkpoint has tested the images of this half
+        if not folder.split.is_file():
+            return "Not available: the run's split.csv was not available at export."
+        tested = {row["case"] for row in read_parts(folder.split) if row["part"] != half}
+        run = replace(run, rows=[row for row in run.rows if row["case"] in tested])
     comparison = Comparison(align_runs([run]), N_RESAMPLES, CONFIDENCE_LEVEL, SEED)
     n_negative = int((comparison.mass_size == 0).sum())
     negatives = (

@@ -16,7 +16,10 @@ from mammoseg.files import check_no_links
 from mammoseg.runs.folder import RunFolder
 
 # Files of a completed epoch or test. A folder without them contains no results.
-RESULTS = (RunFolder.last_checkpoint, RunFolder.best_checkpoint, RunFolder.results)
+RESULTS = (
+    *(RunFolder.last_checkpoint, RunFolder.best_checkpoint),
+    *(RunFolder.best_half1_checkpoint, RunFolder.best_half2_checkpoint, RunFolder.results),
+)
 # Files and folders that a run writes, with those of experiment loggers.
 RUN_FILES = {*(Path(file.name).parts[0] for file in RunFolder.files()), "wandb", "tensorboard", "evaluate.log"}
 

@@ -24,7 +24,10 @@ from mammoseg.errors import UserError
 from mammoseg.launch.job_table import find_jobs
 from mammoseg.launch.search_space import SearchSpace
 from mammoseg.launch.sweep import without_private_overrides
-from mammoseg.runs.settings import Role, role
+from mammoseg.runs.folder import RunFolder, folders_with
+from mammoseg.runs.record import read_record_or_skip
+from mammoseg.runs.settings import Role, flatten, role
+from mammoseg.schema.renamed import CHANGED_DEFAULTS
 
 try:
     import optuna
@@ -223,9 +226,8 @@ def check_same_space(study: optuna.Study, space: SearchSpace, folder: Path) -> N
     current = {
         **{name: repr(distribution) for name, distribution in space.distributions.items()},
         "hydra.sweeper.monotone": repr(space.monotone),
-        # Hashes instead of values, which may contain local paths.
         **{
-            name: hashlib.sha256(value.encode()).hexdigest()[:16]
+            name: short_digest(value)
             for name, _, value in (override.partition("=") for override in space.fixed)
             if name not in COMPUTE_GROUPS and role(name) not in (Role.COMPUTE, Role.PRIVATE)
         },
@@ -235,14 +237,33 @@ def check_same_space(study: optuna.Study, space: SearchSpace, folder: Path) -> N
         study.set_user_attr("settings", current)
         return
     log.info("resuming a search with %d trials", len(study.get_trials(deepcopy=False)))
-    previous = {_RENAMED.get(name, name): value for name, value in stored.items()}
+    earlier = earlier_defaults(folder)
+    defaults = {name: short_digest(value) for name, value in earlier.items()}
+    previous = {**defaults, **{_RENAMED.get(name, name): value for name, value in stored.items()}}
     if differing := sorted(
         name for name in previous.keys() | current.keys() if previous.get(name) != current.get(name)
     ):
+        settings = " ".join(f"{name}={earlier[name]}" for name in differing if name in earlier)
+        remedy = f"set {settings} to continue this search of an earlier version, " if settings else ""
         raise UserError(
-            f"{folder}: contains a search with different {', '.join(differing)}; choose another folder "
+            f"{folder}: contains a search with different {', '.join(differing)}; {remedy}choose another folder "
             "(hydra.sweep.dir=...), or delete this one"
         )
+
+
+def earlier_defaults(folder: Path) -> dict[str, str]:
+    """Return the settings of the trials in a sweep folder whose default has changed since, with the earlier default."""
+    for run in folders_with(folder, RunFolder.record.name):
+        record = read_record_or_skip(run)
+        if record is not None and record.settings:
+            stored = dict(flatten(record.settings))
+            return {name: value for name, value in CHANGED_DEFAULTS.items() if stored.get(name) == value}
+    return {}
+
+
+def short_digest(value: str) -> str:
+    """Return a hash of a value, which may contain a local path."""
+    return hashlib.sha256(value.encode()).hexdigest()[:16]
 
 
 _RENAMED = {"hydra.sweeper.ordered": "hydra.sweeper.monotone"}  # in studies of version 0.1

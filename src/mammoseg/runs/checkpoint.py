@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mammoseg.data.split_result import HALVES
 from mammoseg.errors import UserError
 from mammoseg.runs.folder import EXPORTED_WEIGHTS
 from mammoseg.runs.results import RUN_COLUMNS
@@ -18,6 +19,7 @@ from mammoseg.runs.upgrade import upgrade_config
 from mammoseg.safe_yaml import load_yaml_file
 
 PROVENANCE_KEY = "mammoseg"  # key of the config and the identity of the run
+SELECTED_ON_KEY = "selected_on"  # key of the half of the held-out fold that selected the checkpoint
 WEIGHTS_FILE, CONFIG_FILE = EXPORTED_WEIGHTS, "config.yaml"  # files of an exported model
 
 
@@ -92,6 +94,21 @@ def run_info_of(loaded: dict[str, Any]) -> dict[str, Any]:
     """Return the identity of the run that wrote a loaded checkpoint."""
     run_info: dict[str, Any] = loaded[PROVENANCE_KEY]["run_info"]
     return run_info
+
+
+def selected_on(loaded: dict[str, Any]) -> str | None:
+    """Return the half of the held-out fold that selected a loaded checkpoint.
+
+    Returns:
+        "half1" or "half2" for a best checkpoint of a run with `split.test=both`, otherwise None.
+
+    Raises:
+        UserError: If the stored value is invalid.
+    """
+    half = loaded[PROVENANCE_KEY].get(SELECTED_ON_KEY)
+    if half not in (None, *HALVES):
+        raise UserError(f"the checkpoint must be selected on one of {', '.join(HALVES)}, got {half}; train it again")
+    return None if half is None else str(half)
 
 
 def network_weights(loaded: dict[str, Any]) -> dict[str, Any]:

@@ -252,27 +252,40 @@ def unfinished_duplicates(folder: RunFolder, record: RunRecord) -> list[RunFolde
     return [other for _, other in sorted(duplicates, key=lambda pair: pair[0], reverse=True)]
 
 
-def resolve_checkpoint(reference: str | Path, name: str = "ckpt_path") -> Path:
-    """Return the path of the checkpoint to which a setting refers.
+def resolve_checkpoints(reference: str | Path, name: str = "ckpt_path") -> list[Path]:
+    """Return the paths of the checkpoints to which a setting refers.
 
     Args:
-        reference: A checkpoint, an exported model or its folder, a run folder (its best checkpoint), or "latest" (the
-            best checkpoint of the newest finished run at or below the working directory).
+        reference: A checkpoint, an exported model or its folder, a run folder (its best checkpoint, or the two of a run
+            with split.test=both), or "latest" (the same of the newest finished run at or below the working directory).
         name: Name of the setting, for error messages.
 
     Raises:
         UserError: If a folder contains no checkpoint, or there is no finished run.
     """
-    if str(reference) == LATEST:
-        return latest_run(finished=True).best_checkpoint
-    path = Path(str(reference)).expanduser()
+    path = latest_run(finished=True).path if str(reference) == LATEST else Path(str(reference)).expanduser()
     if not path.is_dir():
-        return path
-    run = RunFolder(path)
-    for candidate in (run.best_checkpoint, path / EXPORTED_WEIGHTS):
-        if candidate.is_file():
-            return candidate
+        return [path]
+    if best := RunFolder(path).best_checkpoints():
+        return best
+    if (exported := path / EXPORTED_WEIGHTS).is_file():
+        return [exported]
     raise UserError(
         f"{name}={path}: the folder has neither {RunFolder.best_checkpoint.name} nor {EXPORTED_WEIGHTS}; set a run "
         "folder, an exported model, a checkpoint or latest"
     )
+
+
+def resolve_checkpoint(reference: str | Path, name: str = "ckpt_path") -> Path:
+    """Return the path of the only checkpoint to which a setting refers; see `resolve_checkpoints`.
+
+    Raises:
+        UserError: If there is no checkpoint, or more than one.
+    """
+    first, *others = resolve_checkpoints(reference, name)
+    if others:
+        raise UserError(
+            f"{name}={reference}: the run has two best checkpoints, since split.test=both; set one of them, "
+            f"{name}={first} or {name}={others[0]}"
+        )
+    return first

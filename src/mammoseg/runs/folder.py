@@ -87,6 +87,12 @@ class RunFolder:
     results = RunFile("results.csv", "one row per test image with the counts of TP, FP, FN and TN pixels")
     summary = RunFile("summary.md", "metrics: pooled, mean over images, and by density")
     best_checkpoint = RunFile("checkpoints/best.ckpt", "checkpoint with the highest validation DSC")
+    best_half1_checkpoint = RunFile(
+        "checkpoints/best_half1.ckpt",
+        "with `split.test=both`, instead of `best.ckpt`: checkpoint with the highest DSC on half 1 of the held-out "
+        "fold, with which half 2 is tested",
+    )
+    best_half2_checkpoint = RunFile("checkpoints/best_half2.ckpt", "the same, with the halves exchanged")
     last_checkpoint = RunFile("checkpoints/last.ckpt", "state after the last epoch, from which `resume` continues")
     metrics = RunFile("metrics.csv", "values logged in each epoch")
     predictions = RunFile("predictions.npz", "predicted masks and probabilities of the test images")
@@ -94,7 +100,7 @@ class RunFolder:
     detection = RunFile("detection.csv", "number of masses, found masses and false positives of each test image")
     overlays = RunFile("overlays.png", "one example per density with ground truth, prediction and heat map")
     curves = RunFile("curves.png", "loss and validation metrics by epoch")
-    split = RunFile("split.csv", "part of each image: train, val or test")
+    split = RunFile("split.csv", "part of each image: train, val or test; with `split.test=both` train, half1 or half2")
     record = RunFile("run.json", "status, settings and library versions")
     log = RunFile("train.log", "log of the run")
     hydra = RunFile(".hydra", "command line and paths of this machine; not for sharing")
@@ -115,6 +121,20 @@ class RunFolder:
     def of_checkpoint(cls, checkpoint: Path) -> RunFolder:
         """Return the run folder of a checkpoint in its subfolder checkpoints/."""
         return cls(checkpoint.absolute().parent.parent)
+
+    def best_checkpoint_of(self, selection: str) -> Path:
+        """Return the path of the best checkpoint of a selection.
+
+        Args:
+            selection: Name of a `data.split_result.Selection`: empty, "half1" or "half2".
+        """
+        best = self.best_checkpoint
+        return best.with_stem(f"{best.stem}_{selection}") if selection else best
+
+    def best_checkpoints(self) -> list[Path]:
+        """Return the best checkpoints that exist: `best_checkpoint`, or one for each half."""
+        paths = (self.best_checkpoint, self.best_half1_checkpoint, self.best_half2_checkpoint)
+        return [path for path in paths if path.is_file()]
 
     @property
     def launch_dir(self) -> Path | None:

@@ -99,7 +99,7 @@ def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str |
     settings = {**public(plain), "init_from": init_digest}
     return RunRecord(
         run_info=dict(run_info),
-        settings=json.loads(json.dumps(settings)),  # tuples become lists, as when read back
+        settings=upgrade_config(json.loads(json.dumps(settings))),  # as when read back: tuples become lists
         root=path_digest(Path(cfg.dataset.root)),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         started=datetime.now(UTC).isoformat(timespec="microseconds"),

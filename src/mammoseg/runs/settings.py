@@ -61,7 +61,7 @@ METHOD = (
     *("dataset.reader.lesions", "dataset.source", "dataset.on_error"),
     *("dataset.size", "dataset.crop", "dataset.aspect", "dataset.normalise", "dataset.flip"),
     *("dataset.density", "dataset.missing_density", "dataset.density_model"),
-    *("split._target_", "split.folds", "split.val_share"),
+    *("split._target_", "split.folds", "split.val_share", "split.assignment", "split.test", "split.stratify"),
     # 16-bit arithmetic changes the results by more than rounding
     *("trainer._target_", "trainer.precision", "trainer.max_epochs", "trainer.gradient_clip_val"),
 )

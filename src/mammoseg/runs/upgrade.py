@@ -1,15 +1,21 @@
 """Conversion of settings and configs of earlier versions.
 
 Checkpoints and run records store the `_target_` and the arguments of classes, and run folders store the overrides of
-the command line. When a class is moved, or an argument or setting is renamed, add an entry to `schema.renamed`;
-tests/runs/test_old_checkpoints.py fails without it.
+the command line. When a class is moved, or an argument or setting is renamed or added, add an entry to
+`schema.renamed`; tests/runs/test_old_checkpoints.py fails without it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from mammoseg.schema.renamed import RENAMED_ARGUMENTS, RENAMED_TARGETS, RENAMED_TRAIN_SETTINGS, RENAMED_VALUES
+from mammoseg.schema.renamed import (
+    ADDED_ARGUMENTS,
+    RENAMED_ARGUMENTS,
+    RENAMED_TARGETS,
+    RENAMED_TRAIN_SETTINGS,
+    RENAMED_VALUES,
+)
 
 
 def upgrade_config(config: Any) -> Any:
@@ -44,7 +50,8 @@ def _upgrade_targets(node: Any) -> Any:
     upgraded["_target_"] = target = RENAMED_TARGETS.get(target, target)
     new_names = RENAMED_ARGUMENTS.get(target, {})
     renamed = {new_names.get(key, key): value for key, value in upgraded.items()}
-    return {key: _upgrade_value(target, key, value) for key, value in renamed.items() if key is not None}
+    known = {key: _upgrade_value(target, key, value) for key, value in renamed.items() if key is not None}
+    return known | {key: value for key, value in ADDED_ARGUMENTS.get(target, {}).items() if key not in known}
 
 
 def _upgrade_value(target: str, argument: str, value: Any) -> Any:

@@ -48,7 +48,7 @@ def quote(value: object) -> str:
 
 
 def merge(overrides: Iterable[str]) -> list[str]:
-    """Keep only the last override of each key, with the prefix "+" if the first override of the key adds it.
+    """Keep only the last override of each key, with the prefix "+" or "++" if the first override of the key adds it.
 
     Example:
         >>> merge(["lr=1", "+note=a", "note=b", "lr=2"])
@@ -57,7 +57,7 @@ def merge(overrides: Iterable[str]) -> list[str]:
     merged: dict[str, str] = {}
     for override in overrides:
         key = key_of(override)
-        first = merged.pop(key, override)
-        added = first.startswith("+") and not override.startswith(("+", "~"))
-        merged[key] = f"+{override}" if added else override
+        prefix, _, _ = split_override(merged.pop(key, override))
+        added = prefix.startswith("+") and not override.startswith(("+", "~"))
+        merged[key] = f"{prefix}{override}" if added else override
     return list(merged.values())

@@ -62,7 +62,13 @@ PARTIAL = SubPart(optional=False, partial=True)
 REQUIRED_PART = SubPart(optional=False)
 
 
-SPLIT = {"folds": Integer(2, 1000), "fold": Integer(0, 999), "seed": SEED}
+SPLIT = {
+    "folds": Integer(2, 1000),
+    "fold": Integer(0, 999),
+    "seed": SEED,
+    "assignment": one_of("balanced", "snake"),
+    "test": one_of("half", "both"),
+}
 HYBRID_PIXEL = {"alpha": WEIGHT, "beta": WEIGHT, "dice": PART, "bce": PART}
 HYBRID_REGION = {"eta": WEIGHT, "gamma": WEIGHT, "rmi": PART, "ssim": PART}
 
@@ -139,7 +145,11 @@ PARTS: dict[str, Part] = {
     "mammoseg.data.split.PatientKFold": Part(SPLIT, (fold_in_range,)),
     "mammoseg.data.split.ImageKFold": Part(SPLIT, (fold_in_range,)),
     "mammoseg.data.split.Official": Part(
-        {"val_share": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True), "seed": SEED}
+        {
+            "val_share": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True),
+            "seed": SEED,
+            "stratify": Boolean(),
+        }
     ),
     "mammoseg.data.augment.Augmentation": Part({"transforms": ListOf(REQUIRED_PART)}),
     "mammoseg.models.au_net.AUNet": Part({"width": WIDTH, "gradient_checkpointing": Boolean()}),

@@ -85,6 +85,15 @@ RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
     "mammoseg.losses.PerSample": {"input": "prediction_type"},
     "mammoseg.losses.SSL": {"c": "eps", "share": "error_threshold"},
 }
+# Arguments that were added to a target, with the values that correspond to earlier versions. They must be the defaults
+# of the class, which apply to YAML files of users without the argument.
+ADDED_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "mammoseg.data.split.PatientKFold": {"assignment": "snake", "test": "half"},
+    "mammoseg.data.split.ImageKFold": {"assignment": "snake", "test": "half"},
+    "mammoseg.data.split.Official": {"stratify": False},
+}
+# Settings of `train` whose default has changed, with the earlier default, which runs of earlier versions keep.
+CHANGED_DEFAULTS = {"split.assignment": "snake", "loss.ssim.padding": "valid", "loss.terms.ssim.padding": "valid"}
 # Old -> new value of an argument, by its (new) target and new name.
 RENAMED_VALUES: dict[tuple[str, str], dict[Any, Any]] = {
     ("mammoseg.data.dataset.build_dataset", "on_error"): {"error": "raise"},

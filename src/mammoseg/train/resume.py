@@ -20,12 +20,12 @@ from mammoseg.files import atomic_write_text
 from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder, load_yaml
 from mammoseg.runs.record import RunRecord, load_matching_record, read_record, read_record_or_skip
-from mammoseg.runs.settings import RESUMABLE
+from mammoseg.runs.settings import RESUMABLE, flatten
 from mammoseg.runs.untrusted_config import GROUPS, command_line_dirs, untrusted_targets
 from mammoseg.safe_yaml import load_yaml_file
 from mammoseg.schema.command_line import config_dirs, split_options
 from mammoseg.schema.overrides import key_of, merge, quote, split_override
-from mammoseg.schema.renamed import upgrade_override
+from mammoseg.schema.renamed import CHANGED_DEFAULTS, upgrade_override
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,10 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
     warn_of_uploads(run, overrides)
     if any(key_of(override) == "logger" for override in overrides):  # another choice may lack these settings
         restored = [override for override in restored if not key_of(override).startswith("logger.")]
+    changed = [*restored, *_data_overrides(run), *overrides]
     return [
         *options,
-        *merge([*restored, *_data_overrides(run), *overrides]),
+        *merge([*_earlier_defaults(run, changed), *changed]),
         *("hydra.mode=RUN", f"hydra.run.dir={quote(run.path)}", "hydra.output_subdir=null"),
         f"resume={quote(run.path)}",
     ]
@@ -192,6 +193,18 @@ def _data_overrides(run: RunFolder) -> list[str]:
     paths = run.data_paths()
     values = dict(zip(DATA_PATHS, (paths.root, paths.store, paths.tables), strict=True))
     return [f"{key}={quote(path)}" for key, path in values.items() if path is not None]
+
+
+def _earlier_defaults(run: RunFolder, overrides: Iterable[str]) -> list[str]:
+    """Overrides for settings whose default has changed since the version of the run, except those in `overrides`."""
+    record = read_record(run)
+    stored = {} if record is None else dict(flatten(record.settings))
+    overridden = {key_of(override) for override in overrides}
+    return [
+        f"++{key}={value}"
+        for key, value in CHANGED_DEFAULTS.items()
+        if key not in overridden and stored.get(key) == value
+    ]
 
 
 def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) -> RunRecord | None:

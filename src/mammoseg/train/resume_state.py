@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from mammoseg.callbacks.run_checkpoint import BEST, state_key, upgrade_callback_states
-from mammoseg.data.split import Split
+from mammoseg.callbacks.run_checkpoint import best_states, upgrade_callback_states
+from mammoseg.data.split_result import Split
 from mammoseg.data.store import Case
 from mammoseg.errors import UserError
 from mammoseg.runs import checkpoint
@@ -32,14 +32,15 @@ def load_last_checkpoint(folder: RunFolder) -> dict[str, Any]:
     Raises:
         UserError: If the file is damaged.
     """
-    path, best = folder.last_checkpoint, folder.best_checkpoint
+    path = folder.last_checkpoint
     try:
         loaded = checkpoint.load_checkpoint(path)
         check_training_state(loaded, path)
     except UserError as error:
         restart = "delete it to start the training from the beginning"
-        if best.is_file():
-            restart = f"replace it by a copy of {best.name} to resume after the best epoch, or {restart}"
+        if best := folder.best_checkpoints():
+            # The second of two is written later in an epoch, so it includes the state of the first.
+            restart = f"replace it by a copy of {best[-1].name} to resume after the best epoch, or {restart}"
         raise UserError(f"the run cannot be resumed, since {path} is damaged; {restart}") from error
     return loaded
 
@@ -69,8 +70,9 @@ def check_training_state(loaded: Mapping[str, Any], path: Path) -> None:
     states = loaded["callbacks"]
     if any(".." in PurePath(text).parts for text in _strings(states, path)):
         raise UserError(f"{path}: the states of callbacks must not contain paths with ..")
-    if not isinstance(upgrade_callback_states(states).get(state_key(BEST)), dict):
-        raise UserError(f"{path}: it has no state of the callback {state_key(BEST)}")
+    best = best_states(upgrade_callback_states(states))
+    if not best or not all(isinstance(state, dict) for state in best):
+        raise UserError(f"{path}: it has no state of the best checkpoint")
     metrics = loaded[checkpoint.PROVENANCE_KEY].get("train_metrics", {"epoch": 0, "step": 0})
     is_mapping = isinstance(metrics, dict) and {"epoch", "step"} <= metrics.keys()
     if not is_mapping or not all(type(value) in (int, float) for value in metrics.values()):

@@ -20,7 +20,8 @@ from mammoseg import build, processes, validate
 from mammoseg.callbacks.preemption import PreemptionCallback
 from mammoseg.callbacks.provenance import ProvenanceCallback
 from mammoseg.callbacks.results_writer import ResultsWriter
-from mammoseg.callbacks.run_checkpoint import RunCheckpoint, best_score
+from mammoseg.callbacks.run_checkpoint import RunCheckpoint
+from mammoseg.callbacks.tested_checkpoints import TestedCheckpoints
 from mammoseg.cli import user_message
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
@@ -32,6 +33,7 @@ from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, make_record, read_record, redact_paths, write_record
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
+from mammoseg.train.best_checkpoints import BestCheckpoints, warn_about_monitors
 from mammoseg.train.init_from import find_init_checkpoint
 from mammoseg.train.interruption import explain_interruption, trainer_errors
 from mammoseg.train.reporting import write_reports
@@ -73,7 +75,7 @@ class TrainingRun:
         configure_library_logging()
         self.run_loggers = build.build_loggers(cfg, folder.path, run_info, self.record.settings)
         self.csv_logger: MetricsLogger | None = None
-        self.best = RunCheckpoint(folder.best_checkpoint, monitor="val/dsc", mode="max")
+        self.best = BestCheckpoints(folder, ())  # those of the split, after `_set_up_data`
         # The argument save_last would write last.ckpt only together with a new best checkpoint.
         self.last = RunCheckpoint(folder.last_checkpoint)
 
@@ -150,9 +152,9 @@ class TrainingRun:
 
     @property
     def score(self) -> float:
-        """Validation DSC of the best checkpoint, which sweeps maximise."""
-        if self.best.best_model_score is not None:
-            return float(self.best.best_model_score)
+        """Validation DSC of the best checkpoint, which sweeps maximise; the mean of two with split.test=both."""
+        if self.best.score is not None:
+            return self.best.score
         stored = read_record(self.folder)  # of the finished run, or written by workers
         if stored is None or stored.score is None:
             raise UserError(
@@ -180,10 +182,9 @@ class TrainingRun:
             self._restore_best()
             return self
         # Before any file is written, so that an invalid folder, split or theta leaves no files.
-        self.datamodule.setup()
+        self._set_up_data()
         if self.init_checkpoint is not None and ckpt_path is None:
             checkpoint.load_weights_into(self.segmenter.net, self.init_checkpoint)
-        self.segmenter.criterion.fit(self.datamodule.train_mass_fractions())
         self._write_initial_files()
         trainer = self.build_trainer([pruning] if pruning else [])
         with trainer_errors():
@@ -195,43 +196,41 @@ class TrainingRun:
             write_record(self.folder, self.record)
         return self
 
+    def _set_up_data(self) -> None:
+        self.datamodule.setup()
+        self.segmenter.criterion.fit(self.datamodule.train_mass_fractions())
+        self.best = BestCheckpoints(self.folder, self.datamodule.selections)
+        if len(self.datamodule.selections) > 1 and distributed.rank() == 0:
+            warn_about_monitors(self.cfg)
+
     def _is_trained(self) -> bool:
         """Return True if a previous start of the run completed its training, but not the test."""
         previous = self.previous
         return previous is not None and previous.trained and self.cfg.trainer.max_epochs == epochs_of(previous)
 
     def _restore_best(self) -> None:
-        """Restore path and score of the best checkpoint from the last checkpoint, in place of training."""
-        loaded = load_last_checkpoint(self.folder)
-        self.best.best_model_path = str(self.folder.best_checkpoint)
-        self.best.best_model_score = best_score(loaded)
-        self.datamodule.setup()
-        self.segmenter.criterion.fit(self.datamodule.train_mass_fractions())
+        """Restore paths and scores of the best checkpoints from the last checkpoint, in place of training."""
+        self._set_up_data()
+        self.best.restore(load_last_checkpoint(self.folder))
         self.record = replace(self.record, trained=True)
         self._write_initial_files()
 
     def test(self) -> TrainingRun:
-        """Test the best checkpoint and write the reports, unless the run was pruned; returns this run.
+        """Test the best checkpoints and write the reports, unless the run was pruned; returns this run.
 
         Raises:
             UserError: If there is no checkpoint.
         """
         if self.record.status is Status.PRUNED:
             return self
-        if not self.best.best_model_path:
+        if not self.best.paths:
             raise UserError(
                 "no epoch was completed, so there is no checkpoint to test; increase epochs, "
                 "or trainer.max_steps or max_time if they are set"
             )
-        trainer = self.build_trainer()
+        trainer = self.build_trainer([TestedCheckpoints(self.best.paths)])
         with trainer_errors():
-            trainer.test(
-                self.segmenter,
-                datamodule=self.datamodule,
-                ckpt_path=self.best.best_model_path,
-                weights_only=True,
-                verbose=False,
-            )
+            trainer.test(self.segmenter, datamodule=self.datamodule, verbose=False)
         if trainer.is_global_zero:
             self._finish()
         return self
@@ -240,7 +239,7 @@ class TrainingRun:
         """Build a trainer with the callbacks of the config and those that every run requires."""
         required = [
             *extra_callbacks,
-            self.best,
+            *self.best.callbacks,
             self.last,
             ProvenanceCallback(self.folder.path, self.record.settings, self.run_info),
             ResultsWriter(self.folder.results, self.run_info),
