@@ -172,3 +172,32 @@ def test_a_sweep_over_theta_passes_lists(workdir: Path) -> None:
         for path in sorted((workdir / "thetas").glob("*/checkpoints/best.ckpt"))
     ]
     assert thetas == [pytest.approx([0.5, 0.5, 0.85, 0.95]), pytest.approx([0.25, 0.25, 0.85, 0.95])]
+
+
+def test_the_last_epoch_is_tested_with_model_selection_last(tmp_path: Path) -> None:
+    for selection in ("best", "last"):
+        run = tmp_path / selection
+        succeed(
+            "train",
+            *(
+                "dataset.source.cases=12",
+                "dataset.source.height=128",
+                "dataset.size=32",
+                "width=1",
+                "epochs=3",
+                "lr=0.1",
+            ),
+            *("split.folds=2", "trainer.accelerator=cpu", "logger=csv", f"model_selection={selection}"),
+            f"hydra.run.dir={run}",
+            folder=tmp_path,
+        )
+    weights = {
+        (selection, name): torch.load(tmp_path / selection / "checkpoints" / name, weights_only=True)["state_dict"]
+        for selection in ("best", "last")
+        for name in ("best.ckpt", "last.ckpt")
+    }
+    expected = weights["best", "last.ckpt"]
+    assert all(torch.equal(value, expected[key]) for key, value in weights["last", "best.ckpt"].items())
+    with (tmp_path / "last" / "metrics.csv").open(encoding="utf-8") as lines:
+        validation = [float(row["val/dsc"]) for row in csv.DictReader(lines) if row["val/dsc"]]
+    assert json.loads((tmp_path / "last" / "run.json").read_text())["score"] == pytest.approx(validation[-1], rel=1e-6)

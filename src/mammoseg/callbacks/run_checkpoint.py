@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from typing_extensions import override
@@ -23,11 +24,18 @@ class RunCheckpoint(ModelCheckpoint):
 
     Args:
         path: Path of the checkpoint.
+        replace_always: Whether a later epoch replaces the checkpoint even if the monitored metric is worse.
         **kwargs: Arguments of ModelCheckpoint, such as `monitor`.
     """
 
-    def __init__(self, path: Path, **kwargs: Any) -> None:
+    def __init__(self, path: Path, replace_always: bool = False, **kwargs: Any) -> None:
+        self.replace_always = replace_always
         super().__init__(dirpath=path.parent, filename=path.stem, enable_version_counter=False, **kwargs)
+
+    @override
+    def check_monitor_top_k(self, trainer: lightning.Trainer, current: torch.Tensor | None = None) -> bool:
+        """Return whether the checkpoint is replaced."""
+        return self.replace_always or super().check_monitor_top_k(trainer, current)
 
     @property
     @override

@@ -86,7 +86,9 @@ class RunFolder:
 
     results = RunFile("results.csv", "one row per test image with the counts of TP, FP, FN and TN pixels")
     summary = RunFile("summary.md", "metrics: pooled, mean over images, and by density")
-    best_checkpoint = RunFile("checkpoints/best.ckpt", "checkpoint with the highest validation DSC")
+    best_checkpoint = RunFile(
+        "checkpoints/best.ckpt", "checkpoint that is tested, by default the one with the highest validation DSC"
+    )
     best_half1_checkpoint = RunFile(
         "checkpoints/best_half1.ckpt",
         "with `split.test=both`, instead of `best.ckpt`: checkpoint with the highest DSC on half 1 of the held-out "

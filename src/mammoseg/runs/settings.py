@@ -54,7 +54,7 @@ COMPUTE = (
 )
 REPLICATE = ("seed", "split.fold", "split.seed")
 METHOD = (
-    *("batch_size", "threshold", "init_from"),
+    *("batch_size", "threshold", "model_selection", "init_from"),
     *("callbacks.early_stopping", "callbacks.ema", "callbacks.gradient_accumulation"),
     *("callbacks.gradient_clipping.percentile", "callbacks.gradient_clipping.window"),
     *("dataset._target_", "dataset.name", "dataset.reader._target_", "dataset.reader._partial_"),

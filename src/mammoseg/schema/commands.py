@@ -62,6 +62,7 @@ TRAIN = {
     "threshold": PROBABILITY,
     "channels_last": Boolean(),
     "compile": one_of(None, "default", "reduce-overhead", "max-autotune"),
+    "model_selection": one_of("best", "last"),
     "patience": Integer(1, optional=True),
     "resume": LocalPath(optional=True),
     "init_from": LocalPath(optional=True),

@@ -1,4 +1,4 @@
-"""The checkpoints with the highest validation DSC: one, or with split.test=both one for each half of a fold."""
+"""The checkpoints that are tested: one, or with split.test=both one for each half of a fold."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ MONITOR = "val/dsc"
 
 
 class BestCheckpoints:
-    """Callbacks that write the best checkpoints of a run.
+    """Callbacks that write the checkpoints that are tested, by default those with the highest validation DSC.
 
     Args:
         folder: Run folder.
         selections: Selections of the split; there is one checkpoint for each.
+        model_selection: "best" for the epoch with the highest validation DSC, or "last" for the last epoch.
 
     Attributes:
         callbacks: Callback of each selection.
     """
 
-    def __init__(self, folder: RunFolder, selections: Sequence[Selection]) -> None:
+    def __init__(self, folder: RunFolder, selections: Sequence[Selection], model_selection: str = "best") -> None:
         self.callbacks = [
             RunCheckpoint(
                 folder.best_checkpoint_of(selection.name),
                 monitor=f"{MONITOR}_{selection.name}" if selection.name else MONITOR,
                 mode="max",
+                replace_always=model_selection == "last",
             )
             for selection in selections
         ]
@@ -47,7 +49,7 @@ class BestCheckpoints:
 
     @property
     def score(self) -> float | None:
-        """Validation DSC of the best checkpoint, averaged over the selections; None before the first validation."""
+        """Validation DSC of the tested checkpoint, averaged over the selections; None before the first validation."""
         scores = [callback.best_model_score for callback in self.callbacks]
         known = [float(score) for score in scores if score is not None]
         return sum(known) / len(known) if known else None

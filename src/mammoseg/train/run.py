@@ -199,7 +199,7 @@ class TrainingRun:
     def _set_up_data(self) -> None:
         self.datamodule.setup()
         self.segmenter.criterion.fit(self.datamodule.train_mass_fractions())
-        self.best = BestCheckpoints(self.folder, self.datamodule.selections)
+        self.best = BestCheckpoints(self.folder, self.datamodule.selections, self.cfg.model_selection)
         if len(self.datamodule.selections) > 1 and distributed.rank() == 0:
             warn_about_monitors(self.cfg)
 
