@@ -24,12 +24,14 @@ from mammoseg.reports import run_summary
 from mammoseg.runs import checkpoint, results
 from mammoseg.runs.folder import DataPaths, RunFolder
 from mammoseg.runs.record import RunRecord, Status, write_record
+from mammoseg.schema.check import check_section
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
 
 log = logging.getLogger(__name__)
 
-INSTANTIATED_SECTIONS = ("dataset", "split", "model", "loss", "trainer")
+INSTANTIATED_SECTIONS = ("dataset", "split", "model", "loss")
+TRAINER_SETTINGS = ("accelerator", "precision")  # used here; the others, such as max_steps, are only for training
 
 
 def evaluate(
@@ -60,7 +62,9 @@ def evaluate(
     configure_library_logging()
     loaded = checkpoint.load_checkpoint(ckpt_path, INSTANTIATED_SECTIONS, trusted_modules)
     training_run = RunFolder.of_checkpoint(ckpt_path.resolve())
-    cfg = OmegaConf.create(checkpoint.config_of(loaded))
+    config = checkpoint.config_of(loaded)
+    check_trainer(config.get("trainer"), ckpt_path)
+    cfg = OmegaConf.create(config)
     assert isinstance(cfg, DictConfig)  # for the type checker
     resolve_data_paths(training_run, data_root, store_root, cfg.dataset.name).apply(cfg.dataset)
     disable_training_settings(cfg)
@@ -72,6 +76,25 @@ def evaluate(
     write_evaluation_report(rows, output, rule)
     compare_with_training_run(rows, training_run.results)
     return rows
+
+
+def check_trainer(trainer: Any, source: Path) -> None:
+    """Check the settings of the trainer of a checkpoint that `evaluate` uses.
+
+    Args:
+        trainer: The section of the config.
+        source: Path of the checkpoint, for error messages.
+
+    Raises:
+        UserError: If one of them is missing or invalid.
+    """
+    if not isinstance(trainer, dict) or not {*TRAINER_SETTINGS} <= trainer.keys():
+        raise UserError(f"{source}: its config has no trainer; train one with mammoseg.train")
+    used = {name: trainer[name] for name in TRAINER_SETTINGS}
+    try:
+        check_section("trainer", {"_target_": "lightning.Trainer", **used})
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
 
 
 def evaluation_record(loaded: dict[str, Any]) -> RunRecord:
