@@ -18,7 +18,7 @@ from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
 from mammoseg.metrics import PIXEL_METRICS, MeanOverImages, PooledPixelMetric, confusion_counts, reliability_sums
 from mammoseg.metrics.loss_terms import LossTermMeans
-from mammoseg.schedulers import resolve_total_steps
+from mammoseg.schedulers import check_total_steps, resolve_total_steps
 
 Batch = dict[str, Tensor]
 COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune")
@@ -247,6 +247,7 @@ class Segmenter(lightning.LightningModule):
             scheduler = build_scheduler(optimizer)
         except (ValueError, TypeError) as error:
             raise UserError(f"scheduler: {error}; correct the scheduler.scheduler.* settings") from error
+        check_total_steps(scheduler, self.scheduler["interval"], self.trainer)
         return {"optimizer": optimizer, "lr_scheduler": {**self.scheduler, "scheduler": scheduler}}
 
 
