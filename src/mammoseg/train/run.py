@@ -34,6 +34,7 @@ from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
 from mammoseg.train.init_from import find_init_checkpoint
 from mammoseg.train.interruption import explain_interruption, trainer_errors
+from mammoseg.train.monitored_metrics import check_monitored_metrics
 from mammoseg.train.reporting import write_reports
 from mammoseg.train.resume import check_epochs, epochs_of, load_previous_record, remember_overrides, resume_command
 from mammoseg.train.resume_state import check_split, load_last_checkpoint
@@ -143,7 +144,7 @@ class TrainingRun:
         """Whether the folder contains the results of this run."""
         if self.previous is None or not self.previous.is_complete:
             return False
-        if self.cfg.resume is not None and self.cfg.trainer.max_epochs != epochs_of(self.previous):
+        if self.cfg.resume is not None and self.cfg.trainer.max_epochs != epochs_of(self.previous, self.folder):
             return False
         log.info("%s: already finished, skipping; its results are in %s", self.run_info["run"], self.folder.path)
         return True
@@ -184,6 +185,7 @@ class TrainingRun:
         if self.init_checkpoint is not None and ckpt_path is None:
             checkpoint.load_weights_into(self.segmenter.net, self.init_checkpoint)
         self.segmenter.criterion.fit(self.datamodule.train_mass_fractions())
+        check_monitored_metrics(self.segmenter, build.build_callbacks(self.cfg))
         self._write_initial_files()
         trainer = self.build_trainer([pruning] if pruning else [])
         with trainer_errors():
@@ -198,7 +200,11 @@ class TrainingRun:
     def _is_trained(self) -> bool:
         """Return True if a previous start of the run completed its training, but not the test."""
         previous = self.previous
-        return previous is not None and previous.trained and self.cfg.trainer.max_epochs == epochs_of(previous)
+        return (
+            previous is not None
+            and previous.trained
+            and self.cfg.trainer.max_epochs == epochs_of(previous, self.folder)
+        )
 
     def _restore_best(self) -> None:
         """Restore path and score of the best checkpoint from the last checkpoint, in place of training."""
@@ -219,6 +225,9 @@ class TrainingRun:
         if self.record.status is Status.PRUNED:
             return self
         if not self.best.best_model_path:
+            if self.previous is None and distributed.rank() == 0:
+                # So that the folder of this start is removed: its settings cannot be changed by resuming it.
+                self.folder.last_checkpoint.unlink(missing_ok=True)
             raise UserError(
                 "no epoch was completed, so there is no checkpoint to test; increase epochs, "
                 "or trainer.max_steps or max_time if they are set"
