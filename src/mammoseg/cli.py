@@ -26,9 +26,11 @@ from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.launch import distributed, sweep
 from mammoseg.launch.new_folder import remove_failed_start
+from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.log_file import redact_log_files
 from mammoseg.schema.check import check_config
 from mammoseg.schema.command_line import check_overrides, config_dirs, explain, split_options
+from mammoseg.schema.hydra_settings import check_hydra_overrides, check_options, expand_home
 from mammoseg.schema.renamed import (
     RENAMED_CHOICES,
     RENAMED_SETTINGS,
@@ -71,6 +73,9 @@ def command(
             os.environ["HYDRA_FULL_ERROR"] = "1"
             sys.argv[0] = f"mammoseg {name}"  # the name of the program in usage messages
             with exit_on_error(name):
+                check_working_directory()
+                if not distributed.is_worker():
+                    check_hydra_overrides(sys.argv[1:])
                 check_renamed(sys.argv[1:], RENAMED_SETTINGS.get(name, {}))
                 sys.argv[1:] = checked_argv(prepare_argv(sys.argv[1:]))
                 hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
@@ -87,6 +92,18 @@ def replace_unprintable_characters() -> None:
             stream.reconfigure(errors="replace")
 
 
+def check_working_directory() -> None:
+    """Check that the working directory still exists, since relative paths refer to it.
+
+    Raises:
+        UserError: If it was removed.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UserError("the working directory no longer exists; change to another folder") from error
+
+
 def checked_argv(argv: Sequence[str]) -> list[str]:
     """Check the grammar and the choices of the overrides, and move options before them, as Hydra requires.
 
@@ -97,6 +114,8 @@ def checked_argv(argv: Sequence[str]) -> list[str]:
     if "--version" in options:
         print(f"mammoseg {mammoseg.__version__}")
         sys.exit()
+    check_options(options)
+    overrides = [expand_home(override) for override in overrides]
     check_overrides(overrides, [conf_dir(), *config_dirs(options)])
     check_theta_overrides(overrides)
     return [*options, *overrides]
@@ -114,13 +133,18 @@ def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
         The return value of `main`.
     """
     hydra_config = HydraConfig.get()
-    redact_log_files(Path(hydra_config.runtime.output_dir), cfg)
+    folder = RunFolder(Path(hydra_config.runtime.output_dir))
+    redact_log_files(folder.path, cfg)
     if hydra_config.mode == RunMode.MULTIRUN:
         return sweep.run_job(main, cfg, functools.partial(user_message, command=name))
     if distributed.is_worker():
         distributed.init_worker()
     try:
         return main(cfg)
+    except KeyboardInterrupt:
+        if not folder.record.exists():  # there is nothing to resume
+            remove_failed_start()
+        raise
     except Exception as error:
         message = user_message(error, name)
         if distributed.is_worker():
