@@ -121,3 +121,16 @@ def test_a_one_cycle_schedule_shorter_than_the_run_raises() -> None:
     )
     with pytest.raises(UserError, match="total_steps must be at least 3, the steps of the run, or auto, got 2"):
         trainer.fit(module, datamodule=data)
+
+
+@pytest.mark.parametrize(
+    ("net", "got"),
+    [
+        (torch.nn.Conv2d(1, 2, 3, padding=1), r"\(1, 2, 32, 32\)"),
+        (torch.nn.MaxPool2d(2), r"\(1, 1, 16, 16\)"),
+        (torch.nn.MaxPool2d(1, return_indices=True), "tuple"),
+    ],
+)
+def test_a_network_with_an_output_of_another_shape_raises(net: torch.nn.Module, got: str) -> None:
+    with pytest.raises(UserError, match=f"model must return one logit per pixel.* got {got}"):
+        Segmenter(net, DensityASP(THETA))(torch.zeros(1, 1, 32, 32))

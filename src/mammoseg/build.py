@@ -16,6 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from mammoseg import processes, validate
 from mammoseg.callbacks.checkpoint_io import AtomicCheckpointIO
@@ -23,6 +24,7 @@ from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed
 from mammoseg.loggers.base import RunLogger
+from mammoseg.losses import Criterion
 from mammoseg.losses.priority import validate_theta
 from mammoseg.segmenter import Segmenter
 
@@ -39,9 +41,12 @@ def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
         UserError: If a setting is invalid.
     """
     processes.reserve_open_files(cfg.num_workers)
+    splitter = instantiate(cfg.split)
+    if not callable(splitter):
+        raise UserError(f"split must be a function of the cases, see mammoseg.data.split, got {_target(cfg.split)}")
     return MammogramDataModule(
         dataset=instantiate(cfg.dataset),
-        splitter=instantiate(cfg.split),
+        splitter=splitter,
         batch_size=cfg.batch_size,
         num_workers=cfg.num_workers,
         augment=instantiate(cfg.augment),
@@ -68,14 +73,45 @@ def build_segmenter(cfg: DictConfig, *, training: bool = True) -> Segmenter:
     if "theta" in cfg:
         validate_theta(cfg.theta["values"])  # the loss uses acr1 to acr4 and would ignore a fifth value
     return Segmenter(
-        net=instantiate(cfg.model),
-        criterion=instantiate(cfg.loss),
+        net=build_network(cfg),
+        criterion=build_criterion(cfg),
         optimizer=instantiate(cfg.optimizer) if training else torch.optim.Adam,
         scheduler=build_scheduler_config(cfg.scheduler) if training else None,
         threshold=cfg.threshold,
         channels_last=cfg.channels_last,
         compile=torch_compile_mode(cfg),
     )
+
+
+def build_network(cfg: DictConfig) -> nn.Module:
+    """Build the network.
+
+    Raises:
+        UserError: If `model` is not a `torch.nn.Module`.
+    """
+    net = instantiate(cfg.model)
+    if not isinstance(net, nn.Module):
+        raise UserError(f"model must be a torch.nn.Module, got {_target(cfg.model)}")
+    return net
+
+
+def build_criterion(cfg: DictConfig) -> Criterion:
+    """Build the loss.
+
+    Raises:
+        UserError: If `loss` is not a `Criterion`.
+    """
+    criterion = instantiate(cfg.loss)
+    if not isinstance(criterion, Criterion):
+        raise UserError(
+            f"loss must be a mammoseg.losses.Criterion, got {_target(cfg.loss)}; make it a term of a Criterion, as "
+            "conf/loss/focal.yaml does"
+        )
+    return criterion
+
+
+def _target(node: DictConfig) -> str:
+    return str(node.get("_target_"))
 
 
 def build_scheduler_config(node: DictConfig | None) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
@@ -73,10 +74,7 @@ def command(
             os.environ["HYDRA_FULL_ERROR"] = "1"
             sys.argv[0] = f"mammoseg {name}"  # the name of the program in usage messages
             with exit_on_error(name):
-                check_working_directory()
-                if not distributed.is_worker():
-                    check_hydra_overrides(sys.argv[1:])
-                check_renamed(sys.argv[1:], RENAMED_SETTINGS.get(name, {}))
+                check_user_argv(name, sys.argv[1:])
                 sys.argv[1:] = checked_argv(prepare_argv(sys.argv[1:]))
                 hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
 
@@ -92,16 +90,23 @@ def replace_unprintable_characters() -> None:
             stream.reconfigure(errors="replace")
 
 
-def check_working_directory() -> None:
-    """Check that the working directory still exists, since relative paths refer to it.
+def check_user_argv(name: str, argv: Sequence[str]) -> None:
+    """Check the working directory, and the arguments before mammoseg adds others.
+
+    Args:
+        name: Name of the command.
+        argv: Command-line arguments.
 
     Raises:
-        UserError: If it was removed.
+        UserError: If the working directory was removed, or an argument has an old name or sets a fixed setting.
     """
     try:
         Path.cwd()
     except FileNotFoundError as error:
         raise UserError("the working directory no longer exists; change to another folder") from error
+    if not distributed.is_worker():  # its arguments are from `launch_workers`
+        check_hydra_overrides(argv)
+    check_renamed(argv, RENAMED_SETTINGS.get(name, {}))
 
 
 def checked_argv(argv: Sequence[str]) -> list[str]:
@@ -242,7 +247,7 @@ def user_message(error: BaseException, command: str = "train") -> str | None:
         if isinstance(cause, UserError):
             # A worker of a DataLoader adds its traceback to the message.
             return str(cause).strip().rpartition("mammoseg.errors.UserError: ")[2]
-        if (message := system_error_message(cause, command)) is not None:
+        if (message := yaml_error_message(cause) or system_error_message(cause, command)) is not None:
             return message
     if isinstance(error, MissingConfigException) and error.missing_cfg_file in RENAMED_CHOICES:
         new = RENAMED_CHOICES[error.missing_cfg_file]
@@ -250,6 +255,14 @@ def user_message(error: BaseException, command: str = "train") -> str | None:
     if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
         return explain(error, command, conf_dir())
     return None
+
+
+def yaml_error_message(error: BaseException) -> str | None:
+    """Return the message for an invalid YAML file, such as a config of the user, or None for other exceptions."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return None
+    mark = error.problem_mark
+    return f"{mark.name}: not valid YAML, line {mark.line + 1}: {error.problem}; correct the file"
 
 
 def exception_chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -90,8 +90,17 @@ class Segmenter(lightning.LightningModule):
         self.test_image_metrics = MetricCollection(dict(means), prefix="test/")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Compute the logits of images (B, 1, H, W)."""
+        """Compute the logits of images (B, 1, H, W).
+
+        Raises:
+            UserError: If the network returns anything but one logit per pixel.
+        """
         logits: Tensor = self.net(image.contiguous(memory_format=self.memory_format))
+        if not isinstance(logits, Tensor) or logits.shape != image.shape:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise UserError(
+                f"model must return one logit per pixel, of the shape {tuple(image.shape)} of the images, got {got}"
+            )
         return logits
 
     def logits_to_mask(self, logits: Tensor) -> Tensor:

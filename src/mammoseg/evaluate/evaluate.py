@@ -62,10 +62,8 @@ def evaluate(
     configure_library_logging()
     loaded = checkpoint.load_checkpoint(ckpt_path, INSTANTIATED_SECTIONS, trusted_modules)
     training_run = RunFolder.of_checkpoint(ckpt_path.resolve())
-    config = checkpoint.config_of(loaded)
-    check_trainer(config.get("trainer"), ckpt_path)
-    cfg = OmegaConf.create(config)
-    assert isinstance(cfg, DictConfig)  # for the type checker
+    check_trainer(checkpoint.config_of(loaded).get("trainer"), ckpt_path)
+    cfg: Any = OmegaConf.create(checkpoint.config_of(loaded))
     resolve_data_paths(training_run, data_root, store_root, cfg.dataset.name).apply(cfg.dataset)
     disable_training_settings(cfg)
     output = RunFolder(output_dir)

@@ -75,8 +75,7 @@ class TrainingRun:
         self.run_loggers = build.build_loggers(cfg, folder.path, run_info, self.record.settings)
         self.csv_logger: MetricsLogger | None = None
         self.best = RunCheckpoint(folder.best_checkpoint, monitor="val/dsc", mode="max")
-        # The argument save_last would write last.ckpt only together with a new best checkpoint.
-        self.last = RunCheckpoint(folder.last_checkpoint)
+        self.last = RunCheckpoint(folder.last_checkpoint)  # save_last writes it only with a new best checkpoint
 
     @cached_property
     def datamodule(self) -> MammogramDataModule:
@@ -226,8 +225,7 @@ class TrainingRun:
             return self
         if not self.best.best_model_path:
             if self.previous is None and distributed.rank() == 0:
-                # So that the folder of this start is removed: its settings cannot be changed by resuming it.
-                self.folder.last_checkpoint.unlink(missing_ok=True)
+                self.folder.last_checkpoint.unlink(missing_ok=True)  # so that the folder of this start is removed
             raise UserError(
                 "no epoch was completed, so there is no checkpoint to test; increase epochs, "
                 "or trainer.max_steps or max_time if they are set"
