@@ -231,6 +231,30 @@ class FileName(SettingType):
 
 
 @dataclass(frozen=True)
+class Duration(SettingType):
+    """A duration such as "00:12:00:00", or null; see `lightning.pytorch.callbacks.Timer`.
+
+    Example:
+        >>> Duration().accepts("01:12:00:00"), Duration().accepts("12 hours"), Duration().accepts("00:00:00:00")
+        (True, False, False)
+    """
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is null or a duration above 0."""
+        if value is None:
+            return True
+        match = re.fullmatch(r"(\d+):(\d\d):(\d\d):(\d\d)", value) if isinstance(value, str) else None
+        return (
+            match is not None and any(map(int, match.groups())) and all(int(part) < 60 for part in match.groups()[1:])
+        )
+
+    @property
+    def description(self) -> str:
+        """Days, hours, minutes and seconds."""
+        return "a duration above 0 as DD:HH:MM:SS (days, hours, minutes, seconds), such as 00:12:00:00, or null"
+
+
+@dataclass(frozen=True)
 class LocalPath(SettingType):
     """A path on this machine. Integers are valid, since a folder may be called 2024.
 
