@@ -8,7 +8,8 @@ from typing import Any
 
 from mammoseg.schema.collection_types import ListOf, MappingOf
 from mammoseg.schema.parts import PART, PARTIAL, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
-from mammoseg.schema.types import Boolean, Integer, LocalPath, Number, SettingType, Text, one_of
+from mammoseg.schema.text_types import LocalPath
+from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
 
 
 @dataclass(frozen=True)

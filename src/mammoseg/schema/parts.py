@@ -20,7 +20,8 @@ from mammoseg.schema.rules import (
     validation_happens,
     weights_of_terms,
 )
-from mammoseg.schema.types import Boolean, Duration, FileName, Integer, LocalPath, Number, SettingType, Text, one_of
+from mammoseg.schema.text_types import Duration, FileName, LocalPath
+from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
 
 WEIGHT = Number(0, 1e6)
 POSITIVE = Number(0, 1e6, exclusive_minimum=True)

@@ -289,8 +289,7 @@ class TrainingRun:
 
     def _resume_checkpoint(self) -> str | None:
         """Return the path of the checkpoint to resume from, or None."""
-        path = self.folder.last_checkpoint
-        if self.previous is None or not path.is_file():
+        if self.previous is None or not (path := self.folder.last_checkpoint).is_file():
             return None
         loaded = load_last_checkpoint(self.folder)
         self.initial_global_step = loaded["global_step"]
