@@ -82,7 +82,6 @@ def load_checked(ckpt_path: Path, trusted_modules: Sequence[str]) -> dict[str, A
     loaded = checkpoint.load_checkpoint(ckpt_path, INSTANTIATED_SECTIONS, trusted_modules)
     checkpoint.check_run_info(checkpoint.run_info_of(loaded), ckpt_path)
     check_settings(checkpoint.config_of(loaded), ckpt_path)
-    check_trainer(checkpoint.config_of(loaded).get("trainer"), ckpt_path)
     return loaded
 
 
@@ -104,6 +103,7 @@ def check_settings(config: Mapping[str, Any], ckpt_path: Path) -> None:
         raise UserError(f"{ckpt_path}: its config has no dataset.reader; train one with mammoseg.train")
     for name in USED_SETTINGS:
         check_section(name, config[name])
+    check_trainer(config.get("trainer"), ckpt_path)
 
 
 def check_trainer(trainer: Any, source: Path) -> None:
