@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,14 @@ from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from omegaconf import DictConfig
 
-from mammoseg.build import build_callbacks, build_loggers, build_scheduler_config
+from mammoseg.build import (
+    build_callbacks,
+    build_criterion,
+    build_datamodule,
+    build_loggers,
+    build_network,
+    build_scheduler_config,
+)
 from mammoseg.callbacks.epoch_summary import EpochSummary
 from mammoseg.callbacks.gradient_clipping import GradientClipping
 from mammoseg.conf import conf_dir
@@ -85,3 +93,25 @@ def test_invalid_loggers_raise(tmp_path: Path) -> None:
 def test_invalid_scheduler_interval_raises() -> None:
     with pytest.raises(UserError, match=r"scheduler\.interval must be one of epoch, step, got week"):
         build_scheduler_config(config("scheduler.interval=week").scheduler)
+
+
+@pytest.mark.parametrize(
+    ("build", "section", "target", "message"),
+    [
+        (build_network, "model", "builtins.dict", "model must be a torch.nn.Module, got builtins.dict"),
+        (
+            build_criterion,
+            "loss",
+            "monai.losses.DiceLoss",
+            "loss must be a mammoseg.losses.Criterion, got monai.losses",
+        ),
+        (build_datamodule, "split", "builtins.dict", "split must be a function of the cases"),
+    ],
+)
+def test_a_part_of_the_wrong_kind_raises(
+    build: Callable[[DictConfig], object], section: str, target: str, message: str
+) -> None:
+    cfg = config()
+    cfg[section] = {"_target_": target}
+    with pytest.raises(UserError, match=message):
+        build(cfg)

@@ -140,3 +140,22 @@ def test_help_lists_config_groups_without_importing_torch(tmp_path: Path) -> Non
     )
     for group in (*groups, "experiment"):
         assert f"\n{group}: " in completed.stdout, group
+
+
+def test_a_yaml_file_that_cannot_be_parsed_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "mine.yaml").write_text("_target_: [1\n")
+    completed = run("train", "--config-dir", str(tmp_path), "loss=mine", folder=tmp_path)
+    assert completed.returncode == 2
+    assert completed.stderr.count("\n") == 1
+    assert "loss/mine.yaml: not valid YAML, line 2" in completed.stderr
+
+
+def test_a_removed_working_directory_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cwd() -> Path:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "cwd", cwd)
+    completed = run("train", folder=tmp_path)
+    assert completed.returncode == 2
+    assert completed.stderr == ("mammoseg train: the working directory no longer exists; change to another folder\n")

@@ -109,3 +109,29 @@ def test_compile_with_16_bit_precision_on_cpu_raises() -> None:
         build_segmenter(cfg)
     cfg.trainer.precision = "32-true"
     assert build_segmenter(cfg).net._compiled_call_impl is not None
+
+
+def test_a_one_cycle_schedule_shorter_than_the_run_raises() -> None:
+    one_cycle = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=1e-3, total_steps=2)
+    config = {"scheduler": one_cycle, "interval": "step", "monitor": None}
+    module = Segmenter(AUNet(1), DensityASP(THETA), partial(torch.optim.Adam, lr=1e-3), config)
+    batches: Any = make_batches()
+    data = lightning.LightningDataModule.from_datasets(batches, batches, batch_size=None)  # type: ignore[arg-type]
+    trainer = lightning.Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_model_summary=False
+    )
+    with pytest.raises(UserError, match="total_steps must be at least 3, the steps of the run, or auto, got 2"):
+        trainer.fit(module, datamodule=data)
+
+
+@pytest.mark.parametrize(
+    ("net", "got"),
+    [
+        (torch.nn.Conv2d(1, 2, 3, padding=1), r"\(1, 2, 32, 32\)"),
+        (torch.nn.MaxPool2d(2), r"\(1, 1, 16, 16\)"),
+        (torch.nn.MaxPool2d(1, return_indices=True), "tuple"),
+    ],
+)
+def test_a_network_with_an_output_of_another_shape_raises(net: torch.nn.Module, got: str) -> None:
+    with pytest.raises(UserError, match=f"model must return one logit per pixel.* got {got}"):
+        Segmenter(net, DensityASP(THETA))(torch.zeros(1, 1, 32, 32))

@@ -16,6 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from mammoseg import processes, validate
 from mammoseg.callbacks.checkpoint_io import AtomicCheckpointIO
@@ -23,6 +24,7 @@ from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed
 from mammoseg.loggers.base import RunLogger
+from mammoseg.losses import Criterion
 from mammoseg.losses.density_priority import validate_theta
 from mammoseg.segmenter import Segmenter
 
@@ -39,9 +41,12 @@ def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
         UserError: If a setting is invalid.
     """
     processes.reserve_open_files(cfg.num_workers)
+    splitter = build_section(cfg, "split")
+    if not callable(splitter):
+        raise UserError(f"split must be a function of the cases, see mammoseg.data.split, got {_target(cfg.split)}")
     return MammogramDataModule(
         dataset=build_section(cfg, "dataset"),
-        splitter=build_section(cfg, "split"),
+        splitter=splitter,
         batch_size=cfg.batch_size,
         num_workers=cfg.num_workers,
         augment=build_section(cfg, "augment"),
@@ -68,8 +73,8 @@ def build_segmenter(cfg: DictConfig, *, training: bool = True) -> Segmenter:
     if "theta" in cfg:
         validate_theta(cfg.theta["values"])  # the loss uses acr1 to acr4 and would ignore a fifth value
     return Segmenter(
-        net=build_section(cfg, "model"),
-        criterion=build_section(cfg, "loss"),
+        net=build_network(cfg),
+        criterion=build_criterion(cfg),
         optimizer=build_section(cfg, "optimizer") if training else torch.optim.Adam,
         scheduler=build_scheduler_config(cfg.scheduler) if training else None,
         threshold=cfg.threshold,
@@ -90,6 +95,37 @@ def build_section(cfg: DictConfig, name: str) -> Any:
     """
     with _user_errors(name):
         return instantiate(cfg[name])
+
+
+def build_network(cfg: DictConfig) -> nn.Module:
+    """Build the network.
+
+    Raises:
+        UserError: If `model` is not a `torch.nn.Module`.
+    """
+    net = build_section(cfg, "model")
+    if not isinstance(net, nn.Module):
+        raise UserError(f"model must be a torch.nn.Module, got {_target(cfg.model)}")
+    return net
+
+
+def build_criterion(cfg: DictConfig) -> Criterion:
+    """Build the loss.
+
+    Raises:
+        UserError: If `loss` is not a `Criterion`.
+    """
+    criterion = build_section(cfg, "loss")
+    if not isinstance(criterion, Criterion):
+        raise UserError(
+            f"loss must be a mammoseg.losses.Criterion, got {_target(cfg.loss)}; make it a term of a Criterion, as "
+            "conf/loss/focal.yaml does"
+        )
+    return criterion
+
+
+def _target(node: DictConfig) -> str:
+    return str(node.get("_target_"))
 
 
 def build_scheduler_config(node: DictConfig | None) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
@@ -26,9 +27,11 @@ from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.launch import distributed, sweep
 from mammoseg.launch.new_folder import remove_failed_start
+from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.log_file import redact_log_files
 from mammoseg.schema.check import check_config
 from mammoseg.schema.command_line import check_overrides, config_dirs, explain, split_options
+from mammoseg.schema.hydra_settings import check_hydra_overrides, check_options, expand_home
 from mammoseg.schema.renamed import (
     RENAMED_CHOICES,
     RENAMED_SETTINGS,
@@ -71,7 +74,7 @@ def command(
             os.environ["HYDRA_FULL_ERROR"] = "1"
             sys.argv[0] = f"mammoseg {name}"  # the name of the program in usage messages
             with exit_on_error(name):
-                check_renamed(sys.argv[1:], RENAMED_SETTINGS.get(name, {}))
+                check_user_argv(name, sys.argv[1:])
                 sys.argv[1:] = checked_argv(prepare_argv(sys.argv[1:]))
                 hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
 
@@ -87,6 +90,25 @@ def replace_unprintable_characters() -> None:
             stream.reconfigure(errors="replace")
 
 
+def check_user_argv(name: str, argv: Sequence[str]) -> None:
+    """Check the working directory, and the arguments before mammoseg adds others.
+
+    Args:
+        name: Name of the command.
+        argv: Command-line arguments.
+
+    Raises:
+        UserError: If the working directory was removed, or an argument has an old name or sets a fixed setting.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UserError("the working directory no longer exists; change to another folder") from error
+    if not distributed.is_worker():  # its arguments are from `launch_workers`
+        check_hydra_overrides(argv)
+    check_renamed(argv, RENAMED_SETTINGS.get(name, {}))
+
+
 def checked_argv(argv: Sequence[str]) -> list[str]:
     """Check the grammar and the choices of the overrides, and move options before them, as Hydra requires.
 
@@ -97,6 +119,8 @@ def checked_argv(argv: Sequence[str]) -> list[str]:
     if "--version" in options:
         print(f"mammoseg {mammoseg.__version__}")
         sys.exit()
+    check_options(options)
+    overrides = [expand_home(override) for override in overrides]
     check_overrides(overrides, [conf_dir(), *config_dirs(options)])
     check_theta_overrides(overrides)
     return [*options, *overrides]
@@ -114,13 +138,18 @@ def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
         The return value of `main`.
     """
     hydra_config = HydraConfig.get()
-    redact_log_files(Path(hydra_config.runtime.output_dir), cfg)
+    folder = RunFolder(Path(hydra_config.runtime.output_dir))
+    redact_log_files(folder.path, cfg)
     if hydra_config.mode == RunMode.MULTIRUN:
         return sweep.run_job(main, cfg, functools.partial(user_message, command=name))
     if distributed.is_worker():
         distributed.init_worker()
     try:
         return main(cfg)
+    except KeyboardInterrupt:
+        if not folder.record.exists():  # there is nothing to resume
+            remove_failed_start()
+        raise
     except Exception as error:
         message = user_message(error, name)
         if distributed.is_worker():
@@ -218,7 +247,7 @@ def user_message(error: BaseException, command: str = "train") -> str | None:
         if isinstance(cause, UserError):
             # A worker of a DataLoader adds its traceback to the message.
             return str(cause).strip().rpartition("mammoseg.errors.UserError: ")[2]
-        if (message := system_error_message(cause, command)) is not None:
+        if (message := yaml_error_message(cause) or system_error_message(cause, command)) is not None:
             return message
     if isinstance(error, MissingConfigException) and error.missing_cfg_file in RENAMED_CHOICES:
         new = RENAMED_CHOICES[error.missing_cfg_file]
@@ -226,6 +255,14 @@ def user_message(error: BaseException, command: str = "train") -> str | None:
     if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
         return explain(error, command, conf_dir())
     return None
+
+
+def yaml_error_message(error: BaseException) -> str | None:
+    """Return the message for an invalid YAML file, such as a config of the user, or None for other exceptions."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return None
+    mark = error.problem_mark
+    return f"{mark.name}: not valid YAML, line {mark.line + 1}: {error.problem}; correct the file"
 
 
 def exception_chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -9,7 +9,7 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from mammoseg.errors import UserError
 
@@ -107,6 +107,33 @@ def resolve_numbers_of_steps(scheduler: Any, trainer: lightning.Trainer) -> Any:
     return partial(scheduler, **resolved)
 
 
+def check_total_steps(scheduler: Any, interval: str, trainer: lightning.Trainer) -> None:
+    """Check that a one-cycle schedule is not shorter than the run, since it cannot be continued after its last step.
+
+    Args:
+        scheduler: The scheduler.
+        interval: When it is stepped, "epoch" or "step".
+        trainer: The trainer that fits the model.
+
+    Raises:
+        UserError: If `total_steps` is too low.
+    """
+    if not isinstance(scheduler, OneCycleLR) or accumulates_by_schedule(trainer):
+        return
+    required = count_optimizer_steps(trainer) if interval == "step" else trainer.max_epochs or 1
+    if scheduler.total_steps < required:
+        raise UserError(
+            f"scheduler.scheduler.total_steps must be at least {required}, the {interval}s of the run, or auto, got "
+            f"{scheduler.total_steps}"
+        )
+
+
+def accumulates_by_schedule(trainer: lightning.Trainer) -> bool:
+    """Return True if the number of batches per optimizer step depends on the epoch."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks)
+
+
 def count_optimizer_steps(trainer: lightning.Trainer) -> int:
     """Return the total number of optimizer steps of a run.
 
@@ -137,7 +164,7 @@ def count_steps_per_epoch(trainer: lightning.Trainer, setting: str = "steps_per_
     Raises:
         UserError: If the number differs between epochs.
     """
-    if any(isinstance(callback, GradientAccumulationScheduler) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+    if accumulates_by_schedule(trainer):
         raise UserError(
             f"scheduler.scheduler.{setting} must be a number with callbacks=gradient_accumulation, got auto"
         )

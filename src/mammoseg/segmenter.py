@@ -20,7 +20,7 @@ from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
 from mammoseg.metrics import PIXEL_METRICS, MeanOverImages, PooledPixelMetric, confusion_counts, reliability_sums
 from mammoseg.metrics.loss_terms import LossTermMeans
-from mammoseg.schedulers import resolve_numbers_of_steps
+from mammoseg.schedulers import check_total_steps, resolve_numbers_of_steps
 
 COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune")
 LOSS_SUMS_KEY = "train_loss_sums"  # key in checkpoints
@@ -97,8 +97,17 @@ class Segmenter(lightning.LightningModule):
         self.test_image_metrics = MetricCollection(dict(means), prefix="test/")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Compute the logits of images (B, 1, H, W)."""
+        """Compute the logits of images (B, 1, H, W).
+
+        Raises:
+            UserError: If the network returns anything but one logit per pixel.
+        """
         logits: Tensor = self.net(image.contiguous(memory_format=self.memory_format))
+        if not isinstance(logits, Tensor) or logits.shape != image.shape:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise UserError(
+                f"model must return one logit per pixel, of the shape {tuple(image.shape)} of the images, got {got}"
+            )
         return logits
 
     def logits_to_mask(self, logits: Tensor) -> Tensor:
@@ -285,4 +294,5 @@ class Segmenter(lightning.LightningModule):
             scheduler = build_scheduler(optimizer)
         except (ValueError, TypeError) as error:
             raise UserError(f"scheduler: {error}; correct the scheduler.scheduler.* settings") from error
+        check_total_steps(scheduler, self.scheduler["interval"], self.trainer)
         return {"optimizer": optimizer, "lr_scheduler": {**self.scheduler, "scheduler": scheduler}}

@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from helpers.commands import command_line, environment, run, succeed
+from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.models.au_net import AUNet
+from mammoseg.runs.checkpoint import PROVENANCE_KEY
 from mammoseg.runs.discovery import find_runs
 
 SETTINGS = [
@@ -106,6 +108,46 @@ def test_a_damaged_record_is_one_sentence_or_the_run_is_skipped(workdir: Path, c
         assert [found.folder.path for found in find_runs([copy])] == [copy / "intact"]
 
 
+@pytest.mark.parametrize("epochs", [None, "many"])
+def test_a_record_without_epochs_is_one_sentence(workdir: Path, copy: Path, epochs: str | None) -> None:
+    path = copy / "run.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if epochs is None:
+        del stored["settings"]["trainer"]
+    else:
+        stored["settings"]["trainer"]["max_epochs"] = epochs
+    path.write_text(json.dumps(stored))
+    completed = run("train", f"resume={copy}", folder=workdir)
+    assert_one_sentence(completed, "run.json", "settings.trainer.max_epochs must be an integer")
+
+
+def test_a_damaged_config_of_hydra_is_one_sentence(workdir: Path, copy: Path) -> None:
+    (copy / ".hydra" / "hydra.yaml").write_text("hydra: 3")
+    assert_one_sentence(run("train", f"resume={copy}", folder=workdir), "hydra.yaml", "missing or damaged")
+
+
+def test_a_checkpoint_with_settings_that_only_training_uses_is_evaluated(workdir: Path, copy: Path) -> None:
+    path = copy / "checkpoints" / "best.ckpt"
+    loaded = torch.load(path, weights_only=True)
+    trainer = loaded[PROVENANCE_KEY]["config"]["trainer"]
+    trainer["limit_test_batches"] = 1
+    torch.save(loaded, path)
+    assert "identical" in succeed("evaluate", f"ckpt_path={copy}", folder=workdir)
+    trainer["accelerator"] = "abc"
+    torch.save(loaded, path)
+    assert_one_sentence(run("evaluate", f"ckpt_path={copy}", folder=workdir), "best.ckpt", "trainer.accelerator")
+
+
+def test_ctrl_c_before_training_leaves_no_folder(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press_ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MammogramDataModule, "setup", press_ctrl_c)
+    completed = run("train", *SETTINGS, "hydra.run.dir=stopped/run", folder=workdir)
+    assert completed.returncode == 130
+    assert not (workdir / "stopped").exists()
+
+
 def test_ctrl_c_during_an_evaluation_is_one_sentence(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def press_ctrl_c(*_: object) -> None:
         raise KeyboardInterrupt
@@ -152,6 +194,16 @@ RESIZE = "augment.transforms=[{_target_: albumentations.RandomScale, scale_limit
         (["augment=flip_affine", CROP], ("multiples of 16", "20 x 20", "augment")),
         (["augment=flip_affine", RESIZE, "num_workers=1"], ("equal size", "augment")),
         (["+trainer.val_check_interval=1000"], ("val_check_interval",)),
+        (["+trainer.max_steps=1"], ("no epoch was completed", "max_steps")),
+        (["+trainer.num_nodes=2"], ("trainer.num_nodes must be 1", "srun")),
+        (["dataset.size=16", "batch_size=1"], ("batch normalisation", "dataset.size", "batch_size")),
+        (["scheduler=reduce_on_plateau", "scheduler.monitor=val/dcs"], ("scheduler.monitor", "did you mean val/dsc?")),
+        (["patience=2", "callbacks.early_stopping.monitor=abc"], ("callbacks.early_stopping.monitor", "val/dsc")),
+        (["hydra.run.dir=null"], ("hydra.run.dir cannot be changed in this way", "not Optional")),
+        (["+hydra.run.dri=x"], ("did you mean hydra.run.dir?",)),
+        (["logger.project=x"], ("there is no setting logger.project with the choices",)),
+        (["logger=[]"], ("logger must be one or more of csv", "got an empty list")),
+        (["-m", "seed=0,1", "hydra.sweeper.max_batch_size=0"], ("hydra.sweeper.max_batch_size must be",)),
         (["+trainer.limit_val_batches=0"], ("trainer.limit_val_batches",)),
         (["+trainer.fast_dev_run=true"], ("trainer.fast_dev_run",)),
     ],
@@ -166,11 +218,6 @@ def test_a_failed_start_keeps_prepared_images(workdir: Path) -> None:
     settings = [*SETTINGS, "dataset.store=new/prepared", "augment=flip_affine", CROP, "hydra.run.dir=new"]
     assert_one_sentence(run("train", *settings, folder=workdir), "multiples of 16")
     assert list((workdir / "new" / "prepared").glob("phantom-*/images.npy"))
-
-
-def test_too_few_steps_for_an_epoch_are_one_sentence(workdir: Path) -> None:
-    completed = run("train", *SETTINGS, "+trainer.max_steps=1", "hydra.run.dir=steps", folder=workdir)
-    assert_one_sentence(completed, "no epoch was completed", "max_steps")
 
 
 def test_a_failed_start_keeps_files_that_existed(workdir: Path, copy: Path) -> None:

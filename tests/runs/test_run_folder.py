@@ -43,6 +43,27 @@ def test_data_paths_do_not_depend_on_the_working_directory(tmp_path: Path, monke
     assert (paths.root, paths.store, paths.tables) == (tmp_path / "data/x", tmp_path / "prepared", None)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("data.yaml", "root: 3", "data.yaml: root must be a path, got int"),
+        ("data.yaml", "store: [a]", "data.yaml: store must be a path, got ListConfig"),
+        ("hydra.yaml", "hydra: {runtime: {cwd: 1}}", "hydra.yaml: hydra.runtime.cwd must be a path, got int"),
+    ],
+)
+def test_a_path_of_another_type_is_rejected(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        RunFolder(tmp_path).data_paths()
+
+
+def test_a_section_of_another_type_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "hydra.yaml").write_text("hydra: 3")
+    assert RunFolder(tmp_path).launch_dir is None
+
+
 def test_data_paths_of_a_run_of_version_0_1(tmp_path: Path) -> None:
     """Version 0.1 stored the composed config and the working directory."""
     hydra = tmp_path / "run" / ".hydra"

@@ -67,6 +67,16 @@ def test_parts_lists_only_targets_of_conf() -> None:
         (["+trainer.fast_dev_run=true"], "trainer.fast_dev_run must be false"),
         (["+trainer.logger=false"], "trainer.logger must be null"),
         (["+trainer.check_val_every_n_epoch=50"], "must be at most the number of epochs, 30, got 50"),
+        (["+trainer.max_time=5"], "trainer.max_time must be a duration above 0 as DD:HH:MM:SS"),
+        (["+trainer.max_time={hours:1}"], "trainer.max_time must be a duration above 0 as DD:HH:MM:SS"),
+        (["+trainer.val_check_interval=0"], "trainer.val_check_interval must be"),
+        (["+trainer.limit_test_batches=0.5"], "trainer.limit_test_batches must be one of 1.0, null"),
+        (["+trainer.strategy=ddp_spawn"], "trainer.strategy must be one of auto, ddp"),
+        (["+trainer.model_registry=a"], "trainer.model_registry must be null"),
+        (["+trainer.min_epochs=31"], "trainer.min_epochs must be at most the number of epochs, 30, got 31"),
+        (["scheduler=one_cycle", "scheduler.interval=epoch"], "scheduler.interval must be step"),
+        (["callbacks=none", "patience=3"], "patience must be null without callbacks.early_stopping"),
+        (["~callbacks"], "callbacks is missing from the configuration; it must be a mapping from names to parts"),
         (["split.fold=5"], "split.fold must be from 0 to 4 with split.folds=5, got 5"),
         (["split.seed=null"], "split.seed must be an integer"),
         (["loss.alpha=0", "loss.beta=0", "loss.eta=0", "loss.gamma=0"], "must not all be 0"),
@@ -97,7 +107,13 @@ def test_invalid_setting(overrides: list[str], message: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("override", ["dataset.root=2024", "lr=1", "patience=3", "dataset.missing_density=2"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("dataset.root=2024", "lr=1", "patience=3", "dataset.missing_density=2", "+trainer.max_time=00:12:00:00"),
+        *("+trainer.val_check_interval=0.5", "+trainer.limit_test_batches=1.0", "+trainer.min_epochs=30"),
+    ],
+)
 def test_valid_setting(override: str) -> None:
     check("train", override)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -13,7 +13,10 @@ from mammoseg.schema.overrides import key_of, merge, quote
 PATHS = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]), max_size=20)
 
 
-@given(PATHS.filter(lambda text: "\\$" not in text))
+@given(PATHS)
+@example("\\\\")
+@example('a\\\\"')
+@example("\\${a}")
 def test_a_quoted_value_is_read_back(text: str) -> None:
     override = OverridesParser.create().parse_override(f"resume={quote(text)}")
     assert OmegaConf.create({"resume": override.value()}).resume == text

@@ -9,7 +9,8 @@ import pytest
 
 from mammoseg.errors import UserError
 from mammoseg.schema.collection_types import AnyValue, ListOf, MappingOf, either
-from mammoseg.schema.types import Boolean, Integer, LocalPath, Number, SettingType, Text, as_yaml, one_of
+from mammoseg.schema.text_types import LocalPath
+from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, as_yaml, one_of
 
 UNIT = Number(0, 1)
 OPEN_UNIT = Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)

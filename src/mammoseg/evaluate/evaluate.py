@@ -32,8 +32,9 @@ from mammoseg.terminal import configure_library_logging
 
 log = logging.getLogger(__name__)
 
-INSTANTIATED_SECTIONS = ("dataset", "split", "model", "loss", "trainer")
+INSTANTIATED_SECTIONS = ("dataset", "split", "model", "loss")
 USED_SETTINGS = ("batch_size", "num_workers", "seed", "threshold", "channels_last")
+TRAINER_SETTINGS = ("accelerator", "precision")  # used here; the others, such as max_steps, are only for training
 
 
 def evaluate(
@@ -64,8 +65,7 @@ def evaluate(
     configure_library_logging()
     loaded = load_checked(ckpt_paths[0], trusted_modules)
     training_run = RunFolder.of_checkpoint(ckpt_paths[0].resolve())
-    cfg = OmegaConf.create(checkpoint.config_of(loaded))
-    assert isinstance(cfg, DictConfig)  # for the type checker
+    cfg: Any = OmegaConf.create(checkpoint.config_of(loaded))
     resolve_data_paths(training_run, data_root, store_root, cfg.dataset.name).apply(cfg.dataset)
     disable_training_settings(cfg)
     output = RunFolder(output_dir)
@@ -97,13 +97,33 @@ def check_settings(config: Mapping[str, Any], ckpt_path: Path) -> None:
         UserError: If a setting is missing or invalid.
     """
     flat = dict(flatten(config))
-    required = (*USED_SETTINGS, "trainer.accelerator", "trainer.precision", "dataset.name", "dataset.size")
+    required = (*USED_SETTINGS, "dataset.name", "dataset.size")
     if missing := [name for name in required if name not in flat]:
         raise UserError(f"{ckpt_path}: its config has no {missing[0]}; train one with mammoseg.train")
     if not isinstance(config["dataset"].get("reader"), dict):
         raise UserError(f"{ckpt_path}: its config has no dataset.reader; train one with mammoseg.train")
     for name in USED_SETTINGS:
         check_section(name, config[name])
+    check_trainer(config.get("trainer"), ckpt_path)
+
+
+def check_trainer(trainer: Any, source: Path) -> None:
+    """Check the settings of the trainer of a checkpoint that `evaluate` uses.
+
+    Args:
+        trainer: The section of the config.
+        source: Path of the checkpoint, for error messages.
+
+    Raises:
+        UserError: If one of them is missing or invalid.
+    """
+    if not isinstance(trainer, dict) or not {*TRAINER_SETTINGS} <= trainer.keys():
+        raise UserError(f"{source}: its config has no trainer; train one with mammoseg.train")
+    used = {name: trainer[name] for name in TRAINER_SETTINGS}
+    try:
+        check_section("trainer", {"_target_": "lightning.Trainer", **used})
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
 
 
 def evaluation_record(loaded: dict[str, Any]) -> RunRecord:

@@ -85,6 +85,22 @@ def requested_world_size(trainer: DictConfig) -> int:
     return devices if isinstance(devices, int) else len(devices)
 
 
+def check_nodes(trainer: DictConfig) -> None:
+    """Check that a run on several nodes was started by srun; a single process would wait for the others indefinitely.
+
+    Args:
+        trainer: The section `trainer` of the config.
+
+    Raises:
+        UserError: If it was not.
+    """
+    nodes = trainer.get("num_nodes", 1)
+    if nodes > 1 and not is_distributed():
+        raise UserError(
+            f"trainer.num_nodes must be 1 unless srun starts one process per device on each node, got {nodes}"
+        )
+
+
 def launch_workers(world_size: int, hydra: HydraConf, folder: Path) -> None:
     """Run this job with several processes on this machine, and wait until all have succeeded.
 

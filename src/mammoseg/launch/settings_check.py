@@ -15,6 +15,7 @@ from typing_extensions import override
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.runs.untrusted_config import check_resumed_config
 from mammoseg.schema.check import check_config
+from mammoseg.schema.hydra_settings import check_sweep_settings
 from mammoseg.schema.renamed import RENAMED_SETTINGS, check_renamed, check_theta_overrides
 
 MAX_VALUES = 200  # per swept setting; further ones are checked when their jobs start
@@ -43,6 +44,7 @@ class SettingsCheck(Callback):
         """Check each value of each swept setting, with the other settings at their defaults."""
         command = config.hydra.job.name
         try:
+            check_sweep_settings(config.hydra)
             overrides = sweep_overrides(command, config)
             fixed = [parsed.input_line for parsed in overrides if not parsed.is_sweep_override() and parsed.input_line]
             for values in first_values(overrides):

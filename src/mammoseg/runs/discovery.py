@@ -21,7 +21,7 @@ from mammoseg.runs.predictions import MAX_SIZE
 from mammoseg.runs.record import RunRecord, Status, read_record, read_record_or_skip
 from mammoseg.runs.results import COUNTS, RUN_COLUMNS, ResultRow
 from mammoseg.runs.settings import differing, flatten
-from mammoseg.schema.types import FileName
+from mammoseg.schema.text_types import FileName
 
 log = logging.getLogger(__name__)
 

@@ -141,9 +141,8 @@ class RunFolder:
     @property
     def launch_dir(self) -> Path | None:
         """Working directory in which the run was started; None if unknown."""
-        stored = load_yaml(self.hydra / "hydra.yaml")
-        cwd = OmegaConf.select(stored, "hydra.runtime.cwd")
-        return None if cwd is None else Path(cwd)
+        path = self.hydra / "hydra.yaml"
+        return _stored_path(_select(load_yaml(path), "hydra.runtime.cwd"), "hydra.runtime.cwd", path)
 
     def data_paths(self) -> DataPaths:
         """Return the locations of the data, independent of the current working directory.
@@ -154,12 +153,8 @@ class RunFolder:
             UserError: If a YAML file in .hydra/ is damaged.
         """
         stored: Mapping[Any, Any] = load_yaml(self.hydra / "data.yaml") or self._data_paths_of_config()
-        paths = {name: stored.get(name) for name in ("root", "store", "tables")}
-        if invalid := [name for name, value in paths.items() if not (value is None or isinstance(value, str | Path))]:
-            raise UserError(
-                f"{self.hydra / 'data.yaml'}: {invalid[0]} must be a path, got {paths[invalid[0]]}; restore the file"
-            )
-        root, store, tables = (None if value is None else Path(value) for value in paths.values())
+        source = self.hydra / "data.yaml"
+        root, store, tables = (_stored_path(stored.get(name), name, source) for name in ("root", "store", "tables"))
         return DataPaths(root=root, store=store or Path(DEFAULT_STORE).absolute(), tables=tables)
 
     def write_data_paths(self, dataset: Mapping[str, Any] | DictConfig) -> None:
@@ -189,6 +184,27 @@ class RunFolder:
             explicit["tables"] = OmegaConf.select(config, "dataset.reader.tables")
         paths = {**known, **{name: value for name, value in explicit.items() if value is not None}}
         return {name: None if value is None else _absolute(value, start) for name, value in paths.items()}
+
+
+def _stored_path(value: Any, name: str, source: Path) -> Path | None:
+    """Convert a value of a YAML file of the run folder, which may have been edited, to a path.
+
+    Raises:
+        UserError: If it is not a path.
+    """
+    if value is not None and not isinstance(value, str | Path):
+        raise UserError(
+            f"{source}: {name} must be a path, got {type(value).__name__}; restore the file, or train again"
+        )
+    return None if value is None else Path(value)
+
+
+def _select(config: DictConfig, key: str) -> Any:
+    """Return the value of a key with dots; None if a part of it does not exist."""
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, DictConfig) else None
+    return node
 
 
 def _absolute(path: Any, start: Path | None = None) -> Path:

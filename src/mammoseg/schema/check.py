@@ -131,6 +131,8 @@ def _check_part(name: str, part: Mapping[str, Any], *, partial: bool) -> None:
 
 def unknown_setting(name: str, known: list[str]) -> UserError:
     """Return the error for a setting that does not exist."""
+    if name in known:
+        return UserError(f"there is no setting {name} with the choices and settings of this command; see --cfg job")
     section, _, key = name.rpartition(".")
     siblings = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == section]
     nearest = did_you_mean(key, siblings).replace(

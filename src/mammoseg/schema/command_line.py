@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from mammoseg.errors import UserError
 from mammoseg.schema.check import setting_names, unknown_setting
+from mammoseg.schema.overrides import key_of
 from mammoseg.schema.renamed import RENAMED_SETTINGS
 from mammoseg.schema.types import as_yaml, did_you_mean
 
@@ -29,6 +30,7 @@ EXISTING_KEY = re.compile(r"Could not append to config\. An item is already at '
 UNKNOWN_KEY = re.compile(r"Could not (?:override|append to config\.[^']*|delete from config\.) ?'([^']+)'")
 
 UNKNOWN_NAME = re.compile(r"(?:Could not override|Interpolation key) '(?:[^'/]*/)*([^']+)'")
+INVALID_VALUE = re.compile(r"Error merging override (\S+)")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '(.*?)'\n")
 UNKNOWN_CHOICE = re.compile(r"Could not find '([^']+)'\s+Available options in '[^']+':\n((?:\t[^\n]+\n?)+)")
 
@@ -101,6 +103,8 @@ def _check_choice(override: Override, config_dirs: Sequence[Path]) -> None:
         if not override.is_choice_sweep():
             raise UserError(f"{group} must be one of {', '.join(choices)}, got {override.get_value_element_as_str()}")
         values = list(override.sweep_iterator())
+    if [] in values:
+        raise UserError(f"{group} must be one or more of {', '.join(choices)}, got an empty list")
     for choice in (entry for value in values for entry in (value if isinstance(value, list) else [value])):
         if not isinstance(choice, str) or choice.strip("'\"") not in choices:
             raise UserError(
@@ -135,6 +139,9 @@ def explain(error: Exception, command: str, conf: Path) -> str:
         group, _, choice = match.group(1).rpartition("/")
         choices = [line.strip() for line in match.group(2).splitlines() if line.strip()]
         return f"{group} must be one of {', '.join(choices)}, got {choice}{did_you_mean(choice, choices)}"
+    if (match := INVALID_VALUE.match(text)) and error.__cause__ is not None:
+        reason = str(error.__cause__).strip().splitlines()[0].rstrip(".")
+        return f"{key_of(match.group(1))} cannot be changed in this way: {reason}; correct {match.group(1)}"
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("See https://hydra.cc")]
     return "; ".join(line.rstrip(".;:") for line in lines[:2]) if lines else type(error).__name__
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from mammoseg.schema.collection_types import ListOf, MappingOf
 from mammoseg.schema.parts import PART, PARTIAL, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
-from mammoseg.schema.types import Boolean, Integer, LocalPath, Number, SettingType, Text, one_of
+from mammoseg.schema.text_types import LocalPath
+from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Section(SettingType):
     @property
     def description(self) -> str:
         """A mapping."""
-        return f"a mapping with {', '.join(self.settings)}{' or null' if self.optional else ''}"
+        content = f"with {', '.join(self.settings)}" if self.settings else "from names to parts, each with a _target_"
+        return f"a mapping {content}{' or null' if self.optional else ''}"
 
 
 PUBLISHED_TABLE = Section(
@@ -207,6 +209,24 @@ def one_kind_of_clipping(config: Mapping[str, Any]) -> str | None:
     )
 
 
+def interval_of_automatic_steps(config: Mapping[str, Any]) -> str | None:
+    """Check that a schedule over the optimizer steps of the run is stepped after each of them."""
+    section = config["scheduler"] or {}
+    if section.get("scheduler", {}).get("total_steps") != "auto" or section["interval"] == "step":
+        return None
+    return f"scheduler.interval must be step with scheduler.scheduler.total_steps=auto, got {section['interval']}"
+
+
+def patience_has_effect(config: Mapping[str, Any]) -> str | None:
+    """Check that `patience` is not set without a callback that uses it."""
+    if config["patience"] is None or any("patience" in (callback or {}) for callback in config["callbacks"].values()):
+        return None
+    return (
+        f"patience must be null without callbacks.early_stopping, which uses it, got {config['patience']}; add "
+        "callbacks=early_stopping or callbacks=default"
+    )
+
+
 def entity_when_online(config: Mapping[str, Any]) -> str | None:
     """Check that a W&B account is named where one is needed."""
     if config["mode"] == "online" and config["entity"] is None:
@@ -220,4 +240,7 @@ def command_section(command: str) -> Section:
 
 
 # Conditions on several settings of a command: config -> error message, or None.
-COMMAND_RULES = {"train": (swin_size, one_kind_of_clipping), "dashboard": (entity_when_online,)}
+COMMAND_RULES = {
+    "train": (swin_size, one_kind_of_clipping, interval_of_automatic_steps, patience_has_effect),
+    "dashboard": (entity_when_online,),
+}

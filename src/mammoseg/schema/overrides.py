@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -42,9 +43,11 @@ def quote(value: object) -> str:
         >>> print(quote("a b (1)"))
         "a b (1)"
     """
-    # Hydra unescapes a backslash only before a quote; OmegaConf would resolve ${...}.
-    text = str(value).replace('\\"', '\\\\"').replace('"', '\\"').replace("${", "\\${")
-    return f'"{text}\\"' if text.endswith("\\") else f'"{text}"'
+    # OmegaConf would resolve ${...}. Hydra unescapes backslashes only before a quote, including the closing one.
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", str(value))
+    text = re.sub(r'(\\*)"', r'\1\1\\"', text)
+    text = re.sub(r"(\\+)\Z", r"\1\1", text)
+    return f'"{text}"'
 
 
 def merge(overrides: Iterable[str]) -> list[str]:

@@ -11,8 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mammoseg.schema.collection_types import ListOf, MappingOf, either
-from mammoseg.schema.rules import Rule, equal_lengths, fold_in_range, some_weight, validation_happens, weights_of_terms
-from mammoseg.schema.types import Boolean, FileName, Integer, LocalPath, Number, SettingType, Text, one_of
+from mammoseg.schema.rules import (
+    Rule,
+    equal_lengths,
+    fold_in_range,
+    min_epochs_in_range,
+    some_weight,
+    validation_happens,
+    weights_of_terms,
+)
+from mammoseg.schema.text_types import FileName, LocalPath
+from mammoseg.schema.trainer_arguments import TRAINER
+from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
 
 WEIGHT = Number(0, 1e6)
 POSITIVE = Number(0, 1e6, exclusive_minimum=True)
@@ -72,48 +82,8 @@ SPLIT = {
 HYBRID_PIXEL = {"alpha": WEIGHT, "beta": WEIGHT, "dice": PART, "bce": PART}
 HYBRID_REGION = {"eta": WEIGHT, "gamma": WEIGHT, "rmi": PART, "ssim": PART}
 
-BATCHES = either(Integer(1), Number(0, 1, exclusive_minimum=True))
-TRAINER = {
-    "max_epochs": Integer(1, 1_000_000),
-    "min_epochs": Integer(0, 1_000_000, optional=True),
-    "max_steps": either(one_of(-1), Integer(1)),
-    "min_steps": Integer(0, optional=True),
-    "accelerator": one_of("auto", "cpu", "gpu", "cuda", "mps"),
-    "devices": either(one_of("auto", -1), Integer(1, 4096), ListOf(Integer(0), 1), Text()),
-    "num_nodes": Integer(1, 65536),
-    "strategy": Text(),
-    "precision": one_of("32-true", "bf16-mixed", "16-mixed", 32, "32"),
-    "gradient_clip_val": Number(0, optional=True),
-    "gradient_clip_algorithm": one_of("norm", "value", None),
-    "accumulate_grad_batches": Integer(1),
-    "num_sanity_val_steps": Integer(-1),
-    "log_every_n_steps": Integer(1),
-    "check_val_every_n_epoch": Integer(1),
-    "limit_train_batches": BATCHES,
-    "limit_val_batches": BATCHES,
-    "limit_test_batches": BATCHES,
-    "enable_model_summary": Boolean(),
-    "enable_progress_bar": Boolean(),
-    "sync_batchnorm": Boolean(),
-    "use_distributed_sampler": Boolean(),
-    "deterministic": either(Boolean(), one_of("warn", None)),
-    "benchmark": either(Boolean(), one_of(None)),
-    "detect_anomaly": Boolean(),
-    "profiler": one_of("simple", "advanced", "pytorch", None),
-    "default_root_dir": LocalPath(optional=True),
-    # A run needs its checkpoints and its validation.
-    "fast_dev_run": one_of(False),
-    "enable_checkpointing": one_of(True),
-    "barebones": one_of(False),
-    "overfit_batches": one_of(0, 0.0),
-    # set by mammoseg
-    "callbacks": one_of(None),
-    "logger": one_of(None),
-    "plugins": one_of(None),
-}
-
 PARTS: dict[str, Part] = {
-    "lightning.Trainer": Part(TRAINER, (validation_happens,)),
+    "lightning.Trainer": Part(TRAINER, (validation_happens, min_epochs_in_range)),
     "mammoseg.data.dataset.build_dataset": Part(
         {
             "name": FileName(),

@@ -42,6 +42,14 @@ def validation_happens(name: str, arguments: Mapping[str, Any]) -> str | None:
     return f"{name}.check_val_every_n_epoch must be at most the number of epochs, {epochs}, got {every}"
 
 
+def min_epochs_in_range(name: str, arguments: Mapping[str, Any]) -> str | None:
+    """Check that the smallest number of epochs is not above the number of epochs."""
+    smallest, epochs = arguments.get("min_epochs"), arguments.get("max_epochs")
+    if smallest is None or epochs is None or smallest <= epochs:
+        return None
+    return f"{name}.min_epochs must be at most the number of epochs, {epochs}, got {smallest}"
+
+
 def equal_lengths(name: str, arguments: Mapping[str, Any]) -> str | None:
     """Check that all terms of a table have the same number of weights."""
     table = arguments.get("table") or {}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -209,59 +208,6 @@ class Text(SettingType):
     def description(self) -> str:
         """Such as "a string or null"."""
         return f"a {'' if self.empty else 'non-empty '}string{' or null' if self.optional else ''}"
-
-
-@dataclass(frozen=True)
-class FileName(SettingType):
-    """A string that can be part of the name of a file: it contains no separator of folders.
-
-    Example:
-        >>> FileName().accepts("clinic"), FileName().accepts("../clinic")
-        (True, False)
-    """
-
-    def accepts(self, value: Any) -> bool:
-        """Return whether `value` is such a string."""
-        return isinstance(value, str) and re.fullmatch(r"\w[\w. -]*", value) is not None
-
-    @property
-    def description(self) -> str:
-        """Letters, digits and some other characters."""
-        return "a string of letters, digits, spaces and the characters _ . -, which starts with a letter or digit"
-
-
-@dataclass(frozen=True)
-class LocalPath(SettingType):
-    """A path on this machine. Integers are valid, since a folder may be called 2024.
-
-    Attributes:
-        optional: Whether null is valid.
-        several: Whether a list of paths is valid as well.
-    """
-
-    optional: bool = False
-    several: bool = False
-
-    def accepts(self, value: Any) -> bool:
-        """Return whether `value` can be a path."""
-        if value is None:
-            return self.optional
-        if isinstance(value, list):
-            return self.several and bool(value) and all(map(LocalPath().accepts, value))
-        if isinstance(value, str):
-            return bool(value.strip()) and "\0" not in value
-        return isinstance(value, int) and not isinstance(value, bool)
-
-    @property
-    def description(self) -> str:
-        """Such as "a path or null"."""
-        return f"a path{' or a list of paths' if self.several else ''}{' or null' if self.optional else ''}"
-
-    def hint(self, value: Any) -> str:
-        """Explain that YAML reads some names as other values."""
-        if isinstance(value, bool | float):
-            return "; quote a name that YAML reads as another value, as in '\"1.5\"'"
-        return ""
 
 
 def as_yaml(value: Any) -> str:

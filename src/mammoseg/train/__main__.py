@@ -59,6 +59,7 @@ def main(cfg: DictConfig) -> float:
         raise UserError(f"resume must be a folder without special characters such as $, got {cfg.resume}")
     if cfg.resume is not None:
         check_resumed_config(cfg, hydra, folder.path)
+    distributed.check_nodes(cfg.trainer)
     info = run_info(cfg, hydra.runtime.choices, hydra.overrides.task)
     run = TrainingRun(cfg, folder, {**info, **stored_name(folder)})
     with run.exclusive():

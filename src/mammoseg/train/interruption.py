@@ -44,6 +44,12 @@ def trainer_errors() -> Iterator[None]:
     except MisconfigurationException as error:
         raise UserError(f"trainer: {error}; correct the trainer.* settings") from error
     except ValueError as error:
-        if "val_check_interval" not in str(error):
-            raise
-        raise UserError(f"trainer: {str(error).strip()}") from error
+        text = str(error).strip()
+        if "more than 1 value per channel" in text:
+            raise UserError(
+                "batch normalisation needs more than one value per channel, but the network reduces the only image of "
+                "a batch to one pixel; increase dataset.size, or set a batch_size that leaves no batch with one image"
+            ) from error
+        if "val_check_interval" in text:
+            raise UserError(f"trainer: {text}") from error
+        raise

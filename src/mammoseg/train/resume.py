@@ -63,7 +63,7 @@ def expand_resume(argv: Sequence[str]) -> list[str]:
         raise UserError(f"{fixed[0]} cannot be changed when a run is resumed; only compute settings and epochs can")
     run = find_run(values[-1])
     stored = load_yaml(run.hydra / "hydra.yaml").get("hydra")
-    if not isinstance(stored, DictConfig) or "overrides" not in stored or "job" not in stored:
+    if not isinstance(stored, DictConfig) or not {"overrides", "job"} <= stored.keys():
         raise UserError(f"{run.hydra / 'hydra.yaml'}: missing or damaged; rerun the command of the run instead")
     check_config_dirs(stored, config_dirs(options))
     restored = stored_overrides(run)
@@ -143,7 +143,9 @@ def stored_overrides(run: RunFolder) -> list[str]:
     Raises:
         UserError: If the file with the overrides is damaged.
     """
-    return upgrade_overrides(override for override in read_overrides(run) if key_of(override) not in NOT_RESTORED)
+    kept = (override for override in read_overrides(run) if key_of(override) not in NOT_RESTORED)
+    # Removed settings are omitted.
+    return [upgraded for override in kept if (upgraded := upgrade_override(override)) is not None]
 
 
 def warn_of_uploads(run: RunFolder, overrides: Sequence[str]) -> None:
@@ -181,11 +183,6 @@ def read_overrides(run: RunFolder) -> list[str]:
                 "it, or rerun the command of the run instead"
             )
     return [str(override) for override in overrides]
-
-
-def upgrade_overrides(overrides: Iterable[str]) -> list[str]:
-    """Convert overrides to the current names of settings, and omit removed settings."""
-    return [upgraded for override in overrides if (upgraded := upgrade_override(override)) is not None]
 
 
 def _data_overrides(run: RunFolder) -> list[str]:
@@ -231,7 +228,7 @@ def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) 
             f"resume: {error.key} is {error.previous} in this run, got {error.current}; only compute settings and "
             "epochs can be changed"
         ) from error
-    if previous is None or cfg.trainer.max_epochs == epochs_of(previous):
+    if previous is None or cfg.trainer.max_epochs == (epochs := epochs_of(previous, folder)):
         return previous
     if "total_steps" in (cfg.scheduler or {}).get("scheduler", {}):
         reason = "the learning-rate schedule depends on it"
@@ -240,15 +237,29 @@ def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) 
     else:
         return previous
     raise UserError(
-        f"resume: epochs must be {epochs_of(previous)} as in this run, since {reason}, got {cfg.trainer.max_epochs}; "
+        f"resume: epochs must be {epochs} as in this run, since {reason}, got {cfg.trainer.max_epochs}; "
         "use init_from to start a new run from these weights"
     )
 
 
-def epochs_of(record: RunRecord) -> int | None:
-    """Return the number of epochs in the settings of a run; None if it is unlimited."""
-    epochs = record.settings["trainer"]["max_epochs"]
-    return None if epochs is None else int(epochs)
+def epochs_of(record: RunRecord, folder: RunFolder) -> int | None:
+    """Return the number of epochs in the settings of a run; None if it is unlimited.
+
+    Args:
+        record: Record of the run.
+        folder: Its folder, for the error message.
+
+    Raises:
+        UserError: If the settings contain no number of epochs, since the file was edited or damaged.
+    """
+    trainer = record.settings.get("trainer")
+    epochs = trainer.get("max_epochs", "") if isinstance(trainer, Mapping) else ""
+    if epochs is not None and not isinstance(epochs, int):
+        raise UserError(
+            f"{folder.record}: settings.trainer.max_epochs must be an integer or null, got {epochs or 'nothing'}; "
+            "restore the file, or delete the run folder and repeat the run"
+        )
+    return epochs
 
 
 def check_epochs(loaded: Mapping[str, Any], epochs: int | None) -> None:

@@ -36,6 +36,7 @@ from mammoseg.terminal import configure_library_logging
 from mammoseg.train.best_checkpoints import BestCheckpoints, warn_about_monitors
 from mammoseg.train.init_from import find_init_checkpoint
 from mammoseg.train.interruption import explain_interruption, trainer_errors
+from mammoseg.train.monitored_metrics import check_monitored_metrics
 from mammoseg.train.reporting import write_reports
 from mammoseg.train.resume import check_epochs, epochs_of, load_previous_record, remember_overrides, resume_command
 from mammoseg.train.resume_state import check_network, check_split, load_last_checkpoint
@@ -76,8 +77,7 @@ class TrainingRun:
         self.run_loggers = build.build_loggers(cfg, folder.path, run_info, self.record.settings)
         self.csv_logger: MetricsLogger | None = None
         self.best = BestCheckpoints(folder, ())  # those of the split, after `_set_up_data`
-        # The argument save_last would write last.ckpt only together with a new best checkpoint.
-        self.last = RunCheckpoint(folder.last_checkpoint)
+        self.last = RunCheckpoint(folder.last_checkpoint)  # save_last writes it only with a new best checkpoint
 
     @cached_property
     def datamodule(self) -> MammogramDataModule:
@@ -145,7 +145,7 @@ class TrainingRun:
         """Whether the folder contains the results of this run."""
         if self.previous is None or not self.previous.is_complete:
             return False
-        if self.cfg.resume is not None and self.cfg.trainer.max_epochs != epochs_of(self.previous):
+        if self.cfg.resume is not None and self.cfg.trainer.max_epochs != epochs_of(self.previous, self.folder):
             return False
         log.info("%s: already finished, skipping; its results are in %s", self.run_info["run"], self.folder.path)
         return True
@@ -185,6 +185,7 @@ class TrainingRun:
         self._set_up_data()
         if self.init_checkpoint is not None and ckpt_path is None:
             checkpoint.load_weights_into(self.segmenter.net, self.init_checkpoint)
+        check_monitored_metrics(self.segmenter, build.build_callbacks(self.cfg))
         self._write_initial_files()
         trainer = self.build_trainer([pruning] if pruning else [])
         with trainer_errors():
@@ -206,7 +207,11 @@ class TrainingRun:
     def _is_trained(self) -> bool:
         """Return True if a previous start of the run completed its training, but not the test."""
         previous = self.previous
-        return previous is not None and previous.trained and self.cfg.trainer.max_epochs == epochs_of(previous)
+        return (
+            previous is not None
+            and previous.trained
+            and self.cfg.trainer.max_epochs == epochs_of(previous, self.folder)
+        )
 
     def _restore_best(self) -> None:
         """Restore paths and scores of the best checkpoints from the last checkpoint, in place of training."""
@@ -224,6 +229,8 @@ class TrainingRun:
         if self.record.status is Status.PRUNED:
             return self
         if not self.best.paths:
+            if self.previous is None and distributed.rank() == 0:
+                self.folder.last_checkpoint.unlink(missing_ok=True)  # so that the folder of this start is removed
             raise UserError(
                 "no epoch was completed, so there is no checkpoint to test; increase epochs, "
                 "or trainer.max_steps or max_time if they are set"
@@ -281,8 +288,7 @@ class TrainingRun:
 
     def _resume_checkpoint(self) -> str | None:
         """Return the path of the checkpoint to resume from, or None."""
-        path = self.folder.last_checkpoint
-        if self.previous is None or not path.is_file():
+        if self.previous is None or not (path := self.folder.last_checkpoint).is_file():
             return None
         loaded = load_last_checkpoint(self.folder)
         self.initial_global_step = loaded["global_step"]

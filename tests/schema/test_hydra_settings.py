@@ -1,0 +1,63 @@
+"""Checks of Hydra's own settings and options on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from mammoseg.errors import UserError
+from mammoseg.schema.hydra_settings import check_hydra_overrides, check_options, check_sweep_settings, expand_home
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("hydra=null", "hydra cannot be changed"),
+        ("hydra.job.name=predict", "hydra.job.name cannot be changed"),
+        ("~hydra.output_subdir", "hydra.output_subdir cannot be changed, since resume reads"),
+        ("hydra/job_logging=disabled", "set hydra/job_logging=none"),
+        ("+hydra.foo=1", "there is no setting hydra.foo"),
+        ("++hydra.sweep.dri=x", "there is no setting hydra.sweep.dri; did you mean hydra.sweep.dir?"),
+    ],
+)
+def test_settings_without_effect_are_rejected(override: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        check_hydra_overrides([override])
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "override", ["++hydra.run.dir=x", "+hydra.job.env_set.A=1", "+hydra.launcher.name=x", "hydra.verbose=true", "-m"]
+)
+def test_settings_with_effect_are_accepted(override: str) -> None:
+    check_hydra_overrides([override])
+
+
+@pytest.mark.parametrize("option", ["--resolve", "--package", "--experimental-rerun=x", "--shell-completion"])
+def test_options_that_hydra_would_end_with_a_traceback_are_rejected(option: str) -> None:
+    with pytest.raises(UserError, match=option.partition("=")[0]):
+        check_options([option])
+    check_options(["--cfg", "job", "-m", "--config-dir", "mine"])
+
+
+def test_options_of_the_printed_config_are_accepted() -> None:
+    check_options(["--cfg", "job", "--resolve", "--package", "trainer"])
+
+
+@pytest.mark.parametrize("key", ["hydra.run.dir", "hydra.sweep.dir"])
+def test_the_home_folder_is_expanded_in_output_folders(key: str) -> None:
+    for value in ("~/runs", '"~/runs"', "'~/runs'"):
+        assert expand_home(f"{key}={value}") == f'{key}="{Path.home()}/runs"'
+    assert expand_home(f"{key}=runs/a~b") == f"{key}=runs/a~b"
+
+
+@pytest.mark.parametrize("name", ["launcher.n_jobs", "sweeper.max_batch_size"])
+def test_numbers_of_launcher_and_sweeper_are_checked(name: str) -> None:
+    section, key = name.split(".")
+    base: dict[str, dict[str, int]] = {"launcher": {}, "sweeper": {}}
+    check_sweep_settings(OmegaConf.create(base))
+    check_sweep_settings(OmegaConf.create({**base, section: {key: 2}}))
+    with pytest.raises(UserError, match=f"hydra.{name} must be"):
+        check_sweep_settings(OmegaConf.create({**base, section: {key: 0}}))
