@@ -144,7 +144,6 @@ def stored_overrides(run: RunFolder) -> list[str]:
         UserError: If the file with the overrides is damaged.
     """
     kept = (override for override in read_overrides(run) if key_of(override) not in NOT_RESTORED)
-    # Removed settings are omitted.
     return [upgraded for override in kept if (upgraded := upgrade_override(override)) is not None]
 
 
