@@ -56,7 +56,7 @@ def test_the_home_folder_is_expanded_in_output_folders(key: str) -> None:
 @pytest.mark.parametrize("name", ["launcher.n_jobs", "sweeper.max_batch_size"])
 def test_numbers_of_launcher_and_sweeper_are_checked(name: str) -> None:
     section, key = name.split(".")
-    base = {"launcher": {}, "sweeper": {}}
+    base: dict[str, dict[str, int]] = {"launcher": {}, "sweeper": {}}
     check_sweep_settings(OmegaConf.create(base))
     check_sweep_settings(OmegaConf.create({**base, section: {key: 2}}))
     with pytest.raises(UserError, match=f"hydra.{name} must be"):
