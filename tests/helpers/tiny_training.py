@@ -17,7 +17,7 @@ from mammoseg.losses import DensityASP
 from mammoseg.segmenter import Segmenter
 
 THETA = (0.25, 0.25, 0.85, 0.95)
-LR = 0.5
+LR = 0.1
 
 
 def make_batches(n_batches: int) -> list[Batch]:

@@ -51,10 +51,7 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
     if half := checkpoint.selected_on(loaded):
         provenance[checkpoint.SELECTED_ON_KEY] = half
     network = load_finite_network(loaded, ckpt_path)
-    contents = {
-        checkpoint.WEIGHTS_FILE: to_safetensors(network),
-        checkpoint.CONFIG_FILE: config_yaml(provenance),
-    }
+    contents = {checkpoint.WEIGHTS_FILE: to_safetensors(network), checkpoint.CONFIG_FILE: config_yaml(provenance)}
     if onnx:
         contents[ONNX_FILE] = to_onnx(network, size)
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
