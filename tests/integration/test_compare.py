@@ -124,8 +124,8 @@ def test_a_diverged_network_is_reported(workdir: Path) -> None:
     completed = run(
         "train",
         *SMALL,
-        "trainer.max_epochs=1",
-        *("optimizer._target_=torch.optim.SGD", "lr=100", "loss.beta=1e6"),
+        "trainer.max_epochs=5",
+        *("optimizer._target_=torch.optim.SGD", "lr=100", "+optimizer.weight_decay=100", "loss.beta=1e6"),
         "trainer.gradient_clip_val=null",
         "logger=csv",
         folder=workdir,

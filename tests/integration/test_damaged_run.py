@@ -201,7 +201,7 @@ RESIZE = "augment.transforms=[{_target_: albumentations.RandomScale, scale_limit
         (["patience=2", "callbacks.early_stopping.monitor=abc"], ("callbacks.early_stopping.monitor", "val/dsc")),
         (["hydra.run.dir=null"], ("hydra.run.dir cannot be changed in this way", "not Optional")),
         (["+hydra.run.dri=x"], ("did you mean hydra.run.dir?",)),
-        (["logger.project=x"], ("there is no setting logger.project with the choices",)),
+        (["logger.project=x"], ("there is no setting logger.project with this choice of logger",)),
         (["logger=[]"], ("logger must be one or more of csv", "got an empty list")),
         (["-m", "seed=0,1", "hydra.sweeper.max_batch_size=0"], ("hydra.sweeper.max_batch_size must be",)),
         (["+trainer.limit_val_batches=0"], ("trainer.limit_val_batches",)),

@@ -46,7 +46,7 @@ def test_two_processes_give_the_counts_of_one(workdir: Path) -> None:
 def test_workers_of_a_sweep_use_its_jobs_and_folders(workdir: Path) -> None:
     output = distribute("-m", *TWO, "loss.alpha=1.0,2.0", "hydra.sweep.dir=swept", folder=workdir)
     assert "2 jobs, 0 failed" in output
-    assert sorted(path.name for path in (workdir / "swept").iterdir() if path.is_dir()) == ["0", "1"]
+    assert sorted(path.name for path in (workdir / "swept").glob("[!.]*") if path.is_dir()) == ["0", "1"]
     for job, alpha in enumerate((1.0, 2.0)):
         loaded = torch.load(workdir / "swept" / str(job) / "checkpoints" / "best.ckpt", weights_only=True)
         assert loaded["mammoseg"]["config"]["loss"]["alpha"] == alpha
