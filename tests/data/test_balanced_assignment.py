@@ -104,11 +104,10 @@ def tables(draw: st.DrawFn) -> tuple[list[Patient], int]:
 @settings(max_examples=25, deadline=None)
 @given(tables(), st.integers(0, 2**32 - 1))
 def test_no_move_or_exchange_is_an_improvement(table: tuple[list[Patient], int], seed: int) -> None:
-    """For any table; in particular, no part is empty, since a move to it would be an improvement."""
+    """For any table. With few patients, an empty half can be optimal, if it lets a fold keep a category."""
     patients, folds = table
     weights, fold_of = (values.tolist() for values in halves(folds))
     part = assign(patients, folds, seed)
-    assert set(part) == set(range(2 * folds))
     reached = criteria(patients, part, weights, fold_of)
     for index, new in itertools.product(range(len(patients)), range(2 * folds)):
         assert criteria(patients, [*part[:index], new, *part[index + 1 :]], weights, fold_of) >= reached
