@@ -10,12 +10,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from mammoseg.data.density_policy import DensityPolicy
 from mammoseg.data.preprocessing.cache import PreprocessingCache
-from mammoseg.data.preprocessing.density_model import DensityModel, default_density_model, read_density_model
+from mammoseg.data.preprocessing.density_model import (
+    DensityModel,
+    default_density_model,
+    mean_by_patient,
+    read_density_model,
+)
 from mammoseg.data.preprocessing.fingerprints import FileHashes, cache_key, hash_json, input_files, relative_name
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.consistency import reject_repeated_images, unify_patients
@@ -71,7 +75,7 @@ class StoreBuilder:
         Raises:
             UserError: If cases are rejected and `on_error` is "raise", or if no image remains.
         """
-        model = self._density_model(root)
+        model = self.load_density_model(root)
         digests = self._hash_files(root, mammograms)
         consistent = reject_repeated_images(unify_patients(mammograms), digests, rejected)
         accepted = self.density.apply(consistent, rejected)
@@ -89,7 +93,15 @@ class StoreBuilder:
             log.warning("%s: %d cases skipped:\n%s", self.dataset, len(store.skipped), skipped)
         return store
 
-    def _density_model(self, root: Path) -> DensityModel:
+    def load_density_model(self, root: Path) -> DensityModel:
+        """Load the model of the setting `dataset.density_model`.
+
+        Args:
+            root: Folder of the dataset.
+
+        Raises:
+            UserError: If the setting is not the name of a density model in `root`.
+        """
         if self.density_model is None:
             return default_density_model()
         if Path(self.density_model).name != self.density_model:  # the setting may come from somebody else's checkpoint
@@ -186,12 +198,12 @@ class StoreBuilder:
 
     def _cases(self, mammograms: Sequence[Mammogram], columns: Sequence[Mapping[str, Any]]) -> list[Case]:
         """Return the rows of the store; the images of a patient have the same density score."""
-        scores: dict[str, list[float]] = {}
-        for mammogram, row in zip(mammograms, columns, strict=True):
-            scores.setdefault(mammogram.patient, []).append(row["image_density_score"])
+        means = mean_by_patient(
+            [row["image_density_score"] for row in columns], [mammogram.patient for mammogram in mammograms]
+        )
         return [
-            self._case(mammogram, row, round(fmean(scores[mammogram.patient]), 4))
-            for mammogram, row in zip(mammograms, columns, strict=True)
+            self._case(mammogram, row, round(mean, 4))
+            for mammogram, row, mean in zip(mammograms, columns, means, strict=True)
         ]
 
     def _case(self, mammogram: Mammogram, columns: Mapping[str, Any], density_score: float) -> Case:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 
 import cv2
 import numpy as np
@@ -21,8 +19,7 @@ from mammoseg.data.preprocessing.breast import downsample_uint8, segment_downsam
 from mammoseg.data.preprocessing.density_features import density_features
 from mammoseg.data.preprocessing.density_model import (
     DensityModel,
-    default_density_model,
-    read_density_model,
+    mean_by_patient,
     score_to_category,
 )
 from mammoseg.data.readers.consistency import unify_patients
@@ -102,8 +99,7 @@ def current_model(dataset: DatasetSpec, names: Sequence[str]) -> DensityModel:
     Raises:
         UserError: If the file cannot be read, or the model was fitted to other features than `names`.
     """
-    file = dataset.builder.density_model
-    model = default_density_model() if file is None else read_density_model(dataset.root / file)
+    model = dataset.builder.load_density_model(dataset.root)
     model.check_names(names)
     return model
 
@@ -160,10 +156,7 @@ def agreements(
         mammograms: (N,) images with a density.
     """
     scores = [model.score(prediction) for prediction in predictions]
-    by_patient: dict[str, list[float]] = defaultdict(list)
-    for mammogram, score in zip(mammograms, scores, strict=True):
-        by_patient[mammogram.patient].append(score)
-    means = [fmean(by_patient[mammogram.patient]) for mammogram in mammograms]
+    means = mean_by_patient(scores, [mammogram.patient for mammogram in mammograms])
     first = [*{mammogram.patient: index for index, mammogram in reversed([*enumerate(mammograms)])}.values()][::-1]
     return [
         agreement(f"{label}, one image", mammograms, scores),

@@ -6,18 +6,19 @@ images of CBIS-DDSM.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.data.preprocessing.density_features import density_features
+from mammoseg.data.preprocessing.fingerprints import hash_json
 from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_text
@@ -63,7 +64,7 @@ class DensityModel:
     @property
     def digest(self) -> str:
         """Hash of everything that affects the estimates."""
-        return hashlib.sha256(json.dumps({**self.as_json(), "about": None}).encode()).hexdigest()[:16]
+        return hash_json({**self.as_json(), "about": None})
 
     def predict(self, features: Mapping[str, float]) -> float:
         """Return the prediction of the regression for the features of one image.
@@ -159,6 +160,23 @@ def score_to_category(score: float) -> ACRDensity:
         [1, 1, 2, 4]
     """
     return ACRDensity(int(np.ceil(score - 0.5)))
+
+
+def mean_by_patient(scores: Sequence[float], patients: Sequence[str]) -> list[float]:
+    """Return for each image the mean score of the images of its patient.
+
+    Args:
+        scores: (N,) density scores of the images.
+        patients: (N,) patients.
+
+    Example:
+        >>> mean_by_patient([1.0, 2.0, 4.0], ["a", "a", "b"])
+        [1.5, 1.5, 4.0]
+    """
+    by_patient: dict[str, list[float]] = {}
+    for score, patient in zip(scores, patients, strict=True):
+        by_patient.setdefault(patient, []).append(score)
+    return [fmean(by_patient[patient]) for patient in patients]
 
 
 def read_density_model(path: Path) -> DensityModel:
