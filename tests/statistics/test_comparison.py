@@ -44,6 +44,16 @@ def test_metrics_by_density_are_pooled_over_the_images_of_each_category(tmp_path
         )
 
 
+def test_the_deviation_by_density_is_that_of_the_images_of_the_category(tmp_path: Path) -> None:
+    rows_by_seed = {seed: rows_of("a", quality=0.7, seed=seed) for seed in (0, 1, 2)}
+    for seed, rows in rows_by_seed.items():
+        write_run(tmp_path / str(seed), rows)
+    values = [
+        results.pooled_metrics([row for row in rows if row["density"] == 3])["dsc"] for rows in rows_by_seed.values()
+    ]
+    assert compare(tmp_path).by_density[3]["a"]["dsc"].std == pytest.approx(np.std(values, ddof=1))
+
+
 def test_size_groups_partition_the_images(tmp_path: Path) -> None:
     rows = rows_of("a", quality=0.7)
     write_run(tmp_path / "a", rows)

@@ -132,8 +132,14 @@ class Comparison:
     @cached_property
     def run_values(self) -> dict[str, dict[str, Floats]]:
         """Pooled values of the runs, shape (runs,), by method and metric."""
+        return self._run_values(None)
+
+    def _run_values(self, subset: Subset | None) -> dict[str, dict[str, Floats]]:
+        """Return the pooled values of the runs over a subset of the images; NaN for runs without such images."""
         return {
-            method: metrics_from_counts(np.stack([run.counts.sum(axis=0) for run in runs.values()]))
+            method: metrics_from_counts(
+                np.stack([self.resampler.patient_counts(run, subset).sum(axis=0) for run in runs.values()])
+            )
             for method, runs in self.data.runs.items()
         }
 
@@ -164,12 +170,13 @@ class Comparison:
     ) -> dict[str, dict[str, Estimate]]:
         """Return the estimates by method and metric from replicates by metric and method."""
         estimates: dict[str, dict[str, Estimate]] = {method: {} for method in self.methods}
+        run_values = self.run_values if subset is None else self._run_values(subset)
         for key, by_method in replicates.items():
             variance = variance_within_methods if are_folds else variance_between_seeds
             training = variance(list(by_method.values()))
             for method, own in by_method.items():
                 inference = self._infer(own.mean, own.mean_distribution, training, 1 / len(own), subset)
-                runs = self.run_values[method][key]
+                runs = run_values[method][key]
                 std = float(runs.std(ddof=1)) if len(runs) > 1 else float("nan")
                 limits = np.clip([inference.low, inference.high], *PIXEL_METRICS[key].value_range).tolist()
                 estimates[method][key] = Estimate(own.mean, std, *limits)
