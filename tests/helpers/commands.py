@@ -72,6 +72,16 @@ def succeed(name: str, *arguments: str | Path, folder: Path) -> str:
     return completed.stdout + completed.stderr
 
 
+def assert_one_sentence(completed: subprocess.CompletedProcess[str], *parts: str) -> str:
+    """A command must exit with status 2 and one sentence that contains `parts`; returns the sentence."""
+    assert completed.returncode == 2, completed.stderr
+    lines = [line for line in completed.stderr.splitlines() if line.startswith("mammoseg ")]
+    assert len(lines) == 1, completed.stderr
+    assert all(part in lines[0] for part in parts), completed.stderr
+    assert "Traceback" not in completed.stderr
+    return lines[0]
+
+
 @contextlib.contextmanager
 def restored_process_state() -> Iterator[None]:
     """Restore what commands change in their process: environment, import path, logging, warning filters, Hydra."""

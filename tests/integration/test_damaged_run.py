@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers.commands import command_line, environment, run, succeed
+from helpers.commands import assert_one_sentence, command_line, environment, run, succeed
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.models.au_net import AUNet
 from mammoseg.runs.checkpoint import PROVENANCE_KEY
@@ -39,14 +39,6 @@ def copy(workdir: Path, tmp_path: Path) -> Path:
     folder = workdir / "copies" / tmp_path.name
     shutil.copytree(workdir / "trained", folder)
     return folder
-
-
-def assert_one_sentence(completed: subprocess.CompletedProcess[str], *parts: str) -> None:
-    assert completed.returncode == 2, completed.stderr
-    lines = [line for line in completed.stderr.splitlines() if line.startswith("mammoseg ")]
-    assert len(lines) == 1, completed.stderr
-    assert all(part in lines[0] for part in parts), completed.stderr
-    assert "Traceback" not in completed.stderr
 
 
 def change_split(folder: Path) -> None:

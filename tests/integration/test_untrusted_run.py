@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from helpers.commands import run, succeed
+from helpers.commands import assert_one_sentence, run, succeed
 
 SETTINGS = [
     *("dataset.source.cases=12", "dataset.source.height=128", "dataset.size=32", "model.width=1", "epochs=1"),
@@ -39,14 +39,6 @@ def change_checkpoint(path: Path, change: Callable[[dict[str, Any]], object]) ->
     loaded = torch.load(path, weights_only=True)
     change(loaded)
     torch.save(loaded, path)
-
-
-def assert_one_sentence(name: str, *arguments: str, folder: Path) -> str:
-    completed = run(name, *arguments, folder=folder)
-    assert completed.returncode == 2, completed.stderr
-    lines = [line for line in completed.stderr.splitlines() if line.startswith("mammoseg ")]
-    assert len(lines) == 1, completed.stderr
-    return lines[0]
 
 
 def replaced_best(victim: str, score: float) -> dict[str, Any]:
@@ -108,7 +100,7 @@ CYCLE["self"] = CYCLE
 )
 def test_an_invalid_state_of_the_training_is_one_sentence(workdir: Path, copy: Path, change: dict[str, Any]) -> None:
     change_checkpoint(copy / "checkpoints" / "last.ckpt", lambda loaded: loaded.update(change))
-    assert "last.ckpt" in assert_one_sentence("train", f"resume={copy}", "epochs=2", folder=workdir)
+    assert "last.ckpt" in assert_one_sentence(run("train", f"resume={copy}", "epochs=2", folder=workdir))
 
 
 @pytest.mark.parametrize("metrics", [5, {"loss": "=1+1"}, {"epoch": 0, "step": 1, "loss": "=1+1"}])
@@ -116,7 +108,7 @@ def test_invalid_training_metrics_are_one_sentence(workdir: Path, copy: Path, me
     change_checkpoint(
         copy / "checkpoints" / "last.ckpt", lambda loaded: loaded["mammoseg"].update(train_metrics=metrics)
     )
-    assert "is damaged" in assert_one_sentence("train", f"resume={copy}", "epochs=2", folder=workdir)
+    assert "is damaged" in assert_one_sentence(run("train", f"resume={copy}", "epochs=2", folder=workdir))
 
 
 def add_overrides(folder: Path, *overrides: str) -> None:
@@ -143,7 +135,7 @@ def test_the_logger_of_a_run_folder_can_be_replaced(workdir: Path, copy: Path) -
 @pytest.mark.parametrize("setting", ["mode: online", "entity: somebody"])
 def test_a_run_folder_cannot_add_a_logger_that_uploads(workdir: Path, copy: Path, setting: str) -> None:
     add_overrides(copy, f"+logger.second={{_target_: mammoseg.loggers.wandb.WandbRunLogger, {setting}}}")
-    message = assert_one_sentence("train", f"resume={copy}", "epochs=2", folder=workdir)
+    message = assert_one_sentence(run("train", f"resume={copy}", "epochs=2", folder=workdir))
     assert "logger.second must use logger.mode and logger.entity" in message
 
 
@@ -155,7 +147,9 @@ def test_a_damaged_description_is_one_sentence(workdir: Path, copy: Path, name: 
 
     change_checkpoint(copy / "checkpoints" / "best.ckpt", change)
     output = f"{'hydra.run.dir' if name == 'evaluate' else 'output'}={copy}/out"
-    assert "threshold" in assert_one_sentence(name, f"ckpt_path={copy}", output, folder=workdir) or part == "run_info"
+    assert (
+        "threshold" in assert_one_sentence(run(name, f"ckpt_path={copy}", output, folder=workdir)) or part == "run_info"
+    )
 
 
 def test_diverged_weights_are_not_exported(workdir: Path, copy: Path) -> None:
@@ -164,4 +158,4 @@ def test_diverged_weights_are_not_exported(workdir: Path, copy: Path) -> None:
             value.mul_(float("nan")) if value.is_floating_point() else None
 
     change_checkpoint(copy / "checkpoints" / "best.ckpt", change)
-    assert "not finite" in assert_one_sentence("export", f"ckpt_path={copy}", f"output={copy}/out", folder=workdir)
+    assert "not finite" in assert_one_sentence(run("export", f"ckpt_path={copy}", f"output={copy}/out", folder=workdir))
