@@ -7,15 +7,17 @@ from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
 RESTARTS = 16  # of the search; with these, it finds the best assignment of almost every table of up to ten groups
+EMPTY = 10**6  # weight of a part or fold without images; more than any number of absences
 
 
 def assign_groups(counts: Integers, weights: Integers, folds: Integers, rng: np.random.Generator) -> Integers:
     """Assign groups to parts, at random among the assignments that are balanced best.
 
-    Two criteria are minimised, the second among assignments that are equal in the first:
+    Three criteria are minimised, each among assignments that are equal in the previous ones:
 
-    1. the number of absences: a category of which a part or a fold has no image, and a part or a fold without images;
-    2. the imbalance: the squared difference between the number of images and the number proportional to the weights,
+    1. the number of parts and folds without images; it is 0 if there are at least as many groups as parts;
+    2. the number of absences: categories of which a part or a fold has no image;
+    3. the imbalance: the squared difference between the number of images and the number proportional to the weights,
        summed over parts and folds, and over the categories and their total.
 
     From a random start, groups are moved to another part or exchanged, as long as this is an improvement. The best
@@ -83,8 +85,8 @@ class _Search:
         self.excess = self.total_weight * self.images - np.outer(is_member @ weights, n_of_kind @ kinds)
 
     def criteria(self) -> tuple[int, int]:
-        """Return the number of absences, and the imbalance multiplied by the squared sum of the weights."""
-        return int((self.images == 0).sum()), int((self.excess**2).sum())
+        """Return the weighted number of absences, and the imbalance multiplied by the squared sum of the weights."""
+        return int(_absences(self.images).sum()), int((self.excess**2).sum())
 
     def deal(self, kind_of: Integers) -> Integers:
         """Return the part of each group, (G,), at random among the groups of a kind, which are interchangeable.
@@ -134,14 +136,16 @@ class _Search:
             moved: Numbers of images in each alternative, (N, 1 + C).
 
         Returns:
-            Change of the absences, (N,), and change of the imbalance divided by twice the sum of the weights, (N,).
+            Change of the weighted absences, (N,), and change of the imbalance divided by twice the sum of the weights,
+            (N,).
         """
         loses, gains = self.sets[part], self.sets[others]
         change = moved[:, None] * (gains != loses)[:, :, None]  # (N, 2, 1 + C); 0 within a fold
         images, other_images = self.images[loses], self.images[gains]
-        absences = _zeros(images - change) + _zeros(other_images + change) - _zeros(images) - _zeros(other_images)
+        before, after = _absences(images) + _absences(other_images), _absences(images - change)
+        after = after + _absences(other_images + change)
         gradient = self.excess[gains] - self.excess[loses]
-        return absences, (change * (gradient + self.total_weight * change)).sum(axis=(1, 2))
+        return (after - before).sum(axis=-1), (change * (gradient + self.total_weight * change)).sum(axis=(1, 2))
 
     def _exchange(self, part: int, kind: int, other: int, other_kind: int) -> None:
         moved = self.kinds[kind] - self.kinds[other_kind]
@@ -154,6 +158,9 @@ class _Search:
             self.excess[self.sets[changed]] += sign * self.total_weight * moved
 
 
-def _zeros(images: Integers) -> Integers:
-    """Count the zeros in the last two axes."""
-    return np.asarray((images == 0).sum(axis=(-2, -1)))
+def _absences(images: Integers) -> Integers:
+    """Count the categories without images in sets, (..., 1 + C) -> (...).
+
+    A set without any images has EMPTY more, so that no number of absences outweighs it.
+    """
+    return np.asarray((images[..., 1:] == 0).sum(axis=-1) + EMPTY * (images[..., 0] == 0))

@@ -142,7 +142,7 @@ class PreprocessingCache:
             # shutdown(cancel_futures=True) has no effect if the pool is collected before its thread runs.
             for future in futures:
                 future.cancel()
-            pool.shutdown(wait=False)
+            pool.shutdown()
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.npz"
