@@ -17,7 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 REQUIRED = {
     **{"torch": "torch", "lightning": "lightning", "torchmetrics": "torchmetrics", "hydra": "hydra-core"},
     **{"omegaconf": "omegaconf", "albumentations": "albumentations", "cv2": "opencv-python-headless"},
-    **{"pydicom": "pydicom", "scipy": "scipy", "skimage": "scikit-image", "matplotlib": "matplotlib", "rich": "rich"},
+    **{"pydicom": "pydicom", "python_calamine": "python-calamine"},
+    **{"scipy": "scipy", "skimage": "scikit-image", "matplotlib": "matplotlib", "rich": "rich"},
     **{"filelock": "filelock", "jinja2": "jinja2", "yaml": "pyyaml", "PIL": "pillow", "pytest": "pytest"},
 }
 # Packages that only some steps need.
@@ -61,7 +62,7 @@ def add_packages(wheels: Path | None, site: Path) -> list[str]:
 
     Args:
         wheels: Folder of the wheels; None if there is none.
-        site: Folder into which they are installed; one of an earlier call is used again.
+        site: Folder into which they are installed, again if the wheels have changed since an earlier call.
 
     Returns:
         The optional packages that are missing.
@@ -69,16 +70,20 @@ def add_packages(wheels: Path | None, site: Path) -> list[str]:
     Raises:
         MissingPackagesError: If a required package is missing.
     """
+    sys.path.insert(0, str(site))
     files = sorted(wheels.glob("*.whl")) if wheels is not None else []
-    if files and not site.is_dir() and missing({**REQUIRED, **OPTIONAL}):
-        with atomic_dir(site) as folder:
+    names = "\n".join(path.name for path in files)
+    installed = site / "wheels.txt"
+    unchanged = installed.is_file() and installed.read_text(encoding="utf-8") == names
+    if files and not unchanged and missing({**REQUIRED, **OPTIONAL}):
+        with atomic_dir(site, replace=True) as folder:
             options = ["--no-index", "--no-deps", "--no-compile", "--quiet", "--disable-pip-version-check"]
+            options.append("--root-user-action=ignore")
             subprocess.run(
                 [sys.executable, "-m", "pip", "install", *options, f"--target={folder}", *map(str, files)], check=True
             )
-    if site.is_dir():
-        sys.path.insert(0, str(site))
-        importlib.invalidate_caches()
+            (folder / installed.name).write_text(names, encoding="utf-8")
+    importlib.invalidate_caches()
     if absent := missing(REQUIRED):
         raise MissingPackagesError(
             f"{', '.join(absent)} must be installed; run make setup, or set WHEELS to a folder with their wheels"

@@ -76,9 +76,9 @@ def main() -> None:
         folder = Path(name)
         # Generate and preprocess the dataset before timing.
         dataset = [setting for setting in settings if setting.startswith("dataset.")]
-        subprocess.run(
-            [sys.executable, "-m", "mammoseg.prepare", *dataset], cwd=folder, capture_output=True, check=True
-        )
+        command = [sys.executable, "-m", "mammoseg.prepare", *dataset]
+        prepared = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert prepared.returncode == 0, prepared.stderr
         one_thread = {"OMP_NUM_THREADS": "1"} if device == "cpu" else {}
         serial, serial_use = run_sweep(settings, "serial", folder)
         packing = ["launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]

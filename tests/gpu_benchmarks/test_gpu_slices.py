@@ -259,6 +259,9 @@ def test_missing_packages_are_installed_from_wheels(tmp_path: Path, monkeypatch:
     for _ in range(2):
         assert gpu_environment.add_packages(tmp_path / "wheels", site) == ["optional-package"]
     assert (site / "mammoseg_test_required.py").is_file()
+    monkeypatch.setattr(gpu_environment, "OPTIONAL", {"mammoseg_test_added": "optional-package"})
+    write_wheel(tmp_path / "wheels", "mammoseg_test_added")
+    assert gpu_environment.add_packages(tmp_path / "wheels", site) == []
     assert str(site) in gpu_environment.environment(tmp_path)["PYTHONPATH"]
 
 
