@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -27,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="dataset: cases.csv with column split, images, masks")
     parser.add_argument("--out", type=Path, default=Path("outputs/gpu_results"), help="folder of the report")
-    parser.add_argument("--work", type=Path, default=Path("outputs/gpu"), help="folder of the state and the runs")
+    parser.add_argument("--work", type=Path, help="folder of the state and the runs; by default outputs/gpu")
     parser.add_argument("--minutes", type=float, default=9.0, help="duration of this slice")
     parser.add_argument("--total", type=float, default=25.0, help="duration of all slices in minutes")
     parser.add_argument("--wheels", type=Path, help="folder with wheels of the packages that are missing")
@@ -49,9 +50,10 @@ def exit_on_signal(signum: int, _: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Run a slice."""
+    start = time.monotonic()
     arguments = parse_arguments()
     signal.signal(signal.SIGTERM, exit_on_signal)
-    work = arguments.work.resolve()
+    work = (arguments.work or Path("outputs/gpu_small" if arguments.small else "outputs/gpu")).resolve()
     work.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(work / ".lock", "waiting for another process that works in this folder"):
         try:
@@ -62,8 +64,9 @@ def main() -> None:
         except (gpu_environment.MissingPackagesError, ValueError) as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
+        minutes = arguments.minutes - (time.monotonic() - start) / 60
         succeeded = run_slice(
-            *(arguments.data, arguments.out, state, arguments.minutes, arguments.total, arguments.small, arguments.skip)
+            *(arguments.data, arguments.out, state, minutes, arguments.total, arguments.small, arguments.skip)
         )
     print(f"written to {arguments.out}: gpu.md, gpu_files.zip", flush=True)
     sys.exit(not succeeded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -51,7 +52,10 @@ class GPUBenchmarks:
             for step in STEPS:
                 if not self.state[step.name].is_final and self._can_start(step):
                     print(f"{step.name} ...", flush=True)
-                    self._run_step(step)
+                    try:
+                        self._run_step(step)
+                    except Exception as error:  # such as an unexpected output; the next step is run
+                        self._record_error(step, error)
                     print(f"{step.name}: {self.state[step.name].status} {self.state[step.name].remark}", flush=True)
                     self._report()
         finally:
@@ -127,6 +131,12 @@ class GPUBenchmarks:
             step.name, status=StepStatus.FAILED if status else StepStatus.DONE, seconds=seconds, remark=remark
         )
 
+    def _record_error(self, step: Step, error: Exception) -> None:
+        """Record an error of this process as a failure of the step, with the traceback in its log."""
+        with self.kit.log(step.name).open("a", encoding="utf-8") as log:
+            log.write("".join(traceback.format_exception(error)))
+        self.state.update(step.name, status=StepStatus.FAILED, remark=f"{type(error).__name__}: {error}")
+
     def _stop(self, step: Step, seconds: float = 0.0) -> None:
         """Record that a step was stopped; one that cannot continue has failed if it was stopped repeatedly."""
         stops = self.state[step.name].stops + 1
@@ -146,7 +156,7 @@ class GPUBenchmarks:
         shutil.rmtree(self.kit.run_folder(step.name).path, ignore_errors=True)
 
     def _plan(self) -> None:
-        """Determine the number of epochs, and remove the checkpoints of the run from which it was determined."""
+        """Determine the number of epochs, and remove earlier runs and the checkpoints of the calibration."""
         folder = self.kit.run_folder("calibration")
         log = folder.log.read_text(encoding="utf-8")
         durations = epoch_durations(log, self.state["calibration"].seconds)
@@ -154,7 +164,8 @@ class GPUBenchmarks:
         max_epochs = SMALL_EPOCHS if self.kit.small else MAX_EPOCHS
         self.state.plan = asdict(plan_training(durations, left, self.slice_s, max_epochs))
         self.state.write()
-        shutil.rmtree(folder.best_checkpoint.parent, ignore_errors=True)
+        for path in (folder.best_checkpoint.parent, *(self.kit.run_folder(name).path for name in METHODS)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def open_state(

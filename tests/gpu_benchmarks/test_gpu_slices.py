@@ -90,6 +90,20 @@ def test_a_failure_is_recorded_and_the_next_step_is_run(tmp_path: Path, monkeypa
     assert str(tmp_path) not in report
 
 
+def test_an_output_that_cannot_be_read_is_a_failure_of_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [
+        python_step("unreadable", "print('text')", figure=lambda _, output: str(float(output))),
+        python_step("next", counted("next")),
+    ]
+    states = slice_of(tmp_path, steps, monkeypatch)
+    assert states["unreadable"].remark == "ValueError: could not convert string to float: 'text'"
+    assert states["unreadable"].status is StepStatus.FAILED
+    assert "Traceback" in (tmp_path / "out" / "gpu.md").read_text(encoding="utf-8")
+    assert states["next"].status is StepStatus.DONE
+
+
 def test_a_step_that_does_not_fit_is_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = [
         python_step("long", counted("long"), minimum_s=55.0),
