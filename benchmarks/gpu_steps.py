@@ -226,7 +226,7 @@ BENCHMARK_STEPS = [
     Step(
         "packing",
         "Table 1 with concurrent jobs on one GPU, width 8",
-        benchmark("table", small=[*SMALL_PHANTOM, "epochs=1", "method=au_net,density_asp"]),
+        benchmark("table", small=[*SMALL_PHANTOM, "epochs=1", "method=au_net"]),
         minimum_s=120,
         figure=packing_figure,
     ),
