@@ -59,7 +59,13 @@ class ImageFile:
 
 
 def write_cbis_ddsm(
-    root: Path, *, cases: int = 40, seed: int = 0, height: int = 832, layout: str = "tcia"
+    root: Path,
+    *,
+    cases: int = 40,
+    seed: int = 0,
+    height: int = 832,
+    layout: str = "tcia",
+    appearance: str = "realistic",
 ) -> list[CbisDdsmImageSpec]:
     """Write a synthetic dataset in a layout of CBIS-DDSM.
 
@@ -73,21 +79,22 @@ def write_cbis_ddsm(
         layout: "tcia" (folders named by NBIA, 1-1.dcm, metadata.csv), "tcia_old" (folders named by UIDs, 000000.dcm,
             tables of the first edition), "kaggle" (JPEG by series, dicom_info.csv) or "png" (the folders of "tcia_old"
             with PNG files).
+        appearance: Density of the breast, and size and contrast of masses: "realistic" or "simple".
 
     Returns:
         The specifications of all images.
 
     Raises:
-        UserError: If `root` is not empty, `cases` or `height` is too small, or the layout is unknown.
+        UserError: If `root` is not empty, `cases` or `height` is too small, or the layout or the appearance is unknown.
 
     Example:
         >>> specs = write_cbis_ddsm(Path("data/my-phantom"), cases=40, layout="kaggle")  # doctest: +SKIP
     """
-    validate_arguments(root, cases, height)
+    validate_arguments(root, cases, height, appearance)
     validate.one_of("layout", layout, LAYOUTS)
     specs = sample_cbis_ddsm_specs(cases, seed)
     with atomic_dir(root) as tmp_dir:
-        task = partial(write_cbis_ddsm_image, tmp_dir, height, layout)
+        task = partial(write_cbis_ddsm_image, tmp_dir, height, layout, appearance)
         listing = [row for rows in map_in_processes(task, specs) for row in rows]
         write_descriptions(tmp_dir / ("csv" if layout == "kaggle" else ""), specs, old=layout == "tcia_old")
         if layout == "tcia":
@@ -103,13 +110,16 @@ def cbis_ddsm_uid(*sources: object) -> str:
     return f"1.3.6.1.4.1.9590.100.1.2.{suffix}"
 
 
-def write_cbis_ddsm_image(folder: Path, height: int, layout: str, image: CbisDdsmImageSpec) -> list[dict[str, Any]]:
+def write_cbis_ddsm_image(
+    folder: Path, height: int, layout: str, appearance: str, image: CbisDdsmImageSpec
+) -> list[dict[str, Any]]:
     """Draw one image and write its files.
 
     Args:
         folder: Root of the dataset.
         height: Height of the image in pixels.
         layout: One of `LAYOUTS`.
+        appearance: Density of the breast, and size and contrast of masses.
         image: Specification of the image.
 
     Returns:
@@ -126,6 +136,7 @@ def write_cbis_ddsm_image(folder: Path, height: int, layout: str, image: CbisDds
         height=height,
         width=round(height * ASPECT),
         masses=image.masses,
+        appearance=appearance,
     )
     film = digitise_film(rng, phantom, side)
     files = [ImageFile(image.name, *series_uids(image), "full mammogram images", 1, film.pixels)]

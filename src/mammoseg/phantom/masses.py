@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mammoseg.phantom.appearance import Appearance
 from mammoseg.phantom.pixel_grid import Field, PixelGrid
 
-# Difference of grey value between a mass and its surroundings by ACR category.
-MASS_CONTRAST = {1: 0.30, 2: 0.27, 3: 0.22, 4: 0.18}
 MASS_SHAPES = ("round", "lobulated", "spiculated")
 
 
@@ -21,6 +20,7 @@ def draw_mass(
     muscle: Field,
     density: int,
     previous_outlines: list[NDArray[np.float64]],
+    appearance: Appearance,
 ) -> tuple[NDArray[np.float64], Field]:
     """Draw a mass.
 
@@ -31,11 +31,13 @@ def draw_mass(
         muscle: (H, W) fraction of pectoral muscle, in [0, 1].
         density: ACR category, 1 to 4, which determines the contrast.
         previous_outlines: Outlines of the masses to keep a distance from, each (N, 2) in pixels.
+        appearance: Size and contrast of masses.
 
     Returns:
         The outline (N, 2) in pixels, and the grey values (H, W) to add to the tissue.
     """
-    radius = float(np.clip(rng.lognormal(np.log(10.5), 0.35), 5, 19))
+    size = rng.lognormal(np.log(appearance.mass_radius_mm), appearance.mass_radius_sigma)
+    radius = float(np.clip(size, *appearance.mass_radius_range_mm))
     allowed = (skin_distance_mm > radius * 0.9 + 3) & (muscle < 0.2)
     for outline in previous_outlines:
         distance = np.hypot(grid.x - outline[:, 0].mean() * grid.mm, grid.y - outline[:, 1].mean() * grid.mm)
@@ -50,9 +52,11 @@ def draw_mass(
     cv2.fillPoly(canvas, [np.rint(points * 16).astype(np.int32)], 255, shift=4)
     blurred = ndimage.gaussian_filter(canvas.astype(np.float32) / 255, 1.0 / grid.mm)
     core = 0.85 + 0.15 * ndimage.gaussian_filter(blurred, 4 / grid.mm)
-    contrast = MASS_CONTRAST[density] * rng.uniform(0.85, 1.15) * blurred * core
+    contrast = appearance.mass_contrast[density] * rng.uniform(0.85, 1.15) * blurred * core
     if shape == "spiculated":
-        contrast += 0.5 * MASS_CONTRAST[density] * draw_spicules(rng, grid, (column, row), radius) * (1 - blurred)
+        contrast += (
+            0.5 * appearance.mass_contrast[density] * draw_spicules(rng, grid, (column, row), radius) * (1 - blurred)
+        )
     return points, contrast.astype(np.float32)
 
 

@@ -28,6 +28,7 @@ WEIGHT = Number(0, 1e6)
 POSITIVE = Number(0, 1e6, exclusive_minimum=True)
 UNIT = Number(0, 1)
 SEED = Integer(0, 2**32 - 1)
+APPEARANCE = one_of("realistic", "simple")
 WIDTH = Integer(1, 2048)
 THETA = ListOf(WEIGHT, 4, 4)
 
@@ -110,7 +111,7 @@ PARTS: dict[str, Part] = {
     "mammoseg.data.readers.inbreast.read": Part({"lesions": ListOf(Text(), 1)}),
     "mammoseg.data.readers.image_folder.read": Part({}),
     "mammoseg.phantom.write.write_inbreast": Part(
-        {"cases": Integer(8, 1_000_000), "seed": SEED, "height": Integer(128, 8192)}
+        {"cases": Integer(8, 1_000_000), "seed": SEED, "height": Integer(128, 8192), "appearance": APPEARANCE}
     ),
     "mammoseg.data.split.PatientKFold": Part(SPLIT, (fold_in_range,)),
     "mammoseg.data.split.ImageKFold": Part(SPLIT, (fold_in_range,)),
