@@ -161,7 +161,7 @@ class StoreBuilder:
 
     def _raise_rejected(self, rejected: RejectedCases, root: Path) -> None:
         raise UserError(
-            f"{len(rejected.rows)} cases in {root} cannot be used; fix them, or set dataset.on_error=skip to skip "
+            f"cases in {root} that cannot be used: {len(rejected.rows)}; fix them, or set dataset.on_error=skip to skip "
             f"them (images that are already preprocessed will be reused):\n{rejected.format()}"
         )
 
