@@ -321,9 +321,9 @@ def test_a_mass_outside_the_breast_is_reported(tmp_path: Path) -> None:
     ("second", "message"),
     [
         ("b,a.png,a-mask.png,p,2", "b .*the same image as case a; remove one"),
-        ("b,a.png,a-mask.png,q,2", "a .*the same image as case b, but patient differ"),
-        ("b,copy.png,a-mask.png,q,2", "b .*the same image as case a, but patient differ"),
-        ("b,a.png,b-mask.png,p,2", "but masks differ"),
+        ("b,a.png,a-mask.png,q,2", "a .*the same image as case b, but differs in patient"),
+        ("b,copy.png,a-mask.png,q,2", "b .*the same image as case a, but differs in patient"),
+        ("b,a.png,b-mask.png,p,2", "but differs in masks"),
         ("b,a.png,b-mask.png,q,3", "but differs in patient, density, masks"),
     ],
 )

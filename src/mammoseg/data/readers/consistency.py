@@ -65,7 +65,7 @@ def reject_repeated_images(
 
 
 def contradictions(mammograms: Sequence[Mammogram], digests: Mapping[Path, str]) -> str:
-    """Return the attributes in which cases of the same image differ, such as "patient, masks"; empty if none."""
+    """Return the attributes in which cases of the same image differ, such as "patient, masks", or an empty string."""
     attributes: dict[str, list[Hashable]] = {
         "patient": [mammogram.patient for mammogram in mammograms],
         "density": [mammogram.density for mammogram in mammograms],
