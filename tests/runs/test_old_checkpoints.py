@@ -108,6 +108,7 @@ def test_renamed_settings_and_values_are_upgraded() -> None:
         "_target_": "mammoseg.data.dataset.build_dataset",
         "on_error": "raise",
         "note": "text",
+        "negatives": "none",
     }
     assert upgraded == {"trial_number": 3, "lr_decay_epochs": 8}
     assert upgrade.upgrade_config(upgraded) == upgraded

@@ -88,7 +88,7 @@ class MammogramDataModule(lightning.LightningDataModule):
         del stage
         if not self.is_set_up:
             self.store = self.dataset.open_store()
-            self.split = self.splitter(self.store.cases)
+            self.split = self.splitter(self.store.cases, by_mass=self.dataset.with_negatives)
             self.selections = self.split.selections()
             self.is_set_up = True
 
@@ -98,8 +98,9 @@ class MammogramDataModule(lightning.LightningDataModule):
         return sum(len(selection.test) for selection in self.selections)
 
     def train_mass_fractions(self) -> Tensor:
-        """Fraction of mass pixels in each training image, (N,) float64, to which ratio-based losses are fitted."""
-        return torch.from_numpy(self.store.mass_fraction[np.asarray(self.split.train)])
+        """Fraction of mass pixels in each training image with a mass, (N,), to which ratio-based losses are fitted."""
+        fractions = self.store.mass_fraction[np.asarray(self.split.train)]
+        return torch.from_numpy(fractions[fractions > 0])
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the loader of shuffled, augmented training batches."""

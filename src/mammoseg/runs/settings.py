@@ -60,7 +60,7 @@ METHOD = (
     *("dataset._target_", "dataset.name", "dataset.reader._target_", "dataset.reader._partial_"),
     *("dataset.reader.lesions", "dataset.source", "dataset.on_error"),
     *("dataset.size", "dataset.crop", "dataset.aspect", "dataset.normalise", "dataset.flip"),
-    *("dataset.density", "dataset.missing_density", "dataset.density_model"),
+    *("dataset.density", "dataset.missing_density", "dataset.density_model", "dataset.negatives"),
     *("split._target_", "split.folds", "split.val_share", "split.assignment", "split.test", "split.stratify"),
     # 16-bit arithmetic changes the results by more than rounding
     *("trainer._target_", "trainer.precision", "trainer.max_epochs", "trainer.gradient_clip_val"),

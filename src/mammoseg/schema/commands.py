@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammoseg.schema.collection_types import ListOf, MappingOf
-from mammoseg.schema.parts import PART, PARTIAL, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
+from mammoseg.schema.parts import NEGATIVE_FRACTION, PART, PARTIAL, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
 from mammoseg.schema.text_types import LocalPath
 from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
 
@@ -179,6 +179,7 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "cases": Integer(8, 1_000_000),
         "seed": SEED,
         "height": Integer(128, 8192),
+        "negatives": NEGATIVE_FRACTION,
     },
     "dashboard": {
         "project": Text(),

@@ -88,9 +88,11 @@ RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
 # Arguments that were added to a target, with the values that correspond to earlier versions. They must be the defaults
 # of the class, which apply to YAML files of users without the argument.
 ADDED_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "mammoseg.data.dataset.build_dataset": {"negatives": "none"},
     "mammoseg.data.split.PatientKFold": {"assignment": "snake", "test": "half"},
     "mammoseg.data.split.ImageKFold": {"assignment": "snake", "test": "half"},
     "mammoseg.data.split.Official": {"stratify": False},
+    "mammoseg.losses.PerSample": {"empty_mask": None},
 }
 # Settings of `train` whose default has changed, with the earlier default, which runs of earlier versions keep.
 CHANGED_DEFAULTS = {"split.assignment": "snake", "loss.ssim.padding": "valid", "loss.terms.ssim.padding": "valid"}
