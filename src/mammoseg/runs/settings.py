@@ -67,7 +67,7 @@ METHOD = (
 )
 # Settings in these sections belong to the method unless they are listed above, so that a new loss or network needs no
 # entry. tests/contracts/test_settings.py requires an entry for every other setting.
-METHOD_SECTIONS = ("model", "loss", "optimizer", "scheduler", "augment")
+METHOD_SECTIONS = ("model", "loss", "optimizer", "scheduler", "augment", "sampler")
 # Short names of other settings, such as width for model.width. They are not stored.
 SHORTHANDS = ("width", "lr", "epochs", "lr_decay_epochs", "patience", "theta")
 # Settings that may change on resume, in addition to compute and private settings.

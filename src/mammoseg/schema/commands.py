@@ -78,6 +78,7 @@ TRAIN = {
     "model": REQUIRED_PART,
     "loss": REQUIRED_PART,
     "augment": PART,
+    "sampler": PART,
     "optimizer": PARTIAL,
     "scheduler": Section(
         {

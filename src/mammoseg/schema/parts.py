@@ -123,6 +123,11 @@ PARTS: dict[str, Part] = {
             "stratify": Boolean(),
         }
     ),
+    "mammoseg.data.samplers.NegativeFraction": Part(
+        {"fraction": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)}
+    ),
+    "mammoseg.data.samplers.BalancedDensity": Part({}),
+    "mammoseg.data.samplers.BalancedMassSize": Part({"groups": Integer(2, 100)}),
     "mammoseg.data.augment.Augmentation": Part({"transforms": ListOf(REQUIRED_PART)}),
     "mammoseg.models.au_net.AUNet": Part({"width": WIDTH, "gradient_checkpointing": Boolean()}),
     "mammoseg.models.arf_net.ARFNet": Part(
