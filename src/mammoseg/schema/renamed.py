@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.errors import UserError
 from mammoseg.schema.overrides import split_override
+from mammoseg.validate import as_yaml
 
 # Old -> new name of a setting on the command line, None if it was removed; "key=value" for a renamed value.
 RENAMED_DATASET_SETTINGS: dict[str, str | None] = {
@@ -95,7 +96,12 @@ ADDED_ARGUMENTS: dict[str, dict[str, Any]] = {
     "mammoseg.losses.PerSample": {"empty_mask": None},
 }
 # Settings of `train` whose default has changed, with the earlier default, which runs of earlier versions keep.
-CHANGED_DEFAULTS = {"split.assignment": "snake", "loss.ssim.padding": "valid", "loss.terms.ssim.padding": "valid"}
+CHANGED_DEFAULTS = {
+    "split.assignment": "snake",
+    "loss.ssim.padding": "valid",
+    "loss.terms.ssim.padding": "valid",
+    "loss.terms.generalized_dice.empty_mask": None,
+}
 # Old -> new value of an argument, by its (new) target and new name.
 RENAMED_VALUES: dict[tuple[str, str], dict[Any, Any]] = {
     ("mammoseg.data.dataset.build_dataset", "on_error"): {"error": "raise"},
@@ -103,6 +109,19 @@ RENAMED_VALUES: dict[tuple[str, str], dict[Any, Any]] = {
 }
 
 _QUOTES = "\"'"
+
+
+def earlier_defaults(stored: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings of a run that have an earlier default, with its value in YAML syntax.
+
+    Args:
+        stored: Stored settings of the run, as a flat mapping.
+
+    Example:
+        >>> earlier_defaults({"split.assignment": "snake", "seed": 0})
+        {'split.assignment': 'snake'}
+    """
+    return {key: as_yaml(value) for key, value in CHANGED_DEFAULTS.items() if key in stored and stored[key] == value}
 
 
 def upgrade_override(override: str, renamed: Mapping[str, str | None] = RENAMED_TRAIN_SETTINGS) -> str | None:
