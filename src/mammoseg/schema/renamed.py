@@ -9,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.errors import UserError
 from mammoseg.schema.overrides import split_override
-from mammoseg.validate import as_yaml
 
 # Old -> new name of a setting on the command line, None if it was removed; "key=value" for a renamed value.
 RENAMED_DATASET_SETTINGS: dict[str, str | None] = {
@@ -96,7 +95,7 @@ ADDED_ARGUMENTS: dict[str, dict[str, Any]] = {
     "mammoseg.losses.PerSample": {"empty_mask": None},
 }
 # Settings of `train` whose default has changed, with the earlier default, which runs of earlier versions keep.
-CHANGED_DEFAULTS = {
+CHANGED_DEFAULTS: dict[str, str | None] = {
     "split.assignment": "snake",
     "loss.ssim.padding": "valid",
     "loss.terms.ssim.padding": "valid",
@@ -121,7 +120,11 @@ def earlier_defaults(stored: Mapping[str, Any]) -> dict[str, str]:
         >>> earlier_defaults({"split.assignment": "snake", "seed": 0})
         {'split.assignment': 'snake'}
     """
-    return {key: as_yaml(value) for key, value in CHANGED_DEFAULTS.items() if key in stored and stored[key] == value}
+    return {
+        key: "null" if value is None else value
+        for key, value in CHANGED_DEFAULTS.items()
+        if key in stored and stored[key] == value
+    }
 
 
 def upgrade_override(override: str, renamed: Mapping[str, str | None] = RENAMED_TRAIN_SETTINGS) -> str | None:
