@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.dataset import build_dataset
 from mammoseg.data.negatives import select_patients, validate_negatives
 from mammoseg.data.readers import image_folder
@@ -247,3 +248,21 @@ def test_masks_do_not_change_the_split_unless_negatives_are_requested() -> None:
     for splitter in SPLITTERS:
         first, second = (splitter(given).parts().values() for given in (cases, all_with_mass))
         assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_the_data_module_stratifies_by_mass_and_fits_losses_to_the_masses(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "data", [8, None, 6, 0] * 10)
+    options: dict[str, Any] = {"size": 32, "workers": 1, "store": str(tmp_path / "store"), "negatives": "all"}
+    splitter = PatientKFold(folds=2, assignment="balanced")
+    module = MammogramDataModule(build_dataset("d", str(root), image_folder.read, **options), splitter)
+    module.setup()
+    assert splitter.by_mass
+    assert {part: module.store.has_mass[rows].mean() for part, rows in module.split.parts().items()} == pytest.approx(
+        {"train": 0.5, "val": 0.5, "test": 0.5}
+    )
+    fractions = module.train_mass_fractions()
+    assert len(fractions) == 10
+    assert (fractions > 0).all()
+    batch = next(iter(module.train_dataloader()))
+    has_mass = module.store.has_mass[batch["case"].numpy()]
+    assert batch["mask"].flatten(1).any(dim=1).tolist() == has_mass.tolist()
