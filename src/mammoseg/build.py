@@ -31,11 +31,12 @@ from mammoseg.segmenter import Segmenter
 INTERVALS = ("epoch", "step")
 
 
-def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
+def build_datamodule(cfg: DictConfig, *, training: bool = False) -> MammogramDataModule:
     """Build the datamodule with dataset, split and augmentation.
 
     Args:
-        cfg: Composed config.
+        cfg: Composed config, or the config of a checkpoint.
+        training: Whether to build the sampler of the training images as well. If False, its class is not instantiated.
 
     Raises:
         UserError: If a setting is invalid.
@@ -51,6 +52,7 @@ def build_datamodule(cfg: DictConfig) -> MammogramDataModule:
         num_workers=cfg.num_workers,
         augment=build_section(cfg, "augment"),
         seed=cfg.seed,
+        sampler=build_section(cfg, "sampler") if training else None,
     )
 
 

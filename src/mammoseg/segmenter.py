@@ -35,9 +35,9 @@ class Segmenter(lightning.LightningModule):
     the processes equals the mean over the global batch.
 
     Logged are train/loss and train/<term>; val/loss; val/<metric> and test/<metric>, pooled over pixels;
-    test/image_<metric>, the mean over images; and test/<metric>_density<1-4>, pooled over the pixels of each ACR
-    category. If there are two validation loaders, one for each half of the held-out fold, val/<metric> is pooled over
-    both, and val/<metric>_half<1-2> over one.
+    test/image_<metric>, the mean over the images with a mass; and test/<metric>_density<1-4>, pooled over the pixels of
+    each ACR category. If there are two validation loaders, one for each half of the held-out fold, val/<metric> is
+    pooled over both, and val/<metric>_half<1-2> over one.
 
     Args:
         net: Network that maps images (B, 1, H, W) to logits (B, 1, H, W).

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 import torch
 from choices import build, options
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mammoseg.losses import PerSample
+from mammoseg.losses import Criterion, PerSample
 from mammoseg.losses.gaussian_filter import cached_band_matrix
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -101,3 +103,36 @@ def test_forward_and_backward_do_not_synchronise_the_device(name: str, batch: Ba
         value.sum().backward()
     assert logits.grad is not None
     assert value.shape == (4,)
+
+
+def build_fitted(name: str) -> Criterion:
+    loss: Criterion = build("loss", name)
+    loss.fit(torch.linspace(0.001, 0.1, 50))
+    return loss
+
+
+@pytest.mark.parametrize("name", options("loss"))
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 2**31), st.floats(-6, 6), st.floats(0.1, 4))
+def test_without_a_mass_lower_probabilities_have_a_lower_loss(name: str, seed: int, mean: float, scale: float) -> None:
+    """For an empty mask: finite, minimal for an empty prediction, and decreasing as all probabilities decrease."""
+    loss, empty = build_fitted(name), torch.zeros(1, 1, 32, 32, dtype=torch.float64)
+    noise = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    logits = (mean + scale * noise).requires_grad_()
+    density = torch.tensor([seed % 4])
+    value = loss(logits, empty, density)
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    assert value.isfinite().all()
+    assert gradient.isfinite().all()
+    assert value > loss(torch.full_like(empty, -40), empty, density)
+    # d/dt of p (1 - t) corresponds to -1 / (1 - p) for the logits.
+    assert -(gradient / (1 - torch.sigmoid(logits))).sum() < 0
+
+
+@pytest.mark.parametrize("name", options("loss"))
+@pytest.mark.parametrize("logit", [-6.0, 0.0, 3.0])
+def test_without_a_mass_each_logit_of_a_uniform_prediction_is_lowered(name: str, logit: float) -> None:
+    loss, empty = build_fitted(name), torch.zeros(1, 1, 32, 32, dtype=torch.float64)
+    logits = torch.full_like(empty, logit, requires_grad=True)
+    (gradient,) = torch.autograd.grad(loss(logits, empty, torch.tensor([2])).sum(), logits)
+    assert (gradient > 0).all()

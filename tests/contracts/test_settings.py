@@ -33,7 +33,7 @@ def option_combinations() -> list[list[str]]:
     ]
     single_options = [
         [f"{group}={name}"]
-        for group in ("model", "loss", "split", "trainer", "logger", "augment", "scheduler", "callbacks")
+        for group in ("model", "loss", "split", "trainer", "logger", "augment", "sampler", "scheduler", "callbacks")
         for name in options(group)
     ]
     return [*methods, *single_options, *([f"launcher={name}"] for name in options("launcher"))]

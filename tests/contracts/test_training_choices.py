@@ -1,4 +1,4 @@
-"""Contract of every option of callbacks, logger, optimizer, split, augment and scheduler."""
+"""Contract of every option of callbacks, logger, optimizer, split, augment, sampler and scheduler."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*LearningRateMonitor.*no learning rate schedulers.*",
     "ignore:Checkpoint directory .* exists and is not empty",
 )
-GROUPS = ("callbacks", "logger", "optimizer", "split", "augment", "scheduler")
+GROUPS = ("callbacks", "logger", "optimizer", "split", "augment", "sampler", "scheduler")
 RESUMED = [
     *[f"scheduler={name}" for name in options("scheduler")],
     *[f"callbacks={name}" for name in options("callbacks")],
+    "sampler=negative_fraction",
 ]
 # An improvement of the DSC by 1 is impossible.
 NO_IMPROVEMENT = {"reduce_on_plateau": ("scheduler.scheduler.patience=0", "+scheduler.scheduler.threshold=1")}

@@ -48,6 +48,8 @@ def compose_tiny(data: Path, *overrides: str) -> DictConfig:
         *("width=1", "loss=dice", "batch_size=8", "epochs=2", "lr=3e-3", "logger=csv"),
         *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
     ]
+    if "sampler=negative_fraction" in overrides:
+        tiny.append("dataset.negatives=all")
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose("train", [*tiny, *overrides])
 
@@ -101,7 +103,7 @@ def train(cfg: DictConfig, folder: Path, resume: bool = False, signal_at: int | 
         signal_at: Batch, counted from 1, during which a signal arrives and ends the training.
     """
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    datamodule, segmenter = build_datamodule(cfg), build_segmenter(cfg)
+    datamodule, segmenter = build_datamodule(cfg, training=True), build_segmenter(cfg)
     datamodule.setup()
     segmenter.criterion.fit(datamodule.train_mass_fractions())
     last = folder / "checkpoints" / "last.ckpt"

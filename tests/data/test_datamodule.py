@@ -296,7 +296,7 @@ def collate_samples(module: MammogramDataModule, batches: ShardedBatchSampler) -
                     "case": row,
                     **({} if weight is None else {"weight": weight}),
                 }
-                for _, row, weight in keys
+                for _, row, weight, _ in keys
             ]
         )
         for keys in batches

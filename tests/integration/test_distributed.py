@@ -66,7 +66,7 @@ def test_a_user_error_in_two_processes_is_reported_once(workdir: Path) -> None:
 @pytest.mark.parametrize("images", [4, 5, 9, 12, 14])
 def test_sharded_batches_equal_those_of_one_process(images: int, world_size: int) -> None:
     rows = np.arange(images) + 100
-    unsharded = [[row for _, row, _ in batch] for batch in ShardedBatchSampler(rows, 4, 7, train=True)]
+    unsharded = [[key.row for key in batch] for batch in ShardedBatchSampler(rows, 4, 7, train=True)]
     shards = [
         list(ShardedBatchSampler(rows, 4, 7, train=True, rank=rank, world_size=world_size))
         for rank in range(world_size)
@@ -74,11 +74,12 @@ def test_sharded_batches_equal_those_of_one_process(images: int, world_size: int
     assert {len(shard) for shard in shards} == {len(unsharded)}
     value = {row: np.sqrt(row) for row in rows}
     for batch, *parts in zip(unsharded, *shards, strict=True):
-        counted = [row for part in parts for _, row, weight in part if weight != 0]
+        counted = [key.row for part in parts for key in part if key.weight != 0]
         assert sorted(counted) == sorted(batch)
         # The mean over ranks of the weighted means equals the mean over the batch.
         means = [
-            np.mean([value[row] for _, row, _ in part]) * np.mean([1 if w is None else w for *_, w in part])
+            np.mean([value[key.row] for key in part])
+            * np.mean([1 if key.weight is None else key.weight for key in part])
             for part in parts
         ]
         assert np.mean(means) == pytest.approx(np.mean([value[row] for row in batch]))
@@ -86,12 +87,12 @@ def test_sharded_batches_equal_those_of_one_process(images: int, world_size: int
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7])
 def test_every_image_is_tested_once(world_size: int) -> None:
-    unsharded = [[row for _, row, _ in batch] for batch in ShardedBatchSampler(np.arange(14), 4, 0, train=False)]
+    unsharded = [[key.row for key in batch] for batch in ShardedBatchSampler(np.arange(14), 4, 0, train=False)]
     shards = [
         list(ShardedBatchSampler(np.arange(14), 4, 0, train=False, rank=rank, world_size=world_size))
         for rank in range(world_size)
     ]
-    tested = [[row for _, row, _ in batch] for shard in shards for batch in shard if batch[0][2] != 0]
+    tested = [[key.row for key in batch] for shard in shards for batch in shard if batch[0].weight != 0]
     assert sorted(tested) == sorted(unsharded)
     assert all(
         len(shard) == len(ShardedBatchSampler(np.arange(14), 4, 0, train=False, rank=rank, world_size=world_size))

@@ -132,3 +132,20 @@ def test_sensitivity_is_nan_without_masses_and_0_without_candidates() -> None:
 def test_invalid_rule_raises(invalid: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=f"detection.{next(iter(invalid))} must be"):
         MatchingRule(**invalid)
+
+
+def test_false_positives_are_counted_on_images_without_a_mass_on_request() -> None:
+    negatives = [([candidate_of(0.85), candidate_of(0.3)], 0), ([], 0)]
+    froc = Froc.from_detections([*DETECTIONS, *negatives], fp_on_negatives=True)
+    assert froc.images == 3
+    assert sorted(froc.fp_scores.tolist()) == [0.3, 0.4, 0.85]
+    assert froc.lesion_scores.tolist() == Froc.from_detections(DETECTIONS).lesion_scores.tolist()
+    # 0.95 is above all false positives; with one false positive in three images, all masses above 0.4 are found.
+    assert froc.sensitivity(0) == pytest.approx(1 / 5)
+    assert froc.sensitivity(1 / 3) == pytest.approx(4 / 5)
+
+
+def test_the_rate_of_false_positives_is_undefined_without_images_to_count_them_on() -> None:
+    froc = Froc.from_detections([([candidate_of(0.9, 1), candidate_of(0.4)], 1)], fp_on_negatives=True)
+    assert math.isnan(froc.sensitivity(4))
+    assert froc.sensitivity(math.inf) == 1

@@ -19,6 +19,7 @@ from mammoseg.metrics import (
     PIXEL_METRICS,
     Accuracy,
     MeanOverImages,
+    PooledPixelMetric,
     RelativeAreaDifference,
     Sensitivity,
     confusion_counts,
@@ -124,16 +125,44 @@ def test_mean_over_images_weights_images_equally() -> None:
     assert metric.compute().item() == pytest.approx(sum(per_image) / 10)
 
 
+class PositivePredictiveValue(PooledPixelMetric):
+    """Without a key, so that it is not registered; undefined for an empty prediction."""
+
+    higher_is_better = True
+
+    @staticmethod
+    def formula(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> Tensor:
+        return tp / (tp + fp)
+
+
 def test_undefined_images_are_counted_and_make_the_mean_nan() -> None:
-    metric = MeanOverImages(Sensitivity)
+    metric = MeanOverImages(PositivePredictiveValue)
     metric.update(
-        torch.ones(2, 1, 2, 2).bool(),
-        torch.tensor([1.0, 0.0])[:, None, None, None].expand(2, 1, 2, 2),
+        torch.tensor([1.0, 0.0])[:, None, None, None].expand(2, 1, 2, 2).bool(),
+        torch.ones(2, 1, 2, 2),
         torch.tensor([0, 1]),
     )
     assert metric.undefined.sum().item() == 1
     assert math.isnan(metric.compute().item())
     assert metric.by_density()[0].item() == 1.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**31))
+def test_an_image_without_a_mass_never_enters_a_mean_over_images(n_with: int, n_without: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (n_with + n_without, 1, 4, 4)
+    mask = (torch.rand(shape, generator=generator) < 0.3).float()
+    mask[:n_with, :, 0, 0], mask[n_with:] = 1, 0
+    mask_pred = torch.rand(shape, generator=generator) < 0.4
+    density = torch.randint(4, (len(mask),), generator=generator)
+    order = torch.randperm(len(mask), generator=generator)
+    for metric_class in PIXEL_METRICS.values():
+        with_mass, every = MeanOverImages(metric_class), MeanOverImages(metric_class)
+        with_mass.update(mask_pred[:n_with], mask[:n_with], density[:n_with])
+        every.update(mask_pred[order], mask[order], density[order])
+        assert every.compute().item() == pytest.approx(with_mass.compute().item(), nan_ok=True)
+        torch.testing.assert_close(every.by_density(), with_mass.by_density(), equal_nan=True)
 
 
 def test_collection_with_shared_counts_gives_the_same_values() -> None:

@@ -16,6 +16,7 @@ import pytest
 from mammoseg.data.readers.inbreast import read
 from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.errors import UserError
+from mammoseg.phantom.cbis_ddsm_specs import sample_cbis_ddsm_specs
 from mammoseg.phantom.write import sample_inbreast_specs, write_inbreast
 
 CASES = 14
@@ -155,3 +156,17 @@ def test_invalid_arguments_of_the_command_are_user_errors(tmp_path: Path, argume
     assert message in completed.stderr
     assert "Traceback" not in completed.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fraction", [0.2, 0.5, 0.75])
+def test_a_fraction_of_the_images_has_no_mass(fraction: float) -> None:
+    for specs in (sample_inbreast_specs(30, 1, fraction), sample_cbis_ddsm_specs(30, 1, fraction)):
+        with_mass = sum(image.masses > 0 for image in specs)
+        assert with_mass == 30
+        assert (len(specs) - with_mass) / len(specs) == pytest.approx(fraction, abs=0.5 / 38)
+
+
+def test_an_invalid_fraction_of_images_without_a_mass_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"negatives must be .* got 1"):
+        write_inbreast(tmp_path / "new", cases=8, height=128, negatives=1)
+    assert not (tmp_path / "new").exists()

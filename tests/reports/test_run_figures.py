@@ -73,3 +73,17 @@ def test_overlays_are_written(store: PreparedStore, tmp_path: Path) -> None:
 def test_run_figures_does_not_import_the_segmenter() -> None:
     code = "import sys, mammoseg.reports.run_figures; sys.exit('mammoseg.segmenter' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_most_suspicious_image_without_a_mass_is_the_last_example(store: PreparedStore, tmp_path: Path) -> None:
+    stored, _ = predictions(0.5)
+    images = rows()
+    for case, probability in (("b", 0.4), ("c", 0.7)):
+        image = next(image for image in images if image["case"] == case)
+        image |= {"tp": 0, "fn": 0, "dsc": float("nan"), "max_probability": probability}
+    examples = select_examples(images, stored, store)
+    assert [example.row["case"] for example in examples] == ["a", "c"]
+    assert examples[0].outcome.startswith("DSC 16.67 %")
+    assert examples[1].outcome == f"no mass, highest probability {examples[1].prob.max():.2f}"
+    plot_overlays(examples, tmp_path / "overlays.png")
+    assert (tmp_path / "overlays.png").is_file()

@@ -17,6 +17,7 @@ from mammoseg.phantom.write import write_inbreast
 from mammoseg.predict import pipeline
 from mammoseg.predict.options import PredictOptions
 from mammoseg.runs import results, upgrade
+from mammoseg.runs.settings import flatten
 from mammoseg.schema import renamed
 
 V0_1 = Path(__file__).parents[1] / "fixtures" / "v0_1"
@@ -107,6 +108,7 @@ def test_renamed_settings_and_values_are_upgraded() -> None:
         "_target_": "mammoseg.data.dataset.build_dataset",
         "on_error": "raise",
         "note": "text",
+        "negatives": "none",
     }
     assert upgraded == {"trial_number": 3, "lr_decay_epochs": 8}
     assert upgrade.upgrade_config(upgraded) == upgraded
@@ -163,3 +165,12 @@ def test_predict_writes_a_mask_of_the_size_of_the_image(phantom: Path, tmp_path:
 )
 def test_stored_overrides_are_upgraded(override: str, upgraded: str | None) -> None:
     assert renamed.upgrade_override(override) == upgraded
+
+
+def test_changed_defaults_of_a_stored_run_are_kept() -> None:
+    stored = {"loss": {"terms": {"generalized_dice": {"_target_": "mammoseg.losses.PerSample", "loss": {}}}}}
+    flat = dict(flatten(upgrade.upgrade_config(stored)))
+    assert renamed.earlier_defaults(flat) == {"loss.terms.generalized_dice.empty_mask": "null"}
+    with_term = {**flat, "loss.terms.generalized_dice.empty_mask": "mammoseg.losses.Dice"}
+    assert renamed.earlier_defaults(with_term) == {}
+    assert renamed.earlier_defaults({"loss.terms.dice.factor": 2}) == {}

@@ -26,7 +26,7 @@ from mammoseg.runs.predictions import (
     write_detections,
     write_predictions,
 )
-from mammoseg.runs.results import make_row, write_results
+from mammoseg.runs.results import NEGATIVE_COLUMNS, has_mass, make_row, write_results
 
 
 class ResultsWriter(lightning.Callback):
@@ -52,6 +52,7 @@ class ResultsWriter(lightning.Callback):
         self.quantised_probs: dict[int, NDArray[np.uint8]] = {}
         self.reliability: dict[int, Tensor] = {}  # by the first image of each batch
         self.detections: dict[int, tuple[int, int, int]] = {}  # masses, found masses, false positives
+        self.max_probs: dict[int, float] = {}
 
     @override
     def on_test_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -77,6 +78,9 @@ class ResultsWriter(lightning.Callback):
         quantised = quantise_probs(outputs["logits"])[:, 0].cpu().numpy()
         self.quantised_probs.update(zip(cases, quantised, strict=True))
         self.reliability[cases[0]] = outputs["reliability"].cpu()
+        # In float64, in which large logits still have different probabilities.
+        max_probs = torch.sigmoid(outputs["logits"].amax(dim=(1, 2, 3)).double())
+        self.max_probs.update(zip(cases, max_probs.tolist(), strict=True))
         probs = torch.sigmoid(outputs["logits"].float())[:, 0].cpu().numpy()
         masks = batch["mask"][:, 0].cpu().numpy() > 0
         for case, prob, mask in zip(cases, probs, masks, strict=True):
@@ -93,6 +97,7 @@ class ResultsWriter(lightning.Callback):
                 self.quantised_probs,
                 self.reliability,
                 self.detections,
+                self.max_probs,
             )
             torch.distributed.all_gather_object(gathered, collected)
             for merged, *shards in zip(collected, *gathered, strict=True):
@@ -119,6 +124,12 @@ class ResultsWriter(lightning.Callback):
             self.path.with_name(DETECTION_FILE),
             [Detections(cases[index].case, *self.detections[index]) for index in indices],
         )
-        write_results(
-            self.path, [make_row(self.run_info, cases[index], self.counts[index].tolist()) for index in indices]
-        )
+        rows = [make_row(self.run_info, cases[index], self.counts[index].tolist()) for index in indices]
+        if all(map(has_mass, rows)):
+            write_results(self.path, rows)
+        else:
+            negative_columns = [(self.detections[index][2], self.max_probs[index]) for index in indices]
+            more = [dict(zip(NEGATIVE_COLUMNS, values, strict=True)) for values in negative_columns]
+            write_results(
+                self.path, [{**row, **added} for row, added in zip(rows, more, strict=True)], NEGATIVE_COLUMNS
+            )

@@ -16,6 +16,7 @@ from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, draw_cont
 from mammoseg.runs.discovery import RunResults
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.predictions import read_predictions
+from mammoseg.runs.results import has_mass as is_with_mass
 from mammoseg.runs.stores import find_store
 from mammoseg.statistics.comparison import Comparison
 
@@ -63,6 +64,8 @@ def plot_predictions(
 def select_images(comparison: Comparison, fold: str, per_density: int) -> list[int]:
     """Select representative images: those at evenly spaced quantiles of the DSC in each ACR category.
 
+    If there are images without a mass, the one with the largest predicted area is the last image.
+
     Args:
         comparison: The comparison; the DSC is averaged over its methods.
         fold: Name of the fold from which images are selected.
@@ -73,15 +76,20 @@ def select_images(comparison: Comparison, fold: str, per_density: int) -> list[i
     """
     fold_slice = comparison.data.fold_slice(fold)
     dsc = np.mean([values["dsc"][fold_slice] for values in comparison.by_image.values()], axis=0)
+    has_mass = comparison.has_mass[fold_slice]
     selected: list[int] = []
     for category in ACRDensity:
-        candidates = np.flatnonzero(comparison.density[fold_slice] == category)
+        candidates = np.flatnonzero((comparison.density[fold_slice] == category) & has_mass)
         if not len(candidates):
             continue
         ranked = candidates[np.argsort(dsc[candidates], kind="stable")]
         # Centred quantiles: a single image has the median DSC, two images the quartiles, etc. Ranks can coincide.
         ranks = {int(len(ranked) * (i + 0.5) / per_density) for i in range(per_density)}
         selected += [int(ranked[rank]) for rank in sorted(ranks)]
+    if not has_mass.all():
+        runs = [comparison.data.runs_of(method, fold)[0] for method in comparison.methods]
+        predicted = np.sum([run.counts[:, 1] for run in runs], axis=0)  # false positive pixels
+        selected.append(int(np.where(has_mass, -1, predicted).argmax()))
     return selected
 
 
@@ -105,8 +113,8 @@ def _plot_contours(
             draw_contour(axis, masks_pred[method][case].astype(float), 0.5, PREDICTION_COLOUR)
             axis.set_xticks([])
             axis.set_yticks([])
-            dsc = f"DSC {100 * row['dsc']:.0f} %"
-            axis.text(0.02, 0.02, dsc, color="white", fontsize=8, transform=axis.transAxes)
+            label = f"DSC {100 * row['dsc']:.0f} %" if is_with_mass(row) else "no mass"
+            axis.text(0.02, 0.02, label, color="white", fontsize=8, transform=axis.transAxes)
             if i == 0:
                 axis.set_title(f"ACR {row['density']}", fontsize=10)
         axes[i, 0].set_ylabel(names.get(method, method), fontsize=9)

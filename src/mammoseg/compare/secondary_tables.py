@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from mammoseg.reports.run_summary import format_auc
 from mammoseg.reports.table import MISSING, Table, format_signed, percent
 from mammoseg.statistics.comparison import Comparison
+from mammoseg.statistics.negative_outcomes import outcomes_of_method
 from mammoseg.statistics.ranking import mean_ranks
 from mammoseg.statistics.secondary_outcomes import SecondaryOutcomes
 
@@ -31,6 +33,16 @@ OUTCOMES: dict[str, tuple[str, Callable[[float], str], Callable[[float], str]]] 
     "calibration_error": ("ECE ↓", three_decimals, three_decimals),
     "breast_calibration_error": ("ECE in the breast ↓", three_decimals, three_decimals),
 }
+
+
+def secondary_tables(comparison: Comparison, names: Mapping[str, str]) -> list[Table]:
+    """Create the tables of secondary outcomes, with that of `negatives_tables`.
+
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+    """
+    return [secondary_table(comparison, names), *negatives_tables(comparison, names)]
 
 
 def secondary_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
@@ -60,6 +72,33 @@ def secondary_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     )
     columns = ["Method", *(heading for heading, *_ in OUTCOMES.values())]
     return Table("secondary", "Secondary outcomes", columns, rows, notes=[note], csv_columns=["Method", *OUTCOMES])
+
+
+def negatives_tables(comparison: Comparison, names: Mapping[str, str]) -> list[Table]:
+    """Create the table of the outcomes for images without a mass; none if all test images have a mass.
+
+    Args:
+        comparison: The comparison.
+        names: Display names of the methods.
+    """
+    if comparison.has_mass.all():
+        return []
+    rows = []
+    for method, runs in comparison.data.runs.items():
+        outcomes = outcomes_of_method(runs, comparison.n_resamples, comparison.confidence_level, comparison.seed)
+        cells = [percent(outcomes.specificity), two_decimals(outcomes.false_positives)]
+        aucs = (outcomes.image_auc, outcomes.patient_auc)
+        rows.append([names.get(method, method), *cells, *map(format_auc, aucs)])
+    note = (
+        f"{int((~comparison.has_mass).sum())} of the {len(comparison.rows)} test images have no mass. Specificity, in "
+        "%: fraction of them in which no pixel is predicted. False positives: predicted regions per image without a "
+        "mass. AUC: area under the ROC curve; the score of an image is its highest probability, that of a patient the "
+        "highest of its images. Means over folds and seeds; in brackets, "
+        f"{100 * comparison.confidence_level:.0f} % intervals over patients, for these trained networks."
+    )
+    columns = ["Method", "Specificity ↑", "False positives ↓", "AUC of images ↑", "AUC of patients ↑"]
+    csv_columns = ["Method", "specificity", "false_positives", "image_auc", "patient_auc"]
+    return [Table("negatives", "Images without a mass", columns, rows, notes=[note], csv_columns=csv_columns)]
 
 
 def ranking_tables(comparison: Comparison, names: Mapping[str, str]) -> list[Table]:

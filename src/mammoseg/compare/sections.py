@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from mammoseg.compare import summary, tables
 from mammoseg.compare.difference_tables import pairs_table, power_tables, primary_pairs, primary_table
-from mammoseg.compare.secondary_tables import ranking_tables, secondary_table
+from mammoseg.compare.secondary_tables import ranking_tables, secondary_tables
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.page import Section
 from mammoseg.reports.table import MISSING, Table
@@ -66,7 +66,7 @@ def build_sections(
         *first_sections(comparison, names, published, cfg, pairs),
         Section("Confidence intervals", tables=[intervals], figures=figure("metrics")),
         Section("Qualitative comparison", figures=figure("figure2")),
-        Section("Secondary outcomes", tables=[secondary_table(comparison, names)]),
+        Section("Secondary outcomes", tables=secondary_tables(comparison, names)),
         exploratory_section(comparison, names, cfg.primary),
         Section("Results by density category", tables=density_tables, figures=figure("density")),
         Section("Results by mass size", tables=[tables.size_table(comparison, names)], figures=figure("mass_size")),

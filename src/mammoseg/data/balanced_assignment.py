@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
 RESTARTS = 16  # of the search; with these, it finds the best assignment of almost every table of up to ten groups
 EMPTY = 10**6  # weight of a part or fold without images; more than any number of absences
+ESSENTIAL = 10**3  # weight of the absence of an essential category; more than any number of other absences
 
 
-def assign_groups(counts: Integers, weights: Integers, folds: Integers, rng: np.random.Generator) -> Integers:
+def assign_groups(
+    counts: Integers, weights: Integers, folds: Integers, rng: Generator, n_essential: int = 0
+) -> Integers:
     """Assign groups to parts, at random among the assignments that are balanced best.
 
     Three criteria are minimised, each among assignments that are equal in the previous ones:
 
     1. the number of parts and folds without images, which is 0 if there are at least as many groups as parts;
-    2. the number of absences: categories of which a part or a fold has no image;
+    2. the number of absences: categories of which a part or a fold has no image, essential categories first;
     3. the imbalance: the squared difference between the number of images and the number proportional to the weights,
        summed over parts and folds, and over the categories and their total.
 
@@ -28,6 +32,7 @@ def assign_groups(counts: Integers, weights: Integers, folds: Integers, rng: np.
         weights: Relative sizes of the parts, (P,).
         folds: Fold to which each part belongs, (P,), numbered from 0.
         rng: Generator of the random numbers.
+        n_essential: Number of essential categories, the last ones.
 
     Returns:
         Part of each group, (G,).
@@ -41,11 +46,28 @@ def assign_groups(counts: Integers, weights: Integers, folds: Integers, rng: np.
         >>> sorted(part[:2].tolist()), sorted(part[2:].tolist())
         ([0, 1], [0, 1])
     """
-    with_total = np.column_stack([counts.sum(axis=1), counts])
+    n_disjoint = counts.shape[1] - n_essential  # an essential category is the union of others
+    with_total = np.column_stack([counts[:, :n_disjoint].sum(axis=1), counts])
     kinds, kind_of = np.unique(with_total, axis=0, return_inverse=True)
-    kind_of = kind_of.ravel()
-    n_of_kind = np.bincount(kind_of)
-    searches = [_Search(kinds, n_of_kind, weights, folds, rng) for _ in range(RESTARTS)]
+    importance = np.array([EMPTY] + [1] * n_disjoint + [ESSENTIAL] * n_essential)
+    return _search(kinds, kind_of.ravel(), weights, folds, importance, rng)
+
+
+def _search(
+    kinds: Integers, kind_of: Integers, weights: Integers, folds: Integers, importance: Integers, rng: Generator
+) -> Integers:
+    """Return the part of each group, (G,), in the best result of several searches; see `_Search`.
+
+    Args:
+        kinds: See `_Search`.
+        kind_of: Kind of each group, (G,).
+        weights: See `_Search`.
+        folds: See `_Search`.
+        importance: See `_Search`.
+        rng: Generator of the random numbers.
+    """
+    n_of_kind = np.bincount(kind_of, minlength=len(kinds))
+    searches = [_Search(kinds, n_of_kind, weights, folds, importance, rng) for _ in range(RESTARTS)]
     for search in searches:
         while search.improve():
             pass
@@ -62,6 +84,7 @@ class _Search:
         n_of_kind: Number of groups with each of these rows, (K,).
         weights: Relative sizes of the parts, (P,).
         folds: Fold of each part, (P,).
+        importance: Weight of the absence of images, in total and of each category, (1 + C,).
         rng: Generator of the random numbers.
 
     Attributes:
@@ -71,9 +94,16 @@ class _Search:
     """
 
     def __init__(
-        self, kinds: Integers, n_of_kind: Integers, weights: Integers, folds: Integers, rng: np.random.Generator
+        self,
+        kinds: Integers,
+        n_of_kind: Integers,
+        weights: Integers,
+        folds: Integers,
+        importance: Integers,
+        rng: Generator,
     ) -> None:
         n_parts, self.rng, self.total_weight = len(weights), rng, int(weights.sum())
+        self.importance = importance
         self.kinds = np.vstack([kinds, np.zeros_like(kinds[:1])])  # the last one is no group, for moves
         self.sets = np.column_stack([np.arange(n_parts), n_parts + folds])  # (P, 2)
         members = np.arange(n_parts + int(folds.max()) + 1)[:, None, None] == self.sets
@@ -85,7 +115,7 @@ class _Search:
 
     def criteria(self) -> tuple[int, int]:
         """Return the weighted number of absences, and the imbalance multiplied by the squared sum of the weights."""
-        return int(_absences(self.images).sum()), int((self.excess**2).sum())
+        return int(self._absences(self.images).sum()), int((self.excess**2).sum())
 
     def deal(self, kind_of: Integers) -> Integers:
         """Return the part of each group, (G,), at random among the groups of a kind, which are interchangeable.
@@ -141,8 +171,8 @@ class _Search:
         loses, gains = self.sets[part], self.sets[others]
         change = moved[:, None] * (gains != loses)[:, :, None]  # (N, 2, 1 + C); 0 within a fold
         images, other_images = self.images[loses], self.images[gains]
-        before, after = _absences(images) + _absences(other_images), _absences(images - change)
-        after = after + _absences(other_images + change)
+        before = self._absences(images) + self._absences(other_images)
+        after = self._absences(images - change) + self._absences(other_images + change)
         gradient = self.excess[gains] - self.excess[loses]
         return (after - before).sum(axis=-1), (change * (gradient + self.total_weight * change)).sum(axis=(1, 2))
 
@@ -156,10 +186,6 @@ class _Search:
             self.images[self.sets[changed]] += sign * moved
             self.excess[self.sets[changed]] += sign * self.total_weight * moved
 
-
-def _absences(images: Integers) -> Integers:
-    """Count the categories without images in sets, (..., 1 + C) -> (...).
-
-    A set without any images has EMPTY more, so that no number of absences outweighs it.
-    """
-    return np.asarray((images[..., 1:] == 0).sum(axis=-1) + EMPTY * (images[..., 0] == 0))
+    def _absences(self, images: Integers) -> Integers:
+        """Count the categories without images in sets, weighted by their importance, (..., 1 + C) -> (...)."""
+        return np.asarray((images == 0) @ self.importance)

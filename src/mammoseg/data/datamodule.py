@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mammoseg.data.dataset import DatasetSpec
+from mammoseg.data.samplers import Strata, TrainSampler
 from mammoseg.data.sampling import Augment, AugmentedDataset, BatchDataset, ShardedBatchSampler, StatefulDataLoader
 from mammoseg.data.split import Splitter
 from mammoseg.data.split_result import Indices, Selection, Split
@@ -26,7 +27,7 @@ class MammogramDataModule(lightning.LightningDataModule):
     A batch is a dictionary with `image` (B, 1, H, W) float32, `mask` (B, 1, H, W) float32 in {0, 1}, `density` (B,)
     int64 in 0..3, `density_score` (B,) float32 in [0, 3] and `case` (B,) int64, the row of the case in the store.
 
-    Shuffling and augmentation depend only on `seed`, the epoch and the row, so a resumed run is identical to an
+    Shuffling and augmentation depend only on `seed`, the epoch and the samples, so a resumed run is identical to an
     uninterrupted one. With `dataset.on_device`, all images are copied to the device once and batches are assembled
     there.
 
@@ -41,6 +42,7 @@ class MammogramDataModule(lightning.LightningDataModule):
         num_workers: Number of worker processes that load augmented samples.
         augment: Augmentation of the training samples, or None.
         seed: Seed of shuffling and augmentation.
+        sampler: Composes the training batches; None to draw each training image once per epoch.
 
     Raises:
         UserError: If the batch size is invalid, or augmentation or workers are combined with `dataset.on_device`.
@@ -60,6 +62,7 @@ class MammogramDataModule(lightning.LightningDataModule):
         num_workers: int = 0,
         augment: Augment | None = None,
         seed: int = 0,
+        sampler: TrainSampler | None = None,
     ) -> None:
         super().__init__()
         if dataset.on_device and (augment is not None or num_workers):
@@ -74,9 +77,11 @@ class MammogramDataModule(lightning.LightningDataModule):
         self.num_workers = num_workers
         self.augment = augment
         self.seed = seed
+        self.sampler = sampler
         self.store: PreparedStore
         self.split: Split
         self.selections: list[Selection]
+        self.strata: Strata | None = None  # of the training images
         self.is_set_up = False
 
     def setup(self, stage: str | None = None) -> None:
@@ -88,8 +93,9 @@ class MammogramDataModule(lightning.LightningDataModule):
         del stage
         if not self.is_set_up:
             self.store = self.dataset.open_store()
-            self.split = self.splitter(self.store.cases)
+            self.split = self.splitter(self.store.cases, by_mass=self.dataset.with_negatives)
             self.selections = self.split.selections()
+            self.strata = None if self.sampler is None else self.sampler.strata(self.store, self.split.train)
             self.is_set_up = True
 
     @property
@@ -98,8 +104,9 @@ class MammogramDataModule(lightning.LightningDataModule):
         return sum(len(selection.test) for selection in self.selections)
 
     def train_mass_fractions(self) -> Tensor:
-        """Fraction of mass pixels in each training image, (N,) float64, to which ratio-based losses are fitted."""
-        return torch.from_numpy(self.store.mass_fraction[np.asarray(self.split.train)])
+        """Fraction of mass pixels in each training image with a mass, (N,), to which ratio-based losses are fitted."""
+        fractions = self.store.mass_fraction[np.asarray(self.split.train)]
+        return torch.from_numpy(fractions[fractions > 0])
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the loader of shuffled, augmented training batches."""
@@ -116,7 +123,15 @@ class MammogramDataModule(lightning.LightningDataModule):
     def _loader(self, rows: Indices, train: bool = False) -> DataLoader[Any]:
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        sampler = ShardedBatchSampler(rows, self.batch_size, self.seed, train=train, rank=rank, world_size=world_size)
+        sampler = ShardedBatchSampler(
+            rows,
+            self.batch_size,
+            self.seed,
+            train=train,
+            rank=rank,
+            world_size=world_size,
+            strata=self.strata if train else None,
+        )
         if train and self.augment is not None:
             return StatefulDataLoader(AugmentedDataset(self.store, self.augment, self.seed), sampler, self.num_workers)
         return StatefulDataLoader(self.batch_dataset, sampler, self.num_workers)

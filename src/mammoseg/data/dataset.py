@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoseg.data.density_policy import DensityPolicy
+from mammoseg.data.negatives import accepts_negatives, validate_negatives
 from mammoseg.data.prepare_store import StoreBuilder
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram, Reader, RejectedCases
@@ -49,11 +50,20 @@ class DatasetSpec:
         if self.generator is not None and not self.root.is_dir():
             self.generator(self.root)
         rejected = RejectedCases()
-        return self.builder.open(self.root, self.reader(self.root, rejected), rejected)
+        return self.builder.open(self.root, self._read(rejected), rejected)
 
     def mammograms(self) -> dict[str, Mammogram]:
         """Return the accepted images in `root`, by case."""
-        return {mammogram.case: mammogram for mammogram in self.reader(self.root, RejectedCases())}
+        return {mammogram.case: mammogram for mammogram in self._read(RejectedCases())}
+
+    @property
+    def with_negatives(self) -> bool:
+        """Whether images without a mass are used."""
+        return self.builder.negatives != "none"
+
+    def _read(self, rejected: RejectedCases) -> list[Mammogram]:
+        options = {"negatives": self.with_negatives} if accepts_negatives(self.reader) else {}
+        return self.reader(self.root, rejected, **options)
 
 
 def build_dataset(  # noqa: D417, groups of arguments are described together
@@ -68,6 +78,7 @@ def build_dataset(  # noqa: D417, groups of arguments are described together
     density: str = "given",
     missing_density: str | int = "error",
     density_model: str | None = None,
+    negatives: str | float = "none",
     source: Callable[[Path], object] | None = None,
     published: Mapping[str, int] | None = None,
     note: str = "",
@@ -78,11 +89,8 @@ def build_dataset(  # noqa: D417, groups of arguments are described together
     Args:
         name, root, reader, on_device, source: See `DatasetSpec`; `source` is its `generator`.
         store, on_error, workers, published, note, density_model: See `StoreBuilder`; `store` contains all stores.
-        density, missing_density: See `DensityPolicy`.
-        **preprocessing: See `PreprocessingSettings`.
-
-    Raises:
-        UserError: If a setting is invalid.
+        density, missing_density, negatives: See `DensityPolicy` and `validate_negatives`, which raise UserError.
+        **preprocessing: See `PreprocessingSettings`, which raises UserError for invalid settings.
     """
     builder = StoreBuilder(
         dataset=name,
@@ -94,5 +102,6 @@ def build_dataset(  # noqa: D417, groups of arguments are described together
         published=dict(published or {}),
         note=note,
         density_model=density_model,
+        negatives=validate_negatives(negatives, reader),
     )
     return DatasetSpec(name, Path(root).expanduser(), reader, builder, on_device, source)

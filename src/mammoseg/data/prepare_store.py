@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoseg.data.density_policy import DensityPolicy
+from mammoseg.data.negatives import Negatives, select_patients
 from mammoseg.data.preprocessing.cache import PreprocessingCache
 from mammoseg.data.preprocessing.density_model import (
     DensityModel,
@@ -48,6 +49,8 @@ class StoreBuilder:
         published: Published counts of the complete dataset, for the data report.
         note: Note for the data report.
         density_model: Name of a file in the folder of the dataset, see `DensityModel`; None for the default model.
+        negatives: Which images without a mass are used: "all" or a fraction in (0, 1). With "none", readers return only
+            those with an empty mask file.
     """
 
     dataset: str
@@ -59,6 +62,7 @@ class StoreBuilder:
     published: Mapping[str, int]
     note: str
     density_model: str | None = None
+    negatives: Negatives = "none"
 
     def open(self, root: Path, mammograms: Sequence[Mammogram], rejected: RejectedCases) -> PreparedStore:
         """Open the store of a list of images.
@@ -73,7 +77,8 @@ class StoreBuilder:
             The prepared store.
 
         Raises:
-            UserError: If cases are rejected and `on_error` is "raise", or if no image remains.
+            UserError: If cases are rejected and `on_error` is "raise", if no image or no mass remains, or if
+                `negatives` are required and there are none.
         """
         model = self.load_density_model(root)
         digests = self._hash_files(root, mammograms)
@@ -115,6 +120,11 @@ class StoreBuilder:
             raise UserError(
                 f"{root}: at least one mask must contain a mass, got {len(cases)} empty masks; check the masks"
             )
+        if self.negatives != "none" and all(case.mass_area for case in cases):
+            raise UserError(
+                f"{root}: dataset.negatives must be none if all images have a mass, got {self.negatives}; add images "
+                "without a mass"
+            )
 
     def _hash_files(self, root: Path, mammograms: Sequence[Mammogram]) -> dict[Path, str]:
         location = hash_json(os.fspath(root.absolute()))  # stores of several roots may be in one folder
@@ -135,7 +145,8 @@ class StoreBuilder:
         cases = [[key, m.case, m.patient, m.density, m.side, m.view, m.split, m.masses] for key, m in by_key.items()]
         density = [self.density.source, str(self.density.missing), model.digest]
         ignored = sorted(rejected.ignored.items())
-        return hash_json([self.settings.digest, density, rejected.rows, ignored, cases])
+        content = [self.settings.digest, density, rejected.rows, ignored, cases]
+        return hash_json([*content, self.negatives] if isinstance(self.negatives, float) else content)
 
     def _build(
         self, root: Path, by_key: Mapping[str, Mammogram], rejected: RejectedCases, folder: Path, model: DensityModel
@@ -156,6 +167,8 @@ class StoreBuilder:
                 self._raise_rejected(rejected, root)
             if not usable:
                 raise UserError(f"{root}: no usable image with a mass remains\n{rejected.format()}".rstrip())
+            if isinstance(self.negatives, float):
+                usable = keep_fraction_of_negatives(cache, usable, self.negatives)
             self._write_store(cache, root, usable, rejected, folder)
             shutil.rmtree(cache_dir, ignore_errors=True)
 
@@ -232,6 +245,7 @@ class StoreBuilder:
             "remark": self.note,  # the key in about.json since version 0.1
             "skipped": rejected.rows,
             "ignored": dict(rejected.ignored),
+            **({"negatives": self.negatives} if isinstance(self.negatives, float) else {}),
         }
 
 
@@ -250,7 +264,34 @@ def reject_copies(
     """
     hashes: dict[Path, str] = {}
     for key, mammogram in by_key.items():
-        image_hash, mask_hash = cache.pixel_hashes(key, mammogram)
-        hashes |= dict.fromkeys(input_files(mammogram), mask_hash) | {mammogram.image_file: image_hash}
+        metadata = cache.metadata(key, mammogram)
+        hashes |= dict.fromkeys(input_files(mammogram), metadata["mask_hash"])
+        hashes[mammogram.image_file] = metadata["image_hash"]
     accepted = {mammogram.case for mammogram in reject_repeated_images([*by_key.values()], hashes, rejected)}
     return {key: mammogram for key, mammogram in by_key.items() if mammogram.case in accepted}
+
+
+def keep_fraction_of_negatives(
+    cache: PreprocessingCache, by_key: Mapping[str, Mammogram], fraction: float
+) -> dict[str, Mammogram]:
+    """Remove images without a mass so that about a fraction of them remains; see `select_patients`.
+
+    Args:
+        cache: Contains the preprocessed images, which show whether the mask of an image is empty.
+        by_key: The images by cache key.
+        fraction: Fraction of the images without a mass, in (0, 1).
+
+    Returns:
+        The remaining images, in the same order.
+    """
+    negatives = {
+        key: mammogram
+        for key, mammogram in by_key.items()
+        if not cache.metadata(key, mammogram)["columns"]["mass_area"]
+    }
+    if not negatives:
+        return dict(by_key)
+    selected = select_patients([mammogram.patient for mammogram in negatives.values()], fraction)
+    return {
+        key: mammogram for key, mammogram in by_key.items() if key not in negatives or mammogram.patient in selected
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from mammoseg.data.samplers import Strata
 from mammoseg.data.split_result import Indices
 from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
@@ -26,11 +28,13 @@ class SampleKey(NamedTuple):
         epoch: Current epoch, part of the seed of the augmentation.
         row: Row of the store.
         weight: Weight of the sample in the loss; None unless batches are sharded across processes.
+        repeat: Number of earlier samples of this row in the epoch, part of the seed of the augmentation.
     """
 
     epoch: int
     row: int
-    weight: float | None
+    weight: float | None = None
+    repeat: int = 0
 
 
 class EpochSampler(Sampler[int]):
@@ -40,12 +44,18 @@ class EpochSampler(Sampler[int]):
         rows: Rows of the store.
         shuffle: Whether to shuffle; the order depends only on `seed` and the epoch.
         seed: Seed of the shuffling.
+        strata: Strata of the rows, from which batches are composed; None for each row once per epoch.
+        batch_size: Number of rows of a batch; used only with `strata`.
     """
 
-    def __init__(self, rows: Indices, shuffle: bool, seed: int) -> None:
+    def __init__(
+        self, rows: Indices, shuffle: bool, seed: int, strata: Strata | None = None, batch_size: int = 1
+    ) -> None:
         self.rows = rows
         self.shuffle = shuffle
         self.seed = seed
+        self.strata = strata
+        self.batch_size = batch_size
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -58,7 +68,8 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         rows = self.rows
         if self.shuffle:
-            rows = np.random.default_rng([self.seed, self.epoch]).permutation(rows)
+            rng = np.random.default_rng([self.seed, self.epoch])
+            rows = rng.permutation(rows) if self.strata is None else rows[self.strata.order(self.batch_size, rng)]
         return map(int, rows)
 
 
@@ -76,6 +87,7 @@ class ShardedBatchSampler(Sampler[list[SampleKey]]):
         train: Whether to shuffle and to shard batches.
         rank: Global rank of this process.
         world_size: Number of processes.
+        strata: See `EpochSampler`.
 
     Raises:
         UserError: If `batch_size` is smaller than the world size and `train` is True.
@@ -87,14 +99,22 @@ class ShardedBatchSampler(Sampler[list[SampleKey]]):
     """
 
     def __init__(
-        self, rows: Indices, batch_size: int, seed: int, *, train: bool, rank: int = 0, world_size: int = 1
+        self,
+        rows: Indices,
+        batch_size: int,
+        seed: int,
+        *,
+        train: bool,
+        rank: int = 0,
+        world_size: int = 1,
+        strata: Strata | None = None,
     ) -> None:
         if train and batch_size < world_size:
             raise UserError(
                 f"batch_size must be at least the number of processes ({world_size}), got {batch_size}; "
                 "increase it or use fewer devices"
             )
-        self.sampler = EpochSampler(rows, train, seed)
+        self.sampler = EpochSampler(rows, train, seed, strata, batch_size)
         self.batch_size = batch_size
         self.train = train
         self.rank = rank
@@ -106,46 +126,47 @@ class ShardedBatchSampler(Sampler[list[SampleKey]]):
         return n_batches if self.train else max(len(range(self.rank, n_batches, self.world_size)), 1)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        rows, epoch = list(self.sampler), self.sampler.epoch
-        batches = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+        keys = sample_keys(self.sampler.epoch, list(self.sampler))
+        batches = [keys[start : start + self.batch_size] for start in range(0, len(keys), self.batch_size)]
         skip, self.skip = self.skip, 0
         if self.train:
-            yield from (self.shard(batch, epoch) for batch in batches[skip:])
+            yield from (self.shard(batch) for batch in batches[skip:])
         else:
             rank_batches = batches[self.rank :: self.world_size]
-            yield from (sample_keys(epoch, batch) for batch in rank_batches)
+            yield from rank_batches
             if not rank_batches:  # the trainer requires at least one batch
-                yield sample_keys(epoch, batches[0], weight=0.0)
+                yield with_weight(batches[0], 0.0)
 
-    def shard(self, batch: list[int], epoch: int) -> list[SampleKey]:
-        """Return this rank's shard of a global batch.
-
-        Args:
-            batch: Rows of the global batch.
-            epoch: Current epoch.
-
-        Returns:
-            Keys of the shard; an empty shard is padded with one zero-weight sample.
-        """
+    def shard(self, batch: list[SampleKey]) -> list[SampleKey]:
+        """Return this rank's shard of a global batch; an empty shard is padded with one zero-weight sample."""
         if self.world_size == 1:
-            return sample_keys(epoch, batch)
+            return batch
         shard = batch[self.rank :: self.world_size]
-        return sample_keys(epoch, shard or batch[:1], weight=len(shard) * self.world_size / len(batch))
+        return with_weight(shard or batch[:1], len(shard) * self.world_size / len(batch))
 
 
-def sample_keys(epoch: int, rows: list[int], weight: float | None = None) -> list[SampleKey]:
-    """Return the keys of a batch.
+def sample_keys(epoch: int, rows: list[int]) -> list[SampleKey]:
+    """Return the keys of the samples of an epoch.
 
     Args:
         epoch: Current epoch.
-        rows: Rows of the store.
-        weight: Weight of each sample in the loss, or None.
+        rows: Rows of the store, in the order of the samples.
 
     Example:
-        >>> sample_keys(0, [4, 2])
-        [SampleKey(epoch=0, row=4, weight=None), SampleKey(epoch=0, row=2, weight=None)]
+        >>> [(key.row, key.repeat) for key in sample_keys(0, [4, 2, 4])]
+        [(4, 0), (2, 0), (4, 1)]
     """
-    return [SampleKey(epoch, row, weight) for row in rows]
+    n_earlier: Counter[int] = Counter()
+    keys = []
+    for row in rows:
+        keys.append(SampleKey(epoch, row, repeat=n_earlier[row]))
+        n_earlier[row] += 1
+    return keys
+
+
+def with_weight(keys: list[SampleKey], weight: float) -> list[SampleKey]:
+    """Return the keys with a weight in the loss."""
+    return [key._replace(weight=weight) for key in keys]
 
 
 class AugmentedDataset(Dataset[dict[str, Any]]):
@@ -154,7 +175,7 @@ class AugmentedDataset(Dataset[dict[str, Any]]):
     Args:
         store: The prepared images.
         augment: Applied to each sample.
-        seed: Combined with the epoch and the row to seed the augmentation.
+        seed: Combined with the epoch, the row and the number of its repetitions to seed the augmentation.
     """
 
     def __init__(self, store: PreparedStore, augment: Augment, seed: int) -> None:
@@ -165,9 +186,10 @@ class AugmentedDataset(Dataset[dict[str, Any]]):
         self.device = torch.device("cpu")
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
-        epoch, row, weight = key
+        epoch, row, weight, repeat = key
         image, mask = np.array(self.store.images[row]), np.array(self.store.masks[row])
-        sample_seed = np.random.SeedSequence([self.seed, epoch, row]).generate_state(1)[0]
+        entropy = [self.seed, epoch, row, repeat] if repeat else [self.seed, epoch, row]
+        sample_seed = np.random.SeedSequence(entropy).generate_state(1)[0]
         image, mask = self.augment(image, mask, int(sample_seed))
         return {
             "image": torch.from_numpy(image)[None],
@@ -207,7 +229,7 @@ class BatchDataset(Dataset[dict[str, Tensor]]):
             ) from error
 
     def __getitems__(self, keys: list[SampleKey]) -> dict[str, Tensor]:
-        _, rows, weights = zip(*keys, strict=True)
+        _, rows, weights, _ = zip(*keys, strict=True)
         case = torch.tensor(rows)
         if self.device.type == "cuda":  # pinned memory, so that the copy does not synchronise with the GPU
             case = case.pin_memory()

@@ -10,10 +10,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.data.balanced_assignment import assign_groups
 from mammoseg.data.split_result import Indices, Split
 from mammoseg.data.store import Case
-from mammoseg.density import ACRDensity
+from mammoseg.data.stratification import assign_balanced
 from mammoseg.errors import UserError
 from mammoseg.validate import boolean, one_of, positive_int, probability
 
@@ -30,28 +29,39 @@ class Splitter(ABC):
 
     Attributes:
         allows_patient_overlap: Whether images of one patient may be in different parts.
+        by_mass: Whether stratified splits also balance the images with and without a mass; set by each call.
     """
 
     allows_patient_overlap = False
+    by_mass = False
 
-    def __call__(self, cases: Sequence[Case]) -> Split:
+    def __call__(self, cases: Sequence[Case], by_mass: bool = False) -> Split:
         """Split the cases and check the result.
 
         Args:
             cases: Rows of the store.
+            by_mass: See the attribute of that name. With False, the split does not depend on the masks, as in earlier
+                versions.
 
         Returns:
             The split.
 
         Raises:
-            UserError: If a part is empty, or if patients overlap although the splitter does not allow it.
+            UserError: If a part is empty, if the training or the validation part has no mass, or if patients overlap
+                although the splitter does not allow it.
         """
+        self.by_mass = by_mass
         split = self.split(cases)
         for part, rows in split.parts().items():
             if len(rows) == 0:
                 raise UserError(
                     f"the {part} part is empty: {len(cases)} images of {len({c.patient for c in cases})} "
                     "patients are too few for this split; use more cases or a different split"
+                )
+            if part != "test" and not any(cases[row].has_mass for row in rows.tolist()):
+                raise UserError(
+                    f"the {part} part must contain an image with a mass, got {len(rows)} images without one; use more "
+                    "images with a mass, or a different split or split.seed"
                 )
         self.check_patients(split, cases)
         return split
@@ -83,7 +93,7 @@ class Splitter(ABC):
 
 
 class KFold(Splitter):
-    """Grouped k-fold cross-validation, stratified by density.
+    """Grouped k-fold cross-validation, stratified by density and, with `by_mass`, by having a mass.
 
     The held-out fold is divided into two halves of equal size. The first is the validation part and the second the test
     part (80/10/10 for five folds, as in the paper), or both are tested.
@@ -134,7 +144,7 @@ class KFold(Splitter):
         return Split(rows[fold != self.fold], held_out[half == 0], held_out[half == 1], self.test_both)
 
     def assign_halves(self, cases: Sequence[Case]) -> Indices:
-        """Assign cases to the halves of the folds, balanced by density.
+        """Assign cases to the halves of the folds, balanced by density and, with `by_mass`, by having a mass.
 
         Args:
             cases: Rows of the store.
@@ -148,10 +158,12 @@ class KFold(Splitter):
         groups = [self.group(case) for case in cases]
         self.check_number_of_groups(len(set(groups)), self.folds)
         halves = np.arange(2 * self.folds)
-        return assign_balanced(cases, groups, np.ones_like(halves), halves // 2, self.seed)
+        return assign_balanced(cases, groups, np.ones_like(halves), halves // 2, self.seed, self.by_mass)
 
     def deal(self, cases: Sequence[Case], rows: Indices, folds: int) -> Indices:
         """Assign rows to folds in snake order: shuffled, ranked by density and number of images, and dealt in turns.
+
+        With `by_mass`, groups of a density that have a mass come before those without.
 
         Args:
             cases: All rows of the store.
@@ -170,11 +182,16 @@ class KFold(Splitter):
         self.check_number_of_groups(len(groups), folds)
         rng = np.random.default_rng(self.seed)
         shuffled = rng.permutation(sorted(groups)).tolist()
-        ranked = sorted(shuffled, key=lambda name: (max(case.density for case in groups[name]), -len(groups[name])))
+        ranked = sorted(shuffled, key=lambda name: self.rank(groups[name]))
         snake_order = [*range(folds), *reversed(range(folds))]
         label = rng.permutation(folds)  # otherwise the first group would always be in fold 0
         fold_of = {name: label[snake_order[rank % (2 * folds)]] for rank, name in enumerate(ranked)}
         return np.array([fold_of[self.group(cases[row])] for row in rows.tolist()])
+
+    def rank(self, group: Sequence[Case]) -> tuple[int, bool, int]:
+        """Return the key by which groups are sorted before they are dealt."""
+        without_mass = self.by_mass and not any(case.has_mass for case in group)
+        return max(case.density for case in group), without_mass, -len(group)
 
     def check_number_of_groups(self, n_groups: int, folds: int) -> None:
         """Check that there is a group for each fold.
@@ -225,8 +242,9 @@ class Official(Splitter):
         val_share: Fraction of the training patients held out for validation; 0.1 in the paper. The name of
             the argument is that in the checkpoints of version 0.1.
         seed: Seed of the random selection of these patients.
-        stratify: Whether the validation part has the same proportions of density categories as the training part, as
-            far as the patients allow. Otherwise, the patients are drawn at random, as in the paper.
+        stratify: Whether the validation part has the same proportions of density categories as the training part and,
+            with `by_mass`, of images with a mass, as far as the patients allow. Otherwise, the patients are drawn at
+            random, as in the paper.
 
     Raises:
         UserError: If `val_share` is not between 0 and 1, or the dataset has no official split.
@@ -273,28 +291,7 @@ class Official(Splitter):
         if self.stratify:
             share = Fraction(self.val_share).limit_denominator(MAX_DENOMINATOR)
             weights = np.array([share.numerator, share.denominator - share.numerator])
-            return np.equal(assign_balanced(cases, patient, weights, np.arange(2), self.seed), 0)
+            return np.equal(assign_balanced(cases, patient, weights, np.arange(2), self.seed, self.by_mass), 0)
         patients = np.unique(patient)
         n_val = max(round(self.val_share * len(patients)), 1)
         return np.isin(patient, np.random.default_rng(self.seed).choice(patients, n_val, replace=False))
-
-
-def assign_balanced(
-    cases: Sequence[Case], groups: Sequence[str], weights: Indices, folds: Indices, seed: int
-) -> Indices:
-    """Assign groups of cases to parts, balanced by density; see `assign_groups`.
-
-    Args:
-        cases: N cases.
-        groups: Group of each case, (N,).
-        weights: Relative sizes of the parts, (P,).
-        folds: Fold of each part, (P,).
-        seed: Random seed.
-
-    Returns:
-        (N,) part of each case, 0 to P - 1.
-    """
-    names, group_of = np.unique(np.array(groups), return_inverse=True)
-    counts = np.zeros((len(names), len(ACRDensity)), dtype=np.int64)
-    np.add.at(counts, (group_of, np.array([case.density - 1 for case in cases])), 1)
-    return np.asarray(assign_groups(counts, weights, folds, np.random.default_rng(seed))[group_of])

@@ -85,6 +85,11 @@ class Case:
     image_density_score: float = math.nan
     density_score: float = math.nan
 
+    @property
+    def has_mass(self) -> bool:
+        """Whether the mask contains a mass."""
+        return self.mass_pixels > 0
+
 
 @dataclass(frozen=True)
 class PreparedStore:
@@ -145,6 +150,11 @@ class PreparedStore:
         """Fraction of mass pixels in each preprocessed image, (N,)."""
         mass_pixels = np.array([case.mass_pixels for case in self.cases], np.float64)
         return np.asarray(mass_pixels / self.masks.shape[1] ** 2)
+
+    @property
+    def has_mass(self) -> NDArray[np.bool_]:
+        """Whether the mask of each image contains a mass, (N,)."""
+        return np.array([case.has_mass for case in self.cases], dtype=np.bool_)
 
 
 class NpyWriter:

@@ -14,7 +14,7 @@ from mammoseg.metrics.detection import FP_RATES, Froc, MatchingRule
 from mammoseg.reports import run_summary
 from mammoseg.reports.plotting import save_figure
 from mammoseg.reports.table import MISSING, percent
-from mammoseg.runs.results import ResultRow
+from mammoseg.runs.results import ResultRow, has_mass
 
 FROC_FILE = "froc.png"
 DISTANCE_HEADINGS = {"hd95": "HD95 ↓", "asd": "average surface distance ↓"}
@@ -31,8 +31,9 @@ def write_native_report(folder: Path, rule: MatchingRule) -> str:
         The sections as Markdown.
     """
     rows, candidates = read_native_results(folder)
+    fp_on_negatives = any(row["masses"] == 0 for row in rows)
     curves = {
-        label: Froc.from_detections([(candidates[row["case"]], row["masses"]) for row in group])
+        label: Froc.from_detections([(candidates[row["case"]], row["masses"]) for row in group], fp_on_negatives)
         for label, group in density_groups(rows).items()
     }
     save_figure(plot_froc(curves), folder / FROC_FILE)
@@ -45,7 +46,7 @@ def write_native_report(folder: Path, rule: MatchingRule) -> str:
             "### Surface distances\n",
             *(distance_table(rows, unit) for unit in sorted({row["unit"] for row in rows})),
             "### Detection\n",
-            detection_table(curves, rule),
+            detection_table(curves, rule, fp_on_negatives),
         ]
     )
 
@@ -59,9 +60,9 @@ def density_groups(rows: Sequence[ResultRow]) -> dict[str, list[ResultRow]]:
 def distance_table(rows: Sequence[ResultRow], unit: str) -> str:
     """Tabulate the surface distances of the images whose pixel spacing is in `unit`, "mm" or "pixels".
 
-    Distances are undefined for images without a prediction; these are counted.
+    Distances are undefined for images with a mass and without a prediction; these are counted.
     """
-    measured = [row for row in rows if row["unit"] == unit]
+    measured = [row for row in rows if row["unit"] == unit and has_mass(row)]
     defined = {name: np.array([row[name] for row in measured if not np.isnan(row[name])]) for name in DISTANCE_HEADINGS}
     n_undefined = len(measured) - len(defined["hd95"])  # either both distances are defined, or neither
     remark = "" if unit == "mm" else " (pixel spacing unknown)"
@@ -77,20 +78,25 @@ def distance_table(rows: Sequence[ResultRow], unit: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def detection_table(curves: Mapping[str, Froc], rule: MatchingRule) -> str:
+def detection_table(curves: Mapping[str, Froc], rule: MatchingRule, fp_on_negatives: bool = False) -> str:
     """Tabulate lesion sensitivity at fixed rates of false positives.
 
     Args:
         curves: FROC curves by label.
         rule: The rule by which candidates were matched.
+        fp_on_negatives: See `Froc.from_detections`.
     """
+    counted_on = (
+        "False positives are counted on the test images without a mass only; n is their number."
+        if fp_on_negatives
+        else "False positives are counted on these test images, most or all of which contain a mass."
+    )
     threshold = "the threshold of the run" if rule.prob_threshold is None else f"{rule.prob_threshold:g}"
     lines = [
         "Lesion sensitivity in % at fixed numbers of false positives (FP) per image (FROC). A candidate is a connected "
         f"region with a probability above {threshold}; its score is the highest probability in it. It is a true "
         f"positive if {rule.description}. If there are fewer false positives than a column allows, its value is the "
-        "sensitivity of all candidates. False positives are counted on these test images, most or all of which "
-        "contain a mass.\n",
+        f"sensitivity of all candidates. {counted_on}\n",
         f"| test images | n | masses | {' | '.join(f'{rate:g} FP' for rate in FP_RATES)} | all candidates |",
         f"|---|---|---|{'---|' * len(FP_RATES)}---|",
     ]

@@ -27,7 +27,7 @@ from mammoseg.launch.sweep import without_private_overrides
 from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.record import read_record_or_skip
 from mammoseg.runs.settings import Role, flatten, role
-from mammoseg.schema.renamed import CHANGED_DEFAULTS
+from mammoseg.schema.renamed import earlier_defaults
 
 try:
     import optuna
@@ -237,7 +237,7 @@ def check_same_space(study: optuna.Study, space: SearchSpace, folder: Path) -> N
         study.set_user_attr("settings", current)
         return
     log.info("resuming a search with %d trials", len(study.get_trials(deepcopy=False)))
-    earlier = earlier_defaults(folder)
+    earlier = earlier_defaults_of_trials(folder)
     defaults = {name: short_digest(value) for name, value in earlier.items()}
     previous = {**defaults, **{_RENAMED.get(name, name): value for name, value in stored.items()}}
     if differing := sorted(
@@ -251,13 +251,12 @@ def check_same_space(study: optuna.Study, space: SearchSpace, folder: Path) -> N
         )
 
 
-def earlier_defaults(folder: Path) -> dict[str, str]:
+def earlier_defaults_of_trials(folder: Path) -> dict[str, str]:
     """Return the settings of the trials in a sweep folder whose default has changed since, with the earlier default."""
     for run in folders_with(folder, RunFolder.record.name):
         record = read_record_or_skip(run)
         if record is not None and record.settings:
-            stored = dict(flatten(record.settings))
-            return {name: value for name, value in CHANGED_DEFAULTS.items() if stored.get(name) == value}
+            return earlier_defaults(dict(flatten(record.settings)))
     return {}
 
 

@@ -107,7 +107,7 @@ class WandbRunLogger(RunLogger):
         images = [
             wandb.Image(
                 np.uint8(255 * (example.image - example.image.min()) / max(np.ptp(example.image), 1e-6)),
-                caption=f"ACR {example.row['density']}, {example.row['case']}, DSC {example.row['dsc']:.3f}",
+                caption=f"ACR {example.row['density']}, {example.row['case']}, {example.outcome}",
                 masks={
                     "truth": {"mask_data": example.mask, "class_labels": class_labels},
                     "prediction": {

@@ -62,7 +62,8 @@ class Criterion(nn.Module):
         """Fit the priority to the training set; does nothing without a priority.
 
         Args:
-            ratios: Mass ratios (mass area divided by image area) of the training images, shape (N,), in [0, 1].
+            ratios: Mass ratios (mass area divided by image area) of the training images with a mass, shape (N,), in
+                [0, 1].
         """
         if self.priority is not None:
             self.priority.fit(ratios)

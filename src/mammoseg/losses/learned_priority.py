@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from mammoseg import validate
 from mammoseg.errors import UserError
-from mammoseg.losses.mass_size import log_ratio, mass_ratio
+from mammoseg.losses.mass_size import log_ratio, mass_ratio, neutral_without_mass
 from mammoseg.losses.priority import Priority
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 class StandardisedRatioPriority(Priority):
     """Base class of weights that depend on z, the logarithm of the mass ratio, standardised over the training set.
+
+    z is undefined without a mass: the weights of such images are 1, and they do not affect the learned parameters.
 
     Args:
         terms: Names of the two terms that are weighted.
@@ -51,7 +53,7 @@ class StandardisedRatioPriority(Priority):
         """Compute mean and standard deviation of the logarithms of the mass ratios.
 
         Args:
-            ratios: Mass ratios of the training images, shape (N,), in [0, 1].
+            ratios: Mass ratios of the training images with a mass, shape (N,), in [0, 1].
         """
         logs = log_ratio(ratios.double())
         self.mean.copy_(logs.mean())
@@ -102,10 +104,10 @@ class UncertaintyByRatio(StandardisedRatioPriority):
         self.shift = nn.Parameter(torch.zeros(2))
 
     def log_variance(self, mask: Tensor) -> Tensor:
-        """Compute s_t(z_i), shape (2, B), for masks (B, 1, H, W) in {0, 1}."""
+        """Compute s_t(z_i), shape (2, B), for masks (B, 1, H, W) in {0, 1}; 0 for images without a mass."""
         linear = torch.outer(self.slope, self.standardised_log_ratio(mask)) + self.shift[:, None]
         bounded: Tensor = self.max_log_weight * torch.tanh(linear / self.max_log_weight)
-        return bounded
+        return neutral_without_mass(bounded, mask, neutral=0)
 
     @override
     def forward(self, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
@@ -157,5 +159,6 @@ class LearnedByRatio(StandardisedRatioPriority):
     def forward(self, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
         """Return the learned weights of both terms for each sample."""
         delta = self.span * torch.tanh(self.slope * self.standardised_log_ratio(mask) + self.shift)
+        delta = neutral_without_mass(delta, mask, neutral=0)
         first, second = self.terms
         return {first: 1 + delta, second: 1 - delta}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.cluster.vq import ClusterError, kmeans2
 from torch import Tensor
@@ -20,6 +21,23 @@ def mass_ratio(mask: Tensor) -> Tensor:
 def log_ratio(ratio: Tensor) -> Tensor:
     """Compute the natural logarithm of the mass ratio, clamped from below at `MIN_RATIO`."""
     return ratio.clamp(min=MIN_RATIO).log()
+
+
+def neutral_without_mass(values: Tensor, mask: Tensor, neutral: float) -> Tensor:
+    """Replace the values of images without a mass, which have no mass size, by a neutral value.
+
+    Args:
+        values: Values that depend on the mass size, (..., B).
+        mask: Ground truth of shape (B, 1, H, W) in {0, 1}.
+        neutral: Value for the images without a mass; they contribute no gradient to `values`.
+
+    Example:
+        >>> import torch
+        >>> masks = torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)])
+        >>> neutral_without_mass(torch.tensor([1.5, 0.5]), masks, neutral=1)
+        tensor([1.0000, 0.5000])
+    """
+    return torch.where(mass_ratio(mask) > 0, values, neutral)
 
 
 def quantile_edges(ratios: NDArray[np.float64], groups: int) -> NDArray[np.float64]:

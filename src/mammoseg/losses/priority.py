@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from mammoseg import validate
 from mammoseg.errors import UserError
-from mammoseg.losses.mass_size import cluster_edges, mass_ratio, quantile_edges
+from mammoseg.losses.mass_size import cluster_edges, mass_ratio, neutral_without_mass, quantile_edges
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Priority(nn.Module):
         """Fit to the training set. Called once before training; does nothing by default.
 
         Args:
-            ratios: Mass ratios of the training images, shape (N,), in [0, 1].
+            ratios: Mass ratios of the training images with a mass, shape (N,), in [0, 1].
         """
 
 
@@ -70,8 +70,8 @@ class ByRatio(Priority):
     """Weight table[term][group] that depends on the mass ratio, for the quantile and cluster variants of ASP.
 
     The groups are intervals of the mass ratio. With "quantile", each contains the same number of training images. With
-    "cluster", the edges are the midpoints between k-means centroids of the mass ratios. Until `fit` is called, all
-    weights are 1 and a warning is logged.
+    "cluster", the edges are the midpoints between k-means centroids of the mass ratios. Images without a mass belong to
+    no group; their weights are 1. Until `fit` is called, all weights are 1 and a warning is logged.
 
     Args:
         table: Weights >= 0 by name of the term, one per group, from the smallest masses to the largest. Their number
@@ -120,13 +120,14 @@ class ByRatio(Priority):
             self._warn_once()
             return {}
         group = torch.bucketize(mass_ratio(mask), self.edges, right=True)
-        return dict(zip(self.terms, self.table[:, group], strict=True))
+        weights = neutral_without_mass(self.table[:, group], mask, neutral=1)
+        return dict(zip(self.terms, weights, strict=True))
 
     def fit(self, ratios: Tensor) -> None:
         """Compute the edges of the groups.
 
         Args:
-            ratios: Mass ratios of the training images, shape (N,), in [0, 1].
+            ratios: Mass ratios of the training images with a mass, shape (N,), in [0, 1].
 
         Raises:
             UserError: If there are fewer distinct ratios than groups, or k-means finds fewer clusters than groups.

@@ -156,8 +156,8 @@ class Froc:
     Attributes:
         lesion_scores: Highest score of the candidates that match each mass; -inf for masses without a match. Further
             candidates that match the same mass count neither as true nor as false positives.
-        fp_scores: Scores of the candidates that match no mass.
-        images: Number of images.
+        fp_scores: Scores of the candidates that match no mass, in the images that count.
+        images: Number of images on which false positives are counted.
 
     Example:
         >>> hit, false_positive = Candidate(2, 2, 9, 0.9, 0.8, hits=(1,)), Candidate(5, 5, 4, 0.6, 0.6, hits=())
@@ -171,15 +171,24 @@ class Froc:
     images: int
 
     @classmethod
-    def from_detections(cls, detections: Sequence[tuple[Sequence[Candidate], int]]) -> Froc:
-        """Create the FROC curve from the results of `detect`, one per image."""
+    def from_detections(
+        cls, detections: Sequence[tuple[Sequence[Candidate], int]], fp_on_negatives: bool = False
+    ) -> Froc:
+        """Create the FROC curve from the results of `detect`, one per image.
+
+        Args:
+            detections: Candidates and number of masses of each image.
+            fp_on_negatives: Whether false positives are counted on the images without a mass only, the usual convention
+                for test sets with such images (Chakraborty and Berbaum, Medical Physics 31(8), 2004).
+        """
         lesion_scores = [
             max((candidate.score for candidate in candidates if label in candidate.hits), default=-np.inf)
             for candidates, n_masses in detections
             for label in range(1, n_masses + 1)
         ]
-        fp_scores = [candidate.score for candidates, _ in detections for candidate in candidates if not candidate.hits]
-        return cls(np.array(lesion_scores, float), np.array(fp_scores, float), len(detections))
+        counted = [candidates for candidates, n_masses in detections if n_masses == 0 or not fp_on_negatives]
+        fp_scores = [candidate.score for candidates in counted for candidate in candidates if not candidate.hits]
+        return cls(np.array(lesion_scores, float), np.array(fp_scores, float), len(counted))
 
     def sensitivity(self, fp_rate: float) -> float:
         """Return the highest sensitivity with at most `fp_rate` false positives per image.
@@ -190,11 +199,12 @@ class Froc:
             fp_rate: Maximum number of false positives per image.
 
         Returns:
-            Fraction of masses with a matching candidate, in [0, 1]; NaN without masses.
+            Fraction of masses with a matching candidate, in [0, 1]; NaN without masses, or without images on which a
+            finite number of false positives is counted.
         """
-        if not len(self.lesion_scores):
+        if not len(self.lesion_scores) or (not self.images and np.isfinite(fp_rate)):
             return float("nan")
-        max_fp = int(min(fp_rate * self.images, len(self.fp_scores)))
+        max_fp = int(min(fp_rate * self.images, len(self.fp_scores))) if self.images else 0
         fp_scores_desc = np.sort(self.fp_scores)[::-1]
         score_cutoff = fp_scores_desc[max_fp] if max_fp < len(fp_scores_desc) else -np.inf
         return float((self.lesion_scores > score_cutoff).mean())

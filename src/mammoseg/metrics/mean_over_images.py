@@ -1,4 +1,4 @@
-"""Mean over images of a metric that is computed from pixel counts."""
+"""Mean over the images with a mass of a metric that is computed from pixel counts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mammoseg.metrics.pixel import PooledPixelMetric, confusion_counts
 
 
 class MeanOverImages(Metric):
-    """Mean over images of a metric that is computed from pixel counts; all images have equal weight.
+    """Mean over the images with a mass of a metric that is computed from pixel counts; they have equal weight.
 
-    The mean is NaN if the metric is undefined for any image, or without images.
+    Images without a mass are ignored. The mean is NaN if the metric is undefined for any other image, or without them.
 
     Args:
         metric: Subclass of `PooledPixelMetric`, such as `DSC`.
@@ -26,8 +26,8 @@ class MeanOverImages(Metric):
 
     Attributes:
         total: State of shape (4,), the sum of the values in each density category.
-        images: State of shape (4,), the number of images.
-        undefined: State of shape (4,), the number of images for which the metric is undefined.
+        images: State of shape (4,), the number of images with a mass.
+        undefined: State of shape (4,), the number of them for which the metric is undefined.
 
     Example:
         >>> import torch
@@ -61,14 +61,15 @@ class MeanOverImages(Metric):
             density: ACR density category of each image in {0, 1, 2, 3}, shape (B,).
         """
         values = self.formula(*confusion_counts(mask_pred, mask).double().unbind(dim=1))
-        self.total.index_add_(0, density, values)
-        self.images.index_add_(0, density, torch.ones_like(density))
-        self.undefined.index_add_(0, density, values.isnan().long())
+        has_mass = mask.flatten(1).any(dim=1)
+        self.total.index_add_(0, density, torch.where(has_mass, values, 0))
+        self.images.index_add_(0, density, has_mass.long())
+        self.undefined.index_add_(0, density, (values.isnan() & has_mass).long())
 
     def compute(self) -> Tensor:
-        """Return the mean over all images, a float64 scalar."""
+        """Return the mean over all images with a mass, a float64 scalar."""
         return self.total.sum() / self.images.sum()
 
     def by_density(self) -> Tensor:
-        """Return the mean over the images in each ACR category, shape (4,)."""
+        """Return the mean over the images with a mass in each ACR category, shape (4,)."""
         return self.total / self.images

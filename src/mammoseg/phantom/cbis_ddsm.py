@@ -23,11 +23,11 @@ from mammoseg.files import atomic_dir, atomic_write_bytes
 from mammoseg.phantom.anatomy import draw_phantom
 from mammoseg.phantom.cbis_ddsm_specs import CbisDdsmImageSpec, ImageFile, LesionSpec, sample_cbis_ddsm_specs
 from mammoseg.phantom.cbis_ddsm_tables import (
-    DESCRIPTION_COLUMNS,
     DICOM_INFO_COLUMNS,
-    FIRST_EDITION_COLUMNS,
     METADATA_COLUMNS,
+    series_uids,
     write_csv,
+    write_descriptions,
 )
 from mammoseg.phantom.dicom import SECONDARY_CAPTURE, write_greyscale_dicom
 from mammoseg.phantom.film import digitise_film
@@ -44,6 +44,7 @@ def write_cbis_ddsm(
     height: int = 832,
     layout: str = "tcia",
     appearance: str = "realistic",
+    negatives: float | None = None,
 ) -> list[CbisDdsmImageSpec]:
     """Write a synthetic dataset in a layout of CBIS-DDSM.
 
@@ -51,26 +52,26 @@ def write_cbis_ddsm(
 
     Args:
         root: Folder to create.
-        cases: Number of images, at least 8.
+        cases: Number of images with a mass, at least 8.
         seed: Seed of the dataset.
         height: Height of the images in pixels, at least 128.
-        layout: "tcia" (folders named by NBIA, 1-1.dcm, metadata.csv), "tcia_old" (folders named by UIDs, 000000.dcm,
-            tables of the first edition), "kaggle" (JPEG by series, dicom_info.csv) or "png" (the folders of "tcia_old"
-            with PNG files).
+        layout: "tcia" (folders named by NBIA, metadata.csv), "tcia_old" (folders named by UIDs, tables of the first
+            edition), "kaggle" (JPEG by series, dicom_info.csv) or "png" ("tcia_old" with PNG files).
         appearance: Density of the breast, and size and contrast of masses: "realistic" or "simple".
+        negatives: Fraction of the images with calcifications instead of a mass, in (0, 1); None for none.
 
     Returns:
         The specifications of all images.
 
     Raises:
-        UserError: If `root` is not empty, `cases` or `height` is too small, or the layout or the appearance is unknown.
+        UserError: If `root` is not empty, or another argument is invalid.
 
     Example:
         >>> specs = write_cbis_ddsm(Path("data/my-phantom"), cases=40, layout="kaggle")  # doctest: +SKIP
     """
-    validate_arguments(root, cases, height, appearance)
+    validate_arguments(root, cases, height, appearance, negatives)
     validate.one_of("layout", layout, LAYOUTS)
-    specs = sample_cbis_ddsm_specs(cases, seed)
+    specs = sample_cbis_ddsm_specs(cases, seed, negatives)
     with atomic_dir(root) as tmp_dir:
         task = partial(write_cbis_ddsm_image, tmp_dir, height, layout, appearance)
         write_tables(tmp_dir, layout, specs, [row for rows in map_in_processes(task, specs) for row in rows])
@@ -80,25 +81,19 @@ def write_cbis_ddsm(
 def write_tables(
     folder: Path, layout: str, specs: Sequence[CbisDdsmImageSpec], listing: Sequence[dict[str, Any]]
 ) -> None:
-    """Write the tables of the dataset.
+    """Write the description tables, and the listing of the download if the layout has one.
 
     Args:
         folder: Root of the dataset.
         layout: One of `LAYOUTS`.
         specs: Specifications of all images.
-        listing: Rows of the table of files, which the layouts "tcia" and "kaggle" have.
+        listing: Rows of the listing.
     """
     write_descriptions(folder / ("csv" if layout == "kaggle" else ""), specs, old=layout == "tcia_old")
     if layout == "tcia":
         write_csv(folder / "metadata.csv", METADATA_COLUMNS, listing)
     if layout == "kaggle":
         write_csv(folder / "csv" / "dicom_info.csv", DICOM_INFO_COLUMNS, listing)
-
-
-def cbis_ddsm_uid(*sources: object) -> str:
-    """Return a UID derived from `sources`, with the root of the UIDs of CBIS-DDSM."""
-    suffix = int(hashlib.sha256(repr(sources).encode()).hexdigest()[:32], 16)
-    return f"1.3.6.1.4.1.9590.100.1.2.{suffix}"
 
 
 def write_cbis_ddsm_image(
@@ -134,21 +129,6 @@ def write_cbis_ddsm_image(
     for lesion, outline in zip(image.lesions, film.outlines, strict=True):
         files += mask_and_crop(rng, image, lesion, film.pixels, outline)
     return [write_image_file(folder, layout, file) for file in files]
-
-
-def series_uids(image: CbisDdsmImageSpec, lesion: LesionSpec | None = None, role: str = "") -> tuple[str, str]:
-    """Return Study Instance UID and Series Instance UID.
-
-    Args:
-        image: Specification of the image.
-        lesion: The mass, for masks and crops; None for the full mammogram. Mask and crop are in the same series unless
-            they are swapped.
-        role: "mask" or "crop"; empty for the full mammogram.
-    """
-    distinct_role = role if lesion is not None and lesion.swapped else ""
-    abnormality = lesion.abnormality if lesion is not None else 0
-    sources = (image.name, abnormality, distinct_role)
-    return cbis_ddsm_uid("study", *sources), cbis_ddsm_uid("series", *sources)
 
 
 def mask_and_crop(
@@ -263,35 +243,3 @@ def write_cbis_ddsm_dicom(path: Path, file: ImageFile) -> None:
         PatientName=file.subject,
         ConversionType="WSD",
     )
-
-
-def write_descriptions(folder: Path, specs: Sequence[CbisDdsmImageSpec], *, old: bool) -> None:
-    """Write the description tables of the masses, with the columns of the first edition if `old`."""
-    for part, name in (("Training", "train"), ("Test", "test")):
-        rows = [
-            description_row(image, lesion, old) for image in specs if image.part == part for lesion in image.lesions
-        ]
-        columns = FIRST_EDITION_COLUMNS if old else DESCRIPTION_COLUMNS
-        write_csv(folder / f"mass_case_description_{name}_set.csv", columns, rows)
-
-
-def description_row(image: CbisDdsmImageSpec, lesion: LesionSpec, old: bool) -> dict[str, Any]:
-    """Return the row of a mass; the path of the mask ends with a newline inside the quotes, as in TCIA's tables."""
-
-    def path(subject: str, study: str, series: str, index: int) -> str:
-        return f"{subject}/{study}/{series}/{index:06d}.dcm"
-
-    subject = f"{image.name}_{lesion.abnormality}"
-    full_image = path(image.name, *series_uids(image), 0)
-    mask = path(subject, *series_uids(image, lesion, "mask"), 1)
-    crop = path(subject, *series_uids(image, lesion, "crop"), 0)
-    if lesion.swapped:
-        mask, crop = crop, mask
-    cells = [
-        *(image.patient, image.density, image.side, image.view, lesion.abnormality, "mass"),
-        *("IRREGULAR", "SPICULATED", 4, "MALIGNANT", 4),
-        *(full_image, crop, f"{mask}\n"),
-    ]
-    if old:
-        cells = [cell.replace("/", "\\") if isinstance(cell, str) else cell for cell in cells]
-    return dict(zip(FIRST_EDITION_COLUMNS if old else DESCRIPTION_COLUMNS, cells, strict=True))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.phantom.patients import sample_densities, sample_patient_views
+from mammoseg.phantom.patients import n_negatives, sample_densities, sample_patient_views
 
 TEST_FRACTION = 0.22  # of the patients
 SEVERAL_MASSES_PROBABILITY = 0.15  # two or three masses in an image
@@ -41,7 +41,7 @@ class CbisDdsmImageSpec:
         side: Laterality, LEFT or RIGHT.
         view: View position, CC or MLO.
         density: ACR category, 1 to 4.
-        lesions: The masses.
+        lesions: The masses; empty for an image with calcifications only, which are not drawn.
         seed: Seed of the image.
     """
 
@@ -56,7 +56,12 @@ class CbisDdsmImageSpec:
     @property
     def name(self) -> str:
         """Name of the image, such as Mass-Training_P_00001_LEFT_CC."""
-        return f"Mass-{self.part}_{self.patient}_{self.side}_{self.view}"
+        return f"{'Mass' if self.lesions else 'Calc'}-{self.part}_{self.patient}_{self.side}_{self.view}"
+
+    @property
+    def lesion_type(self) -> str:
+        """Abnormality type in the description tables."""
+        return "mass" if self.lesions else "calcification"
 
     @property
     def masses(self) -> int:
@@ -85,12 +90,13 @@ class ImageFile:
     pixels: NDArray[Any]
 
 
-def sample_cbis_ddsm_specs(cases: int, seed: int) -> list[CbisDdsmImageSpec]:
+def sample_cbis_ddsm_specs(cases: int, seed: int, negatives: float | None = None) -> list[CbisDdsmImageSpec]:
     """Sample the specifications of all images: one to four per patient, with one density and one part per patient.
 
     Args:
-        cases: Number of images.
+        cases: Number of images with a mass.
         seed: Seed of the dataset.
+        negatives: See `write_cbis_ddsm`.
 
     Returns:
         The specifications.
@@ -101,12 +107,14 @@ def sample_cbis_ddsm_specs(cases: int, seed: int) -> list[CbisDdsmImageSpec]:
         (20, ['Test', 'Training'])
     """
     rng = np.random.default_rng(seed)
-    patients = sample_patient_views(rng, cases, sides=("LEFT", "RIGHT"))
+    n_images = cases if negatives is None else cases + n_negatives(cases, negatives)
+    patients = sample_patient_views(rng, n_images, sides=("LEFT", "RIGHT"))
     density = sample_densities(rng, len(patients))
     patient_ids = sorted(rng.choice(np.arange(1, 2000), len(patients), replace=False).tolist())
     n_test = max(round(TEST_FRACTION * len(patients)), 1)
     test_patients = set(rng.permutation(len(patients))[:n_test].tolist())
     images = [(patient, *view) for patient, patient_views in enumerate(patients) for view in patient_views]
+    without_mass = set() if n_images == cases else set((3 + rng.permutation(n_images - 3)[: n_images - cases]).tolist())
     # The first three images have one irregularity each, so that every irregularity occurs.
     return [
         CbisDdsmImageSpec(
@@ -115,7 +123,9 @@ def sample_cbis_ddsm_specs(cases: int, seed: int) -> list[CbisDdsmImageSpec]:
             side=side,
             view=view,
             density=density[patient],
-            lesions=sample_lesions(rng, several=index == 0, swapped=index == 1, resized=index == 2),
+            lesions=()
+            if index in without_mass
+            else sample_lesions(rng, several=index == 0, swapped=index == 1, resized=index == 2),
             seed=(seed, index),
         )
         for index, (patient, side, view) in enumerate(images)

@@ -11,6 +11,20 @@ from mammoseg.density import ACRDensity
 DENSITY_FRACTIONS = (0.30, 0.30, 0.25, 0.15)
 
 
+def n_negatives(cases: int, fraction: float) -> int:
+    """Return the number of images without a mass that makes up a fraction of all images, at least 1.
+
+    Args:
+        cases: Number of images with a mass.
+        fraction: Fraction of all images that have no mass, in (0, 1).
+
+    Example:
+        >>> n_negatives(30, fraction=0.25)
+        10
+    """
+    return max(round(cases * fraction / (1 - fraction)), 1)
+
+
 def sample_patient_views(
     rng: np.random.Generator, n_images: int, sides: tuple[str, str]
 ) -> list[list[tuple[str, str]]]:

@@ -21,10 +21,10 @@ from mammoseg.files import atomic_dir, atomic_write, atomic_write_bytes
 from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw_phantom
 from mammoseg.phantom.appearance import get_appearance
 from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_greyscale_dicom
-from mammoseg.phantom.patients import sample_densities, sample_patient_views
+from mammoseg.phantom.patients import n_negatives, sample_densities, sample_patient_views
 from mammoseg.terminal import Progress
 
-NORMAL_FRACTION = 0.1  # additional images without a mass, relative to those with one
+NORMAL_RATIO = 0.1  # number of images without a mass, divided by that of images with one
 TWO_MASSES_PROBABILITY = 0.08  # as in INbreast: 116 masses in 107 images
 ASPECT = 2560 / 3328  # width / height
 Task = TypeVar("Task")
@@ -56,7 +56,13 @@ class InbreastImageSpec:
 
 
 def write_inbreast(
-    root: Path, *, cases: int = 40, seed: int = 0, height: int = 832, appearance: str = "realistic"
+    root: Path,
+    *,
+    cases: int = 40,
+    seed: int = 0,
+    height: int = 832,
+    appearance: str = "realistic",
+    negatives: float | None = None,
 ) -> list[InbreastImageSpec]:
     """Write a synthetic dataset in the layout of an INbreast release.
 
@@ -64,24 +70,24 @@ def write_inbreast(
 
     Args:
         root: Folder to create.
-        cases: Number of images with a mass, at least 8; a tenth as many normal images are added.
+        cases: Number of images with a mass, at least 8.
         seed: Seed of the dataset.
-        height: Height of the images in pixels, at least 128 (INbreast: 3328). The pixel spacing is scaled accordingly,
-            so the size of the breast in mm does not depend on the height.
+        height: Height of the images in pixels, at least 128 (INbreast: 3328); the pixel spacing is scaled accordingly.
         appearance: Density of the breast, and size and contrast of masses: "realistic" or "simple", for images that a
             small network learns within minutes.
+        negatives: Fraction of the images that have no mass, in (0, 1); None for a tenth as many as images with a mass.
 
     Returns:
         The specifications of all images.
 
     Raises:
-        UserError: If `root` is not empty, `cases` or `height` is too small, or the appearance is unknown.
+        UserError: If `root` is not empty, or another argument is invalid.
 
     Example:
         >>> specs = write_inbreast(Path("data/my-phantom"), cases=40)  # doctest: +SKIP
     """
-    validate_arguments(root, cases, height, appearance)
-    specs = sample_inbreast_specs(cases, seed)
+    validate_arguments(root, cases, height, appearance, negatives)
+    specs = sample_inbreast_specs(cases, seed, negatives)
     with atomic_dir(root) as tmp_dir:
         for folder in ("AllDICOMs", "AllXML"):
             (tmp_dir / folder).mkdir()
@@ -91,35 +97,38 @@ def write_inbreast(
     return specs
 
 
-def validate_arguments(root: Path, cases: int, height: int, appearance: str) -> None:
+def validate_arguments(root: Path, cases: int, height: int, appearance: str, negatives: float | None) -> None:
     """Check the arguments of `write_inbreast` and `write_cbis_ddsm`.
 
     Raises:
-        UserError: If `root` is not empty, `cases` or `height` is too small, or the appearance is unknown.
+        UserError: If `root` is not empty, or another argument is invalid.
     """
     validate.positive_int("cases", cases, minimum=8)  # required for four densities and a split
     validate.positive_int("height", height, minimum=128)  # no structure is visible in smaller images
     get_appearance(appearance)
+    if negatives is not None:
+        validate.probability("negatives", negatives)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"root must be an empty or new folder, got {root}; choose another one or remove it")
 
 
-def sample_inbreast_specs(cases: int, seed: int) -> list[InbreastImageSpec]:
+def sample_inbreast_specs(cases: int, seed: int, negatives: float | None = None) -> list[InbreastImageSpec]:
     """Sample the specifications of all images: one to four images per patient, with one density per patient.
 
     Args:
         cases: Number of images with a mass.
         seed: Seed of the dataset.
+        negatives: See `write_inbreast`.
 
     Returns:
-        The specifications, including those of normal images.
+        The specifications, including those of images without a mass.
 
     Example:
         >>> len(sample_inbreast_specs(cases=20, seed=0))
         22
     """
     rng = np.random.default_rng(seed)
-    n_normal = max(round(NORMAL_FRACTION * cases), 1)
+    n_normal = max(round(NORMAL_RATIO * cases), 1) if negatives is None else n_negatives(cases, negatives)
     patients = sample_patient_views(rng, cases + n_normal, sides=("L", "R"))
     density = sample_densities(rng, len(patients))
     images = [(patient, *view) for patient, patient_views in enumerate(patients) for view in patient_views]

@@ -144,7 +144,7 @@ def draw_mass_sizes(store: PreparedStore, path: Path) -> None:
 
 
 def draw_examples(store: PreparedStore, path: Path) -> None:
-    """Draw the image with the median mass fraction of each ACR category.
+    """Draw the image with the median mass fraction of each ACR category, among the images with a mass.
 
     Args:
         store: The prepared store.
@@ -154,7 +154,7 @@ def draw_examples(store: PreparedStore, path: Path) -> None:
     figure = Figure(figsize=(3 * len(ACRDensity), 3.4), layout="constrained")
     for axis, category in zip(figure.subplots(1, len(ACRDensity)), ACRDensity, strict=True):
         axis.set_axis_off()
-        rows = [row for row, case in enumerate(store.cases) if case.density == category]
+        rows = [row for row, case in enumerate(store.cases) if case.density == category and case.has_mass]
         if not rows:
             axis.set_title(f"ACR {category}: none", fontsize=9)
             continue

@@ -17,6 +17,7 @@ from mammoseg.statistics.agreement import confusion_matrix, quadratic_kappa
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 SETTINGS = ("size", "crop", "aspect", "normalise", "flip", "density", "missing_density", "density_model")
+OPTIONAL_SETTINGS = ("negatives",)  # stored if only a fraction of the images without a mass is used
 # Of a mass; in CBIS-DDSM, the smallest fraction is 0.76. Below it, the mask may belong to another image.
 MIN_MASS_IN_BREAST = 0.5
 MAX_NAMES = 5  # names in one cell of the table
@@ -47,26 +48,26 @@ def write_data_report(store: PreparedStore) -> Report:
 def summarise_store(store: PreparedStore) -> Report:
     """Compute the content of data_report.json; the keys are those of version 0.1."""
     cases = store.cases
-    counts: dict[str, int] = {
-        "images": len(cases),
-        "masses": sum(case.masses for case in cases),
-        "patients": len({case.patient for case in cases}),
-    }
-    counts |= {f"{part} images": count for part, count in count_values(case.split for case in cases).items() if part}
+    with_mass = [case for case in cases if case.has_mass]
+    counts = count_images(cases)
+    if len(with_mass) < len(cases):
+        counts |= {"images with a mass": len(with_mass), "images without a mass": len(cases) - len(with_mass)}
     return {
         "dataset": store.about["dataset"],
         "counts": counts,
-        "published": compare_with_published(counts, store.about["published"]),
+        "published": compare_with_published(count_images(with_mass), store.about["published"]),
         "remark": store.about["remark"],
         "density": {str(category): sum(case.density == category for case in cases) for category in ACRDensity},
         "density_agreement": density_agreement(cases),
         "views": count_values(case.view or "unknown" for case in cases),
         "sides": count_values(case.side or "unknown" for case in cases),
         "masses_per_image": count_values(str(case.masses) for case in cases),
-        "mass_percent_of_prepared_image": quantiles(100 * fraction for fraction in store.mass_fraction),
-        "mass_percent_of_full_image": quantiles(100 * case.mass_area / (case.height * case.width) for case in cases),
+        "mass_percent_of_prepared_image": quantiles(100 * store.mass_fraction[store.has_mass]),
+        "mass_percent_of_full_image": quantiles(
+            100 * case.mass_area / (case.height * case.width) for case in with_mass
+        ),
         "breast_percent_of_full_image": quantiles(100 * case.breast_fraction for case in cases),
-        "images_without_mass": [case.case for case in cases if case.mass_area == 0],
+        "images_without_mass": [case.case for case in cases if not case.has_mass],
         "masks_with_labels": [case.case for case in cases if case.mask_labels > 1],
         "masses_outside_breast": [case.case for case in cases if case.mass_in_breast < MIN_MASS_IN_BREAST],
         "ignored": dict(store.about.get("ignored", {})),
@@ -74,7 +75,18 @@ def summarise_store(store: PreparedStore) -> Report:
         "masks_rescaled": [case.case for case in cases if case.mask_resized],
         "flipped": sum(case.flipped for case in cases),
         "skipped": [{"file": file, "reason": reason} for file, reason in store.skipped],
-        "settings": {name: store.about[name] for name in SETTINGS},
+        "settings": {name: store.about[name] for name in (*SETTINGS, *OPTIONAL_SETTINGS) if name in store.about},
+    }
+
+
+def count_images(cases: Sequence[Case]) -> dict[str, int]:
+    """Count the images, their masses and patients, and the images in each official part."""
+    parts = count_values(case.split for case in cases)
+    return {
+        "images": len(cases),
+        "masses": sum(case.masses for case in cases),
+        "patients": len({case.patient for case in cases}),
+        **{f"{part} images": count for part, count in parts.items() if part},
     }
 
 
@@ -104,7 +116,7 @@ def compare_with_published(counts: Mapping[str, int], published: Mapping[str, in
     """Compare the counts of the store with the published counts of the dataset.
 
     Args:
-        counts: Counts of the store, by name.
+        counts: Counts of the images of the store that have a mass, by name.
         published: Published counts, by name.
 
     Returns:
@@ -162,7 +174,7 @@ def report_rows(report: Report) -> list[tuple[str, str]]:
         for category, counts in zip(ACRDensity, agreement["confusion"], strict=True):
             rows.append((f"  dataset {category}, estimate 1-4", " ".join(f"{count:4d}" for count in counts)))
     rows += [
-        ("images without a mass (empty masks)", summarise_names(report["images_without_mass"])),
+        ("images without a mass", summarise_names(report["images_without_mass"])),
         ("masks with several labels, all taken as mass", summarise_names(report["masks_with_labels"])),
         ("masses mostly outside the breast", summarise_names(report["masses_outside_breast"])),
         *((f"ignored: {annotation}", str(count)) for annotation, count in report["ignored"].items()),

@@ -21,7 +21,7 @@ from mammoseg.density import ACRDensity
 from mammoseg.metrics import DSC, N_LEVELS, PIXEL_METRICS
 from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, draw_contour, save_figure
 from mammoseg.runs.predictions import Predictions
-from mammoseg.runs.results import ResultRow
+from mammoseg.runs.results import MAX_PROBABILITY, ResultRow, has_mass
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,16 @@ class Example:
     threshold: float
     row: ResultRow
 
+    @property
+    def outcome(self) -> str:
+        """DSC of the image or, without a mass, the highest probability."""
+        if has_mass(self.row):
+            return f"DSC {DSC.format(self.row['dsc'])} %"
+        return f"no mass, highest probability {self.prob.max():.2f}"
+
 
 def select_examples(rows: Sequence[ResultRow], predictions: Predictions, store: PreparedStore) -> list[Example]:
-    """Select the test image with the median DSC of each ACR category.
+    """Select the test image with the median DSC of each ACR category, and the most suspicious one without a mass.
 
     Args:
         rows: Rows of results.csv.
@@ -52,18 +59,23 @@ def select_examples(rows: Sequence[ResultRow], predictions: Predictions, store: 
         store: Prepared images.
 
     Returns:
-        One example for each ACR category that occurs in the test set, in increasing order.
+        One example for each ACR category of the test images with a mass, in increasing order; and if there are images
+        without a mass, the one with the highest probability.
     """
     store_index = {case.case: index for index, case in enumerate(store.cases)}
     prediction_index = {case: index for index, case in enumerate(predictions.cases)}
-    examples = []
+    selected = []
     for category in ACRDensity:
-        ranked = sorted((row for row in rows if row["density"] == category), key=lambda row: (row["dsc"], row["case"]))
-        if ranked:
-            row = ranked[len(ranked) // 2]
-            index = store_index[row["case"]]
-            prob, threshold = stored_prob(predictions, prediction_index[row["case"]])
-            examples.append(Example(np.array(store.images[index]), np.array(store.masks[index]), prob, threshold, row))
+        images = [row for row in rows if row["density"] == category and has_mass(row)]
+        if ranked := sorted(images, key=lambda row: (row["dsc"], row["case"])):
+            selected.append(ranked[len(ranked) // 2])
+    if negatives := [row for row in rows if not has_mass(row)]:
+        selected.append(max(negatives, key=lambda row: (row.get(MAX_PROBABILITY, row["fp"]), row["case"])))
+    examples = []
+    for row in selected:
+        index = store_index[row["case"]]
+        prob, threshold = stored_prob(predictions, prediction_index[row["case"]])
+        examples.append(Example(np.array(store.images[index]), np.array(store.masks[index]), prob, threshold, row))
     return examples
 
 
@@ -103,15 +115,16 @@ def plot_overlays(examples: Sequence[Example], path: Path) -> None:
         top.imshow(example.image, cmap="gray")
         draw_contour(top, example.mask, 0.5, TRUTH_COLOUR)
         draw_contour(top, example.prob, example.threshold, PREDICTION_COLOUR)
-        top.set_title(f"ACR {row['density']}: {row['case']}\nDSC {DSC.format(row['dsc'])} %", fontsize=9)
+        top.set_title(f"ACR {row['density']}: {row['case']}\n{example.outcome}", fontsize=9)
         heatmap = bottom.imshow(example.prob, cmap="magma", vmin=0, vmax=1)
         draw_contour(bottom, example.mask, 0.5, TRUTH_COLOUR)
     for axis in axes.flat:
         axis.set_axis_off()
     figure.colorbar(heatmap, ax=axes.ravel().tolist(), label="Predicted probability of mass", shrink=0.6)
-    figure.suptitle(
-        "Test image with the median DSC of each ACR category\n(green: ground truth, blue: prediction)", fontsize=10
-    )
+    title = "Test image with the median DSC of each ACR category"
+    if not has_mass(examples[-1].row):
+        title += ",\nand the image without a mass with the highest probability"
+    figure.suptitle(f"{title}\n(green: ground truth, blue: prediction)", fontsize=10)
     save_figure(figure, path)
 
 

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from mammoseg.density import ACRDensity
 from mammoseg.metrics import PIXEL_METRICS
-from mammoseg.runs.results import ResultRow, mean_image_metrics, pooled_metrics
+from mammoseg.reports.table import MISSING, percent
+from mammoseg.runs.results import MAX_PROBABILITY, ResultRow, has_mass, mean_image_metrics, pooled_metrics
+from mammoseg.statistics.negative_outcomes import CONFIDENCE_LEVEL, contains_negatives, outcomes_of_rows
+from mammoseg.statistics.roc import AucEstimate
+
+NEGATIVES_TITLE = "images with and without a mass"
 
 
 def _summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, float]]]:
@@ -17,13 +22,18 @@ def _summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, f
         rows: Rows of results.csv.
 
     Returns:
-        (label, number of images, metrics by key) of each row of the summary: pooled, averaged over images, and pooled
-        within each ACR category.
+        (label, number of images, metrics by key) of each row of the summary: pooled, averaged over the images with a
+        mass, and pooled within each ACR category.
     """
+    n_with_mass = sum(map(has_mass, rows))
     by_density = {category: [row for row in rows if row["density"] == category] for category in ACRDensity}
     return [
         ("all, pooled over pixels", len(rows), pooled_metrics(rows)),
-        ("all, mean over images", len(rows), mean_image_metrics(rows)),
+        (
+            f"{'all' if n_with_mass == len(rows) else 'with a mass'}, mean over images",
+            n_with_mass,
+            mean_image_metrics(rows),
+        ),
         *((f"ACR {category}, pooled", len(group), pooled_metrics(group)) for category, group in by_density.items()),
     ]
 
@@ -69,7 +79,45 @@ def summary_markdown(rows: Sequence[ResultRow]) -> str:
     lines = ["| test images | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
     for label, n_images, metrics in _summary_rows(rows):
         lines.append(f"| {label} | {n_images} | " + " | ".join(metric_cells(metrics)) + " |")
+    if negatives := _negative_rows(rows):
+        lines += ["", f"| {NEGATIVES_TITLE} | |", "|---|---|"]
+        lines += [f"| {label} | {value} |" for label, value in negatives]
     return "\n".join(lines) + "\n"
+
+
+def _negative_rows(rows: Sequence[ResultRow]) -> list[tuple[str, str]]:
+    """Summarise the outcomes for images without a mass as (label, value).
+
+    Args:
+        rows: Rows of results.csv.
+
+    Returns:
+        The rows; empty if all images have a mass, or if the table has no scores, as at native resolution.
+    """
+    if MAX_PROBABILITY not in rows[0] or not contains_negatives(rows):
+        return []
+    outcomes = outcomes_of_rows(rows)
+    level = f"{100 * CONFIDENCE_LEVEL:.0f} % CI"
+    return [
+        ("images without a mass", f"{sum(not has_mass(row) for row in rows)} of {len(rows)}"),
+        ("specificity, in %", percent(outcomes.specificity)),
+        ("false positives per image without a mass", f"{outcomes.false_positives:.2f}"),
+        (f"AUC of the images [{level}]", format_auc(outcomes.image_auc)),
+        (f"AUC of the patients [{level}]", format_auc(outcomes.patient_auc)),
+    ]
+
+
+def format_auc(estimate: AucEstimate) -> str:
+    """Format an area under the ROC curve with its confidence interval; undefined values become dashes.
+
+    Example:
+        >>> format_auc(AucEstimate(0.9, float("nan"), float("nan")))
+        '0.900 [–, –]'
+    """
+    value, low, high = (
+        MISSING if number != number else f"{number:.3f}" for number in (estimate.value, estimate.low, estimate.high)
+    )
+    return f"{value} [{low}, {high}]"
 
 
 def print_summary(rows: Sequence[ResultRow], folder: Path, title: str = "test results") -> None:
@@ -91,4 +139,9 @@ def print_summary(rows: Sequence[ResultRow], folder: Path, title: str = "test re
         table.add_row(label, str(n_images), *metric_cells(metrics))
     console = Console()
     console.print(table)
+    if negatives := _negative_rows(rows):
+        table = Table(title=NEGATIVES_TITLE, show_header=False)
+        for cells in negatives:
+            table.add_row(*cells)
+        console.print(table)
     console.print(f"written to {folder}", soft_wrap=True)

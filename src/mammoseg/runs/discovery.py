@@ -19,7 +19,7 @@ from mammoseg.runs import results
 from mammoseg.runs.folder import EXPORTED_WEIGHTS, RunFolder, folders_with
 from mammoseg.runs.predictions import MAX_SIZE
 from mammoseg.runs.record import RunRecord, Status, read_record, read_record_or_skip
-from mammoseg.runs.results import COUNTS, RUN_COLUMNS, ResultRow
+from mammoseg.runs.results import COUNTS, FALSE_POSITIVES, MAX_PROBABILITY, RUN_COLUMNS, ResultRow
 from mammoseg.runs.settings import differing, flatten
 from mammoseg.schema.text_types import FileName
 
@@ -174,6 +174,11 @@ def check_row(row: ResultRow, path: Path) -> None:
     """
     if any(not 0 <= row[name] <= MAX_PIXELS for name in COUNTS):
         raise UserError(f"{path}: case {row['case']} must have between 0 and {MAX_PIXELS} pixels; test the run again")
+    if not 0 <= row.get(FALSE_POSITIVES, 0) <= MAX_PIXELS or not 0 <= row.get(MAX_PROBABILITY, 0) <= 1:
+        raise UserError(
+            f"{path}: {FALSE_POSITIVES} of case {row['case']} must be at least 0 and {MAX_PROBABILITY} from 0 to 1; "
+            "test the run again"
+        )
     if row["density"] not in list(ACRDensity):
         raise UserError(f"{path}: density must be from 1 to 4, got {row['density']}; test the run again")
     if not FileName().accepts(row["dataset"]):

@@ -1,14 +1,15 @@
 """results.csv: one row per test image with pixel counts, from which all metrics are computed.
 
 The columns are those of the run and the image, the counts, and the metrics in order of registration, so a metric that
-is added later is the last column. The metric columns are for human readers: `read_results` ignores them and computes
+is added later is the last column. If the test set contains images without a mass, `NEGATIVE_COLUMNS` follow. The metric
+columns are for human readers: `read_results` ignores them and computes
 every registered metric from the counts.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,12 @@ RUN_COLUMNS = ("run", "experiment", "dataset", "method", "model", "loss", "fold"
 IMAGE_COLUMNS = ("case", "patient", "side", "view", "density")
 COUNTS = ("tp", "fp", "fn", "tn")
 REQUIRED_RESULT_COLUMNS = (*RUN_COLUMNS, *IMAGE_COLUMNS, *COUNTS)
+# Regions of the predicted mask whose centroid lies outside all masses, and the highest probability of a pixel.
+FALSE_POSITIVES, MAX_PROBABILITY = "false_positives", "max_probability"
+NEGATIVE_COLUMNS: dict[str, Callable[[str], float]] = {FALSE_POSITIVES: int, MAX_PROBABILITY: float}
 
-# Value by column: density and counts are int, metrics (by key) are float, all others are str.
+# Value by column: density, counts and false positives are int, metrics (by key) and probabilities are float, all others
+# are str.
 ResultRow = dict[str, Any]
 
 
@@ -43,6 +48,11 @@ def make_row(run: Mapping[str, Any], case: Case, counts: Sequence[int]) -> Resul
     """
     image = {name: getattr(case, name) for name in IMAGE_COLUMNS}
     return with_metrics([{**run, **image, **dict(zip(COUNTS, counts, strict=True))}])[0]
+
+
+def has_mass(row: Mapping[str, Any]) -> bool:
+    """Return whether the mask of an image contains a mass."""
+    return bool(row["tp"] + row["fn"] > 0)
 
 
 def with_metrics(rows: Iterable[Mapping[str, Any]]) -> list[ResultRow]:
@@ -66,11 +76,23 @@ def pooled_metrics(rows: Sequence[ResultRow]) -> dict[str, float]:
 
 
 def mean_image_metrics(rows: Sequence[ResultRow]) -> dict[str, float]:
-    """Average every metric over images; NaN if it is undefined for an image, or if there are no rows."""
-    return {key: sum(row[key] for row in rows) / len(rows) if rows else float("nan") for key in PIXEL_METRICS}
+    """Average every metric over the images with a mass.
+
+    An image without a mass has no DSC or sensitivity, so it enters none of the means.
+
+    Args:
+        rows: Rows of results.csv.
+
+    Returns:
+        Means by key of the metric; NaN if the metric is undefined for an image with a mass, or if there is none.
+    """
+    with_mass = [row for row in rows if has_mass(row)]
+    return {
+        key: sum(row[key] for row in with_mass) / len(with_mass) if with_mass else float("nan") for key in PIXEL_METRICS
+    }
 
 
-def write_results(path: Path, rows: Iterable[Mapping[str, Any]], more_columns: Sequence[str] = ()) -> None:
+def write_results(path: Path, rows: Iterable[Mapping[str, Any]], more_columns: Iterable[str] = ()) -> None:
     """Write results.csv atomically.
 
     Args:
@@ -103,9 +125,16 @@ def read_results(path: Path) -> list[ResultRow]:
 
     Raises:
         KeyError: If the density or a count is missing.
-        ValueError: If the density or a count is not an integer.
+        ValueError: If the density or a count is not an integer, or a probability is not a number.
     """
     with path.open(encoding="utf-8", newline="") as lines:
         table = [unescape_row(row) for row in csv.DictReader(lines)]
-    rows = [{**row, **{name: int(row[name]) for name in ("density", *COUNTS)}} for row in table]
+    rows = [
+        {
+            **row,
+            **{name: int(row[name]) for name in ("density", *COUNTS)},
+            **{name: parse(row[name]) for name, parse in NEGATIVE_COLUMNS.items() if name in row},
+        }
+        for row in table
+    ]
     return with_metrics(rows)

@@ -60,14 +60,14 @@ METHOD = (
     *("dataset._target_", "dataset.name", "dataset.reader._target_", "dataset.reader._partial_"),
     *("dataset.reader.lesions", "dataset.source", "dataset.on_error"),
     *("dataset.size", "dataset.crop", "dataset.aspect", "dataset.normalise", "dataset.flip"),
-    *("dataset.density", "dataset.missing_density", "dataset.density_model"),
+    *("dataset.density", "dataset.missing_density", "dataset.density_model", "dataset.negatives"),
     *("split._target_", "split.folds", "split.val_share", "split.assignment", "split.test", "split.stratify"),
     # 16-bit arithmetic changes the results by more than rounding
     *("trainer._target_", "trainer.precision", "trainer.max_epochs", "trainer.gradient_clip_val"),
 )
 # Settings in these sections belong to the method unless they are listed above, so that a new loss or network needs no
 # entry. tests/contracts/test_settings.py requires an entry for every other setting.
-METHOD_SECTIONS = ("model", "loss", "optimizer", "scheduler", "augment")
+METHOD_SECTIONS = ("model", "loss", "optimizer", "scheduler", "augment", "sampler")
 # Short names of other settings, such as width for model.width. They are not stored.
 SHORTHANDS = ("width", "lr", "epochs", "lr_decay_epochs", "patience", "theta")
 # Settings that may change on resume, in addition to compute and private settings.

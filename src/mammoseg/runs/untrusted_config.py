@@ -31,7 +31,7 @@ MAX_INTEGER = 2**63 - 1
 GROUPS = {
     "dataset": ("dataset", "preprocessing"),
     **{name: (name,) for name in ("split", "model", "loss", "augment", "optimizer", "scheduler", "callbacks")},
-    **{name: (name,) for name in ("trainer", "logger")},
+    **{name: (name,) for name in ("trainer", "logger", "sampler")},
 }
 # Keys of `hydra.utils.instantiate` that can change what a listed target does.
 REJECTED_KEYS = ("_args_", "_recursive_")

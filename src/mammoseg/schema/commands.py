@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammoseg.schema.collection_types import ListOf, MappingOf
-from mammoseg.schema.parts import APPEARANCE, PART, PARTIAL, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
+from mammoseg.schema.parts import (
+    APPEARANCE,
+    NEGATIVE_FRACTION,
+    PART,
+    PARTIAL,
+    REQUIRED_PART,
+    SEED,
+    THETA,
+    WEIGHT,
+    WIDTH,
+)
 from mammoseg.schema.text_types import LocalPath
 from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
 
@@ -78,6 +88,7 @@ TRAIN = {
     "model": REQUIRED_PART,
     "loss": REQUIRED_PART,
     "augment": PART,
+    "sampler": PART,
     "optimizer": PARTIAL,
     "scheduler": Section(
         {
@@ -180,6 +191,7 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "seed": SEED,
         "height": Integer(128, 8192),
         "appearance": APPEARANCE,
+        "negatives": NEGATIVE_FRACTION,
     },
     "dashboard": {
         "project": Text(),

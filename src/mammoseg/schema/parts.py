@@ -31,6 +31,7 @@ SEED = Integer(0, 2**32 - 1)
 APPEARANCE = one_of("realistic", "simple")
 WIDTH = Integer(1, 2048)
 THETA = ListOf(WEIGHT, 4, 4)
+NEGATIVE_FRACTION = Number(0, 1, exclusive_minimum=True, exclusive_maximum=True, optional=True)
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ PARTS: dict[str, Part] = {
             "density": one_of("given", "estimated"),
             "missing_density": one_of("error", "drop", "estimate", 1, 2, 3, 4),
             "density_model": either(FileName(), one_of(None)),
+            "negatives": either(one_of("none", "all"), Number(0, 1, exclusive_minimum=True)),
             "source": SubPart(partial=True),
             "published": MappingOf(Integer(0), optional=True),
             "note": Text(empty=True),
@@ -114,7 +116,13 @@ PARTS: dict[str, Part] = {
     "mammoseg.data.readers.inbreast.read": Part({"lesions": ListOf(Text(), 1)}),
     "mammoseg.data.readers.image_folder.read": Part({}),
     "mammoseg.phantom.write.write_inbreast": Part(
-        {"cases": Integer(8, 1_000_000), "seed": SEED, "height": Integer(128, 8192), "appearance": APPEARANCE}
+        {
+            "cases": Integer(8, 1_000_000),
+            "seed": SEED,
+            "height": Integer(128, 8192),
+            "appearance": APPEARANCE,
+            "negatives": NEGATIVE_FRACTION,
+        }
     ),
     "mammoseg.data.split.PatientKFold": Part(SPLIT, (fold_in_range,)),
     "mammoseg.data.split.ImageKFold": Part(SPLIT, (fold_in_range,)),
@@ -125,6 +133,11 @@ PARTS: dict[str, Part] = {
             "stratify": Boolean(),
         }
     ),
+    "mammoseg.data.samplers.NegativeFraction": Part(
+        {"fraction": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)}
+    ),
+    "mammoseg.data.samplers.BalancedDensity": Part({}),
+    "mammoseg.data.samplers.BalancedMassSize": Part({"groups": Integer(2, 100)}),
     "mammoseg.data.augment.Augmentation": Part({"transforms": ListOf(REQUIRED_PART)}),
     "mammoseg.models.au_net.AUNet": Part({"width": WIDTH, "gradient_checkpointing": Boolean()}),
     "mammoseg.models.arf_net.ARFNet": Part(
@@ -175,7 +188,9 @@ PARTS: dict[str, Part] = {
     "mammoseg.losses.SSL": Part(
         {"window_size": one_of(*range(3, 64, 2)), "sigma": POSITIVE, "eps": POSITIVE, "error_threshold": UNIT}
     ),
-    "mammoseg.losses.PerSample": Part({"loss": REQUIRED_PART, "prediction_type": one_of("logits", "probability")}),
+    "mammoseg.losses.PerSample": Part(
+        {"loss": REQUIRED_PART, "prediction_type": one_of("logits", "probability"), "empty_mask": PART}
+    ),
     "mammoseg.losses.ClippedGradient": Part({"term": REQUIRED_PART, "max_norm": POSITIVE}),
     "mammoseg.losses.Criterion": Part(
         {"terms": MappingOf(REQUIRED_PART), "weights": MappingOf(WEIGHT, optional=True), "priority": PART},

@@ -88,17 +88,20 @@ RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
 # Arguments that were added to a target, with the values that correspond to earlier versions. They must be the defaults
 # of the class, which apply to YAML files of users without the argument.
 ADDED_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "mammoseg.data.dataset.build_dataset": {"negatives": "none"},
     "mammoseg.data.split.PatientKFold": {"assignment": "snake", "test": "half"},
     "mammoseg.data.split.ImageKFold": {"assignment": "snake", "test": "half"},
     "mammoseg.data.split.Official": {"stratify": False},
     "mammoseg.phantom.write.write_inbreast": {"appearance": "simple"},
+    "mammoseg.losses.PerSample": {"empty_mask": None},
 }
 # Settings of `train` whose default has changed, with the earlier default, which runs of earlier versions keep.
-CHANGED_DEFAULTS = {
+CHANGED_DEFAULTS: dict[str, str | None] = {
     "split.assignment": "snake",
     "dataset.source.appearance": "simple",
     "loss.ssim.padding": "valid",
     "loss.terms.ssim.padding": "valid",
+    "loss.terms.generalized_dice.empty_mask": None,
 }
 # Old -> new value of an argument, by its (new) target and new name.
 RENAMED_VALUES: dict[tuple[str, str], dict[Any, Any]] = {
@@ -107,6 +110,23 @@ RENAMED_VALUES: dict[tuple[str, str], dict[Any, Any]] = {
 }
 
 _QUOTES = "\"'"
+
+
+def earlier_defaults(stored: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings of a run that have an earlier default, with its value in YAML syntax.
+
+    Args:
+        stored: Stored settings of the run, as a flat mapping.
+
+    Example:
+        >>> earlier_defaults({"split.assignment": "snake", "seed": 0})
+        {'split.assignment': 'snake'}
+    """
+    return {
+        key: "null" if value is None else value
+        for key, value in CHANGED_DEFAULTS.items()
+        if key in stored and stored[key] == value
+    }
 
 
 def upgrade_override(override: str, renamed: Mapping[str, str | None] = RENAMED_TRAIN_SETTINGS) -> str | None:

@@ -120,6 +120,11 @@ class Comparison:
         return np.array([row["tp"] + row["fn"] for row in self.rows])
 
     @cached_property
+    def has_mass(self) -> Subset:
+        """Whether each image contains a mass, shape (images,)."""
+        return self.mass_size > 0
+
+    @cached_property
     def is_about_methods(self) -> bool:
         """Whether intervals and tests include the variance between trainings."""
         return self.training_variance(next(iter(PIXEL_METRICS))) is not None
@@ -236,25 +241,26 @@ class Comparison:
 
     @cached_property
     def by_image(self) -> dict[str, dict[str, Floats]]:
-        """Values of shape (images,), averaged over seeds, by method and metric."""
+        """Values of shape (images,), averaged over seeds, by method and metric; NaN for images without a mass."""
         by_method: dict[str, dict[str, Floats]] = {}
         for method in self.methods:
             folds = [
                 [metrics_from_counts(run.counts) for run in self.data.runs_of(method, fold)] for fold in self.data.cases
             ]
-            by_method[method] = {
+            means = {
                 key: np.concatenate([np.mean([values[key] for values in seeds], axis=0) for seeds in folds])
                 for key in PIXEL_METRICS
             }
+            by_method[method] = {key: np.where(self.has_mass, values, np.nan) for key, values in means.items()}
         return by_method
 
     @cached_property
     def by_patient(self) -> dict[str, dict[str, Floats]]:
-        """Means of `by_image` over the images of each patient, shape (patients,)."""
-        patients = [row["patient"] for row in self.rows]
+        """Means of `by_image` over the images with a mass of each patient with a mass, shape (patients,)."""
+        patients = np.array([row["patient"] for row in self.rows])[self.has_mass]
         n_images = sum_by_patient(np.ones(len(patients)), patients)
         return {
-            method: {key: sum_by_patient(column, patients) / n_images for key, column in values.items()}
+            method: {key: sum_by_patient(column[self.has_mass], patients) / n_images for key, column in values.items()}
             for method, values in self.by_image.items()
         }
 
@@ -273,11 +279,13 @@ class Comparison:
 
     @cached_property
     def size_groups(self) -> list[tuple[str, Subset]]:
-        """Label (range in pixels) and images of each quantile group by mass size, in increasing order."""
-        edges = np.unique(np.quantile(self.mass_size, np.linspace(0, 1, N_SIZE_GROUPS + 1)))
+        """Label (range in pixels) and images of each quantile group by mass size, of the images with a mass."""
+        if not self.has_mass.any():
+            return []
+        edges = np.unique(np.quantile(self.mass_size[self.has_mass], np.linspace(0, 1, N_SIZE_GROUPS + 1)))
         group = np.searchsorted(edges[1:-1], self.mass_size, side="right")
         groups = []
-        for subset in (group == i for i in np.unique(group)):
+        for subset in ((group == i) & self.has_mass for i in np.unique(group[self.has_mass])):
             low, high = self.mass_size[subset].min(), self.mass_size[subset].max()
             groups.append((f"{low}–{high}" if low < high else f"{low}", subset))
         return groups

@@ -25,7 +25,7 @@ from mammoseg.runs.untrusted_config import GROUPS, command_line_dirs, untrusted_
 from mammoseg.safe_yaml import load_yaml_file
 from mammoseg.schema.command_line import config_dirs, split_options
 from mammoseg.schema.overrides import key_of, merge, quote, split_override
-from mammoseg.schema.renamed import CHANGED_DEFAULTS, upgrade_override
+from mammoseg.schema.renamed import earlier_defaults, upgrade_override
 
 log = logging.getLogger(__name__)
 
@@ -196,11 +196,7 @@ def _earlier_defaults(run: RunFolder, overrides: Iterable[str]) -> list[str]:
     record = read_record(run)
     stored = {} if record is None else dict(flatten(record.settings))
     overridden = {key_of(override) for override in overrides}
-    return [
-        f"++{key}={value}"
-        for key, value in CHANGED_DEFAULTS.items()
-        if key not in overridden and stored.get(key) == value
-    ]
+    return [f"++{key}={value}" for key, value in earlier_defaults(stored).items() if key not in overridden]
 
 
 def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) -> RunRecord | None:

@@ -82,7 +82,7 @@ class TrainingRun:
     @cached_property
     def datamodule(self) -> MammogramDataModule:
         """The datamodule, built on first use."""
-        return build.build_datamodule(self.cfg)
+        return build.build_datamodule(self.cfg, training=True)
 
     @cached_property
     def segmenter(self) -> Segmenter:

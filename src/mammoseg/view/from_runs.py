@@ -15,6 +15,7 @@ from mammoseg.errors import UserError
 from mammoseg.runs.discovery import RunResults, find_runs
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.predictions import read_predictions
+from mammoseg.runs.results import has_mass
 from mammoseg.runs.stores import find_store
 from mammoseg.view.items import ViewerImage
 
@@ -123,7 +124,7 @@ class RunView:
                 density=row["density"],
                 side=row["side"],
                 view=row["view"],
-                caption="",
+                caption="" if has_mass(row) else "no mass",
                 image=to_uint8(self.store.images[i]),
                 truth=self.store.masks[i] > 0,
                 mask=self.predictions.masks[j],

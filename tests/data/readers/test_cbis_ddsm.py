@@ -339,3 +339,73 @@ def test_folders_without_uids_are_located_by_the_listing(tmp_path: Path) -> None
     rejected = RejectedCases()
     assert len(read(root, rejected)) == 8
     assert rejected.rows == []
+
+
+def write_descriptions(root: Path, masses: list[str], calcifications: list[str]) -> Path:
+    """Description tables and empty files of films such as Training_P_00001_LEFT_CC; calcifications have no masks."""
+    paths = "image file path,cropped image file path,ROI mask file path"
+    headings = f"patient_id,{{density}},abnormality id,abnormality type,{paths}"
+    for kind, films in (("Mass", masses), ("Calc", calcifications)):
+        lines = [headings.format(density="breast_density" if kind == "Mass" else "breast density")]
+        for film in films:
+            name = f"{kind}-{film}"
+            lines.append(f"x,3,1,{kind.lower()},{name}/1/2/000000.dcm,{name}_1/1/3/000000.dcm,{name}_1/1/3/000001.dcm")
+            for folder in (name, *([f"{name}_1"] if kind == "Mass" else [])):
+                (root / folder / "1").mkdir(parents=True, exist_ok=True)
+                (root / folder / "1" / "000000.dcm").write_text(folder)
+        if films:
+            (root / f"{kind.lower()}_case_description_train_set.csv").write_text("\n".join([*lines, ""]))
+    return root
+
+
+def test_films_with_calcifications_and_without_a_mass_are_read_on_request(tmp_path: Path) -> None:
+    masses = ["Training_P_00001_LEFT_CC", "Test_P_00002_LEFT_CC"]
+    calcifications = [
+        "Test_P_00001_LEFT_CC",  # the film of a mass, in another part
+        "Test_P_00001_LEFT_MLO",  # a patient of the training part of the masses
+        "Training_P_00002_RIGHT_CC",  # a patient of the test part of the masses
+        "Test_P_00003_LEFT_CC",
+        "Test_P_00004_LEFT_CC",
+        "Training_P_00004_LEFT_CC",  # the same film in both parts
+        "Training_P_00004_RIGHT_CC",
+    ]
+    root, rejected = write_descriptions(tmp_path, masses, calcifications), RejectedCases()
+    expected = [("Mass-Test_P_00002_LEFT_CC", "test", 1), ("Mass-Training_P_00001_LEFT_CC", "train", 1)]
+    assert [(image.case, image.split, image.masses) for image in read(root, rejected)] == expected
+    images = read(root, rejected, negatives=True)
+    assert [(image.case, image.split, image.masses) for image in images] == [
+        *expected,
+        ("Calc-Test_P_00001_LEFT_MLO", "train", 0),
+        ("Calc-Test_P_00003_LEFT_CC", "test", 0),
+        ("Calc-Test_P_00004_LEFT_CC", "train", 0),
+        ("Calc-Training_P_00002_RIGHT_CC", "test", 0),
+        ("Calc-Training_P_00004_RIGHT_CC", "train", 0),
+    ]
+    assert not rejected.rows
+    assert all(image.density == 3 and not image.mask_candidates for image in images[2:])
+
+
+def test_images_without_a_mass_need_the_tables_of_calcifications(tmp_path: Path) -> None:
+    root = write_descriptions(tmp_path, ["Training_P_00001_LEFT_CC"], [])
+    with pytest.raises(UserError, match=r"dataset\.negatives must be none without the tables of calcifications; add"):
+        read(root, RejectedCases(), negatives=True)
+
+
+def test_a_missing_film_with_calcifications_is_rejected(tmp_path: Path) -> None:
+    root = write_descriptions(tmp_path, ["Training_P_00001_LEFT_CC"], ["Training_P_00003_LEFT_CC"])
+    shutil.rmtree(root / "Calc-Training_P_00003_LEFT_CC")
+    rejected = RejectedCases()
+    assert len(read(root, rejected, negatives=True)) == 1
+    assert rejected.rows == [("Calc-Training_P_00003_LEFT_CC", "the full mammogram is missing; download its series")]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_synthetic_films_without_a_mass_are_read_in_every_layout(layout: str, tmp_path: Path) -> None:
+    specs = write_cbis_ddsm(tmp_path / "data", cases=8, height=128, layout=layout, negatives=0.5)
+    rejected = RejectedCases()
+    images = read(tmp_path / "data", rejected, negatives=True)
+    assert not rejected.rows
+    assert {(image.case, image.masses) for image in images} == {(spec.name, spec.masses) for spec in specs}
+    assert sum(image.masses == 0 for image in images) == 8
+    parts = {image.patient: image.split for image in images}
+    assert all(image.split == parts[image.patient] for image in images)

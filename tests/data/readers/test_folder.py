@@ -133,3 +133,24 @@ def test_masks_of_all_encodings_are_binarised(tmp_path: Path) -> None:
     assert read_masks([[tmp_path / "empty.png"]], (40, 40)).mask.sum() == 0
     with pytest.raises(ImageReadError, match="the mask has 40x40 pixels, but the image has 30x20"):
         read_masks([[tmp_path / "01.png"]], (20, 30))
+
+
+@pytest.mark.parametrize("mask", ["", "NaN", "n/a"])
+def test_a_row_without_a_mask_is_an_image_without_a_mass_on_request(mask: str, tmp_path: Path) -> None:
+    root, rejected = (
+        table(tmp_path, f"a,a.png,{mask},p,1,,,,", "b,b.png,m.png,p,1,,,,", "c,c.png,m.png,q,1,,,,0"),
+        RejectedCases(),
+    )
+    images = read(root, rejected, negatives=True)
+    assert not rejected.rows
+    assert [(image.case, image.masses, len(image.mask_candidates)) for image in images] == [
+        ("a", 0, 0),
+        ("b", 1, 1),
+        ("c", 0, 1),
+    ]
+
+
+def test_a_row_with_masses_needs_a_mask(tmp_path: Path) -> None:
+    rejected = RejectedCases()
+    assert read(table(tmp_path, "a,a.png,,p,1,,,,2"), rejected, negatives=True) == []
+    assert rejected.rows == [("cases.csv line 2", "masses must be 0 or blank in a row without a mask, got 2")]

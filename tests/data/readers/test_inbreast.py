@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import plistlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def release(tmp_path: Path) -> Release:
     return Release(tmp_path / "INbreast Release 1.0")
 
 
-def read_accepted(root: Path, **options: list[str]) -> list[Mammogram]:
+def read_accepted(root: Path, **options: Any) -> list[Mammogram]:
     """Read a dataset without rejected cases."""
     rejected = RejectedCases()
     mammograms = read(root, rejected, **options)
@@ -40,7 +41,7 @@ def read_rejected(root: Path) -> tuple[str, str]:
     return file, reason
 
 
-def user_error(root: Path, **options: list[str]) -> str:
+def user_error(root: Path, **options: Any) -> str:
     with pytest.raises(UserError) as caught:
         read(root, RejectedCases(), **options)
     assert "\n" not in str(caught.value)
@@ -440,3 +441,37 @@ def test_missing_outlines_are_an_error(release: Release) -> None:
 def test_a_missing_table_is_an_error(release: Release) -> None:
     release.add("22678622", MASS)
     assert "no INbreast.csv or INbreast.xls" in missing_data_error(release.root)
+
+
+def test_images_without_a_mass_are_read_on_request(release: Release) -> None:
+    release.add("22678622", MASS).add("20000001").add("20000002", roi("Calcification"), acr="3", side="R", view="MLO")
+    release.xml("20000003", outlines(roi("Calcification")))  # the image of this file is missing
+    release.table()
+    assert [mammogram.case for mammogram in read_accepted(release.root)] == ["22678622"]
+    images = read_accepted(release.root, negatives=True)
+    assert [(image.case, image.masses, len(image.outlines)) for image in images] == [
+        ("20000001", 0, 0),
+        ("20000002", 0, 0),
+        ("22678622", 1, 1),
+    ]
+    assert (images[1].patient, images[1].density, images[1].side, images[1].view) == (PATIENT, 3, "R", "MLO")
+    (release.xmls / "20000003.xml").unlink()
+    selected = read_accepted(release.root, negatives=True, lesions=["calcification"])
+    assert [image.masses for image in selected] == [0, 1, 0], "the other lesions are not selected"
+
+
+def test_an_image_with_a_damaged_outline_is_rejected_and_not_taken_as_one_without_a_mass(release: Release) -> None:
+    release.add("20000001").add("22678622", roi("Mass", ["(1, 2)", "(3, nan)", "(5, 6)"])).table()
+    rejected = RejectedCases()
+    assert [mammogram.case for mammogram in read(release.root, rejected, negatives=True)] == ["20000001"]
+    assert [file for file, _ in rejected.rows] == ["AllXML/22678622.xml"]
+
+
+def test_an_image_without_a_mass_needs_a_row_in_the_table(release: Release) -> None:
+    release.add("22678622", MASS).table()
+    release.dicom(f"20000001_{PATIENT}_MG_L_CC_ANON.dcm")
+    rejected = RejectedCases()
+    assert len(read(release.root, rejected, negatives=True)) == 1
+    ((file, reason),) = rejected.rows
+    assert file == f"AllDICOMs/20000001_{PATIENT}_MG_L_CC_ANON.dcm"
+    assert "no row with File Name 20000001" in reason

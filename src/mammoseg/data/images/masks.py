@@ -141,8 +141,8 @@ def rasterise(outlines: Sequence[NDArray[Any]], height: int, width: int) -> NDAr
         width: Width of the image in pixels.
 
     Returns:
-        The union of the polygons as a mask (height, width) in {0, 1}. Areas that a polygon encloses more than once, as
-        where the end of a drawn outline overlaps its start, belong to it.
+        The union of the polygons as a mask (height, width) in {0, 1}; empty without polygons. Areas that a polygon
+        encloses more than once, as where the end of a drawn outline overlaps its start, belong to it.
 
     Raises:
         ValueError: If a polygon lies completely outside the image.

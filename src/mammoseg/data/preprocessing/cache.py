@@ -147,8 +147,8 @@ class PreprocessingCache:
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.npz"
 
-    def pixel_hashes(self, key: str, mammogram: Mammogram) -> tuple[str, str]:
-        """Return `image_hash` and `mask_hash` of an image, without loading its arrays.
+    def metadata(self, key: str, mammogram: Mammogram) -> dict[str, Any]:
+        """Return the attributes `METADATA` of an image, without loading its arrays.
 
         Args:
             key: Cache key.
@@ -159,11 +159,11 @@ class PreprocessingCache:
         """
         try:
             with self._path(key).open("rb") as content, np.load(content) as arrays:
-                metadata = json.loads(arrays["metadata"].tobytes())
-            return metadata["image_hash"], metadata["mask_hash"]
+                metadata: dict[str, Any] = json.loads(arrays["metadata"].tobytes())
+            return {name: metadata[name] for name in METADATA}
         except DAMAGED:
             sample = self.load(key, mammogram)
-            return sample.image_hash, sample.mask_hash
+            return {name: getattr(sample, name) for name in METADATA}
 
     def load(self, key: str, mammogram: Mammogram) -> PreprocessedSample:
         """Load one image; if its file is damaged, for instance by a power failure, preprocess it again.

@@ -1,4 +1,4 @@
-"""Reader of the mass description tables of CBIS-DDSM, in the editions of TCIA and Kaggle."""
+"""Reader of the description tables of CBIS-DDSM, in the editions of TCIA and Kaggle: masses, and calcifications."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ COLUMN_SPELLINGS = {
 
 
 @dataclass(frozen=True)
-class MassDescription:
-    """Row of a description table, which describes one mass.
+class LesionDescription:
+    """Row of a description table, which describes one mass or one calcification.
 
     Attributes:
         source: Table and line, for error messages.
         image: Name of the image, such as Mass-Training_P_00001_LEFT_CC.
-        abnormality: Identifier of the mass within the image.
+        abnormality: Identifier of the lesion within the image.
         density: ACR density, as text.
         image_path: Path of the full mammogram in the table.
         mask_paths: Paths of mask and crop in the table; some tables swap them.
@@ -49,25 +49,28 @@ class MassDescription:
     mask_paths: tuple[PurePosixPath, ...]
 
 
-def read_descriptions(tables: Sequence[Path], root: Path, rejected: RejectedCases) -> list[MassDescription]:
-    """Read the masses from all description tables of any edition.
+def read_descriptions(
+    tables: Sequence[Path], root: Path, rejected: RejectedCases, *, masses: bool = True
+) -> list[LesionDescription]:
+    """Read the masses, or the calcifications, from all description tables of any edition.
 
     Args:
         tables: CSV files; those that are not description tables are ignored.
         root: Folder of the dataset, to which file names in messages are relative.
         rejected: Receives invalid and contradictory rows.
+        masses: Whether to read the masses; otherwise, the calcifications.
 
     Returns:
-        The description of each mass.
+        The description of each lesion.
     """
-    rows: dict[tuple[str, str], MassDescription] = {}
+    rows: dict[tuple[str, str], LesionDescription] = {}
     for table in sorted(tables):
         label = table.relative_to(root).as_posix() if table.is_relative_to(root) else table.name
         for line, values in read_csv(table)[1]:
             cells = canonical_columns(values)
             if not {"image", "mask", "density"} <= cells.keys():
                 break  # not a description table
-            if cells.get("type", "mass").lower() != "mass" and not cells["image"].lower().startswith("mass"):
+            if is_mass(cells) != masses:
                 continue
             try:
                 row = parse_description(f"{label} line {line}", cells)
@@ -82,6 +85,11 @@ def read_descriptions(tables: Sequence[Path], root: Path, rejected: RejectedCase
     return list(rows.values())
 
 
+def is_mass(cells: Mapping[str, str]) -> bool:
+    """Return whether a row of a description table, by canonical column name, describes a mass."""
+    return cells.get("type", "mass").lower() == "mass" or cells["image"].lower().startswith("mass")
+
+
 def canonical_columns(values: Mapping[str, str]) -> dict[str, str]:
     """Return the cells of the columns in `COLUMN_SPELLINGS`, under their canonical names."""
     normalised = {normalise_heading(column): cell for column, cell in values.items()}
@@ -93,7 +101,7 @@ def canonical_columns(values: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def parse_description(source: str, cells: Mapping[str, str]) -> MassDescription:
+def parse_description(source: str, cells: Mapping[str, str]) -> LesionDescription:
     """Parse one row of a description table.
 
     Args:
@@ -101,7 +109,7 @@ def parse_description(source: str, cells: Mapping[str, str]) -> MassDescription:
         cells: Cells by canonical column name.
 
     Returns:
-        The description of the mass.
+        The description of the lesion.
 
     Raises:
         ValueError: If a path is missing; the message is the reason.
@@ -117,7 +125,7 @@ def parse_description(source: str, cells: Mapping[str, str]) -> MassDescription:
     mask_subject = SUBJECT.fullmatch(masks[0].parts[0])
     abnormality = strip_decimals(cells.get("abnormality", "")) or (mask_subject["mass"] if mask_subject else "") or "1"
     density = strip_decimals(cells["density"])
-    return MassDescription(source, subject["image"], abnormality, density, image, masks)
+    return LesionDescription(source, subject["image"], abnormality, density, image, masks)
 
 
 def path_from_subject(text: str) -> PurePosixPath:

@@ -2,7 +2,7 @@
 
 `cases.csv` has the columns case, image, mask, patient and density; side, view, split and masses are optional. `image`
 and `mask` are paths relative to the folder (PNG, TIFF or JPEG of 8 or 16 bits, or DICOM). Each row is one image; its
-mask is the union of all its masses.
+mask is the union of all its masses. With `negatives`, a row without a mask is an image without a mass.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ REQUIRED_COLUMNS = ("case", "image", "mask", "patient", "density")
 LAYOUT = "a folder with cases.csv (columns case,image,mask,patient,density; optional side,view,split,masses)"
 
 
-def read(root: Path, rejected: RejectedCases) -> list[Mammogram]:
+def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> list[Mammogram]:
     """Read the rows of cases.csv, in the order of the file.
 
     Args:
         root: The folder.
         rejected: Receives the rows that cannot be used.
+        negatives: Whether to accept rows without a mask, which are images without a mass.
 
     Returns:
         The accepted images.
@@ -47,7 +48,7 @@ def read(root: Path, rejected: RejectedCases) -> list[Mammogram]:
         label = f"cases.csv line {line}"
         try:
             check_length(row, headings)
-            mammogram = parse_row(root, {name: row.get(heading, "") for heading, name in columns.items()})
+            mammogram = parse_row(root, {name: row.get(heading, "") for heading, name in columns.items()}, negatives)
         except ValueError as error:
             rejected.add(label, error)
             continue
@@ -87,12 +88,13 @@ def check_length(row: Mapping[str, str], headings: Sequence[str]) -> None:
         )
 
 
-def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
+def parse_row(root: Path, row: dict[str, str], negatives: bool = False) -> Mammogram:
     """Parse one row of cases.csv.
 
     Args:
         root: Folder of the dataset.
         row: Cells by column.
+        negatives: Whether the mask may be blank.
 
     Returns:
         The image.
@@ -100,9 +102,13 @@ def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
     Raises:
         ValueError: If the row is invalid; the message is the reason.
     """
-    for name in ("case", "image", "mask", "patient"):
+    mask = strip_unknown(row["mask"]) if negatives else row["mask"]
+    for name in ("case", "image", *(() if negatives else ("mask",)), "patient"):
         if not row[name] or (name == "patient" and not strip_unknown(row[name])):
             raise ValueError(f"column {name} is blank")
+    masses = parse_count("masses", row.get("masses") or ("1" if mask else "0"))
+    if masses and not mask:
+        raise ValueError(f"masses must be 0 or blank in a row without a mask, got {masses}")
     try:
         density = ACRDensity.parse(row["density"])
     except ValueError:
@@ -112,11 +118,11 @@ def parse_row(root: Path, row: dict[str, str]) -> Mammogram:
     return Mammogram(
         case=row["case"],
         image_file=resolve_path(root, row["image"]),
-        mask_candidates=((resolve_path(root, row["mask"]),),),
+        mask_candidates=((resolve_path(root, mask),),) if mask else (),
         patient=row["patient"],
         density=density,
         side=parse_side(row.get("side", "")),
         view=strip_unknown(row.get("view", "")).upper(),
         split=parse_split(row.get("split", "")),
-        masses=parse_count("masses", row.get("masses") or "1"),
+        masses=masses,
     )

@@ -1,4 +1,4 @@
-"""Reader of INbreast, in its original layout or a common re-packaging: the images with a mass.
+"""Reader of INbreast, in its original layout or a common re-packaging: the images with a mass, or all images.
 
 Files are identified by their names, up to five folders deep and ignoring case: DICOM
 `<File Name>_<patient>_MG_<L|R>_<view>_ANON.dcm` (AllDICOMs/), outlines `<File Name>.xml` (AllXML/), and the table
@@ -52,13 +52,17 @@ class InbreastFiles:
     tables: list[Path] = field(default_factory=list)
 
 
-def read(root: Path, rejected: RejectedCases, *, lesions: Sequence[str] = ("mass",)) -> list[Mammogram]:
+def read(
+    root: Path, rejected: RejectedCases, *, lesions: Sequence[str] = ("mass",), negatives: bool = False
+) -> list[Mammogram]:
     """Read the images with at least one lesion of the selected types, sorted by case.
 
     Args:
         root: Folder of the dataset.
         rejected: Receives the cases that cannot be used.
         lesions: Types of lesions, from `osirix.LESIONS`; `Mammogram.masses` counts the outlines of all of them.
+        negatives: Whether to read the other images as well: those without an XML file, or with one that has no outline
+            of these lesions.
 
     Returns:
         The accepted images. Outlines are as annotated, even outside the image (case 22670094); the density is None if
@@ -71,14 +75,22 @@ def read(root: Path, rejected: RejectedCases, *, lesions: Sequence[str] = ("mass
     files = find_files(root)
     rows = read_table(files.tables)
     dicoms = index_by_case(files.dicoms, root, rejected)
+    xml_files = index_by_case(files.outlines, root, rejected)
     mammograms = []
-    for case, file in index_by_case(files.outlines, root, rejected).items():
+    for case in sorted({*xml_files, *dicoms}) if negatives else xml_files:
+        file = xml_files.get(case)
         try:
-            outlines = read_outlines(file, names, rejected.ignored)
-            if outlines:
+            outlines = [] if file is None else read_outlines(file, names, rejected.ignored)
+            if outlines or (negatives and case in dicoms):
                 mammograms.append(make_mammogram(case, outlines, dicoms, rows))
         except ValueError as error:
-            rejected.add(file.relative_to(root).as_posix(), error)
+            rejected.add((file or dicoms[case]).relative_to(root).as_posix(), error)
+    warn_about_unknown_patients(mammograms)
+    return mammograms
+
+
+def warn_about_unknown_patients(mammograms: Sequence[Mammogram]) -> None:
+    """Log a warning if there are images without a patient in their file name."""
     if n_anonymous := sum(mammogram.patient == mammogram.case for mammogram in mammograms):
         log.warning(
             "%d images have no patient in their file name; each is treated as a separate patient, so views of one "
@@ -86,7 +98,6 @@ def read(root: Path, rejected: RejectedCases, *, lesions: Sequence[str] = ("mass
             "<File Name>_<patient>_MG_<L|R>_<view>_ANON.dcm",
             n_anonymous,
         )
-    return mammograms
 
 
 def lesion_names(lesions: Sequence[str]) -> set[str]:
@@ -169,7 +180,7 @@ def make_mammogram(
 
     Args:
         case: File Name in the table, 8 digits.
-        outlines: Outlines of the lesions in the image.
+        outlines: Outlines of the lesions in the image; may be empty.
         dicoms: DICOM file of each case.
         rows: Row of each case in the table.
 

@@ -20,7 +20,8 @@ MAX_LISTED = 30  # rejected cases printed to the terminal; data_report.json list
 class Mammogram:
     """One image of a dataset with its masses; pixels are not decoded yet.
 
-    Masses are described by either `outlines` or `mask_candidates`; their union is the mask of the image.
+    Masses are described by either `outlines` or `mask_candidates`; their union is the mask of the image. An image
+    without a mass has neither, or an empty mask.
 
     Attributes:
         case: Identifier, unique within the dataset and usable as a file name.
@@ -112,5 +113,6 @@ class RejectedCases:
 
 
 # (root, rejected) -> accepted images. Raises UserError if the root does not contain the dataset; single cases that
-# cannot be used are added to `rejected`.
-Reader = Callable[[Path, RejectedCases], list[Mammogram]]
+# cannot be used are added to `rejected`. A reader with the argument `negatives: bool` also returns the images without a
+# mass if it is True, which `dataset.negatives` requires.
+Reader = Callable[..., list[Mammogram]]
