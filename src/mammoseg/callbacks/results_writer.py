@@ -37,11 +37,15 @@ class ResultsWriter(lightning.Callback):
     Args:
         path: Path of results.csv; the other files are written to the same folder.
         run_info: Identity of the run, the columns that are constant in results.csv.
+        more_columns: Values of further columns for each image, by row of the store; empty if there are none.
     """
 
-    def __init__(self, path: Path, run_info: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, run_info: Mapping[str, Any], more_columns: Mapping[int, Mapping[str, Any]] | None = None
+    ) -> None:
         self.path = path
         self.run_info = dict(run_info)
+        self.more_columns = dict(more_columns or {})
         self.reset()
 
     def reset(self) -> None:
@@ -119,6 +123,8 @@ class ResultsWriter(lightning.Callback):
             self.path.with_name(DETECTION_FILE),
             [Detections(cases[index].case, *self.detections[index]) for index in indices],
         )
-        write_results(
-            self.path, [make_row(self.run_info, cases[index], self.counts[index].tolist()) for index in indices]
-        )
+        rows = [
+            {**make_row(self.run_info, cases[index], self.counts[index].tolist()), **self.more_columns.get(index, {})}
+            for index in indices
+        ]
+        write_results(self.path, rows, list(next(iter(self.more_columns.values()), ())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -91,6 +92,16 @@ class MammogramDataModule(lightning.LightningDataModule):
             self.split = self.splitter(self.store.cases)
             self.selections = self.split.selections()
             self.is_set_up = True
+
+    def set_up_test(self, selections: Sequence[Selection]) -> None:
+        """Open the dataset for a test of given images, without splitting it.
+
+        Args:
+            selections: One for each test loader.
+        """
+        self.store = self.dataset.open_store()
+        self.selections = list(selections)
+        self.is_set_up = True
 
     @property
     def n_test_images(self) -> int:

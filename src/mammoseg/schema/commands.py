@@ -39,6 +39,11 @@ class Section(SettingType):
         return f"a mapping {content}{' or null' if self.optional else ''}"
 
 
+@dataclass(frozen=True)
+class SectionOrPart(Section):
+    """A mapping with a fixed set of keys or, if a group was chosen for it, a part with a `_target_`."""
+
+
 PUBLISHED_TABLE = Section(
     {
         **dict.fromkeys(("name", "title", "dataset", "source"), Text()),
@@ -116,8 +121,13 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "cuts_only": Boolean(),
     },
     "evaluate": {
-        "ckpt_path": LocalPath(),
-        "dataset": Section({"root": LocalPath(optional=True), "store": LocalPath(optional=True)}),
+        **{name: TRAIN[name] for name in ("theta", "split")},
+        **SIZES_OF_PHANTOM_RUNS,
+        "ckpt_path": CHECKPOINT,
+        "dataset": SectionOrPart({"root": LocalPath(optional=True), "store": LocalPath(optional=True)}),
+        "part": one_of("train", "val", "test", "all", None),
+        "tta": Boolean(),
+        "threshold": OPTIONAL_PROBABILITY,
         "trusted_modules": TRUSTED_MODULES,
         "native": Boolean(),
         "detection": Section(
@@ -234,9 +244,16 @@ def entity_when_online(config: Mapping[str, Any]) -> str | None:
     return None
 
 
+# Settings of each command that only some choices of `dataset` set.
+ABSENT: dict[str, Collection[str]] = {
+    **dict.fromkeys(("prepare", "fit_density"), SIZES_OF_PHANTOM_RUNS),
+    "evaluate": {*SIZES_OF_PHANTOM_RUNS, "theta", "split"},
+}
+
+
 def command_section(command: str) -> Section:
     """Return the type of the whole config of a command."""
-    return Section(SETTINGS[command], absent=SIZES_OF_PHANTOM_RUNS if command in ("prepare", "fit_density") else ())
+    return Section(SETTINGS[command], absent=ABSENT.get(command, ()))
 
 
 # Conditions on several settings of a command: config -> error message, or None.
