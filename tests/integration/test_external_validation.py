@@ -167,7 +167,7 @@ def test_threshold_and_flips(workdir: Path) -> None:
 
 def test_an_ensemble_averages_probabilities(workdir: Path) -> None:
     """On images that none of its networks has seen."""
-    paths = [best(workdir, 1)[0], best(workdir, 1)[1]]
+    paths = [best(workdir, 0)[0], best(workdir, 1)[0]]
     rows = evaluate(workdir, "ensemble", f"ckpt_path=[{paths[0]},{paths[1]}]", *OTHER, "part=val")
     expected = expected_counts(workdir, paths, 0.05, [()])
     assert counts(rows) == {row["case"]: expected[row["case"]] for row in rows}
@@ -228,3 +228,27 @@ def test_native_resolution(workdir: Path) -> None:
     evaluate(workdir, "native", "ckpt_path=folds/1", *OTHER, "part=val", "native=true")
     with (workdir / "evaluated" / "native" / "native.csv").open(encoding="utf-8") as lines:
         assert {row["case"] for row in csv.DictReader(lines)} == {"3-CC", "3-MLO"}
+
+
+def test_compare_shows_the_difference_between_external_and_internal_results(workdir: Path) -> None:
+    for fold in (0, 1):
+        evaluate(workdir, f"compared/{fold}", f"ckpt_path=folds/{fold}", *OTHER, "part=test")
+    runs = "runs=[folds,evaluated/compared]"
+    output = succeed("compare", runs, "output=compared", "resamples=200", "paper=none", folder=workdir)
+    assert "found runs on different test sets (clinic, phantom)" in output
+    with (workdir / "compared" / "clinic" / "external.csv").open(encoding="utf-8") as lines:
+        (row,) = [row for row in csv.DictReader(lines) if row["metric"].startswith("DSC")]
+    assert (row["trained_on"], row["tested_on"], row["trainings"]) == ("phantom", "clinic", "2")
+    values = [
+        [
+            100 * results.pooled_metrics(results.read_results(workdir / folder / str(fold) / "results.csv"))["dsc"]
+            for fold in (0, 1)
+        ]
+        for folder in ("folds", "evaluated/compared")
+    ]
+    assert float(row["internal"]) == pytest.approx(np.mean(values[0]), abs=0.005)
+    assert float(row["external"]) == pytest.approx(np.mean(values[1]), abs=0.005)
+    report = (workdir / "compared" / "clinic" / "report.md").read_text(encoding="utf-8")
+    assert "| phantom | clinic |" in report
+    assert not (workdir / "compared" / "phantom" / "external.csv").exists()
+    assert "Trained on" not in (workdir / "compared" / "phantom" / "report.md").read_text(encoding="utf-8")

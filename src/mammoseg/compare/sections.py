@@ -10,6 +10,8 @@ from omegaconf import DictConfig
 
 from mammoseg.compare import summary, tables
 from mammoseg.compare.difference_tables import pairs_table, power_tables, primary_pairs, primary_table
+from mammoseg.compare.external_tables import external_tables
+from mammoseg.compare.run_groups import shows_datasets
 from mammoseg.compare.secondary_tables import ranking_tables, secondary_table
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.page import Section
@@ -42,6 +44,7 @@ def build_sections(
     published: Mapping[str, Any] | None,
     cfg: DictConfig,
     figure_paths: Mapping[str, Path],
+    others: Sequence[Comparison] = (),
 ) -> list[Section]:
     """Build the sections of the report. `write_report` omits those without content.
 
@@ -51,6 +54,7 @@ def build_sections(
         published: A table of conf/published, or None.
         cfg: Settings as in conf/compare.yaml.
         figure_paths: PNG files by name of the figure.
+        others: Comparisons on other datasets.
 
     Returns:
         Sections in the order of the report.
@@ -64,6 +68,7 @@ def build_sections(
     intervals = tables.uncertainty_table(comparison, names)
     return [
         *first_sections(comparison, names, published, cfg, pairs),
+        Section("External validation", tables=external_tables(comparison, others, names)),
         Section("Confidence intervals", tables=[intervals], figures=figure("metrics")),
         Section("Qualitative comparison", figures=figure("figure2")),
         Section("Secondary outcomes", tables=[secondary_table(comparison, names)]),
@@ -130,4 +135,12 @@ def runs_table(data: AlignedRuns, names: Mapping[str, str]) -> Table:
     headings = [SETTING_HEADINGS.get(key, key) for key in HEADLINE]
     columns = ["Method", "Fold", "Seed", "Test images", *headings, "Minutes"]
     csv_columns = ["Method", "fold", "seed", "test images", *HEADLINE, "minutes"]
+    tests = [run for runs in data.runs.values() for run in runs.values()]
+    if shows_datasets(tests):
+        columns += ["Trained on", "Tested on", "Seen images"]
+        csv_columns += ["trained on", "tested on", "seen images"]
+        rows = [
+            [*row, run.trained_on, run.dataset, str(sum(run.seen_counts.values()))]
+            for row, run in zip(rows, tests, strict=True)
+        ]
     return Table("runs", "Runs with their main settings and training time", columns, rows, csv_columns=csv_columns)

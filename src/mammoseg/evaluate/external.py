@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 
 from mammoseg.evaluate.members import Member
 from mammoseg.evaluate.test_plan import TestPlan
-from mammoseg.evaluate.training_images import count_seen, seen_sentence
 from mammoseg.runs import checkpoint
 from mammoseg.runs.results import RUN_COLUMNS
+from mammoseg.runs.seen_images import count_seen, seen_sentence
 
 
 class ExternalEvaluation:
@@ -94,8 +94,8 @@ def evaluation_identity(run_infos: Sequence[Mapping[str, Any]], dataset: str) ->
         dataset: Name of the tested dataset.
 
     Returns:
-        The identity of the run. If there are several, the values in which they differ are empty, except that differing
-        methods are joined, and an ensemble of N networks is a method of its own, "<method>-ensemble<N>".
+        The identity of the run. If there are several runs, the values in which they differ are empty, except that
+        differing methods are joined, and an ensemble of N networks is a method of its own, "<method>-ensemble<N>".
 
     Example:
         >>> infos = [dict.fromkeys(RUN_COLUMNS, "a") | {"fold": fold} for fold in (0, 1)]
@@ -103,7 +103,7 @@ def evaluation_identity(run_infos: Sequence[Mapping[str, Any]], dataset: str) ->
         >>> identity["method"], identity["fold"], identity["dataset"]
         ('a-ensemble2', '', 'clinic')
     """
-    if len(run_infos) == 1:
+    if all(info == run_infos[0] for info in run_infos):
         return {**{name: run_infos[0][name] for name in RUN_COLUMNS}, "dataset": dataset}
     values = {name: list(dict.fromkeys(str(info[name]) for info in run_infos)) for name in RUN_COLUMNS}
     common: dict[str, Any] = {name: found[0] if len(found) == 1 else "" for name, found in values.items()}

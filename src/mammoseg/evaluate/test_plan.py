@@ -14,7 +14,8 @@ from mammoseg.errors import UserError
 from mammoseg.evaluate.dataset_names import DatasetNames
 from mammoseg.evaluate.members import Member
 from mammoseg.evaluate.tested_dataset import EvaluationOptions
-from mammoseg.evaluate.training_images import UNSEEN, training_images, worst
+from mammoseg.evaluate.training_images import training_images
+from mammoseg.runs.seen_images import UNSEEN, worst
 
 ALL = "all"
 
@@ -26,7 +27,7 @@ class TestPlan:
     Attributes:
         part: Name of the tested part.
         groups: Rows of the store that are predicted by the same checkpoints, by the indices of these checkpoints.
-        seen: Whether the checkpoints have seen each of the images, by row; see `training_images.SEEN`.
+        seen: Whether the checkpoints have seen each of the images, by row; see `seen_images.SEEN`.
     """
 
     __test__ = False  # pytest collects classes with this prefix
@@ -53,7 +54,7 @@ def plan_test(
     """Determine which images are tested with which checkpoints.
 
     A single checkpoint is tested on all images of the part. Of several checkpoints, each image is predicted by those
-    that have seen neither it nor another image of its patient.
+    that have seen neither it nor another image of its patient; if there are none, by all checkpoints of a single run.
 
     Args:
         members: The checkpoints.
@@ -62,7 +63,7 @@ def plan_test(
         options: See `EvaluationOptions`.
 
     Raises:
-        UserError: If the part is empty, or an image has been seen by all of several checkpoints.
+        UserError: If the part is empty, or an image has been seen by the checkpoints of several runs.
     """
     store = datamodule.dataset.open_store()
     is_own = [names.name in member.names.all for member in members]
@@ -85,12 +86,15 @@ def plan_test(
     groups: dict[tuple[int, ...], list[int]] = {}
     for row in tested.tolist():
         groups.setdefault(tuple(np.flatnonzero(may_predict[:, row]).tolist()), []).append(row)
-    if unpredicted := groups.get(()):
-        raise UserError(
-            f"part={part}: each image must be predicted by a network that has seen neither it nor its patient, but all "
-            f"{len(members)} checkpoints have seen {len(unpredicted)} of the {len(tested)} images, such as "
-            f"{store.cases[unpredicted[0]].case}; set part=test, checkpoints of all folds, or a single checkpoint"
-        )
+    if unpredicted := groups.pop((), []):
+        if not is_one_run(members):
+            raise UserError(
+                f"part={part}: each image must be predicted by a network that has seen neither it nor its patient, but "
+                f"all {len(members)} checkpoints have seen {len(unpredicted)} of the {len(tested)} images, such as "
+                f"{store.cases[unpredicted[0]].case}; set part=test, checkpoints of all folds, or a single checkpoint"
+            )
+        everyone = tuple(range(len(members)))
+        groups[everyone] = sorted([*groups.get(everyone, []), *unpredicted])
     ordered = {key: np.array(groups[key], dtype=np.int64) for key in sorted(groups)}
     worst_of = {row: worst(seen[list(key), row].tolist()) for key, rows in ordered.items() for row in rows.tolist()}
     return TestPlan(part, ordered, worst_of)

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mammoseg.data.preprocessing.fingerprints import hash_array
 from mammoseg.data.readers.cells import patient_key
@@ -18,13 +13,10 @@ from mammoseg.evaluate.dataset_names import DatasetNames, Identity
 from mammoseg.evaluate.members import Member
 from mammoseg.runs.discovery import read_rows
 from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.seen_images import SEEN, UNSEEN
 from mammoseg.runs.stores import find_store
 
 log = logging.getLogger(__name__)
-
-UNSEEN = "no"
-# Values of the column `seen`, in descending order of their effect on the results.
-SEEN = ("train", "val", "train_patient", "val_patient", UNSEEN)
 
 
 @dataclass
@@ -131,51 +123,3 @@ def pixels_of_run(member: Member, run: RunFolder, tested: PreparedStore) -> dict
     return {
         hash_array(store.images[row_of[case]]): part for case, part in parts.items() if part in SEEN and case in row_of
     }
-
-
-def worst(values: Iterable[str]) -> str:
-    """Return the value of `SEEN` with the largest effect on the results.
-
-    Example:
-        >>> worst(["no", "val", "train_patient"])
-        'val'
-    """
-    return min(values, key=SEEN.index)
-
-
-def count_seen(values: Sequence[str] | NDArray[np.str_]) -> dict[str, int]:
-    """Count the images of each value of `SEEN` except "no"; values without images are omitted.
-
-    Example:
-        >>> count_seen(["no", "train", "train"])
-        {'train': 2}
-    """
-    counts = {name: list(values).count(name) for name in SEEN if name != UNSEEN}
-    return {name: count for name, count in counts.items() if count}
-
-
-def seen_sentence(counts: Mapping[str, Any], n_images: int) -> str:
-    """Describe how many images of a test a checkpoint has seen; empty if there are none.
-
-    Args:
-        counts: Result of `count_seen`.
-        n_images: Number of tested images.
-
-    Example:
-        >>> print(seen_sentence({"train": 3, "val_patient": 1}, 10))
-        4 of the 10 test images are not independent of the training (3 in the training part, 1 of patients of the \
-validation part), so the results are optimistic.
-    """
-    kinds = {
-        "train": "in the training part",
-        "val": "in the validation part",
-        "train_patient": "of patients of the training part",
-        "val_patient": "of patients of the validation part",
-    }
-    listed = ", ".join(f"{count} {kinds[name]}" for name, count in counts.items())
-    if not listed:
-        return ""
-    return (
-        f"{sum(counts.values())} of the {n_images} test images are not independent of the training ({listed}), so the "
-        "results are optimistic."
-    )

@@ -1,4 +1,4 @@
-"""Checkpoints of an ensemble: lists of references and patterns."""
+"""Lookup of checkpoints: the checkpoint of a run, and lists and patterns for ensembles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mammoseg.errors import UserError
-from mammoseg.runs.discovery import resolve_checkpoints
+from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import EXPORTED_WEIGHTS, RunFolder
 
 
@@ -61,3 +61,42 @@ def has_checkpoint(path: Path) -> bool:
     if path.is_dir():
         return bool(RunFolder(path).best_checkpoints()) or (path / EXPORTED_WEIGHTS).is_file()
     return path.suffix in (Path(RunFolder.best_checkpoint.name).suffix, Path(EXPORTED_WEIGHTS).suffix)
+
+
+def resolve_checkpoints(reference: str | Path, name: str = "ckpt_path") -> list[Path]:
+    """Return the paths of the checkpoints to which a setting refers.
+
+    Args:
+        reference: A checkpoint, an exported model or its folder, a run folder (its best checkpoint, or the two of a run
+            with split.test=both), or "latest" (the same of the newest finished run at or below the working directory).
+        name: Name of the setting, for error messages.
+
+    Raises:
+        UserError: If a folder contains no checkpoint, or there is no finished run.
+    """
+    path = latest_run(finished=True).path if str(reference) == LATEST else Path(str(reference)).expanduser()
+    if not path.is_dir():
+        return [path]
+    if best := RunFolder(path).best_checkpoints():
+        return best
+    if (exported := path / EXPORTED_WEIGHTS).is_file():
+        return [exported]
+    raise UserError(
+        f"{name}={path}: the folder has neither {RunFolder.best_checkpoint.name} nor {EXPORTED_WEIGHTS}; set a run "
+        "folder, an exported model, a checkpoint or latest"
+    )
+
+
+def resolve_checkpoint(reference: str | Path, name: str = "ckpt_path") -> Path:
+    """Return the path of the only checkpoint to which a setting refers; see `resolve_checkpoints`.
+
+    Raises:
+        UserError: If there is no checkpoint, or more than one.
+    """
+    first, *others = resolve_checkpoints(reference, name)
+    if others:
+        raise UserError(
+            f"{name}={reference}: the run has two best checkpoints, since split.test=both; set one of them, "
+            f"{name}={first} or {name}={others[0]}"
+        )
+    return first
