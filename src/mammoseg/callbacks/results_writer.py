@@ -26,7 +26,7 @@ from mammoseg.runs.predictions import (
     write_detections,
     write_predictions,
 )
-from mammoseg.runs.results import make_row, write_results
+from mammoseg.runs.results import SOURCE_COLUMN, make_row, write_results
 
 
 class ResultsWriter(lightning.Callback):
@@ -123,8 +123,12 @@ class ResultsWriter(lightning.Callback):
             self.path.with_name(DETECTION_FILE),
             [Detections(cases[index].case, *self.detections[index]) for index in indices],
         )
+        more = {index: self._more_columns(index, cases[index]) for index in indices}
         rows = [
-            {**make_row(self.run_info, cases[index], self.counts[index].tolist()), **self.more_columns.get(index, {})}
-            for index in indices
+            {**make_row(self.run_info, cases[index], self.counts[index].tolist()), **more[index]} for index in indices
         ]
-        write_results(self.path, rows, list(next(iter(self.more_columns.values()), ())))
+        write_results(self.path, rows, list(more[indices[0]]))
+
+    def _more_columns(self, index: int, case: Case) -> dict[str, Any]:
+        source = {SOURCE_COLUMN: case.source} if case.source else {}
+        return {**source, **self.more_columns.get(index, {})}

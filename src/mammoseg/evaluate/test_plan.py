@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.split_result import Indices, Selection
@@ -83,6 +84,29 @@ def plan_test(
         for index, parts in enumerate(own_parts):
             if parts is not None:
                 may_predict[index] = np.isin(np.arange(len(store.cases)), parts["test"])
+    groups = group_images(members, tested, may_predict, part, store)
+    worst_of = {row: worst(seen[list(key), row].tolist()) for key, rows in groups.items() for row in rows.tolist()}
+    return TestPlan(part, groups, worst_of)
+
+
+def group_images(
+    members: Sequence[Member], tested: Indices, may_predict: NDArray[np.bool_], part: str, store: PreparedStore
+) -> dict[tuple[int, ...], Indices]:
+    """Group images by the checkpoints that predict them.
+
+    Args:
+        members: M checkpoints.
+        tested: Rows of the images to test.
+        may_predict: (M, N) whether each checkpoint may predict each image of the store.
+        part: Name of the tested part, for error messages.
+        store: The prepared images.
+
+    Returns:
+        Rows in ascending order by the indices of the checkpoints.
+
+    Raises:
+        UserError: If no checkpoint may predict an image, unless all of them are of one run.
+    """
     groups: dict[tuple[int, ...], list[int]] = {}
     for row in tested.tolist():
         groups.setdefault(tuple(np.flatnonzero(may_predict[:, row]).tolist()), []).append(row)
@@ -95,9 +119,7 @@ def plan_test(
             )
         everyone = tuple(range(len(members)))
         groups[everyone] = sorted([*groups.get(everyone, []), *unpredicted])
-    ordered = {key: np.array(groups[key], dtype=np.int64) for key in sorted(groups)}
-    worst_of = {row: worst(seen[list(key), row].tolist()) for key, rows in ordered.items() for row in rows.tolist()}
-    return TestPlan(part, ordered, worst_of)
+    return {key: np.array(groups[key], dtype=np.int64) for key in sorted(groups)}
 
 
 def is_one_run(members: Sequence[Member]) -> bool:

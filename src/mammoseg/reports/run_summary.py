@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mammoseg.density import ACRDensity
 from mammoseg.metrics import PIXEL_METRICS
-from mammoseg.runs.results import ResultRow, mean_image_metrics, pooled_metrics
+from mammoseg.runs.results import SOURCE_COLUMN, ResultRow, mean_image_metrics, pooled_metrics
 
 
 def _summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, float]]]:
@@ -17,13 +17,16 @@ def _summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, f
         rows: Rows of results.csv.
 
     Returns:
-        (label, number of images, metrics by key) of each row of the summary: pooled, averaged over images, and pooled
-        within each ACR category.
+        (label, number of images, metrics by key) of each row of the summary: pooled, averaged over images, pooled
+        within each dataset of a union, and pooled within each ACR category.
     """
     by_density = {category: [row for row in rows if row["density"] == category] for category in ACRDensity}
+    sources = sorted({str(row.get(SOURCE_COLUMN) or "") for row in rows} - {""})
+    by_source = {source: [row for row in rows if row.get(SOURCE_COLUMN) == source] for source in sources}
     return [
         ("all, pooled over pixels", len(rows), pooled_metrics(rows)),
         ("all, mean over images", len(rows), mean_image_metrics(rows)),
+        *((f"{source}, pooled", len(group), pooled_metrics(group)) for source, group in by_source.items()),
         *((f"ACR {category}, pooled", len(group), pooled_metrics(group)) for category, group in by_density.items()),
     ]
 

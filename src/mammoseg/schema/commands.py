@@ -3,46 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from mammoseg.schema.collection_types import ListOf, MappingOf
+from mammoseg.schema.collection_types import ListOf, MappingOf, Section, SectionOrPart
 from mammoseg.schema.parts import PART, PARTIAL, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
 from mammoseg.schema.text_types import LocalPath
 from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
-
-
-@dataclass(frozen=True)
-class Section(SettingType):
-    """A mapping with a fixed set of keys.
-
-    Attributes:
-        settings: Types of the settings in it.
-        extra: Type of entries with other names; None if there are none.
-        absent: Settings that may be missing, since not every choice of a group has them.
-        optional: Whether null is valid.
-    """
-
-    settings: Mapping[str, SettingType]
-    extra: SettingType | None = None
-    absent: Collection[str] = ()
-    optional: bool = False
-
-    def accepts(self, value: Any) -> bool:
-        """Return whether `value` is a mapping; its entries are checked one by one."""
-        return self.optional if value is None else isinstance(value, Mapping)
-
-    @property
-    def description(self) -> str:
-        """A mapping."""
-        content = f"with {', '.join(self.settings)}" if self.settings else "from names to parts, each with a _target_"
-        return f"a mapping {content}{' or null' if self.optional else ''}"
-
-
-@dataclass(frozen=True)
-class SectionOrPart(Section):
-    """A mapping with a fixed set of keys or, if a group was chosen for it, a part with a `_target_`."""
-
 
 PUBLISHED_TABLE = Section(
     {
