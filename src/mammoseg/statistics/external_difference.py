@@ -14,7 +14,7 @@ import numpy as np
 
 from mammoseg.metrics import PIXEL_METRICS, metrics_from_counts
 from mammoseg.runs.discovery import RunResults
-from mammoseg.runs.settings import varying
+from mammoseg.runs.settings import covers, varying
 from mammoseg.statistics.bootstrap import patient_bootstrap_weights
 from mammoseg.statistics.comparison import Comparison
 from mammoseg.statistics.inference import Inference, infer
@@ -134,7 +134,8 @@ def training_key(run: RunResults) -> tuple[str, ...]:
 def is_same_method(internal: RunResults, external: RunResults) -> bool:
     """Return whether two tests are of the same method, with the same threshold and test-time augmentation."""
     same_flips = bool(internal.setting("tta", False)) == bool(external.setting("tta", False))
-    return same_flips and not varying([internal.settings, external.settings])
+    different = varying([internal.settings, external.settings])
+    return same_flips and all(covers("dataset.source", key) for key in different)  # not read from checkpoints
 
 
 def resample_pairs(pairs: Sequence[Pair], internal: Comparison, external: Comparison) -> PairedTests:
