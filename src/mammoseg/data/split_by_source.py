@@ -62,4 +62,5 @@ class BySource(Splitter):
                 raise UserError(f"{source}: {error}") from error
             for name, positions in split.parts().items():
                 parts[name] += rows[positions].tolist()
-        return Split(**{name: np.array(sorted(rows), dtype=np.int64) for name, rows in parts.items()})
+        train, val, test = (np.array(sorted(parts[name]), dtype=np.int64) for name in ("train", "val", "test"))
+        return Split(train, val, test)
