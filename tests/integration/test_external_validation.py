@@ -152,6 +152,11 @@ def test_invalid_settings_are_one_sentence(workdir: Path, settings: tuple[str, .
     assert not (workdir / "evaluated" / "invalid").exists()
 
 
+def test_a_split_requires_a_dataset(workdir: Path) -> None:
+    completed = run("evaluate", "ckpt_path=folds/0", "split=official", folder=workdir)
+    assert_one_sentence(completed, "split requires a choice of dataset")
+
+
 def test_equal_settings_of_the_command_line_are_valid(workdir: Path) -> None:
     settings = ("dataset.size=32", "dataset.crop=true", "dataset.missing_density=drop")
     assert len(evaluate(workdir, "equal", f"ckpt_path={best(workdir, 0)[0]}", *OTHER, *settings, "part=val")) == 2
