@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from mammoseg import validate
 from mammoseg.compare import figures, tables
 from mammoseg.compare.difference_tables import pairs_table
+from mammoseg.compare.external_tables import external_tables
 from mammoseg.compare.qualitative_figure import plot_predictions
 from mammoseg.compare.run_groups import group_runs
 from mammoseg.compare.sections import build_sections
@@ -22,7 +23,7 @@ from mammoseg.csv_cells import escape_cells
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
 from mammoseg.metrics import PIXEL_METRICS
-from mammoseg.reports.page import write_report
+from mammoseg.reports.page import Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
 from mammoseg.runs.discovery import RunResults, find_runs
 from mammoseg.statistics.alignment import AlignedRuns, align_runs
@@ -155,7 +156,9 @@ def write_comparison_report(
     """
     names = display_names(comparison.data, cfg.names)
     figure_paths = write_comparison_figures(comparison, output, names, cfg)
-    sections = build_sections(comparison, names, published, cfg, figure_paths, others)
+    summary, results, *further = build_sections(comparison, names, published, cfg, figure_paths)
+    external = Section("External validation", tables=external_tables(comparison, others, names))
+    sections = [summary, results, external, *further]
     pairs_table(comparison, names).write(output)
     write_image_metrics(comparison, output / "images.csv")
     return write_report(tables.report_title(comparison, published), sections, output)

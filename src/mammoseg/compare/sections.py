@@ -10,7 +10,6 @@ from omegaconf import DictConfig
 
 from mammoseg.compare import summary, tables
 from mammoseg.compare.difference_tables import pairs_table, power_tables, primary_pairs, primary_table
-from mammoseg.compare.external_tables import external_tables
 from mammoseg.compare.run_groups import shows_datasets
 from mammoseg.compare.secondary_tables import ranking_tables, secondary_table
 from mammoseg.metrics import PIXEL_METRICS
@@ -44,7 +43,6 @@ def build_sections(
     published: Mapping[str, Any] | None,
     cfg: DictConfig,
     figure_paths: Mapping[str, Path],
-    others: Sequence[Comparison] = (),
 ) -> list[Section]:
     """Build the sections of the report. `write_report` omits those without content.
 
@@ -54,7 +52,6 @@ def build_sections(
         published: A table of conf/published, or None.
         cfg: Settings as in conf/compare.yaml.
         figure_paths: PNG files by name of the figure.
-        others: Comparisons on other datasets.
 
     Returns:
         Sections in the order of the report.
@@ -68,7 +65,6 @@ def build_sections(
     intervals = tables.uncertainty_table(comparison, names)
     return [
         *first_sections(comparison, names, published, cfg, pairs),
-        Section("External validation", tables=external_tables(comparison, others, names)),
         Section("Confidence intervals", tables=[intervals], figures=figure("metrics")),
         Section("Qualitative comparison", figures=figure("figure2")),
         Section("Secondary outcomes", tables=[secondary_table(comparison, names)]),

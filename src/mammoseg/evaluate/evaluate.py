@@ -130,11 +130,8 @@ def run_test(
         options: See `EvaluationOptions`.
         external: Further columns of results.csv; None if the test of a run is repeated.
     """
-    settings = preprocessing_settings(members[0].config)
-    network = MeanNetwork(
-        [load_network(member.loaded, member.path) for member in members],
-        flips_of(settings.flip) if options.tta else [()],
-    )
+    flips = flips_of(preprocessing_settings(members[0].config).flip) if options.tta else [()]
+    network = MeanNetwork([load_network(member.loaded, member.path) for member in members], flips)
     run_info = members[0].run_info if external is None else external.run_info
     writer = ResultsWriter(output.results, run_info, {} if external is None else external.columns)
     callbacks: list[Callback] = [ActiveNetworks(list(plan.groups)), writer]

@@ -140,9 +140,8 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
             else:
                 log.warning("skipped %s: not finished", run.path)
         tests = [read_run(run, record) for run, record in evaluated]
-        if trained:
-            tests = [test for test in tests if test.is_external]
-        runs += [*(read_run(run, record) for run, record in trained), *tests]
+        runs += [read_run(run, record) for run, record in trained]
+        runs += [test for test in tests if test.is_external or not trained]
     if not runs:
         raise UserError(
             f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} of a finished run; train first, "
