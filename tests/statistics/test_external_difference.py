@@ -113,6 +113,17 @@ def test_folds_are_replicates(tmp_path: Path) -> None:
     assert list(external.data.runs["au_net"]) == [("", f"0 (fold {fold})") for fold in range(3)]
 
 
+def test_networks_of_several_splits_are_tested_on_the_same_images(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        settings = {"split": {"seed": seed}}
+        write_run(tmp_path / f"own{seed}", rows_of("au_net", quality=0.7, fold=0, masses_seed=seed), settings)
+        write_external(tmp_path / f"other{seed}", external_rows("au_net", quality=0.6, fold=0), settings)
+    found, internal, external = difference_in_dsc(tmp_path)
+    assert found.n_trainings == 2
+    assert list(internal.data.cases) == ["0 of split 0", "0 of split 1"]
+    assert list(external.data.runs["au_net"]) == [("", "0 (fold 0) of split 0"), ("", "0 (fold 0) of split 1")]
+
+
 def test_networks_with_other_settings_are_not_compared(tmp_path: Path) -> None:
     write_run(tmp_path / "own", rows_of("au_net", quality=0.8))
     write_external(tmp_path / "other", external_rows("au_net", quality=0.6), {"loss": {"alpha": 3.0}})

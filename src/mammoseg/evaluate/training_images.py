@@ -92,7 +92,7 @@ def training_images(member: Member, names: DatasetNames, store: PreparedStore) -
         for row in read_parts(member.run.split):
             patient = identity_of_patient(member.names, row["patient"])
             images.add(member.names.identity(row["case"]), patient, member.part_of_half(row["part"]))
-        images.pixels = pixels_of_run(member, member.run, store)
+        images.pixels = pixels_of_run(member, member.run, names, store)
     elif names.name in member.names.all:
         for part, rows in member.parts(store.cases).items():
             for case in (store.cases[row] for row in rows.tolist()):
@@ -102,20 +102,27 @@ def training_images(member: Member, names: DatasetNames, store: PreparedStore) -
     return images
 
 
-def pixels_of_run(member: Member, run: RunFolder, tested: PreparedStore) -> dict[str, str]:
+def pixels_of_run(member: Member, run: RunFolder, names: DatasetNames, tested: PreparedStore) -> dict[str, str]:
     """Return the part of each training and validation image of a run by the hash of its prepared pixels.
 
     Args:
         member: The checkpoint.
         run: Its run folder.
-        tested: The prepared images of the test.
+        names: Names of the tested dataset.
+        tested: Its prepared images.
 
     Returns:
         Parts by hash; empty if the run was on the same prepared images, or on some that no longer exist.
     """
-    if not run.results.is_file():
-        return {}
-    store = find_store([run.data_paths().store], member.names.name, read_rows(run.results))
+    store = None
+    if run.results.is_file():
+        store = find_store([run.data_paths().store], member.names.name, read_rows(run.results))
+    if store is None and names.name not in member.names.all:
+        log.warning(
+            "%s: the prepared images of its training no longer exist, so copies of them in %s are not recognised",
+            member.path.name,
+            names.name,
+        )
     if store is None or store.folder.resolve() == tested.folder.resolve():
         return {}
     row_of = {case.case: row for row, case in enumerate(store.cases)}
