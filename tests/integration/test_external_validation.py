@@ -118,6 +118,13 @@ def test_images_and_patients_of_the_training_are_reported(workdir: Path) -> None
         assert str(workdir) not in (folder / file).read_text(encoding="utf-8")
 
 
+def test_missing_prepared_images_of_the_training_are_reported(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mammoseg.evaluate.training_images.find_store", lambda *_: None)
+    output = succeed("evaluate", f"ckpt_path={best(workdir, 0)[0]}", *OTHER, "part=test", folder=workdir)
+    assert "copies of them in clinic are not recognised" in output
+    assert "not independent of the training" not in output
+
+
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_official_parts_of_another_dataset(workdir: Path, part: str) -> None:
     rows = evaluate(workdir, f"official-{part}", f"ckpt_path={best(workdir, 1)[0]}", *OTHER, f"part={part}")
@@ -180,6 +187,18 @@ def test_an_ensemble_averages_probabilities(workdir: Path) -> None:
     expected = expected_counts(workdir, paths, 0.05, [()])
     assert counts(rows) == {row["case"]: expected[row["case"]] for row in rows}
     assert {(row["method"], row["networks"]) for row in rows} == {("au_net-bce-ensemble2", "2")}
+
+
+def test_networks_with_different_thresholds_need_one_for_all(workdir: Path) -> None:
+    path = best(workdir, 1)[0]
+    loaded = torch.load(path, weights_only=True)
+    loaded[checkpoint.PROVENANCE_KEY]["config"]["threshold"] = 0.2
+    torch.save(loaded, workdir / "changed.ckpt")
+    arguments = [f"ckpt_path=[{path},changed.ckpt]", *OTHER, "part=val"]
+    assert_one_sentence(run("evaluate", *arguments, folder=workdir), "must have the same threshold, got [0.05, 0.2]")
+    rows = evaluate(workdir, "thresholds", *arguments, "threshold=0.05")
+    expected = expected_counts(workdir, [path], 0.05, [()])
+    assert counts(rows) == {row["case"]: expected[row["case"]] for row in rows}
 
 
 def test_folds_test_each_image_with_the_network_that_has_not_seen_it(workdir: Path) -> None:

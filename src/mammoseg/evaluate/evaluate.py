@@ -60,9 +60,8 @@ def evaluate(ckpt_paths: Sequence[Path], output_dir: Path, options: EvaluationOp
         data_paths = resolve_data_paths(members[0].folder, options.dataset, cfg.dataset.name)
         data_paths.apply(cfg.dataset)
     disable_training_settings(cfg)
-    cfg.threshold = common_threshold([member.config for member in members])
-    if options.threshold is not None:
-        cfg.threshold = options.threshold
+    configs = [member.config for member in members]
+    cfg.threshold = common_threshold(configs) if options.threshold is None else options.threshold
     datamodule = build_datamodule(cfg)
     plan = plan_test(members, datamodule, names_of(cfg), options)
     datamodule.set_up_test(plan.selections)
@@ -158,13 +157,17 @@ def write_evaluation_report(
     external: ExternalEvaluation | None,
 ) -> None:
     """Write summary.md, with sections on native resolution if `rule` is not None, and print the tables."""
-    notes = [] if external is None else external.notes
-    summary = run_summary.summary_markdown(rows) + "".join(f"\n{note}\n" for note in notes)
+    notes = "" if external is None else f"\n{external.description}\n"
+    if external is not None and external.warning:
+        notes += f"\n{external.warning}\n"
+    summary = run_summary.summary_markdown(rows) + notes
     native_sections = "" if rule is None else write_native_report(output.path, rule)
     atomic_write_text(output.summary, summary + native_sections)
     run_summary.print_summary(rows, output.path)
-    for note in notes:
-        log.warning(note) if external is not None and note in external.warnings else log.info(note)
+    if external is not None:
+        log.info(external.description)
+        if external.warning:
+            log.warning(external.warning)
     if rule is not None:
         native_rows, _ = read_native_results(output.path)
         run_summary.print_summary(native_rows, output.path, "at native resolution")

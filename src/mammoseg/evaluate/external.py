@@ -68,22 +68,23 @@ class ExternalEvaluation:
         }
 
     @property
-    def notes(self) -> list[str]:
-        """Sentences for summary.md and the log."""
+    def description(self) -> str:
+        """A sentence on the datasets, the part and the options, and one on the number of networks of an ensemble."""
         numbers = sorted(set(self.plan.n_networks.values()))
         tta = " and test-time augmentation" if self.settings["tta"] else ""
-        networks = f" Each image is predicted by {' or '.join(map(str, numbers))} of {len(self.members)} networks."
-        first = (
+        sentence = (
             f"Trained on {self.trained_on}, tested on {self.run_info['dataset']} (part {self.plan.part}), with "
-            f"threshold {self.settings['threshold']:g}{tta}.{networks if len(self.members) > 1 else ''}"
+            f"threshold {self.settings['threshold']:g}{tta}."
         )
-        return [first, *self.warnings]
+        if len(self.members) == 1:
+            return sentence
+        used = " or ".join(map(str, numbers))
+        return f"{sentence} Each image is predicted by {used} of {len(self.members)} networks."
 
     @property
-    def warnings(self) -> list[str]:
-        """The sentence on seen images, if there are any."""
-        sentence = seen_sentence(self.seen_counts, len(self.plan.seen))
-        return [sentence] if sentence else []
+    def warning(self) -> str:
+        """The sentence on the images that the checkpoints have seen; empty if there are none."""
+        return seen_sentence(self.seen_counts, len(self.plan.seen))
 
 
 def evaluation_identity(run_infos: Sequence[Mapping[str, Any]], dataset: str) -> dict[str, Any]:
