@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-slurm coverage fuzz bench docs lint format clean
+.PHONY: help setup demo test test-fast test-slurm coverage fuzz bench gpu docs lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,13 @@ fuzz: setup ## 2000 damaged files and 2000 invalid settings instead of the 200 o
 
 bench: setup ## run the benchmarks and write benchmarks/results.md
 	$(BIN)/python benchmarks/run.py
+
+# Does not install anything: uses .venv if it exists, otherwise PYTHON with the packages that are missing from WHEELS.
+gpu: ## tests, benchmarks and training on a GPU, in slices of MINUTES: make gpu DATA=DIR [OUT=DIR] [MINUTES=9]
+	PYTHONPATH=src $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py --data "$(DATA)" \
+	  $(if $(OUT),--out "$(OUT)") $(if $(WORK),--work "$(WORK)") $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(if $(TOTAL),--total $(TOTAL)) $(if $(WHEELS),--wheels "$(WHEELS)") \
+	  $(if $(SMALL),--small) $(if $(REPEAT),--repeat $(REPEAT)) $(if $(SKIP),--skip $(SKIP))
 
 docs: setup ## build the documentation: docs/_build/html/index.html
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html

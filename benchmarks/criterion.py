@@ -1,9 +1,11 @@
 """Forward and backward pass of the Density-ASP criterion, compared with a reference and with other libraries.
 
-python benchmarks/criterion.py [--size 256] [--rounds 15]
+python benchmarks/criterion.py [--size 256] [--rounds 15] [--width 64] [--no-compile]
 
 The reference is tests/losses/reference.py, a direct transcription of the publications. The SSIM term is also compared
-with MONAI, torchmetrics, pytorch-msssim and kornia. Calls of the functions are interleaved; times are medians.
+with torchmetrics, and with MONAI, pytorch-msssim and kornia if they are installed. With a GPU or --width, the fraction
+of a training step of AU-Net that the criterion takes is measured as well. Calls of the functions are interleaved; times
+are medians.
 """
 
 from __future__ import annotations
@@ -16,9 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import pytorch_msssim
 import torch
-from monai.losses.ssim_loss import SSIMLoss
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -30,6 +30,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "losses"))
 import reference
 
 BATCH = 4
+WIDTH = 64  # of the AU-Net whose training step is measured
+SSIM_LIBRARIES = {"monai": "MONAI", "pytorch_msssim": "pytorch-msssim", "kornia": "kornia"}  # optional; by module
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits, mask, density) -> (B,)
 
 
@@ -64,13 +66,17 @@ def pairs(device: torch.device) -> dict[str, tuple[Loss, Loss]]:
 
 
 def ssim_losses_of_other_libraries() -> dict[str, Loss]:
-    """Return SSIM losses with the same 11x11 window and sigma 1.5, by name."""
-    monai = SSIMLoss(spatial_dims=2, reduction="none")
-    losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-        "MONAI SSIMLoss": monai,
-        "torchmetrics SSIM": lambda prob, mask: 1 - torchmetrics_ssim(prob, mask),
-        "pytorch-msssim": lambda prob, mask: 1 - pytorch_msssim.ssim(prob, mask, 1.0, size_average=False),
-    }
+    """Return SSIM losses of the installed libraries with the same 11x11 window and sigma 1.5, by name."""
+    losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
+    if importlib.util.find_spec("monai"):
+        from monai.losses.ssim_loss import SSIMLoss
+
+        losses["MONAI SSIMLoss"] = SSIMLoss(spatial_dims=2, reduction="none")
+    losses["torchmetrics SSIM"] = lambda prob, mask: 1 - torchmetrics_ssim(prob, mask)
+    if importlib.util.find_spec("pytorch_msssim"):
+        import pytorch_msssim
+
+        losses["pytorch-msssim"] = lambda prob, mask: 1 - pytorch_msssim.ssim(prob, mask, 1.0, size_average=False)
     if importlib.util.find_spec("kornia"):
         from kornia.losses import SSIMLoss as KorniaSSIM
 
@@ -110,9 +116,9 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     return float((actual - expected).norm() / expected.norm())
 
 
-def network_step(batch: tuple[Tensor, Tensor, Tensor], device: torch.device) -> Callable[[], object]:
-    """Return a training step of the full AU-Net in bf16 with Adam and without a criterion."""
-    net = AUNet().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+def network_step(batch: tuple[Tensor, Tensor, Tensor], width: int, device: torch.device) -> Callable[[], object]:
+    """Return a training step of AU-Net in bf16 with Adam and without a criterion."""
+    net = AUNet(width).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(net.parameters(), fused=True)
     image = torch.rand_like(batch[0])
 
@@ -131,6 +137,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--width", type=int, help=f"width of AU-Net; on a GPU, {WIDTH} by default")
+    parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--threads", type=int, default=measure.THREADS)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=DeprecationWarning)  # from other libraries
@@ -158,23 +166,27 @@ def main() -> None:
     for name, other in others.items():
         error = relative_error(other()[0].flatten(), mammoseg_ssim()[0])
         print(f"| {name} | {1000 * times[name]:.1f} ms | {times[name] / times['mammoseg']:.1f} | {error:.0e} |")
-    if "kornia SSIMLoss" not in others:
-        print("\nkornia is not installed, so its SSIM loss was not measured.")
-    if device.type == "cuda":
-        benchmark_gpu(batch, device, options.rounds)
+    for module, library in SSIM_LIBRARIES.items():
+        if importlib.util.find_spec(module) is None:
+            print(f"\n{library} is not installed, so its SSIM loss was not measured.")
+    if device.type == "cuda" or options.width is not None:
+        benchmark_step(batch, options.width or WIDTH, options.rounds, not options.no_compile)
 
 
-def benchmark_gpu(batch: tuple[Tensor, Tensor, Tensor], device: torch.device, rounds: int) -> None:
+def benchmark_step(batch: tuple[Tensor, Tensor, Tensor], width: int, rounds: int, compiled: bool) -> None:
     """Print the fraction of a training step that the criterion takes, eager and compiled."""
+    device = batch[0].device
     criterion = DensityASP(measure.THETA).to(device)
-    functions = {
-        "step": network_step(batch, device),
-        "eager": forward_backward(criterion, batch),
-        "compiled": forward_backward(torch.compile(criterion, fullgraph=True), batch),
+    criteria: dict[str, Loss] = {"eager": criterion}
+    if compiled:
+        criteria["compiled"] = torch.compile(criterion, fullgraph=True)
+    functions: dict[str, Callable[[], object]] = {
+        "step": network_step(batch, width, device),
+        **{name: forward_backward(loss, batch) for name, loss in criteria.items()},
     }
     times = measure.interleaved(functions, rounds, warmup=5)
-    print("\n| criterion | time | fraction of a training step (full AU-Net, bf16) |\n|---|---|---|")
-    for name in ("eager", "compiled"):
+    print(f"\n| criterion | time | fraction of a training step (AU-Net of width {width}, bf16) |\n|---|---|---|")
+    for name in criteria:
         print(f"| {name} | {1000 * times[name]:.2f} ms | {100 * times[name] / (times['step'] + times[name]):.1f} % |")
 
 

@@ -4,11 +4,12 @@ The baseline is forward pass, backward pass and optimizer of the network. Ends o
 excluded. Measured for the network of the demo and, on a GPU, for the full AU-Net with batch size 4; the GPU is
 synchronised after each step.
 
-python benchmarks/overhead.py
+python benchmarks/overhead.py [--epochs 8] [setting ...]     with settings of train: measured for this network instead
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
 import os
 import statistics
@@ -79,30 +80,36 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def measure(overrides: Sequence[str], folder: Path) -> tuple[float, float]:
+def measure(overrides: Sequence[str], epochs: int, folder: Path) -> tuple[float, float]:
     """Return the median time in seconds of a step with the suite and of a step of the bare network."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg: DictConfig = compose("train", ["logger=csv", f"trainer.max_epochs={EPOCHS}", *overrides])
+        cfg: DictConfig = compose("train", ["logger=csv", f"trainer.max_epochs={epochs}", *overrides])
     timer = StepTimer()
     run = TrainingRun(cfg, RunFolder(folder), {"run": "overhead", "method": "", "dataset": ""})
     run.datamodule.setup()
     run.build_trainer([timer]).fit(run.segmenter, datamodule=run.datamodule)
-    n_warmup = len(timer.bare) // EPOCHS  # the first epoch
+    n_warmup = len(timer.bare) // epochs  # the first epoch
     return statistics.median(timer.suite[n_warmup:]), statistics.median(timer.bare[n_warmup:])
 
 
 def main() -> None:
     """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("settings", nargs="*", metavar="setting", help="setting of mammoseg.train, such as width=16")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="number of epochs, of which the first is ignored")
+    args = parser.parse_args()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     cases = {"demo network (width 8, 128x128, batch 4)": DEMO}
     if torch.cuda.is_available():
         cases["full AU-Net (width 64, 256x256, batch 4, bf16)"] = FULL
+    if args.settings:
+        cases = {", ".join(args.settings): args.settings}
     print(f"Device: {device}. Median time of a training step; both kinds alternate, epoch by epoch.\n")
     print("| network | network only | with the suite | overhead |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         for index, (name, overrides) in enumerate(cases.items()):
-            suite, bare = measure(overrides, Path(folder) / str(index))
+            suite, bare = measure(overrides, args.epochs, Path(folder) / str(index))
             print(f"| {name} | {1000 * bare:.1f} ms | {1000 * suite:.1f} ms | {100 * (suite / bare - 1):.1f} % |")
 
 

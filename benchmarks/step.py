@@ -1,6 +1,6 @@
 """Time and memory of a training step of AU-Net with each performance option and with combinations of them.
 
-python benchmarks/step.py [--width 8] [--rounds 7] [--no-compile]
+python benchmarks/step.py [--width 8] [--size 256] [--rounds 7] [--no-compile] [--no-memory]
 
 A step consists of the forward pass, the Density-ASP criterion, the backward pass and Adam. The default width is 8 on a
 CPU and 64 on a GPU.
@@ -133,9 +133,11 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=64 if torch.cuda.is_available() else 8)
+    parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=measure.THREADS)
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--no-memory", action="store_true", help="do not measure the peak memory")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rejected = {
@@ -145,11 +147,11 @@ def main() -> None:
     }
     skipped = {name for name, options in CONFIGURATIONS.items() if options.compile and args.no_compile} | rejected
     configurations = {name: options for name, options in CONFIGURATIONS.items() if name not in skipped}
-    print(f"AU-Net of width {args.width}, batch {BATCH}, {SIZE}x{SIZE}, on {measure.device_name()}.\n")
-    exact = Trajectory.record(Training(Options(), args.width, dtype=torch.float64))
+    print(f"AU-Net of width {args.width}, batch {BATCH}, {args.size}x{args.size}, on {measure.device_name()}.\n")
+    exact = Trajectory.record(Training(Options(), args.width, dtype=torch.float64, size=args.size))
     trainings, errors, compile_times = {}, {}, {}
     for name, options in configurations.items():
-        trainings[name] = Training(options, args.width)
+        trainings[name] = Training(options, args.width, size=args.size)
         started = time.perf_counter()
         errors[name] = Trajectory.record(trainings[name]).relative_errors(exact)
         compile_times[name] = time.perf_counter() - started
@@ -168,7 +170,8 @@ def main() -> None:
     for name in sorted(rejected):
         print(f'\nNot measured on a CPU: "{name}". Its gradients are NaN with torch 2.13, so mammoseg rejects it.')
     print("\nErrors are relative to the plain step in double precision.\n")
-    memory(args.width)
+    if not args.no_memory:
+        memory(args.width)
 
 
 def memory(width: int) -> None:

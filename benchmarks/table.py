@@ -2,6 +2,8 @@
 
 python benchmarks/table.py          network of the demo and few epochs, for a CPU or a quick test
 python benchmarks/table.py full     full AU-Net at 256x256, two epochs of the first fold of each method, for a GPU
+
+Settings of mammoseg.train can be added, such as `width=4` or `method=au_net,density_asp`.
 """
 
 from __future__ import annotations
@@ -66,22 +68,23 @@ def run_sweep(settings: list[str], name: str, cwd: Path, **environment: str) -> 
 
 def main() -> None:
     """Run the benchmark."""
-    settings = FULL if "full" in sys.argv else SMALL
+    arguments = sys.argv[1:]
+    settings = [*(FULL if "full" in arguments else SMALL), *(name for name in arguments if name != "full")]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     jobs = JOBS[device]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # Generate and preprocess the dataset before timing.
         dataset = [setting for setting in settings if setting.startswith("dataset.")]
-        subprocess.run(
-            [sys.executable, "-m", "mammoseg.prepare", *dataset], cwd=folder, capture_output=True, check=True
-        )
+        command = [sys.executable, "-m", "mammoseg.prepare", *dataset]
+        prepared = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert prepared.returncode == 0, prepared.stderr
         one_thread = {"OMP_NUM_THREADS": "1"} if device == "cpu" else {}
         serial, serial_use = run_sweep(settings, "serial", folder)
         packing = ["launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
         packed, packed_use = run_sweep([*settings, *packing], "packed", folder, **one_thread)
     device_name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {jobs} cores"
-    print(f"Six methods, one fold ({', '.join(settings)}) on {device_name}.\n")
+    print(f"One run of each method on one fold ({', '.join(settings)}) on {device_name}.\n")
     print("| jobs | seconds | GPU utilisation | speed-up |\n|---|---|---|---|")
     for label, seconds, gpu_use in (
         ("sequential", serial, serial_use),

@@ -237,8 +237,11 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Seque
         UserError: If Lightning rejects the trainer's settings.
     """
     ddp_kwargs: dict[str, Any] = {}
-    if distributed.is_distributed():
-        ddp_kwargs["sync_batchnorm"] = cfg.trainer.get("sync_batchnorm", True) and torch.cuda.is_available()
+    if (
+        distributed.is_distributed() or "sync_batchnorm" in cfg.trainer
+    ):  # trainer=ddp with one device is not distributed
+        on_gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
+        ddp_kwargs["sync_batchnorm"] = cfg.trainer.get("sync_batchnorm", True) and on_gpu
         ddp_kwargs["use_distributed_sampler"] = False
     with _user_errors("trainer"):
         # Partial, since OmegaConf would convert every argument, which fails for Lightning's DummyLogger.

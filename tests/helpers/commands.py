@@ -20,10 +20,11 @@ from hydra.core.global_hydra import GlobalHydra
 
 import mammoseg
 
-# The demo with a smaller dataset and network, which train in seconds.
+# The demo with a smaller dataset and network, which train in seconds, and large masses, which remain visible.
 SMALL = [
     "dataset.source.cases=30",
     "dataset.source.height=208",
+    "dataset.source.appearance=simple",
     "dataset.size=64",
     "model.width=2",
     "trainer.accelerator=cpu",

@@ -14,6 +14,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations
 
+from mammoseg.errors import UserError
+
 
 class Augmentation:
     """Apply a sequence of albumentations transforms to an image and its mask.
@@ -42,7 +44,15 @@ class Augmentation:
 
         Returns:
             The augmented image and mask, with the same shapes and dtypes.
+
+        Raises:
+            UserError: If a transform changes the size, such as a crop; the network is tested on whole images.
         """
         self.compose.set_random_seed(seed)
         augmented = self.compose(image=image, mask=mask)
+        if (size := augmented["image"].shape[:2]) != image.shape:
+            raise UserError(
+                f"augment.transforms must keep the size of the images, {image.shape[0]}x{image.shape[1]} pixels, got "
+                f"{size[0]}x{size[1]}; remove the transform that crops, pads or resizes them"
+            )
         return np.ascontiguousarray(augmented["image"]), np.ascontiguousarray(augmented["mask"])

@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
         **{f"cbis_ddsm_{name}": partial(write_cbis_ddsm, layout=name) for name in LAYOUTS if name != "tcia"},
     }
     root = parse_path(cfg.root, "root")
-    specs = layouts[cfg.layout](root, cases=cfg.cases, seed=cfg.seed, height=cfg.height)
+    specs = layouts[cfg.layout](root, cases=cfg.cases, seed=cfg.seed, height=cfg.height, appearance=cfg.appearance)
     with_mass = [spec for spec in specs if spec.masses]
     counts = Counter(spec.density for spec in with_mass)
     print(

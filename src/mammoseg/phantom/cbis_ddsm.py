@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from mammoseg import validate
 from mammoseg.data.images.masks import rasterise
 from mammoseg.files import atomic_dir, atomic_write_bytes
 from mammoseg.phantom.anatomy import draw_phantom
-from mammoseg.phantom.cbis_ddsm_specs import CbisDdsmImageSpec, LesionSpec, sample_cbis_ddsm_specs
+from mammoseg.phantom.cbis_ddsm_specs import CbisDdsmImageSpec, ImageFile, LesionSpec, sample_cbis_ddsm_specs
 from mammoseg.phantom.cbis_ddsm_tables import (
     DESCRIPTION_COLUMNS,
     DICOM_INFO_COLUMNS,
@@ -37,29 +36,14 @@ from mammoseg.phantom.write import ASPECT, map_in_processes, validate_arguments
 LAYOUTS = ("tcia", "tcia_old", "kaggle", "png")
 
 
-@dataclass(frozen=True)
-class ImageFile:
-    """One image file of the dataset.
-
-    Attributes:
-        subject: Name of the image, followed by the abnormality for masks and crops.
-        study: UID of the study.
-        series: UID of the series.
-        description: Series description.
-        index: Position in the series, from 1.
-        pixels: (H, W).
-    """
-
-    subject: str
-    study: str
-    series: str
-    description: str
-    index: int
-    pixels: NDArray[Any]
-
-
 def write_cbis_ddsm(
-    root: Path, *, cases: int = 40, seed: int = 0, height: int = 832, layout: str = "tcia"
+    root: Path,
+    *,
+    cases: int = 40,
+    seed: int = 0,
+    height: int = 832,
+    layout: str = "tcia",
+    appearance: str = "realistic",
 ) -> list[CbisDdsmImageSpec]:
     """Write a synthetic dataset in a layout of CBIS-DDSM.
 
@@ -73,28 +57,42 @@ def write_cbis_ddsm(
         layout: "tcia" (folders named by NBIA, 1-1.dcm, metadata.csv), "tcia_old" (folders named by UIDs, 000000.dcm,
             tables of the first edition), "kaggle" (JPEG by series, dicom_info.csv) or "png" (the folders of "tcia_old"
             with PNG files).
+        appearance: Density of the breast, and size and contrast of masses: "realistic" or "simple".
 
     Returns:
         The specifications of all images.
 
     Raises:
-        UserError: If `root` is not empty, `cases` or `height` is too small, or the layout is unknown.
+        UserError: If `root` is not empty, `cases` or `height` is too small, or the layout or the appearance is unknown.
 
     Example:
         >>> specs = write_cbis_ddsm(Path("data/my-phantom"), cases=40, layout="kaggle")  # doctest: +SKIP
     """
-    validate_arguments(root, cases, height)
+    validate_arguments(root, cases, height, appearance)
     validate.one_of("layout", layout, LAYOUTS)
     specs = sample_cbis_ddsm_specs(cases, seed)
     with atomic_dir(root) as tmp_dir:
-        task = partial(write_cbis_ddsm_image, tmp_dir, height, layout)
-        listing = [row for rows in map_in_processes(task, specs) for row in rows]
-        write_descriptions(tmp_dir / ("csv" if layout == "kaggle" else ""), specs, old=layout == "tcia_old")
-        if layout == "tcia":
-            write_csv(tmp_dir / "metadata.csv", METADATA_COLUMNS, listing)
-        if layout == "kaggle":
-            write_csv(tmp_dir / "csv" / "dicom_info.csv", DICOM_INFO_COLUMNS, listing)
+        task = partial(write_cbis_ddsm_image, tmp_dir, height, layout, appearance)
+        write_tables(tmp_dir, layout, specs, [row for rows in map_in_processes(task, specs) for row in rows])
     return specs
+
+
+def write_tables(
+    folder: Path, layout: str, specs: Sequence[CbisDdsmImageSpec], listing: Sequence[dict[str, Any]]
+) -> None:
+    """Write the tables of the dataset.
+
+    Args:
+        folder: Root of the dataset.
+        layout: One of `LAYOUTS`.
+        specs: Specifications of all images.
+        listing: Rows of the table of files, which the layouts "tcia" and "kaggle" have.
+    """
+    write_descriptions(folder / ("csv" if layout == "kaggle" else ""), specs, old=layout == "tcia_old")
+    if layout == "tcia":
+        write_csv(folder / "metadata.csv", METADATA_COLUMNS, listing)
+    if layout == "kaggle":
+        write_csv(folder / "csv" / "dicom_info.csv", DICOM_INFO_COLUMNS, listing)
 
 
 def cbis_ddsm_uid(*sources: object) -> str:
@@ -103,13 +101,16 @@ def cbis_ddsm_uid(*sources: object) -> str:
     return f"1.3.6.1.4.1.9590.100.1.2.{suffix}"
 
 
-def write_cbis_ddsm_image(folder: Path, height: int, layout: str, image: CbisDdsmImageSpec) -> list[dict[str, Any]]:
+def write_cbis_ddsm_image(
+    folder: Path, height: int, layout: str, appearance: str, image: CbisDdsmImageSpec
+) -> list[dict[str, Any]]:
     """Draw one image and write its files.
 
     Args:
         folder: Root of the dataset.
         height: Height of the image in pixels.
         layout: One of `LAYOUTS`.
+        appearance: Density of the breast, and size and contrast of masses.
         image: Specification of the image.
 
     Returns:
@@ -126,6 +127,7 @@ def write_cbis_ddsm_image(folder: Path, height: int, layout: str, image: CbisDds
         height=height,
         width=round(height * ASPECT),
         masses=image.masses,
+        appearance=appearance,
     )
     film = digitise_film(rng, phantom, side)
     files = [ImageFile(image.name, *series_uids(image), "full mammogram images", 1, film.pixels)]

@@ -19,6 +19,7 @@ from mammoseg import processes, validate
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_dir, atomic_write, atomic_write_bytes
 from mammoseg.phantom.anatomy import HEIGHT_MM, Phantom, draw_phantom
+from mammoseg.phantom.appearance import get_appearance
 from mammoseg.phantom.dicom import DIGITAL_MAMMOGRAPHY, write_greyscale_dicom
 from mammoseg.phantom.patients import sample_densities, sample_patient_views
 from mammoseg.terminal import Progress
@@ -54,7 +55,9 @@ class InbreastImageSpec:
     seed: tuple[int, int]
 
 
-def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 832) -> list[InbreastImageSpec]:
+def write_inbreast(
+    root: Path, *, cases: int = 40, seed: int = 0, height: int = 832, appearance: str = "realistic"
+) -> list[InbreastImageSpec]:
     """Write a synthetic dataset in the layout of an INbreast release.
 
     The folder is created atomically, and the same arguments give the same bytes.
@@ -65,35 +68,38 @@ def write_inbreast(root: Path, *, cases: int = 40, seed: int = 0, height: int = 
         seed: Seed of the dataset.
         height: Height of the images in pixels, at least 128 (INbreast: 3328). The pixel spacing is scaled accordingly,
             so the size of the breast in mm does not depend on the height.
+        appearance: Density of the breast, and size and contrast of masses: "realistic" or "simple", for images that a
+            small network learns within minutes.
 
     Returns:
         The specifications of all images.
 
     Raises:
-        UserError: If `root` is not empty, or `cases` or `height` is too small.
+        UserError: If `root` is not empty, `cases` or `height` is too small, or the appearance is unknown.
 
     Example:
         >>> specs = write_inbreast(Path("data/my-phantom"), cases=40)  # doctest: +SKIP
     """
-    validate_arguments(root, cases, height)
+    validate_arguments(root, cases, height, appearance)
     specs = sample_inbreast_specs(cases, seed)
     with atomic_dir(root) as tmp_dir:
         for folder in ("AllDICOMs", "AllXML"):
             (tmp_dir / folder).mkdir()
-        for _ in map_in_processes(partial(write_inbreast_image, tmp_dir, height), specs):
+        for _ in map_in_processes(partial(write_inbreast_image, tmp_dir, height, appearance), specs):
             pass
         write_inbreast_table(tmp_dir / "INbreast.csv", specs)
     return specs
 
 
-def validate_arguments(root: Path, cases: int, height: int) -> None:
+def validate_arguments(root: Path, cases: int, height: int, appearance: str) -> None:
     """Check the arguments of `write_inbreast` and `write_cbis_ddsm`.
 
     Raises:
-        UserError: If `root` is not empty, or `cases` or `height` is too small.
+        UserError: If `root` is not empty, `cases` or `height` is too small, or the appearance is unknown.
     """
     validate.positive_int("cases", cases, minimum=8)  # required for four densities and a split
     validate.positive_int("height", height, minimum=128)  # no structure is visible in smaller images
+    get_appearance(appearance)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"root must be an empty or new folder, got {root}; choose another one or remove it")
 
@@ -157,12 +163,13 @@ def map_in_processes(function: Callable[[Task], Result], tasks: Sequence[Task]) 
                 progress.advance()
 
 
-def write_inbreast_image(folder: Path, height: int, image: InbreastImageSpec) -> None:
+def write_inbreast_image(folder: Path, height: int, appearance: str, image: InbreastImageSpec) -> None:
     """Draw one image and write its DICOM file and, if it has masses, its XML file.
 
     Args:
         folder: Root of the release.
         height: Height of the image in pixels.
+        appearance: Density of the breast, and size and contrast of masses.
         image: Specification of the image.
     """
     cv2.setNumThreads(1)
@@ -175,6 +182,7 @@ def write_inbreast_image(folder: Path, height: int, image: InbreastImageSpec) ->
         height=height,
         width=round(height * ASPECT),
         masses=image.masses,
+        appearance=appearance,
     )
     spacing = HEIGHT_MM / height
     view = {"MLO": "ML"}.get(image.view, image.view)  # abbreviation in the file names of the release

@@ -21,6 +21,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+import mammoseg
 from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
 from mammoseg.runs.folder import RunFolder
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 MAX_DIGITS = 18  # of integers, which fit into 64 bits
 FORMAT = 2  # not stored by version 0.1
-PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydicom", "mammoseg")
+PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pydicom")
 
 
 class Status(StrEnum):
@@ -104,7 +105,11 @@ def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str |
         run_info=dict(run_info),
         settings=upgrade_config(json.loads(json.dumps(settings))),  # as when read back: tuples become lists
         root=path_digest(Path(cfg.dataset.root)),
-        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
+            "mammoseg": mammoseg.__version__,  # also if it is not installed, but run from a checkout
+        },
         started=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from mammoseg.schema.collection_types import ListOf, MappingOf, Section, SectionOrPart
-from mammoseg.schema.parts import PART, PARTIAL, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
+from mammoseg.schema.parts import APPEARANCE, PART, PARTIAL, REQUIRED_PART, SEED, THETA, WEIGHT, WIDTH
 from mammoseg.schema.text_types import LocalPath
 from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
 
@@ -155,6 +155,7 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "cases": Integer(8, 1_000_000),
         "seed": SEED,
         "height": Integer(128, 8192),
+        "appearance": APPEARANCE,
     },
     "dashboard": {
         "project": Text(),

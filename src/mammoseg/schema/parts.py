@@ -28,6 +28,7 @@ WEIGHT = Number(0, 1e6)
 POSITIVE = Number(0, 1e6, exclusive_minimum=True)
 UNIT = Number(0, 1)
 SEED = Integer(0, 2**32 - 1)
+APPEARANCE = one_of("realistic", "simple")
 WIDTH = Integer(1, 2048)
 THETA = ListOf(WEIGHT, 4, 4)
 
@@ -61,10 +62,12 @@ class Part:
     Attributes:
         arguments: Types of the arguments.
         rules: Conditions on several arguments; each returns an error message or None.
+        complete: Whether `arguments` contains all arguments, although the target has a `**kwargs`.
     """
 
     arguments: Mapping[str, SettingType]
     rules: tuple[Rule, ...] = field(default=())
+    complete: bool = False
 
 
 PART = SubPart()
@@ -110,14 +113,15 @@ PARTS: dict[str, Part] = {
             "aspect": one_of("stretch", "pad"),
             "normalise": one_of("minmax", "percentile", "zscore"),
             "flip": one_of("none", "left", "right"),
-        }
+        },
+        complete=True,
     ),
     "mammoseg.data.readers.cbis_ddsm.read": Part({"tables": LocalPath(optional=True)}),
     "mammoseg.data.readers.inbreast.read": Part({"lesions": ListOf(Text(), 1)}),
     "mammoseg.data.readers.image_folder.read": Part({}),
     "mammoseg.data.readers.union.read": Part({"sources": MappingOf(SOURCE)}),
     "mammoseg.phantom.write.write_inbreast": Part(
-        {"cases": Integer(8, 1_000_000), "seed": SEED, "height": Integer(128, 8192)}
+        {"cases": Integer(8, 1_000_000), "seed": SEED, "height": Integer(128, 8192), "appearance": APPEARANCE}
     ),
     "mammoseg.data.split.PatientKFold": Part(SPLIT, (fold_in_range,)),
     "mammoseg.data.split.ImageKFold": Part(SPLIT, (fold_in_range,)),

@@ -91,9 +91,15 @@ ADDED_ARGUMENTS: dict[str, dict[str, Any]] = {
     "mammoseg.data.split.PatientKFold": {"assignment": "snake", "test": "half"},
     "mammoseg.data.split.ImageKFold": {"assignment": "snake", "test": "half"},
     "mammoseg.data.split.Official": {"stratify": False},
+    "mammoseg.phantom.write.write_inbreast": {"appearance": "simple"},
 }
 # Settings of `train` whose default has changed, with the earlier default, which runs of earlier versions keep.
-CHANGED_DEFAULTS = {"split.assignment": "snake", "loss.ssim.padding": "valid", "loss.terms.ssim.padding": "valid"}
+CHANGED_DEFAULTS = {
+    "split.assignment": "snake",
+    "dataset.source.appearance": "simple",
+    "loss.ssim.padding": "valid",
+    "loss.terms.ssim.padding": "valid",
+}
 # Old -> new value of an argument, by its (new) target and new name.
 RENAMED_VALUES: dict[tuple[str, str], dict[Any, Any]] = {
     ("mammoseg.data.dataset.build_dataset", "on_error"): {"error": "raise"},
