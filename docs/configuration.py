@@ -8,7 +8,8 @@ from pathlib import Path
 from mammoseg.runs import settings
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role
-from mammoseg.schema.commands import SETTINGS, Section
+from mammoseg.schema.collection_types import Section
+from mammoseg.schema.commands import SETTINGS
 from mammoseg.schema.parts import PARTS
 from mammoseg.schema.types import SettingType
 

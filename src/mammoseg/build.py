@@ -56,13 +56,14 @@ def build_datamodule(cfg: DictConfig, *, training: bool = False) -> MammogramDat
     )
 
 
-def build_segmenter(cfg: DictConfig, *, training: bool = True) -> Segmenter:
+def build_segmenter(cfg: DictConfig, *, training: bool = True, net: nn.Module | None = None) -> Segmenter:
     """Build the LightningModule with network and criterion.
 
     Args:
         cfg: Composed config, or the config of a checkpoint.
         training: Whether to build optimizer and scheduler as well. They are not needed to test a checkpoint;
             if False, their classes are not instantiated.
+        net: The network; None builds that of the config.
 
     Raises:
         UserError: If a setting is invalid.
@@ -75,7 +76,7 @@ def build_segmenter(cfg: DictConfig, *, training: bool = True) -> Segmenter:
     if "theta" in cfg:
         validate_theta(cfg.theta["values"])  # the loss uses acr1 to acr4 and would ignore a fifth value
     return Segmenter(
-        net=build_network(cfg),
+        net=build_network(cfg) if net is None else net,
         criterion=build_criterion(cfg),
         optimizer=build_section(cfg, "optimizer") if training else torch.optim.Adam,
         scheduler=build_scheduler_config(cfg.scheduler) if training else None,

@@ -18,6 +18,7 @@ from mammoseg import validate
 from mammoseg.data.preprocessing.preprocess import PreprocessedImage, preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.errors import UserError
+from mammoseg.mean_network import flips_of, member_logits
 from mammoseg.runs import checkpoint
 
 Maps = NDArray[np.float32]
@@ -61,9 +62,7 @@ class Ensemble:
         self.threshold = threshold
         self.tta = tta
         self.device = device
-        vertical_flips: list[tuple[int, ...]] = [(), (2,)] if tta else [()]
-        horizontal_flips: list[tuple[int, ...]] = [(), (3,)] if tta and settings.flip == "none" else [()]
-        self.flip_dims = [horizontal + vertical for vertical in vertical_flips for horizontal in horizontal_flips]
+        self.flip_dims = flips_of(settings.flip) if tta else [()]
 
     @property
     def members(self) -> int:
@@ -108,9 +107,8 @@ class Ensemble:
 
 
 def _predict_member(network: nn.Module, flip_dims: tuple[int, ...], image: Tensor) -> Tensor:
-    """Predict probabilities (B, H, W) for images (B, 1, H, W) that are flipped; the result is flipped back."""
-    logits = network(image.flip(flip_dims)).flip(flip_dims)
-    return torch.sigmoid(logits.float())[:, 0]
+    """Predict probabilities (B, H, W) for images (B, 1, H, W); see `member_logits`."""
+    return torch.sigmoid(member_logits(network, flip_dims, image).float())[:, 0]
 
 
 def load_ensemble(
@@ -133,6 +131,25 @@ def load_ensemble(
     """
     loaded = [checkpoint.load_checkpoint(path, ("model",), trusted_modules) for path in paths]
     configs = [checkpoint.config_of(content) for content in loaded]
+    return Ensemble(
+        [load_network(content, path) for content, path in zip(loaded, paths, strict=True)],
+        common_preprocessing(configs, paths),
+        common_threshold(configs) if threshold is None else threshold,
+        tta,
+        select_device(accelerator),
+    )
+
+
+def common_preprocessing(configs: Sequence[dict[str, Any]], paths: Sequence[Path]) -> PreprocessingSettings:
+    """Return the preprocessing settings in the configs of all checkpoints of an ensemble.
+
+    Args:
+        configs: Config of each checkpoint.
+        paths: Path of each checkpoint, for error messages.
+
+    Raises:
+        UserError: If the settings differ.
+    """
     settings = [preprocessing_settings(config) for config in configs]
     reference = asdict(settings[0])
     for path, other in zip(paths, settings, strict=True):
@@ -142,13 +159,7 @@ def load_ensemble(
                     f"ckpt_path: {path} was trained with dataset.{name}={value}, {paths[0]} with {reference[name]}; "
                     "the checkpoints of an ensemble must have the same preprocessing"
                 )
-    return Ensemble(
-        [load_network(content, path) for content, path in zip(loaded, paths, strict=True)],
-        settings[0],
-        common_threshold(configs) if threshold is None else threshold,
-        tta,
-        select_device(accelerator),
-    )
+    return settings[0]
 
 
 def common_threshold(configs: Sequence[dict[str, Any]]) -> float:

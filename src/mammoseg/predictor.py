@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.ensemble import Ensemble, load_ensemble
-from mammoseg.runs.discovery import resolve_checkpoints
+from mammoseg.runs.checkpoint_paths import resolve_checkpoints
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,15 @@ def rows_of(
     return results.with_metrics(rows)
 
 
-def write_run(folder: Path, rows: list[dict[str, Any]], settings: Mapping[str, Any] | None = None) -> Path:
+def write_run(
+    folder: Path,
+    rows: list[dict[str, Any]],
+    settings: Mapping[str, Any] | None = None,
+    more_columns: Sequence[str] = (),
+) -> Path:
     """Write results.csv and run.json into `folder`; `settings` replace the default ones."""
     folder.mkdir(parents=True)
-    results.write_results(folder / "results.csv", rows)
+    results.write_results(folder / "results.csv", rows, more_columns)
     defaults = {"loss": {"alpha": 2.0}, "trainer": {"max_epochs": 3}, "model": {"width": 2}}
     record = {"about": {}, "settings": {**defaults, **(settings or {})}, "score": 0.5, "minutes": 1.5}
     (folder / "run.json").write_text(json.dumps(record))

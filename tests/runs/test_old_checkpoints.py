@@ -13,6 +13,7 @@ from hydra.utils import get_method, instantiate
 from mammoseg.data.images.read import read_image
 from mammoseg.ensemble import load_ensemble
 from mammoseg.evaluate.evaluate import evaluate
+from mammoseg.evaluate.tested_dataset import EvaluationOptions
 from mammoseg.phantom.write import write_inbreast
 from mammoseg.predict import pipeline
 from mammoseg.predict.options import PredictOptions
@@ -129,7 +130,8 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_evaluation_reproduces_the_counts_of_the_run(phantom: Path, tmp_path: Path) -> None:
-    evaluate([V0_1 / "best.ckpt"], str(phantom), str(phantom.parent / "prepared"), tmp_path)
+    options = EvaluationOptions(dataset={"root": str(phantom), "store": str(phantom.parent / "prepared")})
+    evaluate([V0_1 / "best.ckpt"], tmp_path, options)
     expected, rows = (results.read_results(folder / "results.csv") for folder in (V0_1, tmp_path))
     names = ("case", "patient", "density", *results.COUNTS)
     assert [[row[name] for name in names] for row in rows] == [[row[name] for name in names] for row in expected]

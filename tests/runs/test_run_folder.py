@@ -13,7 +13,8 @@ import yaml
 from helpers.results_files import rows_of, write_run
 from mammoseg.data.split_result import HALVES
 from mammoseg.errors import UserError
-from mammoseg.runs.discovery import find_runs, latest_run, resolve_checkpoint, resolve_checkpoints, run_folders
+from mammoseg.runs.checkpoint_paths import resolve_checkpoint, resolve_checkpoints
+from mammoseg.runs.discovery import find_runs, latest_run, run_folders
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, write_record
 

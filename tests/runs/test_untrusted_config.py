@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
-from mammoseg.evaluate.evaluate import INSTANTIATED_SECTIONS
+from mammoseg.evaluate.members import INSTANTIATED_SECTIONS
 from mammoseg.runs import checkpoint
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.untrusted_config import check_plain, check_targets

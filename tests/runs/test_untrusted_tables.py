@@ -12,7 +12,7 @@ import torch
 from helpers.results_files import rows_of, write_run
 from mammoseg.data.split_result import read_parts
 from mammoseg.errors import UserError
-from mammoseg.evaluate.evaluate import check_settings
+from mammoseg.evaluate.members import check_settings
 from mammoseg.reports.table import Table, latex_escape
 from mammoseg.runs import checkpoint
 from mammoseg.runs.discovery import read_run

@@ -26,7 +26,7 @@ from mammoseg.runs.predictions import (
     write_detections,
     write_predictions,
 )
-from mammoseg.runs.results import NEGATIVE_COLUMNS, has_mass, make_row, write_results
+from mammoseg.runs.results import NEGATIVE_COLUMNS, SOURCE_COLUMN, has_mass, make_row, write_results
 
 
 class ResultsWriter(lightning.Callback):
@@ -37,11 +37,15 @@ class ResultsWriter(lightning.Callback):
     Args:
         path: Path of results.csv; the other files are written to the same folder.
         run_info: Identity of the run, the columns that are constant in results.csv.
+        more_columns: Values of further columns for each image, by row of the store; empty if there are none.
     """
 
-    def __init__(self, path: Path, run_info: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, run_info: Mapping[str, Any], more_columns: Mapping[int, Mapping[str, Any]] | None = None
+    ) -> None:
         self.path = path
         self.run_info = dict(run_info)
+        self.more_columns = dict(more_columns or {})
         self.reset()
 
     def reset(self) -> None:
@@ -125,11 +129,13 @@ class ResultsWriter(lightning.Callback):
             [Detections(cases[index].case, *self.detections[index]) for index in indices],
         )
         rows = [make_row(self.run_info, cases[index], self.counts[index].tolist()) for index in indices]
-        if all(map(has_mass, rows)):
-            write_results(self.path, rows)
-        else:
-            negative_columns = [(self.detections[index][2], self.max_probs[index]) for index in indices]
-            more = [dict(zip(NEGATIVE_COLUMNS, values, strict=True)) for values in negative_columns]
-            write_results(
-                self.path, [{**row, **added} for row, added in zip(rows, more, strict=True)], NEGATIVE_COLUMNS
-            )
+        with_negatives = not all(map(has_mass, rows))
+        more = [self._more_columns(index, cases[index], with_negatives) for index in indices]
+        write_results(self.path, [{**row, **added} for row, added in zip(rows, more, strict=True)], list(more[0]))
+
+    def _more_columns(self, index: int, case: Case, with_negatives: bool) -> dict[str, Any]:
+        """Return the columns of an image that only some results have, by name."""
+        negative_outcomes = (self.detections[index][2], self.max_probs[index])
+        negatives = dict(zip(NEGATIVE_COLUMNS, negative_outcomes, strict=True)) if with_negatives else {}
+        source = {SOURCE_COLUMN: case.source} if case.source else {}
+        return {**negatives, **source, **self.more_columns.get(index, {})}

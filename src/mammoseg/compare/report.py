@@ -15,14 +15,16 @@ from omegaconf import DictConfig
 from mammoseg import validate
 from mammoseg.compare import figures, tables
 from mammoseg.compare.difference_tables import pairs_table
+from mammoseg.compare.external_tables import external_tables
 from mammoseg.compare.qualitative_figure import plot_predictions
+from mammoseg.compare.run_groups import group_runs
 from mammoseg.compare.sections import build_sections
 from mammoseg.conf import conf_dir
 from mammoseg.csv_cells import escape_cells
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
 from mammoseg.metrics import PIXEL_METRICS
-from mammoseg.reports.page import write_report
+from mammoseg.reports.page import Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
 from mammoseg.runs.discovery import RunResults, find_runs
 from mammoseg.schema.types import did_you_mean
@@ -36,12 +38,11 @@ PUBLISHED_BY_DATASET = {"inbreast": "table1", "cbis_ddsm": "table2"}
 
 
 def write_comparison_reports(folders: Sequence[Path], output: Path, cfg: DictConfig) -> list[Path]:
-    """Compare the runs in `folders` and write one report per dataset.
+    """Compare the runs in `folders` and write one report per dataset on which they were tested.
 
     Args:
         folders: Run folders, or folders that contain run folders.
-        output: Output folder. If there are several datasets, each report is written to a subfolder with the name of the
-            dataset.
+        output: Output folder. If there are several reports, each is written to a subfolder, see `group_runs`.
         cfg: Settings as in conf/compare.yaml.
 
     Returns:
@@ -52,21 +53,21 @@ def write_comparison_reports(folders: Sequence[Path], output: Path, cfg: DictCon
     """
     validate_settings(cfg)
     runs = find_runs(folders)
-    datasets = sorted({run.dataset for run in runs})
-    if len(datasets) > 1:
-        log.warning("found runs of %d datasets (%s); writing one report for each", len(datasets), ", ".join(datasets))
-    runs_by_dataset = {dataset: [run for run in runs if run.dataset == dataset] for dataset in datasets}
+    groups = group_runs(runs)
+    if len(groups) > 1:
+        log.warning("found runs on different test sets (%s); writing one report for each", ", ".join(groups))
     # Build all comparisons before writing, so that nothing is written if one of them fails.
-    comparisons = {dataset: build_comparison(group, cfg) for dataset, group in runs_by_dataset.items()}
+    comparisons = {name: build_comparison(group, cfg) for name, group in groups.items()}
     warn_about_unused_names(cfg.names, comparisons.values())
     return [
         write_comparison_report(
             comparison,
-            output / dataset if len(datasets) > 1 else output,
-            published_table(runs_by_dataset[dataset], cfg),
+            output / name if len(groups) > 1 else output,
+            published_table(groups[name], cfg),
             cfg,
+            [other for other in comparisons.values() if other.data.dataset != comparison.data.dataset],
         )
-        for dataset, comparison in comparisons.items()
+        for name, comparison in comparisons.items()
     ]
 
 
@@ -140,13 +141,15 @@ def published_table(runs: Sequence[RunResults], cfg: DictConfig) -> Mapping[str,
     Args:
         runs: Runs of one dataset.
         cfg: Settings as in conf/compare.yaml. `cfg.paper` is the name of the table; "auto" selects it by the experiment
-            or the dataset of the runs.
+            or the dataset of the runs, unless a network was trained on another dataset.
 
     Returns:
         A table of conf/published, or None.
     """
     name = cfg.paper
-    if name == "auto":
+    if name == "auto" and any(run.is_external for run in runs):
+        name = "none"
+    elif name == "auto":
         experiments = {run.rows[0]["experiment"] for run in runs}
         (experiment,) = experiments if len(experiments) == 1 else ("",)
         name = experiment if experiment in cfg.published else PUBLISHED_BY_DATASET.get(runs[0].dataset, "none")
@@ -155,7 +158,11 @@ def published_table(runs: Sequence[RunResults], cfg: DictConfig) -> Mapping[str,
 
 
 def write_comparison_report(
-    comparison: Comparison, output: Path, published: Mapping[str, Any] | None, cfg: DictConfig
+    comparison: Comparison,
+    output: Path,
+    published: Mapping[str, Any] | None,
+    cfg: DictConfig,
+    others: Sequence[Comparison] = (),
 ) -> Path:
     """Write the report, tables and figures of a comparison.
 
@@ -164,13 +171,16 @@ def write_comparison_report(
         output: Output folder.
         published: A table of conf/published, or None.
         cfg: Settings as in conf/compare.yaml.
+        others: Comparisons on other datasets, for the section on external validation.
 
     Returns:
         Path of report.html.
     """
     names = display_names(comparison.data, cfg.names)
     figure_paths = write_comparison_figures(comparison, output, names, cfg)
-    sections = build_sections(comparison, names, published, cfg, figure_paths)
+    summary, results, *further = build_sections(comparison, names, published, cfg, figure_paths)
+    external = Section("External validation", tables=external_tables(comparison, others, names))
+    sections = [summary, results, external, *further]
     pairs_table(comparison, names).write(output)
     write_image_metrics(comparison, output / "images.csv")
     return write_report(tables.report_title(comparison, published), sections, output)

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from mammoseg.compare import summary, tables
 from mammoseg.compare.difference_tables import pairs_table, power_tables, primary_pairs, primary_table
+from mammoseg.compare.run_groups import shows_datasets
 from mammoseg.compare.secondary_tables import ranking_tables, secondary_tables
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.page import Section
@@ -130,4 +131,12 @@ def runs_table(data: AlignedRuns, names: Mapping[str, str]) -> Table:
     headings = [SETTING_HEADINGS.get(key, key) for key in HEADLINE]
     columns = ["Method", "Fold", "Seed", "Test images", *headings, "Minutes"]
     csv_columns = ["Method", "fold", "seed", "test images", *HEADLINE, "minutes"]
+    tests = [run for runs in data.runs.values() for run in runs.values()]
+    if shows_datasets(tests):
+        columns += ["Trained on", "Tested on", "Seen images"]
+        csv_columns += ["trained on", "tested on", "seen images"]
+        rows = [
+            [*row, run.trained_on, run.dataset, str(sum(run.seen_counts.values()))]
+            for row, run in zip(rows, tests, strict=True)
+        ]
     return Table("runs", "Runs with their main settings and training time", columns, rows, csv_columns=csv_columns)

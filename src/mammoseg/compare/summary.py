@@ -149,8 +149,14 @@ def _variation_sentence(comparison: Comparison) -> str:
             "residuals of an additive model of methods and folds. Training sets of different folds overlap, which is "
             "not accounted for."
         )
+    pooled = "whose variance is pooled over the methods, as if all methods varied equally"
+    if any(run.training is not None for runs in comparison.data.runs.values() for run in runs.values()):
+        return (
+            "Sources of variation in the confidence intervals and tests: the sampling of test patients, and the "
+            "training (the folds of a cross-validation on another dataset and the random seeds), "
+            f"{pooled}. Training sets of different folds overlap, which is not accounted for."
+        )
     return (
         "Sources of variation in the confidence intervals and tests: the sampling of test patients, and the random "
-        "seed of the training, whose variance is pooled over the methods, as if all methods varied equally. The "
-        "training data are considered as fixed."
+        f"seed of the training, {pooled}. The training data are considered as fixed."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -97,6 +98,16 @@ class MammogramDataModule(lightning.LightningDataModule):
             self.selections = self.split.selections()
             self.strata = None if self.sampler is None else self.sampler.strata(self.store, self.split.train)
             self.is_set_up = True
+
+    def set_up_test(self, selections: Sequence[Selection]) -> None:
+        """Open the dataset for a test of given images, without splitting it.
+
+        Args:
+            selections: One for each test loader.
+        """
+        self.store = self.dataset.open_store()
+        self.selections = list(selections)
+        self.is_set_up = True
 
     @property
     def n_test_images(self) -> int:

@@ -232,6 +232,7 @@ class StoreBuilder:
             split=mammogram.split,
             masses=mammogram.masses if columns["mass_area"] else 0,
             density_score=density_score,
+            source=mammogram.source,
             **columns,
         )
 

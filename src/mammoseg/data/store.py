@@ -56,6 +56,7 @@ class Case:
         image_density_score: Density estimated from the pixels, in [1, 4]; see `DensityModel.score`. NaN in stores of
             earlier versions.
         density_score: Its mean over the images of the patient.
+        source: Name of the dataset in a union of datasets; otherwise empty.
     """
 
     case: str
@@ -84,6 +85,7 @@ class Case:
     mass_in_breast: float = 1.0
     image_density_score: float = math.nan
     density_score: float = math.nan
+    source: str = ""
 
     @property
     def has_mass(self) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m mammoseg.evaluate ckpt_path=...`: evaluate a checkpoint on its test set."""
+"""`python -m mammoseg.evaluate ckpt_path=...`: evaluate checkpoints on their test set, or on another dataset."""
 
 from __future__ import annotations
 
@@ -8,28 +8,36 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mammoseg import validate
-from mammoseg.cli import command, parse_path
+from mammoseg.cli import command, parse_paths
+from mammoseg.schema.check import plain_config
+from mammoseg.schema.overrides import key_of
 
 
 @command("evaluate")
 def main(cfg: DictConfig) -> None:
-    """Evaluate the checkpoint `cfg.ckpt_path`; `cfg` is conf/evaluate.yaml."""
+    """Evaluate the checkpoints `cfg.ckpt_path`; `cfg` is conf/evaluate.yaml."""
     from mammoseg.evaluate.evaluate import evaluate  # lazy: --help must not wait for torch
-    from mammoseg.runs.discovery import resolve_checkpoints
+    from mammoseg.evaluate.tested_dataset import EvaluationOptions
+    from mammoseg.runs.checkpoint_paths import find_checkpoints
 
     rule = None
     if validate.boolean("native", cfg.native):
         from mammoseg.metrics.detection import MatchingRule
 
         rule = MatchingRule(**cfg.detection)
-    evaluate(
-        resolve_checkpoints(parse_path(cfg.ckpt_path, "ckpt_path")),
-        cfg.dataset.root,
-        cfg.dataset.store,
-        Path(HydraConfig.get().runtime.output_dir),
-        rule,
-        cfg.trusted_modules or (),
+    config = plain_config(cfg)
+    options = EvaluationOptions(
+        dataset=config["dataset"],
+        split=config.get("split"),
+        overridden={key_of(override) for override in HydraConfig.get().overrides.task},
+        part=cfg.part,
+        tta=cfg.tta,
+        threshold=cfg.threshold,
+        rule=rule,
+        trusted_modules=cfg.trusted_modules or (),
     )
+    checkpoints = find_checkpoints(parse_paths(cfg.ckpt_path, "ckpt_path"))
+    evaluate(checkpoints, Path(HydraConfig.get().runtime.output_dir), options)
 
 
 if __name__ == "__main__":

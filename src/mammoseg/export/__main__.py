@@ -12,7 +12,7 @@ from mammoseg.cli import command, parse_path
 def main(cfg: DictConfig) -> None:
     """Export the checkpoint `cfg.ckpt_path`; `cfg` is conf/export.yaml."""
     from mammoseg.export.export import export  # lazy: --help must not wait for torch
-    from mammoseg.runs.discovery import resolve_checkpoint
+    from mammoseg.runs.checkpoint_paths import resolve_checkpoint
 
     ckpt_path = resolve_checkpoint(parse_path(cfg.ckpt_path, "ckpt_path"))
     onnx = validate.boolean("onnx", cfg.onnx)

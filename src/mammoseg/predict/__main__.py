@@ -14,11 +14,10 @@ def main(cfg: DictConfig) -> None:
     """Predict the images in `cfg.input` with the ensemble of the checkpoints; `cfg` is conf/predict.yaml."""
     from mammoseg.predict.options import PredictOptions
     from mammoseg.predict.pipeline import predict  # lazy: --help must not wait for torch
-    from mammoseg.runs.discovery import resolve_checkpoints
+    from mammoseg.runs.checkpoint_paths import find_checkpoints
 
     options = PredictOptions(**{field.name: cfg[field.name] for field in fields(PredictOptions)})
-    references = parse_paths(cfg.ckpt_path, "ckpt_path")
-    checkpoints = [path for reference in references for path in resolve_checkpoints(reference)]
+    checkpoints = find_checkpoints(parse_paths(cfg.ckpt_path, "ckpt_path"))
     predict(checkpoints, parse_path(cfg.input, "input"), parse_path(cfg.output, "output"), options)
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from mammoseg.density import ACRDensity
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.table import MISSING, percent
-from mammoseg.runs.results import MAX_PROBABILITY, ResultRow, has_mass, mean_image_metrics, pooled_metrics
+from mammoseg.runs.results import (
+    MAX_PROBABILITY,
+    SOURCE_COLUMN,
+    ResultRow,
+    has_mass,
+    mean_image_metrics,
+    pooled_metrics,
+)
 from mammoseg.statistics.negative_outcomes import CONFIDENCE_LEVEL, contains_negatives, outcomes_of_rows
 from mammoseg.statistics.roc import AucEstimate
 
@@ -23,10 +30,12 @@ def _summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, f
 
     Returns:
         (label, number of images, metrics by key) of each row of the summary: pooled, averaged over the images with a
-        mass, and pooled within each ACR category.
+        mass, pooled within each dataset of a union, and pooled within each ACR category.
     """
     n_with_mass = sum(map(has_mass, rows))
     by_density = {category: [row for row in rows if row["density"] == category] for category in ACRDensity}
+    sources = sorted({str(row.get(SOURCE_COLUMN) or "") for row in rows} - {""})
+    by_source = {source: [row for row in rows if row.get(SOURCE_COLUMN) == source] for source in sources}
     return [
         ("all, pooled over pixels", len(rows), pooled_metrics(rows)),
         (
@@ -34,6 +43,7 @@ def _summary_rows(rows: Sequence[ResultRow]) -> list[tuple[str, int, dict[str, f
             n_with_mass,
             mean_image_metrics(rows),
         ),
+        *((f"{source}, pooled", len(group), pooled_metrics(group)) for source, group in by_source.items()),
         *((f"ACR {category}, pooled", len(group), pooled_metrics(group)) for category, group in by_density.items()),
     ]
 

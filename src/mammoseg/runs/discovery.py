@@ -1,4 +1,4 @@
-"""Lookup of runs: all runs in a folder with their results, the latest run, and the checkpoint of a run."""
+"""Lookup of runs: all runs in a folder with their results, and the latest run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.processes import is_locked
 from mammoseg.runs import results
-from mammoseg.runs.folder import EXPORTED_WEIGHTS, RunFolder, folders_with
+from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.predictions import MAX_SIZE
 from mammoseg.runs.record import RunRecord, Status, read_record, read_record_or_skip
 from mammoseg.runs.results import COUNTS, FALSE_POSITIVES, MAX_PROBABILITY, RUN_COLUMNS, ResultRow
+from mammoseg.runs.seen_images import count_seen
 from mammoseg.runs.settings import differing, flatten
 from mammoseg.schema.text_types import FileName
 
@@ -40,8 +41,10 @@ class RunResults:
         rows: Rows of results.csv.
         method: Label of the method in tables.
         settings: Nested public settings; empty if there is no record.
-        fold: Label of the fold; it includes the seed of the split if that differs between runs.
+        fold: Label of the fold; it includes the seed of the split if that differs between runs. Empty for the test on
+            another dataset, which is the same for the networks of all folds.
         minutes: Duration of the run; None if unknown.
+        training: Label of the training among those of the same fold; None for the seed.
     """
 
     folder: RunFolder
@@ -50,6 +53,7 @@ class RunResults:
     settings: Mapping[str, Any]
     fold: str
     minutes: float | None = None
+    training: str | None = None
 
     @property
     def dataset(self) -> str:
@@ -58,8 +62,24 @@ class RunResults:
 
     @property
     def fold_seed(self) -> FoldSeed:
-        """Label of the fold and seed of training."""
-        return self.fold, str(self.rows[0]["seed"])
+        """Label of the fold, and seed or other label of the training."""
+        return self.fold, str(self.rows[0]["seed"]) if self.training is None else self.training
+
+    @property
+    def trained_on(self) -> str:
+        """Name of the dataset of the training; several are joined by "+"."""
+        return str(self.rows[0].get("trained_on") or self.dataset)
+
+    @property
+    def seen_counts(self) -> dict[str, int]:
+        """Numbers of test images that are not independent of the training, see `seen_images.count_seen`."""
+        return count_seen([str(row.get("seen", "")) for row in self.rows])
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the network was tested on a dataset on which it was not trained."""
+        sources = ((self.settings.get("dataset") or {}).get("reader") or {}).get("sources") or {}
+        return self.dataset not in (*self.trained_on.split("+"), *sources)
 
     @property
     def split_seed(self) -> str:
@@ -91,8 +111,8 @@ def expand_latest(folders: Sequence[Path]) -> list[Path]:
 def find_runs(folders: Sequence[Path]) -> list[RunResults]:
     """Find all finished runs in `folders` and their subfolders.
 
-    Unfinished runs are skipped with a warning. Outputs of `evaluate` repeat the results of a run, so they are used only
-    in folders without finished runs.
+    Unfinished runs are skipped with a warning. Outputs of `evaluate` for the dataset of the training repeat the results
+    of a run or depend on options, so they are used only in folders without finished runs.
 
     Args:
         folders: Run folders, or folders that contain them.
@@ -119,7 +139,9 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
                 trained.append((run, record))
             else:
                 log.warning("skipped %s: not finished", run.path)
-        runs += [read_run(run, record) for run, record in trained or evaluated]
+        tests = [read_run(run, record) for run, record in evaluated]
+        runs += [read_run(run, record) for run, record in trained]
+        runs += [test for test in tests if test.is_external or not trained]
     if not runs:
         raise UserError(
             f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} of a finished run; train first, "
@@ -140,7 +162,10 @@ def read_run(folder: RunFolder, record: RunRecord | None = None) -> RunResults:
     """
     rows = read_rows(folder.results)
     record = record or read_record(folder) or RunRecord()
-    return RunResults(folder, rows, str(rows[0]["method"]), record.settings, str(rows[0]["fold"]), record.minutes)
+    run = RunResults(folder, rows, str(rows[0]["method"]), record.settings, str(rows[0]["fold"]), record.minutes)
+    if not run.is_external:
+        return run
+    return replace(run, fold="", training=f"{rows[0]['seed']} (fold {run.fold})" if run.fold else None)
 
 
 def read_rows(path: Path) -> list[ResultRow]:
@@ -183,7 +208,7 @@ def check_row(row: ResultRow, path: Path) -> None:
         raise UserError(f"{path}: density must be from 1 to 4, got {row['density']}; test the run again")
     if not FileName().accepts(row["dataset"]):
         raise UserError(f"{path}: dataset must be {FileName().description}, got {row['dataset']!r}; test the run again")
-    if unprintable := [name for name in RUN_COLUMNS if not str(row[name]).isprintable()]:
+    if unprintable := [name for name in (*RUN_COLUMNS, "trained_on") if not str(row.get(name, "")).isprintable()]:
         raise UserError(f"{path}: {unprintable[0]} must be one line of text, got {row[unprintable[0]]!r}")
     if not row["method"]:
         raise UserError(f"{path}: method must not be empty; test the run again")
@@ -193,7 +218,13 @@ def label_repeated_splits(runs: Sequence[RunResults]) -> list[RunResults]:
     """Add the seed of the split to the fold labels if it differs between runs, whose folds then differ as well."""
     if len({run.split_seed for run in runs if run.split_seed}) < 2:  # unknown for results without a record
         return list(runs)
-    return [replace(run, fold=f"{run.fold} of split {run.split_seed}".strip()) for run in runs]
+    return [_with_split_seed(run) for run in runs]
+
+
+def _with_split_seed(run: RunResults) -> RunResults:
+    if run.is_external:  # the test images do not depend on the split of the training
+        return replace(run, training=f"{run.fold_seed[1]} of split {run.split_seed}".strip())
+    return replace(run, fold=f"{run.fold} of split {run.split_seed}".strip())
 
 
 def run_folders(top: Path) -> Iterator[RunFolder]:
@@ -255,42 +286,3 @@ def unfinished_duplicates(folder: RunFolder, record: RunRecord) -> list[RunFolde
         if not differing(stored.settings, record.settings) and not is_locked(other.lock):
             duplicates.append((stored.started, other))
     return [other for _, other in sorted(duplicates, key=lambda pair: pair[0], reverse=True)]
-
-
-def resolve_checkpoints(reference: str | Path, name: str = "ckpt_path") -> list[Path]:
-    """Return the paths of the checkpoints to which a setting refers.
-
-    Args:
-        reference: A checkpoint, an exported model or its folder, a run folder (its best checkpoint, or the two of a run
-            with split.test=both), or "latest" (the same of the newest finished run at or below the working directory).
-        name: Name of the setting, for error messages.
-
-    Raises:
-        UserError: If a folder contains no checkpoint, or there is no finished run.
-    """
-    path = latest_run(finished=True).path if str(reference) == LATEST else Path(str(reference)).expanduser()
-    if not path.is_dir():
-        return [path]
-    if best := RunFolder(path).best_checkpoints():
-        return best
-    if (exported := path / EXPORTED_WEIGHTS).is_file():
-        return [exported]
-    raise UserError(
-        f"{name}={path}: the folder has neither {RunFolder.best_checkpoint.name} nor {EXPORTED_WEIGHTS}; set a run "
-        "folder, an exported model, a checkpoint or latest"
-    )
-
-
-def resolve_checkpoint(reference: str | Path, name: str = "ckpt_path") -> Path:
-    """Return the path of the only checkpoint to which a setting refers; see `resolve_checkpoints`.
-
-    Raises:
-        UserError: If there is no checkpoint, or more than one.
-    """
-    first, *others = resolve_checkpoints(reference, name)
-    if others:
-        raise UserError(
-            f"{name}={reference}: the run has two best checkpoints, since split.test=both; set one of them, "
-            f"{name}={first} or {name}={others[0]}"
-        )
-    return first

@@ -64,6 +64,8 @@ class RunRecord:
         error: First line of the error that ended the run.
         job: Number, overrides and seconds of the job of a sweep; None for a single run.
         trained: Whether training is complete.
+        evaluation: Datasets, part, checkpoints and options of an evaluation that does not repeat the test of a run;
+            None for a run, and for an evaluation that repeats its test.
         format: Version of the file format.
     """
 
@@ -80,6 +82,7 @@ class RunRecord:
     error: str | None = None
     job: dict[str, Any] | None = None
     trained: bool = False
+    evaluation: dict[str, Any] | None = None
     format: int = FORMAT
 
     @property
@@ -204,6 +207,7 @@ _NUMBER = (int, float, NoneType)
 _FIELDS: dict[str, Any] = {
     **dict.fromkeys(("run_info", "settings", "versions"), dict),
     **{"root": (str, NoneType), "status": str, "started": str, "error": (str, NoneType), "job": (dict, NoneType)},
+    "evaluation": (dict, NoneType),
     **{"score": _NUMBER, "minutes": _NUMBER, "parameters": (int, NoneType), "pruned": (int, NoneType)},
     **{"trained": bool, "format": int},
 }

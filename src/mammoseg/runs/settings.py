@@ -58,7 +58,7 @@ METHOD = (
     *("callbacks.early_stopping", "callbacks.ema", "callbacks.gradient_accumulation"),
     *("callbacks.gradient_clipping.percentile", "callbacks.gradient_clipping.window"),
     *("dataset._target_", "dataset.name", "dataset.reader._target_", "dataset.reader._partial_"),
-    *("dataset.reader.lesions", "dataset.source", "dataset.on_error"),
+    *("dataset.reader.lesions", "dataset.reader.sources", "dataset.source", "dataset.on_error"),
     *("dataset.size", "dataset.crop", "dataset.aspect", "dataset.normalise", "dataset.flip"),
     *("dataset.density", "dataset.missing_density", "dataset.density_model", "dataset.negatives"),
     *("split._target_", "split.folds", "split.val_share", "split.assignment", "split.test", "split.stratify"),

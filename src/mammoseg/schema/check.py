@@ -9,8 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from mammoseg.errors import UserError
-from mammoseg.schema.collection_types import AnyValue, ListOf, MappingOf
-from mammoseg.schema.commands import COMMAND_RULES, Section, command_section
+from mammoseg.schema.collection_types import AnyValue, ListOf, MappingOf, Section, SectionOrPart
+from mammoseg.schema.commands import COMMAND_RULES, command_section
 from mammoseg.schema.parts import PARTS, SubPart
 from mammoseg.schema.renamed import renamed_target_message
 from mammoseg.schema.types import SettingType, as_yaml, did_you_mean, one_of
@@ -73,7 +73,7 @@ def check_section(name: str, value: Any) -> None:
 
 
 def _check(name: str, value: Any, kind: SettingType) -> None:
-    if isinstance(value, Mapping) and "_target_" in value and isinstance(kind, SubPart | AnyValue):
+    if isinstance(value, Mapping) and "_target_" in value and isinstance(kind, SubPart | AnyValue | SectionOrPart):
         _check_part(name, value, partial=isinstance(kind, SubPart) and kind.partial)
         return
     kind.check(name, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,3 +105,35 @@ class AnyValue(SettingType):
     def description(self) -> str:
         """Any value."""
         return "any value"
+
+
+@dataclass(frozen=True)
+class Section(SettingType):
+    """A mapping with a fixed set of keys.
+
+    Attributes:
+        settings: Types of the settings in it.
+        extra: Type of entries with other names; None if there are none.
+        absent: Settings that may be missing, since not every choice of a group has them.
+        optional: Whether null is valid.
+    """
+
+    settings: Mapping[str, SettingType]
+    extra: SettingType | None = None
+    absent: Collection[str] = ()
+    optional: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is a mapping; its entries are checked one by one."""
+        return self.optional if value is None else isinstance(value, Mapping)
+
+    @property
+    def description(self) -> str:
+        """A mapping."""
+        content = f"with {', '.join(self.settings)}" if self.settings else "from names to parts, each with a _target_"
+        return f"a mapping {content}{' or null' if self.optional else ''}"
+
+
+@dataclass(frozen=True)
+class SectionOrPart(Section):
+    """A mapping with a fixed set of keys or, if a group was chosen for it, a part with a `_target_`."""

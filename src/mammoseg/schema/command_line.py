@@ -128,6 +128,8 @@ def explain(error: Exception, command: str, conf: Path) -> str:
         return f"{match.group(1)} exists already; write {match.group(1)}=... without +"
     if match := UNKNOWN_KEY.search(text):
         known = [*setting_names(command), *default_names(command, conf)]
+        if command == "evaluate" and match.group(1) == "split":
+            return "split requires a choice of dataset, such as dataset=inbreast; otherwise it is that of the training"
         if match.group(1) in known:
             name, section = match.group(1), match.group(1).partition(".")[0]
             return f"there is no setting {name} with this choice of {section}; remove it, or choose another {section}"

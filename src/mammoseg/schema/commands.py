@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from mammoseg.schema.collection_types import ListOf, MappingOf
+from mammoseg.schema.collection_types import ListOf, MappingOf, Section, SectionOrPart
 from mammoseg.schema.parts import (
     APPEARANCE,
     NEGATIVE_FRACTION,
@@ -20,34 +19,6 @@ from mammoseg.schema.parts import (
 )
 from mammoseg.schema.text_types import LocalPath
 from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
-
-
-@dataclass(frozen=True)
-class Section(SettingType):
-    """A mapping with a fixed set of keys.
-
-    Attributes:
-        settings: Types of the settings in it.
-        extra: Type of entries with other names; None if there are none.
-        absent: Settings that may be missing, since not every choice of a group has them.
-        optional: Whether null is valid.
-    """
-
-    settings: Mapping[str, SettingType]
-    extra: SettingType | None = None
-    absent: Collection[str] = ()
-    optional: bool = False
-
-    def accepts(self, value: Any) -> bool:
-        """Return whether `value` is a mapping; its entries are checked one by one."""
-        return self.optional if value is None else isinstance(value, Mapping)
-
-    @property
-    def description(self) -> str:
-        """A mapping."""
-        content = f"with {', '.join(self.settings)}" if self.settings else "from names to parts, each with a _target_"
-        return f"a mapping {content}{' or null' if self.optional else ''}"
-
 
 PUBLISHED_TABLE = Section(
     {
@@ -127,8 +98,13 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "cuts_only": Boolean(),
     },
     "evaluate": {
-        "ckpt_path": LocalPath(),
-        "dataset": Section({"root": LocalPath(optional=True), "store": LocalPath(optional=True)}),
+        **{name: TRAIN[name] for name in ("theta", "split")},
+        **SIZES_OF_PHANTOM_RUNS,
+        "ckpt_path": CHECKPOINT,
+        "dataset": SectionOrPart({"root": LocalPath(optional=True), "store": LocalPath(optional=True)}),
+        "part": one_of("train", "val", "test", "all", None),
+        "tta": Boolean(),
+        "threshold": OPTIONAL_PROBABILITY,
         "trusted_modules": TRUSTED_MODULES,
         "native": Boolean(),
         "detection": Section(
@@ -247,9 +223,16 @@ def entity_when_online(config: Mapping[str, Any]) -> str | None:
     return None
 
 
+# Settings of each command that only some choices of `dataset` set.
+ABSENT: dict[str, Collection[str]] = {
+    **dict.fromkeys(("prepare", "fit_density"), SIZES_OF_PHANTOM_RUNS),
+    "evaluate": {*SIZES_OF_PHANTOM_RUNS, "theta", "split"},
+}
+
+
 def command_section(command: str) -> Section:
     """Return the type of the whole config of a command."""
-    return Section(SETTINGS[command], absent=SIZES_OF_PHANTOM_RUNS if command in ("prepare", "fit_density") else ())
+    return Section(SETTINGS[command], absent=ABSENT.get(command, ()))
 
 
 # Conditions on several settings of a command: config -> error message, or None.

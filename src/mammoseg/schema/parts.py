@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mammoseg.schema.collection_types import ListOf, MappingOf, either
+from mammoseg.schema.collection_types import ListOf, MappingOf, Section, either
 from mammoseg.schema.rules import (
     Rule,
     equal_lengths,
@@ -83,6 +83,12 @@ SPLIT = {
     "assignment": one_of("balanced", "snake"),
     "test": one_of("half", "both"),
 }
+OFFICIAL = {
+    "val_share": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True),
+    "seed": SEED,
+    "stratify": Boolean(),
+}
+SOURCE = Section({"folder": FileName(), "reader": PARTIAL})  # of a union of datasets
 HYBRID_PIXEL = {"alpha": WEIGHT, "beta": WEIGHT, "dice": PART, "bce": PART}
 HYBRID_REGION = {"eta": WEIGHT, "gamma": WEIGHT, "rmi": PART, "ssim": PART}
 
@@ -115,6 +121,7 @@ PARTS: dict[str, Part] = {
     "mammoseg.data.readers.cbis_ddsm.read": Part({"tables": LocalPath(optional=True)}),
     "mammoseg.data.readers.inbreast.read": Part({"lesions": ListOf(Text(), 1)}),
     "mammoseg.data.readers.image_folder.read": Part({}),
+    "mammoseg.data.readers.union.read": Part({"sources": MappingOf(SOURCE)}),
     "mammoseg.phantom.write.write_inbreast": Part(
         {
             "cases": Integer(8, 1_000_000),
@@ -126,12 +133,9 @@ PARTS: dict[str, Part] = {
     ),
     "mammoseg.data.split.PatientKFold": Part(SPLIT, (fold_in_range,)),
     "mammoseg.data.split.ImageKFold": Part(SPLIT, (fold_in_range,)),
-    "mammoseg.data.split.Official": Part(
-        {
-            "val_share": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True),
-            "seed": SEED,
-            "stratify": Boolean(),
-        }
+    "mammoseg.data.split.Official": Part(OFFICIAL),
+    "mammoseg.data.split_by_source.BySource": Part(
+        {**OFFICIAL, **{name: SPLIT[name] for name in ("folds", "fold", "assignment")}}, (fold_in_range,)
     ),
     "mammoseg.data.samplers.NegativeFraction": Part(
         {"fraction": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)}

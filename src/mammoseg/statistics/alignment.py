@@ -9,7 +9,11 @@ from itertools import accumulate
 from mammoseg.errors import UserError
 from mammoseg.runs.discovery import FoldSeed, RunResults, label_repeated_splits
 from mammoseg.runs.results import COUNTS, ResultRow
+from mammoseg.runs.seen_images import seen_sentence
 from mammoseg.runs.settings import HEADLINE, varying
+
+# Settings that are different for each dataset.
+SETTINGS_OF_DATASETS = ("dataset.reader", "dataset.source", "split.")
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def align_runs(runs: Sequence[RunResults]) -> AlignedRuns:
     cases: dict[str, list[ResultRow]] = {}
     for run in (run for by_fold_seed in aligned.values() for run in by_fold_seed.values()):
         _align_images(cases.setdefault(run.fold, run.rows), run)
-    notes += fairness_notes(aligned)
+    notes += [*fairness_notes(aligned), *external_notes(aligned)]
     return AlignedRuns(runs[0].dataset, aligned, dict(sorted(cases.items())), notes)
 
 
@@ -131,6 +135,8 @@ def disambiguate_methods(runs: Sequence[RunResults]) -> list[RunResults]:
         # The settings of a run without run.json are unknown.
         same_method = [other.settings for other in runs if other.method == run.method and other.settings]
         keys = varying(same_method) if run.settings else []
+        if "dataset.name" in keys:  # trained on different datasets, whose other settings follow from the name
+            keys = [key for key in keys if not key.startswith(SETTINGS_OF_DATASETS)]
         label = ", ".join(f"{key}={compact(run.setting(key))}" for key in keys)
         renamed.append(replace(run, method=f"{run.method} ({label})" if label else run.method))
     return renamed
@@ -164,6 +170,27 @@ def _align_images(reference: Sequence[ResultRow], run: RunResults) -> None:
     # Tables written by mammoseg are already sorted; tables edited by hand may not be.
     order = {row["case"]: index for index, row in enumerate(reference)}
     run.rows.sort(key=lambda row: order[row["case"]])
+
+
+def external_notes(runs: Mapping[str, Mapping[FoldSeed, RunResults]]) -> Iterator[str]:
+    """Describe tests on other datasets, and tests on images that are not independent of the training.
+
+    Args:
+        runs: Runs as ``runs[method][(fold, seed)]``.
+
+    Yields:
+        A sentence on the datasets if there are external tests, and one for each method that has seen test images.
+    """
+    tests = [run for by_fold_seed in runs.values() for run in by_fold_seed.values()]
+    if any(run.is_external for run in tests):
+        trained = {method: next(iter(by_fold_seed.values())).trained_on for method, by_fold_seed in runs.items()}
+        listed = ", ".join(f"{method} on {dataset}" for method, dataset in trained.items())
+        yield f"The methods were tested on {tests[0].dataset} and trained on: {listed}."
+    for method, by_fold_seed in runs.items():
+        counts = [run.seen_counts for run in by_fold_seed.values()]
+        most = max(counts, key=lambda seen: sum(seen.values()))
+        if sentence := seen_sentence(most, len(next(iter(by_fold_seed.values())).rows)):
+            yield f"{method}: {sentence}"
 
 
 def fairness_notes(runs: Mapping[str, Mapping[FoldSeed, RunResults]]) -> Iterator[str]:

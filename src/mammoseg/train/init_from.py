@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from mammoseg.errors import UserError
 from mammoseg.runs import checkpoint
-from mammoseg.runs.discovery import resolve_checkpoint
+from mammoseg.runs.checkpoint_paths import resolve_checkpoint
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import read_record
 

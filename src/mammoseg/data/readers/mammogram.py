@@ -37,6 +37,7 @@ class Mammogram:
             mask is identified by its pixels and resized if necessary.
         split: Part in the official split of the dataset (train, val or test), or empty.
         masses: Number of masses.
+        source: Name of the dataset in a union of datasets; otherwise empty.
 
     Example:
         >>> mammogram = Mammogram(case="a", image_file=Path("a.png"), patient="p1", density=2)
@@ -55,6 +56,7 @@ class Mammogram:
     masks_verified: bool = True
     split: str = ""
     masses: int = 1
+    source: str = ""
 
     def __post_init__(self) -> None:
         if self.density is not None:

@@ -1,0 +1,184 @@
+"""Which images `evaluate` tests, and with which checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mammoseg.data.datamodule import MammogramDataModule
+from mammoseg.data.split_result import Indices, Selection
+from mammoseg.data.store import PreparedStore
+from mammoseg.errors import UserError
+from mammoseg.evaluate.dataset_names import DatasetNames
+from mammoseg.evaluate.members import Member
+from mammoseg.evaluate.tested_dataset import EvaluationOptions
+from mammoseg.evaluate.training_images import training_images
+from mammoseg.runs.seen_images import UNSEEN, worst
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class TestPlan:
+    """Images of a test, and the checkpoints that predict them.
+
+    Attributes:
+        part: Name of the tested part.
+        groups: Rows of the store that are predicted by the same checkpoints, by the indices of these checkpoints.
+        seen: Whether the checkpoints have seen each of the images, by row; see `seen_images.SEEN`.
+    """
+
+    __test__ = False  # pytest collects classes with this prefix
+
+    part: str
+    groups: dict[tuple[int, ...], Indices]
+    seen: dict[int, str]
+
+    @property
+    def selections(self) -> list[Selection]:
+        """One selection for each group; its validation part is empty."""
+        empty = np.array([], dtype=np.int64)
+        return [Selection("", empty, rows) for rows in self.groups.values()]
+
+    @property
+    def n_networks(self) -> dict[int, int]:
+        """Number of checkpoints that predict each image, by row."""
+        return {row: len(members) for members, rows in self.groups.items() for row in rows.tolist()}
+
+
+def plan_test(
+    members: Sequence[Member], datamodule: MammogramDataModule, names: DatasetNames, options: EvaluationOptions
+) -> TestPlan:
+    """Determine which images are tested with which checkpoints.
+
+    A single checkpoint is tested on all images of the part. Of several checkpoints, each image is predicted by those
+    that have seen neither it nor another image of its patient; if there are none, by all checkpoints of a single run.
+
+    Args:
+        members: The checkpoints.
+        datamodule: Dataset and split.
+        names: Names of the dataset.
+        options: See `EvaluationOptions`.
+
+    Raises:
+        UserError: If the part is empty, or an image has been seen by the checkpoints of several runs.
+    """
+    store = datamodule.dataset.open_store()
+    is_own = [names.name in member.names.all for member in members]
+    own_parts = [
+        member.parts(store.cases) if own and not (options.part == ALL or options.chooses_split) else None
+        for member, own in zip(members, is_own, strict=True)
+    ]
+    part = options.part or ("test" if any(is_own) else ALL)
+    tested = tested_rows(part, own_parts, datamodule, store, options)
+    if len(tested) == 0:
+        raise UserError(f"part={part}: no image of {names.name} is in this part; set another part, or part=all")
+    seen = np.array([seen_images(member, names, store) for member in members])
+    if len(members) == 1:
+        return TestPlan(part, {(0,): tested}, {row: str(seen[0, row]) for row in tested.tolist()})
+    may_predict = seen == UNSEEN
+    if part == "test" and is_one_run(members):  # its split may have images of a patient in several parts
+        for index, parts in enumerate(own_parts):
+            if parts is not None:
+                may_predict[index] = np.isin(np.arange(len(store.cases)), parts["test"])
+    groups = group_images(members, tested, may_predict, part, store)
+    worst_of = {row: worst(seen[list(key), row].tolist()) for key, rows in groups.items() for row in rows.tolist()}
+    return TestPlan(part, groups, worst_of)
+
+
+def group_images(
+    members: Sequence[Member], tested: Indices, may_predict: NDArray[np.bool_], part: str, store: PreparedStore
+) -> dict[tuple[int, ...], Indices]:
+    """Group images by the checkpoints that predict them.
+
+    Args:
+        members: M checkpoints.
+        tested: Rows of the images to test.
+        may_predict: (M, N) whether each checkpoint may predict each image of the store.
+        part: Name of the tested part, for error messages.
+        store: The prepared images.
+
+    Returns:
+        Rows in ascending order by the indices of the checkpoints.
+
+    Raises:
+        UserError: If no checkpoint may predict an image, unless all of them are of one run.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row in tested.tolist():
+        groups.setdefault(tuple(np.flatnonzero(may_predict[:, row]).tolist()), []).append(row)
+    if unpredicted := groups.pop((), []):
+        if not is_one_run(members):
+            raise UserError(
+                f"part={part}: each image must be predicted by a network that has seen neither it nor its patient, but "
+                f"all {len(members)} checkpoints have seen {len(unpredicted)} of the {len(tested)} images, such as "
+                f"{store.cases[unpredicted[0]].case}; set part=test, checkpoints of all folds, or a single checkpoint"
+            )
+        everyone = tuple(range(len(members)))
+        groups[everyone] = sorted([*groups.get(everyone, []), *unpredicted])
+    return {key: np.array(groups[key], dtype=np.int64) for key in sorted(groups)}
+
+
+def is_one_run(members: Sequence[Member]) -> bool:
+    """Return whether several checkpoints belong to the same run."""
+    return len(members) > 1 and len({member.folder.path for member in members}) == 1
+
+
+def tested_rows(
+    part: str,
+    own_parts: Sequence[dict[str, Indices] | None],
+    datamodule: MammogramDataModule,
+    store: PreparedStore,
+    options: EvaluationOptions,
+) -> Indices:
+    """Return the rows of the part to test, in ascending order.
+
+    Args:
+        part: Name of the part.
+        own_parts: Parts of the dataset for each checkpoint that was trained on it, otherwise None.
+        datamodule: Dataset and split.
+        store: The prepared images.
+        options: See `EvaluationOptions`.
+
+    Raises:
+        UserError: If the part differs between the checkpoints, or the split of the command line has no such part.
+    """
+    cases = store.cases
+    if part == ALL:
+        return np.arange(len(cases))
+    if known := [parts for parts in own_parts if parts is not None]:
+        union = np.unique(np.concatenate([parts[part] for parts in known]))
+        if part != "test" and any(len(parts[part]) != len(union) for parts in known):
+            raise UserError(
+                f"part={part} must contain the same images for all checkpoints; set part=test, part=all, or a single "
+                "checkpoint"
+            )
+        return union
+    official = np.array([case.split for case in cases])
+    if (official != "").any() and not options.chooses_split:
+        return np.flatnonzero(official == part)
+    split = datamodule.splitter(cases)
+    if part == "train" or not split.test_both:
+        return split.parts()[part]
+    if part == "val":
+        raise UserError("part=val must not be combined with split.test=both, which tests both halves; set part=test")
+    return np.sort(np.concatenate([split.val, split.test]))
+
+
+def seen_images(member: Member, names: DatasetNames, store: PreparedStore) -> list[str]:
+    """Determine which images a checkpoint has seen; see `TrainingImages.seen`.
+
+    Raises:
+        UserError: If the dataset has the name of that of the training, but none of its images.
+    """
+    training = training_images(member, names, store)
+    is_known = any(names.identity(case.case) in training.cases for case in store.cases)
+    if names.name in member.names.all and not is_known:
+        raise UserError(
+            f"dataset.name={names.name} is the name of the dataset of {member.path}, but none of its images was used "
+            f"in the training; set another name, such as dataset.name={names.name}2"
+        )
+    return training.seen(names, store)

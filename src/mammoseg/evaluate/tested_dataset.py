@@ -1,0 +1,118 @@
+"""Dataset that `evaluate` tests: that of the training, or the one of the command line with the same preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
+from mammoseg.ensemble import common_preprocessing
+from mammoseg.errors import UserError
+from mammoseg.evaluate.dataset_names import DatasetNames
+from mammoseg.evaluate.members import Member
+from mammoseg.metrics.detection import MatchingRule
+
+# Defaults are those of the training; another dataset may need others, and the input of the network does not depend on
+# them.
+DEFAULTS_OF_TRAINING = ("missing_density", "density_model")
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """Options of `mammoseg.evaluate`, as in conf/evaluate.yaml.
+
+    Attributes:
+        dataset: The section `dataset`: with a `_target_` if a dataset was chosen, otherwise only root and store.
+        split: The section `split`; None without a choice of `dataset`.
+        overridden: Names of the settings on the command line.
+        part: Part to test: train, val, test or all; None for the default.
+        tta: Whether to use test-time augmentation.
+        threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
+        rule: Definition of a detection. If set, the images are evaluated at native resolution as well, and native.csv,
+            candidates.csv and froc.png are written.
+        trusted_modules: See `load_checkpoint`.
+    """
+
+    dataset: Mapping[str, Any] = field(default_factory=lambda: {"root": None, "store": None})
+    split: Mapping[str, Any] | None = None
+    overridden: Collection[str] = ()
+    part: str | None = None
+    tta: bool = False
+    threshold: float | None = None
+    rule: MatchingRule | None = None
+    trusted_modules: Sequence[str] = ()
+
+    @property
+    def chooses_dataset(self) -> bool:
+        """Whether a dataset was chosen on the command line."""
+        return "_target_" in self.dataset
+
+    @property
+    def chooses_split(self) -> bool:
+        """Whether the split was set on the command line."""
+        return any(key == "split" or key.startswith("split.") for key in self.overridden)
+
+
+def tested_config(members: Sequence[Member], options: EvaluationOptions) -> DictConfig:
+    """Return the config of the test, of which the dataset and the split may be those of the command line.
+
+    Args:
+        members: The checkpoints.
+        options: See `EvaluationOptions`.
+
+    Raises:
+        UserError: If the checkpoints differ in preprocessing, or in the dataset if none was chosen, or if a setting of
+            the command line contradicts the preprocessing of the checkpoints.
+    """
+    config = members[0].config
+    settings = common_preprocessing([member.config for member in members], [member.path for member in members])
+    if not options.chooses_dataset:
+        check_same_dataset(members)
+        return OmegaConf.create(config)
+    for member in members[1:]:
+        if (density := member.config["dataset"].get("density")) != config["dataset"].get("density"):
+            raise UserError(
+                f"ckpt_path: {member.path} was trained with dataset.density={density}, {members[0].path} with "
+                f"{config['dataset'].get('density')}; the checkpoints of an ensemble must have the same"
+            )
+    dataset = dict(options.dataset)
+    fixed = {**asdict(settings), "density": config["dataset"].get("density", "given")}
+    for name, value in fixed.items():
+        if f"dataset.{name}" in options.overridden and canonical(name, dataset[name]) != value:
+            raise UserError(
+                f"dataset.{name} must be {value}, as in the training of {members[0].path}, got {dataset[name]}; remove "
+                f"dataset.{name} from the command line"
+            )
+    for name in DEFAULTS_OF_TRAINING:
+        if f"dataset.{name}" not in options.overridden and name in config["dataset"]:
+            fixed[name] = config["dataset"][name]
+    return OmegaConf.create({**config, "dataset": {**dataset, **fixed}, "split": dict(options.split or {})})
+
+
+def canonical(name: str, value: Any) -> Any:
+    """Return the value of a preprocessing setting as it is stored: "breast" for dataset.crop=true."""
+    return PreprocessingSettings(crop=value).crop if name == "crop" else value
+
+
+def check_same_dataset(members: Sequence[Member]) -> None:
+    """Check that all checkpoints were trained on the same dataset.
+
+    Raises:
+        UserError: If they were not.
+    """
+    trained = list(dict.fromkeys(member.names for member in members))
+    if len(trained) > 1:
+        listed = ", ".join(names.name for names in trained)
+        raise UserError(
+            f"dataset must be set for checkpoints that were trained on different datasets ({listed}); choose one, such "
+            f"as dataset={trained[0].name}"
+        )
+
+
+def names_of(cfg: DictConfig) -> DatasetNames:
+    """Return the names of the dataset of a config."""
+    dataset: Any = OmegaConf.to_container(cfg.dataset)
+    return DatasetNames.of_config(dataset)

@@ -1,0 +1,102 @@
+"""Lookup of checkpoints: the checkpoint of a run, and lists and patterns for ensembles."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from mammoseg.errors import UserError
+from mammoseg.runs.discovery import LATEST, latest_run
+from mammoseg.runs.folder import EXPORTED_WEIGHTS, RunFolder
+
+
+def find_checkpoints(references: Sequence[Path], name: str = "ckpt_path") -> list[Path]:
+    """Return the paths of all checkpoints to which a setting refers.
+
+    Args:
+        references: See `resolve_checkpoints`; also patterns such as multirun/table1-inbreast/au_net-*, whose matches
+            are in alphabetical order.
+        name: Name of the setting, for error messages.
+
+    Raises:
+        UserError: If a pattern has no match, a folder contains no checkpoint, or a checkpoint is named twice.
+    """
+    paths = [
+        path
+        for reference in references
+        for match in expand_pattern(reference, name)
+        for path in resolve_checkpoints(match, name)
+    ]
+    resolved = [path.resolve() for path in paths]
+    if repeated := [path for path in paths if resolved.count(path.resolve()) > 1]:
+        raise UserError(f"{name} must name each checkpoint once, got {repeated[0]} twice; remove one")
+    return paths
+
+
+def expand_pattern(reference: Path, name: str) -> list[Path]:
+    """Return the checkpoints, exported models and run folders that match a pattern; other matches are ignored.
+
+    A path without wildcards, or of a file with this name, is returned as it is.
+
+    Raises:
+        UserError: If nothing matches.
+    """
+    if not glob.has_magic(str(reference)) or reference.exists():
+        return [reference]
+    top = Path(reference.anchor)
+    try:
+        matches = sorted(path for path in top.glob(str(reference.relative_to(top))) if has_checkpoint(path))
+    except ValueError as error:
+        raise UserError(f"{name}={reference}: not a valid pattern; correct it, or list the checkpoints") from error
+    if not matches:
+        raise UserError(
+            f"{name}={reference}: no checkpoint or run folder matches this pattern; correct it, or list the checkpoints"
+        )
+    return matches
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Return whether a path is a checkpoint, or a folder that contains a best checkpoint or an exported model."""
+    if path.is_dir():
+        return bool(RunFolder(path).best_checkpoints()) or (path / EXPORTED_WEIGHTS).is_file()
+    return path.suffix in (Path(RunFolder.best_checkpoint.name).suffix, Path(EXPORTED_WEIGHTS).suffix)
+
+
+def resolve_checkpoints(reference: str | Path, name: str = "ckpt_path") -> list[Path]:
+    """Return the paths of the checkpoints to which a setting refers.
+
+    Args:
+        reference: A checkpoint, an exported model or its folder, a run folder (its best checkpoint, or the two of a run
+            with split.test=both), or "latest" (the same of the newest finished run at or below the working directory).
+        name: Name of the setting, for error messages.
+
+    Raises:
+        UserError: If a folder contains no checkpoint, or there is no finished run.
+    """
+    path = latest_run(finished=True).path if str(reference) == LATEST else Path(str(reference)).expanduser()
+    if not path.is_dir():
+        return [path]
+    if best := RunFolder(path).best_checkpoints():
+        return best
+    if (exported := path / EXPORTED_WEIGHTS).is_file():
+        return [exported]
+    raise UserError(
+        f"{name}={path}: the folder has neither {RunFolder.best_checkpoint.name} nor {EXPORTED_WEIGHTS}; set a run "
+        "folder, an exported model, a checkpoint or latest"
+    )
+
+
+def resolve_checkpoint(reference: str | Path, name: str = "ckpt_path") -> Path:
+    """Return the path of the only checkpoint to which a setting refers; see `resolve_checkpoints`.
+
+    Raises:
+        UserError: If there is no checkpoint, or more than one.
+    """
+    first, *others = resolve_checkpoints(reference, name)
+    if others:
+        raise UserError(
+            f"{name}={reference}: the run has two best checkpoints, since split.test=both; set one of them, "
+            f"{name}={first} or {name}={others[0]}"
+        )
+    return first
