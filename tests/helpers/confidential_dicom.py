@@ -57,7 +57,13 @@ SPACING = 0.35  # mm
 def phantom(side: str = "L", view: str = "CC", seed: int = 3, height: int = 512) -> Phantom:
     width = round(height * 0.77)
     return draw_phantom(
-        np.random.default_rng(seed), density=2, view=view, side=side, height=height, width=width, masses=1
+        np.random.default_rng(seed),
+        density=2,
+        view=view,
+        side=side,
+        height=height,
+        width=width,
+        appearance="simple",
     )
 
 

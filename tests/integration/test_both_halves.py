@@ -29,7 +29,7 @@ from mammoseg.runs import checkpoint, results
 SETTINGS = [
     *("dataset.source.cases=20", "dataset.source.height=128", "dataset.size=32", "model.width=4", "epochs=6", "seed=1"),
     *("batch_size=2", "split.folds=2", "split.test=both", "trainer.accelerator=cpu", "augment=flip_affine"),
-    *("loss=bce", "lr=0.03", "threshold=0.05", "logger=csv", interruption.SETTING),
+    *("dataset.source.appearance=simple", "loss=bce", "lr=0.03", "threshold=0.05", "logger=csv", interruption.SETTING),
 ]
 TRUST = "trusted_modules=[helpers.interruption]"
 OTHER = {"half1": "half2", "half2": "half1"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoseg.data.density_policy import DensityPolicy
-from mammoseg.data.negatives import accepts_negatives, validate_negatives
+from mammoseg.data.negatives import accepts_negatives, uses_negatives, validate_negatives
 from mammoseg.data.prepare_store import StoreBuilder
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram, Reader, RejectedCases
@@ -59,7 +59,7 @@ class DatasetSpec:
     @property
     def with_negatives(self) -> bool:
         """Whether images without a mass are used."""
-        return self.builder.negatives != "none"
+        return uses_negatives(self.builder.negatives)
 
     def _read(self, rejected: RejectedCases) -> list[Mammogram]:
         options = {"negatives": self.with_negatives} if accepts_negatives(self.reader) else {}

@@ -40,6 +40,11 @@ def validate_negatives(value: object, reader: Callable[..., Any]) -> Negatives:
     raise UserError(f"dataset.negatives must be none, all or a fraction above 0 and up to 1, got {value}")
 
 
+def uses_negatives(value: object) -> bool:
+    """Return whether images without a mass are used with this value of `dataset.negatives`."""
+    return value != "none"
+
+
 def accepts_negatives(reader: Callable[..., Any]) -> bool:
     """Return whether a reader has the argument `negatives`, see `readers.mammogram.Reader`."""
     return "negatives" in inspect.signature(reader).parameters

@@ -50,6 +50,7 @@ class BySource(Splitter):
         Raises:
             UserError: If a dataset has too few patients.
         """
+        self.official.by_mass = self.k_fold.by_mass = self.by_mass
         source_of = np.array([case.source for case in cases])
         parts: dict[str, list[int]] = {"train": [], "val": [], "test": []}
         for source in dict.fromkeys(source_of.tolist()):

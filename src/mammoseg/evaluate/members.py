@@ -12,6 +12,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from mammoseg.build import build_section
+from mammoseg.data.negatives import uses_negatives
 from mammoseg.data.split_result import HALVES, Indices, Split
 from mammoseg.data.store import Case
 from mammoseg.errors import UserError
@@ -88,7 +89,8 @@ class Member:
             UserError: If the split of the config is not trusted, or its arguments are invalid.
         """
         check_targets(self.config, ("split",), self.path, trusted_modules=self.trusted_modules)
-        split: Split = build_section(OmegaConf.create(self.config), "split")(cases)
+        splitter = build_section(OmegaConf.create(self.config), "split")
+        split: Split = splitter(cases, by_mass=uses_negatives(self.config["dataset"].get("negatives", "none")))
         if not split.test_both:
             if self.selected_on is not None:
                 raise UserError(

@@ -160,7 +160,7 @@ def tested_rows(
     official = np.array([case.split for case in cases])
     if (official != "").any() and not options.chooses_split:
         return np.flatnonzero(official == part)
-    split = datamodule.splitter(cases)
+    split = datamodule.splitter(cases, by_mass=datamodule.dataset.with_negatives)
     if part == "train" or not split.test_both:
         return split.parts()[part]
     if part == "val":

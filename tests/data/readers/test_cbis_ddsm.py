@@ -260,7 +260,7 @@ def test_missing_files_are_reported_by_image_and_can_be_skipped(small_dataset: P
     assert {file for file, _ in rejected.rows} == {first, second}
     assert "full mammogram is missing" in dict(rejected.rows)[first]
     assert "mask of abnormality" in dict(rejected.rows)[second]
-    with pytest.raises(UserError, match="2 cases"):
+    with pytest.raises(UserError, match="cannot be used: 2;"):
         prepared_cases(small_dataset)
     assert len(prepared_cases(small_dataset, on_error="skip")) == 6
 

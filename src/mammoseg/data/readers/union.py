@@ -12,19 +12,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mammoseg.data.negatives import accepts_negatives
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.errors import UserError
 
 SEPARATOR = "-"  # between the name of the dataset, which does not contain it, and the identifier
 
 
-def read(root: Path, rejected: RejectedCases, *, sources: Mapping[str, Mapping[str, Any]]) -> list[Mammogram]:
+def read(
+    root: Path, rejected: RejectedCases, *, sources: Mapping[str, Mapping[str, Any]], negatives: bool = False
+) -> list[Mammogram]:
     """Read the images of all datasets, in the order of `sources`.
 
     Args:
         root: Folder that contains the folders of the datasets.
         rejected: Receives the cases that cannot be used.
         sources: For each dataset, by its name: `folder`, the name of its folder in `root`, and `reader`.
+        negatives: Whether to read images without a mass from the datasets whose readers can.
 
     Returns:
         The accepted images; `Mammogram.source` is the name of their dataset.
@@ -42,7 +46,8 @@ def read(root: Path, rejected: RejectedCases, *, sources: Mapping[str, Mapping[s
                 f"dataset.reader.sources.{name}.folder must be the name of a folder in dataset.root, got {folder}"
             )
         own = RejectedCases()
-        found = source["reader"](root / folder, own)
+        options = {"negatives": negatives} if accepts_negatives(source["reader"]) else {}
+        found = source["reader"](root / folder, own, **options)
         rejected.rows += [(f"{name}/{file}", reason) for file, reason in own.rows]
         rejected.ignored.update({f"{name}: {description}": count for description, count in own.ignored.items()})
         prefix = f"{name}{SEPARATOR}"
