@@ -80,6 +80,15 @@ SPLIT = {
     "assignment": one_of("balanced", "snake"),
     "test": one_of("half", "both"),
 }
+ADAM: dict[str, SettingType] = {
+    "lr": Number(0, 100),
+    "betas": ListOf(Number(0, 1, exclusive_maximum=True), 2, 2),
+    "eps": Number(0, 1),
+    "weight_decay": Number(0, 100),
+    "amsgrad": Boolean(),
+    "fused": either(Boolean(), one_of(None)),
+    "foreach": either(Boolean(), one_of(None)),
+}
 HYBRID_PIXEL = {"alpha": WEIGHT, "beta": WEIGHT, "dice": PART, "bce": PART}
 HYBRID_REGION = {"eta": WEIGHT, "gamma": WEIGHT, "rmi": PART, "ssim": PART}
 
@@ -123,6 +132,7 @@ PARTS: dict[str, Part] = {
         }
     ),
     "mammoseg.data.augment.Augmentation": Part({"transforms": ListOf(REQUIRED_PART)}),
+    "mammoseg.data.augment_monai.MonaiAugmentation": Part({"transforms": ListOf(REQUIRED_PART)}),
     "mammoseg.models.au_net.AUNet": Part({"width": WIDTH, "gradient_checkpointing": Boolean()}),
     "mammoseg.models.arf_net.ARFNet": Part(
         {
@@ -141,6 +151,15 @@ PARTS: dict[str, Part] = {
     ),
     "mammoseg.models.monai_nets.dyn_unet": Part(
         {"width": WIDTH, "norm_name": one_of("instance", "batch", "group"), "res_block": Boolean()}
+    ),
+    "mammoseg.models.monai_nets.seg_res_net": Part(
+        {
+            "width": WIDTH,
+            "blocks": ListOf(Integer(1, 64), 2, 8),
+            "patch_size": Integer(1, 16),
+            "deep_supervision": Integer(1, 7),
+            "norm": one_of("batch", "instance"),
+        }
     ),
     "mammoseg.models.monai_nets.swin_unetr": Part(
         {
@@ -198,13 +217,15 @@ PARTS: dict[str, Part] = {
     "monai.losses.FocalLoss": Part({"gamma": WEIGHT, "alpha": Number(0, 1, optional=True)}),
     "monai.losses.TverskyLoss": Part({"alpha": UNIT, "beta": UNIT}, (some_weight("alpha", "beta"),)),
     "monai.losses.AsymmetricUnifiedFocalLoss": Part({"weight": UNIT, "gamma": UNIT, "delta": UNIT}),
-    "torch.optim.Adam": Part(
+    "torch.optim.Adam": Part(ADAM),
+    "torch.optim.AdamW": Part(ADAM),
+    "torch.optim.SGD": Part(
         {
             "lr": Number(0, 100),
-            "betas": ListOf(Number(0, 1, exclusive_maximum=True), 2, 2),
-            "eps": Number(0, 1),
+            "momentum": Number(0, 1),
+            "dampening": Number(0, 1),
             "weight_decay": Number(0, 100),
-            "amsgrad": Boolean(),
+            "nesterov": Boolean(),
             "fused": either(Boolean(), one_of(None)),
             "foreach": either(Boolean(), one_of(None)),
         }
@@ -230,6 +251,13 @@ PARTS: dict[str, Part] = {
     "mammoseg.schedulers.cosine_with_warmup": Part(
         {
             "total_steps": either(Integer(1), one_of("auto")),
+            "warmup": Number(0, 1, exclusive_maximum=True),
+        }
+    ),
+    "mammoseg.schedulers.polynomial_with_warmup": Part(
+        {
+            "total_steps": either(Integer(1), one_of("auto")),
+            "power": POSITIVE,
             "warmup": Number(0, 1, exclusive_maximum=True),
         }
     ),
