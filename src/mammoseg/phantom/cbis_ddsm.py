@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from mammoseg import validate
 from mammoseg.data.images.masks import rasterise
 from mammoseg.files import atomic_dir, atomic_write_bytes
 from mammoseg.phantom.anatomy import draw_phantom
-from mammoseg.phantom.cbis_ddsm_specs import CbisDdsmImageSpec, LesionSpec, sample_cbis_ddsm_specs
+from mammoseg.phantom.cbis_ddsm_specs import CbisDdsmImageSpec, ImageFile, LesionSpec, sample_cbis_ddsm_specs
 from mammoseg.phantom.cbis_ddsm_tables import (
     DESCRIPTION_COLUMNS,
     DICOM_INFO_COLUMNS,
@@ -35,27 +34,6 @@ from mammoseg.phantom.film import digitise_film
 from mammoseg.phantom.write import ASPECT, map_in_processes, validate_arguments
 
 LAYOUTS = ("tcia", "tcia_old", "kaggle", "png")
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """One image file of the dataset.
-
-    Attributes:
-        subject: Name of the image, followed by the abnormality for masks and crops.
-        study: UID of the study.
-        series: UID of the series.
-        description: Series description.
-        index: Position in the series, from 1.
-        pixels: (H, W).
-    """
-
-    subject: str
-    study: str
-    series: str
-    description: str
-    index: int
-    pixels: NDArray[Any]
 
 
 def write_cbis_ddsm(

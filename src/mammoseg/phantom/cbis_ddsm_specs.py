@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mammoseg.phantom.patients import sample_densities, sample_patient_views
 
@@ -60,6 +62,27 @@ class CbisDdsmImageSpec:
     def masses(self) -> int:
         """Number of masses."""
         return len(self.lesions)
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image file of the dataset.
+
+    Attributes:
+        subject: Name of the image, followed by the abnormality for masks and crops.
+        study: UID of the study.
+        series: UID of the series.
+        description: Series description.
+        index: Position in the series, from 1.
+        pixels: (H, W).
+    """
+
+    subject: str
+    study: str
+    series: str
+    description: str
+    index: int
+    pixels: NDArray[Any]
 
 
 def sample_cbis_ddsm_specs(cases: int, seed: int) -> list[CbisDdsmImageSpec]:
