@@ -15,13 +15,13 @@ def assign_groups(counts: Integers, weights: Integers, folds: Integers, rng: np.
 
     Three criteria are minimised, each among assignments that are equal in the previous ones:
 
-    1. the number of parts and folds without images; it is 0 if there are at least as many groups as parts;
+    1. the number of parts and folds without images, which is 0 if there are at least as many groups as parts;
     2. the number of absences: categories of which a part or a fold has no image;
     3. the imbalance: the squared difference between the number of images and the number proportional to the weights,
        summed over parts and folds, and over the categories and their total.
 
-    From a random start, groups are moved to another part or exchanged, as long as this is an improvement. The best
-    result of several starts is returned. All numbers are integers, so it is the same on all platforms.
+    From random starts, groups are moved to another part or exchanged, as long as this is an improvement; the best
+    result is returned. All numbers are integers, so it is the same on all platforms.
 
     Args:
         counts: Number of images of each category in each group, (G, C).
@@ -44,13 +44,12 @@ def assign_groups(counts: Integers, weights: Integers, folds: Integers, rng: np.
     with_total = np.column_stack([counts.sum(axis=1), counts])
     kinds, kind_of = np.unique(with_total, axis=0, return_inverse=True)
     kind_of = kind_of.ravel()
-    n_of_kind = np.bincount(kind_of, minlength=len(kinds))
+    n_of_kind = np.bincount(kind_of)
     searches = [_Search(kinds, n_of_kind, weights, folds, rng) for _ in range(RESTARTS)]
     for search in searches:
         while search.improve():
             pass
-    best = min(searches, key=lambda search: search.criteria())
-    return best.deal(kind_of)
+    return min(searches, key=_Search.criteria).deal(kind_of)
 
 
 class _Search:

@@ -10,7 +10,7 @@ Source:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mammoseg.phantom.appearance import get_appearance
-from mammoseg.phantom.masses import draw_mass
+from mammoseg.phantom.masses import add_masses
 from mammoseg.phantom.pixel_grid import Field, PixelGrid
 
 HEIGHT_MM = 233.0  # the small detector of INbreast: 3328 x 2560 pixels of 0.07 mm
@@ -68,35 +68,53 @@ def draw_phantom(
         masses: Number of masses.
         appearance: Density of the breast, and size and contrast of masses: "realistic" or "simple".
 
-    Returns:
-        The synthetic mammogram.
-
     Raises:
         UserError: If the appearance is unknown.
 
     Example:
-        >>> phantom = draw_phantom(np.random.default_rng(0), density=2, view="CC", side="L", height=128, width=96)
-        >>> phantom.pixels.shape, phantom.pixels.dtype, len(phantom.outlines)
-        ((128, 96), dtype('uint16'), 1)
+        >>> draw_phantom(np.random.default_rng(0), density=2, view="CC", side="L", height=128, width=96).pixels.shape
+        (128, 96)
     """
     grid, parameters = PixelGrid((height, width), HEIGHT_MM / height), get_appearance(appearance)
-    nipple, breast_width_mm = draw_breast_profile(rng, grid, view)
-    breast = grid.x < breast_width_mm[:, None]
-    skin_distance_mm = ndimage.distance_transform_edt(np.pad(breast, ((0, 0), (1, 0)), mode="edge"))[:, 1:] * grid.mm
+    breast, skin_distance_mm, nipple = draw_breast(rng, grid, view)
     tissue, glandular_fraction = draw_parenchyma(rng, grid, breast, nipple, parameters.glandular_fraction[density])
     muscle = draw_pectoral_muscle(rng, grid) if view == "MLO" else np.zeros(grid.shape, np.float32)
     tissue = tissue * (1 - muscle) + (MUSCLE_LEVEL + 0.3 * (tissue - tissue.mean())) * muscle
-    outlines: list[NDArray[np.float64]] = []
-    for _ in range(masses):
-        outline, contrast = draw_mass(rng, grid, skin_distance_mm, muscle, density, outlines, parameters)
-        outlines.append(outline)
-        tissue = tissue + contrast
+    tissue, outlines = add_masses(rng, grid, tissue, masses, skin_distance_mm, muscle, density, parameters)
     pixels = quantise(rng, simulate_exposure(tissue, skin_distance_mm) * breast)
-    if side == "R":
-        pixels, breast = pixels[:, ::-1], breast[:, ::-1]
-        outlines = [np.column_stack([width - 1 - outline[:, 0], outline[:, 1]]) for outline in outlines]
-    pixels = add_view_marker(np.ascontiguousarray(pixels), f"{side} {view}", side)
-    return Phantom(pixels, tuple(outlines), np.ascontiguousarray(breast), glandular_fraction)
+    phantom = Phantom(pixels, outlines, breast, glandular_fraction)
+    phantom = mirror(phantom) if side == "R" else phantom
+    return replace(phantom, pixels=add_view_marker(phantom.pixels, f"{side} {view}", side))
+
+
+def mirror(phantom: Phantom) -> Phantom:
+    """Return the mirror image of a phantom, with the chest wall at the other side."""
+    width = phantom.pixels.shape[1]
+    return Phantom(
+        np.ascontiguousarray(phantom.pixels[:, ::-1]),
+        tuple(np.column_stack([width - 1 - outline[:, 0], outline[:, 1]]) for outline in phantom.outlines),
+        np.ascontiguousarray(phantom.breast[:, ::-1]),
+        phantom.glandular_fraction,
+    )
+
+
+def draw_breast(
+    rng: np.random.Generator, grid: PixelGrid, view: str
+) -> tuple[NDArray[np.bool_], Field, tuple[float, float]]:
+    """Draw the shape of the breast.
+
+    Args:
+        rng: Source of randomness.
+        grid: Pixel grid of the image.
+        view: View position, CC or MLO.
+
+    Returns:
+        The breast mask (H, W), the distance to the skin (H, W) in mm, and the nipple (x, y) in mm.
+    """
+    nipple, breast_width_mm = draw_breast_profile(rng, grid, view)
+    breast = grid.x < breast_width_mm[:, None]
+    skin_distance_mm = ndimage.distance_transform_edt(np.pad(breast, ((0, 0), (1, 0)), mode="edge"))[:, 1:] * grid.mm
+    return breast, skin_distance_mm, nipple
 
 
 def draw_breast_profile(rng: np.random.Generator, grid: PixelGrid, view: str) -> tuple[tuple[float, float], Field]:

@@ -73,13 +73,26 @@ def write_cbis_ddsm(
     specs = sample_cbis_ddsm_specs(cases, seed)
     with atomic_dir(root) as tmp_dir:
         task = partial(write_cbis_ddsm_image, tmp_dir, height, layout, appearance)
-        listing = [row for rows in map_in_processes(task, specs) for row in rows]
-        write_descriptions(tmp_dir / ("csv" if layout == "kaggle" else ""), specs, old=layout == "tcia_old")
-        if layout == "tcia":
-            write_csv(tmp_dir / "metadata.csv", METADATA_COLUMNS, listing)
-        if layout == "kaggle":
-            write_csv(tmp_dir / "csv" / "dicom_info.csv", DICOM_INFO_COLUMNS, listing)
+        write_tables(tmp_dir, layout, specs, [row for rows in map_in_processes(task, specs) for row in rows])
     return specs
+
+
+def write_tables(
+    folder: Path, layout: str, specs: Sequence[CbisDdsmImageSpec], listing: Sequence[dict[str, Any]]
+) -> None:
+    """Write the tables of the dataset.
+
+    Args:
+        folder: Root of the dataset.
+        layout: One of `LAYOUTS`.
+        specs: Specifications of all images.
+        listing: Rows of the table of files, which the layouts "tcia" and "kaggle" have.
+    """
+    write_descriptions(folder / ("csv" if layout == "kaggle" else ""), specs, old=layout == "tcia_old")
+    if layout == "tcia":
+        write_csv(folder / "metadata.csv", METADATA_COLUMNS, listing)
+    if layout == "kaggle":
+        write_csv(folder / "csv" / "dicom_info.csv", DICOM_INFO_COLUMNS, listing)
 
 
 def cbis_ddsm_uid(*sources: object) -> str:

@@ -13,6 +13,39 @@ from mammoseg.phantom.pixel_grid import Field, PixelGrid
 MASS_SHAPES = ("round", "lobulated", "spiculated")
 
 
+def add_masses(
+    rng: np.random.Generator,
+    grid: PixelGrid,
+    tissue: Field,
+    masses: int,
+    skin_distance_mm: Field,
+    muscle: Field,
+    density: int,
+    appearance: Appearance,
+) -> tuple[Field, tuple[NDArray[np.float64], ...]]:
+    """Add masses to the tissue.
+
+    Args:
+        rng: Source of randomness.
+        grid: Pixel grid of the image.
+        tissue: (H, W) grey values.
+        masses: Number of masses.
+        skin_distance_mm: (H, W) distance to the skin in mm.
+        muscle: (H, W) fraction of pectoral muscle, in [0, 1].
+        density: ACR category, 1 to 4, which determines the contrast.
+        appearance: Size and contrast of masses.
+
+    Returns:
+        Grey values (H, W) with the masses, and their outlines, each (N, 2) in pixels.
+    """
+    outlines: list[NDArray[np.float64]] = []
+    for _ in range(masses):
+        outline, contrast = draw_mass(rng, grid, skin_distance_mm, muscle, density, outlines, appearance)
+        outlines.append(outline)
+        tissue = tissue + contrast
+    return tissue, tuple(outlines)
+
+
 def draw_mass(
     rng: np.random.Generator,
     grid: PixelGrid,
@@ -38,13 +71,7 @@ def draw_mass(
     """
     size = rng.lognormal(np.log(appearance.mass_radius_mm), appearance.mass_radius_sigma)
     radius = float(np.clip(size, *appearance.mass_radius_range_mm))
-    allowed = (skin_distance_mm > radius * 0.9 + 3) & (muscle < 0.2)
-    for outline in previous_outlines:
-        distance = np.hypot(grid.x - outline[:, 0].mean() * grid.mm, grid.y - outline[:, 1].mean() * grid.mm)
-        allowed &= distance > 2 * radius + 15
-    if not allowed.any():  # a large mass in a small breast: use the positions farthest from the skin
-        allowed = skin_distance_mm >= skin_distance_mm.max() * 0.95
-    row, column = rng.choice(np.argwhere(allowed))
+    row, column = rng.choice(allowed_positions(grid, skin_distance_mm, muscle, radius, previous_outlines))
     shape = MASS_SHAPES[rng.integers(len(MASS_SHAPES))]
     points = draw_mass_outline(rng, shape, radius) / grid.mm + [column, row]
     points = np.clip(points, 0, [grid.shape[1] - 1, grid.shape[0] - 1])
@@ -54,10 +81,37 @@ def draw_mass(
     core = 0.85 + 0.15 * ndimage.gaussian_filter(blurred, 4 / grid.mm)
     contrast = appearance.mass_contrast[density] * rng.uniform(0.85, 1.15) * blurred * core
     if shape == "spiculated":
-        contrast += (
-            0.5 * appearance.mass_contrast[density] * draw_spicules(rng, grid, (column, row), radius) * (1 - blurred)
-        )
+        spicules = draw_spicules(rng, grid, (column, row), radius)
+        contrast += 0.5 * appearance.mass_contrast[density] * spicules * (1 - blurred)
     return points, contrast.astype(np.float32)
+
+
+def allowed_positions(
+    grid: PixelGrid,
+    skin_distance_mm: Field,
+    muscle: Field,
+    radius: float,
+    previous_outlines: list[NDArray[np.float64]],
+) -> NDArray[np.int64]:
+    """Find the pixels at which the centre of a mass may be.
+
+    Args:
+        grid: Pixel grid of the image.
+        skin_distance_mm: (H, W) distance to the skin in mm.
+        muscle: (H, W) fraction of pectoral muscle, in [0, 1].
+        radius: Radius of the mass in mm.
+        previous_outlines: Outlines of the masses to keep a distance from, each (N, 2) in pixels.
+
+    Returns:
+        (row, column) of each pixel, (N, 2), N >= 1.
+    """
+    allowed = (skin_distance_mm > radius * 0.9 + 3) & (muscle < 0.2)
+    for outline in previous_outlines:
+        distance = np.hypot(grid.x - outline[:, 0].mean() * grid.mm, grid.y - outline[:, 1].mean() * grid.mm)
+        allowed &= distance > 2 * radius + 15
+    if not allowed.any():  # a large mass in a small breast: use the positions farthest from the skin
+        allowed = skin_distance_mm >= skin_distance_mm.max() * 0.95
+    return np.argwhere(allowed)
 
 
 def draw_mass_outline(rng: np.random.Generator, shape: str, radius: float) -> NDArray[np.float64]:
