@@ -30,7 +30,10 @@ def test_the_loss_is_the_weighted_mean_over_the_outputs() -> None:
     outputs, mask, density = random_outputs()
     criterion = Criterion({"dice": Dice(factor=2), "bce": BCE()}, weights={"dice": 2.0})
     terms = deep_supervision_terms(criterion, outputs, mask, density)
-    losses = [criterion(logits, mask[:, :, k // 2 :: k, k // 2 :: k], density) for logits, k in zip(outputs, (1, 2, 4), strict=True)]
+    losses = [
+        criterion(logits, mask[:, :, k // 2 :: k, k // 2 :: k], density)
+        for logits, k in zip(outputs, (1, 2, 4), strict=True)
+    ]
     expected = (4 * losses[0] + 2 * losses[1] + losses[2]) / 7
     torch.testing.assert_close(torch.stack(list(terms.values())).sum(dim=0), expected)
     assert list(terms) == criterion.summands
@@ -77,7 +80,7 @@ def test_all_outputs_are_trained() -> None:
     image = torch.randn(2, 1, 64, 64)
     outputs = segmenter.all_logits(image)
     terms = deep_supervision_terms(segmenter.criterion, outputs, (image > 1).float(), torch.tensor([0, 3]))
-    torch.stack(list(terms.values())).sum().backward()
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in segmenter.net.parameters())
 
 

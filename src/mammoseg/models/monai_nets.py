@@ -165,8 +165,7 @@ def seg_res_net(
         width: Number of channels of the first stage, doubled in each of the following stages.
         blocks: Number of residual blocks of each stage of the encoder; the decoder has one per stage.
         patch_size: Side of the patches of pixels that are the channels of the input, see `PatchWise`; 1 for none.
-        deep_supervision: Number of outputs in training mode, each with half the resolution of the previous one, at most
-            the number of stages minus 1.
+        deep_supervision: Number of outputs in training mode, each with half the resolution of the previous one.
         norm: Normalisation layer, "batch" or "instance".
 
     Returns:
@@ -174,30 +173,19 @@ def seg_res_net(
         must be multiples of patch_size * 2^(stages - 1).
 
     Raises:
-        UserError: If `deep_supervision` is out of range.
+        UserError: If `width` is below 1, or `deep_supervision` is not between 1 and the number of stages minus 1.
 
     Example:
         >>> import torch
-        >>> net = seg_res_net(width=2)
-        >>> [tuple(logits.shape) for logits in net(torch.zeros(2, 1, 64, 64))]
+        >>> [tuple(logits.shape) for logits in seg_res_net(width=2)(torch.zeros(2, 1, 64, 64))]
         [(2, 1, 64, 64), (2, 1, 32, 32), (2, 1, 16, 16)]
-        >>> net.eval()(torch.zeros(1, 1, 64, 64)).shape
-        torch.Size([1, 1, 64, 64])
     """
     from monai.networks.nets import SegResNetDS
 
-    if not 1 <= deep_supervision <= len(blocks) - 1:
-        raise UserError(
-            f"model.deep_supervision must be between 1 and {len(blocks) - 1}, the number of model.blocks minus 1, got "
-            f"{deep_supervision}"
-        )
-    net = SegResNetDS(
-        spatial_dims=2,
-        init_filters=positive_int("model.width", width),
-        in_channels=patch_size**2,
-        out_channels=patch_size**2,
-        norm=norm,
-        blocks_down=tuple(blocks),
-        dsdepth=deep_supervision,
-    )
-    return PatchWise(net, patch_size)
+    positive_int("model.width", width)
+    if not 1 <= deep_supervision < len(blocks):
+        limit = f"between 1 and {len(blocks) - 1}, the number of model.blocks minus 1"
+        raise UserError(f"model.deep_supervision must be {limit}, got {deep_supervision}")
+    channels = patch_size**2
+    options: dict[str, Any] = {"blocks_down": tuple(blocks), "dsdepth": deep_supervision, "norm": norm}
+    return PatchWise(SegResNetDS(2, width, channels, channels, **options), patch_size)
