@@ -13,10 +13,11 @@ from omegaconf import DictConfig
 
 from helpers.results_files import rows_of, write_run
 from mammoseg.compare import tables
-from mammoseg.compare.report import write_comparison_reports
+from mammoseg.compare.report import build_comparison, warn_about_unused_names, write_comparison_reports
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.runs import results
+from mammoseg.runs.discovery import find_runs
 
 QUALITY = {
     "au_net": 0.6,
@@ -286,3 +287,16 @@ def test_pairs_csv_has_machine_readable_column_names(report: Path) -> None:
         == "metric,first,second,difference,interval,standard_error,degrees_of_freedom,p,p_holm,median,effect_size"
     )
     assert "| p (Holm) |" in (report / "pairs.md").read_text()
+
+
+def test_display_names_of_unknown_methods_are_reported(report: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (run, *_) = find_runs([report.parent.parent])
+    comparison = build_comparison([run], config())
+    (method,) = comparison.data.runs
+    names = {"au_net": "A", "arf_net": "B", "mine": "C", f"{method}x": "D", method: "E"}
+    warn_about_unused_names(names, [comparison])
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [
+        f"names.{method}x is not used, since no run has this method; did you mean {method}?",
+        "names.mine is not used, since no run has this method",
+    ]

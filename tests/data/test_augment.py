@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+import albumentations
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
@@ -12,6 +13,9 @@ from hydra.utils import instantiate
 from numpy.typing import NDArray
 
 from mammoseg.conf import conf_dir
+from mammoseg.data.augment import Augmentation
+from mammoseg.data.augment_monai import MonaiAugmentation
+from mammoseg.errors import UserError
 
 NAMES = sorted(path.stem for path in (conf_dir() / "augment").glob("*.yaml") if path.stem != "none")
 Sample = tuple[NDArray[Any], NDArray[Any]]
@@ -69,3 +73,25 @@ def test_the_mask_moves_with_the_image(augment: Any) -> None:
         inside, outside = new_image[new_mask > 0], new_image[(new_mask == 0) & (new_image > 0.1)]
         assert np.median(inside) > np.median(outside) + 0.15, seed
     assert moved > 5
+
+
+@pytest.mark.parametrize(
+    ("transform", "size"),
+    [
+        (albumentations.RandomCrop(32, 16), "32x16"),
+        (albumentations.Resize(30, 30), "30x30"),
+        (albumentations.Transpose(p=1), "64x48"),
+    ],
+)
+def test_a_transform_that_changes_the_size_is_rejected(transform: albumentations.BasicTransform, size: str) -> None:
+    image, mask = np.zeros((48, 64), np.float32), np.zeros((48, 64), np.uint8)
+    with pytest.raises(UserError, match=f"must keep the size of the images, 48x64 pixels, got {size}"):
+        Augmentation([transform])(image, mask, seed=0)
+
+
+def test_a_transform_of_monai_that_changes_the_size_is_rejected() -> None:
+    transforms = pytest.importorskip("monai.transforms")
+    crop = transforms.RandSpatialCropd(keys=["image", "mask"], roi_size=(32, 16), random_size=False)
+    image, mask = np.zeros((48, 64), np.float32), np.zeros((48, 64), np.uint8)
+    with pytest.raises(UserError, match="must keep the size of the images, 48x64 pixels, got 32x16"):
+        MonaiAugmentation([crop])(image, mask, seed=0)

@@ -321,10 +321,10 @@ def test_a_mass_outside_the_breast_is_reported(tmp_path: Path) -> None:
     ("second", "message"),
     [
         ("b,a.png,a-mask.png,p,2", "b .*the same image as case a; remove one"),
-        ("b,a.png,a-mask.png,q,2", "a .*the same image as case b, but patient differ"),
-        ("b,copy.png,a-mask.png,q,2", "b .*the same image as case a, but patient differ"),
-        ("b,a.png,b-mask.png,p,2", "but masks differ"),
-        ("b,a.png,b-mask.png,q,3", "but patient and density and masks differ"),
+        ("b,a.png,a-mask.png,q,2", "a .*the same image as case b, but differs in patient"),
+        ("b,copy.png,a-mask.png,q,2", "b .*the same image as case a, but differs in patient"),
+        ("b,a.png,b-mask.png,p,2", "but differs in masks"),
+        ("b,a.png,b-mask.png,q,3", "but differs in patient, density, masks"),
     ],
 )
 def test_an_image_in_several_cases_is_rejected(tmp_path: Path, second: str, message: str) -> None:
@@ -353,7 +353,7 @@ def test_a_copy_of_an_image_in_another_format_is_rejected(tmp_path: Path, name: 
     COPIES[name](breast(0), tmp_path / name)
     cv2.imwrite(str(tmp_path / "copy-mask.tif"), disc().astype(np.uint16))
     row_a, row_c = "a,a.png,a-mask.png,p,2", "c,c.png,c-mask.png,r,2"
-    with pytest.raises(UserError, match=r"b .*the same image as case a, but patient differ; remove one"):
+    with pytest.raises(UserError, match=r"b .*the same image as case a, but differs in patient; remove one"):
         dataset(tmp_path, row_a, f"b,{name},{mask},q,2", row_c).open_store()
     for _ in range(2):
         store = dataset(tmp_path, row_a, f"b,{name},{mask},p,2", row_c, on_error="skip").open_store()

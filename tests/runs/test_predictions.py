@@ -25,12 +25,53 @@ def test_predictions_are_read_back(tmp_path: Path) -> None:
         read_predictions(path)
 
 
-def header(shape: tuple[int, ...]) -> bytes:
+def header(shape: tuple[int, ...], dtype: str = "|u1") -> bytes:
     return (
         np.lib.format.magic(1, 0)
         + bytes([118, 0])
-        + (f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n").encode()
+        + (f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n").encode()
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype"),
+    [
+        ("cases.npy", (1,), "<U500000000"),
+        ("cases.npy", (1,), "|O"),
+        ("masks.npy", (1, 64, 8), "|V100000000"),
+        ("levels.npy", (1, 64, 64), "<u8"),
+        ("threshold.npy", (2**32,), "<f8"),
+        ("other.npy", (1,), "|u1"),
+    ],
+)
+def test_arrays_of_another_type_are_rejected_before_they_are_read(
+    tmp_path: Path, name: str, shape: tuple[int, ...], dtype: str
+) -> None:
+    headers = {
+        "cases.npy": header((1,), "<U1"),
+        "masks.npy": header((1, 64, 8)),
+        "levels.npy": header((1, 64, 64)),
+        "threshold.npy": header((), "<f8"),
+        name: header(shape, dtype),
+    }
+    path = tmp_path / "predictions.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in headers.items():
+            archive.writestr(entry, content)
+    read = mock.patch.object(np, "load", side_effect=AssertionError("read"))
+    with read, pytest.raises(UserError, match=r"predictions\.npz: damaged"):
+        read_predictions(path)
+
+
+def test_predictions_must_be_those_of_the_test_images(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.npz"
+    write_predictions(path, ["a", "b"], [np.zeros((16, 2), np.uint8)] * 2, [np.zeros((16, 16), np.uint8)] * 2, 0.5)
+    assert read_predictions(path, ["b", "a"]).cases == ["a", "b"]
+    with pytest.raises(UserError, match=r"every image of results\.csv; 1 missing, such as c"):
+        read_predictions(path, ["b", "c"])
+    unpack = mock.patch.object(np, "unpackbits", side_effect=AssertionError("read"))
+    with unpack, pytest.raises(UserError, match=r"the 1 images of results\.csv, got 2"):
+        read_predictions(path, ["a"])
 
 
 @pytest.mark.parametrize(

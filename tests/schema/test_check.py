@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 
 from mammoseg.conf import conf_dir, targets_in
+from mammoseg.data.dataset import build_dataset
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.errors import UserError
 from mammoseg.runs.untrusted_config import GROUPS
 from mammoseg.schema.check import check_config
@@ -42,6 +45,22 @@ def test_every_choice_of_every_group_is_valid(choice: str) -> None:
 
 def test_there_is_a_schema_for_every_command() -> None:
     assert SETTINGS.keys() == {path.stem for path in conf_dir().glob("*.yaml")}
+
+
+@pytest.mark.parametrize("command", ["train", "prepare", "fit_density"])
+def test_all_settings_of_a_dataset_are_listed(command: str) -> None:
+    """The arguments of the dataset are listed, although its function has a `**kwargs`."""
+    output = ["output=x"] if command == "fit_density" else []
+    check(command, *output, "dataset.crop=film")
+    with pytest.raises(UserError, match=r"there is no setting dataset\.crp; did you mean dataset\.crop"):
+        check(command, *output, "+dataset.crp=film")
+    own = {
+        name
+        for name, parameter in inspect.signature(build_dataset).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
+    settings = {field.name for field in dataclasses.fields(PreprocessingSettings)}
+    assert PARTS["mammoseg.data.dataset.build_dataset"].arguments.keys() == own | settings
 
 
 @pytest.mark.parametrize("target", sorted(PARTS))

@@ -61,3 +61,9 @@ def test_numbers_of_launcher_and_sweeper_are_checked(name: str) -> None:
     check_sweep_settings(OmegaConf.create({**base, section: {key: 2}}))
     with pytest.raises(UserError, match=f"hydra.{name} must be"):
         check_sweep_settings(OmegaConf.create({**base, section: {key: 0}}))
+
+
+def test_a_search_can_only_maximise_the_validation_dsc() -> None:
+    check_sweep_settings(OmegaConf.create({"launcher": {}, "sweeper": {"direction": "maximize"}}))
+    with pytest.raises(UserError, match=r"hydra\.sweeper\.direction must be maximize, got minimize"):
+        check_sweep_settings(OmegaConf.create({"launcher": {}, "sweeper": {"direction": "minimize"}}))

@@ -35,6 +35,9 @@ def plot_predictions(
 
     Returns:
         The figure; None if predictions or prepared images are missing, for which a warning is logged.
+
+    Raises:
+        UserError: If predictions.npz of a run is damaged, or does not contain its test images.
     """
     data = comparison.data
     fold = next(iter(data.cases))
@@ -50,7 +53,10 @@ def plot_predictions(
     if store is None:
         log.warning("skipping Figure 2: prepared images of these runs not found; set dataset.store=<folder>")
         return None
-    masks_pred = {method: read_predictions(run.folder.predictions).by_case for method, run in runs.items()}
+    masks_pred = {
+        method: read_predictions(run.folder.predictions, [row["case"] for row in run.rows]).by_case
+        for method, run in runs.items()
+    }
     return _plot_contours(names, runs, select_images(comparison, fold, per_density), store, masks_pred)
 
 

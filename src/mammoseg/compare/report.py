@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mammoseg.compare import figures, tables
 from mammoseg.compare.difference_tables import pairs_table
 from mammoseg.compare.qualitative_figure import plot_predictions
 from mammoseg.compare.sections import build_sections
+from mammoseg.conf import conf_dir
 from mammoseg.csv_cells import escape_cells
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
@@ -24,6 +25,7 @@ from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.page import write_report
 from mammoseg.reports.plotting import save_svg_and_png
 from mammoseg.runs.discovery import RunResults, find_runs
+from mammoseg.schema.types import did_you_mean
 from mammoseg.statistics.alignment import AlignedRuns, align_runs
 from mammoseg.statistics.comparison import Comparison
 
@@ -56,6 +58,7 @@ def write_comparison_reports(folders: Sequence[Path], output: Path, cfg: DictCon
     runs_by_dataset = {dataset: [run for run in runs if run.dataset == dataset] for dataset in datasets}
     # Build all comparisons before writing, so that nothing is written if one of them fails.
     comparisons = {dataset: build_comparison(group, cfg) for dataset, group in runs_by_dataset.items()}
+    warn_about_unused_names(cfg.names, comparisons.values())
     return [
         write_comparison_report(
             comparison,
@@ -88,6 +91,25 @@ def validate_settings(cfg: DictConfig) -> None:
         raise UserError(f"primary_method must be the name of a method or null, got {cfg.primary_method}")
     if not isinstance(cfg.names, DictConfig):
         raise UserError(f"names must map methods to display names, such as {{au_net: AU-Net}}, got {cfg.names}")
+
+
+def warn_about_unused_names(names: Mapping[str, str], comparisons: Iterable[Comparison]) -> None:
+    """Warn about display names whose method neither is in the runs nor is a preset of `conf/method`.
+
+    Args:
+        names: Display names by method.
+        comparisons: Comparisons of all datasets.
+    """
+    methods = {
+        name
+        for comparison in comparisons
+        for method in comparison.data.runs
+        for name in (method, comparison.data.base_method(method))
+    }
+    presets = {path.stem for path in (conf_dir() / "method").glob("*.yaml")}
+    for name in sorted(set(map(str, names)) - methods - presets):
+        nearest = did_you_mean(name, sorted(methods | presets))
+        log.warning("names.%s is not used, since no run has this method%s", name, nearest)
 
 
 def build_comparison(runs: Sequence[RunResults], cfg: DictConfig) -> Comparison:

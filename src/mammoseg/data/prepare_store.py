@@ -161,8 +161,8 @@ class StoreBuilder:
 
     def _raise_rejected(self, rejected: RejectedCases, root: Path) -> None:
         raise UserError(
-            f"{len(rejected.rows)} cases in {root} cannot be used; fix them, or set dataset.on_error=skip to skip "
-            f"them (images that are already preprocessed will be reused):\n{rejected.format()}"
+            f"cases in {root} that cannot be used: {len(rejected.rows)}; fix them, or set dataset.on_error=skip to "
+            f"skip them (images that are already preprocessed will be reused):\n{rejected.format()}"
         )
 
     def _write_store(

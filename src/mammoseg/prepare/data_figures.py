@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogFormatter
 
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.store import PreparedStore
@@ -129,6 +130,8 @@ def draw_mass_sizes(store: PreparedStore, path: Path) -> None:
         axis.plot(category + rng.uniform(-0.22, 0.22, len(values)), values, ".", markersize=2, alpha=0.5)
         axis.boxplot(values, positions=[category], widths=0.5, showfliers=False, medianprops={"color": "black"})
     axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(LogFormatter())
+    axis.yaxis.set_minor_formatter(LogFormatter())
     axis.set(
         xlabel="ACR density",
         ylabel="mass, % of the preprocessed image",

@@ -19,16 +19,30 @@ TRUTH_COLOUR, PREDICTION_COLOUR = "#2ca02c", "#1f5fff"  # green and blue, as in 
 
 
 def draw_contour(axis: Axes, values: NDArray[Any], level: float, colour: str) -> None:
-    """Draw a contour line. Nothing is drawn if `values` do not cross `level`, for which matplotlib would warn.
+    """Draw a contour line around the pixels above a level, including along the border of the image.
+
+    Nothing is drawn if no pixel is above `level`, for which matplotlib would warn.
 
     Args:
-        axis: Axes to draw on.
-        values: Mask or probabilities, shape (H, W).
-        level: Value of the contour line.
+        axis: Axes that show the image.
+        values: Mask or probabilities, shape (H, W), at least 0.
+        level: Value of the contour line, above 0.
         colour: Colour of the line.
     """
-    if values.min() < level < values.max():
-        axis.contour(values, levels=[level], colors=[colour], linewidths=1.4)
+    if values.max() <= level:
+        return
+    height, width = values.shape
+    limits = axis.axis()
+    # Without the border of zeros, a mask of the whole image would have no contour.
+    axis.contour(
+        np.arange(-1, width + 1),
+        np.arange(-1, height + 1),
+        np.pad(values, 1),
+        levels=[level],
+        colors=[colour],
+        linewidths=1.4,
+    )
+    axis.axis(limits)
 
 
 def draw_heatmap(

@@ -136,7 +136,7 @@ def plot_learning_curves(metrics_file: Path, path: Path) -> None:
     loss_axis.set(xlabel="Epoch", ylabel="Loss")
     metric_axis.set(xlabel="Epoch", ylabel="Validation metric (pooled)", ylim=(-0.02, 1.02))
     for axis in (loss_axis, metric_axis):
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     save_figure(figure, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ DETECTION_FILE = "detection.csv"
 DETECTION_COLUMNS = ("case", "masses", "found", "false_positives")
 MAX_SIZE = 8192  # largest value of dataset.size
 MAX_HEADER = 65536  # bytes of the header of an array
+# Kind and largest item size in bytes of each array of predictions.npz.
+ITEM_TYPES = {"cases.npy": ("U", 4096), "masks.npy": ("u", 1), "levels.npy": ("u", 1), "threshold.npy": ("f", 8)}
 
 
 @dataclass(frozen=True)
@@ -92,22 +94,25 @@ def write_predictions(
         )
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path, cases: Collection[str] | None = None) -> Predictions:
     """Read predictions.npz.
 
     Args:
         path: Input file.
+        cases: Names of the test images in results.csv, which the file must contain; None if they are not known.
 
     Raises:
-        UserError: If the file is damaged.
+        UserError: If the file is damaged, or does not contain the test images.
     """
     try:
         check_size(path)
         with path.open("rb") as file, np.load(file) as stored:  # np.load(path) does not close a damaged file
+            names = stored["cases"].tolist()
+            check_cases(path, names, cases)
             masks = np.unpackbits(stored["masks"], axis=2).astype(bool)
             has_probs = "levels" in stored
             return Predictions(
-                stored["cases"].tolist(),
+                names,
                 masks,
                 stored["levels"] if has_probs else None,
                 float(stored["threshold"]) if has_probs else None,
@@ -120,8 +125,33 @@ def read_predictions(path: Path) -> Predictions:
         raise UserError(f"{path}: damaged ({error}); test the run again with mammoseg.evaluate") from error
 
 
+def check_cases(path: Path, stored: Collection[str], expected: Collection[str] | None) -> None:
+    """Check that predictions.npz contains the test images of results.csv and no others.
+
+    Args:
+        path: The file, for error messages.
+        stored: Names of the images in the file.
+        expected: Names of the images in results.csv; None if they are not known.
+
+    Raises:
+        UserError: If it does not.
+    """
+    if expected is None:
+        return
+    if missing := set(expected) - set(stored):
+        raise UserError(
+            f"{path}: must contain every image of results.csv; {len(missing)} missing, such as {min(missing)}; test "
+            "the run again with mammoseg.evaluate"
+        )
+    if len(stored) > len(expected):
+        raise UserError(
+            f"{path}: must contain the {len(expected)} images of results.csv, got {len(stored)}; test the run again "
+            "with mammoseg.evaluate"
+        )
+
+
 def check_size(path: Path) -> None:
-    """Check the sizes of the arrays in the headers of predictions.npz before memory is allocated for them.
+    """Check types and sizes of the arrays in the headers of predictions.npz before memory is allocated for them.
 
     Raises:
         ValueError: If the arrays do not belong together, or an image is larger than any prepared one.
@@ -132,12 +162,19 @@ def check_size(path: Path) -> None:
             with archive.open(name) as file:
                 read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
                 shapes[name], _, dtype = read_header[np.lib.format.read_magic(file)](file)
+            kind, itemsize = ITEM_TYPES.get(name, ("", 0))
+            if dtype.kind != kind or dtype.itemsize > itemsize:
+                raise ValueError(f"{name} has the type {dtype}")
             if archive.getinfo(name).file_size > int(np.prod(shapes[name])) * dtype.itemsize + MAX_HEADER:
                 raise ValueError(f"{name} contains more than its array")
     (n_cases,) = shapes["cases.npy"]
     n_masks, height, packed_width = shapes["masks.npy"]
     expected = (n_cases, height, 8 * packed_width)
-    if n_masks != n_cases or height > MAX_SIZE or shapes.get("levels.npy", expected) != expected:
+    if (
+        (n_masks != n_cases or height > MAX_SIZE or 8 * packed_width > MAX_SIZE)
+        or shapes.get("levels.npy", expected) != expected
+        or shapes.get("threshold.npy", ()) != ()
+    ):
         raise ValueError(f"arrays with the shapes {shapes} do not belong together")
 
 

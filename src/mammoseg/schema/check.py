@@ -112,7 +112,8 @@ def _check_part(name: str, part: Mapping[str, Any], *, partial: bool) -> None:
     listed = PARTS.get(target)
     known: Mapping[str, SettingType] = listed.arguments if listed else {}
     accepts_others = False
-    if not part.keys() <= {"_target_", "_args_", *INSTANTIATE_KEYS, *known}:
+    is_complete = listed is not None and listed.complete
+    if not is_complete and not part.keys() <= {"_target_", "_args_", *INSTANTIATE_KEYS, *known}:
         from mammoseg.schema.signatures import target_arguments  # imports the target, and torch with it
 
         arguments, accepts_others = target_arguments(name, target)

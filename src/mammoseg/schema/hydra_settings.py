@@ -13,7 +13,7 @@ from mammoseg.errors import UserError
 from mammoseg.schema.check import unknown_setting
 from mammoseg.schema.collection_types import either
 from mammoseg.schema.overrides import quote, split_override
-from mammoseg.schema.types import Integer, SettingType
+from mammoseg.schema.types import Integer, SettingType, one_of
 
 # Settings that cannot be changed, and why.
 FIXED = {
@@ -37,6 +37,7 @@ OUTPUT_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
 SWEEP_SETTINGS: dict[str, SettingType] = {
     "launcher.n_jobs": either(Integer(1), Integer(-4096, -1)),
     "sweeper.max_batch_size": Integer(1, optional=True),
+    "sweeper.direction": one_of("maximize"),  # the objective is the validation DSC
 }
 
 
@@ -98,13 +99,13 @@ def expand_home(override: str) -> str:
 
 
 def check_sweep_settings(hydra: DictConfig) -> None:
-    """Check the numbers of Hydra's launcher and sweeper, whose types Hydra checks, but not their ranges.
+    """Check the values of settings of Hydra's launcher and sweeper, of which Hydra checks at most the types.
 
     Args:
         hydra: Hydra's settings.
 
     Raises:
-        UserError: If one of them is out of range.
+        UserError: If one of them is invalid.
     """
     for name, kind in SWEEP_SETTINGS.items():
         section, key = name.split(".")

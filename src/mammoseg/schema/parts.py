@@ -62,10 +62,12 @@ class Part:
     Attributes:
         arguments: Types of the arguments.
         rules: Conditions on several arguments; each returns an error message or None.
+        complete: Whether `arguments` contains all arguments, although the target has a `**kwargs`.
     """
 
     arguments: Mapping[str, SettingType]
     rules: tuple[Rule, ...] = field(default=())
+    complete: bool = False
 
 
 PART = SubPart()
@@ -114,7 +116,8 @@ PARTS: dict[str, Part] = {
             "aspect": one_of("stretch", "pad"),
             "normalise": one_of("minmax", "percentile", "zscore"),
             "flip": one_of("none", "left", "right"),
-        }
+        },
+        complete=True,
     ),
     "mammoseg.data.readers.cbis_ddsm.read": Part({"tables": LocalPath(optional=True)}),
     "mammoseg.data.readers.inbreast.read": Part({"lesions": ListOf(Text(), 1)}),

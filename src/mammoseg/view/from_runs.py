@@ -103,12 +103,7 @@ class RunView:
         self.label = label
         self.store = store
         self.rows = run.rows
-        self.predictions = read_predictions(run.folder.predictions)
-        if missing := {str(row["case"]) for row in run.rows} - set(self.predictions.cases):
-            raise UserError(
-                f"{run.folder.predictions}: must contain every image of results.csv; {len(missing)} missing, "
-                f"such as {min(missing)}; test the run again with mammoseg.evaluate"
-            )
+        self.predictions = read_predictions(run.folder.predictions, [row["case"] for row in run.rows])
         self.threshold = self.predictions.threshold
         self.note = MASKS_ONLY_NOTE if self.predictions.quantised_probs is None else ""
 

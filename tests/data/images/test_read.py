@@ -25,12 +25,16 @@ def grey(shape: tuple[int, int] = (90, 70), dtype: type = np.uint8) -> np.ndarra
     return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
 
 
-def write_tiff(path: Path, pixels: np.ndarray, photometric: int) -> None:
-    """Write an uncompressed little-endian TIFF with one strip, of any pixel type."""
+def write_tiff(path: Path, pixels: np.ndarray, photometric: int, tile: int | None = None) -> None:
+    """Write an uncompressed little-endian TIFF with one strip or one square tile, of any pixel type."""
     bits, sample_format = 8 * pixels.dtype.itemsize, {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
     height, width = pixels.shape
     tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height}
     tags |= {279: pixels.nbytes, 339: sample_format}
+    if tile is not None:
+        strips = (273, 278, 279)
+        tags = {tag: value for tag, value in tags.items() if tag not in strips}
+        tags = dict(sorted({**tags, 322: tile, 323: tile, 324: 8, 325: pixels.nbytes}.items()))
     entries = b"".join(struct.pack("<HHII", tag, 4 if value > 65535 else 3, 1, value) for tag, value in tags.items())
     directory = struct.pack("<H", len(tags)) + entries + bytes(4)
     path.write_bytes(b"II*\0" + struct.pack("<I", 8 + pixels.nbytes) + pixels.tobytes() + directory)
@@ -113,9 +117,19 @@ def test_a_white_is_zero_tiff_is_inverted(tmp_path: Path, dtype: type) -> None:
 
 def test_a_damaged_image_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_tiff(tmp_path / "a.tif", grey((90, 70)).astype(np.float16), 1)
-    with pytest.raises(ImageReadError, match="another format"):
+    with pytest.raises(ImageReadError, match=r"layout \(16-bit floats\)"):
         read_image(tmp_path / "a.tif")
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_layout_of_a_tiff_that_cannot_be_decoded_is_reported(tmp_path: Path) -> None:
+    write_tiff(tmp_path / "a.tif", grey((16, 16)), 1, tile=16)
+    with pytest.raises(ImageReadError, match="8-bit unsigned integers, tiles of 16x16 pixels"):
+        read_image(tmp_path / "a.tif")
+    write_tiff(tmp_path / "b.tif", grey((90, 70)), 1)
+    (tmp_path / "b.tif").write_bytes((tmp_path / "b.tif").read_bytes()[:100])
+    with pytest.raises(ImageReadError, match="empty, truncated or of another format"):
+        read_image(tmp_path / "b.tif")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

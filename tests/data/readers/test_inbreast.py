@@ -129,6 +129,8 @@ def test_outlines_outside_the_image_are_not_clipped(release: Release) -> None:
         ((), "outline 2 has 0 points, a mass needs 3 or more"),
         (SQUARE[:1], "outline 2 has 1 point, a mass needs 3 or more"),
         (SQUARE[:2], "outline 2 has 2 points, a mass needs 3 or more"),
+        ([(7, 5)] * 4, "outline 2 must enclose an area, but its 4 points are on a line"),
+        ([(5, 5), (15, 10), (45, 25), (25, 15)], "outline 2 must enclose an area, but its 4 points are on a line"),
         ((*SQUARE, "(nan, 4.0)"), "outline 2, point 5 is not two finite numbers"),
         (("(inf, 4.0)", *SQUARE), "outline 2, point 1 is not two finite numbers"),
         ((*SQUARE, "(4.0)"), "outline 2, point 5 is not"),
@@ -143,6 +145,16 @@ def test_invalid_outlines_are_rejected(release: Release, points: tuple[object, .
     assert file == "AllXML/22678622.xml"
     assert expected in reason
     assert "fix the XML or set dataset.on_error=skip" in reason
+
+
+def test_calcifications_on_a_line_are_ignored_and_counted(release: Release) -> None:
+    line, triangle = [(5, 7), (6.5, 7.5), (8, 8), (5, 7)], [(5, 7), (6, 7), (5, 7.1)]
+    release.add("22678622", MASS, roi("Calcification", line), roi("Calcification", triangle)).table()
+    rejected = RejectedCases()
+    (mammogram,) = read(release.root, rejected, lesions=["mass", "calcification"])
+    assert mammogram.masses == 2
+    np.testing.assert_array_equal(mammogram.outlines[1], triangle)
+    assert rejected.ignored == {"calcification marked by a point, without an outline": 1}
 
 
 def test_calcifications_marked_by_a_point_are_ignored_and_counted(release: Release) -> None:

@@ -46,6 +46,8 @@ __all__ = [
 
 FORMATS = ["PNG", "JPEG", "TIFF"]  # whose metadata may contain an orientation
 WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation
+TILE_WIDTH, TILE_LENGTH = 322, 323  # TIFF tags
+SAMPLE_FORMATS = {1: "unsigned integers", 2: "signed integers", 3: "floats"}  # TIFF SampleFormat
 
 # Unreadable files are reported in the table of rejected cases, not by OpenCV on stderr.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -120,7 +122,7 @@ def _read_raster(path: Path) -> NDArray[Any]:
     except MemoryError:
         raise ImageReadError("not enough memory for the pixels; use fewer workers") from None
     if pixels is None:
-        raise ImageReadError("the image is empty, truncated or of another format; copy it again")
+        raise ImageReadError(_reason_not_decoded(content))
     if pixels.ndim == 3:
         channels = pixels[..., :3]
         if not (channels == channels[..., :1]).all():
@@ -130,6 +132,21 @@ def _read_raster(path: Path) -> NDArray[Any]:
     if kind != "pgm":
         check_orientation(content)
     return _check_tiff(pixels, content) if kind == "tiff" else pixels
+
+
+def _reason_not_decoded(content: bytes) -> str:
+    """Return why a file cannot be decoded; OpenCV supports neither 16-bit floats nor small tiles."""
+    pages = _tiff_pages(content) if signature_format(content) == "tiff" else []
+    if not pages or TiffImagePlugin.IMAGEWIDTH not in pages[0]:
+        return "the image is empty, truncated or of another format; copy it again"
+    bits = pages[0].get(TiffImagePlugin.BITSPERSAMPLE, (1,))[0]
+    sample_format = pages[0].get(TiffImagePlugin.SAMPLEFORMAT, (1,))[0]
+    kind = SAMPLE_FORMATS.get(sample_format, "values")
+    tile = f", tiles of {pages[0][TILE_WIDTH]}x{pages[0][TILE_LENGTH]} pixels" if TILE_WIDTH in pages[0] else ""
+    return (
+        f"the TIFF is damaged, or cannot be decoded with its layout ({bits}-bit {kind}{tile}); export it again as PNG "
+        "or as TIFF with 8- or 16-bit integers or 32-bit floats, without tiles"
+    )
 
 
 def _decode(content: bytes) -> NDArray[Any] | None:

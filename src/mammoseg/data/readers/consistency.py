@@ -54,9 +54,9 @@ def reject_repeated_images(
             continue
         differences = contradictions([first, *others], digests)
         if differences:
-            reasons[first.case] = f"the same image as case {others[0].case}, but {differences} differ; remove one"
+            reasons[first.case] = f"the same image as case {others[0].case}, but differs in {differences}; remove one"
         for other in others:
-            detail = f", but {differences} differ; remove one" if differences else "; remove one"
+            detail = f", but differs in {differences}; remove one" if differences else "; remove one"
             reasons[other.case] = f"the same image as case {first.case}{detail}"
     for mammogram in mammograms:
         if mammogram.case in reasons:
@@ -65,7 +65,7 @@ def reject_repeated_images(
 
 
 def contradictions(mammograms: Sequence[Mammogram], digests: Mapping[Path, str]) -> str:
-    """Return the attributes in which cases of the same image differ, such as "patient and masks"; empty if none."""
+    """Return the attributes in which cases of the same image differ, such as "patient, masks", or an empty string."""
     attributes: dict[str, list[Hashable]] = {
         "patient": [mammogram.patient for mammogram in mammograms],
         "density": [mammogram.density for mammogram in mammograms],
@@ -78,4 +78,4 @@ def contradictions(mammograms: Sequence[Mammogram], digests: Mapping[Path, str])
             for mammogram in mammograms
         ],
     }
-    return " and ".join(name for name, values in attributes.items() if len(set(values)) > 1)
+    return ", ".join(name for name, values in attributes.items() if len(set(values)) > 1)

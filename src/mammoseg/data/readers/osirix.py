@@ -22,6 +22,7 @@ ALIASES = {
     "assymetry": "asymmetry",
 }
 MIN_POINTS = 3  # of an outline; fewer points mark a position
+COLLINEAR_TOLERANCE = 1e-3  # root of the sum of squared distances from a line, in pixels
 POINT = re.compile(r"\s*\(([^,()]+),([^,()]+)\)\s*")
 
 
@@ -39,8 +40,8 @@ def canonical_lesion_name(name: object) -> str:
 def read_outlines(file: Path, lesions: set[str], ignored: Counter[str] | None = None) -> list[NDArray[np.float64]]:
     """Read the outlines of the lesions of some types.
 
-    INbreast marks most calcifications by a single point. Such marks have no area and are ignored. A mass must have an
-    outline, since an image with an unknown mass has no valid mask.
+    INbreast marks most calcifications by a single point. Marks without an area are ignored, also if they have several
+    points on a line. A mass must have an outline, since an image with an unknown mass has no valid mask.
 
     Args:
         file: The property list.
@@ -62,7 +63,7 @@ def read_outlines(file: Path, lesions: set[str], ignored: Counter[str] | None = 
             continue
         points_px = roi.get("Point_px")
         points = [parse_point(text) for text in points_px] if isinstance(points_px, list) else []
-        if len(points) < MIN_POINTS and lesion != "mass":
+        if lesion != "mass" and is_mark(points):
             if ignored is not None:
                 ignored[f"{lesion} marked by a point, without an outline"] += 1
             continue
@@ -78,7 +79,8 @@ def make_outline(points: Sequence[tuple[float, float] | None], index: int) -> ND
         index: Index of the region in its file, for error messages.
 
     Raises:
-        ValueError: If there are fewer than `MIN_POINTS` points, or one is invalid; the message is the reason.
+        ValueError: If there are fewer than `MIN_POINTS` points, one is invalid, or all are on a line; the message is
+            the reason.
     """
     if len(points) < MIN_POINTS:
         raise ValueError(
@@ -90,7 +92,31 @@ def make_outline(points: Sequence[tuple[float, float] | None], index: int) -> ND
             f"outline {index}, point {invalid} is not two finite numbers (x, y); "
             "fix the XML or set dataset.on_error=skip"
         )
+    if is_mark(points):
+        raise ValueError(
+            f"outline {index} must enclose an area, but its {len(points)} points are on a line; fix the XML or set "
+            "dataset.on_error=skip"
+        )
     return np.array(points, dtype=np.float64)
+
+
+def is_mark(points: Sequence[tuple[float, float] | None]) -> bool:
+    """Return whether a region is a mark without an area: it has fewer than `MIN_POINTS` points, or all are on a line.
+
+    Args:
+        points: (x, y) in pixels; a region with a None, a point that could not be parsed, is not a mark unless it has
+            fewer than `MIN_POINTS` points.
+
+    Example:
+        >>> is_mark([(1.0, 1.0), (2.0, 3.0), (3.0, 5.0)])
+        True
+    """
+    if len(points) < MIN_POINTS:
+        return True
+    if None in points:
+        return False
+    coordinates = np.array(points, dtype=np.float64)
+    return bool(np.linalg.matrix_rank(coordinates - coordinates[0], tol=COLLINEAR_TOLERANCE) < 2)
 
 
 def load_rois(file: Path) -> list[dict[str, Any]]:
