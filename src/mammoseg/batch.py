@@ -32,3 +32,20 @@ def check_size(shape: Sequence[int]) -> None:
 def is_padding_batch(batch: Batch) -> bool:
     """Return True for a padding batch: its weights are 0, and it only keeps the processes synchronised."""
     return "weight" in batch and not batch["weight"].any()
+
+
+def check_same_size(shape: Sequence[int], augmented: Sequence[int]) -> None:
+    """Check that augmentation has not changed the size of an image, since the network is tested on whole images.
+
+    Args:
+        shape: Shape of the image (H, W).
+        augmented: Shape of the augmented image (H, W).
+
+    Raises:
+        UserError: If the shapes differ.
+    """
+    if tuple(shape) != tuple(augmented):
+        raise UserError(
+            f"augment.transforms must keep the size of the images, {shape[0]}x{shape[1]} pixels, got "
+            f"{augmented[0]}x{augmented[1]}; remove the transform that crops, pads or resizes them"
+        )

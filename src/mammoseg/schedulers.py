@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -37,6 +38,44 @@ def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0
         >>> [round(scheduler.lr_lambdas[0](step), 2) for step in (0, 1, 2, 6, 10)]
         [0.33, 0.67, 1.0, 0.5, 0.0]
     """
+    return _decay_with_warmup(optimizer, total_steps, warmup, lambda progress: 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def polynomial_with_warmup(
+    optimizer: Optimizer, total_steps: int, power: float = 0.9, warmup: float = 0.05
+) -> LambdaLR:
+    """Linear warm-up to the learning rate of the optimizer, followed by polynomial decay to 0.
+
+    Args:
+        optimizer: The optimizer; its learning rates are the maxima of the schedule.
+        total_steps: Number of optimizer steps after which the learning rate is 0.
+        power: Exponent of the decay, positive.
+        warmup: Fraction of the steps with increasing learning rate, in [0, 1).
+
+    Returns:
+        The scheduler, to be stepped after each optimizer step.
+
+    Raises:
+        UserError: If `power` is not positive or `warmup` is not in [0, 1).
+
+    Source of the decay: Isensee et al., "nnU-Net", Nature Methods 18, 2021.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        >>> scheduler = polynomial_with_warmup(optimizer, total_steps=10, power=2, warmup=0.2)
+        >>> [round(scheduler.lr_lambdas[0](step), 2) for step in (0, 1, 2, 6, 10)]
+        [0.33, 0.67, 1.0, 0.25, 0.0]
+    """
+    if power <= 0:
+        raise UserError(f"scheduler.scheduler.power must be positive, got {power}")
+    return _decay_with_warmup(optimizer, total_steps, warmup, lambda progress: (1 - progress) ** power)
+
+
+def _decay_with_warmup(
+    optimizer: Optimizer, total_steps: int, warmup: float, decay: Callable[[float], float]
+) -> LambdaLR:
+    """Linear warm-up, followed by a decay; `decay` maps the progress since the warm-up, in [0, 1], to the factor."""
     if not 0 <= warmup < 1:
         raise UserError(f"scheduler.scheduler.warmup must be in [0, 1), got {warmup}")
     n_warmup = round(warmup * total_steps)
@@ -44,8 +83,7 @@ def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0
     def factor(step: int) -> float:
         if step < n_warmup:
             return (step + 1) / (n_warmup + 1)
-        progress = (step - n_warmup) / max(total_steps - n_warmup, 1)
-        return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        return decay(min((step - n_warmup) / max(total_steps - n_warmup, 1), 1.0))
 
     return LambdaLR(optimizer, factor)
 

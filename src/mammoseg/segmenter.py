@@ -20,6 +20,7 @@ from mammoseg.errors import UserError
 from mammoseg.losses import Criterion
 from mammoseg.metrics import PIXEL_METRICS, MeanOverImages, PooledPixelMetric, confusion_counts, reliability_sums
 from mammoseg.metrics.loss_terms import LossTermMeans
+from mammoseg.models.deep_supervision import deep_supervision_terms, list_outputs
 from mammoseg.schedulers import check_total_steps, resolve_numbers_of_steps
 
 COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune")
@@ -40,7 +41,8 @@ class Segmenter(lightning.LightningModule):
     pooled over both, and val/<metric>_half<1-2> over one.
 
     Args:
-        net: Network that maps images (B, 1, H, W) to logits (B, 1, H, W).
+        net: Network that maps images (B, 1, H, W) to logits (B, 1, H, W), and in training mode optionally to a list of
+            these and logits of lower resolutions, for deep supervision.
         criterion: Loss of each sample, see `Criterion`.
         optimizer: Function that builds the optimizer from the parameters.
         scheduler: Lightning's lr_scheduler configuration: `scheduler`, a function that builds the scheduler from the
@@ -102,13 +104,11 @@ class Segmenter(lightning.LightningModule):
         Raises:
             UserError: If the network returns anything but one logit per pixel.
         """
-        logits: Tensor = self.net(image.contiguous(memory_format=self.memory_format))
-        if not isinstance(logits, Tensor) or logits.shape != image.shape:
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise UserError(
-                f"model must return one logit per pixel, of the shape {tuple(image.shape)} of the images, got {got}"
-            )
-        return logits
+        return self.all_logits(image)[0]
+
+    def all_logits(self, image: Tensor) -> list[Tensor]:
+        """Compute the logits of images (B, 1, H, W), and in training those of lower resolutions, see `list_outputs`."""
+        return list_outputs(self.net(image.contiguous(memory_format=self.memory_format)), image)
 
     def logits_to_mask(self, logits: Tensor) -> Tensor:
         """Threshold logits; returns the predicted masks, a bool tensor of the same shape."""
@@ -144,7 +144,8 @@ class Segmenter(lightning.LightningModule):
             The mean loss over the samples, a scalar; see the class for `weight`.
         """
         check_size(batch["image"].shape)
-        terms = self.criterion.weighted_terms(self(batch["image"]), batch["mask"], batch[self.criterion.density_key])
+        outputs = self.all_logits(batch["image"])
+        terms = deep_supervision_terms(self.criterion, outputs, batch["mask"], batch[self.criterion.density_key])
         self.weighted_terms = terms
         loss_terms = torch.stack(list(terms.values()))
         weights = batch.get("weight")

@@ -6,6 +6,8 @@ import pytest
 import torch
 from choices import build, options
 
+from mammoseg.models.deep_supervision import list_outputs
+
 
 @pytest.mark.parametrize("name", options("model"))
 def test_logits_have_the_shape_of_the_image_and_do_not_depend_on_the_batch(name: str) -> None:
@@ -23,6 +25,7 @@ def test_logits_have_the_shape_of_the_image_and_do_not_depend_on_the_batch(name:
 def test_every_parameter_has_a_gradient(name: str) -> None:
     torch.manual_seed(0)
     net = build("model", name, "width=4")
-    net(torch.randn(2, 1, 64, 64)).square().mean().backward()
+    image = torch.randn(2, 1, 64, 64)
+    torch.stack([logits.square().mean() for logits in list_outputs(net(image), image)]).sum().backward()  # type: ignore[no-untyped-call]
     untrained = [name for name, value in net.named_parameters() if value.grad is None]
     assert not untrained

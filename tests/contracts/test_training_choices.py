@@ -79,7 +79,7 @@ def test_learning_rate_changes_at_the_interval_of_the_scheduler(name: str, data:
 
 
 @pytest.mark.parametrize("accumulated", [1, 2])
-@pytest.mark.parametrize("name", ["one_cycle", "cosine"])
+@pytest.mark.parametrize("name", ["one_cycle", "cosine", "polynomial"])
 def test_total_steps_equal_the_steps_of_the_run(name: str, accumulated: int, data: Path, tmp_path: Path) -> None:
     cfg = compose_tiny(data, f"scheduler={name}", f"+trainer.accumulate_grad_batches={accumulated}")
     trained = train(cfg, tmp_path / "run")

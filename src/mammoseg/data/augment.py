@@ -14,7 +14,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations
 
-from mammoseg.errors import UserError
+from mammoseg.batch import check_same_size
 
 
 class Augmentation:
@@ -50,9 +50,5 @@ class Augmentation:
         """
         self.compose.set_random_seed(seed)
         augmented = self.compose(image=image, mask=mask)
-        if (size := augmented["image"].shape[:2]) != image.shape:
-            raise UserError(
-                f"augment.transforms must keep the size of the images, {image.shape[0]}x{image.shape[1]} pixels, got "
-                f"{size[0]}x{size[1]}; remove the transform that crops, pads or resizes them"
-            )
+        check_same_size(image.shape, augmented["image"].shape)
         return np.ascontiguousarray(augmented["image"]), np.ascontiguousarray(augmented["mask"])

@@ -5,11 +5,14 @@ MONAI is imported when a network is built, since the import is slow.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
+from mammoseg.errors import UserError
 from mammoseg.models.blocks import N_STAGES, stage_widths
+from mammoseg.validate import positive_int
 
 
 class WithoutDeepSupervision(nn.Module):
@@ -114,3 +117,75 @@ def swin_unetr(width: int = 64, **options: Any) -> nn.Module:
     from monai.networks.nets import SwinUNETR
 
     return SwinUNETR(1, 1, spatial_dims=2, feature_size=12 * -(-max(width, 1) // 12), **options)
+
+
+class PatchWise(nn.Module):
+    """Wrapper of a network that works at a fraction of the resolution without discarding pixels.
+
+    Patches of pixels become channels of the input, and channels of the outputs become patches of logits, so the network
+    needs about patch_size^2 times fewer operations.
+
+    Args:
+        net: Network with patch_size^2 input and output channels. In training mode, it may return a list, whose
+            elements are treated likewise.
+        patch_size: Side of the patches in pixels.
+
+    Shapes:
+        image (B, 1, H, W) -> logits (B, 1, H, W), or a list with logits of lower resolutions; H and W must be multiples
+        of `patch_size`.
+
+    Source:
+        Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural
+        Network", CVPR 2016.
+    """
+
+    def __init__(self, net: nn.Module, patch_size: int) -> None:
+        super().__init__()
+        self.net = net
+        self.patch_size = patch_size
+
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
+        """Compute the logits of images (B, 1, H, W)."""
+        outputs = self.net(nn.functional.pixel_unshuffle(image, self.patch_size))
+        if isinstance(outputs, Tensor):
+            return nn.functional.pixel_shuffle(outputs, self.patch_size)
+        return [nn.functional.pixel_shuffle(output, self.patch_size) for output in outputs]
+
+
+def seg_res_net(
+    width: int = 24,
+    blocks: Sequence[int] = (1, 2, 2, 4),
+    patch_size: int = 2,
+    deep_supervision: int = 3,
+    norm: str = "batch",
+) -> nn.Module:
+    """Build SegResNet, a U-Net with residual blocks, with deep supervision (Myronenko, BrainLes 2018; MONAI).
+
+    Args:
+        width: Number of channels of the first stage, doubled in each of the following stages.
+        blocks: Number of residual blocks of each stage of the encoder; the decoder has one per stage.
+        patch_size: Side of the patches of pixels that are the channels of the input, see `PatchWise`; 1 for none.
+        deep_supervision: Number of outputs in training mode, each with half the resolution of the previous one.
+        norm: Normalisation layer, "batch" or "instance".
+
+    Returns:
+        Network that maps images (B, 1, H, W) to logits (B, 1, H, W), or to a list of logits in training mode; H and W
+        must be multiples of patch_size * 2^(stages - 1).
+
+    Raises:
+        UserError: If `width` is below 1, or `deep_supervision` is not between 1 and the number of stages minus 1.
+
+    Example:
+        >>> import torch
+        >>> [tuple(logits.shape) for logits in seg_res_net(width=2)(torch.zeros(2, 1, 64, 64))]
+        [(2, 1, 64, 64), (2, 1, 32, 32), (2, 1, 16, 16)]
+    """
+    from monai.networks.nets import SegResNetDS
+
+    positive_int("model.width", width)
+    if not 1 <= deep_supervision < len(blocks):
+        limit = f"between 1 and {len(blocks) - 1}, the number of model.blocks minus 1"
+        raise UserError(f"model.deep_supervision must be {limit}, got {deep_supervision}")
+    channels = patch_size**2
+    options: dict[str, Any] = {"blocks_down": tuple(blocks), "dsdepth": deep_supervision, "norm": norm}
+    return PatchWise(SegResNetDS(2, width, channels, channels, **options), patch_size)

@@ -11,7 +11,8 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 from mammoseg.errors import UserError
 from mammoseg.schema.collection_types import AnyValue, ListOf, MappingOf, Section, SectionOrPart
 from mammoseg.schema.commands import COMMAND_RULES, command_section
-from mammoseg.schema.parts import PARTS, SubPart
+from mammoseg.schema.part_types import SubPart
+from mammoseg.schema.parts import PARTS
 from mammoseg.schema.renamed import renamed_target_message
 from mammoseg.schema.types import SettingType, as_yaml, did_you_mean, one_of
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from mammoseg.schema.collection_types import ListOf, MappingOf, Section, SectionOrPart
-from mammoseg.schema.parts import (
+from mammoseg.schema.part_types import (
     APPEARANCE,
     NEGATIVE_FRACTION,
     PART,

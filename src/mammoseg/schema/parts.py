@@ -6,13 +6,23 @@ the user's own needs no entry. An entry is needed where the annotation is not en
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
 from mammoseg.schema.collection_types import ListOf, MappingOf, Section, either
+from mammoseg.schema.part_types import (
+    APPEARANCE,
+    NEGATIVE_FRACTION,
+    PART,
+    PARTIAL,
+    POSITIVE,
+    REQUIRED_PART,
+    SEED,
+    THETA,
+    UNIT,
+    WEIGHT,
+    WIDTH,
+    Part,
+    SubPart,
+)
 from mammoseg.schema.rules import (
-    Rule,
     equal_lengths,
     fold_in_range,
     min_epochs_in_range,
@@ -22,59 +32,8 @@ from mammoseg.schema.rules import (
 )
 from mammoseg.schema.text_types import FileName, LocalPath
 from mammoseg.schema.trainer_arguments import TRAINER
-from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
-
-WEIGHT = Number(0, 1e6)
-POSITIVE = Number(0, 1e6, exclusive_minimum=True)
-UNIT = Number(0, 1)
-SEED = Integer(0, 2**32 - 1)
-APPEARANCE = one_of("realistic", "simple")
-WIDTH = Integer(1, 2048)
-THETA = ListOf(WEIGHT, 4, 4)
-NEGATIVE_FRACTION = Number(0, 1, exclusive_minimum=True, exclusive_maximum=True, optional=True)
-
-
-@dataclass(frozen=True)
-class SubPart(SettingType):
-    """A nested mapping with a `_target_`.
-
-    Attributes:
-        optional: Whether null is valid.
-        partial: Whether the target is called later with further arguments, so that `_partial_: true` is required.
-    """
-
-    optional: bool = True
-    partial: bool = False
-
-    def accepts(self, value: Any) -> bool:
-        """Return whether `value` has a `_target_`."""
-        return self.optional if value is None else isinstance(value, Mapping) and "_target_" in value
-
-    @property
-    def description(self) -> str:
-        """A mapping with a _target_."""
-        return f"a mapping with a _target_{' or null' if self.optional else ''}"
-
-
-@dataclass(frozen=True)
-class Part:
-    """Arguments of a target.
-
-    Attributes:
-        arguments: Types of the arguments.
-        rules: Conditions on several arguments; each returns an error message or None.
-        complete: Whether `arguments` contains all arguments, although the target has a `**kwargs`.
-    """
-
-    arguments: Mapping[str, SettingType]
-    rules: tuple[Rule, ...] = field(default=())
-    complete: bool = False
-
-
-PART = SubPart()
-PARTIAL = SubPart(optional=False, partial=True)
-REQUIRED_PART = SubPart(optional=False)
-
+from mammoseg.schema.training_parts import TRAINING_PARTS
+from mammoseg.schema.types import Boolean, Integer, Number, Text, one_of
 
 SPLIT = {
     "folds": Integer(2, 1000),
@@ -143,6 +102,7 @@ PARTS: dict[str, Part] = {
     "mammoseg.data.samplers.BalancedDensity": Part({}),
     "mammoseg.data.samplers.BalancedMassSize": Part({"groups": Integer(2, 100)}),
     "mammoseg.data.augment.Augmentation": Part({"transforms": ListOf(REQUIRED_PART)}),
+    "mammoseg.data.augment_monai.MonaiAugmentation": Part({"transforms": ListOf(REQUIRED_PART)}),
     "mammoseg.models.au_net.AUNet": Part({"width": WIDTH, "gradient_checkpointing": Boolean()}),
     "mammoseg.models.arf_net.ARFNet": Part(
         {
@@ -161,6 +121,15 @@ PARTS: dict[str, Part] = {
     ),
     "mammoseg.models.monai_nets.dyn_unet": Part(
         {"width": WIDTH, "norm_name": one_of("instance", "batch", "group"), "res_block": Boolean()}
+    ),
+    "mammoseg.models.monai_nets.seg_res_net": Part(
+        {
+            "width": WIDTH,
+            "blocks": ListOf(Integer(1, 64), 2, 8),
+            "patch_size": Integer(1, 16),
+            "deep_supervision": Integer(1, 7),
+            "norm": one_of("batch", "instance"),
+        }
     ),
     "mammoseg.models.monai_nets.swin_unetr": Part(
         {
@@ -220,69 +189,5 @@ PARTS: dict[str, Part] = {
     "monai.losses.FocalLoss": Part({"gamma": WEIGHT, "alpha": Number(0, 1, optional=True)}),
     "monai.losses.TverskyLoss": Part({"alpha": UNIT, "beta": UNIT}, (some_weight("alpha", "beta"),)),
     "monai.losses.AsymmetricUnifiedFocalLoss": Part({"weight": UNIT, "gamma": UNIT, "delta": UNIT}),
-    "torch.optim.Adam": Part(
-        {
-            "lr": Number(0, 100),
-            "betas": ListOf(Number(0, 1, exclusive_maximum=True), 2, 2),
-            "eps": Number(0, 1),
-            "weight_decay": Number(0, 100),
-            "amsgrad": Boolean(),
-            "fused": either(Boolean(), one_of(None)),
-            "foreach": either(Boolean(), one_of(None)),
-        }
-    ),
-    "torch.optim.lr_scheduler.StepLR": Part({"step_size": Integer(1), "gamma": Number(0, 1, exclusive_minimum=True)}),
-    "torch.optim.lr_scheduler.ReduceLROnPlateau": Part(
-        {
-            "mode": one_of("min", "max"),
-            "factor": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True),
-            "patience": Integer(0),
-            "threshold": Number(0),
-            "cooldown": Integer(0),
-            "min_lr": Number(0),
-        }
-    ),
-    "torch.optim.lr_scheduler.OneCycleLR": Part(
-        {
-            "max_lr": Number(0, 100, exclusive_minimum=True),
-            "total_steps": either(Integer(1), one_of("auto")),
-            "pct_start": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True),
-        }
-    ),
-    "mammoseg.schedulers.cosine_with_warmup": Part(
-        {
-            "total_steps": either(Integer(1), one_of("auto")),
-            "warmup": Number(0, 1, exclusive_maximum=True),
-        }
-    ),
-    "mammoseg.schedulers.step_with_warmup": Part(
-        {
-            "steps_per_epoch": either(Integer(1), one_of("auto")),
-            "step_size": Integer(1),
-            "gamma": Number(0, 1, exclusive_minimum=True),
-            "warmup_epochs": Number(0, 1_000_000),
-        }
-    ),
-    "mammoseg.callbacks.early_stopping.early_stopping": Part(
-        {
-            "monitor": Text(),
-            "mode": one_of("min", "max"),
-            "patience": Integer(1, optional=True),
-            "min_delta": Number(0),
-        }
-    ),
-    "mammoseg.callbacks.epoch_summary.EpochSummary": Part({}),
-    "mammoseg.callbacks.gradient_clipping.GradientClipping": Part(
-        {"percentile": Number(0, 100, optional=True), "window": Integer(1, 1_000_000, optional=True)}
-    ),
-    "mammoseg.callbacks.loss_term_gradients.LossTermGradients": Part({"every_n_steps": Integer(1, 1_000_000)}),
-    "lightning.pytorch.callbacks.EMAWeightAveraging": Part(
-        {"decay": Number(0, 1, exclusive_maximum=True), "update_every_n_steps": Integer(1)}
-    ),
-    "lightning.pytorch.callbacks.GradientAccumulationScheduler": Part({"scheduling": MappingOf(Integer(1))}),
-    "lightning.pytorch.callbacks.LearningRateMonitor": Part({"logging_interval": one_of("epoch", "step", None)}),
-    "mammoseg.loggers.wandb.WandbRunLogger": Part(
-        {"mode": one_of("offline", "online", "disabled"), "project": Text(), "entity": Text(optional=True)}
-    ),
-    "mammoseg.loggers.tensorboard.TensorBoardRunLogger": Part({}),
+    **TRAINING_PARTS,
 }

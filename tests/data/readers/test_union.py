@@ -57,3 +57,16 @@ def test_invalid_sources(sources: dict[str, str], message: str) -> None:
     configured = {name: {"folder": folder, "reader": reader_of("1")} for name, folder in sources.items()}
     with pytest.raises(UserError, match=message):
         read(Path("data"), RejectedCases(), sources=configured)
+
+
+def test_images_without_a_mass_are_read_from_the_datasets_whose_readers_can() -> None:
+    def with_negatives(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> list[Mammogram]:
+        return reader_of("1", "2")(root, rejected)[: 1 + negatives]
+
+    sources: dict[str, dict[str, Any]] = {
+        "a": {"folder": "A", "reader": with_negatives},
+        "b": {"folder": "B", "reader": reader_of("1")},
+    }
+    for negatives, cases in ((False, ["a-1", "b-1"]), (True, ["a-1", "a-2", "b-1"])):
+        images = read(Path("data"), RejectedCases(), sources=sources, negatives=negatives)
+        assert [image.case for image in images] == cases

@@ -1,0 +1,79 @@
+"""Deep supervision: networks that return additional logits at lower resolutions during training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from mammoseg.errors import UserError
+
+if TYPE_CHECKING:
+    from mammoseg.losses import Criterion
+
+
+def list_outputs(outputs: Tensor | Sequence[Tensor], image: Tensor) -> list[Tensor]:
+    """Return the outputs of a network as a list, the first of which has the resolution of the image.
+
+    Args:
+        outputs: Logits (B, 1, H, W), or a sequence of them followed by logits of lower resolutions.
+        image: Input of the network (B, 1, H, W).
+
+    Raises:
+        UserError: If the first output is not one logit per pixel, or another one is not a tensor of shape
+            (B, 1, H', W').
+    """
+    listed = [outputs] if isinstance(outputs, Tensor) else list(outputs) if isinstance(outputs, list | tuple) else []
+    if not listed or not isinstance(listed[0], Tensor) or listed[0].shape != image.shape:
+        got = tuple(listed[0].shape) if listed and isinstance(listed[0], Tensor) else type(outputs).__name__
+        raise UserError(
+            f"model must return one logit per pixel, of the shape {tuple(image.shape)} of the images, got {got}"
+        )
+    for output in listed[1:]:
+        if not isinstance(output, Tensor) or output.ndim != image.ndim or output.shape[:2] != image.shape[:2]:
+            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise UserError(f"model must return tensors of shape (B, 1, H, W) for deep supervision, got {got}")
+    return listed
+
+
+def deep_supervision_terms(
+    criterion: Criterion, outputs: Sequence[Tensor], mask: Tensor, density: Tensor
+) -> dict[str, Tensor]:
+    """Compute the summands of the loss, averaged over the outputs of a network.
+
+    The weights of the outputs are halved with each one, and their sum is 1. The ground truth is resized to each
+    resolution by nearest-neighbour sampling.
+
+    Args:
+        criterion: Loss of each sample.
+        outputs: Logits (B, 1, H, W), followed by logits of lower resolutions.
+        mask: Ground truth (B, 1, H, W) in {0, 1}.
+        density: See `Criterion.forward`.
+
+    Returns:
+        Weighted terms of shape (B,) by name, see `Criterion.weighted_terms`.
+
+    Source:
+        Isensee et al., "nnU-Net", Nature Methods 18, 2021, supplementary note 2, without omission of the lowest
+        resolutions.
+
+    Example:
+        >>> import torch
+        >>> from mammoseg.losses import BCE, Criterion
+        >>> outputs = [torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 4, 4)]
+        >>> deep_supervision_terms(Criterion({"bce": BCE()}), outputs, torch.zeros(1, 1, 8, 8), torch.tensor([0]))
+        {'bce': tensor([0.6931])}
+    """
+    if len(outputs) == 1:
+        return criterion.weighted_terms(outputs[0], mask, density)
+    weights = [0.5**index for index in range(len(outputs))]
+    total: dict[str, Tensor] = {}
+    for weight, logits in zip(weights, outputs, strict=True):
+        target = mask
+        if logits.shape != mask.shape:
+            target = nn.functional.interpolate(mask, logits.shape[2:], mode="nearest-exact")
+        for name, value in criterion.weighted_terms(logits, target, density).items():
+            scaled = value * (weight / sum(weights))
+            total[name] = total[name] + scaled if name in total else scaled
+    return total
