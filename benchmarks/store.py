@@ -84,7 +84,7 @@ def batch_seconds(loader: DataLoader[Any], device: torch.device) -> float:
 def train_loaders(store: PreparedStore, device: torch.device) -> dict[str, DataLoader[Any]]:
     """Return the data loaders of the training set by description."""
     module = MammogramDataModule(
-        SimpleNamespace(open_store=lambda: store, on_device=False),  # type: ignore[arg-type]
+        SimpleNamespace(open_store=lambda: store, on_device=False, with_negatives=False),  # type: ignore[arg-type]
         Official(),
         batch_size=BATCH,
     )

@@ -290,7 +290,7 @@ def test_pairs_csv_has_machine_readable_column_names(report: Path) -> None:
 
 
 def test_display_names_of_unknown_methods_are_reported(report: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (run, *_) = find_runs([report.parent.parent])
+    (run, *_) = find_runs([report.parent])
     comparison = build_comparison([run], config())
     (method,) = comparison.data.runs
     names = {"au_net": "A", "arf_net": "B", "mine": "C", f"{method}x": "D", method: "E"}

@@ -14,7 +14,8 @@ from accelerator import DEVICE
 from choices import build, options
 from torch import Tensor, nn
 
-from mammoseg.losses import Criterion, DensityASP, PerSample
+from mammoseg.losses import BCE, Criterion, DensityASP, PerSample
+from mammoseg.models.deep_supervision import deep_supervision_terms, list_outputs
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -142,13 +143,14 @@ def test_optimizer_steps_decrease_the_loss(name: str, precision: torch.dtype) ->
     net = network(name, 4).to(DEVICE, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
     image = torch.randn(4, 1, 64, 64, generator=torch.Generator().manual_seed(1)).to(DEVICE)
-    mask = (image > 1).float()
+    mask, density = (image > 1).float(), torch.zeros(4, dtype=torch.int64, device=DEVICE)
     losses = []
     for _ in range(6):
         optimizer.zero_grad()
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision is torch.bfloat16):
-            logits = net(image)
-        value: Tensor = nn.functional.binary_cross_entropy_with_logits(logits.float(), mask)
+            logits = list_outputs(net(image), image)
+        terms = deep_supervision_terms(Criterion({"bce": BCE()}), [out.float() for out in logits], mask, density)
+        value = terms["bce"].mean()
         value.backward()  # type: ignore[no-untyped-call]
         assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
         optimizer.step()

@@ -26,7 +26,7 @@ OTHER_SETTINGS = {
         "missing_density": 3,
     },
 }
-NEW_COLUMNS = ("mask_labels", "mass_in_breast", "image_density_score", "density_score")  # since version 0.2
+NEW_COLUMNS = ("mask_labels", "mass_in_breast", "image_density_score", "density_score", "source")  # since 0.2
 
 
 def phantom_dataset(root: Path) -> DatasetSpec:

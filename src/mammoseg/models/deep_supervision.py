@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from mammoseg.losses import Criterion
 
 
-def list_outputs(outputs: Tensor | Sequence[Tensor], image: Tensor) -> list[Tensor]:
+def list_outputs(outputs: Tensor | list[Tensor], image: Tensor) -> list[Tensor]:
     """Return the outputs of a network as a list, the first of which has the resolution of the image.
 
     Args:
-        outputs: Logits (B, 1, H, W), or a sequence of them followed by logits of lower resolutions.
+        outputs: Logits (B, 1, H, W), or a list of them followed by logits of lower resolutions.
         image: Input of the network (B, 1, H, W).
 
     Raises:
         UserError: If the first output is not one logit per pixel, or another one is not a tensor of shape
             (B, 1, H', W').
     """
-    listed = [outputs] if isinstance(outputs, Tensor) else list(outputs) if isinstance(outputs, list | tuple) else []
+    listed = [outputs] if isinstance(outputs, Tensor) else outputs if isinstance(outputs, list) else []
     if not listed or not isinstance(listed[0], Tensor) or listed[0].shape != image.shape:
         got = tuple(listed[0].shape) if listed and isinstance(listed[0], Tensor) else type(outputs).__name__
         raise UserError(
