@@ -85,7 +85,8 @@ def open_store(n_images: int, folder: Path) -> None:
 
 def read_epoch(n_images: int, folder: Path) -> None:
     """Read all training batches of a prepared dataset."""
-    dataset = SimpleNamespace(open_store=lambda: PreparedStore.open(folder / f"store{n_images}"), on_device=False)
+    store = PreparedStore.open(folder / f"store{n_images}")
+    dataset = SimpleNamespace(open_store=lambda: store, on_device=False, with_negatives=False)
     module = MammogramDataModule(dataset, Official(), batch_size=4)  # type: ignore[arg-type]
     module.setup()
     assert sum(len(batch["image"]) for batch in module.train_dataloader()) == len(module.split.train)

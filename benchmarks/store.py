@@ -46,6 +46,9 @@ def write_store(folder: Path, n_images: int, size: int = SIZE) -> None:
                 "patient": f"p{n // 2}",
                 "density": n % 4 + 1,
                 "estimated_density": 1,
+                "masses": 1,
+                "mass_area": 1,
+                "mass_pixels": 1,
                 "side": "L",
                 "view": "CC",
             }
