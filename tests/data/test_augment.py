@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import albumentations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from mammoseg.conf import conf_dir
 from mammoseg.data.augment import Augmentation
 from mammoseg.data.augment_monai import MonaiAugmentation
+from mammoseg.data.sampling import AugmentedDataset
 from mammoseg.errors import UserError
 
 NAMES = sorted(path.stem for path in (conf_dir() / "augment").glob("*.yaml") if path.stem != "none")
@@ -75,6 +77,12 @@ def test_the_mask_moves_with_the_image(augment: Any) -> None:
     assert moved > 5
 
 
+def augmented_sample(augment: Any, image: NDArray[Any], mask: NDArray[Any]) -> dict[str, Any]:
+    """Load a sample as in training."""
+    store = SimpleNamespace(images=[image], masks=[mask], density=[0], density_score=[0.0])
+    return AugmentedDataset(store, augment, seed=0)[(0, 0, None, 0)]  # type: ignore[arg-type, index]
+
+
 @pytest.mark.parametrize(
     ("transform", "size"),
     [
@@ -86,7 +94,7 @@ def test_the_mask_moves_with_the_image(augment: Any) -> None:
 def test_a_transform_that_changes_the_size_is_rejected(transform: albumentations.BasicTransform, size: str) -> None:
     image, mask = np.zeros((48, 64), np.float32), np.zeros((48, 64), np.uint8)
     with pytest.raises(UserError, match=f"must keep the size of the images, 48x64 pixels, got {size}"):
-        Augmentation([transform])(image, mask, seed=0)
+        augmented_sample(Augmentation([transform]), image, mask)
 
 
 def test_a_transform_of_monai_that_changes_the_size_is_rejected() -> None:
@@ -94,4 +102,4 @@ def test_a_transform_of_monai_that_changes_the_size_is_rejected() -> None:
     crop = transforms.RandSpatialCropd(keys=["image", "mask"], roi_size=(32, 16), random_size=False)
     image, mask = np.zeros((48, 64), np.float32), np.zeros((48, 64), np.uint8)
     with pytest.raises(UserError, match="must keep the size of the images, 48x64 pixels, got 32x16"):
-        MonaiAugmentation([crop])(image, mask, seed=0)
+        augmented_sample(MonaiAugmentation([crop]), image, mask)

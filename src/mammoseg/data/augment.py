@@ -14,8 +14,6 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations
 
-from mammoseg.batch import check_same_size
-
 
 class Augmentation:
     """Apply a sequence of albumentations transforms to an image and its mask.
@@ -43,12 +41,8 @@ class Augmentation:
             seed: Determines the random parameters of the transforms.
 
         Returns:
-            The augmented image and mask, with the same shapes and dtypes.
-
-        Raises:
-            UserError: If a transform changes the size, such as a crop; the network is tested on whole images.
+            The augmented image and mask, with the same dtypes.
         """
         self.compose.set_random_seed(seed)
         augmented = self.compose(image=image, mask=mask)
-        check_same_size(image.shape, augmented["image"].shape)
         return np.ascontiguousarray(augmented["image"]), np.ascontiguousarray(augmented["mask"])

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.batch import check_same_size
-
 MAX_SEED = 2**32 - 1
 
 
@@ -43,13 +41,9 @@ class MonaiAugmentation:
             seed: Determines the random parameters of the transforms.
 
         Returns:
-            The augmented image and mask, with the same shapes and dtypes.
-
-        Raises:
-            UserError: If a transform changes the size, such as a crop.
+            The augmented image and mask, with the same dtypes.
         """
         self.compose.set_random_state(seed=seed % MAX_SEED)
         augmented = self.compose({"image": image[None].copy(), "mask": mask[None].astype(np.float32)})
         augmented_image, augmented_mask = (np.asarray(augmented[key])[0] for key in ("image", "mask"))
-        check_same_size(image.shape, augmented_image.shape)
         return augmented_image.astype(image.dtype), (augmented_mask > 0.5).astype(mask.dtype)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from mammoseg.batch import check_same_size
 from mammoseg.data.samplers import Strata
 from mammoseg.data.split_result import Indices
 from mammoseg.data.store import PreparedStore
@@ -191,6 +192,7 @@ class AugmentedDataset(Dataset[dict[str, Any]]):
         entropy = [self.seed, epoch, row, repeat] if repeat else [self.seed, epoch, row]
         sample_seed = np.random.SeedSequence(entropy).generate_state(1)[0]
         image, mask = self.augment(image, mask, int(sample_seed))
+        check_same_size(self.store.images[row].shape, image.shape)
         return {
             "image": torch.from_numpy(image)[None],
             "mask": torch.from_numpy(mask)[None].float(),
@@ -256,7 +258,7 @@ class StatefulDataLoader(DataLoader[Any]):
     def __init__(
         self, dataset: AugmentedDataset | BatchDataset, sampler: ShardedBatchSampler, num_workers: int = 0
     ) -> None:
-        collate: Any = identity_collate if isinstance(dataset, BatchDataset) else collate_samples
+        collate: Any = identity_collate if isinstance(dataset, BatchDataset) else default_collate
         super().__init__(
             dataset,
             batch_sampler=sampler,
@@ -280,19 +282,6 @@ class StatefulDataLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Start the next iteration at the saved position."""
         self.sharded_sampler.skip = state["given"]
-
-
-def collate_samples(samples: list[dict[str, Any]]) -> Any:
-    """Combine augmented samples into a batch.
-
-    Raises:
-        UserError: If the images have different sizes.
-    """
-    sizes = sorted({tuple(sample["image"].shape[1:]) for sample in samples})
-    if len(sizes) > 1:
-        found = " and ".join(" x ".join(map(str, size)) for size in sizes[:2])
-        raise UserError(f"augment must return images of equal size, got {found}; correct its transforms")
-    return default_collate(samples)
 
 
 def identity_collate(batch: dict[str, Tensor]) -> dict[str, Tensor]:
