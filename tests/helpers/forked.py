@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from helpers.commands import run
+from mammoseg.loggers.csv_history import MetricsLogger
 
 
 def run_forked(
@@ -45,3 +50,38 @@ def run_forked(
         text = output.read()
     _, wait_status = os.waitpid(process, 0)
     return subprocess.CompletedProcess([name], os.waitstatus_to_exitcode(wait_status), "", text)
+
+
+def killing(function: Callable[..., Any], call: int) -> Callable[..., Any]:
+    """Return `function`, which kills its process at its n-th call."""
+    calls = itertools.count()
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def kill_at_save_and_resume(settings: list[str], folder: Path, call: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Train, kill the run when the rows of metrics.csv are saved for the n-th time, and resume it.
+
+    Args:
+        settings: Settings of the run.
+        folder: Working directory.
+        call: Index of the call.
+        monkeypatch: Of the test.
+
+    Returns:
+        Whether there was such a call; otherwise, the run finished without interruption.
+    """
+    monkeypatch.setattr(MetricsLogger, "save", killing(MetricsLogger.save, call))
+    stopped = run_forked("train", *settings, folder=folder)
+    monkeypatch.undo()
+    if stopped.returncode == 0:
+        return False
+    assert stopped.returncode == -signal.SIGKILL, stopped.stderr
+    resumed = run_forked("train", *settings, folder=folder)
+    assert resumed.returncode == 0, resumed.stderr
+    return True

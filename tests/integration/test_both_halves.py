@@ -16,12 +16,10 @@ import torch
 
 from helpers import interruption
 from helpers.commands import run, run_process, succeed
-from helpers.forked import run_forked
-from integration.test_history import killing
+from helpers.forked import kill_at_save_and_resume, killing, run_forked
 from mammoseg.callbacks.tested_checkpoints import TestedCheckpoints
 from mammoseg.data.store import PreparedStore
 from mammoseg.ensemble import load_network
-from mammoseg.loggers.csv_history import MetricsLogger
 from mammoseg.metrics import confusion_counts
 from mammoseg.predictor import load
 from mammoseg.runs import checkpoint, results
@@ -199,16 +197,11 @@ KILLED_CALLS = [2, 3, *range(20, 33)] if os.environ.get("ALL_KILL_POINTS") else 
 def test_a_run_killed_at_any_checkpoint_is_resumed(workdir: Path, call: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows of metrics.csv are saved before each checkpoint, as at the end of an epoch and of the test."""
     name = f"save-{call}"
-    monkeypatch.setattr(MetricsLogger, "save", killing(MetricsLogger.save, call))
-    stopped = run_forked("train", *SETTINGS, f"hydra.run.dir={name}", folder=workdir)
-    monkeypatch.undo()
-    if stopped.returncode == 0:
+    settings = [*SETTINGS, f"hydra.run.dir={name}"]
+    if kill_at_save_and_resume(settings, workdir, call, monkeypatch):
+        assert_same_run(workdir, name)
+    else:
         assert call > 28, "the calls of an uninterrupted run"
-        return
-    assert stopped.returncode == -signal.SIGKILL, stopped.stderr
-    resumed = run_forked("train", *SETTINGS, f"hydra.run.dir={name}", folder=workdir)
-    assert resumed.returncode == 0, resumed.stderr
-    assert_same_run(workdir, name)
 
 
 @pytest.mark.parametrize("loader", [0, 1])

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import json
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from helpers import interruption
 from helpers.commands import succeed
-from helpers.forked import run_forked
-from mammoseg.loggers.csv_history import MetricsLogger
+from helpers.forked import kill_at_save_and_resume, killing, run_forked
 from mammoseg.train import run as training
 
 SETTINGS = [
@@ -85,32 +81,15 @@ def test_a_run_stopped_at_a_hook(
     assert_same_history(workdir, name)
 
 
-def killing(function: Callable[..., Any], call: int) -> Callable[..., Any]:
-    """Return `function`, which kills its process at its n-th call."""
-    calls = itertools.count()
-
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if next(calls) == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args, **kwargs)
-
-    return wrapper
-
-
 @pytest.mark.parametrize("call", range(0, 12, 1 if os.environ.get("ALL_KILL_POINTS") else 3))
 def test_a_run_killed_when_a_row_is_saved(workdir: Path, call: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In particular between last.ckpt and the row of the epoch, and between the test row and the reports."""
     name = f"save-{call}"
-    monkeypatch.setattr(MetricsLogger, "save", killing(MetricsLogger.save, call))
-    stopped = run_forked("train", *SETTINGS, f"hydra.run.dir={name}", folder=workdir)
-    monkeypatch.undo()
-    if stopped.returncode == 0:
+    settings = [*SETTINGS, f"hydra.run.dir={name}"]
+    if kill_at_save_and_resume(settings, workdir, call, monkeypatch):
+        assert_same_history(workdir, name)
+    else:
         assert call > 8, "the calls of an uninterrupted run"
-        return
-    assert stopped.returncode == -signal.SIGKILL, stopped.stderr
-    resumed = run_forked("train", *SETTINGS, f"hydra.run.dir={name}", folder=workdir)
-    assert resumed.returncode == 0, resumed.stderr
-    assert_same_history(workdir, name)
 
 
 @pytest.mark.parametrize("function", ["write_reports", "write_record"])
