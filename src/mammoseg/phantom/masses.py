@@ -11,6 +11,7 @@ from mammoseg.phantom.appearance import Appearance
 from mammoseg.phantom.pixel_grid import Field, PixelGrid
 
 MASS_SHAPES = ("round", "lobulated", "spiculated")
+BLUR_MM = 20.0  # range of the Gaussian filters of a mass, of 1 and 4 mm, truncated at 4 standard deviations
 
 
 def add_masses(
@@ -75,15 +76,17 @@ def draw_mass(
     shape = MASS_SHAPES[rng.integers(len(MASS_SHAPES))]
     points = draw_mass_outline(rng, shape, radius) / grid.mm + [column, row]
     points = np.clip(points, 0, [grid.shape[1] - 1, grid.shape[0] - 1])
+    window = grid.window(row, column, 2 * radius + BLUR_MM)  # zero outside; blurring the whole image would take long
     canvas = np.zeros(grid.shape, np.uint8)
     cv2.fillPoly(canvas, [np.rint(points * 16).astype(np.int32)], 255, shift=4)
-    blurred = ndimage.gaussian_filter(canvas.astype(np.float32) / 255, 1.0 / grid.mm)
+    blurred = ndimage.gaussian_filter(canvas[window].astype(np.float32) / 255, 1.0 / grid.mm)
     core = 0.85 + 0.15 * ndimage.gaussian_filter(blurred, 4 / grid.mm)
-    contrast = appearance.mass_contrast[density] * rng.uniform(0.85, 1.15) * blurred * core
+    contrast = np.zeros(grid.shape, np.float32)
+    contrast[window] = appearance.mass_contrast[density] * rng.uniform(0.85, 1.15) * blurred * core
     if shape == "spiculated":
-        spicules = draw_spicules(rng, grid, (column, row), radius)
-        contrast += 0.5 * appearance.mass_contrast[density] * spicules * (1 - blurred)
-    return points, contrast.astype(np.float32)
+        spicules = ndimage.gaussian_filter(draw_spicules(rng, grid, (column, row), radius)[window], 0.35 / grid.mm)
+        contrast[window] += 0.5 * appearance.mass_contrast[density] * spicules * (1 - blurred)
+    return points, contrast
 
 
 def allowed_positions(
@@ -138,7 +141,7 @@ def draw_mass_outline(rng: np.random.Generator, shape: str, radius: float) -> ND
 
 
 def draw_spicules(rng: np.random.Generator, grid: PixelGrid, centre: tuple[int, int], radius: float) -> Field:
-    """Draw the spicules of a mass (H, W): thin radial lines, which are not part of its outline.
+    """Draw the spicules of a mass (H, W): thin radial lines of value 1, which are not part of its outline.
 
     Args:
         rng: Source of randomness.
@@ -151,4 +154,4 @@ def draw_spicules(rng: np.random.Generator, grid: PixelGrid, centre: tuple[int, 
         length = radius * rng.uniform(1.3, 1.9) / grid.mm
         end = (round(centre[0] + length * np.cos(angle)), round(centre[1] + length * np.sin(angle)))
         cv2.line(canvas, (int(centre[0]), int(centre[1])), end, 1.0, max(round(0.7 / grid.mm), 1))
-    return np.asarray(ndimage.gaussian_filter(canvas, 0.35 / grid.mm))
+    return canvas

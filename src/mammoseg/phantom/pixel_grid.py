@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,3 +32,13 @@ class PixelGrid:
     def y(self) -> Field:
         """Row coordinates (H, 1) in mm."""
         return (np.arange(self.shape[0], dtype=np.float32) * self.mm)[:, None]
+
+    def window(self, row: int, column: int, radius_mm: float) -> tuple[slice, slice]:
+        """Return the slices of the square window around a pixel, cut off at the edges of the image.
+
+        Example:
+            >>> PixelGrid((100, 80), 0.5).window(10, 40, radius_mm=8)
+            (slice(0, 27, None), slice(24, 57, None))
+        """
+        radius = math.ceil(radius_mm / self.mm)
+        return slice(max(row - radius, 0), row + radius + 1), slice(max(column - radius, 0), column + radius + 1)

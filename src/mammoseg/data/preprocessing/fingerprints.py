@@ -21,6 +21,7 @@ from mammoseg.files import atomic_write_text
 # A file may be changed again within the resolution of its time stamps, so the hash of a file that was changed less than
 # this long before it was hashed is not stored.
 TIMESTAMP_RESOLUTION_NS = 2_000_000_000
+HASHED_ROWS = 512
 Identity = list[int]  # size, modification and change time in ns, inode
 
 
@@ -34,15 +35,18 @@ def hash_json(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
-def hash_array(array: NDArray[Any]) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of the shape and the values of an array."""
-    return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+def hash_array(array: NDArray[Any], shape: tuple[int, ...] | None = None) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of a shape, by default the array's, and its values."""
+    digest = hashlib.sha256(repr(shape or array.shape).encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
 
 
 def hash_pixels(pixels: NDArray[Any]) -> str:
     """Return a hash of an image that is equal for copies in other file formats and integer types.
 
-    Copies of 8-bit images in 16 bits, multiplied by 257 or shifted, are equal, too.
+    Copies of 8-bit images in 16 bits, multiplied by 257 or shifted, are equal, too. Of larger images, only about
+    `HASHED_ROWS` rows are hashed, which suffices to recognise a copy and takes a fraction of the time.
 
     Args:
         pixels: (H, W) of any real dtype.
@@ -52,6 +56,7 @@ def hash_pixels(pixels: NDArray[Any]) -> str:
         >>> hash_pixels(image) == hash_pixels(image.astype(np.uint16) * 257) == hash_pixels(image.astype(np.float32))
         True
     """
+    shape, pixels = pixels.shape, pixels[:: max(len(pixels) // HASHED_ROWS, 1)]
     low, high = float(pixels.min()), float(pixels.max())
     if pixels.dtype.kind == "f" and -(2**31) <= low <= high < 2**31 and bool((pixels == np.rint(pixels)).all()):
         pixels = pixels.astype(np.int32)
@@ -61,7 +66,7 @@ def hash_pixels(pixels: NDArray[Any]) -> str:
         pixels = pixels // pixels.dtype.type(divisor)
     if pixels.dtype.kind in "iu":
         pixels = pixels.astype(np.min_scalar_type(pixels.max()) if low >= 0 else np.int64)
-    return hash_array(pixels)
+    return hash_array(pixels, shape)
 
 
 def hash_file(file: Path) -> str:

@@ -8,7 +8,7 @@ from mammoseg.data.preprocessing.fingerprints import hash_json
 from mammoseg.errors import UserError
 from mammoseg.validate import one_of, positive_int
 
-VERSION = 6  # increment when the same settings give different arrays or density features
+VERSION = 7  # increment when the same settings give different arrays, hashes or density features
 SIZE_MULTIPLE = 16  # the networks downsample four times by 2
 CROPS = ("breast", "film", "none")
 ASPECTS = ("stretch", "pad")
