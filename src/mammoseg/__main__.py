@@ -15,6 +15,7 @@ COMMANDS = {
     "sweep_report": "report on a sweep or search over settings",
     "view": "browse predictions image by image",
     "export": "export a trained network as safetensors and ONNX",
+    "models": "list the pretrained models",
     "prepare": "preprocess a dataset and report on it",
     "fit_density": "fit the model that estimates the breast density",
     "phantom": "generate synthetic mammograms in the layout of a real dataset",

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mammoseg import validate
+from mammoseg.data.images.metadata import ImageMetadata
+from mammoseg.data.input_range import InputRange
 from mammoseg.data.preprocessing.preprocess import PreprocessedImage, preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.errors import UserError
@@ -38,6 +40,7 @@ class Ensemble:
         threshold: Probability above which a pixel is mass.
         tta: Whether to use test-time augmentation.
         device: Device of the networks.
+        input_range: Range of the training images; None if it is unknown.
 
     Example:
         >>> import numpy as np, torch
@@ -56,12 +59,14 @@ class Ensemble:
         threshold: float,
         tta: bool,
         device: torch.device,
+        input_range: InputRange | None = None,
     ) -> None:
         self.networks = [network.eval().to(device) for network in networks]
         self.settings = settings
         self.threshold = threshold
         self.tta = tta
         self.device = device
+        self.input_range = input_range
         self.flip_dims = flips_of(settings.flip) if tta else [()]
 
     @property
@@ -76,6 +81,18 @@ class Ensemble:
             pixels: Grey values of shape (H, W), where brighter tissue is denser.
         """
         return preprocess(pixels, np.zeros(pixels.shape, np.uint8), self.settings)
+
+    def warning(self, shape: tuple[int, ...], preprocessed: PreprocessedImage, metadata: ImageMetadata) -> str:
+        """Describe in what an image is unlike the training images; empty if it is like them, or if they are unknown.
+
+        Args:
+            shape: (H, W) of the full-size image.
+            preprocessed: The preprocessed image.
+            metadata: Metadata of the image.
+        """
+        if self.input_range is None:
+            return ""
+        return self.input_range.warning(shape, preprocessed.breast_fraction, metadata)
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.float32]) -> tuple[Maps, Maps]:
@@ -131,12 +148,14 @@ def load_ensemble(
     """
     loaded = [checkpoint.load_checkpoint(path, ("model",), trusted_modules) for path in paths]
     configs = [checkpoint.config_of(content) for content in loaded]
+    stated = [(checkpoint.input_range_of(content), path) for content, path in zip(loaded, paths, strict=True)]
     return Ensemble(
         [load_network(content, path) for content, path in zip(loaded, paths, strict=True)],
         common_preprocessing(configs, paths),
         common_threshold(configs) if threshold is None else threshold,
         tta,
         select_device(accelerator),
+        InputRange.union([InputRange.from_plain(value, path) for value, path in stated if value is not None]),
     )
 
 

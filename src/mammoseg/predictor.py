@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.ensemble import Ensemble, load_ensemble
+from mammoseg.pretrained.registry import default_model
 from mammoseg.runs.checkpoint_paths import resolve_checkpoints
 
 
@@ -25,6 +27,8 @@ class Prediction:
         mask: Predicted mask, shape (H, W): whether `prob` exceeds the threshold.
         std: Standard deviation of the probability over the members of the ensemble, shape (H, W), in [0, 0.5]; None
             for a single network without test-time augmentation.
+        warning: In what the image is unlike the images on which the network was trained; empty if it is like them or if
+            the model does not state their range.
 
     Example:
         >>> import numpy as np
@@ -36,6 +40,7 @@ class Prediction:
     prob: NDArray[np.float32]
     mask: NDArray[np.bool_]
     std: NDArray[np.float32] | None
+    warning: str = ""
 
 
 class Predictor:
@@ -75,7 +80,10 @@ class Predictor:
             ImageReadError: If the file cannot be read.
             ValueError: If the array is not two-dimensional.
         """
-        pixels = read_image(Path(image))[0] if isinstance(image, str | Path) else np.asarray(image)
+        if isinstance(image, str | Path):
+            pixels, metadata = read_image(Path(image))
+        else:
+            pixels, metadata = np.asarray(image), ImageMetadata()
         if pixels.ndim != 2:
             raise ValueError(f"image must have the shape (H, W), got {pixels.shape}")
         preprocessed = self.ensemble.prepare(pixels)
@@ -87,6 +95,7 @@ class Predictor:
             prob=prob,
             mask=prob > np.float32(self.threshold),
             std=inverse.to_original(std[0]) * breast if self.ensemble.members > 1 else None,
+            warning=self.ensemble.warning(pixels.shape, preprocessed, metadata),
         )
 
 
@@ -100,8 +109,9 @@ def load(
     """Load one or several checkpoints for prediction.
 
     Args:
-        *checkpoints: Run folders, checkpoints, exported models, or "latest". Several form an ensemble, as do the two
-            best checkpoints of a run with split.test=both.
+        *checkpoints: Run folders, checkpoints, exported models, "latest", or names of pretrained models. Several form
+            an ensemble, as do the two best checkpoints of a run with split.test=both. Without any, the default
+            pretrained model is loaded.
         tta: Whether to use test-time augmentation, which averages the predictions over flips of the image.
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".
@@ -111,8 +121,8 @@ def load(
         The predictor, which maps an image to a `Prediction`.
 
     Raises:
-        UserError: If a checkpoint is invalid, or the checkpoints differ in preprocessing or threshold.
-        ValueError: If no checkpoint is passed.
+        UserError: If a checkpoint is invalid, the checkpoints differ in preprocessing or threshold, or no checkpoint is
+            passed and no pretrained model is installed.
 
     Example:
         >>> import mammoseg
@@ -122,8 +132,8 @@ def load(
         (3328, 2560)
     """
     paths = [path for checkpoint in checkpoints for path in resolve_checkpoints(checkpoint, "checkpoint")]
-    if not paths:
-        raise ValueError("load needs at least one checkpoint, got none")
+    if not checkpoints:
+        paths = [default_model("checkpoint").weights]
     ensemble = load_ensemble(
         paths, tta=tta, threshold=threshold, accelerator=accelerator, trusted_modules=trusted_modules
     )

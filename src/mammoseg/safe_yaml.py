@@ -25,10 +25,20 @@ def load_yaml_file(path: Path) -> Any:
     Raises:
         ValueError: If the file is damaged, contains an alias, or is larger than `MAX_BYTES`.
     """
-    if path.stat().st_size > MAX_BYTES:
+    with path.open("rb") as file:
+        return load_yaml_bytes(file.read(MAX_BYTES + 1))
+
+
+def load_yaml_bytes(content: bytes) -> Any:
+    """Load YAML as `load_yaml_file` does, from the content of a file.
+
+    Raises:
+        ValueError: As `load_yaml_file`.
+    """
+    if len(content) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES} bytes")
     try:
-        return yaml.load(path.read_bytes(), _LoaderWithoutAliases)
+        return yaml.load(content, _LoaderWithoutAliases)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"damaged YAML file ({type(error).__name__})") from error
 

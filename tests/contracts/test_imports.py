@@ -9,7 +9,8 @@ from pathlib import Path
 import mammoseg
 
 SOURCE = Path(mammoseg.__file__).parent
-COMMANDS = {path.parent.name for path in SOURCE.glob("*/__main__.py")}
+# models contains the networks; as a command, it lists the pretrained models.
+COMMANDS = {path.parent.name for path in SOURCE.glob("*/__main__.py")} - {"models"}
 
 
 def imported_modules(path: Path) -> Iterator[str]:

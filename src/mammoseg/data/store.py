@@ -57,6 +57,10 @@ class Case:
             earlier versions.
         density_score: Its mean over the images of the patient.
         source: Name of the dataset in a union of datasets; otherwise empty.
+        spacing_mm: Pixel spacing of the full-size image, see `PixelSpacing.mean`; NaN if unknown, and in stores of
+            earlier versions.
+        acquisition: Type of the image as in `ImageMetadata`, film or digital; empty if unknown, and in stores of
+            earlier versions.
     """
 
     case: str
@@ -86,6 +90,8 @@ class Case:
     image_density_score: float = math.nan
     density_score: float = math.nan
     source: str = ""
+    spacing_mm: float = math.nan
+    acquisition: str = ""
 
     @property
     def has_mass(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from mammoseg import validate
 from mammoseg.cli import command, parse_path
 
 
@@ -15,8 +14,14 @@ def main(cfg: DictConfig) -> None:
     from mammoseg.runs.checkpoint_paths import resolve_checkpoint
 
     ckpt_path = resolve_checkpoint(parse_path(cfg.ckpt_path, "ckpt_path"))
-    onnx = validate.boolean("onnx", cfg.onnx)
-    files = export(ckpt_path, parse_path(cfg.output, "output"), onnx, cfg.trusted_modules or ())
+    files = export(
+        ckpt_path,
+        parse_path(cfg.output, "output"),
+        cfg.onnx,
+        cfg.trusted_modules or (),
+        half=cfg.half,
+        license_name=cfg.license,
+    )
     print(f"{cfg.output}: {', '.join(files)}")
 
 

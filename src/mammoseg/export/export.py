@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
-import yaml
 from torch import nn
-from typing_extensions import override
 
+from mammoseg.data.input_range import InputRange
+from mammoseg.data.split_result import read_parts
 from mammoseg.ensemble import common_threshold, load_network, preprocessing_settings
 from mammoseg.errors import UserError
-from mammoseg.export import model_card
+from mammoseg.export.card_metadata import StoredWeights
+from mammoseg.export.model_card import make_model_card
+from mammoseg.export.training_datasets import find_datasets
+from mammoseg.exported_model import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, dump_yaml
 from mammoseg.files import atomic_write_bytes
 from mammoseg.runs import checkpoint
+from mammoseg.runs.discovery import read_run
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.stores import find_store
 from mammoseg.terminal import suppress_logs_and_warnings
 
-MODEL_CARD_FILE, ONNX_FILE = "README.md", "model.onnx"
+ONNX_FILE = "model.onnx"
 INSTALL_HINT = "pip install '.[export]'"
 
 
-def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[str] = ()) -> list[str]:
+def export(
+    ckpt_path: Path,
+    output: Path,
+    onnx: bool,
+    trusted_modules: Sequence[str] = (),
+    *,
+    half: bool = False,
+    license_name: str | None = None,
+) -> list[str]:
     """Export the network of a checkpoint.
 
     Writes model.safetensors, config.yaml and a model card, README.md, which includes test metrics if the checkpoint is
@@ -35,32 +51,87 @@ def export(ckpt_path: Path, output: Path, onnx: bool, trusted_modules: Sequence[
         output: Output folder.
         onnx: Whether to write model.onnx.
         trusted_modules: As for `load_checkpoint`.
+        half: Whether to store the parameters in half precision.
+        license_name: Identifier of the license in the model card; None for that of the datasets of the training.
 
     Returns:
         Names of the files written.
 
     Raises:
-        UserError: If the file is not a checkpoint, its weights are not finite, an optional package is not installed, or
-            the network cannot be exported to ONNX.
+        UserError: If the file is not a checkpoint, its weights are not finite or not in the range of half precision, an
+            optional package is not installed, or the network cannot be exported to ONNX.
     """
     loaded = checkpoint.load_checkpoint(ckpt_path, ("model",), trusted_modules)
-    provenance = {name: loaded[checkpoint.PROVENANCE_KEY][name] for name in ("config", "run_info")}
-    checkpoint.check_run_info(provenance["run_info"], ckpt_path)
-    size = preprocessing_settings(provenance["config"]).size  # validates the settings that the files describe
-    common_threshold([provenance["config"]])
-    if half := checkpoint.selected_on(loaded):
-        provenance[checkpoint.SELECTED_ON_KEY] = half
+    provenance = exported_provenance(loaded, ckpt_path)
     network = load_finite_network(loaded, ckpt_path)
-    contents = {checkpoint.WEIGHTS_FILE: to_safetensors(network), checkpoint.CONFIG_FILE: config_yaml(provenance)}
+    if half:
+        round_to_half(network, ckpt_path)
+    weights = to_safetensors(network, half)
+    contents = {WEIGHTS_FILE: weights, CONFIG_FILE: dump_yaml(provenance).encode()}
     if onnx:
-        contents[ONNX_FILE] = to_onnx(network, size)
+        contents[ONNX_FILE] = to_onnx(network, preprocessing_settings(provenance["config"]).size)
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
-    contents[MODEL_CARD_FILE] = model_card.make_model_card(provenance, n_parameters, ckpt_path, onnx).encode()
+    stored = StoredWeights(n_parameters, len(weights), hashlib.sha256(weights).hexdigest(), half)
+    contents[CARD_FILE] = make_model_card(provenance, stored, ckpt_path, onnx, license_name).encode()
     if not onnx:
         (output / ONNX_FILE).unlink(missing_ok=True)  # from a previous export
     for name, content in contents.items():  # the model card is last, since it describes the other files
         atomic_write_bytes(output / name, content)
     return list(contents)
+
+
+def exported_provenance(loaded: dict[str, Any], ckpt_path: Path) -> dict[str, Any]:
+    """Return the content of config.yaml, after a check of the settings that the model card describes.
+
+    Args:
+        loaded: Content of the checkpoint, from `load_checkpoint`.
+        ckpt_path: Path of the checkpoint.
+
+    Returns:
+        Config and identity of the run, and if they are known, the half that selected the checkpoint and the range of
+        the training images.
+
+    Raises:
+        UserError: If one of them is invalid.
+    """
+    config, run_info = checkpoint.config_of(loaded), checkpoint.run_info_of(loaded)
+    checkpoint.check_run_info(run_info, ckpt_path)
+    preprocessing_settings(config)
+    common_threshold([config])
+    provenance: dict[str, Any] = {"config": config, "run_info": run_info}
+    if selected_on := checkpoint.selected_on(loaded):
+        provenance[checkpoint.SELECTED_ON_KEY] = selected_on
+    if (input_range := find_input_range(loaded, ckpt_path)) is not None:
+        provenance[checkpoint.INPUT_RANGE_KEY] = input_range.to_plain()
+    return provenance
+
+
+def find_input_range(loaded: dict[str, Any], ckpt_path: Path) -> InputRange | None:
+    """Return the range of the training images of a checkpoint.
+
+    Args:
+        loaded: Content of the checkpoint.
+        ckpt_path: Path of the checkpoint. If it is in its run folder, the range is measured on the prepared images.
+
+    Returns:
+        The range; None if neither the checkpoint nor the prepared images are available.
+    """
+    stated = checkpoint.input_range_of(loaded)
+    if stated is not None:
+        return InputRange.from_plain(stated, ckpt_path)
+    folder = RunFolder.of_checkpoint(ckpt_path.resolve())
+    if not (folder.results.is_file() and folder.split.is_file()):
+        return None
+    run = read_run(folder)
+    if run.rows[0]["run"] != checkpoint.run_info_of(loaded)["run"]:
+        return None
+    store = find_store([folder.data_paths().store], run.dataset, run.rows)
+    if store is None:
+        return None
+    training = {row["case"] for row in read_parts(folder.split) if row["part"] == "train"}
+    cases = [case for case in store.cases if case.case in training]
+    datasets = find_datasets(checkpoint.config_of(loaded))
+    return InputRange.of_cases(cases, [dataset.acquisition for dataset in datasets]) if cases else None
 
 
 def load_finite_network(loaded: dict[str, Any], ckpt_path: Path) -> nn.Module:
@@ -71,32 +142,41 @@ def load_finite_network(loaded: dict[str, Any], ckpt_path: Path) -> nn.Module:
     return network
 
 
-class _WithoutAliases(yaml.SafeDumper):
-    """Dumper that writes repeated values in full; aliases are rejected when the file is read."""
+def round_to_half(network: nn.Module, ckpt_path: Path) -> None:
+    """Round the parameters of a network to half precision, in place; they remain in single precision.
 
-    @override
-    def ignore_aliases(self, data: object) -> bool:
-        return True
+    Running statistics are not rounded: they take little space, and small variances would become 0.
+
+    Args:
+        network: The network.
+        ckpt_path: Path of the checkpoint, for the error message.
+
+    Raises:
+        UserError: If a parameter exceeds the range of half precision.
+    """
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.half())
+            if not parameter.isfinite().all():
+                raise UserError(f"{ckpt_path}: a weight exceeds the range of half precision; set half=false")
 
 
-def config_yaml(provenance: Mapping[str, Any]) -> bytes:
-    """Return the config and the identity of a run as YAML, encoded in UTF-8."""
-    text: str = yaml.dump(dict(provenance), Dumper=_WithoutAliases, sort_keys=False, allow_unicode=True)
-    return text.encode()
-
-
-def to_safetensors(network: nn.Module) -> bytes:
+def to_safetensors(network: nn.Module, half: bool) -> bytes:
     """Serialise the state_dict of a network in the safetensors format.
+
+    Args:
+        network: The network.
+        half: Whether to store the parameters, which have been rounded by `round_to_half`, in half precision.
 
     Returns:
         Content of a .safetensors file.
-
-    Raises:
-        UserError: If safetensors is not installed.
     """
-    library = import_optional("safetensors.torch")
-    state_dict = {name: value.contiguous() for name, value in network.state_dict().items()}
-    return bytes(library.save(state_dict, {"format": "pt"}))
+    parameters = {name for name, _ in network.named_parameters()} if half else set()
+    state_dict = {
+        name: (value.half() if name in parameters else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    return safetensors.torch.save(state_dict, {"format": "pt"})
 
 
 def to_onnx(network: nn.Module, size: int) -> bytes:

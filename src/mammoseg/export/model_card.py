@@ -2,60 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import math
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mammoseg.data.input_range import INTERVALS, PERCENTILES
 from mammoseg.data.split_result import HALVES, read_parts
+from mammoseg.export.card_metadata import Group, StoredWeights, groups_by_density, groups_by_mass_size, make_metadata
+from mammoseg.export.training_datasets import PHANTOM, find_datasets
+from mammoseg.exported_model import format_card
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.run_summary import metric_headings, units_note
-from mammoseg.runs.checkpoint import SELECTED_ON_KEY
+from mammoseg.runs.checkpoint import INPUT_RANGE_KEY, SELECTED_ON_KEY
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role, flatten, select
 from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
+from mammoseg.statistics.negative_outcomes import false_positives_per_negative
 
 N_RESAMPLES, CONFIDENCE_LEVEL, SEED = 5000, 0.95, 0  # the defaults of conf/compare.yaml
 PART_LABELS = {"train": "training", "val": "validation (used for model selection)", "test": "test"}
 
 
-def make_model_card(provenance: Mapping[str, Any], n_parameters: int, ckpt_path: Path, onnx: bool) -> str:
+def make_model_card(
+    provenance: Mapping[str, Any],
+    weights: StoredWeights,
+    ckpt_path: Path,
+    onnx: bool,
+    license_name: str | None = None,
+) -> str:
     """Create the model card.
 
     Args:
-        provenance: Config and run information stored in the checkpoint, under the keys `config` and `run_info`, and
-            under `selected_on` the half of the held-out fold that selected it, if both halves are tested.
-        n_parameters: Number of parameters of the network.
+        provenance: Config and run information stored in the checkpoint, under the keys `config` and `run_info`; under
+            `selected_on` the half of the held-out fold that selected it, if both halves are tested; and under
+            `input_range` the range of the training images, if it is known.
+        weights: The exported weights.
         ckpt_path: The checkpoint. Split and results are read from its run folder if available.
         onnx: Whether the export includes model.onnx.
+        license_name: Identifier of the license; None for that of the datasets of the training.
 
     Returns:
-        The model card as Markdown.
+        The model card as Markdown, with metadata at the top.
     """
     run_info, config = provenance["run_info"], provenance["config"]
     folder = RunFolder.of_checkpoint(ckpt_path.resolve())
+    evaluation = read_evaluation(provenance, ckpt_path, folder)
+    parts = [row["part"] for row in read_parts(folder.split)] if folder.split.is_file() else []
+    metadata = make_metadata(
+        provenance,
+        weights,
+        evaluation if isinstance(evaluation, Comparison) else None,
+        parts.count("train") or None,
+        license_name,
+    )
     sections = {
         "Intended use": (
             "Research on the segmentation of masses in digital or digitised mammograms, for example as a baseline or "
             "in comparisons of losses and networks."
         ),
-        "Limitations": limitations_section(run_info),
-        "How to use": usage_section(config, onnx),
+        "Limitations": limitations_section(config),
+        "How to use": usage_section(provenance, weights, onnx),
         "Training data": training_data_section(provenance, folder),
         "Training procedure": training_section(config),
-        "Evaluation": evaluation_section(provenance, ckpt_path, folder),
+        "Evaluation": evaluation if isinstance(evaluation, str) else evaluation_section(evaluation),
+        "Credit": "\n\n".join(dataset.credit for dataset in find_datasets(config)),
     }
     blocks = [
         f"# {run_info['run']}",
         f"A network for the segmentation of breast masses in full mammograms (architecture {run_info['model']}, "
-        f"{n_parameters:,} parameters), trained with mammoseg on the dataset {run_info['dataset']} with the loss "
+        f"{weights.parameters:,} parameters), trained with mammoseg on the dataset {run_info['dataset']} with the loss "
         f"{run_info['loss']}.",
         "**For research only; not a medical device.** Not for diagnostic or clinical use.",
         *(f"## {title}\n\n{text}" for title, text in sections.items()),
     ]
-    return "\n\n".join(blocks) + "\n"
+    return format_card(metadata, "\n\n".join(blocks) + "\n")
 
 
 def training_data_section(provenance: Mapping[str, Any], folder: RunFolder) -> str:
@@ -99,16 +123,16 @@ def part_labels(selected_on: str | None, parts: Container[str]) -> dict[str, str
     return {"train": PART_LABELS["train"], **selected, **tested}
 
 
-def evaluation_section(provenance: Mapping[str, Any], ckpt_path: Path, folder: RunFolder) -> str:
-    """Tabulate the test metrics with bootstrap intervals, or state why they are not available.
+def read_evaluation(provenance: Mapping[str, Any], ckpt_path: Path, folder: RunFolder) -> Comparison | str:
+    """Read the test results of a checkpoint.
 
     Args:
         provenance: As for `make_model_card`.
-        ckpt_path: The checkpoint; metrics are reported only for a best checkpoint.
+        ckpt_path: The checkpoint; results are used only for a best checkpoint.
         folder: Run folder of the checkpoint.
 
     Returns:
-        Markdown.
+        The test results, or the reason why they are not available, a sentence.
     """
     if not folder.results.is_file():
         return (
@@ -124,29 +148,40 @@ def evaluation_section(provenance: Mapping[str, Any], ckpt_path: Path, folder: R
             return "Not available: the run's split.csv was not available at export."
         tested = {row["case"] for row in read_parts(folder.split) if row["part"] != half}
         run = replace(run, rows=[row for row in run.rows if row["case"] in tested])
-    comparison = Comparison(align_runs([run]), N_RESAMPLES, CONFIDENCE_LEVEL, SEED)
-    n_negative = int((comparison.mass_size == 0).sum())
-    negatives = (
-        f"{n_negative} of the {len(comparison.rows)} test images contain no mass."
-        if n_negative
-        else "All test images contain a mass, so false positives in mammograms without a mass were not measured."
+    return Comparison(align_runs([run]), N_RESAMPLES, CONFIDENCE_LEVEL, SEED)
+
+
+def evaluation_section(comparison: Comparison) -> str:
+    """Tabulate the test metrics with bootstrap intervals, as Markdown."""
+    tables = (
+        metrics_table("test images", groups_by_density(comparison)),
+        metrics_table("mass pixels", groups_by_mass_size(comparison)),
     )
     return (
-        f"{metrics_table(comparison)}\n\n{units_note()}, pooled over the pixels of the test images at the network's "
-        f"input resolution; in brackets, {CONFIDENCE_LEVEL:.0%} bootstrap intervals over patients ({N_RESAMPLES} "
-        "resamples; undefined for a single patient). Results are from a single training run and vary with the seed. "
-        f"{negatives}"
+        f"{tables[0]}\n\n{tables[1]}\n\n"
+        f"{units_note()}, pooled over the pixels of the test images at the network's input resolution; in brackets, "
+        f"{CONFIDENCE_LEVEL:.0%} bootstrap intervals over patients ({N_RESAMPLES} resamples; undefined for a single "
+        "patient). The second table groups the images by the number of mass pixels at that resolution. Results are "
+        f"from a single training run and vary with the seed. {negatives_note(comparison)}"
     )
 
 
-def metrics_table(comparison: Comparison) -> str:
-    """Return the metrics of a single method as a Markdown table: all test images, and each ACR category."""
-    (method,) = comparison.methods
+def negatives_note(comparison: Comparison) -> str:
+    """State how many false positives the test images without a mass contain."""
+    n_negative = int((~comparison.has_mass).sum())
+    if not n_negative:
+        return "All test images contain a mass, so false positives in mammograms without a mass were not measured."
+    note = f"{n_negative} of the {len(comparison.rows)} test images contain no mass"
+    false_positives = false_positives_per_negative(comparison.rows)
+    if math.isnan(false_positives):
+        return f"{note}; the number of false positives in them is unknown."
+    return f"{note}, with {false_positives:.2f} false positives per image (connected regions of the predicted mask)."
+
+
+def metrics_table(title: str, groups: Sequence[Group]) -> str:
+    """Return the metrics of groups of images as a Markdown table; `title` is the heading of the first column."""
     headings = metric_headings()
-    lines = ["| test images | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
-    groups = [("all", len(comparison.rows), comparison.overall[method])]
-    for category, by_method in comparison.by_density.items():
-        groups.append((f"ACR {category}", int((comparison.density == category).sum()), by_method[method]))
+    lines = [f"| {title} | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
     for label, n_images, estimates in groups:
         cells = [
             f"{metric.format(estimate.value)} [{metric.format(estimate.low)}, {metric.format(estimate.high)}]"
@@ -156,10 +191,9 @@ def metrics_table(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def limitations_section(run_info: Mapping[str, Any]) -> str:
+def limitations_section(config: Mapping[str, Any]) -> str:
     """Return the limitations of the network as a Markdown list."""
     limitations = [
-        "The network was trained on images that contain a mass; expect false positives on normal mammograms.",
         "It segments masses only, not calcifications, architectural distortions or asymmetries without a mass.",
         "Performance may drop for other scanners, populations, age groups or image processing than in the training "
         "data.",
@@ -167,32 +201,57 @@ def limitations_section(run_info: Mapping[str, Any]) -> str:
         "interval.",
         "The input is the entire breast at low resolution, so small masses and fine details of margins are lost.",
     ]
-    if run_info["dataset"] == "phantom":
+    if config["dataset"].get("negatives", "none") == "none":
+        limitations.insert(
+            0, "The network was trained on images that contain a mass; expect false positives on normal mammograms."
+        )
+    if PHANTOM in find_datasets(config):
         limitations.insert(0, "The network was trained on synthetic mammograms and has never seen a real one.")
     return "\n".join(f"- {limitation}" for limitation in limitations)
 
 
-def usage_section(config: Mapping[str, Any], onnx: bool) -> str:
+def usage_section(provenance: Mapping[str, Any], weights: StoredWeights, onnx: bool) -> str:
     """Describe how to run the network, and its input and output.
 
     Args:
-        config: Config of the checkpoint.
+        provenance: As for `make_model_card`.
+        weights: The exported weights.
         onnx: Whether the export includes model.onnx.
 
     Returns:
         Markdown.
     """
+    config = provenance["config"]
     dataset = config["dataset"]
     size = dataset["size"]
     command = "```\npython -m mammoseg.predict ckpt_path=<this folder> input=<mammograms> output=<folder>\n```"
     preprocessing = ", ".join(f"{key}={dataset[key]}" for key in ("crop", "aspect", "normalise", "flip"))
-    interface = (
+    side = "to the same side" if dataset["flip"] != "none" else "not at all"
+    paragraphs = [
+        command,
         f"Input: one greyscale image of {size}x{size} pixels, float32, with denser tissue brighter, preprocessed with "
-        f"{preprocessing}; mammoseg.predict applies this preprocessing. Output: one logit per pixel; its sigmoid is "
-        f"the probability of mass, with a threshold of {config['threshold']}."
+        f"{preprocessing}; breasts are mirrored {side}. mammoseg.predict applies this preprocessing. Output: one logit "
+        f"per pixel; its sigmoid is the probability of mass, with a threshold of {config['threshold']}.",
+        input_range_note(provenance.get(INPUT_RANGE_KEY)),
+    ]
+    if weights.half_precision:
+        paragraphs.append("The parameters are stored in half precision, and converted to single precision on loading.")
+    if onnx:
+        paragraphs.append(f"model.onnx: `image` (batch, 1, {size}, {size}) -> `logits` of the same shape.")
+    return "\n\n".join(paragraphs)
+
+
+def input_range_note(input_range: Mapping[str, Any] | None) -> str:
+    """Describe the training images; `input_range` is an `InputRange` as plain values, or None if it is unknown."""
+    if input_range is None:
+        return "The range of the training images is unknown, so mammoseg.predict does not warn about unlike images."
+    low, high = PERCENTILES
+    stated = [f"{name} {value[0]:g} to {value[1]:g}" for name in INTERVALS if (value := input_range[name]) is not None]
+    kinds = ", ".join(input_range["acquisitions"]) or "unknown"
+    return (
+        f"Training images, percentiles {low} to {high}: {', '.join(stated)}; acquisition: {kinds}. mammoseg.predict "
+        "warns about images that are unlike them."
     )
-    signature = f"\n\nmodel.onnx: `image` (batch, 1, {size}, {size}) -> `logits` of the same shape." if onnx else ""
-    return f"{command}\n\n{interface}{signature}"
 
 
 def training_section(config: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from mammoseg import processes
 from mammoseg.csv_cells import escape_row
 from mammoseg.data.images.metadata import ImageMetadata, spacing_columns
 from mammoseg.data.preprocessing.fingerprints import file_identity, hash_json
+from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write_bytes, check_no_links, remove_stale
 from mammoseg.metrics.regions import Region
@@ -32,10 +34,12 @@ from mammoseg.runs.prediction_folder import (
     Kind,
 )
 
+log = logging.getLogger(__name__)
+
 TABLE_INTERVAL_S = 30.0  # minimum time between updates of the tables during a session
 PREDICTION_COLUMNS = (
     *("file", "name", "view", "side", "width", "height"),
-    *("spacing_down_mm", "spacing_across_mm", "spacing_from", "highest_probability", "masses"),
+    *("spacing_down_mm", "spacing_across_mm", "spacing_from", "highest_probability", "masses", "warning"),
 )
 MASS_COLUMNS = ("mass", "x", "y", "area_pixels", "area_mm2", "probability", "uncertainty")
 TableRow = Mapping[str, Any]
@@ -171,7 +175,12 @@ class PredictionFolder:
 
 
 def table_rows(
-    source: Input, name: str, prob: NDArray[np.float32], metadata: ImageMetadata, masses: Sequence[Region]
+    source: Input,
+    name: str,
+    prob: NDArray[np.float32],
+    metadata: ImageMetadata,
+    masses: Sequence[Region],
+    warning: str = "",
 ) -> list[TableRow]:
     """Return the rows of predictions.csv for one image.
 
@@ -181,6 +190,7 @@ def table_rows(
         prob: (H, W) probabilities at the original resolution.
         metadata: Metadata of the image.
         masses: Connected regions of the predicted mask.
+        warning: In what the image is unlike the training images, or empty.
 
     Returns:
         One row per mass, or a single row without the columns of a mass. Unknown values are empty.
@@ -196,6 +206,7 @@ def table_rows(
         **spacing_columns(spacing),
         "highest_probability": f"{prob.max():.4f}",
         "masses": len(masses),
+        "warning": warning,
     }
     return [
         {
@@ -227,3 +238,26 @@ def encode_csv(columns: Sequence[str], rows: Sequence[TableRow]) -> bytes:
     writer.writeheader()
     writer.writerows(map(escape_row, rows))
     return text.getvalue().encode(errors="backslashreplace")  # file names may not be UTF-8
+
+
+def log_summary(images: Sequence[Input], folder: PredictionFolder) -> None:
+    """Log the number of predicted images, those unlike the training data, and the reasons for skipping others.
+
+    Raises:
+        UserError: If no image was predicted.
+    """
+    predicted_files = {row["file"] for row in folder.rows}
+    n_predicted = sum(image.file in predicted_files for image in images)
+    rejected = RejectedCases(sorted({**folder.notes, **folder.skipped}.items()))
+    if rejected.rows:
+        log.info(
+            "%d of %d files were skipped or are incomplete:\n%s", len(rejected.rows), len(images), rejected.format()
+        )
+    if unlike := {row["file"]: row["warning"] for row in folder.rows if row.get("warning")}:
+        table = RejectedCases(sorted(unlike.items())).format()
+        log.warning("%d images are unlike the training data:\n%s", len(unlike), table)
+    if n_predicted == 0:
+        reasons = folder.root / SKIPPED_FILE
+        raise UserError(f"none of the {len(images)} files could be predicted; see {reasons} for the reasons")
+    n_masses = sum("mass" in row for row in folder.rows)
+    log.info("%d images predicted, %d masses found; written to %s", n_predicted, n_masses, folder.root)

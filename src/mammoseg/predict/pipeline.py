@@ -20,7 +20,6 @@ from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.data.images.thumbnail import thumbnail
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.preprocessing.preprocess import FloatImage
-from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.ensemble import Ensemble, Maps, load_ensemble
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.predict import inputs, prediction_images
@@ -28,10 +27,10 @@ from mammoseg.predict.candidates import select_masses
 from mammoseg.predict.exposures import skipped_exposures
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.options import PredictOptions
-from mammoseg.predict.output_folder import PredictionFolder, TableRow, table_rows
+from mammoseg.predict.output_folder import PredictionFolder, TableRow, log_summary, table_rows
 from mammoseg.predict.prediction_images import encode_png
 from mammoseg.runs import checkpoint
-from mammoseg.runs.prediction_folder import SKIPPED_FILE, image_file
+from mammoseg.runs.prediction_folder import image_file
 from mammoseg.terminal import Progress
 
 log = logging.getLogger(__name__)
@@ -50,6 +49,7 @@ class LoadedImage:
         network_input: (size, size) float32, the preprocessed image.
         breast: (size, size), the segmented breast; True everywhere if the image is not cropped to it.
         inverse: Maps predictions back to the original resolution.
+        warning: In what the image is unlike the training images, or empty.
     """
 
     source: Input
@@ -58,6 +58,7 @@ class LoadedImage:
     network_input: FloatImage
     breast: NDArray[np.bool_]
     inverse: InversePreprocessing
+    warning: str
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,8 @@ def provenance(
         "min_area_mm2": options.min_area_mm2,
         "min_area_pixels": options.min_area_pixels,
         "segmentation": options.segmentation,
+        # absent for models without this range, so that predictions of earlier versions can be resumed
+        **({} if ensemble.input_range is None else {"input_range": ensemble.input_range.to_plain()}),
         "input": hashlib.sha256(os.fsencode(input_path.resolve())).hexdigest()[:16],
     }
 
@@ -199,7 +202,8 @@ class PredictionPipeline:
         pixels, metadata = inputs.read_input(image)
         preprocessed = self.ensemble.prepare(pixels)
         inverse = InversePreprocessing.from_preprocessed(preprocessed, pixels.shape, self.ensemble.settings.aspect)
-        return LoadedImage(image, pixels, metadata, preprocessed.image, preprocessed.breast, inverse)
+        warning = self.ensemble.warning(pixels.shape, preprocessed, metadata)
+        return LoadedImage(image, pixels, metadata, preprocessed.image, preprocessed.breast, inverse, warning)
 
     def _predict_batch(self, loaded: Sequence[LoadedImage]) -> list[tuple[Maps, Maps]]:
         if not loaded:
@@ -259,7 +263,7 @@ class PredictionPipeline:
                 note = f"predicted, but without a DICOM Segmentation: {error}"
         for file, content in contents.items():
             self.folder.write_file(file, content)
-        rows = table_rows(loaded.source, name, prob, loaded.metadata, masses)
+        rows = table_rows(loaded.source, name, prob, loaded.metadata, masses, loaded.warning)
         return WrittenPrediction(loaded.source, name, [*contents], rows, note)
 
     def _dicom_segmentation(self, loaded: LoadedImage, mask: NDArray[np.bool_]) -> bytes:
@@ -272,23 +276,3 @@ class PredictionPipeline:
             serial=self.folder.provenance["checkpoints"][0][:16],
             identified=self.options.segmentation == "identified",
         )
-
-
-def log_summary(images: Sequence[Input], folder: PredictionFolder) -> None:
-    """Log the number of predicted images and the reasons for skipping the others.
-
-    Raises:
-        UserError: If no image was predicted.
-    """
-    predicted_files = {row["file"] for row in folder.rows}
-    n_predicted = sum(image.file in predicted_files for image in images)
-    rejected = RejectedCases(sorted({**folder.notes, **folder.skipped}.items()))
-    if rejected.rows:
-        log.info(
-            "%d of %d files were skipped or are incomplete:\n%s", len(rejected.rows), len(images), rejected.format()
-        )
-    if n_predicted == 0:
-        reasons = folder.root / SKIPPED_FILE
-        raise UserError(f"none of the {len(images)} files could be predicted; see {reasons} for the reasons")
-    n_masses = sum("mass" in row for row in folder.rows)
-    log.info("%d images predicted, %d masses found; written to %s", n_predicted, n_masses, folder.root)

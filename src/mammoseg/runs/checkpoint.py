@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import nn
 
 from mammoseg.data.split_result import HALVES
 from mammoseg.errors import UserError
-from mammoseg.runs.folder import EXPORTED_WEIGHTS
+from mammoseg.exported_model import CONFIG_FILE, WEIGHTS_FILE, check_digest, file_sha256
 from mammoseg.runs.results import RUN_COLUMNS
 from mammoseg.runs.untrusted_config import check_plain, check_targets
 from mammoseg.runs.upgrade import upgrade_config
@@ -20,7 +19,7 @@ from mammoseg.safe_yaml import load_yaml_file
 
 PROVENANCE_KEY = "mammoseg"  # key of the config and the identity of the run
 SELECTED_ON_KEY = "selected_on"  # key of the half of the held-out fold that selected the checkpoint
-WEIGHTS_FILE, CONFIG_FILE = EXPORTED_WEIGHTS, "config.yaml"  # files of an exported model
+INPUT_RANGE_KEY = "input_range"  # key of the range of the training images, in exported models
 
 
 def load_checkpoint(path: Path, sections: Sequence[str] = (), trusted_modules: Sequence[str] = ()) -> dict[str, Any]:
@@ -111,6 +110,11 @@ def selected_on(loaded: dict[str, Any]) -> str | None:
     return None if half is None else str(half)
 
 
+def input_range_of(loaded: dict[str, Any]) -> Any:
+    """Return the range of the training images in a loaded model, for `InputRange.from_plain`; None if it is unknown."""
+    return loaded[PROVENANCE_KEY].get(INPUT_RANGE_KEY)
+
+
 def network_weights(loaded: dict[str, Any]) -> dict[str, Any]:
     """Return the weights of the network in a loaded checkpoint, without those of the loss."""
     prefix = "net."
@@ -120,8 +124,7 @@ def network_weights(loaded: dict[str, Any]) -> dict[str, Any]:
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 hash of a checkpoint file, in hexadecimal digits."""
-    with weights_path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(weights_path(path))
 
 
 def load_weights_into(network: nn.Module, path: Path) -> None:
@@ -160,17 +163,24 @@ def _load_ckpt(path: Path) -> Any:
 
 def _load_safetensors(path: Path) -> dict[str, Any]:
     """Load an exported model: the weights, and the config in the same folder."""
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise UserError(f"{path}: loading it requires safetensors; pip install '.[export]'") from error
+    from safetensors.torch import load_file
+
     config = path.with_name(CONFIG_FILE)
     if not config.is_file():
         raise UserError(f"{path}: {CONFIG_FILE} is missing; keep the files of mammoseg.export in the same folder")
+    check_digest(path)
     try:
         weights, provenance = load_file(path), load_yaml_file(config)
     except Exception as error:  # safetensors and PyYAML raise many types of errors for a damaged file
         raise UserError(
             f"{path} or {CONFIG_FILE} in the same folder is damaged; export the checkpoint again"
         ) from error
-    return {PROVENANCE_KEY: provenance, "state_dict": {f"net.{name}": value for name, value in weights.items()}}
+    return {
+        PROVENANCE_KEY: provenance,
+        "state_dict": {f"net.{name}": _single(value) for name, value in weights.items()},
+    }
+
+
+def _single(value: torch.Tensor) -> torch.Tensor:
+    """Convert half to single precision; weights can be stored in half precision."""
+    return value.float() if value.dtype == torch.float16 else value

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mammoseg.errors import UserError
+from mammoseg.exported_model import WEIGHTS_FILE
+from mammoseg.pretrained.registry import find_model
 from mammoseg.runs.discovery import LATEST, latest_run
-from mammoseg.runs.folder import EXPORTED_WEIGHTS, RunFolder
+from mammoseg.runs.folder import RunFolder
+
+CHECKPOINT_SUFFIXES = (Path(RunFolder.best_checkpoint.name).suffix, Path(WEIGHTS_FILE).suffix)
 
 
 def find_checkpoints(references: Sequence[Path], name: str = "ckpt_path") -> list[Path]:
@@ -59,8 +63,18 @@ def expand_pattern(reference: Path, name: str) -> list[Path]:
 def has_checkpoint(path: Path) -> bool:
     """Return whether a path is a checkpoint, or a folder that contains a best checkpoint or an exported model."""
     if path.is_dir():
-        return bool(RunFolder(path).best_checkpoints()) or (path / EXPORTED_WEIGHTS).is_file()
-    return path.suffix in (Path(RunFolder.best_checkpoint.name).suffix, Path(EXPORTED_WEIGHTS).suffix)
+        return bool(RunFolder(path).best_checkpoints()) or (path / WEIGHTS_FILE).is_file()
+    return path.suffix in CHECKPOINT_SUFFIXES
+
+
+def is_model_name(reference: str) -> bool:
+    """Return whether a reference can be the name of a pretrained model: it has no separator and no suffix of weights.
+
+    Example:
+        >>> is_model_name("au_net"), is_model_name("runs/au_net"), is_model_name("best.ckpt")
+        (True, False, False)
+    """
+    return Path(reference).name == reference != LATEST and Path(reference).suffix not in CHECKPOINT_SUFFIXES
 
 
 def resolve_checkpoints(reference: str | Path, name: str = "ckpt_path") -> list[Path]:
@@ -68,22 +82,25 @@ def resolve_checkpoints(reference: str | Path, name: str = "ckpt_path") -> list[
 
     Args:
         reference: A checkpoint, an exported model or its folder, a run folder (its best checkpoint, or the two of a run
-            with split.test=both), or "latest" (the same of the newest finished run at or below the working directory).
+            with split.test=both), "latest" (the same of the newest finished run at or below the working directory), or
+            the name of a pretrained model, unless a file or folder has this name.
         name: Name of the setting, for error messages.
 
     Raises:
-        UserError: If a folder contains no checkpoint, or there is no finished run.
+        UserError: If a folder contains no checkpoint, there is no finished run, or there is no such model.
     """
     path = latest_run(finished=True).path if str(reference) == LATEST else Path(str(reference)).expanduser()
+    if is_model_name(str(reference)) and not path.exists():
+        return [find_model(str(reference), name, "file, folder or pretrained model").weights]
     if not path.is_dir():
         return [path]
     if best := RunFolder(path).best_checkpoints():
         return best
-    if (exported := path / EXPORTED_WEIGHTS).is_file():
+    if (exported := path / WEIGHTS_FILE).is_file():
         return [exported]
     raise UserError(
-        f"{name}={path}: the folder has neither {RunFolder.best_checkpoint.name} nor {EXPORTED_WEIGHTS}; set a run "
-        "folder, an exported model, a checkpoint or latest"
+        f"{name}={path}: the folder has neither {RunFolder.best_checkpoint.name} nor {WEIGHTS_FILE}; set a run "
+        "folder, an exported model, a checkpoint, latest or a pretrained model"
     )
 
 

@@ -20,7 +20,6 @@ from mammoseg.files import atomic_write
 from mammoseg.safe_yaml import load_yaml_file
 
 DEFAULT_STORE = "data/prepared"
-EXPORTED_WEIGHTS = "model.safetensors"  # in the output folder of `export`
 
 
 @dataclass(frozen=True)

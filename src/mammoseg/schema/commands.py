@@ -116,7 +116,7 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         ),
     },
     "predict": {
-        "ckpt_path": CHECKPOINT,
+        "ckpt_path": LocalPath(several=True, optional=True),
         "input": LocalPath(),
         "output": LocalPath(),
         "tta": Boolean(),
@@ -134,8 +134,11 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "ckpt_path": LocalPath(),
         "output": LocalPath(),
         "onnx": Boolean(),
+        "half": Boolean(),
+        "license": Text(optional=True),
         "trusted_modules": TRUSTED_MODULES,
     },
+    "models": {"name": Text(optional=True), "verify": Boolean()},
     "compare": {
         "runs": RUNS,
         "output": LocalPath(optional=True),

@@ -161,14 +161,17 @@ class Comparison:
     @cached_property
     def by_density(self) -> dict[int, dict[str, dict[str, Estimate]]]:
         """Estimates by ACR category, method and metric, for the categories that occur; pooled over the folds."""
-        estimates: dict[int, dict[str, dict[str, Estimate]]] = {}
-        for category in ACRDensity:
-            subset = self.density == category
-            if subset.any():
-                pooled = {method: self.resampler.pooled_replicates(method, subset) for method in self.methods}
-                n_folds = sum(subset[self.data.fold_slice(fold)].any() for fold in self.data.cases)
-                estimates[category] = self._estimates(_by_metric(pooled), n_folds > 1, subset)
-        return estimates
+        subsets = {category: self.density == category for category in ACRDensity}
+        return {category: self.estimates_of(subset) for category, subset in subsets.items() if subset.any()}
+
+    def estimates_of(self, subset: Subset) -> dict[str, dict[str, Estimate]]:
+        """Return the estimates over a subset of the images, which is not empty, by method and metric.
+
+        Counts are pooled over the folds.
+        """
+        pooled = {method: self.resampler.pooled_replicates(method, subset) for method in self.methods}
+        n_folds = sum(bool(subset[self.data.fold_slice(fold)].any()) for fold in self.data.cases)
+        return self._estimates(_by_metric(pooled), n_folds > 1, subset)
 
     def _estimates(
         self, replicates: Mapping[str, Mapping[str, Replicates]], are_folds: bool, subset: Subset | None = None

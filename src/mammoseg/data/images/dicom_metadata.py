@@ -1,4 +1,4 @@
-"""View position, laterality and pixel spacing from DICOM headers. Free text is never returned."""
+"""View position, laterality, pixel spacing and acquisition from DICOM headers. Free text is never returned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ METADATA_TAGS = [
     *("ViewCodeSequence", "ViewPosition", "PatientOrientation", "SeriesDescription", "ProtocolName"),
     *("ImageLaterality", "Laterality", "FrameLaterality", "BodyPartExamined"),
     *("Rows", "Columns", "PixelSpacing", "PixelSpacingCalibrationType", "ImagerPixelSpacing"),
-    *("NominalScannedPixelSpacing", "EstimatedRadiographicMagnificationFactor"),
+    *("NominalScannedPixelSpacing", "EstimatedRadiographicMagnificationFactor", "ConversionType", "DetectorType"),
     *FUNCTIONAL_GROUPS,
 ]
 # View codes (SNOMED CT and SRT) of DICOM PS3.16, CID 4014. Other codes and free text are ignored.
@@ -81,8 +81,8 @@ def float_attribute(header: Dataset, name: str, default: float) -> float:
 
 
 def parse_metadata(header: FileDataset) -> ImageMetadata:
-    """Return view position, laterality and pixel spacing; empty or None if absent, unknown or invalid."""
-    return ImageMetadata(parse_view(header), parse_side(header), resolve_spacing(header))
+    """Return the metadata of an image; attributes are empty or None if absent, unknown or invalid."""
+    return ImageMetadata(parse_view(header), parse_side(header), resolve_spacing(header), parse_acquisition(header))
 
 
 def parse_view(header: FileDataset) -> str:
@@ -115,6 +115,19 @@ def parse_side(header: FileDataset) -> str:
                 return text[0]
     match = re.fullmatch("(L|R)(?:EFT|IGHT)[ _-]?BREAST", str(header.get("BodyPartExamined") or "").strip().upper())
     return match.group(1) if match else ""
+
+
+def parse_acquisition(header: FileDataset) -> str:
+    """Return "film" for a digitised film, "digital" for an image of a digital detector, or an empty string.
+
+    Source:
+        DICOM PS3.3, sections C.8.6.1 (Conversion Type), C.8.11.4 (Detector Type) and 10.7.1 (pixel spacing).
+    """
+    detectors = {*texts(header, "DetectorType")}
+    scanned, imager = (spacing_attribute(header, name) for name in ("NominalScannedPixelSpacing", "ImagerPixelSpacing"))
+    if "DF" in texts(header, "ConversionType") or "FILM" in detectors or scanned:
+        return "film"
+    return "digital" if imager or detectors & {"DIRECT", "SCINTILLATOR", "STORAGE"} else ""
 
 
 def resolve_spacing(header: FileDataset) -> PixelSpacing | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -30,6 +31,11 @@ class PixelSpacing:
         """Area of a pixel in mm2."""
         return self.row * self.column
 
+    @property
+    def mean(self) -> float:
+        """Geometric mean of both spacings, in mm."""
+        return math.sqrt(self.pixel_area)
+
 
 def spacing_columns(spacing: PixelSpacing | None) -> dict[str, str]:
     """Return the pixel spacing by table column; the cells are empty if it is unknown."""
@@ -48,8 +54,10 @@ class ImageMetadata:
         view: View position, such as CC or MLO.
         side: Laterality, L or R.
         spacing: Pixel spacing.
+        acquisition: "film" for a digitised film, "digital" for an image of a digital detector.
     """
 
     view: str = ""
     side: str = ""
     spacing: PixelSpacing | None = None
+    acquisition: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 import zipfile
@@ -238,7 +239,7 @@ def preprocess_mammogram(
         ImageReadError: If the image or a mask cannot be read or is not plausible.
         ValueError: If an outline lies outside the image, or the image has no masses according to the dataset's table.
     """
-    pixels, _ = read_image(mammogram.image_file)
+    pixels, metadata = read_image(mammogram.image_file)
     check_grey_values(pixels, MIN_TRAINING_LEVELS)
     height, width = pixels.shape
     truth = mass_mask(mammogram, (height, width))
@@ -258,6 +259,8 @@ def preprocess_mammogram(
         "mask_labels": truth.n_labels,
         "mass_in_breast": round(result.mass_in_breast, 4),
         "image_density_score": density_model.score_of_image(result.grey, result.segmentation, mammogram.view),
+        "spacing_mm": round(metadata.spacing.mean, 6) if metadata.spacing else math.nan,
+        "acquisition": metadata.acquisition,
     }
     hashes = hash_pixels(pixels), hash_array(np.packbits(mask))
     return PreprocessedSample(result.image, result.mask, result.preview, columns, *hashes)

@@ -1,0 +1,112 @@
+"""Pretrained models of the package: list, lookup by name, and the default model.
+
+Each folder in weights/ is an exported model; its name is that of the model. The file weights/default.txt contains the
+name of the default model. Values for display are in the metadata of the model card, see `export.card_metadata`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mammoseg.errors import UserError
+from mammoseg.exported_model import CARD_FILE, METADATA_KEY, WEIGHTS_FILE, check_digest, read_card_metadata
+from mammoseg.schema.types import did_you_mean
+
+MODELS = Path(__file__).parent / "weights"
+DEFAULT_FILE = "default.txt"
+NONE_INSTALLED = "no pretrained models are installed"
+
+
+@dataclass(frozen=True)
+class PretrainedModel:
+    """A pretrained model.
+
+    Attributes:
+        name: Name, which commands accept as `ckpt_path`.
+        folder: Folder of the exported model.
+    """
+
+    name: str
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        """File of the weights."""
+        return self.folder / WEIGHTS_FILE
+
+    @property
+    def card(self) -> Path:
+        """Model card."""
+        return self.folder / CARD_FILE
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Values that mammoseg stores in the model card; empty if there is no model card."""
+        metadata: dict[str, Any] = read_card_metadata(self.card).get(METADATA_KEY, {})
+        return metadata
+
+    def verify(self) -> None:
+        """Check that the weights have the SHA-256 hash that the model card states.
+
+        Raises:
+            UserError: If they have another hash, or the model card states none.
+        """
+        if "sha256" not in self.metadata:
+            raise UserError(f"{self.card}: must state the SHA-256 hash of {WEIGHTS_FILE}; install mammoseg again")
+        check_digest(self.weights)
+
+    def summary(self) -> str:
+        """Describe the model in one line, without its name."""
+        metadata = self.metadata
+        parts = [str(metadata.get("description", "no description"))]
+        if "parameters" in metadata:
+            parts.append(f"{metadata['parameters']:,} parameters")
+        if "training_data" in metadata:
+            parts.append(f"trained on {metadata['training_data']}")
+        parts.append(str(metadata.get("result", "not tested")))
+        parts.append(f"{self.weights.stat().st_size / 1e6:.1f} MB")
+        return "; ".join(parts)
+
+
+def list_models() -> list[PretrainedModel]:
+    """Return the installed pretrained models by name; empty if there are none."""
+    return [PretrainedModel(path.parent.name, path.parent) for path in sorted(MODELS.glob(f"*/{WEIGHTS_FILE}"))]
+
+
+def find_model(name: str, setting: str, expected: str = "pretrained model") -> PretrainedModel:
+    """Return the pretrained model with a name.
+
+    Args:
+        name: Name of the model.
+        setting: Setting that names it, for the error message.
+        expected: What the setting can name, for the error message.
+
+    Raises:
+        UserError: If there is none; the message suggests the model with the most similar name.
+    """
+    models = {model.name: model for model in list_models()}
+    if name in models:
+        return models[name]
+    choices = f"pretrained models are {', '.join(models)}" if models else NONE_INSTALLED
+    raise UserError(f"{setting}={name}: no such {expected}{did_you_mean(name, models) or f'; {choices}'}")
+
+
+def default_model(setting: str) -> PretrainedModel:
+    """Return the default model.
+
+    Args:
+        setting: Setting that is not set, for the error message.
+
+    Raises:
+        UserError: If no pretrained model is installed, or none is the default.
+    """
+    if not list_models():
+        raise UserError(
+            f"{setting} is required, since {NONE_INSTALLED}; set a run folder, a checkpoint or an exported model"
+        )
+    path = MODELS / DEFAULT_FILE
+    if not path.is_file():
+        raise UserError(f"{setting} is required, since no pretrained model is the default; see mammoseg models")
+    return find_model(path.read_text(encoding="utf-8").strip(), str(path))
