@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mammoseg.data.datamodule import MammogramDataModule
     from mammoseg.density import ACRDensity
     from mammoseg.errors import UserError
+    from mammoseg.hub import push_to_hub
     from mammoseg.losses import ASP, DensityASP, HybridPixel, HybridRegion
     from mammoseg.metrics import DSC, Accuracy, RelativeAreaDifference, Sensitivity
     from mammoseg.models.arf_net import ARFNet
@@ -25,6 +26,7 @@ _MODULES = {
     "mammoseg.data.datamodule": ("MammogramDataModule",),
     "mammoseg.density": ("ACRDensity",),
     "mammoseg.errors": ("UserError",),
+    "mammoseg.hub": ("push_to_hub",),
     "mammoseg.losses": ("ASP", "DensityASP", "HybridPixel", "HybridRegion"),
     "mammoseg.metrics": ("DSC", "Accuracy", "RelativeAreaDifference", "Sensitivity"),
     "mammoseg.models.arf_net": ("ARFNet",),
@@ -52,6 +54,7 @@ __all__ = [
     "Sensitivity",
     "UserError",
     "load",
+    "push_to_hub",
 ]
 
 

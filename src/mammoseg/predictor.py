@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg import hub
 from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
@@ -60,6 +61,31 @@ class Predictor:
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str | Path, *, revision: str | None = None, token: str | None = None, **options: Any
+    ) -> Predictor:
+        """Load an exported model: a folder, a pretrained model of the package, or a repository of the Hugging Face Hub.
+
+        Args:
+            model: A folder; the name of a pretrained model; or a repository such as "owner/name", which is downloaded
+                unless a file or folder of this name exists.
+            revision: Branch, tag or commit of the repository; None for the main branch.
+            token: Access token for a private repository; None for that of `hf auth login`.
+            **options: Arguments of `load`, such as `tta`.
+
+        Raises:
+            UserError: If the model is invalid or cannot be downloaded.
+
+        Example:
+            >>> import mammoseg
+            >>> predictor = mammoseg.Predictor.from_pretrained("owner/name")  # doctest: +SKIP
+        """
+        path = Path(model).expanduser()
+        if path.exists() or "/" not in str(model):
+            return load(path, **options)
+        return load(hub.download(str(model), revision, token), **options)
 
     @property
     def threshold(self) -> float:

@@ -13,7 +13,15 @@ from mammoseg.density import ACRDensity
 def test_formulas_are_escaped_and_read_back(tmp_path: Path) -> None:
     values: dict[str, Any] = {field.name: 1 for field in fields(Case)}
     values |= dict.fromkeys(("density", "given_density", "estimated_density"), ACRDensity(2))
-    values |= {"case": "=1+1", "patient": "@sum", "side": "L", "view": "-CC", "split": "", "source": ""}
+    values |= {
+        "case": "=1+1",
+        "patient": "@sum",
+        "side": "L",
+        "view": "-CC",
+        "split": "",
+        "source": "",
+        "acquisition": "",
+    }
     case = Case(**values)
     write_cases(tmp_path / "cases.csv", [case])
     assert (tmp_path / "cases.csv").read_text(encoding="utf-8").splitlines()[1].startswith("'=1+1,'@sum,")

@@ -255,7 +255,7 @@ def log_summary(images: Sequence[Input], folder: PredictionFolder) -> None:
         )
     if unlike := {row["file"]: row["warning"] for row in folder.rows if row.get("warning")}:
         table = RejectedCases(sorted(unlike.items())).format()
-        log.warning("%d images are unlike the training data:\n%s", len(unlike), table)
+        log.warning("%d of %d images are unlike the training data:\n%s", len(unlike), len(predicted_files), table)
     if n_predicted == 0:
         reasons = folder.root / SKIPPED_FILE
         raise UserError(f"none of the {len(images)} files could be predicted; see {reasons} for the reasons")

@@ -328,6 +328,27 @@ def test_pixel_spacing_follows_the_standard(
     assert metadata.spacing.pixel_area == pytest.approx(down * across)
 
 
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({}, ""),
+        ({"ConversionType": "WSD"}, ""),
+        ({"DetectorType": "UNKNOWN", "PixelSpacing": [0.05, 0.05]}, ""),
+        ({"NominalScannedPixelSpacing": [0, 0]}, ""),
+        ({"ConversionType": "DF"}, "film"),
+        ({"DetectorType": "FILM"}, "film"),
+        ({"NominalScannedPixelSpacing": [0.042, 0.042]}, "film"),
+        ({"NominalScannedPixelSpacing": [0.042, 0.042], "DetectorType": "DIRECT"}, "film"),
+        ({"DetectorType": "DIRECT"}, "digital"),
+        ({"DetectorType": "SCINTILLATOR"}, "digital"),
+        ({"DetectorType": "STORAGE"}, "digital"),
+        ({"ImagerPixelSpacing": [0.1, 0.1]}, "digital"),
+    ],
+)
+def test_films_and_digital_images_are_distinguished(path: Path, elements: dict[str, Any], expected: str) -> None:
+    assert read_image(save(dicom(grey(), **elements), path))[1].acquisition == expected
+
+
 def test_the_image_is_not_larger_than_a_detector(path: Path) -> None:
     pixels = np.resize(grey(), (1000, 500))
     for spacing, expected in ((0.39, 0.39), (0.41, None)):

@@ -1,0 +1,130 @@
+"""Exchange of exported models with the Hugging Face Hub; nothing is transferred unless the caller asks for it.
+
+A model of the Hub passes the same checks as any other checkpoint, see `runs.checkpoint.load_checkpoint`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import mammoseg
+from mammoseg.errors import UserError
+from mammoseg.exported_model import CARD_FILE, CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE, read_card_metadata
+from mammoseg.runs.checkpoint import load_checkpoint
+
+FILES = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)  # that are downloaded
+REPO_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)  # owner/name
+HUB_ERRORS = (OSError, ValueError)  # base classes of the errors of huggingface_hub
+
+
+def download(repo_id: str, revision: str | None = None, token: str | None = None) -> Path:
+    """Download an exported model to the cache of huggingface_hub, unless it is there.
+
+    Args:
+        repo_id: Repository, such as "owner/name".
+        revision: Branch, tag or commit; None for the main branch. A commit makes sure that the model does not change.
+        token: Access token for private repositories; None for that of `hf auth login`.
+
+    Returns:
+        Folder of the model.
+
+    Raises:
+        UserError: If huggingface_hub is not installed, or the model cannot be downloaded.
+    """
+    library = import_library()
+    check_repo_id(repo_id)
+    try:
+        folder = library.snapshot_download(
+            repo_id,
+            revision=revision,
+            token=token,
+            allow_patterns=list(FILES),
+            library_name="mammoseg",
+            library_version=mammoseg.__version__,
+        )
+    except HUB_ERRORS as error:
+        raise UserError(f"{repo_id}: cannot be downloaded from the Hub ({_first_line(error)})") from error
+    return Path(folder)
+
+
+def push_to_hub(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool = True,
+    token: str | None = None,
+    commit_message: str | None = None,
+) -> str:
+    """Upload an exported model to the Hugging Face Hub, in a repository that is created if it does not exist.
+
+    Only the files of `mammoseg.export` are uploaded. The model is checked before.
+
+    Args:
+        folder: Output folder of `mammoseg.export`.
+        repo_id: Repository, such as "owner/name".
+        private: Whether a new repository is private.
+        token: Access token; None for that of `hf auth login`.
+        commit_message: Message of the commit; None for a default.
+
+    Returns:
+        URL of the commit.
+
+    Raises:
+        UserError: If the folder is not an exported model with a model card, huggingface_hub is not installed, or the
+            upload fails.
+
+    Example:
+        >>> import mammoseg
+        >>> mammoseg.push_to_hub("my-model", "owner/my-model")  # doctest: +SKIP
+        'https://huggingface.co/owner/my-model/commit/...'
+    """
+    folder = Path(folder).expanduser()
+    check_repo_id(repo_id)
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise UserError(f"{folder}: has no {WEIGHTS_FILE}; give the output folder of mammoseg.export")
+    load_checkpoint(folder, ("model",))
+    if "sha256" not in read_card_metadata(folder / CARD_FILE).get(METADATA_KEY, {}):
+        raise UserError(f"{folder / CARD_FILE}: must state the hash of the weights; export the checkpoint again")
+    api = import_library().HfApi(token=token, library_name="mammoseg", library_version=mammoseg.__version__)
+    try:
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            allow_patterns=[*FILES, "model.onnx"],
+            commit_message=commit_message or f"Upload a model with mammoseg {mammoseg.__version__}",
+        )
+    except HUB_ERRORS as error:
+        raise UserError(f"{repo_id}: cannot be uploaded to the Hub ({_first_line(error)})") from error
+    return str(commit.commit_url)
+
+
+def check_repo_id(repo_id: str) -> None:
+    """Check the name of a repository.
+
+    Raises:
+        UserError: If it does not consist of an owner and a name.
+    """
+    if REPO_ID.fullmatch(repo_id) is None:
+        raise UserError(f"a repository on the Hub must be given as owner/name, got {repo_id}")
+
+
+def import_library() -> Any:
+    """Import huggingface_hub, an optional dependency.
+
+    Raises:
+        UserError: If it is not installed.
+    """
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise UserError(
+            "models of the Hugging Face Hub require huggingface_hub, which is not installed: pip install '.[hub]'"
+        ) from error
+    return huggingface_hub
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
