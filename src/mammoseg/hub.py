@@ -57,13 +57,11 @@ def push_to_hub(
     token: str | None = None,
     commit_message: str | None = None,
 ) -> str:
-    """Upload an exported model to the Hugging Face Hub, in a repository that is created if it does not exist.
-
-    Only the files of `mammoseg.export` are uploaded. The model is checked before.
+    """Check an exported model and upload its files to the Hugging Face Hub.
 
     Args:
         folder: Output folder of `mammoseg.export`.
-        repo_id: Repository, such as "owner/name".
+        repo_id: Repository, such as "owner/name"; it is created if it does not exist.
         private: Whether a new repository is private.
         token: Access token; None for that of `hf auth login`.
         commit_message: Message of the commit; None for a default.
@@ -82,11 +80,7 @@ def push_to_hub(
     """
     folder = Path(folder).expanduser()
     check_repo_id(repo_id)
-    if not (folder / WEIGHTS_FILE).is_file():
-        raise UserError(f"{folder}: has no {WEIGHTS_FILE}; give the output folder of mammoseg.export")
-    load_checkpoint(folder, ("model",))
-    if "sha256" not in read_card_metadata(folder / CARD_FILE).get(METADATA_KEY, {}):
-        raise UserError(f"{folder / CARD_FILE}: must state the hash of the weights; export the checkpoint again")
+    check_complete(folder)
     api = import_library().HfApi(token=token, library_name="mammoseg", library_version=mammoseg.__version__)
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
@@ -99,6 +93,19 @@ def push_to_hub(
     except HUB_ERRORS as error:
         raise UserError(f"{repo_id}: cannot be uploaded to the Hub ({_first_line(error)})") from error
     return str(commit.commit_url)
+
+
+def check_complete(folder: Path) -> None:
+    """Check that a folder is an exported model with a model card.
+
+    Raises:
+        UserError: If it is not.
+    """
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise UserError(f"{folder}: has no {WEIGHTS_FILE}; give the output folder of mammoseg.export")
+    load_checkpoint(folder, ("model",))
+    if "sha256" not in read_card_metadata(folder / CARD_FILE).get(METADATA_KEY, {}):
+        raise UserError(f"{folder / CARD_FILE}: must state the hash of the weights; export the checkpoint again")
 
 
 def check_repo_id(repo_id: str) -> None:

@@ -26,7 +26,10 @@ OTHER_SETTINGS = {
         "missing_density": 3,
     },
 }
-NEW_COLUMNS = ("mask_labels", "mass_in_breast", "image_density_score", "density_score", "source")  # since 0.2
+NEW_COLUMNS = (  # since 0.2
+    *("mask_labels", "mass_in_breast", "image_density_score", "density_score", "source"),
+    *("spacing_mm", "acquisition"),
+)
 
 
 def phantom_dataset(root: Path) -> DatasetSpec:

@@ -40,10 +40,9 @@ def export(
     half: bool = False,
     license_name: str | None = None,
 ) -> list[str]:
-    """Export the network of a checkpoint.
+    """Export the network of a checkpoint: model.safetensors, config.yaml and a model card, README.md.
 
-    Writes model.safetensors, config.yaml and a model card, README.md, which includes test metrics if the checkpoint is
-    in its run folder. Other commands accept the output folder as `ckpt_path`. Files are written atomically, after the
+    The model card includes test metrics if the checkpoint is in its run folder. Files are written atomically, after the
     contents of all files have been created.
 
     Args:
@@ -56,6 +55,22 @@ def export(
 
     Returns:
         Names of the files written.
+
+    Raises:
+        UserError: If the checkpoint cannot be used or cannot be exported in these formats.
+    """
+    contents = exported_files(ckpt_path, onnx, trusted_modules, half, license_name)
+    if not onnx:
+        (output / ONNX_FILE).unlink(missing_ok=True)  # from a previous export
+    for name, content in contents.items():  # the model card is last, since it describes the other files
+        atomic_write_bytes(output / name, content)
+    return list(contents)
+
+
+def exported_files(
+    ckpt_path: Path, onnx: bool, trusted_modules: Sequence[str], half: bool, license_name: str | None
+) -> dict[str, bytes]:
+    """Return the content of each file; arguments as for `export`.
 
     Raises:
         UserError: If the file is not a checkpoint, its weights are not finite or not in the range of half precision, an
@@ -73,11 +88,7 @@ def export(
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     stored = StoredWeights(n_parameters, len(weights), hashlib.sha256(weights).hexdigest(), half)
     contents[CARD_FILE] = make_model_card(provenance, stored, ckpt_path, onnx, license_name).encode()
-    if not onnx:
-        (output / ONNX_FILE).unlink(missing_ok=True)  # from a previous export
-    for name, content in contents.items():  # the model card is last, since it describes the other files
-        atomic_write_bytes(output / name, content)
-    return list(contents)
+    return contents
 
 
 def exported_provenance(loaded: dict[str, Any], ckpt_path: Path) -> dict[str, Any]:

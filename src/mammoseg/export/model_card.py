@@ -24,6 +24,10 @@ from mammoseg.statistics.comparison import Comparison
 from mammoseg.statistics.negative_outcomes import false_positives_per_negative
 
 N_RESAMPLES, CONFIDENCE_LEVEL, SEED = 5000, 0.95, 0  # the defaults of conf/compare.yaml
+INTENDED_USE = (
+    "Research on the segmentation of masses in digital or digitised mammograms, for example as a baseline or in "
+    "comparisons of losses and networks."
+)
 PART_LABELS = {"train": "training", "val": "validation (used for model selection)", "test": "test"}
 
 
@@ -37,9 +41,7 @@ def make_model_card(
     """Create the model card.
 
     Args:
-        provenance: Config and run information stored in the checkpoint, under the keys `config` and `run_info`; under
-            `selected_on` the half of the held-out fold that selected it, if both halves are tested; and under
-            `input_range` the range of the training images, if it is known.
+        provenance: Content of config.yaml, see `export.exported_provenance`.
         weights: The exported weights.
         ckpt_path: The checkpoint. Split and results are read from its run folder if available.
         onnx: Whether the export includes model.onnx.
@@ -51,19 +53,11 @@ def make_model_card(
     run_info, config = provenance["run_info"], provenance["config"]
     folder = RunFolder.of_checkpoint(ckpt_path.resolve())
     evaluation = read_evaluation(provenance, ckpt_path, folder)
+    comparison = evaluation if isinstance(evaluation, Comparison) else None
     parts = [row["part"] for row in read_parts(folder.split)] if folder.split.is_file() else []
-    metadata = make_metadata(
-        provenance,
-        weights,
-        evaluation if isinstance(evaluation, Comparison) else None,
-        parts.count("train") or None,
-        license_name,
-    )
+    metadata = make_metadata(provenance, weights, comparison, parts.count("train") or None, license_name)
     sections = {
-        "Intended use": (
-            "Research on the segmentation of masses in digital or digitised mammograms, for example as a baseline or "
-            "in comparisons of losses and networks."
-        ),
+        "Intended use": INTENDED_USE,
         "Limitations": limitations_section(config),
         "How to use": usage_section(provenance, weights, onnx),
         "Training data": training_data_section(provenance, folder),
@@ -73,13 +67,20 @@ def make_model_card(
     }
     blocks = [
         f"# {run_info['run']}",
-        f"A network for the segmentation of breast masses in full mammograms (architecture {run_info['model']}, "
-        f"{weights.parameters:,} parameters), trained with mammoseg on the dataset {run_info['dataset']} with the loss "
-        f"{run_info['loss']}.",
+        introduction(run_info, weights),
         "**For research only; not a medical device.** Not for diagnostic or clinical use.",
         *(f"## {title}\n\n{text}" for title, text in sections.items()),
     ]
     return format_card(metadata, "\n\n".join(blocks) + "\n")
+
+
+def introduction(run_info: Mapping[str, Any], weights: StoredWeights) -> str:
+    """Return a sentence on architecture, dataset and loss; `run_info` is the identity of the run."""
+    return (
+        f"A network for the segmentation of breast masses in full mammograms (architecture {run_info['model']}, "
+        f"{weights.parameters:,} parameters), trained with mammoseg on the dataset {run_info['dataset']} with the loss "
+        f"{run_info['loss']}."
+    )
 
 
 def training_data_section(provenance: Mapping[str, Any], folder: RunFolder) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mammoseg import processes
 from mammoseg.csv_cells import escape_row
-from mammoseg.data.images.metadata import ImageMetadata, spacing_columns
+from mammoseg.data.images.metadata import ImageMetadata, PixelSpacing, spacing_columns
 from mammoseg.data.preprocessing.fingerprints import file_identity, hash_json
 from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.errors import UserError
@@ -175,12 +175,7 @@ class PredictionFolder:
 
 
 def table_rows(
-    source: Input,
-    name: str,
-    prob: NDArray[np.float32],
-    metadata: ImageMetadata,
-    masses: Sequence[Region],
-    warning: str = "",
+    source: Input, name: str, prob: NDArray[np.float32], metadata: ImageMetadata, masses: Sequence[Region], warning: str
 ) -> list[TableRow]:
     """Return the rows of predictions.csv for one image.
 
@@ -195,7 +190,6 @@ def table_rows(
     Returns:
         One row per mass, or a single row without the columns of a mass. Unknown values are empty.
     """
-    spacing = metadata.spacing
     image: dict[str, Any] = {
         "file": source.file,
         "name": name,
@@ -203,24 +197,32 @@ def table_rows(
         "side": metadata.side,
         "width": prob.shape[1],
         "height": prob.shape[0],
-        **spacing_columns(spacing),
+        **spacing_columns(metadata.spacing),
         "highest_probability": f"{prob.max():.4f}",
         "masses": len(masses),
         "warning": warning,
     }
-    return [
-        {
-            **image,
-            "mass": index,
-            "x": f"{mass.x:.1f}",
-            "y": f"{mass.y:.1f}",
-            "area_pixels": mass.area,
-            "area_mm2": f"{mass.area * spacing.pixel_area:.2f}" if spacing else "",
-            "probability": f"{mass.mean_prob:.4f}",
-            "uncertainty": "" if np.isnan(mass.mean_std) else f"{mass.mean_std:.4f}",
-        }
-        for index, mass in enumerate(masses, start=1)
-    ] or [image]
+    rows = [{**image, **mass_columns(index, mass, metadata.spacing)} for index, mass in enumerate(masses, start=1)]
+    return rows or [image]
+
+
+def mass_columns(index: int, mass: Region, spacing: PixelSpacing | None) -> TableRow:
+    """Return the columns of predictions.csv that describe a mass.
+
+    Args:
+        index: Number of the mass, from 1.
+        mass: The mass.
+        spacing: Pixel spacing of the image, None if unknown.
+    """
+    return {
+        "mass": index,
+        "x": f"{mass.x:.1f}",
+        "y": f"{mass.y:.1f}",
+        "area_pixels": mass.area,
+        "area_mm2": f"{mass.area * spacing.pixel_area:.2f}" if spacing else "",
+        "probability": f"{mass.mean_prob:.4f}",
+        "uncertainty": "" if np.isnan(mass.mean_std) else f"{mass.mean_std:.4f}",
+    }
 
 
 def input_digest(image: Input) -> str:

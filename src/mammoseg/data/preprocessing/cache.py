@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mammoseg import processes
 from mammoseg.data.images.mask_labels import check_fraction
 from mammoseg.data.images.masks import MassMask, rasterise, read_masks
+from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.data.images.plausibility import MIN_TRAINING_LEVELS, check_grey_values
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.density_estimate import percent_density
@@ -259,11 +260,16 @@ def preprocess_mammogram(
         "mask_labels": truth.n_labels,
         "mass_in_breast": round(result.mass_in_breast, 4),
         "image_density_score": density_model.score_of_image(result.grey, result.segmentation, mammogram.view),
-        "spacing_mm": round(metadata.spacing.mean, 6) if metadata.spacing else math.nan,
-        "acquisition": metadata.acquisition,
+        **acquisition_columns(metadata),
     }
     hashes = hash_pixels(pixels), hash_array(np.packbits(mask))
     return PreprocessedSample(result.image, result.mask, result.preview, columns, *hashes)
+
+
+def acquisition_columns(metadata: ImageMetadata) -> dict[str, Any]:
+    """Return the columns of cases.csv that describe how an image was acquired."""
+    spacing_mm = round(metadata.spacing.mean, 6) if metadata.spacing else math.nan
+    return {"spacing_mm": spacing_mm, "acquisition": metadata.acquisition}
 
 
 def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
