@@ -49,14 +49,7 @@ def download(repo_id: str, revision: str | None = None, token: str | None = None
     return Path(folder)
 
 
-def push_to_hub(
-    folder: str | Path,
-    repo_id: str,
-    *,
-    private: bool = True,
-    token: str | None = None,
-    commit_message: str | None = None,
-) -> str:
+def push_to_hub(folder: str | Path, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
     """Check an exported model and upload its files to the Hugging Face Hub.
 
     Args:
@@ -64,7 +57,6 @@ def push_to_hub(
         repo_id: Repository, such as "owner/name"; it is created if it does not exist.
         private: Whether a new repository is private.
         token: Access token; None for that of `hf auth login`.
-        commit_message: Message of the commit; None for a default.
 
     Returns:
         URL of the commit.
@@ -88,7 +80,7 @@ def push_to_hub(
             repo_id=repo_id,
             folder_path=folder,
             allow_patterns=[*FILES, "model.onnx"],
-            commit_message=commit_message or f"Upload a model with mammoseg {mammoseg.__version__}",
+            commit_message=f"Upload a model with mammoseg {mammoseg.__version__}",
         )
     except HUB_ERRORS as error:
         raise UserError(f"{repo_id}: cannot be uploaded to the Hub ({_first_line(error)})") from error

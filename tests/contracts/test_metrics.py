@@ -24,6 +24,7 @@ from mammoseg.conf import conf_dir
 from mammoseg.dashboard.workspace import build_workspace, specification
 from mammoseg.evaluate import native_report, native_resolution
 from mammoseg.export import model_card
+from mammoseg.export.card_metadata import StoredWeights
 from mammoseg.losses import DensityASP
 from mammoseg.metrics import PIXEL_METRICS, PooledPixelMetric, metrics_from_counts
 from mammoseg.metrics.detection import MatchingRule
@@ -170,8 +171,11 @@ def test_model_card_lists_the_metric(precision: type[PooledPixelMetric], tmp_pat
     best.parent.mkdir()
     shutil.copy(RESULTS_V0_1.with_name("best.ckpt"), best)
     shutil.copy(RESULTS_V0_1, tmp_path)
-    card = model_card.make_model_card(checkpoint.load_checkpoint(best)[checkpoint.PROVENANCE_KEY], 1, best, onnx=False)
+    provenance = checkpoint.load_checkpoint(best)[checkpoint.PROVENANCE_KEY]
+    weights = StoredWeights(parameters=1, file_size=1, sha256="", half_precision=False)
+    card = model_card.make_model_card(provenance, weights, best, onnx=False, license_name=None)
     assert f"| {HEADING} |" in card
+    assert "- type: precision\n" in card
 
 
 def test_dashboard_plots_the_metric(precision: type[PooledPixelMetric]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -112,10 +113,13 @@ def test_the_union_contains_all_ranges() -> None:
     assert InputRange.union([]) is None
 
 
+INVALID_INTERVALS: list[Any] = [[2, 1], [1], "ab", [0, math.inf], [math.nan, 1], {}]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *((name, value) for name in INTERVALS for value in ([2, 1], [1], "ab", [0, math.inf], [math.nan, 1], {})),
+        *product(INTERVALS, INVALID_INTERVALS),
         ("height", None),
         ("acquisitions", ["x-ray"]),
         ("acquisitions", [[]]),
@@ -126,6 +130,7 @@ def test_invalid_ranges_of_a_model_are_rejected(name: str, value: Any) -> None:
     plain = {**TRAINED.to_plain(), name: value}
     with pytest.raises(UserError, match=r"config\.yaml: its input_range must contain"):
         InputRange.from_plain(plain, "config.yaml")
-    for damaged in ([], 3, {key: item for key, item in plain.items() if key != name}):
+    incomplete: list[Any] = [[], 3, {key: item for key, item in plain.items() if key != name}]
+    for damaged in incomplete:
         with pytest.raises(UserError, match="its input_range must contain"):
             InputRange.from_plain(damaged, "config.yaml")

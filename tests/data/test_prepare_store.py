@@ -62,7 +62,11 @@ def test_a_store_of_version_0_1_is_opened(tmp_path: Path) -> None:
     reopened = phantom_dataset(tmp_path).open_store()
     assert reopened.folder == store.folder
     # The default is the same object, to which NaN is equal.
-    unknown = [replace(case, image_density_score=math.nan, density_score=math.nan) for case in store.cases]
+    nan = math.nan
+    unknown = [
+        replace(case, image_density_score=nan, density_score=nan, spacing_mm=nan, acquisition="")
+        for case in store.cases
+    ]
     assert reopened.cases == unknown
 
 

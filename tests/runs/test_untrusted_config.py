@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
+from mammoseg.exported_model import CONFIG_FILE, WEIGHTS_FILE
 from mammoseg.evaluate.members import INSTANTIATED_SECTIONS
 from mammoseg.runs import checkpoint
 from mammoseg.runs.folder import RunFolder
@@ -188,9 +189,9 @@ def test_a_trusted_module_does_not_include_what_it_imports(
 
 def test_yaml_aliases_of_an_exported_model_are_rejected(tmp_path: Path) -> None:
     save_file = pytest.importorskip("safetensors.torch").save_file
-    save_file({"weight": torch.zeros(1)}, tmp_path / checkpoint.WEIGHTS_FILE)
+    save_file({"weight": torch.zeros(1)}, tmp_path / WEIGHTS_FILE)
     lines = ["a0: &a0 [1]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30))]
-    (tmp_path / checkpoint.CONFIG_FILE).write_text("\n".join(lines))
+    (tmp_path / CONFIG_FILE).write_text("\n".join(lines))
     with pytest.raises(UserError, match="damaged"):
         checkpoint.load_checkpoint(tmp_path, ["model"])
 
@@ -200,8 +201,8 @@ def test_yaml_aliases_of_an_exported_model_are_rejected(tmp_path: Path) -> None:
 )
 def test_damaged_config_of_an_exported_model(tmp_path: Path, provenance: Any) -> None:
     save_file = pytest.importorskip("safetensors.torch").save_file
-    save_file({"weight": torch.zeros(1)}, tmp_path / checkpoint.WEIGHTS_FILE)
-    (tmp_path / checkpoint.CONFIG_FILE).write_text(yaml.safe_dump(provenance))
+    save_file({"weight": torch.zeros(1)}, tmp_path / WEIGHTS_FILE)
+    (tmp_path / CONFIG_FILE).write_text(yaml.safe_dump(provenance))
     with pytest.raises(UserError):
         checkpoint.load_checkpoint(tmp_path, ["model"])
 

@@ -32,11 +32,7 @@ PART_LABELS = {"train": "training", "val": "validation (used for model selection
 
 
 def make_model_card(
-    provenance: Mapping[str, Any],
-    weights: StoredWeights,
-    ckpt_path: Path,
-    onnx: bool,
-    license_name: str | None = None,
+    provenance: Mapping[str, Any], weights: StoredWeights, ckpt_path: Path, onnx: bool, license_name: str | None
 ) -> str:
     """Create the model card.
 

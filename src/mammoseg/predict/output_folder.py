@@ -202,7 +202,9 @@ def table_rows(
         "masses": len(masses),
         "warning": warning,
     }
-    rows = [{**image, **mass_columns(index, mass, metadata.spacing)} for index, mass in enumerate(masses, start=1)]
+    rows: list[TableRow] = [
+        {**image, **mass_columns(index, mass, metadata.spacing)} for index, mass in enumerate(masses, start=1)
+    ]
     return rows or [image]
 
 

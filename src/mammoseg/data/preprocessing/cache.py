@@ -242,14 +242,14 @@ def preprocess_mammogram(
     """
     pixels, metadata = read_image(mammogram.image_file)
     check_grey_values(pixels, MIN_TRAINING_LEVELS)
-    height, width = pixels.shape
-    truth = mass_mask(mammogram, (height, width))
+    truth = mass_mask(mammogram, pixels.shape)
     mask = truth.mask
     result = preprocess(pixels, mask, settings)
     columns = {
+        **acquisition_columns(metadata),
         **asdict(result.box),
-        "height": height,
-        "width": width,
+        "height": pixels.shape[0],
+        "width": pixels.shape[1],
         "mass_area": int(np.count_nonzero(mask)),
         "mass_pixels": int(result.mask.sum()),
         "breast_fraction": round(result.breast_fraction, 4),
@@ -260,7 +260,6 @@ def preprocess_mammogram(
         "mask_labels": truth.n_labels,
         "mass_in_breast": round(result.mass_in_breast, 4),
         "image_density_score": density_model.score_of_image(result.grey, result.segmentation, mammogram.view),
-        **acquisition_columns(metadata),
     }
     hashes = hash_pixels(pixels), hash_array(np.packbits(mask))
     return PreprocessedSample(result.image, result.mask, result.preview, columns, *hashes)
