@@ -17,8 +17,8 @@ from omegaconf import OmegaConf
 
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
-from mammoseg.exported_model import CONFIG_FILE, WEIGHTS_FILE
 from mammoseg.evaluate.members import INSTANTIATED_SECTIONS
+from mammoseg.exported_model import CONFIG_FILE, WEIGHTS_FILE
 from mammoseg.runs import checkpoint
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.untrusted_config import check_plain, check_targets
