@@ -223,11 +223,11 @@ def usage_section(provenance: Mapping[str, Any], weights: StoredWeights, onnx: b
     size = dataset["size"]
     command = "```\npython -m mammoseg.predict ckpt_path=<this folder> input=<mammograms> output=<folder>\n```"
     preprocessing = ", ".join(f"{key}={dataset[key]}" for key in ("crop", "aspect", "normalise", "flip"))
-    side = "to the same side" if dataset["flip"] != "none" else "not at all"
+    mirrored = "are not mirrored" if dataset["flip"] == "none" else f"are mirrored to the {dataset['flip']} side"
     paragraphs = [
         command,
         f"Input: one greyscale image of {size}x{size} pixels, float32, with denser tissue brighter, preprocessed with "
-        f"{preprocessing}; breasts are mirrored {side}. mammoseg.predict applies this preprocessing. Output: one logit "
+        f"{preprocessing}; breasts {mirrored}. mammoseg.predict applies this preprocessing. Output: one logit "
         f"per pixel; its sigmoid is the probability of mass, with a threshold of {config['threshold']}.",
         input_range_note(provenance.get(INPUT_RANGE_KEY)),
     ]
