@@ -23,7 +23,7 @@ PLACEHOLDERS: dict[str, Any] = {"int": 0, "float": 0.0, "str": "", "ACRDensity":
 
 def case(**values: Any) -> Case:
     placeholders = {field.name: PLACEHOLDERS.get(str(field.type)) for field in fields(Case)}
-    return Case(**{**placeholders, "spacing_mm": math.nan, **values})
+    return Case(**{**placeholders, **values})
 
 
 def spacing(mm: float) -> PixelSpacing:

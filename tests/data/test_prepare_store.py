@@ -64,7 +64,7 @@ def test_a_store_of_version_0_1_is_opened(tmp_path: Path) -> None:
     # The default is the same object, to which NaN is equal.
     nan = math.nan
     unknown = [
-        replace(case, image_density_score=nan, density_score=nan, spacing_mm=nan, acquisition="")
+        replace(case, image_density_score=nan, density_score=nan, spacing_mm=None, acquisition="")
         for case in store.cases
     ]
     assert reopened.cases == unknown

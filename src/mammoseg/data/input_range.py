@@ -52,7 +52,7 @@ class InputRange:
             cases: Rows of the store of at least one image.
             acquisitions: Types of the images of datasets that do not state them in the header.
         """
-        known = [case.spacing_mm for case in cases if math.isfinite(case.spacing_mm)]
+        known = [case.spacing_mm for case in cases if case.spacing_mm is not None]
         return cls(
             breast_fraction=percentiles([case.breast_fraction for case in cases]),
             height=percentiles([case.height for case in cases]),

@@ -57,7 +57,7 @@ class Case:
             earlier versions.
         density_score: Its mean over the images of the patient.
         source: Name of the dataset in a union of datasets; otherwise empty.
-        spacing_mm: Pixel spacing of the full-size image, see `PixelSpacing.mean`; NaN if unknown, and in stores of
+        spacing_mm: Pixel spacing of the full-size image, see `PixelSpacing.mean`; None if unknown, and in stores of
             earlier versions.
         acquisition: Type of the image as in `ImageMetadata`, film or digital; empty if unknown, and in stores of
             earlier versions.
@@ -90,7 +90,7 @@ class Case:
     image_density_score: float = math.nan
     density_score: float = math.nan
     source: str = ""
-    spacing_mm: float = math.nan
+    spacing_mm: float | None = None
     acquisition: str = ""
 
     @property
@@ -233,6 +233,7 @@ def _parse_case(row: dict[str, str]) -> Case:
         "int": int,
         "float": float,
         "str": str,
+        "float | None": lambda text: float(text) if text else None,
         "ACRDensity": lambda text: ACRDensity(int(text)),
         "ACRDensity | None": lambda text: None if int(text) == UNKNOWN_DENSITY else ACRDensity(int(text)),
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import time
 import zipfile
@@ -267,7 +266,7 @@ def preprocess_mammogram(
 
 def acquisition_columns(metadata: ImageMetadata) -> dict[str, Any]:
     """Return the columns of cases.csv that describe how an image was acquired."""
-    spacing_mm = round(metadata.spacing.mean, 6) if metadata.spacing else math.nan
+    spacing_mm = round(metadata.spacing.mean, 6) if metadata.spacing else None
     return {"spacing_mm": spacing_mm, "acquisition": metadata.acquisition}
 
 
