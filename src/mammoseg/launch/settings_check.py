@@ -8,13 +8,16 @@ from typing import Any
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from typing_extensions import override
 
+from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.runs.untrusted_config import check_resumed_config
 from mammoseg.schema.check import check_config
+from mammoseg.schema.command_line import explain
 from mammoseg.schema.hydra_settings import check_sweep_settings
 from mammoseg.schema.renamed import RENAMED_SETTINGS, check_renamed, check_theta_overrides
 
@@ -51,6 +54,8 @@ class SettingsCheck(Callback):
                 check_config(command, compose(config.hydra.job.config_name, [*fixed, *values]))
         except UserError as error:
             exit_with_message(command, str(error))
+        except HydraException as error:
+            exit_with_message(command, explain(error, command, conf_dir(), list(config.hydra.overrides.task)))
 
 
 def sweep_overrides(command: str, config: DictConfig) -> list[Override]:
