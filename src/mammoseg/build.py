@@ -109,6 +109,8 @@ def build_network(cfg: DictConfig) -> nn.Module:
     net = build_section(cfg, "model")
     if not isinstance(net, nn.Module):
         raise UserError(f"model must be a torch.nn.Module, got {_target(cfg.model)}")
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise UserError(f"model must have parameters to train, got {_target(cfg.model)}, which has none")
     return net
 
 

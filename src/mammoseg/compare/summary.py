@@ -43,7 +43,8 @@ def summary_sentences(
             "Each method has a single run, so the results below are about these trained networks: another seed could "
             "change or reverse their order. Train at least two seeds, better five, to compare methods."
         )
-    elif single := [names[name] for name, runs in comparison.data.runs.items() if len(runs) == 1]:
+    single = [names[name] for name, runs in comparison.data.runs.items() if len(runs) == 1]
+    if single and comparison.is_about_methods and len(comparison.methods) > 1:
         sentences.append(
             f"Methods with a single run: {', '.join(single)}. Their variance between trainings is assumed to equal "
             "that of the other methods."
@@ -110,8 +111,8 @@ def methods_sentences(
     """
     n_patients = comparison.resampler.n_patients()
     sentences = [
-        f"The unit of analysis is the patient: the {format_count(n_patients, 'test patient')} are resampled with all "
-        "of their images, and all methods are evaluated on the same resamples.",
+        f"The unit of analysis is the patient: the {format_count(n_patients, 'test patient')} "
+        f"{'is' if n_patients == 1 else 'are'} resampled with all images, and all methods are evaluated on the same resamples.",
         _variation_sentence(comparison),
     ]
     if not comparison.is_about_methods:

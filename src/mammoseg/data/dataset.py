@@ -47,13 +47,11 @@ class DatasetSpec:
         Raises:
             UserError: If `root` does not contain the dataset, or if cases are rejected and `on_error` is "raise".
         """
-        if self.generator is not None and not self.root.is_dir():
-            self.generator(self.root)
         rejected = RejectedCases()
         return self.builder.open(self.root, self._read(rejected), rejected)
 
     def mammograms(self) -> dict[str, Mammogram]:
-        """Return the accepted images in `root`, by case."""
+        """Return the accepted images in `root`, by case; a synthetic dataset is created first if it does not exist."""
         return {mammogram.case: mammogram for mammogram in self._read(RejectedCases())}
 
     @property
@@ -62,6 +60,8 @@ class DatasetSpec:
         return uses_negatives(self.builder.negatives)
 
     def _read(self, rejected: RejectedCases) -> list[Mammogram]:
+        if self.generator is not None and not self.root.is_dir():
+            self.generator(self.root)
         options = {"negatives": self.with_negatives} if accepts_negatives(self.reader) else {}
         return self.reader(self.root, rejected, **options)
 
