@@ -57,6 +57,7 @@ def change_split(folder: Path) -> None:
             lambda folder: (folder / "checkpoints" / "last.ckpt").write_bytes(b"PK\x03\x04"),
             ("last.ckpt is damaged", "copy of best.ckpt", "delete it to start the training from the beginning"),
         ),
+        (lambda folder: (folder / "checkpoints" / "best.ckpt").unlink(), ("best.ckpt is missing", "delete last.ckpt")),
     ],
 )
 def test_a_run_with_damaged_files_is_not_resumed(
@@ -64,6 +65,13 @@ def test_a_run_with_damaged_files_is_not_resumed(
 ) -> None:
     change(copy)
     assert_one_sentence(run("train", f"resume={copy}", "epochs=2", folder=workdir), *parts)
+
+
+def test_deleted_results_are_computed_again(workdir: Path, copy: Path) -> None:
+    content = (copy / "results.csv").read_bytes()
+    (copy / "results.csv").unlink()
+    succeed("train", f"resume={copy}", folder=workdir)
+    assert (copy / "results.csv").read_bytes() == content
 
 
 def test_both_remedies_for_a_damaged_checkpoint_work(workdir: Path, copy: Path) -> None:
