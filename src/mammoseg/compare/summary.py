@@ -112,7 +112,8 @@ def methods_sentences(
     n_patients = comparison.resampler.n_patients()
     sentences = [
         f"The unit of analysis is the patient: the {format_count(n_patients, 'test patient')} "
-        f"{'is' if n_patients == 1 else 'are'} resampled with all images, and all methods are evaluated on the same resamples.",
+        f"{'is' if n_patients == 1 else 'are'} resampled with all images, and all methods are evaluated on the same "
+        "resamples.",
         _variation_sentence(comparison),
     ]
     if not comparison.is_about_methods:
