@@ -91,7 +91,7 @@ def _difference_sentence(difference: Difference, comparison: Comparison, names: 
         return f"{subject} between these trained networks ({level} CI over patients {limits}, which {relation} 0)."
     p = f"p {format_p(inference.p, '= ')}"
     if n_tests > 1:
-        p += f", {format_p(difference.p_holm, '= ')} after Holm's correction for {n_tests} comparisons"
+        p += f"; p {format_p(difference.p_holm, '= ')} after Holm's correction for {n_tests} comparisons"
     return f"{subject} ({level} CI {limits}, which {relation} 0; {p})."
 
 
