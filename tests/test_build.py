@@ -96,6 +96,12 @@ def test_a_network_without_parameters_raises() -> None:
         build_network(cfg)
 
 
+def test_a_target_that_hydra_refuses_is_one_sentence() -> None:
+    cfg = DictConfig({"model": {"_target_": "os.system", "command": "true"}})
+    with pytest.raises(UserError, match=r"model: Hydra does not allow the _target_ os\.system"):
+        build_network(cfg)
+
+
 def test_invalid_scheduler_interval_raises() -> None:
     with pytest.raises(UserError, match=r"scheduler\.interval must be one of epoch, step, got week"):
         build_scheduler_config(config("scheduler.interval=week").scheduler)

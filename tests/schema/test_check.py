@@ -194,6 +194,7 @@ def test_invalid_override(override: str, message: str) -> None:
         (["optimizer=sgd", "optimizer.amsgrad=true"], "there is no setting optimizer.amsgrad; see --help"),
         (["model=unet", "model.gradient_checkpointing=true"], "with this choice of model"),
         (["trainer.max_steps=3"], "write +trainer.max_steps=..."),
+        (["lr=range(0,3)"], "lr has several values; add -m"),
         (["epoch=3"], "did you mean epochs?"),
     ],
 )

@@ -13,6 +13,7 @@ from mammoseg.data.prepare_store import StoreBuilder
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram, Reader, RejectedCases
 from mammoseg.data.store import PreparedStore
+from mammoseg.errors import UserError
 from mammoseg.validate import one_of, optional_positive_int
 
 ON_ERROR = ("raise", "skip")
@@ -63,7 +64,10 @@ class DatasetSpec:
         if self.generator is not None and not self.root.is_dir():
             self.generator(self.root)
         options = {"negatives": self.with_negatives} if accepts_negatives(self.reader) else {}
-        return self.reader(self.root, rejected, **options)
+        mammograms = self.reader(self.root, rejected, **options)
+        if not isinstance(mammograms, list) or not all(isinstance(image, Mammogram) for image in mammograms):
+            raise UserError(f"dataset.reader must return a list of Mammogram, got {type(mammograms).__name__}")
+        return mammograms
 
 
 def build_dataset(  # noqa: D417, groups of arguments are described together

@@ -62,14 +62,21 @@ def sweep_overrides(command: str, config: DictConfig) -> list[Override]:
     """Return the overrides of a sweep: those of the command line, and those that its sweeper adds.
 
     Raises:
-        UserError: If one of them has the name of an earlier version.
+        UserError: If one of them has the name of an earlier version, or an interval that only a search can sample.
     """
     params = dict(config.hydra.sweeper.get("params") or {})
     lines = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
     check_renamed(lines, RENAMED_SETTINGS.get(command, {}))
+    overrides = OverridesParser.create().parse_overrides(lines)
     if "optuna" not in str(config.hydra.sweeper.get("_target_")):  # its search space handles them
         check_theta_overrides(lines)
-    return OverridesParser.create().parse_overrides(lines)
+        if continuous := [
+            parsed for parsed in overrides if parsed.is_sweep_override() and not parsed.is_discrete_sweep()
+        ]:
+            raise UserError(
+                f"{continuous[0].input_line} requires sweep=optuna; list the values of other sweeps, as in lr=1e-4,1e-3"
+            )
+    return overrides
 
 
 def first_values(overrides: list[Override]) -> Iterator[list[str]]:

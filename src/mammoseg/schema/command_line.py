@@ -33,6 +33,7 @@ UNKNOWN_KEY = re.compile(r"Could not (?:override|append to config\.[^']*|delete 
 UNKNOWN_NAME = re.compile(r"(?:Could not override|Interpolation key) '(?:[^'/]*/)*([^']+)'")
 INVALID_VALUE = re.compile(r"Error merging override (\S+)")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '(.*?)'\n")
+SWEEP = re.compile(r"Sweep parameters '(.*?)' requires --multirun")
 UNKNOWN_CHOICE = re.compile(r"Could not find '([^']+)'\s+Available options in '[^']+':\n((?:\t[^\n]+\n?)+)")
 
 
@@ -134,7 +135,7 @@ def explain(error: Exception, command: str, conf: Path, overrides: Sequence[str]
         return f"{match.group(1)} exists already; write {match.group(1)}=... without +"
     if match := UNKNOWN_KEY.search(text):
         return _explain_unknown_key(match.group(1), command, conf, overrides)
-    if match := AMBIGUOUS.search(text):
+    if match := AMBIGUOUS.search(text) or SWEEP.search(text):
         key, _, value = match.group(1).partition("=")
         return f"{key} has several values; add -m to sweep over them, or quote one value twice: '{key}=\"{value}\"'"
     if match := UNKNOWN_CHOICE.search(text):
