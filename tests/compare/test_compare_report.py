@@ -180,7 +180,7 @@ def test_a_single_run_is_not_compared_with_other_methods(tmp_path: Path) -> None
     names = {"au_net": "AU-Net"}
     sentences = summary_sentences(comparison, names, "dsc", "au_net", None, [])
     assert not [sentence for sentence in sentences if "other methods" in sentence]
-    assert "the 1 test patient is resampled with all images" in methods_sentences(comparison, names, "dsc", [])[0]
+    assert "resampled together (1 test patient), and" in methods_sentences(comparison, names, "dsc", [])[0]
 
 
 def test_secondary_outcomes_are_computed_from_the_files_of_the_runs(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ RESIZE = "augment.transforms=[{_target_: albumentations.RandomScale, scale_limit
         (["dataset.size=16", "batch_size=1"], ("batch normalisation", "dataset.size", "batch_size")),
         (["scheduler=reduce_on_plateau", "scheduler.monitor=val/dcs"], ("scheduler.monitor", "did you mean val/dsc?")),
         (["patience=2", "callbacks.early_stopping.monitor=abc"], ("callbacks.early_stopping.monitor", "val/dsc")),
-        (["hydra.run.dir=null"], ("hydra.run.dir cannot be changed in this way", "not Optional")),
+        (["hydra.run.dir=null"], ("hydra.run.dir must be a folder, got null",)),
         (["+hydra.run.dri=x"], ("did you mean hydra.run.dir?",)),
         (["logger.project=x"], ("there is no setting logger.project with this choice of logger",)),
         (["logger=[]"], ("logger must be one or more of csv", "got an empty list")),

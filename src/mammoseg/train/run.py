@@ -211,7 +211,7 @@ class TrainingRun:
         return self.previous is not None and self.previous.trained and not self._epochs_changed(self.previous)
 
     def _epochs_changed(self, previous: RunRecord) -> bool:
-        return self.cfg.trainer.max_epochs != epochs_of(previous, self.folder)
+        return bool(self.cfg.trainer.max_epochs != epochs_of(previous, self.folder))
 
     def _restore_best(self) -> None:
         """Restore paths and scores of the best checkpoints from the last checkpoint, in place of training."""
