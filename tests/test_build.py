@@ -90,6 +90,18 @@ def test_invalid_loggers_raise(tmp_path: Path) -> None:
         build_loggers(config("logger=tensorboard", "+logger.tensorboard.port=1"), tmp_path, {}, {})
 
 
+def test_a_network_without_parameters_raises() -> None:
+    cfg = DictConfig({"model": {"_target_": "torch.nn.Identity"}})
+    with pytest.raises(UserError, match=r"must have parameters to train, got torch\.nn\.Identity"):
+        build_network(cfg)
+
+
+def test_a_target_that_hydra_refuses_is_one_sentence() -> None:
+    cfg = DictConfig({"model": {"_target_": "os.system", "command": "true"}})
+    with pytest.raises(UserError, match=r"model: Hydra does not allow the _target_ os\.system"):
+        build_network(cfg)
+
+
 def test_invalid_scheduler_interval_raises() -> None:
     with pytest.raises(UserError, match=r"scheduler\.interval must be one of epoch, step, got week"):
         build_scheduler_config(config("scheduler.interval=week").scheduler)

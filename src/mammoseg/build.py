@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from mammoseg.losses.density_priority import validate_theta
 from mammoseg.segmenter import Segmenter
 
 INTERVALS = ("epoch", "step")
+BLOCKED_TARGET = re.compile(r"Target '([^']+)' is blocklisted")
 
 
 def build_datamodule(cfg: DictConfig, *, training: bool = False) -> MammogramDataModule:
@@ -109,6 +111,8 @@ def build_network(cfg: DictConfig) -> nn.Module:
     net = build_section(cfg, "model")
     if not isinstance(net, nn.Module):
         raise UserError(f"model must be a torch.nn.Module, got {_target(cfg.model)}")
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise UserError(f"model must have parameters to train, got {_target(cfg.model)}, which has none")
     return net
 
 
@@ -264,6 +268,10 @@ def _user_errors(group: str) -> Iterator[None]:
     try:
         yield
     except InstantiationException as error:
+        if match := BLOCKED_TARGET.search(str(error)):
+            raise UserError(
+                f"{group}: Hydra does not allow the _target_ {match.group(1)}, which can run any code; name another one"
+            ) from error
         if not isinstance(error.__cause__, argument_errors):
             raise
         reason = " ".join(str(error.__cause__).split()) or type(error.__cause__).__name__

@@ -228,12 +228,12 @@ def exit_if_user_error(name: str, error: Exception) -> None:
         name: Name of the command, for the message.
         error: The exception.
     """
-    message = user_message(error, name)
+    message = user_message(error, name, sys.argv[1:])
     if message is not None:
         exit_with_message(name, message)
 
 
-def user_message(error: BaseException, command: str = "train") -> str | None:
+def user_message(error: BaseException, command: str = "train", argv: Sequence[str] = ()) -> str | None:
     """Return the message of a user error, or None for other exceptions, which indicate a bug.
 
     User errors are `UserError`, errors of the system such as a full disk or too little memory, and invalid settings
@@ -242,6 +242,7 @@ def user_message(error: BaseException, command: str = "train") -> str | None:
     Args:
         error: The exception.
         command: Name of the command, whose settings are suggested for misspelt ones.
+        argv: Command-line arguments, for suggestions.
     """
     for cause in exception_chain(error):
         if isinstance(cause, UserError):
@@ -253,7 +254,7 @@ def user_message(error: BaseException, command: str = "train") -> str | None:
         new = RENAMED_CHOICES[error.missing_cfg_file]
         return f"{error.missing_cfg_file} is now called {new}; rename it in the defaults list of your YAML file"
     if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
-        return explain(error, command, conf_dir())
+        return explain(error, command, conf_dir(), argv)
     return None
 
 

@@ -31,7 +31,7 @@ MEMORY_HINTS = {
     "prepare": "decrease dataset.workers or dataset.size",
     "evaluate": "close other programs, or evaluate on a machine with more memory",
     "predict": "decrease batch_size or workers, or set accelerator=cpu if the memory of the GPU is exhausted",
-    "compare": "give fewer runs",
+    "compare": "decrease resamples, or give fewer runs",
     "view": "give fewer runs",
 }
 OTHER_MEMORY_HINT = "close other programs, or use a machine with more memory"

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from helpers.results_files import rows_of, write_run
 from mammoseg.compare import tables
 from mammoseg.compare.report import build_comparison, warn_about_unused_names, write_comparison_reports
+from mammoseg.compare.summary import methods_sentences, summary_sentences
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.runs import results
@@ -130,7 +131,7 @@ def test_figures_are_written_as_png_and_svg(report: Path) -> None:
 
 def test_the_summary_reports_the_primary_comparison(report: Path) -> None:
     text = (report / "report.md").read_text()
-    corrected = r"p (=|<) 0\.\d+, (=|<|) ?0\.\d+ after Holm's correction for 5 comparisons"
+    corrected = r"p (=|<) 0\.\d+; p (=|<) 0\.\d+ after Holm's correction for 5 comparisons"
     pattern = rf"Density-ASP vs\. AU-Net: difference in pooled DSC \+\d.*\], which excludes 0; {corrected}\)\."
     assert re.search(pattern, text)
     assert re.search(r"ASP, learned vs\. AU-Net: difference in pooled DSC .*\], which includes 0; p ", text)
@@ -166,6 +167,20 @@ def test_power_is_reported_for_several_seeds(report: Path) -> None:
         detectable = [float(row["detectable difference"]) for row in csv.DictReader(lines)]
     assert detectable == sorted(detectable, reverse=True)
     assert detectable[-1] > 0
+    note = re.search(
+        r"test patients (\d+\.\d\d) with one seed and (\d+\.\d\d) with many", (report / "power.md").read_text()
+    )
+    assert note is not None
+    assert float(note[1]) > float(note[2])
+
+
+def test_a_single_run_is_not_compared_with_other_methods(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", rows_of("au_net", quality=0.6, images=2))
+    comparison = build_comparison(find_runs([tmp_path]), config())
+    names = {"au_net": "AU-Net"}
+    sentences = summary_sentences(comparison, names, "dsc", "au_net", None, [])
+    assert not [sentence for sentence in sentences if "other methods" in sentence]
+    assert "resampled together (1 test patient), and" in methods_sentences(comparison, names, "dsc", [])[0]
 
 
 def test_secondary_outcomes_are_computed_from_the_files_of_the_runs(tmp_path: Path) -> None:

@@ -62,6 +62,16 @@ def stores(root: Path) -> list[str]:
     return sorted(path.name for path in (root.parent / "store").glob("*") if path.is_dir())
 
 
+def test_a_synthetic_dataset_is_created_when_its_images_are_listed(tmp_path: Path) -> None:
+    assert len(dataset(tmp_path / "data", source=write_folder).mammograms()) == 20
+
+
+def test_a_reader_that_returns_no_list_is_an_error(root: Path) -> None:
+    reader: Any = lambda *_: None  # noqa: E731
+    with pytest.raises(UserError, match="must return a list of Mammogram, got NoneType"):
+        build_dataset(name="test", root=str(root), reader=reader, store=str(root)).open_store()
+
+
 def test_the_store_contains_every_case_in_order(root: Path) -> None:
     store = dataset(root).open_store()
     assert [case.case for case in store.cases] == [f"case{n}" for n in range(20)]

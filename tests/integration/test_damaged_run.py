@@ -57,6 +57,7 @@ def change_split(folder: Path) -> None:
             lambda folder: (folder / "checkpoints" / "last.ckpt").write_bytes(b"PK\x03\x04"),
             ("last.ckpt is damaged", "copy of best.ckpt", "delete it to start the training from the beginning"),
         ),
+        (lambda folder: (folder / "checkpoints" / "best.ckpt").unlink(), ("best.ckpt is missing", "delete last.ckpt")),
     ],
 )
 def test_a_run_with_damaged_files_is_not_resumed(
@@ -64,6 +65,13 @@ def test_a_run_with_damaged_files_is_not_resumed(
 ) -> None:
     change(copy)
     assert_one_sentence(run("train", f"resume={copy}", "epochs=2", folder=workdir), *parts)
+
+
+def test_deleted_results_are_computed_again(workdir: Path, copy: Path) -> None:
+    content = (copy / "results.csv").read_bytes()
+    (copy / "results.csv").unlink()
+    succeed("train", f"resume={copy}", folder=workdir)
+    assert (copy / "results.csv").read_bytes() == content
 
 
 def test_both_remedies_for_a_damaged_checkpoint_work(workdir: Path, copy: Path) -> None:
@@ -191,7 +199,7 @@ RESIZE = "augment.transforms=[{_target_: albumentations.RandomScale, scale_limit
         (["dataset.size=16", "batch_size=1"], ("batch normalisation", "dataset.size", "batch_size")),
         (["scheduler=reduce_on_plateau", "scheduler.monitor=val/dcs"], ("scheduler.monitor", "did you mean val/dsc?")),
         (["patience=2", "callbacks.early_stopping.monitor=abc"], ("callbacks.early_stopping.monitor", "val/dsc")),
-        (["hydra.run.dir=null"], ("hydra.run.dir cannot be changed in this way", "not Optional")),
+        (["hydra.run.dir=null"], ("hydra.run.dir must be a folder, got null",)),
         (["+hydra.run.dri=x"], ("did you mean hydra.run.dir?",)),
         (["logger.project=x"], ("there is no setting logger.project with this choice of logger",)),
         (["logger=[]"], ("logger must be one or more of csv", "got an empty list")),

@@ -114,7 +114,7 @@ def test_an_invalid_matching_rule_is_rejected_before_the_evaluation(workdir: Pat
     ("arguments", "message"),
     [
         ([], "runs="),
-        (["runs=run", "predictions=run"], "runs="),
+        (["runs=run", "predictions=run"], "got both"),
         (["runs=nowhere"], "no such folder"),
         (["predictions=run"], "predictions.json"),
         (["runs=run", "dataset.store=native"], "set dataset.store=<folder>"),

@@ -122,7 +122,7 @@ def test_every_density_occurs_and_each_patient_has_one_density() -> None:
 
 def test_an_existing_folder_is_not_modified(tmp_path: Path) -> None:
     (tmp_path / "existing").write_text("content")
-    with pytest.raises(UserError, match="root must be an empty or new folder"):
+    with pytest.raises(UserError, match="written into an empty or new folder"):
         write_inbreast(tmp_path, cases=8, height=208)
     assert [path.name for path in tmp_path.iterdir()] == ["existing"]
 

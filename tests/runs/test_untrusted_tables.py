@@ -19,7 +19,7 @@ from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.prediction_folder import read_prediction_tables
 from mammoseg.runs.record import read_record
-from mammoseg.runs.results import RUN_COLUMNS
+from mammoseg.runs.results import RUN_COLUMNS, read_results
 from mammoseg.safe_yaml import load_yaml_file
 from mammoseg.train.resume import check_config_dirs
 
@@ -103,9 +103,20 @@ def test_patients_in_split_are_unescaped(tmp_path: Path) -> None:
     path = tmp_path / "split.csv"
     path.write_text("case,patient,density,part\na,'=1+1,1,train\nb,p,1,test\n", encoding="utf-8")
     assert [(row["part"], row["patient"]) for row in read_parts(path)] == [("train", "=1+1"), ("test", "p")]
-    path.write_text("case,patient,density,part\na,p,1,other\n", encoding="utf-8")
-    with pytest.raises(UserError, match="damaged"):
-        read_parts(path)
+    for text in ("case,patient,density,part\na,p,1,other\n", "a,b\n"):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match="damaged; restore the file or remove it"):
+            read_parts(path)
+
+
+def test_an_invalid_count_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text("case,density,tp,fp,fn,tn\na,1,1e3,0,0,0\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="tp of case a must be an integer, got 1e3"):
+        read_results(path)
+    path.write_text("case,density,tp\na,1\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="tp of case a must be an integer, got nothing"):
+        read_results(path)
 
 
 def test_large_yaml_files_are_rejected(tmp_path: Path) -> None:

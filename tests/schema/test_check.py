@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from hydra.utils import get_object
 
 from mammoseg.conf import conf_dir, targets_in
@@ -18,7 +19,7 @@ from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSett
 from mammoseg.errors import UserError
 from mammoseg.runs.untrusted_config import GROUPS
 from mammoseg.schema.check import check_config
-from mammoseg.schema.command_line import check_overrides, config_dirs, split_options
+from mammoseg.schema.command_line import check_overrides, config_dirs, explain, split_options
 from mammoseg.schema.commands import SETTINGS
 from mammoseg.schema.parts import PARTS
 from mammoseg.schema.signatures import target_arguments
@@ -92,6 +93,9 @@ def test_parts_lists_only_targets_of_conf() -> None:
         (["+trainer.limit_test_batches=0.5"], "trainer.limit_test_batches must be one of 1.0, null"),
         (["+trainer.strategy=ddp_spawn"], "trainer.strategy must be one of auto, ddp"),
         (["+trainer.model_registry=a"], "trainer.model_registry must be null"),
+        (["trainer.accelerator=cpu", "trainer.devices=[0,1]"], "trainer.devices must be auto or a number of processes"),
+        (["trainer.devices=abc"], "or indices separated by commas, got abc"),
+        (["trainer.accelerator=cpu", "trainer.precision=16-mixed"], "trainer.precision must be 32-true or bf16-mixed"),
         (["+trainer.min_epochs=31"], "trainer.min_epochs must be at most the number of epochs, 30, got 31"),
         (["scheduler=one_cycle", "scheduler.interval=epoch"], "scheduler.interval must be step"),
         (["callbacks=none", "patience=3"], "patience must be null without callbacks.early_stopping"),
@@ -171,12 +175,38 @@ def test_arguments_of_other_targets_are_checked_by_their_annotations(argument: s
         ("lr", "write key=value"),
         ("=3", "write key=value"),
         ("dataset.root=/a=b", "quote values that contain special characters"),
+        ("model=[unet,au_net]", "got [unet, au_net]"),
+        ("+model=unet", "model=... without +"),
     ],
 )
 def test_invalid_override(override: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         check_overrides([override], [conf_dir()])
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["optimizer.weight_decay=3"], "write +optimizer.weight_decay=..."),
+        (["optimizer.wieght_decay=3"], "did you mean +optimizer.weight_decay?"),
+        (["optimizer=sgd", "optimizer.nestrov=true"], "did you mean optimizer.nesterov?"),
+        (["optimizer=sgd", "optimizer.amsgrad=true"], "there is no setting optimizer.amsgrad; see --help"),
+        (["model=unet", "model.gradient_checkpointing=true"], "with this choice of model"),
+        (["trainer.max_steps=3"], "write +trainer.max_steps=..."),
+        (["lr=range(0,3)"], "lr has several values; add -m"),
+        (["epoch=3"], "did you mean epochs?"),
+    ],
+)
+def test_an_unknown_argument_of_the_chosen_class(overrides: list[str], message: str) -> None:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"), pytest.raises(HydraException) as error:
+        compose("train", overrides)
+    assert message in explain(error.value, "train", conf_dir(), overrides)
+
+
+def test_the_invalid_entry_of_a_mapping_is_named() -> None:
+    with pytest.raises(UserError, match=r"names\.au_net must be a non-empty string, got 5"):
+        check("compare", "runs=x", "names.au_net=5")
 
 
 def test_choices_of_a_config_dir_are_accepted(tmp_path: Path) -> None:

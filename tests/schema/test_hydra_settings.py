@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
+from mammoseg.launch.settings_check import SettingsCheck
 from mammoseg.schema.hydra_settings import check_hydra_overrides, check_options, check_sweep_settings, expand_home
 
 
@@ -18,6 +21,8 @@ from mammoseg.schema.hydra_settings import check_hydra_overrides, check_options,
         ("hydra.job.name=predict", "hydra.job.name cannot be changed"),
         ("~hydra.output_subdir", "hydra.output_subdir cannot be changed, since resume reads"),
         ("hydra/job_logging=disabled", "set hydra/job_logging=none"),
+        ("hydra.run.dir=", "hydra.run.dir must be a folder, got an empty value"),
+        ("hydra.sweep.dir=null", "hydra.sweep.dir must be a folder, got null"),
         ("+hydra.foo=1", "there is no setting hydra.foo"),
         ("++hydra.sweep.dri=x", "there is no setting hydra.sweep.dri; did you mean hydra.sweep.dir?"),
     ],
@@ -67,3 +72,23 @@ def test_a_search_can_only_maximise_the_validation_dsc() -> None:
     check_sweep_settings(OmegaConf.create({"launcher": {}, "sweeper": {"direction": "maximize"}}))
     with pytest.raises(UserError, match=r"hydra\.sweeper\.direction must be maximize, got minimize"):
         check_sweep_settings(OmegaConf.create({"launcher": {}, "sweeper": {"direction": "minimize"}}))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("lr=interval(0,1)", "lr=interval(0,1) requires sweep=optuna"),
+        ("optimizer.weight_decay=1,2", "write +optimizer.weight_decay=..."),
+    ],
+)
+def test_a_sweep_over_an_invalid_setting_starts_no_job(
+    override: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", return_hydra_config=True)
+        OmegaConf.set_readonly(cfg.hydra, False)
+        cfg.hydra.overrides.task = [override]
+        with pytest.raises(SystemExit) as exit_info:
+            SettingsCheck().on_multirun_start(cfg)
+    assert exit_info.value.code == 2
+    assert message in capsys.readouterr().err

@@ -218,7 +218,10 @@ def test_folders_without_results_are_rejected(tmp_path: Path) -> None:
     [
         (lambda text: text.replace("tp,", "true,", 1), "no column tp"),
         (lambda text: text.splitlines()[0] + "\n", "has no row"),
-        (lambda text: text.replace(",LEFT", "").replace(",CC,1,", ",CC,x,", 1), "invalid literal"),
+        (
+            lambda text: text.replace(",LEFT", "").replace(",CC,1,", ",CC,x,", 1),
+            "density of case .* must be an integer",
+        ),
         (lambda text: text.replace(",CC,1,", ",CC,1,-", 1), "between 0 and"),
         (lambda text: text + text.splitlines()[1] + "\n", "an image twice"),
         (lambda text: text.rsplit(",", 8)[0] + "\n", "test the run again"),

@@ -89,13 +89,23 @@ def state_key(name: str) -> str:
     return f"RunCheckpoint({name})"
 
 
-def best_states(states: Mapping[str, Any]) -> list[Any]:
-    """Return the states of the callbacks that write the best checkpoints of a run, in the order of their keys.
+def checkpoint_name(key: str) -> str:
+    """Return the name of the checkpoint to which a key of `state_key` belongs.
+
+    Example:
+        >>> checkpoint_name(state_key("best"))
+        'best'
+    """
+    return key.removeprefix("RunCheckpoint(").removesuffix(")")
+
+
+def best_states(states: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the states of the callbacks that write the best checkpoints of a run, by key.
 
     Args:
         states: State of each callback by key, see `upgrade_callback_states`.
     """
-    return [states[key] for key in sorted(states) if key.startswith(f"RunCheckpoint({BEST}")]
+    return {key: states[key] for key in sorted(states) if key.startswith(f"RunCheckpoint({BEST}")}
 
 
 def upgrade_callback_states(states: Mapping[str, Any]) -> dict[str, Any]:

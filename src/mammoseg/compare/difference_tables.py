@@ -184,11 +184,12 @@ def _power_note(components: VarianceComponents, metric: str, level: float, n_pat
     listed = ", ".join(
         f"{size:g}: {f'{n} seeds' if n else f'more than {MAX_SEEDS} seeds'}" for size, n in needed.items()
     )
+    one_seed, many_seeds = components.patients + components.patients_by_seed, components.patients
     return (
         f"Difference between two methods, in the unit of the metric, that a single test at level {1 - level:.2g} "
         f"detects with a probability of {100 * POWER:.0f} %, for the variances estimated from these runs: standard "
         f"deviation between seeds {scale * components.training**0.5:.2f}, and standard error due to the "
-        f"{n_patients} test patients {scale * components.patients**0.5:.2f}, which more seeds do not "
-        f"reduce. Seeds per method that are required for a difference of {listed}. Estimates from few seeds are "
+        f"{n_patients} test patients {scale * one_seed**0.5:.2f} with one seed and {scale * many_seeds**0.5:.2f} with "
+        f"many seeds. Seeds per method that are required for a difference of {listed}. Estimates from few seeds are "
         "imprecise."
     )

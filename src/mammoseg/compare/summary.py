@@ -43,10 +43,10 @@ def summary_sentences(
             "Each method has a single run, so the results below are about these trained networks: another seed could "
             "change or reverse their order. Train at least two seeds, better five, to compare methods."
         )
-    elif single := [names[name] for name, runs in comparison.data.runs.items() if len(runs) == 1]:
+    elif len(comparison.methods) > 1 and (single := [n for n, runs in comparison.data.runs.items() if len(runs) == 1]):
         sentences.append(
-            f"Methods with a single run: {', '.join(single)}. Their variance between trainings is assumed to equal "
-            "that of the other methods."
+            f"Methods with a single run: {', '.join(names[name] for name in single)}. Their variance between trainings "
+            "is assumed to equal that of the other methods."
         )
     if len(comparison.methods) > 1 and not pairs:
         sentences.append(_missing_method_sentence(comparison, names, baseline, method))
@@ -90,7 +90,7 @@ def _difference_sentence(difference: Difference, comparison: Comparison, names: 
         return f"{subject} between these trained networks ({level} CI over patients {limits}, which {relation} 0)."
     p = f"p {format_p(inference.p, '= ')}"
     if n_tests > 1:
-        p += f", {format_p(difference.p_holm, '= ')} after Holm's correction for {n_tests} comparisons"
+        p += f"; p {format_p(difference.p_holm, '= ')} after Holm's correction for {n_tests} comparisons"
     return f"{subject} ({level} CI {limits}, which {relation} 0; {p})."
 
 
@@ -110,8 +110,8 @@ def methods_sentences(
     """
     n_patients = comparison.resampler.n_patients()
     sentences = [
-        f"The unit of analysis is the patient: the {format_count(n_patients, 'test patient')} are resampled with all "
-        "of their images, and all methods are evaluated on the same resamples.",
+        "The unit of analysis is the patient: all images of a patient are resampled together "
+        f"({format_count(n_patients, 'test patient')}), and all methods are evaluated on the same resamples.",
         _variation_sentence(comparison),
     ]
     if not comparison.is_about_methods:

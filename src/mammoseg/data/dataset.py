@@ -13,6 +13,7 @@ from mammoseg.data.prepare_store import StoreBuilder
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.mammogram import Mammogram, Reader, RejectedCases
 from mammoseg.data.store import PreparedStore
+from mammoseg.errors import UserError
 from mammoseg.validate import one_of, optional_positive_int
 
 ON_ERROR = ("raise", "skip")
@@ -47,13 +48,11 @@ class DatasetSpec:
         Raises:
             UserError: If `root` does not contain the dataset, or if cases are rejected and `on_error` is "raise".
         """
-        if self.generator is not None and not self.root.is_dir():
-            self.generator(self.root)
         rejected = RejectedCases()
         return self.builder.open(self.root, self._read(rejected), rejected)
 
     def mammograms(self) -> dict[str, Mammogram]:
-        """Return the accepted images in `root`, by case."""
+        """Return the accepted images in `root`, by case; a synthetic dataset is created first if it does not exist."""
         return {mammogram.case: mammogram for mammogram in self._read(RejectedCases())}
 
     @property
@@ -62,8 +61,13 @@ class DatasetSpec:
         return uses_negatives(self.builder.negatives)
 
     def _read(self, rejected: RejectedCases) -> list[Mammogram]:
+        if self.generator is not None and not self.root.is_dir():
+            self.generator(self.root)
         options = {"negatives": self.with_negatives} if accepts_negatives(self.reader) else {}
-        return self.reader(self.root, rejected, **options)
+        mammograms = self.reader(self.root, rejected, **options)
+        if not isinstance(mammograms, list) or not all(isinstance(image, Mammogram) for image in mammograms):
+            raise UserError(f"dataset.reader must return a list of Mammogram, got {type(mammograms).__name__}")
+        return mammograms
 
 
 def build_dataset(  # noqa: D417, groups of arguments are described together

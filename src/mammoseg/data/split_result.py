@@ -36,10 +36,10 @@ def read_parts(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [unescape_row(row) for row in csv.DictReader(file)]
-        if any(row["part"] not in PARTS or not row["case"] or not row["patient"] for row in rows):
+        if not rows or any(row["part"] not in PARTS or not row["case"] or not row["patient"] for row in rows):
             raise ValueError
     except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
-        raise UserError(f"{path}: damaged; restore it, or remove it to export without the numbers of images") from error
+        raise UserError(f"{path}: damaged; restore the file or remove it") from error
     return rows
 
 

@@ -8,13 +8,16 @@ from typing import Any
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from typing_extensions import override
 
+from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.runs.untrusted_config import check_resumed_config
 from mammoseg.schema.check import check_config
+from mammoseg.schema.command_line import explain
 from mammoseg.schema.hydra_settings import check_sweep_settings
 from mammoseg.schema.renamed import RENAMED_SETTINGS, check_renamed, check_theta_overrides
 
@@ -51,20 +54,29 @@ class SettingsCheck(Callback):
                 check_config(command, compose(config.hydra.job.config_name, [*fixed, *values]))
         except UserError as error:
             exit_with_message(command, str(error))
+        except HydraException as error:
+            exit_with_message(command, explain(error, command, conf_dir(), list(config.hydra.overrides.task)))
 
 
 def sweep_overrides(command: str, config: DictConfig) -> list[Override]:
     """Return the overrides of a sweep: those of the command line, and those that its sweeper adds.
 
     Raises:
-        UserError: If one of them has the name of an earlier version.
+        UserError: If one of them has the name of an earlier version, or an interval that only a search can sample.
     """
     params = dict(config.hydra.sweeper.get("params") or {})
     lines = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
     check_renamed(lines, RENAMED_SETTINGS.get(command, {}))
+    overrides = OverridesParser.create().parse_overrides(lines)
     if "optuna" not in str(config.hydra.sweeper.get("_target_")):  # its search space handles them
         check_theta_overrides(lines)
-    return OverridesParser.create().parse_overrides(lines)
+        if continuous := [
+            parsed for parsed in overrides if parsed.is_sweep_override() and not parsed.is_discrete_sweep()
+        ]:
+            raise UserError(
+                f"{continuous[0].input_line} requires sweep=optuna; list the values of other sweeps, as in lr=1e-4,1e-3"
+            )
+    return overrides
 
 
 def first_values(overrides: list[Override]) -> Iterator[list[str]]:

@@ -109,7 +109,10 @@ def validate_arguments(root: Path, cases: int, height: int, appearance: str, neg
     if negatives is not None:
         validate.probability("negatives", negatives)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UserError(f"root must be an empty or new folder, got {root}; choose another one or remove it")
+        raise UserError(
+            f"phantoms are written into an empty or new folder, got {root}; set root (of mammoseg.phantom) or "
+            "dataset.root to another one, or remove it"
+        )
 
 
 def sample_inbreast_specs(cases: int, seed: int, negatives: float | None = None) -> list[InbreastImageSpec]:

@@ -26,6 +26,7 @@ from mammoseg.schema.text_types import FileName
 
 log = logging.getLogger(__name__)
 
+TEST_AGAIN = "delete the file and test the run again with mammoseg.evaluate"
 LATEST = "latest"
 MAX_PIXELS = MAX_SIZE**2  # of a prepared image
 MAX_DEPTH = 6  # of run folders below the working directory; those of sweeps are at depth 3
@@ -178,10 +179,12 @@ def read_rows(path: Path) -> list[ResultRow]:
         with path.open(encoding="utf-8", newline="") as lines:
             columns = csv.DictReader(lines).fieldnames or []
         if missing := [name for name in results.REQUIRED_RESULT_COLUMNS if name not in columns]:
-            raise UserError(f"{path}: has no column {', '.join(missing)}; test the run again with mammoseg.evaluate")
+            raise UserError(f"{path}: has no column {', '.join(missing)}; {TEST_AGAIN}")
         rows = results.read_results(path)
-    except (ValueError, TypeError, OverflowError, csv.Error) as error:
-        raise UserError(f"{path}: {error}; test the run again with mammoseg.evaluate") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: must be text in UTF-8; {TEST_AGAIN}") from error
+    except (ValueError, OverflowError, csv.Error) as error:
+        raise UserError(f"{path}: {error}; {TEST_AGAIN}") from error
     if not rows:
         raise UserError(f"{path}: has no rows, since the test part was empty; check the split of the run")
     for row in rows:

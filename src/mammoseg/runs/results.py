@@ -133,9 +133,17 @@ def read_results(path: Path) -> list[ResultRow]:
     rows = [
         {
             **row,
-            **{name: int(row[name]) for name in ("density", *COUNTS)},
-            **{name: parse(row[name]) for name, parse in NEGATIVE_COLUMNS.items() if name in row},
+            **{name: _number(row, name, int) for name in ("density", *COUNTS)},
+            **{name: _number(row, name, parse) for name, parse in NEGATIVE_COLUMNS.items() if name in row},
         }
         for row in table
     ]
     return with_metrics(rows)
+
+
+def _number(row: Mapping[str, str], name: str, parse: Callable[[str], float]) -> float:
+    try:
+        return parse(row[name])
+    except (ValueError, TypeError):  # None in a row that is too short
+        kind = "an integer" if parse is int else "a number"
+        raise ValueError(f"{name} of case {row.get('case')} must be {kind}, got {row[name] or 'nothing'}") from None

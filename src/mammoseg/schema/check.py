@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -77,12 +77,13 @@ def _check(name: str, value: Any, kind: SettingType) -> None:
     if isinstance(value, Mapping) and "_target_" in value and isinstance(kind, SubPart | AnyValue | SectionOrPart):
         _check_part(name, value, partial=isinstance(kind, SubPart) and kind.partial)
         return
+    if isinstance(value, Mapping) and isinstance(kind, MappingOf):  # names the invalid entry
+        for key, entry in value.items():
+            _check(f"{name}.{key}", entry, kind.item)
+        return
     kind.check(name, value)
     if isinstance(kind, Section) and value is not None:
         _check_section(name, value, kind)
-    elif isinstance(value, Mapping) and isinstance(kind, MappingOf):
-        for key, entry in value.items():
-            _check(f"{name}.{key}", entry, kind.item)
     elif isinstance(value, list) and isinstance(kind, ListOf):
         for index, entry in enumerate(value):
             _check(f"{name}.{index}", entry, kind.item)
@@ -111,14 +112,7 @@ def _check_part(name: str, part: Mapping[str, Any], *, partial: bool) -> None:
     if part.get("_partial_", False) is not partial:
         raise UserError(f"{name}._partial_ must be {as_yaml(partial)}, got {as_yaml(part.get('_partial_', False))}")
     listed = PARTS.get(target)
-    known: Mapping[str, SettingType] = listed.arguments if listed else {}
-    accepts_others = False
-    is_complete = listed is not None and listed.complete
-    if not is_complete and not part.keys() <= {"_target_", "_args_", *INSTANTIATE_KEYS, *known}:
-        from mammoseg.schema.signatures import target_arguments  # imports the target, and torch with it
-
-        arguments, accepts_others = target_arguments(name, target)
-        known = {**arguments, **known}
+    known, accepts_others = part_arguments(name, target, part.keys())
     for key, value in part.items():
         if key in ("_target_", "_args_"):
             continue
@@ -131,16 +125,51 @@ def _check_part(name: str, part: Mapping[str, Any], *, partial: bool) -> None:
             raise UserError(message)
 
 
-def unknown_setting(name: str, known: list[str]) -> UserError:
-    """Return the error for a setting that does not exist."""
+def part_arguments(name: str, target: str, keys: Collection[str]) -> tuple[Mapping[str, SettingType], bool]:
+    """Return the arguments of the target of a part, and whether it accepts others as well.
+
+    The target is imported only if one of `keys` is not listed in `PARTS`.
+
+    Args:
+        name: Name of the part, such as "optimizer".
+        target: Dotted path of its class or function.
+        keys: Keys to look up.
+
+    Raises:
+        UserError: If the target cannot be imported.
+    """
+    listed = PARTS.get(target)
+    known: Mapping[str, SettingType] = listed.arguments if listed else {}
+    if (listed is not None and listed.complete) or {*keys} <= {"_target_", "_args_", *INSTANTIATE_KEYS, *known}:
+        return known, False
+    from mammoseg.schema.signatures import target_arguments  # imports the target, and torch with it
+
+    arguments, accepts_others = target_arguments(name, target)
+    return {**arguments, **known}, accepts_others
+
+
+def unknown_setting(name: str, known: Collection[str], addable: Collection[str] = ()) -> UserError:
+    """Return the error for a setting that does not exist.
+
+    Args:
+        name: Name of the setting.
+        known: Names of existing settings, for suggestions.
+        addable: Names of arguments that the config does not contain, and which therefore are set with a leading +.
+    """
     if name in known:
         return UserError(f"there is no setting {name} with the choices and settings of this command; see --cfg job")
     section, _, key = name.rpartition(".")
-    siblings = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == section]
-    nearest = did_you_mean(key, siblings).replace(
-        "did you mean ", f"did you mean {section}." if section else "did you mean "
-    )
-    return UserError(f"there is no setting {name}{nearest or did_you_mean(name, known) or '; see --help'}")
+    names = [*known, *addable]
+    siblings = [other.rpartition(".")[2] for other in names if other.rpartition(".")[0] == section]
+    if not key.startswith("_"):
+        siblings = [sibling for sibling in siblings if not sibling.startswith("_")]  # such as _target_
+    nearest = did_you_mean(key, siblings)
+    if nearest and section:
+        suggestion = f"{section}.{nearest.removeprefix('; did you mean ')}"
+        plus = "" if suggestion.removesuffix("?") in known else "+"
+        nearest = f"; did you mean {plus}{suggestion}"
+    others = [other for other in known if other.rpartition(".")[0] != section and not name.startswith(f"{other}.")]
+    return UserError(f"there is no setting {name}{nearest or did_you_mean(name, others) or '; see --help'}")
 
 
 def setting_names(command: str) -> list[str]:

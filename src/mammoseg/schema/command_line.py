@@ -13,11 +13,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.errors import UserError
-from mammoseg.schema.check import setting_names, unknown_setting
-from mammoseg.schema.overrides import key_of
+from mammoseg.schema.check import part_arguments, setting_names, unknown_setting
+from mammoseg.schema.overrides import key_of, split_override
 from mammoseg.schema.renamed import RENAMED_SETTINGS
 from mammoseg.schema.types import as_yaml, did_you_mean
 
@@ -26,12 +26,14 @@ OPTIONS_WITH_VALUE = (
     *("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp"),
     *("--cfg", "-c", "--package", "-p", "--experimental-rerun"),
 )
+COMBINED_GROUPS = ("callbacks", "logger")  # groups of which several choices can be combined
 EXISTING_KEY = re.compile(r"Could not append to config\. An item is already at '([^']+)'")
 UNKNOWN_KEY = re.compile(r"Could not (?:override|append to config\.[^']*|delete from config\.) ?'([^']+)'")
 
 UNKNOWN_NAME = re.compile(r"(?:Could not override|Interpolation key) '(?:[^'/]*/)*([^']+)'")
 INVALID_VALUE = re.compile(r"Error merging override (\S+)")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '(.*?)'\n")
+SWEEP = re.compile(r"Sweep parameters '(.*?)' requires --multirun")
 UNKNOWN_CHOICE = re.compile(r"Could not find '([^']+)'\s+Available options in '[^']+':\n((?:\t[^\n]+\n?)+)")
 
 
@@ -97,12 +99,16 @@ def _check_choice(override: Override, config_dirs: Sequence[Path]) -> None:
     choices = sorted({path.stem for folder in config_dirs for path in (folder / group).glob("*.yaml")})
     if not choices or group.startswith("hydra") or override.is_delete():
         return
+    if override.is_add():
+        raise UserError(f"{group} is chosen with {group}=... without +, got {override.input_line}")
     value = override.value()
     values = [value]
     if override.is_sweep_override():
         if not override.is_choice_sweep():
             raise UserError(f"{group} must be one of {', '.join(choices)}, got {override.get_value_element_as_str()}")
         values = list(override.sweep_iterator())
+    if group not in COMBINED_GROUPS and any(isinstance(value, list) for value in values):
+        raise UserError(f"{group} must be one of {', '.join(choices)}, got {as_yaml(value)}")
     if [] in values:
         raise UserError(f"{group} must be one or more of {', '.join(choices)}, got an empty list")
     for choice in (entry for value in values for entry in (value if isinstance(value, list) else [value])):
@@ -112,13 +118,14 @@ def _check_choice(override: Override, config_dirs: Sequence[Path]) -> None:
             )
 
 
-def explain(error: Exception, command: str, conf: Path) -> str:
+def explain(error: Exception, command: str, conf: Path, overrides: Sequence[str] = ()) -> str:
     """Return the message of an error of Hydra or OmegaConf as one sentence.
 
     Args:
         error: Raised while Hydra composed the config.
         command: Name of the command.
         conf: The folder `conf/`.
+        overrides: Arguments of the command line; arguments of the chosen classes are suggested.
     """
     text = str(error)
     renamed = RENAMED_SETTINGS.get(command, {})
@@ -127,14 +134,8 @@ def explain(error: Exception, command: str, conf: Path) -> str:
     if match := EXISTING_KEY.search(text):
         return f"{match.group(1)} exists already; write {match.group(1)}=... without +"
     if match := UNKNOWN_KEY.search(text):
-        known = [*setting_names(command), *default_names(command, conf)]
-        if command == "evaluate" and match.group(1) == "split":
-            return "split requires a choice of dataset, such as dataset=inbreast; otherwise it is that of the training"
-        if match.group(1) in known:
-            name, section = match.group(1), match.group(1).partition(".")[0]
-            return f"there is no setting {name} with this choice of {section}; remove it, or choose another {section}"
-        return str(unknown_setting(match.group(1), known))
-    if match := AMBIGUOUS.search(text):
+        return _explain_unknown_key(match.group(1), command, conf, overrides)
+    if match := AMBIGUOUS.search(text) or SWEEP.search(text):
         key, _, value = match.group(1).partition("=")
         return f"{key} has several values; add -m to sweep over them, or quote one value twice: '{key}=\"{value}\"'"
     if match := UNKNOWN_CHOICE.search(text):
@@ -148,16 +149,47 @@ def explain(error: Exception, command: str, conf: Path) -> str:
     return "; ".join(line.rstrip(".;:") for line in lines[:2]) if lines else type(error).__name__
 
 
-def default_names(command: str, conf: Path) -> list[str]:
-    """Return the names of all settings in the default config of a command."""
+def _explain_unknown_key(name: str, command: str, conf: Path, overrides: Sequence[str]) -> str:
+    section, _, key = name.rpartition(".")
+    if command == "evaluate" and name.partition(".")[0] == "split":
+        return "split requires a choice of dataset, such as dataset=inbreast; otherwise it is that of the training"
+    config = default_config(command, conf, [override for override in overrides if _is_choice(override, conf)])
+    known = [*setting_names(command), *flatten_names(OmegaConf.to_container(config))]
+    part = OmegaConf.select(config, section) if section else None
+    addable: list[str] = []
+    if isinstance(part, DictConfig) and isinstance(part.get("_target_"), str):
+        arguments, accepts_others = part_arguments(section, part._target_, [key])
+        if key in arguments or accepts_others:
+            return f"{name} is not in the configuration; to set this argument of {part._target_}, write +{name}=..."
+        addable = [f"{section}.{argument}" for argument in arguments]
+    if name in known or name in flatten_names(OmegaConf.to_container(default_config(command, conf))):
+        group = name.partition(".")[0]
+        return f"there is no setting {name} with this choice of {group}; remove it, or choose another {group}"
+    return str(unknown_setting(name, known, addable))
+
+
+def _is_choice(override: str, conf: Path) -> bool:
+    """Return whether an override chooses one file of `conf/`."""
+    _, group, choice = split_override(override)
+    return "/" not in (choice or "/") and (conf / group / f"{choice}.yaml").is_file()
+
+
+def default_config(command: str, conf: Path, choices: Sequence[str] = ()) -> DictConfig:
+    """Compose the default config of a command.
+
+    Args:
+        command: Name of the command.
+        conf: The folder `conf/`.
+        choices: Overrides that choose files of config groups.
+    """
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base="1.3"):
-        config: Any = OmegaConf.to_container(compose(command))
-    return list(_flatten(config))
+        return compose(command, list(choices))
 
 
-def _flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def flatten_names(node: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the names of all settings and sections in nested mappings."""
     for key, value in node.items():
         yield f"{prefix}{key}"
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten_names(value, f"{prefix}{key}.")

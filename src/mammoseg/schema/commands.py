@@ -190,6 +190,14 @@ def swin_size(config: Mapping[str, Any]) -> str | None:
     return f"dataset.size must be a multiple of 32 with model=swin_unetr, got {size}"
 
 
+def precision_of_cpu(config: Mapping[str, Any]) -> str | None:
+    """Check that a CPU is not to train in 16-mixed precision, which Lightning would replace by bf16-mixed."""
+    trainer = config["trainer"]
+    if trainer.get("accelerator") != "cpu" or trainer.get("precision") != "16-mixed":
+        return None
+    return "trainer.precision must be 32-true or bf16-mixed with trainer.accelerator=cpu, got 16-mixed"
+
+
 def one_kind_of_clipping(config: Mapping[str, Any]) -> str | None:
     """Check that gradients are not clipped both at a fixed norm and at a percentile of the norms."""
     percentile = (config["callbacks"].get("gradient_clipping") or {}).get("percentile")
@@ -240,6 +248,6 @@ def command_section(command: str) -> Section:
 
 # Conditions on several settings of a command: config -> error message, or None.
 COMMAND_RULES = {
-    "train": (swin_size, one_kind_of_clipping, interval_of_automatic_steps, patience_has_effect),
+    "train": (swin_size, precision_of_cpu, one_kind_of_clipping, interval_of_automatic_steps, patience_has_effect),
     "dashboard": (entity_when_online,),
 }

@@ -56,7 +56,9 @@ def check_hydra_overrides(overrides: Sequence[str]) -> None:
         mammoseg.errors.UserError: there is no setting hydra.run.dri; did you mean hydra.run.dir?
     """
     for override in overrides:
-        prefix, key, _ = split_override(override)
+        prefix, key, value = split_override(override)
+        if key in OUTPUT_FOLDERS and value is not None and value.strip("'\" ") in ("", "null"):
+            raise UserError(f"{key} must be a folder, got {value or 'an empty value'}")
         if key in FIXED:
             raise UserError(f"{key} cannot be changed, since {FIXED[key]}")
         if (choice := override.lstrip("+")) in FIXED_CHOICES:

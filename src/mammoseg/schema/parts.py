@@ -23,6 +23,7 @@ from mammoseg.schema.part_types import (
     SubPart,
 )
 from mammoseg.schema.rules import (
+    cpu_has_no_indices,
     equal_lengths,
     fold_in_range,
     min_epochs_in_range,
@@ -52,7 +53,7 @@ HYBRID_PIXEL = {"alpha": WEIGHT, "beta": WEIGHT, "dice": PART, "bce": PART}
 HYBRID_REGION = {"eta": WEIGHT, "gamma": WEIGHT, "rmi": PART, "ssim": PART}
 
 PARTS: dict[str, Part] = {
-    "lightning.Trainer": Part(TRAINER, (validation_happens, min_epochs_in_range)),
+    "lightning.Trainer": Part(TRAINER, (validation_happens, min_epochs_in_range, cpu_has_no_indices)),
     "mammoseg.data.dataset.build_dataset": Part(
         {
             "name": FileName(),

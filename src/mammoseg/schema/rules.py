@@ -50,6 +50,14 @@ def min_epochs_in_range(name: str, arguments: Mapping[str, Any]) -> str | None:
     return f"{name}.min_epochs must be at most the number of epochs, {epochs}, got {smallest}"
 
 
+def cpu_has_no_indices(name: str, arguments: Mapping[str, Any]) -> str | None:
+    """Check that devices are not selected by index on a CPU."""
+    devices = arguments.get("devices", "auto")
+    if arguments.get("accelerator") != "cpu" or devices == "auto" or (isinstance(devices, int) and devices > 0):
+        return None
+    return f"{name}.devices must be auto or a number of processes with {name}.accelerator=cpu, got {devices}"
+
+
 def equal_lengths(name: str, arguments: Mapping[str, Any]) -> str | None:
     """Check that all terms of a table have the same number of weights."""
     table = arguments.get("table") or {}

@@ -29,6 +29,25 @@ class FileName(SettingType):
 
 
 @dataclass(frozen=True)
+class DeviceIndices(SettingType):
+    """Indices of devices as text, such as "0,2".
+
+    Example:
+        >>> DeviceIndices().accepts("0,2"), DeviceIndices().accepts("gpu")
+        (True, False)
+    """
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether `value` is such a string."""
+        return isinstance(value, str) and re.fullmatch(r"-1|\d+(,\s*\d+)*,?", value) is not None
+
+    @property
+    def description(self) -> str:
+        """Numbers and commas."""
+        return "indices separated by commas"
+
+
+@dataclass(frozen=True)
 class Duration(SettingType):
     """A duration such as "00:12:00:00", or null; see `lightning.pytorch.callbacks.Timer`.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mammoseg.schema.collection_types import ListOf, either
-from mammoseg.schema.text_types import Duration, LocalPath
-from mammoseg.schema.types import Boolean, Integer, Number, Text, one_of
+from mammoseg.schema.text_types import DeviceIndices, Duration, LocalPath
+from mammoseg.schema.types import Boolean, Integer, Number, one_of
 
 BATCHES = either(Integer(1), Number(0, 1, exclusive_minimum=True))
 # Strategies with one process per device that all hold the complete network, as checkpoints and metrics require.
@@ -15,7 +15,7 @@ TRAINER = {
     "max_steps": either(one_of(-1), Integer(1)),
     "min_steps": Integer(0, optional=True),
     "accelerator": one_of("auto", "cpu", "gpu", "cuda", "mps"),
-    "devices": either(one_of("auto", -1), Integer(1, 4096), ListOf(Integer(0), 1), Text()),
+    "devices": either(one_of("auto", -1), Integer(1, 4096), ListOf(Integer(0), 1), DeviceIndices()),
     "num_nodes": Integer(1, 65536),
     "strategy": one_of(*STRATEGIES),
     "precision": one_of("32-true", "bf16-mixed", "16-mixed", 32, "32"),

@@ -225,4 +225,5 @@ def fairness_notes(runs: Mapping[str, Mapping[FoldSeed, RunResults]]) -> Iterato
         key for key in varying(settings) if key not in HEADLINE and key.partition(".")[0] not in ("model", "loss")
     ]
     if others:
-        yield f"Besides network and loss, the methods differ in the settings {', '.join(others)}."
+        noun = "setting" if len(others) == 1 else "settings"
+        yield f"Besides network and loss, the methods differ in the {noun} {', '.join(others)}."

@@ -8,7 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from mammoseg.callbacks.run_checkpoint import best_states, upgrade_callback_states
+from mammoseg.callbacks.run_checkpoint import (
+    best_states,
+    checkpoint_name,
+    stored_score,
+    upgrade_callback_states,
+)
 from mammoseg.data.split_result import Split
 from mammoseg.data.store import Case
 from mammoseg.errors import UserError
@@ -45,6 +50,29 @@ def load_last_checkpoint(folder: RunFolder) -> dict[str, Any]:
     return loaded
 
 
+def check_best_checkpoints(loaded: Mapping[str, Any], folder: RunFolder) -> None:
+    """Check that the best checkpoints can be loaded, since the next epochs may not be better, so that they are tested.
+
+    Args:
+        loaded: Content of last.ckpt.
+        folder: Run folder.
+
+    Raises:
+        UserError: If a checkpoint is missing or damaged.
+    """
+    for key, state in best_states(upgrade_callback_states(loaded["callbacks"])).items():
+        if stored_score(state) is None:
+            continue
+        path = folder.last_checkpoint.with_name(f"{checkpoint_name(key)}{folder.last_checkpoint.suffix}")
+        try:
+            checkpoint.load_checkpoint(path)
+        except UserError as error:
+            raise UserError(
+                f"the run cannot be resumed, since {path} is missing or damaged; restore the file, or delete "
+                f"{folder.last_checkpoint.name} to start the training from the beginning"
+            ) from error
+
+
 def check_training_state(loaded: Mapping[str, Any], path: Path) -> None:
     """Check the types of the state of the training, and that no path in it leads out of the run folder.
 
@@ -71,7 +99,7 @@ def check_training_state(loaded: Mapping[str, Any], path: Path) -> None:
     if any(".." in PurePath(text).parts for text in _strings(states, path)):
         raise UserError(f"{path}: the states of callbacks must not contain paths with ..")
     best = best_states(upgrade_callback_states(states))
-    if not best or not all(isinstance(state, dict) for state in best):
+    if not best or not all(isinstance(state, dict) for state in best.values()):
         raise UserError(f"{path}: it has no state of the best checkpoint")
     metrics = loaded[checkpoint.PROVENANCE_KEY].get("train_metrics", {"epoch": 0, "step": 0})
     is_mapping = isinstance(metrics, dict) and {"epoch", "step"} <= metrics.keys()

@@ -39,7 +39,7 @@ from mammoseg.train.interruption import explain_interruption, trainer_errors
 from mammoseg.train.monitored_metrics import check_monitored_metrics
 from mammoseg.train.reporting import write_reports
 from mammoseg.train.resume import check_epochs, epochs_of, load_previous_record, remember_overrides, resume_command
-from mammoseg.train.resume_state import check_network, check_split, load_last_checkpoint
+from mammoseg.train.resume_state import check_best_checkpoints, check_network, check_split, load_last_checkpoint
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
@@ -145,7 +145,9 @@ class TrainingRun:
         """Whether the folder contains the results of this run."""
         if self.previous is None or not self.previous.is_complete:
             return False
-        if self.cfg.resume is not None and self.cfg.trainer.max_epochs != epochs_of(self.previous, self.folder):
+        if self.cfg.resume is not None and self._epochs_changed(self.previous):
+            return False
+        if self.previous.status is Status.FINISHED and not self.folder.results.is_file():  # it was deleted
             return False
         log.info("%s: already finished, skipping; its results are in %s", self.run_info["run"], self.folder.path)
         return True
@@ -206,12 +208,10 @@ class TrainingRun:
 
     def _is_trained(self) -> bool:
         """Return True if a previous start of the run completed its training, but not the test."""
-        previous = self.previous
-        return (
-            previous is not None
-            and previous.trained
-            and self.cfg.trainer.max_epochs == epochs_of(previous, self.folder)
-        )
+        return self.previous is not None and self.previous.trained and not self._epochs_changed(self.previous)
+
+    def _epochs_changed(self, previous: RunRecord) -> bool:
+        return bool(self.cfg.trainer.max_epochs != epochs_of(previous, self.folder))
 
     def _restore_best(self) -> None:
         """Restore paths and scores of the best checkpoints from the last checkpoint, in place of training."""
@@ -295,5 +295,6 @@ class TrainingRun:
         self.train_metrics = loaded[checkpoint.PROVENANCE_KEY].get("train_metrics")
         check_epochs(loaded, self.cfg.trainer.max_epochs)
         check_network(loaded, self.segmenter.net, path)
+        check_best_checkpoints(loaded, self.folder)
         log.info("%s: resuming after step %d", self.run_info["run"], self.initial_global_step)
         return str(path)

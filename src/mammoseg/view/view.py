@@ -30,7 +30,7 @@ def write_viewer(cfg: Any) -> Path:
     if (cfg.runs is None) == (cfg.predictions is None):
         raise UserError(
             "either runs=<folder with runs> or predictions=<output folder of mammoseg.predict> is required, "
-            "got null for both"
+            f"got {'null for both' if cfg.runs is None else 'both'}"
         )
     views: Sequence[View]
     if cfg.runs is not None:

@@ -89,6 +89,11 @@ def test_a_folder_without_a_valid_table_is_an_error(tmp_path: Path) -> None:
         read(tmp_path / "nowhere", RejectedCases())
     with pytest.raises(UserError, match="missing columns: mask, density"):
         read(table(tmp_path, header="case,image,patient"), RejectedCases())
+    with pytest.raises(UserError, match="the first line is empty"):
+        read(table(tmp_path, header=""), RejectedCases())
+    (tmp_path / "cases.csv").rename(tmp_path / "cases.xlsx")
+    with pytest.raises(UserError, match=r"cases\.xlsx: spreadsheets are not read"):
+        read(tmp_path, RejectedCases())
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])

@@ -199,6 +199,10 @@ def read_density_model(path: Path) -> DensityModel:
             cuts=tuple(map(float, content["cuts"])),  # type: ignore[arg-type]  # checked by the class
             about=dict(content["about"]),
         )
+    except FileNotFoundError as error:
+        raise UserError(
+            f"dataset.density_model: no such file: {path}; write one with python -m mammoseg.fit_density"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"dataset.density_model must be a file written by python -m mammoseg.fit_density, got {path}: {error}"

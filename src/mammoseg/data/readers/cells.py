@@ -110,13 +110,15 @@ def patient_key(patient: str) -> str:
 
     Identifiers are equal if they differ only in case, in white space at the ends or in its width, in invisible
     characters, or in the Unicode encoding of the same characters, such as composed and decomposed accents.
+    Spreadsheets remove the leading zeros of numbers, so 007 and 7 are equal as well.
 
     Example:
-        >>> patient_key("P01") == patient_key(" p01"), patient_key("7.0") == patient_key("7")
+        >>> patient_key("P01") == patient_key(" p01"), patient_key("7.0") == patient_key("7") == patient_key("007")
         (True, True)
         >>> patient_key("Jos\u00e9") == patient_key("Jose\u0301"), patient_key("P1") == patient_key("P1\u200b")
         (True, True)
     """
     visible = "".join(character for character in patient if unicodedata.category(character) != "Cf")
     compatible = unicodedata.normalize("NFKC", visible).casefold()
-    return strip_decimals(" ".join(unicodedata.normalize("NFKC", compatible).split()))
+    key = strip_decimals(" ".join(unicodedata.normalize("NFKC", compatible).split()))
+    return key.lstrip("0") if key.isdecimal() else key

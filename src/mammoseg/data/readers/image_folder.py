@@ -37,6 +37,8 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
     """
     table = root / "cases.csv"
     if not table.is_file():
+        if sheets := sorted(root.glob("cases.xls*")):
+            raise UserError(f"{sheets[0]}: spreadsheets are not read; save it as cases.csv")
         raise UserError(
             f"{root}: no cases.csv found; dataset=folder requires {LAYOUT}; set dataset.root to such a folder"
         )
@@ -68,7 +70,7 @@ def check_columns(table: Path, headings: Sequence[str]) -> None:
     counts = Counter(map(normalise_heading, headings))
     if missing := [name for name in REQUIRED_COLUMNS if name not in counts]:
         raise UserError(
-            f"{table}: missing columns: {', '.join(missing)}; the first line is {', '.join(headings)}; "
+            f"{table}: missing columns: {', '.join(missing)}; the first line is {', '.join(headings) or 'empty'}; "
             f"dataset=folder requires {LAYOUT}, separated by commas, semicolons or tabs"
         )
     if repeated := [name for name, count in counts.items() if name and count > 1]:
