@@ -65,6 +65,7 @@ class ExternalEvaluation:
             "tta": self.settings["tta"],
             "checkpoints": [checkpoint.file_digest(member.path) for member in self.members],
             "seen": self.seen_counts,
+            "notes": list(self.plan.notes),
         }
 
     @property
@@ -82,9 +83,10 @@ class ExternalEvaluation:
         return f"{sentence} Each image is predicted by {used} of {len(self.members)} networks."
 
     @property
-    def warning(self) -> str:
-        """The sentence on the images that the checkpoints have seen; empty if there are none."""
-        return seen_sentence(self.seen_counts, len(self.plan.seen))
+    def warnings(self) -> list[str]:
+        """Sentences on the images that the checkpoints have seen, and on what is not known about them."""
+        sentence = seen_sentence(self.seen_counts, len(self.plan.seen))
+        return [*([sentence] if sentence else []), *self.plan.notes]
 
 
 def evaluation_identity(run_infos: Sequence[Mapping[str, Any]], dataset: str) -> dict[str, Any]:
