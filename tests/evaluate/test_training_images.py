@@ -49,7 +49,7 @@ def test_no_selection_of_images_moves_training_images_to_the_test_part(seed: int
     rng = np.random.default_rng(seed)
     every = [make_case(i, int(rng.integers(24)), int(rng.integers(1, 5))) for i in range(60)]
     used, tested = ([case for case in every if rng.random() < 0.7] for _ in range(2))
-    split = PatientKFold(folds=2, fold=fold, assignment="balanced").split(used)
+    split = PatientKFold(folds=2, fold=fold).split(used)
     training = images_of({part: [used[row] for row in rows] for part, rows in split.parts().items()})
     parts = training.parts(NAMES, store_of(tested))
     seen = training.seen(NAMES, store_of(tested))

@@ -63,6 +63,16 @@ def test_evaluate_reproduces_the_results_and_counts_false_positives_on_negatives
     assert f"\n| all | {n_negatives} | " in summary
 
 
+def test_another_selection_of_negatives_does_not_change_the_test_images_with_a_mass(workdir: Path) -> None:
+    """The split of the training is kept; splitting the images again would test images of the training."""
+    arguments = [*DATA, "dataset.negatives=none", "hydra.run.dir=masses"]
+    output = succeed("evaluate", "ckpt_path=run", *arguments, folder=workdir)
+    assert "not independent" not in output
+    tested, masses = (read_rows(workdir / folder / "results.csv") for folder in ("run", "masses"))
+    counts = [{row["case"]: [row[name] for name in results.COUNTS] for row in rows} for rows in (tested, masses)]
+    assert counts[1] == {row["case"]: counts[0][row["case"]] for row in tested if results.has_mass(row)}
+
+
 def test_compare_reports_the_outcomes_for_negatives(workdir: Path) -> None:
     succeed("compare", "runs=run", "output=comparison", "resamples=200", folder=workdir)
     outcomes = outcomes_of_rows(read_rows(workdir / "run" / "results.csv"))
