@@ -57,12 +57,17 @@ def has_mass(row: Mapping[str, Any]) -> bool:
 
 
 def with_metrics(rows: Iterable[Mapping[str, Any]]) -> list[ResultRow]:
-    """Copy the rows and compute every metric from the counts; undefined metrics are NaN."""
+    """Copy the rows and compute every metric from the counts; undefined metrics are NaN.
+
+    An image without a mass has no DSC, even if pixels are predicted: metrics that are undefined for such an image with
+    an empty prediction are undefined for all of them.
+    """
     copies = [dict(row) for row in rows]
     values = metrics_from_counts(count_array(copies))
+    without_mass = metrics_from_counts(np.array([0, 0, 0, 1]))
     for key, column in values.items():
         for row, value in zip(copies, column.tolist(), strict=True):
-            row[key] = value
+            row[key] = value if has_mass(row) or not np.isnan(without_mass[key]) else float("nan")
     return copies
 
 
