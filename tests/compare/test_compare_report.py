@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from helpers.results_files import rows_of, write_run
 from mammoseg.compare import tables
-from mammoseg.compare.report import build_comparison, warn_about_unused_names, write_comparison_reports
+from mammoseg.compare.report import build_comparison, published_table, warn_about_unused_names, write_comparison_reports
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.runs import results
@@ -43,6 +43,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_run(folder / f"{method}{seed}", rows)
     (path,) = write_comparison_reports([folder], folder / "out", config())
     return path.parent
+
+
+def test_published_values_are_not_listed_if_a_test_image_has_no_mass(tmp_path: Path) -> None:
+    rows = rows_of("au_net", quality=0.7, dataset="inbreast")
+    write_run(tmp_path / "masses", rows)
+    write_run(tmp_path / "negatives", [{**rows[0], "tp": 0, "fn": 0}, *rows[1:]])
+    assert [published_table(find_runs([tmp_path / name]), config()) is None for name in ("masses", "negatives")] == [
+        False,
+        True,
+    ]
 
 
 def test_published_values_are_listed_with_the_difference(report: Path) -> None:

@@ -43,6 +43,8 @@ def summary_sentences(
             "Each method has a single run, so the results below are about these trained networks: another seed could "
             "change or reverse their order. Train at least two seeds, better five, to compare methods."
         )
+    elif not comparison.is_about_methods:
+        sentences.append("There is a single run, so the results below are about this trained network.")
     elif single := [names[name] for name, runs in comparison.data.runs.items() if len(runs) == 1]:
         sentences.append(
             f"Methods with a single run: {', '.join(single)}. Their variance between trainings is assumed to equal "

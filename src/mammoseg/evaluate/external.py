@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from mammoseg.evaluate.members import Member
 from mammoseg.evaluate.test_plan import TestPlan
 from mammoseg.runs import checkpoint
-from mammoseg.runs.results import RUN_COLUMNS
+from mammoseg.runs.results import ENSEMBLE, RUN_COLUMNS
 from mammoseg.runs.seen_images import count_seen, seen_sentence
 
 
@@ -110,5 +110,5 @@ def evaluation_identity(run_infos: Sequence[Mapping[str, Any]], dataset: str) ->
         return {**{name: run_infos[0][name] for name in RUN_COLUMNS}, "dataset": dataset}
     values = {name: list(dict.fromkeys(str(info[name]) for info in run_infos)) for name in RUN_COLUMNS}
     common: dict[str, Any] = {name: found[0] if len(found) == 1 else "" for name, found in values.items()}
-    method = f"{'+'.join(values['method'])}-ensemble{len(run_infos)}"
+    method = f"{'+'.join(values['method'])}{ENSEMBLE}{len(run_infos)}"
     return {**common, "method": method, "run": f"{values['dataset'][0]}-{method}", "dataset": dataset}

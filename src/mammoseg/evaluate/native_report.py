@@ -132,7 +132,9 @@ def plot_froc(curves: Mapping[str, Froc], fp_on_negatives: bool = False) -> Figu
         )
         axis.plot(fp_rates[-1], sensitivities[-1], "o", color=line.get_color(), markersize=2 + 2 * width)
     counted_on = "image without a mass" if fp_on_negatives else "image"
-    axis.set(xlabel=f"false positives per {counted_on}", ylabel="lesion sensitivity", xlim=(0, max(FP_RATES)), ylim=(0, 1))
+    axis.set(
+        xlabel=f"false positives per {counted_on}", ylabel="lesion sensitivity", xlim=(0, max(FP_RATES)), ylim=(0, 1)
+    )
     axis.set_xticks([0, *FP_RATES])
     axis.set_xticklabels(["0", *(f"{rate:g}" for rate in FP_RATES)], fontsize=8)
     axis.grid(alpha=0.3)

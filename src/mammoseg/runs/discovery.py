@@ -82,6 +82,21 @@ class RunResults:
         return self.dataset not in (*self.trained_on.split("+"), *sources)
 
     @property
+    def is_ensemble(self) -> bool:
+        """Whether the networks of several runs were tested together."""
+        return results.ENSEMBLE in str(self.rows[0]["method"])
+
+    @property
+    def repeats_test(self) -> bool:
+        """Whether an output of `evaluate` repeats the test of a run, without options that may change the results."""
+        return "trained_on" not in self.rows[0]
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What identifies the run that was tested."""
+        return (*(str(self.rows[0][name]) for name in RUN_COLUMNS), self.split_seed)
+
+    @property
     def split_seed(self) -> str:
         """Seed of the split; empty if unknown."""
         return str(self.setting("split.seed", ""))
@@ -112,7 +127,8 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
     """Find all finished runs in `folders` and their subfolders.
 
     Unfinished runs are skipped with a warning. Outputs of `evaluate` for the dataset of the training repeat the results
-    of a run or depend on options, so they are used only in folders without finished runs.
+    of a run or depend on options, so they are used only in folders without finished runs. Those that repeat the test of
+    a run without options are not used if the run is in another of the folders.
 
     Args:
         folders: Run folders, or folders that contain them.
@@ -121,6 +137,7 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
         UserError: If a folder or a finished run does not exist, or a results.csv is damaged.
     """
     runs: list[RunResults] = []
+    repeated: list[RunResults] = []
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
@@ -141,7 +158,12 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
                 log.warning("skipped %s: not finished", run.path)
         tests = [read_run(run, record) for run, record in evaluated]
         runs += [read_run(run, record) for run, record in trained]
-        runs += [test for test in tests if test.is_external or not trained]
+        used = [test for test in tests if test.is_external or not trained]
+        below = [test for test in used if test.repeats_test and test.folder.path != folder]
+        repeated += below
+        runs += [test for test in used if test not in below]
+    tested = {run.identity for run in runs}
+    runs += [test for test in repeated if test.identity not in tested]
     if not runs:
         raise UserError(
             f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} of a finished run; train first, "

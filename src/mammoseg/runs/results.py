@@ -22,6 +22,7 @@ from mammoseg.metrics import PIXEL_METRICS, metrics_from_counts
 
 RUN_COLUMNS = ("run", "experiment", "dataset", "method", "model", "loss", "fold", "seed")
 IMAGE_COLUMNS = ("case", "patient", "side", "view", "density")
+ENSEMBLE = "-ensemble"  # in the name of the method of an ensemble, before the number of networks
 SOURCE_COLUMN = "source"  # name of the dataset of the image, only in the results of a union of datasets
 COUNTS = ("tp", "fp", "fn", "tn")
 REQUIRED_RESULT_COLUMNS = (*RUN_COLUMNS, *IMAGE_COLUMNS, *COUNTS)
