@@ -161,9 +161,10 @@ def test_invalid_settings_are_one_sentence(workdir: Path, settings: tuple[str, .
     assert not (workdir / "evaluated" / "invalid").exists()
 
 
-def test_a_split_requires_a_dataset(workdir: Path) -> None:
-    completed = run("evaluate", "ckpt_path=folds/0", "split=official", folder=workdir)
-    assert_one_sentence(completed, "split requires a choice of dataset")
+@pytest.mark.parametrize("setting", ["split=official", "split.fold=1", "dataset.negatives=all"])
+def test_settings_of_another_dataset_require_its_choice(workdir: Path, setting: str) -> None:
+    completed = run("evaluate", "ckpt_path=folds/0", setting, folder=workdir)
+    assert_one_sentence(completed, f"{setting.partition('=')[0]} requires a choice of dataset")
 
 
 def test_equal_settings_of_the_command_line_are_valid(workdir: Path) -> None:

@@ -128,12 +128,12 @@ def explain(error: Exception, command: str, conf: Path) -> str:
         return f"{match.group(1)} exists already; write {match.group(1)}=... without +"
     if match := UNKNOWN_KEY.search(text):
         known = [*setting_names(command), *default_names(command, conf)]
-        if command == "evaluate" and match.group(1) == "split":
-            return "split requires a choice of dataset, such as dataset=inbreast; otherwise it is that of the training"
-        if match.group(1) in known:
-            name, section = match.group(1), match.group(1).partition(".")[0]
+        name, section = match.group(1), match.group(1).partition(".")[0]
+        if command == "evaluate" and section in ("dataset", "split") and name in default_names("train", conf):
+            return f"{name} requires a choice of dataset, such as dataset=inbreast; otherwise it is that of the training"
+        if name in known:
             return f"there is no setting {name} with this choice of {section}; remove it, or choose another {section}"
-        return str(unknown_setting(match.group(1), known))
+        return str(unknown_setting(name, known))
     if match := AMBIGUOUS.search(text):
         key, _, value = match.group(1).partition("=")
         return f"{key} has several values; add -m to sweep over them, or quote one value twice: '{key}=\"{value}\"'"

@@ -165,7 +165,7 @@ def _align_images(reference: Sequence[ResultRow], run: RunResults) -> None:
         fold = f" of fold {run.fold}" if run.fold else ""
         raise UserError(
             f"{run.folder.path}: the test images {reason} from those of the other runs{fold}; "
-            "compare only runs with the same split, dataset.size and preprocessing"
+            "compare only runs with the same split, dataset.negatives, dataset.size and preprocessing"
         )
     # Tables written by mammoseg are already sorted; tables edited by hand may not be.
     order = {row["case"]: index for index, row in enumerate(reference)}
