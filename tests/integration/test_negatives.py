@@ -11,7 +11,10 @@ from hydra import compose, initialize_config_dir
 
 from helpers.commands import run, succeed
 from mammoseg.conf import conf_dir
+from mammoseg.export.model_card import make_model_card
+from mammoseg.reports.run_summary import format_auc
 from mammoseg.runs import results
+from mammoseg.runs.checkpoint import PROVENANCE_KEY, load_checkpoint
 from mammoseg.runs.discovery import read_rows
 from mammoseg.runs.predictions import read_detections, read_predictions
 from mammoseg.statistics.negative_outcomes import outcomes_of_rows
@@ -82,6 +85,17 @@ def test_compare_reports_the_outcomes_for_negatives(workdir: Path) -> None:
     assert row["image_auc"].startswith(f"{outcomes.image_auc.value:.3f}")
     assert "**Images without a mass**" in (workdir / "comparison" / "report.md").read_text()
     assert (workdir / "comparison" / "figure2.png").is_file()
+
+
+def test_the_model_card_contains_the_outcomes_for_negatives(workdir: Path) -> None:
+    path = workdir / "run" / "checkpoints" / "best.ckpt"
+    card = make_model_card(load_checkpoint(path)[PROVENANCE_KEY], 1, path, onnx=False)
+    outcomes = outcomes_of_rows(read_rows(workdir / "run" / "results.csv"))
+    assert f"| AUC of the images [95 % CI] | {format_auc(outcomes.image_auc)} |" in card
+    assert f"| AUC of the patients [95 % CI] | {format_auc(outcomes.patient_auc)} |" in card
+    assert f"| specificity, in % | {100 * outcomes.specificity:.2f} |" in card
+    assert "trained on images with and without a mass" in card
+    assert "trained on images that contain a mass" not in card
 
 
 def test_the_viewer_labels_images_without_a_mass(workdir: Path) -> None:

@@ -7,17 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mammoseg.data.negatives import uses_negatives
 from mammoseg.data.split_result import HALVES, read_parts
 from mammoseg.metrics import PIXEL_METRICS
-from mammoseg.reports.run_summary import metric_headings, units_note
+from mammoseg.reports.run_summary import metric_headings, negatives_markdown, units_note
 from mammoseg.runs.checkpoint import SELECTED_ON_KEY
-from mammoseg.runs.discovery import read_run
+from mammoseg.runs.discovery import RunResults, read_run
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role, flatten, select
 from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
 
 N_RESAMPLES, CONFIDENCE_LEVEL, SEED = 5000, 0.95, 0  # the defaults of conf/compare.yaml
+NEGATIVES_NOTE = (
+    "Specificity: fraction of the images without a mass in which no pixel is predicted. AUC: area under the ROC curve; "
+    "the score of an image is its highest probability, that of a patient the highest of its images. Intervals are from "
+    "a bootstrap over patients."
+)
 PART_LABELS = {"train": "training", "val": "validation (used for model selection)", "test": "test"}
 
 
@@ -41,7 +47,7 @@ def make_model_card(provenance: Mapping[str, Any], n_parameters: int, ckpt_path:
             "Research on the segmentation of masses in digital or digitised mammograms, for example as a baseline or "
             "in comparisons of losses and networks."
         ),
-        "Limitations": limitations_section(run_info),
+        "Limitations": limitations_section(run_info, config),
         "How to use": usage_section(config, onnx),
         "Training data": training_data_section(provenance, folder),
         "Training procedure": training_section(config),
@@ -124,6 +130,18 @@ def evaluation_section(provenance: Mapping[str, Any], ckpt_path: Path, folder: R
             return "Not available: the run's split.csv was not available at export."
         tested = {row["case"] for row in read_parts(folder.split) if row["part"] != half}
         run = replace(run, rows=[row for row in run.rows if row["case"] in tested])
+    return results_text(run)
+
+
+def results_text(run: RunResults) -> str:
+    """Tabulate the test metrics with bootstrap intervals and, if there are any, the outcomes for images without a mass.
+
+    Args:
+        run: Test results of the checkpoint.
+
+    Returns:
+        Markdown.
+    """
     comparison = Comparison(align_runs([run]), N_RESAMPLES, CONFIDENCE_LEVEL, SEED)
     n_negative = int((comparison.mass_size == 0).sum())
     negatives = (
@@ -131,12 +149,14 @@ def evaluation_section(provenance: Mapping[str, Any], ckpt_path: Path, folder: R
         if n_negative
         else "All test images contain a mass, so false positives in mammograms without a mass were not measured."
     )
-    return (
+    text = (
         f"{metrics_table(comparison)}\n\n{units_note()}, pooled over the pixels of the test images at the network's "
         f"input resolution; in brackets, {CONFIDENCE_LEVEL:.0%} bootstrap intervals over patients ({N_RESAMPLES} "
         "resamples; undefined for a single patient). Results are from a single training run and vary with the seed. "
         f"{negatives}"
     )
+    outcomes = negatives_markdown(run.rows)
+    return f"{text}\n\n{outcomes}\n\n{NEGATIVES_NOTE}" if outcomes else text
 
 
 def metrics_table(comparison: Comparison) -> str:
@@ -156,10 +176,20 @@ def metrics_table(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def limitations_section(run_info: Mapping[str, Any]) -> str:
-    """Return the limitations of the network as a Markdown list."""
+def limitations_section(run_info: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Return the limitations of the network as a Markdown list.
+
+    Args:
+        run_info: Identity of the run.
+        config: Config of the checkpoint.
+    """
+    trained_on = (
+        "The network was trained on images with and without a mass, in other proportions than in screening."
+        if uses_negatives(config["dataset"].get("negatives", "none"))
+        else "The network was trained on images that contain a mass; expect false positives on normal mammograms."
+    )
     limitations = [
-        "The network was trained on images that contain a mass; expect false positives on normal mammograms.",
+        trained_on,
         "It segments masses only, not calcifications, architectural distortions or asymmetries without a mass.",
         "Performance may drop for other scanners, populations, age groups or image processing than in the training "
         "data.",

@@ -130,7 +130,9 @@ def explain(error: Exception, command: str, conf: Path) -> str:
         known = [*setting_names(command), *default_names(command, conf)]
         name, section = match.group(1), match.group(1).partition(".")[0]
         if command == "evaluate" and section in ("dataset", "split") and name in default_names("train", conf):
-            return f"{name} requires a choice of dataset, such as dataset=inbreast; otherwise it is that of the training"
+            return (
+                f"{name} requires a choice of dataset, such as dataset=inbreast; otherwise it is that of the training"
+            )
         if name in known:
             return f"there is no setting {name} with this choice of {section}; remove it, or choose another {section}"
         return str(unknown_setting(name, known))
