@@ -73,6 +73,17 @@ def test_a_missing_mask_file_is_reported(tmp_path: Path) -> None:
         native_resolution.full_resolution_mask("a", mammogram, (9, 9))
 
 
+def test_normal_images_have_no_froc_curve(folder: Path) -> None:
+    rows, _ = native_resolution.read_native_results(folder)
+    write_native_report(folder, MatchingRule())
+    assert (folder / "froc.png").is_file()
+    (folder / "froc.png").unlink()
+    normals = [{**row, "masses": 0} for row in rows]
+    results.write_results(folder / native_resolution.NATIVE_FILE, normals, native_resolution.NATIVE_COLUMNS)
+    assert "| all | 3 | 0 | – |" in write_native_report(folder, MatchingRule())
+    assert not (folder / "froc.png").exists()
+
+
 def test_the_figure_names_the_images_on_which_false_positives_are_counted() -> None:
     """A group without such images has no rate of false positives, and therefore no curve."""
     with_mass = ([Candidate(3, 3, 8, 0.8, 0.7, (1,))], 1)

@@ -21,7 +21,7 @@ DISTANCE_HEADINGS = {"hd95": "HD95 ↓", "asd": "average surface distance ↓"}
 
 
 def write_native_report(folder: Path, rule: MatchingRule) -> str:
-    """Write froc.png and create the sections of summary.md on the evaluation at native resolution.
+    """Write froc.png, if any image has a mass, and create the sections of summary.md on the native resolution.
 
     Args:
         folder: Contains native.csv and candidates.csv, and receives froc.png.
@@ -36,7 +36,8 @@ def write_native_report(folder: Path, rule: MatchingRule) -> str:
         label: Froc.from_detections([(candidates[row["case"]], row["masses"]) for row in group], fp_on_negatives)
         for label, group in density_groups(rows).items()
     }
-    save_figure(plot_froc(curves, fp_on_negatives), folder / FROC_FILE)
+    if len(curves["all"].lesion_scores):
+        save_figure(plot_froc(curves, fp_on_negatives), folder / FROC_FILE)
     return "\n".join(
         [
             "\n## Results at native resolution\n",
@@ -138,6 +139,5 @@ def plot_froc(curves: Mapping[str, Froc], fp_on_negatives: bool = False) -> Figu
     axis.set_xticks([0, *FP_RATES])
     axis.set_xticklabels(["0", *(f"{rate:g}" for rate in FP_RATES)], fontsize=8)
     axis.grid(alpha=0.3)
-    if axis.lines:
-        axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=8, loc="lower right")
     return figure
