@@ -86,8 +86,9 @@ def test_normal_images_have_no_froc_curve(folder: Path) -> None:
 
 def test_the_figure_names_the_images_on_which_false_positives_are_counted() -> None:
     """A group without such images has no rate of false positives, and therefore no curve."""
-    with_mass = ([Candidate(3, 3, 8, 0.8, 0.7, (1,))], 1)
-    groups = {"all": [with_mass, ([], 0)], "ACR 1": [with_mass], "ACR 2": [([], 0)]}
+    with_mass: tuple[list[Candidate], int] = ([Candidate(3, 3, 8, 0.8, 0.7, (1,))], 1)
+    without: tuple[list[Candidate], int] = ([], 0)
+    groups = {"all": [with_mass, without], "ACR 1": [with_mass], "ACR 2": [without]}
     for fp_on_negatives, label, drawn in (
         (True, "false positives per image without a mass", ["all (1 masses)"]),
         (False, "false positives per image", ["all (1 masses)", "ACR 1 (1 masses)"]),

@@ -30,8 +30,8 @@ def make_case(index: int, patient: int, density: int = 1, split: str = "") -> Ca
 
 
 def store_of(cases: list[Case]) -> PreparedStore:
-    empty = np.zeros((len(cases), 1, 1))
-    return PreparedStore(Path("store"), empty, empty, empty, cases, {})
+    images, masks = np.zeros((len(cases), 1, 1), np.float32), np.zeros((len(cases), 1, 1), np.uint8)
+    return PreparedStore(Path("store"), images, masks, masks, cases, {})
 
 
 def images_of(parts: dict[str, list[Case]]) -> TrainingImages:

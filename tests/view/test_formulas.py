@@ -38,10 +38,8 @@ def test_javascript_metrics_equal_python_metrics(function: str) -> None:
     values = f"({json.dumps(counts)}).map((row) => Object.entries({function}(row)).map(([k, v]) => [k, String(v)]))"
     script = f"{metrics_script()}\n{metrics_js}\nconsole.log(JSON.stringify({values}));"
     process = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True)
-    expected = {
-        "computeMetrics": metrics_from_counts(np.array(COUNTS)),
-        "computeImageMetrics": {key: [row[key] for row in with_metrics(counts)] for key in PIXEL_METRICS},
-    }[function]
+    of_images = {key: np.array([row[key] for row in with_metrics(counts)]) for key in PIXEL_METRICS}
+    expected = of_images if function == "computeImageMetrics" else metrics_from_counts(np.array(COUNTS))
     for index, row in enumerate(json.loads(process.stdout)):
         actual = {key: float(value.replace("NaN", "nan")) for key, value in row}
         for key in PIXEL_METRICS:

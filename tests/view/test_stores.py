@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from viewer_files import write_synthetic_run, write_synthetic_store
@@ -12,7 +13,7 @@ from mammoseg.runs.discovery import read_rows
 from mammoseg.runs.stores import find_store
 
 CASES = ["a", "b", "c"]
-ABOUT = [{"flip": "none"}, {"flip": "left"}, {"flip": "none", "crop": True}]
+ABOUT: list[dict[str, Any]] = [{"flip": "none"}, {"flip": "left"}, {"flip": "none", "crop": True}]
 
 
 @pytest.mark.parametrize(("flip", "cases", "expected"), [("left", (), "phantom-1"), ("none", ("d",), "phantom-2")])
