@@ -139,29 +139,10 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
     runs: list[RunResults] = []
     repeated: list[RunResults] = []
     for folder in folders:
-        if not folder.is_dir():
-            raise UserError(
-                f"runs={folder}: no such folder; choose an output folder of mammoseg.train, such as "
-                "multirun/table1-phantom, or latest"
-            )
-        trained, evaluated = [], []
-        for run in folders_with(folder, RunFolder.record.name, RunFolder.results.name):
-            record = read_record_or_skip(run)
-            if record is None and run.record.is_file():
-                continue
-            record = record or RunRecord(status=Status.FINISHED)  # results.csv may have no record
-            if record.status is Status.EVALUATED and run.results.is_file():
-                evaluated.append((run, record))
-            elif record.is_complete and run.results.is_file():
-                trained.append((run, record))
-            else:
-                log.warning("skipped %s: not finished", run.path)
-        tests = [read_run(run, record) for run, record in evaluated]
-        runs += [read_run(run, record) for run, record in trained]
+        trained, tests = tested_runs(folder)
         used = [test for test in tests if test.is_external or not trained]
-        below = [test for test in used if test.repeats_test and test.folder.path != folder]
-        repeated += below
-        runs += [test for test in used if test not in below]
+        repeated += [test for test in used if test.repeats_test and test.folder.path != folder]
+        runs += [*trained, *(test for test in used if test not in repeated)]
     tested = {run.identity for run in runs}
     runs += [test for test in repeated if test.identity not in tested]
     if not runs:
@@ -170,6 +151,28 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
             "for example with python -m mammoseg.train experiment=table1 dataset=phantom"
         )
     return runs
+
+
+def tested_runs(folder: Path) -> tuple[list[RunResults], list[RunResults]]:
+    """Read the finished runs and the outputs of `evaluate` in a folder and its subfolders; see `find_runs`."""
+    if not folder.is_dir():
+        raise UserError(
+            f"runs={folder}: no such folder; choose an output folder of mammoseg.train, such as "
+            "multirun/table1-phantom, or latest"
+        )
+    trained, evaluated = [], []
+    for run in folders_with(folder, RunFolder.record.name, RunFolder.results.name):
+        record = read_record_or_skip(run)
+        if record is None and run.record.is_file():
+            continue
+        record = record or RunRecord(status=Status.FINISHED)  # results.csv may have no record
+        if record.status is Status.EVALUATED and run.results.is_file():
+            evaluated.append(read_run(run, record))
+        elif record.is_complete and run.results.is_file():
+            trained.append(read_run(run, record))
+        else:
+            log.warning("skipped %s: not finished", run.path)
+    return trained, evaluated
 
 
 def read_run(folder: RunFolder, record: RunRecord | None = None) -> RunResults:
@@ -234,19 +237,6 @@ def check_row(row: ResultRow, path: Path) -> None:
         raise UserError(f"{path}: {unprintable[0]} must be one line of text, got {row[unprintable[0]]!r}")
     if not row["method"]:
         raise UserError(f"{path}: method must not be empty; test the run again")
-
-
-def label_repeated_splits(runs: Sequence[RunResults]) -> list[RunResults]:
-    """Add the seed of the split to the fold labels if it differs between runs, whose folds then differ as well."""
-    if len({run.split_seed for run in runs if run.split_seed}) < 2:  # unknown for results without a record
-        return list(runs)
-    return [_with_split_seed(run) for run in runs]
-
-
-def _with_split_seed(run: RunResults) -> RunResults:
-    if run.is_external:  # the test images do not depend on the split of the training
-        return replace(run, training=f"{run.fold_seed[1]} of split {run.split_seed}".strip())
-    return replace(run, fold=f"{run.fold} of split {run.split_seed}".strip())
 
 
 def run_folders(top: Path) -> Iterator[RunFolder]:
