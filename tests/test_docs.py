@@ -99,7 +99,7 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_examples_of_the_extension_guide_run(user_folder: Path) -> None:
     lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
-    assert len(lines) == 11
+    assert len(lines) == 12
     for line in lines:
         if "mammoseg.evaluate" in line:
             rejected = run(line.replace(" 'trusted_modules=[mine]'", ""), user_folder)

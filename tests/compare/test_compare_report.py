@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 
 from helpers.results_files import rows_of, write_run
 from mammoseg.compare import tables
-from mammoseg.compare.report import build_comparison, warn_about_unused_names, write_comparison_reports
+from mammoseg.compare.figures import plot_mass_size
+from mammoseg.compare.report import build_comparison, published_table, warn_about_unused_names, write_comparison_reports
 from mammoseg.compare.summary import methods_sentences, summary_sentences
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
@@ -44,6 +45,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_run(folder / f"{method}{seed}", rows)
     (path,) = write_comparison_reports([folder], folder / "out", config())
     return path.parent
+
+
+def test_published_values_are_not_listed_if_a_test_image_has_no_mass(tmp_path: Path) -> None:
+    rows = rows_of("au_net", quality=0.7, dataset="inbreast")
+    write_run(tmp_path / "masses", rows)
+    write_run(tmp_path / "negatives", [{**rows[0], "tp": 0, "fn": 0}, *rows[1:]])
+    assert [published_table(find_runs([tmp_path / name]), config()) is None for name in ("masses", "negatives")] == [
+        False,
+        True,
+    ]
 
 
 def test_published_values_are_listed_with_the_difference(report: Path) -> None:
@@ -256,6 +267,13 @@ def test_a_single_method_is_not_ranked(tmp_path: Path) -> None:
     (path,) = write_comparison_reports([tmp_path], tmp_path / "out", config())
     assert not (path.parent / "ranking.md").exists()
     assert "**" not in (path.parent / "uncertainty.md").read_text()
+
+
+def test_normal_images_have_no_results_by_mass_size(tmp_path: Path) -> None:
+    write_run(tmp_path / "normals", [{**row, "tp": 0, "fn": 0} for row in rows_of("au_net", quality=0.6)])
+    comparison = build_comparison(find_runs([tmp_path]), config())
+    assert tables.size_tables(comparison, {}) == []
+    assert plot_mass_size(comparison, {}) is None
 
 
 def test_a_sweep_over_theta_and_alpha_is_plotted(tmp_path: Path) -> None:

@@ -120,17 +120,32 @@ def test_the_report_counts_images_with_and_without_a_mass(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("masks", "message"),
+    ("masks", "negatives", "message"),
     [
-        ([8, 6], r"dataset\.negatives must be none if all images have a mass, got all; add images without a mass$"),
-        ([None, 0], "at least one mask must contain a mass, got 2 empty masks"),
+        (
+            [8, 6],
+            "all",
+            r"dataset\.negatives must be none if all images have a mass, got all; add images without a mass$",
+        ),
+        ([0, 0], "none", "at least one mask must contain a mass, got 2 empty masks"),
     ],
 )
-def test_a_dataset_of_one_kind_is_an_error(masks: list[int | None], message: str, tmp_path: Path) -> None:
+def test_a_dataset_of_one_kind_is_an_error(
+    masks: list[int | None], negatives: str, message: str, tmp_path: Path
+) -> None:
     root = write_folder(tmp_path / "data", masks)
     for _ in range(2):
         with pytest.raises(UserError, match=message):
-            open_store(root, negatives="all")
+            open_store(root, negatives=negatives)
+
+
+def test_normal_images_can_be_prepared_for_a_test_but_not_used_for_training(tmp_path: Path) -> None:
+    """Specificity is measured on such a dataset."""
+    store = open_store(write_folder(tmp_path / "data", [None, 0, None, 0, None, 0]), negatives="all")
+    assert not store.has_mass.any()
+    assert ("mass, % of the full image", "–") in report_rows(summarise_store(store))
+    with pytest.raises(UserError, match="train part must contain an image with a mass"):
+        PatientKFold(folds=2)(store.cases, by_mass=True)
 
 
 def case(index: int, patient: str, density: int, has_mass: bool, split: str = "") -> Case:

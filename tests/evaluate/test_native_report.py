@@ -13,8 +13,8 @@ from helpers.results_files import ROWS
 from mammoseg.data.readers.mammogram import Mammogram
 from mammoseg.errors import UserError
 from mammoseg.evaluate import native_resolution
-from mammoseg.evaluate.native_report import write_native_report
-from mammoseg.metrics.detection import Candidate, MatchingRule
+from mammoseg.evaluate.native_report import plot_froc, write_native_report
+from mammoseg.metrics.detection import Candidate, Froc, MatchingRule
 from mammoseg.runs import results
 
 NAN = math.nan
@@ -71,3 +71,29 @@ def test_a_missing_mask_file_is_reported(tmp_path: Path) -> None:
     mammogram = Mammogram("a", tmp_path / "a.png", "p", mask_candidates=((tmp_path / "mask.png",),))
     with pytest.raises(UserError, match=r"a: the masses can no longer be read: its mask mask.png: no such file"):
         native_resolution.full_resolution_mask("a", mammogram, (9, 9))
+
+
+def test_normal_images_have_no_froc_curve(folder: Path) -> None:
+    rows, _ = native_resolution.read_native_results(folder)
+    write_native_report(folder, MatchingRule())
+    assert (folder / "froc.png").is_file()
+    (folder / "froc.png").unlink()
+    normals = [{**row, "masses": 0} for row in rows]
+    results.write_results(folder / native_resolution.NATIVE_FILE, normals, native_resolution.NATIVE_COLUMNS)
+    assert "| all | 3 | 0 | – |" in write_native_report(folder, MatchingRule())
+    assert not (folder / "froc.png").exists()
+
+
+def test_the_figure_names_the_images_on_which_false_positives_are_counted() -> None:
+    """A group without such images has no rate of false positives, and therefore no curve."""
+    with_mass: tuple[list[Candidate], int] = ([Candidate(3, 3, 8, 0.8, 0.7, (1,))], 1)
+    without: tuple[list[Candidate], int] = ([], 0)
+    groups = {"all": [with_mass, without], "ACR 1": [with_mass], "ACR 2": [without]}
+    for fp_on_negatives, label, drawn in (
+        (True, "false positives per image without a mass", ["all (1 masses)"]),
+        (False, "false positives per image", ["all (1 masses)", "ACR 1 (1 masses)"]),
+    ):
+        curves = {name: Froc.from_detections(group, fp_on_negatives) for name, group in groups.items()}
+        (axis,) = plot_froc(curves, fp_on_negatives).axes
+        assert axis.get_xlabel() == label
+        assert axis.get_legend_handles_labels()[1] == drawn

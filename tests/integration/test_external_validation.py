@@ -120,8 +120,10 @@ def test_images_and_patients_of_the_training_are_reported(workdir: Path) -> None
 
 def test_missing_prepared_images_of_the_training_are_reported(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mammoseg.evaluate.training_images.find_store", lambda *_: None)
-    output = succeed("evaluate", f"ckpt_path={best(workdir, 0)[0]}", *OTHER, "part=test", folder=workdir)
-    assert "copies of them in clinic are not recognised" in output
+    arguments = [f"ckpt_path={best(workdir, 0)[0]}", *OTHER, "part=test", "hydra.run.dir=evaluated/copies"]
+    output = succeed("evaluate", *arguments, folder=workdir)
+    for text in (output, (workdir / "evaluated" / "copies" / "summary.md").read_text(encoding="utf-8")):
+        assert "copies of them in clinic are not recognised" in text
     assert "not independent of the training" not in output
 
 
@@ -159,9 +161,10 @@ def test_invalid_settings_are_one_sentence(workdir: Path, settings: tuple[str, .
     assert not (workdir / "evaluated" / "invalid").exists()
 
 
-def test_a_split_requires_a_dataset(workdir: Path) -> None:
-    completed = run("evaluate", "ckpt_path=folds/0", "split=official", folder=workdir)
-    assert_one_sentence(completed, "split requires a choice of dataset")
+@pytest.mark.parametrize("setting", ["split=official", "split.fold=1", "dataset.negatives=all"])
+def test_settings_of_another_dataset_require_its_choice(workdir: Path, setting: str) -> None:
+    completed = run("evaluate", "ckpt_path=folds/0", setting, folder=workdir)
+    assert_one_sentence(completed, f"{setting.partition('=')[0]} requires a choice of dataset")
 
 
 def test_equal_settings_of_the_command_line_are_valid(workdir: Path) -> None:
@@ -250,6 +253,8 @@ def test_a_checkpoint_without_its_run_folder_is_split_again(workdir: Path) -> No
     }
     other = evaluate(workdir, "moved-other", f"ckpt_path={path}", *OTHER)
     assert {row["seen"] for row in other} == {"no"}
+    summary = (workdir / "evaluated" / "moved-other" / "summary.md").read_text(encoding="utf-8")
+    assert "model.ckpt: its run folder is unknown, so it is not known which images it has seen." in summary
 
 
 def test_native_resolution(workdir: Path) -> None:

@@ -11,7 +11,11 @@ from hydra import compose, initialize_config_dir
 
 from helpers.commands import run, succeed
 from mammoseg.conf import conf_dir
+from mammoseg.export.card_metadata import StoredWeights
+from mammoseg.export.model_card import make_model_card
+from mammoseg.reports.run_summary import format_auc
 from mammoseg.runs import results
+from mammoseg.runs.checkpoint import PROVENANCE_KEY, load_checkpoint
 from mammoseg.runs.discovery import read_rows
 from mammoseg.runs.predictions import read_detections, read_predictions
 from mammoseg.statistics.negative_outcomes import outcomes_of_rows
@@ -63,6 +67,16 @@ def test_evaluate_reproduces_the_results_and_counts_false_positives_on_negatives
     assert f"\n| all | {n_negatives} | " in summary
 
 
+def test_another_selection_of_negatives_does_not_change_the_test_images_with_a_mass(workdir: Path) -> None:
+    """The split of the training is kept; splitting the images again would test images of the training."""
+    arguments = [*DATA, "dataset.negatives=none", "hydra.run.dir=masses"]
+    output = succeed("evaluate", "ckpt_path=run", *arguments, folder=workdir)
+    assert "not independent" not in output
+    tested, masses = (read_rows(workdir / folder / "results.csv") for folder in ("run", "masses"))
+    counts = [{row["case"]: [row[name] for name in results.COUNTS] for row in rows} for rows in (tested, masses)]
+    assert counts[1] == {row["case"]: counts[0][row["case"]] for row in tested if results.has_mass(row)}
+
+
 def test_compare_reports_the_outcomes_for_negatives(workdir: Path) -> None:
     succeed("compare", "runs=run", "output=comparison", "resamples=200", folder=workdir)
     outcomes = outcomes_of_rows(read_rows(workdir / "run" / "results.csv"))
@@ -72,6 +86,18 @@ def test_compare_reports_the_outcomes_for_negatives(workdir: Path) -> None:
     assert row["image_auc"].startswith(f"{outcomes.image_auc.value:.3f}")
     assert "**Images without a mass**" in (workdir / "comparison" / "report.md").read_text()
     assert (workdir / "comparison" / "figure2.png").is_file()
+
+
+def test_the_model_card_contains_the_outcomes_for_negatives(workdir: Path) -> None:
+    path = workdir / "run" / "checkpoints" / "best.ckpt"
+    weights = StoredWeights(parameters=1, file_size=1, sha256="0", half_precision=False)
+    card = make_model_card(load_checkpoint(path)[PROVENANCE_KEY], weights, path, onnx=False, license_name=None)
+    outcomes = outcomes_of_rows(read_rows(workdir / "run" / "results.csv"))
+    assert f"| AUC of the images [95 % CI] | {format_auc(outcomes.image_auc)} |" in card
+    assert f"| AUC of the patients [95 % CI] | {format_auc(outcomes.patient_auc)} |" in card
+    assert f"| specificity, in % | {100 * outcomes.specificity:.2f} |" in card
+    assert "trained on images with and without a mass" in card
+    assert "trained on images that contain a mass" not in card
 
 
 def test_the_viewer_labels_images_without_a_mass(workdir: Path) -> None:

@@ -70,6 +70,20 @@ def test_overlays_are_written(store: PreparedStore, tmp_path: Path) -> None:
     assert (tmp_path / "overlays.png").stat().st_size > 5000
 
 
+def test_the_title_of_overlays_names_the_kinds_of_images(store: PreparedStore, tmp_path: Path) -> None:
+    stored, _ = predictions(0.5)
+    masses = rows()
+    normals = [{**row, "tp": 0, "fn": 0, "max_probability": 0.5} for row in masses]
+    titles = {
+        "Test image with the median DSC of each ACR category": masses,
+        "The image without a mass with the highest probability": normals,
+        "and the image without a mass with the highest probability": [masses[0], normals[1]],
+    }
+    for title, tested in titles.items():
+        plot_overlays(select_examples(tested, stored, store), tmp_path / "overlays.svg")
+        assert title in (tmp_path / "overlays.svg").read_text()
+
+
 def test_run_figures_does_not_import_the_segmenter() -> None:
     code = "import sys, mammoseg.reports.run_figures; sys.exit('mammoseg.segmenter' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

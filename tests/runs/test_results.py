@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def test_undefined_metrics_are_nan() -> None:
     assert math.isnan(without_mass["sensitivity"])
     assert math.isnan(without_mass["area_difference"])
     assert math.isnan(results.mean_image_metrics([without_mass])["sensitivity"])
+
+
+@pytest.mark.parametrize("fp", [0, 5])
+def test_an_image_without_a_mass_has_no_dsc_in_the_table_but_an_accuracy(fp: int, tmp_path: Path) -> None:
+    results.write_results(tmp_path / "results.csv", [row("x", 2, [0, fp, 0, 10 - fp])])
+    with (tmp_path / "results.csv").open() as lines:
+        (written,) = csv.DictReader(lines)
+    assert [written[key] for key in ("dsc", "area_difference", "sensitivity")] == ["nan", "nan", "nan"]
+    assert float(written["accuracy"]) == 1 - fp / 10
 
 
 def test_write_and_read_results_round_trip(tmp_path: Path) -> None:

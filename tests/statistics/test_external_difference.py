@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,40 @@ def test_external_tests_are_grouped_with_internal_ones_on_the_same_images(tmp_pa
     }
     assert shows_datasets(groups["clinic"])
     assert not shows_datasets([run for run in groups["clinic"] if run.method == "density_asp"])
+
+
+def write_evaluated(folder: Path, rows: list[dict[str, Any]], more_columns: tuple[str, ...] = ()) -> None:
+    """Write an output folder of `evaluate` for the dataset of the training."""
+    record = write_run(folder, rows, more_columns=more_columns) / "run.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"status": "evaluated"}))
+
+
+def ensemble_rows(*, networks: int, external: bool) -> list[dict[str, Any]]:
+    """Results of an ensemble of the networks of all folds."""
+    rows = external_rows("au_net-ensemble2", quality=0.7)
+    return [{**row, "networks": networks, **({} if external else {"dataset": "phantom"})} for row in rows]
+
+
+def test_an_ensemble_of_folds_and_repeated_tests_do_not_prevent_the_comparison(tmp_path: Path) -> None:
+    """As after the commands of the documentation, which write them to the same folder as external tests."""
+    own = {fold: rows_of("au_net", quality=0.7, fold=fold) for fold in range(2)}
+    for fold in range(2):
+        write_run(tmp_path / "folds" / str(fold), own[fold])
+        write_evaluated(tmp_path / "evaluate" / str(fold), own[fold])
+    write_evaluated(tmp_path / "evaluate" / "ensemble", ensemble_rows(networks=1, external=False), COLUMNS)
+    groups = group_runs(find_runs([tmp_path / "folds", tmp_path / "evaluate"]))
+    assert {name: len(runs) for name, runs in groups.items()} == {"phantom": 2, "phantom-ensemble": 1}
+    assert all(compared(runs).methods for runs in groups.values())
+    assert len(find_runs([tmp_path / "evaluate"])) == 3, "tests are not repeated without the runs"
+
+
+@pytest.mark.parametrize(("networks", "n_differences"), [(1, 4), (2, 0)])
+def test_ensembles_of_other_networks_are_not_compared(networks: int, n_differences: int, tmp_path: Path) -> None:
+    """On its own dataset, an ensemble of folds predicts each image with one network."""
+    write_evaluated(tmp_path / "own", ensemble_rows(networks=1, external=False), COLUMNS)
+    write_external(tmp_path / "other", ensemble_rows(networks=networks, external=True))
+    groups = group_runs(find_runs([tmp_path / "own", tmp_path / "other"]))
+    assert len(external_differences(compared(groups["phantom"]), compared(groups["clinic"]))) == n_differences
 
 
 def test_seen_images_are_noted(tmp_path: Path) -> None:

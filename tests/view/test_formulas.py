@@ -16,6 +16,7 @@ from torch import Tensor
 
 import mammoseg.view
 from mammoseg.metrics import PIXEL_METRICS, PooledPixelMetric, metrics_from_counts
+from mammoseg.runs.results import with_metrics
 from mammoseg.view.formulas import metrics_script, to_javascript
 
 COUNTS = [[30, 10, 20, 40], [0, 0, 50, 50], [0, 5, 0, 5], [0, 0, 0, 9], [7, 0, 0, 0]]
@@ -28,14 +29,17 @@ def test_formulas_are_translated_operation_by_operation() -> None:
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
-def test_javascript_metrics_equal_python_metrics() -> None:
+@pytest.mark.parametrize("function", ["computeMetrics", "computeImageMetrics"])
+def test_javascript_metrics_equal_python_metrics(function: str) -> None:
+    """Pooled over images, or of an image, whose DSC is undefined without a mass."""
     metrics_js = (Path(mammoseg.view.__file__).parent / "metrics.js").read_text()
     counts = [dict(zip(("tp", "fp", "fn", "tn"), row, strict=True)) for row in COUNTS]
     # JSON has no NaN, so values are passed as strings.
-    values = f"({json.dumps(counts)}).map((row) => Object.entries(computeMetrics(row)).map(([k, v]) => [k, String(v)]))"
+    values = f"({json.dumps(counts)}).map((row) => Object.entries({function}(row)).map(([k, v]) => [k, String(v)]))"
     script = f"{metrics_script()}\n{metrics_js}\nconsole.log(JSON.stringify({values}));"
     process = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True)
-    expected = metrics_from_counts(np.array(COUNTS))
+    of_images = {key: np.array([row[key] for row in with_metrics(counts)]) for key in PIXEL_METRICS}
+    expected = of_images if function == "computeImageMetrics" else metrics_from_counts(np.array(COUNTS))
     for index, row in enumerate(json.loads(process.stdout)):
         actual = {key: float(value.replace("NaN", "nan")) for key, value in row}
         for key in PIXEL_METRICS:

@@ -99,7 +99,7 @@ def plot_density(comparison: Comparison, names: Names) -> Figure:
     return figure
 
 
-def plot_mass_size(comparison: Comparison, names: Names) -> Figure:
+def plot_mass_size(comparison: Comparison, names: Names) -> Figure | None:
     """Create a line plot of the mean DSC over images by mass size.
 
     Args:
@@ -107,11 +107,13 @@ def plot_mass_size(comparison: Comparison, names: Names) -> Figure:
         names: Display names of the methods.
 
     Returns:
-        The figure.
+        The figure, or None if no test image has a mass.
     """
+    groups = comparison.size_groups
+    if not groups:
+        return None
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axis = figure.subplots()
-    groups = comparison.size_groups
     for method, colour in method_colours(comparison.methods).items():
         values = [100 * comparison.by_image[method]["dsc"][subset].mean() for _, subset in groups]
         axis.plot(range(len(groups)), values, "o-", color=colour, label=names.get(method, method))

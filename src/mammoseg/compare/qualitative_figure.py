@@ -50,7 +50,8 @@ def plot_predictions(
         log.warning("skipping Figure 2: no %s found for %s", RunFolder.predictions.name, ", ".join(missing))
         return None
     recorded = sorted({run.folder.data_paths().store for run in runs.values()})
-    store = find_store(recorded if store_root is None else [store_root], data.dataset, data.cases[fold])
+    settings = next(iter(runs.values())).settings.get("dataset")
+    store = find_store(recorded if store_root is None else [store_root], data.dataset, data.cases[fold], settings)
     if store is None:
         log.warning("skipping Figure 2: prepared images of these runs not found; set dataset.store=<folder>")
         return None

@@ -30,6 +30,7 @@ from mammoseg.runs.discovery import RunResults, find_runs
 from mammoseg.schema.types import did_you_mean
 from mammoseg.statistics.alignment import AlignedRuns, align_runs
 from mammoseg.statistics.comparison import Comparison
+from mammoseg.statistics.negative_outcomes import contains_negatives
 
 log = logging.getLogger(__name__)
 
@@ -141,13 +142,13 @@ def published_table(runs: Sequence[RunResults], cfg: DictConfig) -> Mapping[str,
     Args:
         runs: Runs of one dataset.
         cfg: Settings as in conf/compare.yaml. `cfg.paper` is the name of the table; "auto" selects it by the experiment
-            or the dataset of the runs, unless a network was trained on another dataset.
+            or the dataset of the runs, unless a network was trained on another dataset or a test image has no mass.
 
     Returns:
         A table of conf/published, or None.
     """
     name = cfg.paper
-    if name == "auto" and any(run.is_external for run in runs):
+    if name == "auto" and any(run.is_external or contains_negatives(run.rows) for run in runs):
         name = "none"
     elif name == "auto":
         experiments = {run.rows[0]["experiment"] for run in runs}

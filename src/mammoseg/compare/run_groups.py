@@ -6,36 +6,34 @@ from collections.abc import Sequence
 
 from mammoseg.runs.discovery import RunResults
 
-EXTERNAL_SUFFIX = "-external"  # of the name of a report with external tests on other images than the internal ones
+# Of a report with tests on other images than those of the single networks that were trained on the dataset.
+EXTERNAL_SUFFIX, ENSEMBLE_SUFFIX = "-external", "-ensemble"
 
 
 def group_runs(runs: Sequence[RunResults]) -> dict[str, list[RunResults]]:
     """Group runs by the dataset on which they were tested.
 
-    External tests, those on a dataset on which the network was not trained, are compared with the networks that were
-    trained on this dataset only if all of them were tested on the same images.
+    External tests, those on a dataset on which the network was not trained, and ensembles, which test the images of all
+    folds, are compared with the single networks that were trained on this dataset only if all of them were tested on
+    the same images.
 
     Args:
         runs: All runs.
 
     Returns:
-        Runs by the name of their report: the dataset, with a suffix for external tests on other images.
+        Runs by the name of their report: the dataset, with a suffix for tests on other images.
     """
     groups: dict[str, list[RunResults]] = {}
     for dataset in sorted({run.dataset for run in runs}):
         tested = [run for run in runs if run.dataset == dataset]
-        own = [run for run in tested if not run.is_external]
+        own = [run for run in tested if not (run.is_external or run.is_ensemble)]
         images = {frozenset(row["case"] for row in run.rows) for run in own}
         has_folds = len(images) > 1 or any(run.fold for run in own)
-        separate = [
-            run
-            for run in tested
-            if run.is_external and own and (has_folds or {row["case"] for row in run.rows} not in images)
-        ]
-        groups[dataset] = [run for run in tested if run not in separate]
-        if separate:
-            groups[f"{dataset}{EXTERNAL_SUFFIX}"] = separate
-    return groups
+        for run in tested:
+            same_images = run in own or not own or (not has_folds and {row["case"] for row in run.rows} in images)
+            suffix = EXTERNAL_SUFFIX if run.is_external else ENSEMBLE_SUFFIX
+            groups.setdefault(dataset if same_images else f"{dataset}{suffix}", []).append(run)
+    return dict(sorted(groups.items()))
 
 
 def shows_datasets(runs: Sequence[RunResults]) -> bool:

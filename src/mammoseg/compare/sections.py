@@ -70,7 +70,7 @@ def build_sections(
         Section("Secondary outcomes", tables=secondary_tables(comparison, names)),
         exploratory_section(comparison, names, cfg.primary),
         Section("Results by density category", tables=density_tables, figures=figure("density")),
-        Section("Results by mass size", tables=[tables.size_table(comparison, names)], figures=figure("mass_size")),
+        Section("Results by mass size", tables=tables.size_tables(comparison, names), figures=figure("mass_size")),
         Section("Calibration", figures=figure("calibration")),
         Section("Results by run", tables=ranking_tables(comparison, names), figures=figure("ranking")),
         Section("Statistical power", tables=power_tables(comparison, cfg.primary, pairs)),

@@ -38,20 +38,30 @@ def summary_sentences(
     stds = {name: primary.scale() * comparison.overall[name][metric].std for name in comparison.methods}
     if listed := ", ".join(f"{names[name]} {std:.2f}" for name, std in stds.items() if std == std):
         sentences.append(f"Standard deviation of the pooled {primary.title} over folds and seeds: {listed}.")
-    if not comparison.is_about_methods and len(comparison.methods) > 1:
-        sentences.append(
-            "Each method has a single run, so the results below are about these trained networks: another seed could "
-            "change or reverse their order. Train at least two seeds, better five, to compare methods."
-        )
-    elif len(comparison.methods) > 1 and (single := [n for n, runs in comparison.data.runs.items() if len(runs) == 1]):
-        sentences.append(
-            f"Methods with a single run: {', '.join(names[name] for name in single)}. Their variance between trainings "
-            "is assumed to equal that of the other methods."
-        )
+    if sentence := _training_sentence(comparison, names):
+        sentences.append(sentence)
     if len(comparison.methods) > 1 and not pairs:
         sentences.append(_missing_method_sentence(comparison, names, baseline, method))
     differences = comparison.differences(metric, pairs)
     return [*sentences, *(_difference_sentence(d, comparison, names, len(pairs)) for d in differences)]
+
+
+def _training_sentence(comparison: Comparison, names: Mapping[str, str]) -> str:
+    """Describe what is known about the variation between trainings of methods with a single run; empty without them."""
+    if not comparison.is_about_methods:
+        if len(comparison.methods) == 1:
+            return "There is a single run, so the results below are about this trained network."
+        return (
+            "Each method has a single run, so the results below are about these trained networks: another seed could "
+            "change or reverse their order. Train at least two seeds, better five, to compare methods."
+        )
+    single = [names[name] for name, runs in comparison.data.runs.items() if len(runs) == 1]
+    if not single or len(comparison.methods) == 1:
+        return ""
+    return (
+        f"Methods with a single run: {', '.join(single)}. Their variance between trainings is assumed to equal that of "
+        "the other methods."
+    )
 
 
 def _missing_method_sentence(

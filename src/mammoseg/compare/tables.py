@@ -189,9 +189,11 @@ def density_table(comparison: Comparison, names: Mapping[str, str], key: str) ->
     return Table(f"density_{key}", f"{metric.heading} by ACR category", columns, rows, frozenset(bold), notes)
 
 
-def size_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
-    """Return the table of DSC by mass size."""
+def size_tables(comparison: Comparison, names: Mapping[str, str]) -> list[Table]:
+    """Return the table of DSC by mass size; none if no test image has a mass."""
     groups = comparison.size_groups
+    if not groups:
+        return []
     dsc = {
         method: [float(comparison.by_image[method]["dsc"][subset].mean()) for _, subset in groups]
         for method in comparison.methods
@@ -201,4 +203,4 @@ def size_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     by_group = enumerate(zip(*dsc.values(), strict=True), start=1)
     bold = frozenset((row, column) for column, values in by_group for row in argbest(values, "dsc"))
     note = "In %, mean over images. The columns are ranges of the mass area in pixels of the prepared image."
-    return Table("mass_size", "DSC by mass size", columns, rows, bold, [note])
+    return [Table("mass_size", "DSC by mass size", columns, rows, bold, [note])]

@@ -116,9 +116,10 @@ class StoreBuilder:
         return read_density_model(root / self.density_model)
 
     def _require_mass(self, cases: Sequence[Case], root: Path) -> None:
-        if not any(case.mass_area for case in cases):
+        if self.negatives == "none" and not any(case.mass_area for case in cases):
             raise UserError(
-                f"{root}: at least one mask must contain a mass, got {len(cases)} empty masks; check the masks"
+                f"{root}: at least one mask must contain a mass, got {len(cases)} empty masks; check the masks, or set "
+                "dataset.negatives=all to test images without a mass only"
             )
         if self.negatives != "none" and all(case.mass_area for case in cases):
             raise UserError(

@@ -157,17 +157,16 @@ def write_evaluation_report(
     external: ExternalEvaluation | None,
 ) -> None:
     """Write summary.md, with sections on native resolution if `rule` is not None, and print the tables."""
-    notes = "" if external is None else f"\n{external.description}\n"
-    if external is not None and external.warning:
-        notes += f"\n{external.warning}\n"
+    sentences = [] if external is None else [external.description, *external.warnings]
+    notes = "".join(f"\n{sentence}\n" for sentence in sentences)
     summary = run_summary.summary_markdown(rows) + notes
     native_sections = "" if rule is None else write_native_report(output.path, rule)
     atomic_write_text(output.summary, summary + native_sections)
     run_summary.print_summary(rows, output.path)
     if external is not None:
         log.info(external.description)
-        if external.warning:
-            log.warning(external.warning)
+        for warning in external.warnings:
+            log.warning(warning)
     if rule is not None:
         native_rows, _ = read_native_results(output.path)
         run_summary.print_summary(native_rows, output.path, "at native resolution")

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from mammoseg.evaluate.members import Member
 from mammoseg.evaluate.test_plan import TestPlan
 from mammoseg.runs import checkpoint
-from mammoseg.runs.results import RUN_COLUMNS
+from mammoseg.runs.results import ENSEMBLE, RUN_COLUMNS
 from mammoseg.runs.seen_images import count_seen, seen_sentence
 
 
@@ -65,6 +65,7 @@ class ExternalEvaluation:
             "tta": self.settings["tta"],
             "checkpoints": [checkpoint.file_digest(member.path) for member in self.members],
             "seen": self.seen_counts,
+            "notes": list(self.plan.notes),
         }
 
     @property
@@ -82,9 +83,10 @@ class ExternalEvaluation:
         return f"{sentence} Each image is predicted by {used} of {len(self.members)} networks."
 
     @property
-    def warning(self) -> str:
-        """The sentence on the images that the checkpoints have seen; empty if there are none."""
-        return seen_sentence(self.seen_counts, len(self.plan.seen))
+    def warnings(self) -> list[str]:
+        """Sentences on the images that the checkpoints have seen, and on what is not known about them."""
+        sentence = seen_sentence(self.seen_counts, len(self.plan.seen))
+        return [*([sentence] if sentence else []), *self.plan.notes]
 
 
 def evaluation_identity(run_infos: Sequence[Mapping[str, Any]], dataset: str) -> dict[str, Any]:
@@ -108,5 +110,5 @@ def evaluation_identity(run_infos: Sequence[Mapping[str, Any]], dataset: str) ->
         return {**{name: run_infos[0][name] for name in RUN_COLUMNS}, "dataset": dataset}
     values = {name: list(dict.fromkeys(str(info[name]) for info in run_infos)) for name in RUN_COLUMNS}
     common: dict[str, Any] = {name: found[0] if len(found) == 1 else "" for name, found in values.items()}
-    method = f"{'+'.join(values['method'])}-ensemble{len(run_infos)}"
+    method = f"{'+'.join(values['method'])}{ENSEMBLE}{len(run_infos)}"
     return {**common, "method": method, "run": f"{values['dataset'][0]}-{method}", "dataset": dataset}

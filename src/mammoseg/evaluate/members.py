@@ -75,6 +75,11 @@ class Member:
         record = read_record_or_skip(self.folder)
         return None if record is None or record.run_info != self.run_info else self.folder
 
+    @property
+    def split_file(self) -> Path | None:
+        """Table with the part of each image; None if the file is not in its run folder."""
+        return self.run.split if self.run is not None and self.run.split.is_file() else None
+
     def parts(self, cases: Sequence[Case]) -> dict[str, Indices]:
         """Split a dataset as in the training.
 

@@ -21,7 +21,7 @@ DISTANCE_HEADINGS = {"hd95": "HD95 ↓", "asd": "average surface distance ↓"}
 
 
 def write_native_report(folder: Path, rule: MatchingRule) -> str:
-    """Write froc.png and create the sections of summary.md on the evaluation at native resolution.
+    """Write froc.png, if any image has a mass, and create the sections of summary.md on the native resolution.
 
     Args:
         folder: Contains native.csv and candidates.csv, and receives froc.png.
@@ -36,7 +36,8 @@ def write_native_report(folder: Path, rule: MatchingRule) -> str:
         label: Froc.from_detections([(candidates[row["case"]], row["masses"]) for row in group], fp_on_negatives)
         for label, group in density_groups(rows).items()
     }
-    save_figure(plot_froc(curves), folder / FROC_FILE)
+    if len(curves["all"].lesion_scores):
+        save_figure(plot_froc(curves, fp_on_negatives), folder / FROC_FILE)
     return "\n".join(
         [
             "\n## Results at native resolution\n",
@@ -107,12 +108,17 @@ def detection_table(curves: Mapping[str, Froc], rule: MatchingRule, fp_on_negati
     return "\n".join(lines) + "\n"
 
 
-def plot_froc(curves: Mapping[str, Froc]) -> Figure:
-    """Plot FROC curves by label, without those that have no masses."""
+def plot_froc(curves: Mapping[str, Froc], fp_on_negatives: bool = False) -> Figure:
+    """Plot FROC curves by label, without those that have no masses or no images on which false positives are counted.
+
+    Args:
+        curves: FROC curves by label.
+        fp_on_negatives: See `Froc.from_detections`.
+    """
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axis = figure.subplots()
     for label, froc in curves.items():
-        if not len(froc.lesion_scores):
+        if not len(froc.lesion_scores) or not froc.images:
             continue
         fp_rates, sensitivities = froc.curve()
         width, style = (2.2, "-") if label == "all" else (1.0, "--")
@@ -126,7 +132,10 @@ def plot_froc(curves: Mapping[str, Froc]) -> Figure:
             label=f"{label} ({len(froc.lesion_scores)} masses)",
         )
         axis.plot(fp_rates[-1], sensitivities[-1], "o", color=line.get_color(), markersize=2 + 2 * width)
-    axis.set(xlabel="false positives per image", ylabel="lesion sensitivity", xlim=(0, max(FP_RATES)), ylim=(0, 1))
+    counted_on = "image without a mass" if fp_on_negatives else "image"
+    axis.set(
+        xlabel=f"false positives per {counted_on}", ylabel="lesion sensitivity", xlim=(0, max(FP_RATES)), ylim=(0, 1)
+    )
     axis.set_xticks([0, *FP_RATES])
     axis.set_xticklabels(["0", *(f"{rate:g}" for rate in FP_RATES)], fontsize=8)
     axis.grid(alpha=0.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,10 @@ from mammoseg.errors import UserError
 from mammoseg.evaluate.dataset_names import DatasetNames
 from mammoseg.evaluate.members import Member
 from mammoseg.evaluate.tested_dataset import EvaluationOptions
-from mammoseg.evaluate.training_images import training_images
+from mammoseg.evaluate.training_images import TrainingImages, training_images
 from mammoseg.runs.seen_images import UNSEEN, worst
+
+log = logging.getLogger(__name__)
 
 ALL = "all"
 
@@ -29,6 +32,7 @@ class TestPlan:
         part: Name of the tested part.
         groups: Rows of the store that are predicted by the same checkpoints, by the indices of these checkpoints.
         seen: Whether the checkpoints have seen each of the images, by row; see `seen_images.SEEN`.
+        notes: Sentences on what is not known about the images that the checkpoints have seen.
     """
 
     __test__ = False  # pytest collects classes with this prefix
@@ -36,6 +40,7 @@ class TestPlan:
     part: str
     groups: dict[tuple[int, ...], Indices]
     seen: dict[int, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def selections(self) -> list[Selection]:
@@ -68,17 +73,19 @@ def plan_test(
     """
     store = datamodule.dataset.open_store()
     is_own = [names.name in member.names.all for member in members]
+    training = [known_images(member, names, store) for member in members]
     own_parts = [
-        member.parts(store.cases) if own and not (options.part == ALL or options.chooses_split) else None
-        for member, own in zip(members, is_own, strict=True)
+        images.parts(names, store) if own and not (options.part == ALL or options.chooses_split) else None
+        for images, own in zip(training, is_own, strict=True)
     ]
     part = options.part or ("test" if any(is_own) else ALL)
     tested = tested_rows(part, own_parts, datamodule, store, options)
     if len(tested) == 0:
         raise UserError(f"part={part}: no image of {names.name} is in this part; set another part, or part=all")
-    seen = np.array([seen_images(member, names, store) for member in members])
+    notes = tuple(images.note for images in training if images.note)
+    seen = np.array([images.seen(names, store) for images in training])
     if len(members) == 1:
-        return TestPlan(part, {(0,): tested}, {row: str(seen[0, row]) for row in tested.tolist()})
+        return TestPlan(part, {(0,): tested}, {row: str(seen[0, row]) for row in tested.tolist()}, notes)
     may_predict = seen == UNSEEN
     if part == "test" and is_one_run(members):  # its split may have images of a patient in several parts
         for index, parts in enumerate(own_parts):
@@ -86,7 +93,7 @@ def plan_test(
                 may_predict[index] = np.isin(np.arange(len(store.cases)), parts["test"])
     groups = group_images(members, tested, may_predict, part, store)
     worst_of = {row: worst(seen[list(key), row].tolist()) for key, rows in groups.items() for row in rows.tolist()}
-    return TestPlan(part, groups, worst_of)
+    return TestPlan(part, groups, worst_of, notes)
 
 
 def group_images(
@@ -150,6 +157,7 @@ def tested_rows(
     if part == ALL:
         return np.arange(len(cases))
     if known := [parts for parts in own_parts if parts is not None]:
+        log_images_without_part(known, len(cases))
         union = np.unique(np.concatenate([parts[part] for parts in known]))
         if part != "test" and any(len(parts[part]) != len(union) for parts in known):
             raise UserError(
@@ -168,17 +176,29 @@ def tested_rows(
     return np.sort(np.concatenate([split.val, split.test]))
 
 
-def seen_images(member: Member, names: DatasetNames, store: PreparedStore) -> list[str]:
-    """Determine which images a checkpoint has seen; see `TrainingImages.seen`.
+def log_images_without_part(own_parts: Sequence[dict[str, Indices]], n_images: int) -> None:
+    """Log the number of images that are in no part of any of the runs."""
+    n_assigned = len(np.unique(np.concatenate([rows for parts in own_parts for rows in parts.values()])))
+    if n_assigned < n_images:
+        log.info(
+            "%d of the %d images are in no part, since no image of their patients was used in the training; part=all "
+            "tests them as well",
+            n_images - n_assigned,
+            n_images,
+        )
+
+
+def known_images(member: Member, names: DatasetNames, store: PreparedStore) -> TrainingImages:
+    """Find the images with which a checkpoint was trained or selected; see `training_images`.
 
     Raises:
         UserError: If the dataset has the name of that of the training, but none of its images.
     """
-    training = training_images(member, names, store)
-    is_known = any(names.identity(case.case) in training.cases for case in store.cases)
+    images = training_images(member, names, store)
+    is_known = any(names.identity(case.case) in images.cases for case in store.cases)
     if names.name in member.names.all and not is_known:
         raise UserError(
             f"dataset.name={names.name} is the name of the dataset of {member.path}, but none of its images was used "
             f"in the training; set another name, such as dataset.name={names.name}2"
         )
-    return training.seen(names, store)
+    return images

@@ -8,16 +8,20 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
+from mammoseg.data.preprocessing.preprocessing_settings import crop_name
 from mammoseg.ensemble import common_preprocessing
 from mammoseg.errors import UserError
 from mammoseg.evaluate.dataset_names import DatasetNames
 from mammoseg.evaluate.members import Member
 from mammoseg.metrics.detection import MatchingRule
+from mammoseg.runs.settings import Role, covers, flatten, role
 
 # Defaults are those of the training; another dataset may need others, and the input of the network does not depend on
 # them.
 DEFAULTS_OF_TRAINING = ("missing_density", "density_model")
+# Settings that, with those of the reader, determine the images of a dataset, and their values in earlier versions.
+IMAGE_SETTINGS = {"negatives": "none", "missing_density": "error", "density_model": None}
+SPLIT_OF_UNIONS = "mammoseg.data.split_by_source.BySource"  # which splits each dataset by itself
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def tested_config(members: Sequence[Member], options: EvaluationOptions) -> Dict
     dataset = dict(options.dataset)
     fixed = {**asdict(settings), "density": config["dataset"].get("density", "given")}
     for name, value in fixed.items():
-        if f"dataset.{name}" in options.overridden and canonical(name, dataset[name]) != value:
+        if f"dataset.{name}" in options.overridden and crop_name(dataset[name]) != value:
             raise UserError(
                 f"dataset.{name} must be {value}, as in the training of {members[0].path}, got {dataset[name]}; remove "
                 f"dataset.{name} from the command line"
@@ -89,12 +93,44 @@ def tested_config(members: Sequence[Member], options: EvaluationOptions) -> Dict
     for name in DEFAULTS_OF_TRAINING:
         if f"dataset.{name}" not in options.overridden and name in config["dataset"]:
             fixed[name] = config["dataset"][name]
-    return OmegaConf.create({**config, "dataset": {**dataset, **fixed}, "split": dict(options.split or {})})
+    dataset |= fixed
+    for member in members:
+        check_known_split(member, dataset)
+    return OmegaConf.create({**config, "dataset": dataset, "split": dict(options.split or {})})
 
 
-def canonical(name: str, value: Any) -> Any:
-    """Return the value of a preprocessing setting as it is stored: "breast" for dataset.crop=true."""
-    return PreprocessingSettings(crop=value).crop if name == "crop" else value
+def check_known_split(member: Member, dataset: Mapping[str, Any]) -> None:
+    """Check that the images of the training are known if the dataset is one of those of the training.
+
+    Without split.csv of the run, the dataset is split again as in the training, which requires the same images.
+
+    Args:
+        member: A checkpoint.
+        dataset: The section `dataset` of the config of the test.
+
+    Raises:
+        UserError: If they are not.
+    """
+    name, own = str(dataset["name"]), {**IMAGE_SETTINGS, **dict(flatten(member.config["dataset"]))}
+    if name not in member.names.all or member.split_file is not None:
+        return
+    if name != member.names.name:
+        splitter = dict(flatten(member.config)).get("split._target_")
+        if splitter != SPLIT_OF_UNIONS or isinstance(own["negatives"], float):
+            raise UserError(
+                f"{member.path}: must be in its run folder to be tested on {name}, a part of {member.names.name}, "
+                "since its training images are unknown without split.csv; use the run folder"
+            )
+        prefix = f"reader.sources.{name}."
+        own |= {key.removeprefix(prefix): value for key, value in own.items() if key.startswith(prefix)}
+    tested = {**IMAGE_SETTINGS, **dict(flatten(dataset))}
+    for key in sorted(own.keys() & tested.keys()):
+        is_of_reader = covers("reader", key) and role(f"dataset.{key}") is Role.METHOD
+        if (is_of_reader or key in IMAGE_SETTINGS) and own[key] != tested[key]:
+            raise UserError(
+                f"dataset.{key} must be {own[key]}, as in the training of {member.path}, got {tested[key]}, since the "
+                "training images are unknown without split.csv of the run; change it, or use the run folder"
+            )
 
 
 def check_same_dataset(members: Sequence[Member]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from mammoseg.data.preprocessing.fingerprints import hash_array
 from mammoseg.data.readers.cells import patient_key
-from mammoseg.data.split_result import read_parts
+from mammoseg.data.split_result import Indices, read_parts
 from mammoseg.data.store import PreparedStore
 from mammoseg.evaluate.dataset_names import DatasetNames, Identity
 from mammoseg.evaluate.members import Member
@@ -16,7 +17,7 @@ from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.seen_images import SEEN, UNSEEN
 from mammoseg.runs.stores import find_store
 
-log = logging.getLogger(__name__)
+PARTS = ("train", "val", "test")  # in descending order of the effect on results
 
 
 @dataclass
@@ -25,19 +26,46 @@ class TrainingImages:
 
     Attributes:
         cases: Part of each image, by dataset and case: train, val or test.
-        patients: Part of each patient of the training and validation images; train if it is in both.
+        patients: Part of each patient; if there are several, the first of `PARTS`.
         pixels: Part of each training and validation image, by the hash of its prepared pixels.
+        note: A sentence on what is not known about the images; empty if everything is.
     """
 
     cases: dict[Identity, str] = field(default_factory=dict)
     patients: dict[Identity, str] = field(default_factory=dict)
     pixels: dict[str, str] = field(default_factory=dict)
+    note: str = ""
 
     def add(self, case: Identity, patient: Identity, part: str) -> None:
         """Add an image."""
         self.cases[case] = part
-        if part in ("train", "val") and self.patients.get(patient) != "train":
-            self.patients[patient] = part
+        self.patients[patient] = min(part, self.patients.get(patient, part), key=PARTS.index)
+
+    def parts(self, names: DatasetNames, store: PreparedStore) -> dict[str, Indices]:
+        """Assign the images of a test to the parts of the run.
+
+        An image that was not used, such as one without a mass, is in the part of its patient. If the patient was not
+        used either, it is in its official part, provided that the run has the official parts, or otherwise in none.
+
+        Args:
+            names: Names of the tested dataset.
+            store: Its prepared images.
+
+        Returns:
+            Rows of the store by part: train, val and test.
+        """
+        own = [self.cases.get(names.identity(case.case), "") for case in store.cases]
+        official = [case.split for case in store.cases]
+        if not all(same_part(part, other) for part, other in zip(own, official, strict=True) if part):
+            official = [""] * len(official)
+        patients = [identity_of_patient(names, case.patient) for case in store.cases]
+        part_of = np.array(
+            [
+                part or self.patients.get(patient, other)
+                for part, patient, other in zip(own, patients, official, strict=True)
+            ]
+        )
+        return {part: np.flatnonzero(part_of == part) for part in PARTS}
 
     def seen(self, names: DatasetNames, store: PreparedStore) -> list[str]:
         """Determine which images of a test the checkpoint has seen.
@@ -57,13 +85,18 @@ class TrainingImages:
                 part if part in SEEN else self.pixels.get(hash_array(image), part)
                 for part, image in zip(parts, store.images, strict=True)
             ]
-        part_of_patient = dict(self.patients)
+        part_of_patient = {patient: part for patient, part in self.patients.items() if part in SEEN}
         for part in ("val", "train"):  # the same image in another dataset identifies the patient
             seen = {patient for patient, own in zip(patients, parts, strict=True) if own == part}
             part_of_patient |= dict.fromkeys(seen, part)
         others = [part_of_patient.get(patient) for patient in patients]
         by_patient = [f"{other}_patient" if other else UNSEEN for other in others]
         return [part if part in SEEN else other for part, other in zip(parts, by_patient, strict=True)]
+
+
+def same_part(part: str, official: str) -> bool:
+    """Return whether a part agrees with the official one, of which validation images may be held out."""
+    return part == official or (part, official) == ("val", "train")
 
 
 def identity_of_patient(names: DatasetNames, patient: str) -> Identity:
@@ -88,45 +121,49 @@ def training_images(member: Member, names: DatasetNames, store: PreparedStore) -
         UserError: If split.csv or results.csv of the run is damaged.
     """
     images = TrainingImages()
-    if member.run is not None and member.run.split.is_file():
-        for row in read_parts(member.run.split):
+    if member.run is not None and member.split_file is not None:
+        for row in read_parts(member.split_file):
             patient = identity_of_patient(member.names, row["patient"])
             images.add(member.names.identity(row["case"]), patient, member.part_of_half(row["part"]))
-        images.pixels = pixels_of_run(member, member.run, names, store)
+        prepared = find_training_store(member, member.run)
+        if prepared is not None and prepared.folder.resolve() != store.folder.resolve():
+            images.pixels = pixels_of_run(member, prepared)
+        elif prepared is None and names.name not in member.names.all:
+            images.note = (
+                f"{member.path.name}: the prepared images of its training no longer exist, so copies of them in "
+                f"{names.name} are not recognised."
+            )
     elif names.name in member.names.all:
         for part, rows in member.parts(store.cases).items():
             for case in (store.cases[row] for row in rows.tolist()):
                 images.add(names.identity(case.case), identity_of_patient(names, case.patient), part)
     else:
-        log.warning("%s: its run folder is unknown, so it is not known which images it has seen", member.path.name)
+        images.note = f"{member.path.name}: its run folder is unknown, so it is not known which images it has seen."
     return images
 
 
-def pixels_of_run(member: Member, run: RunFolder, names: DatasetNames, tested: PreparedStore) -> dict[str, str]:
+def find_training_store(member: Member, run: RunFolder) -> PreparedStore | None:
+    """Find the prepared images of a run.
+
+    Args:
+        member: A checkpoint of the run.
+        run: Its run folder, with split.csv.
+    """
+    if not run.results.is_file():
+        return None
+    cases = [row["case"] for row in read_parts(run.split)]
+    stores = [run.data_paths().store]
+    return find_store(stores, member.names.name, read_rows(run.results), member.config["dataset"], cases)
+
+
+def pixels_of_run(member: Member, prepared: PreparedStore) -> dict[str, str]:
     """Return the part of each training and validation image of a run by the hash of its prepared pixels.
 
     Args:
-        member: The checkpoint.
-        run: Its run folder.
-        names: Names of the tested dataset.
-        tested: Its prepared images.
-
-    Returns:
-        Parts by hash; empty if the run was on the same prepared images, or on some that no longer exist.
+        member: A checkpoint of the run.
+        prepared: Prepared images of the run.
     """
-    store = None
-    if run.results.is_file():
-        store = find_store([run.data_paths().store], member.names.name, read_rows(run.results))
-    if store is None and names.name not in member.names.all:
-        log.warning(
-            "%s: the prepared images of its training no longer exist, so copies of them in %s are not recognised",
-            member.path.name,
-            names.name,
-        )
-    if store is None or store.folder.resolve() == tested.folder.resolve():
-        return {}
-    row_of = {case.case: row for row, case in enumerate(store.cases)}
-    parts = {row["case"]: member.part_of_half(row["part"]) for row in read_parts(run.split)}
-    return {
-        hash_array(store.images[row_of[case]]): part for case, part in parts.items() if part in SEEN and case in row_of
-    }
+    assert member.split_file is not None
+    row_of = {case.case: row for row, case in enumerate(prepared.cases)}
+    parts = {row["case"]: member.part_of_half(row["part"]) for row in read_parts(member.split_file)}
+    return {hash_array(prepared.images[row_of[case]]): part for case, part in parts.items() if part in SEEN}

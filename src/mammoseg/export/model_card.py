@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mammoseg.data.input_range import INTERVALS, PERCENTILES
+from mammoseg.data.negatives import uses_negatives
 from mammoseg.data.split_result import HALVES, read_parts
 from mammoseg.export.card_metadata import Group, StoredWeights, groups_by_density, groups_by_mass_size, make_metadata
 from mammoseg.export.training_datasets import PHANTOM, find_datasets
 from mammoseg.exported_model import format_card
 from mammoseg.metrics import PIXEL_METRICS
-from mammoseg.reports.run_summary import metric_headings, units_note
+from mammoseg.reports.run_summary import metric_headings, negatives_markdown, units_note
 from mammoseg.runs.checkpoint import INPUT_RANGE_KEY, SELECTED_ON_KEY
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role, flatten, select
 from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
-from mammoseg.statistics.negative_outcomes import false_positives_per_negative
 
 N_RESAMPLES, CONFIDENCE_LEVEL, SEED = 5000, 0.95, 0  # the defaults of conf/compare.yaml
 INTENDED_USE = (
     "Research on the segmentation of masses in digital or digitised mammograms, for example as a baseline or in "
     "comparisons of losses and networks."
+)
+NEGATIVES_NOTE = (
+    "Specificity: fraction of the images without a mass in which no pixel is predicted. AUC: area under the ROC curve; "
+    "the score of an image is its highest probability, that of a patient the highest of its images. Intervals are from "
+    "a bootstrap over patients."
 )
 PART_LABELS = {"train": "training", "val": "validation (used for model selection)", "test": "test"}
 
@@ -149,30 +153,37 @@ def read_evaluation(provenance: Mapping[str, Any], ckpt_path: Path, folder: RunF
 
 
 def evaluation_section(comparison: Comparison) -> str:
-    """Tabulate the test metrics with bootstrap intervals, as Markdown."""
+    """Tabulate the test metrics with bootstrap intervals and, if there are any, the outcomes for images without a mass.
+
+    Args:
+        comparison: Test results of the checkpoint.
+
+    Returns:
+        Markdown.
+    """
     tables = (
         metrics_table("test images", groups_by_density(comparison)),
         metrics_table("mass pixels", groups_by_mass_size(comparison)),
     )
-    return (
+    text = (
         f"{tables[0]}\n\n{tables[1]}\n\n"
         f"{units_note()}, pooled over the pixels of the test images at the network's input resolution; in brackets, "
         f"{CONFIDENCE_LEVEL:.0%} bootstrap intervals over patients ({N_RESAMPLES} resamples; undefined for a single "
         "patient). The second table groups the images by the number of mass pixels at that resolution. Results are "
         f"from a single training run and vary with the seed. {negatives_note(comparison)}"
     )
+    outcomes = negatives_markdown(comparison.rows)
+    return f"{text}\n\n{outcomes}\n\n{NEGATIVES_NOTE}" if outcomes else text
 
 
 def negatives_note(comparison: Comparison) -> str:
-    """State how many false positives the test images without a mass contain."""
+    """State the number of test images without a mass, and whether it is unknown how many false positives they have."""
     n_negative = int((~comparison.has_mass).sum())
     if not n_negative:
         return "All test images contain a mass, so false positives in mammograms without a mass were not measured."
     note = f"{n_negative} of the {len(comparison.rows)} test images contain no mass"
-    false_positives = false_positives_per_negative(comparison.rows)
-    if math.isnan(false_positives):
-        return f"{note}; the number of false positives in them is unknown."
-    return f"{note}, with {false_positives:.2f} false positives per image (connected regions of the predicted mask)."
+    unknown = "" if negatives_markdown(comparison.rows) else "; the number of false positives in them is unknown"
+    return f"{note}{unknown}."
 
 
 def metrics_table(title: str, groups: Sequence[Group]) -> str:
@@ -190,7 +201,13 @@ def metrics_table(title: str, groups: Sequence[Group]) -> str:
 
 def limitations_section(config: Mapping[str, Any]) -> str:
     """Return the limitations of the network as a Markdown list."""
+    trained_on = (
+        "The network was trained on images with and without a mass, in other proportions than in screening."
+        if uses_negatives(config["dataset"].get("negatives", "none"))
+        else "The network was trained on images that contain a mass; expect false positives on normal mammograms."
+    )
     limitations = [
+        trained_on,
         "It segments masses only, not calcifications, architectural distortions or asymmetries without a mass.",
         "Performance may drop for other scanners, populations, age groups or image processing than in the training "
         "data.",
@@ -198,10 +215,6 @@ def limitations_section(config: Mapping[str, Any]) -> str:
         "interval.",
         "The input is the entire breast at low resolution, so small masses and fine details of margins are lost.",
     ]
-    if config["dataset"].get("negatives", "none") == "none":
-        limitations.insert(
-            0, "The network was trained on images that contain a mass; expect false positives on normal mammograms."
-        )
     if PHANTOM in find_datasets(config):
         limitations.insert(0, "The network was trained on synthetic mammograms and has never seen a real one.")
     return "\n".join(f"- {limitation}" for limitation in limitations)

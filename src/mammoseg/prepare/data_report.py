@@ -13,6 +13,7 @@ import numpy as np
 from mammoseg.data.store import Case, PreparedStore
 from mammoseg.density import ACRDensity
 from mammoseg.files import atomic_write_text
+from mammoseg.reports.table import MISSING
 from mammoseg.statistics.agreement import confusion_matrix, quadratic_kappa
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -101,13 +102,15 @@ def count_values(values: Iterable[str]) -> dict[str, int]:
 
 
 def quantiles(values: Iterable[float]) -> dict[str, float]:
-    """Return minimum, `QUANTILES` and maximum, rounded to four decimals.
+    """Return minimum, `QUANTILES` and maximum, rounded to four decimals; nothing without values.
 
     Example:
         >>> quantiles([1, 2, 3])["50 %"]
         2.0
     """
     array = np.array(list(values))
+    if not len(array):
+        return {}
     named = {f"{100 * q:.0f} %": float(np.quantile(array, q)) for q in QUANTILES}
     return {name: round(value, 4) for name, value in {"min": array.min(), **named, "max": array.max()}.items()}
 
@@ -202,7 +205,7 @@ def format_quantiles(values: Mapping[str, float]) -> str:
         >>> format_quantiles({"min": 0.51234, "max": 2.0})
         'min 0.512, max 2'
     """
-    return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items()) or MISSING
 
 
 def summarise_names(names: Sequence[str]) -> str:

@@ -89,10 +89,20 @@ def summary_markdown(rows: Sequence[ResultRow]) -> str:
     lines = ["| test images | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
     for label, n_images, metrics in _summary_rows(rows):
         lines.append(f"| {label} | {n_images} | " + " | ".join(metric_cells(metrics)) + " |")
-    if negatives := _negative_rows(rows):
-        lines += ["", f"| {NEGATIVES_TITLE} | |", "|---|---|"]
-        lines += [f"| {label} | {value} |" for label, value in negatives]
+    if negatives := negatives_markdown(rows):
+        lines += ["", negatives]
     return "\n".join(lines) + "\n"
+
+
+def negatives_markdown(rows: Sequence[ResultRow]) -> str:
+    """Return the outcomes for images without a mass as a Markdown table; empty if there are none.
+
+    Args:
+        rows: Rows of results.csv.
+    """
+    negatives = _negative_rows(rows)
+    lines = [f"| {NEGATIVES_TITLE} | |", "|---|---|", *(f"| {label} | {value} |" for label, value in negatives)]
+    return "\n".join(lines) if negatives else ""
 
 
 def _negative_rows(rows: Sequence[ResultRow]) -> list[tuple[str, str]]:

@@ -83,6 +83,21 @@ class RunResults:
         return self.dataset not in (*self.trained_on.split("+"), *sources)
 
     @property
+    def is_ensemble(self) -> bool:
+        """Whether the networks of several runs were tested together."""
+        return results.ENSEMBLE in str(self.rows[0]["method"])
+
+    @property
+    def repeats_test(self) -> bool:
+        """Whether an output of `evaluate` repeats the test of a run, without options that may change the results."""
+        return "trained_on" not in self.rows[0]
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What identifies the run that was tested."""
+        return (*(str(self.rows[0][name]) for name in RUN_COLUMNS), self.split_seed)
+
+    @property
     def split_seed(self) -> str:
         """Seed of the split; empty if unknown."""
         return str(self.setting("split.seed", ""))
@@ -113,7 +128,8 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
     """Find all finished runs in `folders` and their subfolders.
 
     Unfinished runs are skipped with a warning. Outputs of `evaluate` for the dataset of the training repeat the results
-    of a run or depend on options, so they are used only in folders without finished runs.
+    of a run or depend on options, so they are used only in folders without finished runs. Those that repeat the test of
+    a run without options are not used if the run is in another of the folders.
 
     Args:
         folders: Run folders, or folders that contain them.
@@ -122,33 +138,42 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
         UserError: If a folder or a finished run does not exist, or a results.csv is damaged.
     """
     runs: list[RunResults] = []
+    repeated: list[RunResults] = []
     for folder in folders:
-        if not folder.is_dir():
-            raise UserError(
-                f"runs={folder}: no such folder; choose an output folder of mammoseg.train, such as "
-                "multirun/table1-phantom, or latest"
-            )
-        trained, evaluated = [], []
-        for run in folders_with(folder, RunFolder.record.name, RunFolder.results.name):
-            record = read_record_or_skip(run)
-            if record is None and run.record.is_file():
-                continue
-            record = record or RunRecord(status=Status.FINISHED)  # results.csv may have no record
-            if record.status is Status.EVALUATED and run.results.is_file():
-                evaluated.append((run, record))
-            elif record.is_complete and run.results.is_file():
-                trained.append((run, record))
-            else:
-                log.warning("skipped %s: not finished", run.path)
-        tests = [read_run(run, record) for run, record in evaluated]
-        runs += [read_run(run, record) for run, record in trained]
-        runs += [test for test in tests if test.is_external or not trained]
+        trained, tests = tested_runs(folder)
+        used = [test for test in tests if test.is_external or not trained]
+        repeated += [test for test in used if test.repeats_test and test.folder.path != folder]
+        runs += [*trained, *(test for test in used if test not in repeated)]
+    tested = {run.identity for run in runs}
+    runs += [test for test in repeated if test.identity not in tested]
     if not runs:
         raise UserError(
             f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} of a finished run; train first, "
             "for example with python -m mammoseg.train experiment=table1 dataset=phantom"
         )
     return runs
+
+
+def tested_runs(folder: Path) -> tuple[list[RunResults], list[RunResults]]:
+    """Read the finished runs and the outputs of `evaluate` in a folder and its subfolders; see `find_runs`."""
+    if not folder.is_dir():
+        raise UserError(
+            f"runs={folder}: no such folder; choose an output folder of mammoseg.train, such as "
+            "multirun/table1-phantom, or latest"
+        )
+    trained, evaluated = [], []
+    for run in folders_with(folder, RunFolder.record.name, RunFolder.results.name):
+        record = read_record_or_skip(run)
+        if record is None and run.record.is_file():
+            continue
+        record = record or RunRecord(status=Status.FINISHED)  # results.csv may have no record
+        if record.status is Status.EVALUATED and run.results.is_file():
+            evaluated.append(read_run(run, record))
+        elif record.is_complete and run.results.is_file():
+            trained.append(read_run(run, record))
+        else:
+            log.warning("skipped %s: not finished", run.path)
+    return trained, evaluated
 
 
 def read_run(folder: RunFolder, record: RunRecord | None = None) -> RunResults:
@@ -215,19 +240,6 @@ def check_row(row: ResultRow, path: Path) -> None:
         raise UserError(f"{path}: {unprintable[0]} must be one line of text, got {row[unprintable[0]]!r}")
     if not row["method"]:
         raise UserError(f"{path}: method must not be empty; test the run again")
-
-
-def label_repeated_splits(runs: Sequence[RunResults]) -> list[RunResults]:
-    """Add the seed of the split to the fold labels if it differs between runs, whose folds then differ as well."""
-    if len({run.split_seed for run in runs if run.split_seed}) < 2:  # unknown for results without a record
-        return list(runs)
-    return [_with_split_seed(run) for run in runs]
-
-
-def _with_split_seed(run: RunResults) -> RunResults:
-    if run.is_external:  # the test images do not depend on the split of the training
-        return replace(run, training=f"{run.fold_seed[1]} of split {run.split_seed}".strip())
-    return replace(run, fold=f"{run.fold} of split {run.split_seed}".strip())
 
 
 def run_folders(top: Path) -> Iterator[RunFolder]:

@@ -22,6 +22,7 @@ from mammoseg.metrics import PIXEL_METRICS, metrics_from_counts
 
 RUN_COLUMNS = ("run", "experiment", "dataset", "method", "model", "loss", "fold", "seed")
 IMAGE_COLUMNS = ("case", "patient", "side", "view", "density")
+ENSEMBLE = "-ensemble"  # in the name of the method of an ensemble, before the number of networks
 SOURCE_COLUMN = "source"  # name of the dataset of the image, only in the results of a union of datasets
 COUNTS = ("tp", "fp", "fn", "tn")
 REQUIRED_RESULT_COLUMNS = (*RUN_COLUMNS, *IMAGE_COLUMNS, *COUNTS)
@@ -57,12 +58,17 @@ def has_mass(row: Mapping[str, Any]) -> bool:
 
 
 def with_metrics(rows: Iterable[Mapping[str, Any]]) -> list[ResultRow]:
-    """Copy the rows and compute every metric from the counts; undefined metrics are NaN."""
+    """Copy the rows and compute every metric from the counts; undefined metrics are NaN.
+
+    An image without a mass has no DSC, even if pixels are predicted: metrics that are undefined for such an image with
+    an empty prediction are undefined for all of them.
+    """
     copies = [dict(row) for row in rows]
     values = metrics_from_counts(count_array(copies))
+    without_mass = metrics_from_counts(np.array([0, 0, 0, 1]))
     for key, column in values.items():
         for row, value in zip(copies, column.tolist(), strict=True):
-            row[key] = value
+            row[key] = value if has_mass(row) or not np.isnan(without_mass[key]) else float("nan")
     return copies
 
 

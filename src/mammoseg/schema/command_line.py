@@ -151,8 +151,9 @@ def explain(error: Exception, command: str, conf: Path, overrides: Sequence[str]
 
 def _explain_unknown_key(name: str, command: str, conf: Path, overrides: Sequence[str]) -> str:
     section, _, key = name.rpartition(".")
-    if command == "evaluate" and name.partition(".")[0] == "split":
-        return "split requires a choice of dataset, such as dataset=inbreast; otherwise it is that of the training"
+    group = name.partition(".")[0]
+    if command == "evaluate" and group in ("dataset", "split") and name in default_names("train", conf):
+        return f"{name} requires a choice of dataset, such as dataset=inbreast; otherwise it is that of the training"
     config = default_config(command, conf, [override for override in overrides if _is_choice(override, conf)])
     known = [*setting_names(command), *flatten_names(OmegaConf.to_container(config))]
     part = OmegaConf.select(config, section) if section else None
@@ -162,8 +163,7 @@ def _explain_unknown_key(name: str, command: str, conf: Path, overrides: Sequenc
         if key in arguments or accepts_others:
             return f"{name} is not in the configuration; to set this argument of {part._target_}, write +{name}=..."
         addable = [f"{section}.{argument}" for argument in arguments]
-    if name in known or name in flatten_names(OmegaConf.to_container(default_config(command, conf))):
-        group = name.partition(".")[0]
+    if name in known or name in default_names(command, conf):
         return f"there is no setting {name} with this choice of {group}; remove it, or choose another {group}"
     return str(unknown_setting(name, known, addable))
 
@@ -185,6 +185,11 @@ def default_config(command: str, conf: Path, choices: Sequence[str] = ()) -> Dic
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base="1.3"):
         return compose(command, list(choices))
+
+
+def default_names(command: str, conf: Path) -> list[str]:
+    """Return the names of all settings in the default config of a command."""
+    return list(flatten_names(OmegaConf.to_container(default_config(command, conf))))
 
 
 def flatten_names(node: Any, prefix: str = "") -> Iterator[str]:

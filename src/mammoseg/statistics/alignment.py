@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from mammoseg.errors import UserError
-from mammoseg.runs.discovery import FoldSeed, RunResults, label_repeated_splits
+from mammoseg.runs.discovery import FoldSeed, RunResults
 from mammoseg.runs.results import COUNTS, ResultRow
 from mammoseg.runs.seen_images import seen_sentence
 from mammoseg.runs.settings import HEADLINE, varying
@@ -119,6 +119,19 @@ def _group_by_method(runs: Sequence[RunResults]) -> dict[str, dict[FoldSeed, Run
     return grouped
 
 
+def label_repeated_splits(runs: Sequence[RunResults]) -> list[RunResults]:
+    """Add the seed of the split to the fold labels if it differs between runs, whose folds then differ as well."""
+    if len({run.split_seed for run in runs if run.split_seed}) < 2:  # unknown for results without a record
+        return list(runs)
+    return [_with_split_seed(run) for run in runs]
+
+
+def _with_split_seed(run: RunResults) -> RunResults:
+    if run.is_external:  # the test images do not depend on the split of the training
+        return replace(run, training=f"{run.fold_seed[1]} of split {run.split_seed}".strip())
+    return replace(run, fold=f"{run.fold} of split {run.split_seed}".strip())
+
+
 def disambiguate_methods(runs: Sequence[RunResults]) -> list[RunResults]:
     """Make the names of methods unambiguous.
 
@@ -165,7 +178,7 @@ def _align_images(reference: Sequence[ResultRow], run: RunResults) -> None:
         fold = f" of fold {run.fold}" if run.fold else ""
         raise UserError(
             f"{run.folder.path}: the test images {reason} from those of the other runs{fold}; "
-            "compare only runs with the same split, dataset.size and preprocessing"
+            "compare only runs with the same split, dataset.negatives, dataset.size and preprocessing"
         )
     # Tables written by mammoseg are already sorted; tables edited by hand may not be.
     order = {row["case"]: index for index, row in enumerate(reference)}

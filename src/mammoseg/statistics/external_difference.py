@@ -132,7 +132,13 @@ def training_key(run: RunResults) -> tuple[str, ...]:
 
 
 def is_same_method(internal: RunResults, external: RunResults) -> bool:
-    """Return whether two tests are of the same method, with the same threshold and test-time augmentation."""
+    """Return whether two tests are of the same method, with the same threshold and test-time augmentation.
+
+    An ensemble that predicts the images of its own dataset with fewer networks is another method there.
+    """
+    n_networks = ({row.get("networks") for row in run.rows} for run in (internal, external))
+    if internal.is_ensemble and next(n_networks) != next(n_networks):
+        return False
     same_flips = bool(internal.setting("tta", False)) == bool(external.setting("tta", False))
     different = varying([internal.settings, external.settings])
     return same_flips and all(covers("dataset.source", key) for key in different)  # not read from checkpoints

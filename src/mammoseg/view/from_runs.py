@@ -78,7 +78,7 @@ def find_store_of(run: RunResults, store_root: Path | None) -> PreparedStore:
         UserError: If they are not found.
     """
     folder = run.folder.data_paths().store if store_root is None else store_root
-    store = find_store([folder], run.dataset, run.rows)
+    store = find_store([folder], run.dataset, run.rows, run.settings.get("dataset"))
     if store is None:
         raise UserError(
             f"{run.folder.path}: the prepared images of the test are not in {folder}; set dataset.store=<folder>, "

@@ -2,12 +2,9 @@
 const captionOf = (image) => [image.density ? `ACR ${image.density}` : "", image.side, image.view, image.caption].filter(Boolean).join(" · ");
 
 // Value shown in the list and used for sorting: DSC, or the predicted fraction of the image if there is no ground truth.
-// An image without a mass has no DSC.
 function scoreOf(row) {
-  const counts = countsAt(row, state.thresholdLevel, state.run);
-  const metrics = computeMetrics(counts);
-  if (!catalogue.has_truth) return metrics.predictedFraction;
-  return counts.tp + counts.fn > 0 ? metrics.dsc : NaN;
+  const metrics = computeImageMetrics(countsAt(row, state.thresholdLevel, state.run));
+  return catalogue.has_truth ? metrics.dsc : metrics.predictedFraction;
 }
 
 const SHORT_SCORE_NAME = catalogue.has_truth ? "DSC" : "fraction";

@@ -54,5 +54,14 @@ function computeMetrics(counts) {
   return { ...Object.fromEntries(values), predictedFraction: (tp + fp) / (tp + fp + fn + tn) };
 }
 
+// Values of a single image. An image without a mass has no DSC, even if pixels are predicted: metrics that are undefined
+// for such an image with an empty prediction are undefined for all of them.
+function computeImageMetrics(counts) {
+  const values = computeMetrics(counts);
+  if (counts.tp + counts.fn > 0) return values;
+  const empty = computeMetrics({ tp: 0, fp: 0, fn: 0, tn: 1 });
+  return Object.fromEntries(Object.entries(values).map(([key, value]) => [key, Number.isNaN(empty[key]) ? NaN : value]));
+}
+
 const formatValue = (value, scale) => (Number.isNaN(value) ? "–" : (scale * value).toFixed(2));
 const formatPercent = (value) => formatValue(value, 100);

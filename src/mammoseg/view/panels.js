@@ -74,7 +74,7 @@ function redraw() {
   const status = [`${state.rowIndex + 1} of ${state.rows.length}: ${image.name}`, captionOf(image)];
   panels.forEach((panel, panelIndex) => {
     const metrics = redrawPanel($("panels").children[panelIndex], panel, image);
-    if (panelIndex === 0 && catalogue.has_truth) status.push(`DSC ${formatPercent(metrics.dsc)} %`);
+    if (panelIndex === 0 && catalogue.has_truth && !Number.isNaN(metrics.dsc)) status.push(`DSC ${formatPercent(metrics.dsc)} %`);
   });
   $("status").textContent = status.filter(Boolean).join(" · ");
   $("colourbar").hidden = !state.layers.heatmap;
@@ -87,7 +87,7 @@ function redrawPanel(figure, { run, row, images }, image) {
   const atRunThreshold = thresholdLevel === run.thresholdLevel || !images.levels;
   const canvas = figure.querySelector("canvas");
   drawPanel(canvas, images, atRunThreshold ? null : thresholdLevel, layers, $("opacity").value / 100);
-  const imageMetrics = computeMetrics(countsAt(row, thresholdLevel, run));
+  const imageMetrics = computeImageMetrics(countsAt(row, thresholdLevel, run));
   const values = COLUMNS.map(({ key, title, unit, scale }) => `${title} ${formatValue(imageMetrics[key], scale)} ${unit}`.trim());
   canvas.setAttribute("aria-label", `${image.name}, ${run.label}: ${values.join(", ")}`);
   const listedRows = listedRowsOf(run);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from mammoseg.data.preprocessing.fingerprints import hash_json
 from mammoseg.errors import UserError
@@ -14,6 +15,11 @@ CROPS = ("breast", "film", "none")
 ASPECTS = ("stretch", "pad")
 NORMALISATIONS = ("minmax", "percentile", "zscore")
 FLIPS = ("none", "left", "right")
+
+
+def crop_name(crop: Any) -> Any:
+    """Return the name of a value of `dataset.crop` that is a truth value, as in version 0.2; others are unchanged."""
+    return {True: "breast", False: "none"}[crop] if isinstance(crop, bool) else crop
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,7 @@ class PreprocessingSettings:
     def __post_init__(self) -> None:
         if positive_int("dataset.size", self.size) % SIZE_MULTIPLE:
             raise UserError(f"dataset.size must be a positive multiple of {SIZE_MULTIPLE}, got {self.size}")
-        crop = {True: "breast", False: "none"}[self.crop] if isinstance(self.crop, bool) else self.crop
-        object.__setattr__(self, "crop", one_of("dataset.crop", crop, CROPS))
+        object.__setattr__(self, "crop", one_of("dataset.crop", crop_name(self.crop), CROPS))
         one_of("dataset.aspect", self.aspect, ASPECTS)
         one_of("dataset.normalise", self.normalise, NORMALISATIONS)
         one_of("dataset.flip", self.flip, FLIPS)

@@ -121,4 +121,4 @@ def patient_key(patient: str) -> str:
     visible = "".join(character for character in patient if unicodedata.category(character) != "Cf")
     compatible = unicodedata.normalize("NFKC", visible).casefold()
     key = strip_decimals(" ".join(unicodedata.normalize("NFKC", compatible).split()))
-    return key.lstrip("0") if key.isdecimal() else key
+    return key.lstrip("0") or "0" if key.isdecimal() else key

@@ -1,0 +1,112 @@
+"""Parts of the images of the training when other images of its dataset are tested."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mammoseg.data.split import PatientKFold
+from mammoseg.data.store import Case, PreparedStore
+from mammoseg.errors import UserError
+from mammoseg.evaluate.dataset_names import DatasetNames
+from mammoseg.evaluate.members import Member
+from mammoseg.evaluate.tested_dataset import check_known_split
+from mammoseg.evaluate.training_images import TrainingImages, identity_of_patient
+from mammoseg.runs.checkpoint import PROVENANCE_KEY
+
+NAMES = DatasetNames("clinic")
+
+
+def make_case(index: int, patient: int, density: int = 1, split: str = "") -> Case:
+    placeholders: dict[str, Any] = {field.name: 9 for field in fields(Case)}
+    own = {"case": f"c{index}", "patient": f"P{patient}", "density": density, "split": split}
+    return Case(**placeholders | own)
+
+
+def store_of(cases: list[Case]) -> PreparedStore:
+    images, masks = np.zeros((len(cases), 1, 1), np.float32), np.zeros((len(cases), 1, 1), np.uint8)
+    return PreparedStore(Path("store"), images, masks, masks, cases, {})
+
+
+def images_of(parts: dict[str, list[Case]]) -> TrainingImages:
+    images = TrainingImages()
+    for part, cases in parts.items():
+        for case in cases:
+            images.add(NAMES.identity(case.case), identity_of_patient(NAMES, case.patient), part)
+    return images
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31), st.integers(0, 1))
+def test_no_selection_of_images_moves_training_images_to_the_test_part(seed: int, fold: int) -> None:
+    """The images of the test are another selection of those of the same patients and of others."""
+    rng = np.random.default_rng(seed)
+    every = [make_case(i, int(rng.integers(24)), int(rng.integers(1, 5))) for i in range(60)]
+    used, tested = ([case for case in every if rng.random() < 0.7] for _ in range(2))
+    split = PatientKFold(folds=2, fold=fold).split(used)
+    training = images_of({part: [used[row] for row in rows] for part, rows in split.parts().items()})
+    parts = training.parts(NAMES, store_of(tested))
+    seen = training.seen(NAMES, store_of(tested))
+    roles = {"train": {"train", "train_patient"}, "val": {"val", "val_patient"}, "test": {"no"}}
+    for part, rows in parts.items():
+        assert {seen[row] for row in rows} <= roles[part]
+    assert sum(map(len, parts.values())) == sum(case.patient in {own.patient for own in used} for case in tested)
+
+
+@pytest.mark.parametrize(("kept", "expected"), [(True, {"train": [0, 4], "val": [1], "test": [2, 3]}), (False, None)])
+def test_images_of_other_patients_are_in_their_official_part_if_the_run_has_these_parts(
+    kept: bool, expected: dict[str, list[int]] | None
+) -> None:
+    cases = [make_case(i, i, split=part) for i, part in enumerate(["train", "train", "test", "test", "train"])]
+    parts = {"train": [cases[0]], "val": [cases[1]], "test": [cases[2]]} if kept else {"test": cases[:1]}
+    found = images_of(parts).parts(NAMES, store_of(cases))
+    assert {part: rows.tolist() for part, rows in found.items()} == (expected or {"train": [], "val": [], "test": [0]})
+
+
+def member_of(dataset: dict[str, Any], split: str = "mammoseg.data.split.PatientKFold") -> Member:
+    """A checkpoint without its run folder."""
+    config = {"dataset": dataset, "split": {"_target_": split}}
+    return Member(Path("lost/model.ckpt"), {PROVENANCE_KEY: {"config": config, "run_info": {}}})
+
+
+INBREAST = {"name": "inbreast", "negatives": "all", "reader": {"_target_": "inbreast.read", "lesions": ["mass"]}}
+UNION = {"name": "union", "negatives": "all", "reader": {"sources": {"inbreast": {"reader": INBREAST["reader"]}}}}
+BY_SOURCE = "mammoseg.data.split_by_source.BySource"
+
+
+@pytest.mark.parametrize(
+    ("member", "changes"),
+    [
+        (member_of(INBREAST), {}),
+        (member_of({**INBREAST, "name": "other"}), {"negatives": "none"}),
+        (member_of({key: value for key, value in INBREAST.items() if key != "negatives"}), {"negatives": "none"}),
+        (member_of(UNION, BY_SOURCE), {}),
+    ],
+)
+def test_without_the_run_folder_the_same_images_can_be_tested(member: Member, changes: dict[str, Any]) -> None:
+    check_known_split(member, {**INBREAST, **changes})
+
+
+@pytest.mark.parametrize(
+    ("member", "changes", "message"),
+    [
+        (member_of(INBREAST), {"negatives": "none"}, "dataset.negatives must be all, as in the training of"),
+        (member_of(INBREAST), {"missing_density": "drop"}, "dataset.missing_density must be error"),
+        (member_of(INBREAST), {"reader": {"lesions": ["calcification"]}}, "dataset.reader.lesions must be"),
+        (member_of(UNION, BY_SOURCE), {"negatives": "none"}, "dataset.negatives must be all"),
+        (member_of({**UNION, "negatives": 0.5}, BY_SOURCE), {"negatives": 0.5}, "a part of union"),
+        (member_of(UNION), {}, "a part of union"),
+    ],
+)
+def test_without_the_run_folder_other_images_are_rejected(
+    member: Member, changes: dict[str, Any], message: str
+) -> None:
+    """The split of the training cannot be repeated on them, so their training images would be tested as unseen."""
+    with pytest.raises(UserError, match=message):
+        check_known_split(member, {**INBREAST, **changes})
