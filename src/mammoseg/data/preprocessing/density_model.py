@@ -201,8 +201,8 @@ def read_density_model(path: Path) -> DensityModel:
         )
     except FileNotFoundError as error:
         raise UserError(
-            f"dataset.density_model must be a file written by python -m mammoseg.fit_density, got {path}, which does not "
-            "exist"
+            f"dataset.density_model must be a file written by python -m mammoseg.fit_density, got {path}, which "
+            "does not exist"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
