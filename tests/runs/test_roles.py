@@ -94,8 +94,10 @@ def test_only_epochs_may_change_on_resume(tmp_path: Path) -> None:
     write_record(folder, record_of(status=Status.STOPPED))
     allowed = ("trainer.max_epochs",)
     assert load_matching_record(folder, record_of("epochs=5"), allowed) is not None
-    with pytest.raises(RunConflictError, match=r"optimizer\.lr=0\.003, not 1\.0e-05"):
+    with pytest.raises(RunConflictError, match=r"optimizer\.lr=0\.003, not 1e-05"):
         load_matching_record(folder, record_of("epochs=5", "lr=1e-5"), allowed)
+    with pytest.raises(RunConflictError, match=r"callbacks\.early_stopping\._target_=null, not mammoseg"):
+        load_matching_record(folder, record_of("patience=3"), allowed)
 
 
 @pytest.mark.parametrize("override", COMPUTE)

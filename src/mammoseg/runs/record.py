@@ -27,7 +27,6 @@ from mammoseg.files import atomic_write_text
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import differing, flatten, public
 from mammoseg.runs.upgrade import upgrade_config
-from mammoseg.schema.types import as_yaml
 
 log = logging.getLogger(__name__)
 
@@ -255,10 +254,9 @@ def load_matching_record(
         return None
     for key in differing(previous.settings, record.settings):
         if key not in allowed:
-            old, new = (dict(flatten(run.settings)).get(key) for run in (previous, record))
-            raise RunConflictError(
-                f"{folder.path}: holds a run with {key}={as_yaml(old)}, not {as_yaml(new)}", key, old, new
-            )
+            values = (dict(flatten(run.settings)).get(key) for run in (previous, record))
+            old, new = ("null" if value is None else value for value in values)
+            raise RunConflictError(f"{folder.path}: holds a run with {key}={old}, not {new}", key, old, new)
     if same_root and previous.root != record.root:
         raise RunConflictError(f"{folder.path}: holds a run with a different dataset.root", "dataset.root")
     return previous

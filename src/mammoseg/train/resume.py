@@ -26,7 +26,6 @@ from mammoseg.safe_yaml import load_yaml_file
 from mammoseg.schema.command_line import config_dirs, split_options
 from mammoseg.schema.overrides import key_of, merge, quote, split_override
 from mammoseg.schema.renamed import earlier_defaults, upgrade_override
-from mammoseg.schema.types import as_yaml
 
 log = logging.getLogger(__name__)
 
@@ -221,8 +220,8 @@ def load_previous_record(folder: RunFolder, record: RunRecord, cfg: DictConfig) 
         previous = load_matching_record(folder, record, RESUMABLE, same_root=False)
     except RunConflictError as error:
         raise UserError(
-            f"resume: {error.key} is {as_yaml(error.previous)} in this run, got {as_yaml(error.current)}; only compute "
-            "settings and epochs can be changed"
+            f"resume: {error.key} is {error.previous} in this run, got {error.current}; only compute settings and "
+            "epochs can be changed"
         ) from error
     if previous is None or cfg.trainer.max_epochs == (epochs := epochs_of(previous, folder)):
         return previous

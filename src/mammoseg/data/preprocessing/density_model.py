@@ -201,7 +201,8 @@ def read_density_model(path: Path) -> DensityModel:
         )
     except FileNotFoundError as error:
         raise UserError(
-            f"dataset.density_model: no such file: {path}; write one with python -m mammoseg.fit_density"
+            f"dataset.density_model must be a file written by python -m mammoseg.fit_density, got {path}, which "
+            "does not exist"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
