@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from mammoseg.data.split_result import HALVES
 from mammoseg.errors import UserError
@@ -124,26 +123,6 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_weights_into(network: nn.Module, path: Path) -> None:
-    """Load the weights of a checkpoint into a network, without any other state.
-
-    Args:
-        network: Network that receives the weights.
-        path: A checkpoint, or an exported model or its folder.
-
-    Raises:
-        UserError: If the weights do not match the network.
-    """
-    weights = network_weights(load_checkpoint(path))
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(
-            f"init_from={path}: the weights do not match the network of this run; set model and width as in the "
-            "training of the checkpoint"
-        ) from error
-
-
 def weights_path(path: Path) -> Path:
     """Return the file with the weights: the file itself, or the weights in the folder of an exported model."""
     return path / WEIGHTS_FILE if path.is_dir() else path
@@ -158,12 +137,22 @@ def _load_ckpt(path: Path) -> Any:
         ) from error
 
 
-def _load_safetensors(path: Path) -> dict[str, Any]:
-    """Load an exported model: the weights, and the config in the same folder."""
+def safetensors_loader(path: Path) -> Callable[[Path], dict[str, torch.Tensor]]:
+    """Return the function that loads a safetensors file.
+
+    Raises:
+        UserError: If safetensors is not installed; the message names `path`.
+    """
     try:
         from safetensors.torch import load_file
     except ImportError as error:
         raise UserError(f"{path}: loading it requires safetensors; pip install '.[export]'") from error
+    return load_file
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    """Load an exported model: the weights, and the config in the same folder."""
+    load_file = safetensors_loader(path)
     config = path.with_name(CONFIG_FILE)
     if not config.is_file():
         raise UserError(f"{path}: {CONFIG_FILE} is missing; keep the files of mammoseg.export in the same folder")
