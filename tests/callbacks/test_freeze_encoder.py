@@ -28,9 +28,13 @@ def make(dropout: float = 0.0) -> Segmenter:
     return segmenter
 
 
-def encoder_of(segmenter: Segmenter) -> nn.ModuleList:
+def layers_of(segmenter: Segmenter) -> list[nn.Module]:
     assert isinstance(segmenter.net, nn.Sequential)
-    return nn.ModuleList(segmenter.net[:3])
+    return list(segmenter.net)
+
+
+def encoder_of(segmenter: Segmenter) -> nn.ModuleList:
+    return nn.ModuleList(layers_of(segmenter)[:3])
 
 
 def reference(frozen_epochs: int) -> tuple[Segmenter, list[float]]:
@@ -82,11 +86,11 @@ def test_frozen_encoder_does_not_change() -> None:
     segmenter = make(dropout=0.5)
     segmenter.optimizer = lambda parameters: torch.optim.AdamW(parameters, lr=LR, weight_decay=0.5)
     before = {name: value.clone() for name, value in encoder_of(segmenter).state_dict().items()}
-    head = segmenter.net[4].weight.clone()  # type: ignore[index]
+    head = layers_of(segmenter)[4].get_parameter("weight").clone()
     fit(segmenter, BATCHES, [FreezeEncoder()])
     for name, value in encoder_of(segmenter).state_dict().items():
         assert torch.equal(value, before[name]), name
-    assert not torch.equal(head, segmenter.net[4].weight)  # type: ignore[index]
+    assert not torch.equal(head, layers_of(segmenter)[4].get_parameter("weight"))
 
 
 def test_average_of_a_frozen_encoder_is_the_encoder() -> None:

@@ -95,7 +95,9 @@ def test_total_steps_equal_the_steps_of_the_run(name: str, accumulated: int, dat
     assert min(rates[-1], *lr_scheduler_config.scheduler.get_last_lr()) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("override", RESUMED, ids=str)
+@pytest.mark.parametrize(
+    "override", RESUMED, ids=lambda override: override if isinstance(override, str) else ",".join(override)
+)
 def test_run_resumed_within_an_epoch_has_the_same_weights(
     override: str | tuple[str, ...], data: Path, tmp_path: Path
 ) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Collection, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +69,11 @@ def encoder_tensors(net: nn.Module) -> dict[str, Tensor]:
         '0.enter.0.weight'
     """
     names = [name for stage in stage_names(net, SETTING) for name in stage]
-    common = os.path.commonpath([name.replace(".", "/") for name in names]).replace("/", ".")
+    columns = takewhile(lambda column: len(set(column)) == 1, zip(*(name.split(".") for name in names), strict=False))
+    common = "".join(f"{part}." for part, *_ in columns)
     modules = tuple(f"{name}." for name in names)
     tensors = {name: value for name, value in net.state_dict(keep_vars=True).items() if name.startswith(modules)}
-    return {name.removeprefix(f"{common}."): value for name, value in tensors.items()}
+    return {name.removeprefix(common): value for name, value in tensors.items()}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
