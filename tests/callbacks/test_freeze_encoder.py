@@ -24,7 +24,7 @@ CLIP = 0.5
 def make(dropout: float = 0.0) -> Segmenter:
     """A network whose encoder is a convolution, batch normalisation and dropout."""
     segmenter = make_segmenter(dropout)
-    segmenter.net.encoder_stages = [["0"], ["1", "2"]]  # type: ignore[assignment]
+    segmenter.net.encoder_stages = [["0"], ["1", "2"]]
     return segmenter
 
 
