@@ -85,6 +85,7 @@ def build_segmenter(cfg: DictConfig, *, training: bool = True, net: nn.Module | 
         threshold=cfg.threshold,
         channels_last=cfg.channels_last,
         compile=torch_compile_mode(cfg),
+        layer_decay=cfg.layer_decay if training else 1.0,
     )
 
 

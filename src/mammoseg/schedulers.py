@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from mammoseg.errors import UserError
+from mammoseg.optimizers import LR_SCALE
 
 AUTO = "auto"
 
@@ -143,6 +144,25 @@ def resolve_numbers_of_steps(scheduler: Any, trainer: lightning.Trainer) -> Any:
     counts = {"total_steps": count_optimizer_steps, "steps_per_epoch": count_steps_per_epoch}
     resolved = {name: count(trainer) for name, count in counts.items() if scheduler.keywords.get(name) == AUTO}
     return partial(scheduler, **resolved)
+
+
+def scale_max_lr(scheduler: Any, optimizer: Optimizer) -> Any:
+    """Multiply the maximum learning rate of a scheduler, such as `OneCycleLR`, by the factor of each parameter group.
+
+    Other schedulers multiply the learning rates of the optimizer, which include the factors.
+
+    Args:
+        scheduler: Function that builds the scheduler from an optimizer, usually a `functools.partial`.
+        optimizer: The optimizer; see `optimizers.build_optimizer` for the factors.
+
+    Returns:
+        `scheduler`, with a list as `max_lr` if the factors differ.
+    """
+    factors = [group.get(LR_SCALE, 1.0) for group in optimizer.param_groups]
+    max_lr = scheduler.keywords.get("max_lr") if isinstance(scheduler, partial) else None
+    if not isinstance(max_lr, int | float) or set(factors) == {1.0}:
+        return scheduler
+    return partial(scheduler, max_lr=[max_lr * factor for factor in factors])
 
 
 def check_total_steps(scheduler: Any, interval: str, trainer: lightning.Trainer) -> None:

@@ -21,7 +21,8 @@ from mammoseg.losses import Criterion
 from mammoseg.metrics import PIXEL_METRICS, MeanOverImages, PooledPixelMetric, confusion_counts, reliability_sums
 from mammoseg.metrics.loss_terms import LossTermMeans
 from mammoseg.models.deep_supervision import deep_supervision_terms, list_outputs
-from mammoseg.schedulers import check_total_steps, resolve_numbers_of_steps
+from mammoseg.optimizers import build_optimizer, check_layer_decay
+from mammoseg.schedulers import check_total_steps, resolve_numbers_of_steps, scale_max_lr
 
 COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune")
 LOSS_SUMS_KEY = "train_loss_sums"  # key in checkpoints
@@ -51,9 +52,10 @@ class Segmenter(lightning.LightningModule):
         threshold: Probability above which a pixel is mass.
         channels_last: Whether to use the channels-last memory format, which is faster on recent GPUs.
         compile: Mode of torch.compile, or None. The names in the state_dict do not change.
+        layer_decay: Factor of the learning rate for each stage of the encoder, see `optimizers.build_optimizer`.
 
     Raises:
-        UserError: If `threshold` or `compile` is invalid.
+        UserError: If `threshold`, `compile` or `layer_decay` is invalid.
 
     Example:
         >>> import torch
@@ -72,6 +74,7 @@ class Segmenter(lightning.LightningModule):
         threshold: float = 0.5,
         channels_last: bool = False,
         compile: str | None = None,
+        layer_decay: float = 1.0,
     ) -> None:
         super().__init__()
         validate.probability("threshold", threshold)
@@ -83,6 +86,7 @@ class Segmenter(lightning.LightningModule):
         self.criterion = criterion
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.layer_decay = check_layer_decay(net, layer_decay)
         self.threshold = threshold
         self.logit_threshold = math.log(threshold / (1 - threshold))  # comparing logits avoids rounding by the sigmoid
         pooled = MetricCollection({name: metric() for name, metric in PIXEL_METRICS.items()})
@@ -273,24 +277,11 @@ class Segmenter(lightning.LightningModule):
         Raises:
             UserError: If the optimizer or the scheduler rejects its arguments.
         """
-        try:
-            optimizer = self.optimizer(self.net.parameters())
-        except (ValueError, TypeError) as error:
-            raise UserError(f"optimizer: {error}; correct the optimizer.* settings, such as lr") from error
-        if isinstance(optimizer, torch.optim.LBFGS):
-            raise UserError(
-                "optimizer must evaluate the loss once per step, got LBFGS, which evaluates it several times; use "
-                "another optimizer, such as torch.optim.Adam"
-            )
-        # A criterion may have trainable parameters, such as LearnedByRatio.
-        if criterion_params := list(self.criterion.parameters()):
-            optimizer.add_param_group({"params": criterion_params})
-        # Lightning does not clip the gradients of a fused optimizer, which can unscale AMP gradients itself. Clearing
-        # this flag makes Lightning unscale, clip and step as for any other optimizer.
-        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+        optimizer = build_optimizer(self.optimizer, self.net, self.criterion, self.layer_decay)
         if self.scheduler is None:
             return optimizer
         build_scheduler = resolve_numbers_of_steps(self.scheduler["scheduler"], self.trainer)
+        build_scheduler = scale_max_lr(build_scheduler, optimizer)
         try:
             scheduler = build_scheduler(optimizer)
         except (ValueError, TypeError) as error:

@@ -19,10 +19,13 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Checkpoint directory .* exists and is not empty",
 )
 GROUPS = ("callbacks", "logger", "optimizer", "split", "augment", "sampler", "scheduler")
-RESUMED = [
+RESUMED: list[str | tuple[str, ...]] = [
     *[f"scheduler={name}" for name in options("scheduler")],
     *[f"callbacks={name}" for name in options("callbacks")],
     "sampler=negative_fraction",
+    "layer_decay=0.5",
+    ("callbacks=freeze_encoder", "callbacks.freeze_encoder.epochs=1"),  # interrupted after the encoder is unfrozen
+    ("callbacks=freeze_encoder", "callbacks.freeze_encoder.epochs=2", "layer_decay=0.5", "scheduler=one_cycle"),
 ]
 # An improvement of the DSC by 1 is impossible.
 NO_IMPROVEMENT = {"reduce_on_plateau": ("scheduler.scheduler.patience=0", "+scheduler.scheduler.threshold=1")}
@@ -92,9 +95,14 @@ def test_total_steps_equal_the_steps_of_the_run(name: str, accumulated: int, dat
     assert min(rates[-1], *lr_scheduler_config.scheduler.get_last_lr()) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("override", RESUMED)
-def test_run_resumed_within_an_epoch_has_the_same_weights(override: str, data: Path, tmp_path: Path) -> None:
-    cfg = compose_tiny(data, override, "epochs=3", "lr_decay_epochs=1", "augment=flip_affine")
+@pytest.mark.parametrize(
+    "override", RESUMED, ids=lambda override: override if isinstance(override, str) else ",".join(override)
+)
+def test_run_resumed_within_an_epoch_has_the_same_weights(
+    override: str | tuple[str, ...], data: Path, tmp_path: Path
+) -> None:
+    overrides = (override,) if isinstance(override, str) else override
+    cfg = compose_tiny(data, *overrides, "epochs=3", "lr_decay_epochs=1", "augment=flip_affine")
     if "ema" not in override:
         cfg.batch_size = 4
     uninterrupted = train(cfg, tmp_path / "uninterrupted")

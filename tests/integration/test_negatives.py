@@ -15,8 +15,8 @@ from mammoseg.export.card_metadata import StoredWeights
 from mammoseg.export.model_card import make_model_card
 from mammoseg.reports.run_summary import format_auc
 from mammoseg.runs import results
+from mammoseg.runs.checked_results import read_rows
 from mammoseg.runs.checkpoint import PROVENANCE_KEY, load_checkpoint
-from mammoseg.runs.discovery import read_rows
 from mammoseg.runs.predictions import read_detections, read_predictions
 from mammoseg.statistics.negative_outcomes import outcomes_of_rows
 

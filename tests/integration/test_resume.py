@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shlex
 import shutil
@@ -235,8 +236,40 @@ def test_init_from_loads_weights_only(workdir: Path) -> None:
     record = json.loads((workdir / "init" / "run.json").read_text())
     assert record["settings"]["init_from"] not in (None, "uninterrupted")
     assert epochs_of(workdir / "init", "train/loss") == [0]
-    completed = run("train", *SMALL, "model.width=2", "init_from=uninterrupted", folder=workdir)
-    assert (completed.returncode, "uninterrupted" in completed.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "advice"),
+    [
+        (("model.width=2",), "set model.width=1 as in its training"),
+        (("model=unet", "model.width=1"), "set model=au_net model.width=1 as in its training"),
+    ],
+)
+def test_init_from_another_network_names_the_settings(overrides: tuple[str, ...], advice: str, workdir: Path) -> None:
+    completed = run("train", *SMALL, *overrides, "init_from=uninterrupted", "hydra.run.dir=mismatch", folder=workdir)
+    assert completed.returncode == 2
+    assert f"best.ckpt: the weights do not match the network of this run; {advice}" in completed.stderr
+    assert not (workdir / "mismatch").exists()
+
+
+def test_encoder_weights_are_loaded_and_kept_with_a_frozen_encoder(workdir: Path) -> None:
+    settings = ("model.width=1", "epochs=1", "logger=csv", "layer_decay=0.5", "callbacks=[default,freeze_encoder]")
+    start_from = ("encoder_weights=uninterrupted", "hydra.run.dir=encoder")
+    output = succeed("train", *SMALL, *settings, *start_from, folder=workdir)
+    assert "not in the file" not in output
+    best = workdir / "uninterrupted" / "checkpoints" / "best.ckpt"
+    source, trained = torch.load(best, weights_only=True)["state_dict"], weights(workdir / "encoder")
+    equal = {name: torch.equal(value, trained[name]) for name, value in source.items() if name.startswith("net.")}
+    assert equal
+    assert all(is_equal for name, is_equal in equal.items() if name.startswith("net.encoder."))
+    assert not equal["net.head.weight"]
+    record = json.loads((workdir / "encoder" / "run.json").read_text())
+    assert record["settings"]["encoder_weights"] == hashlib.sha256(best.read_bytes()).hexdigest()
+    assert record["settings"]["init_from"] is None
+    assert "uninterrupted" not in (workdir / "encoder" / "run.json").read_text()
+    header = (workdir / "encoder" / "metrics.csv").read_text().splitlines()[0]
+    rates = [name for name in header.split(",") if name.startswith("lr-")]
+    assert rates == ["lr-Adam/decoder", *(f"lr-Adam/encoder_stage{stage}" for stage in range(1, 6))]
 
 
 def test_every_command_accepts_a_run_folder(workdir: Path, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from mammoseg.compare.secondary_tables import negatives_tables
 from mammoseg.errors import UserError
 from mammoseg.reports.run_summary import summary_markdown
 from mammoseg.runs import results
-from mammoseg.runs.discovery import find_runs, read_rows
+from mammoseg.runs.checked_results import read_rows
+from mammoseg.runs.discovery import find_runs
 from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
 from mammoseg.statistics.negative_outcomes import outcomes_of_method, outcomes_of_rows

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from viewer_files import write_synthetic_run, write_synthetic_store
 
-from mammoseg.runs.discovery import read_rows
+from mammoseg.runs.checked_results import read_rows
 from mammoseg.runs.stores import find_store
 
 CASES = ["a", "b", "c"]

@@ -12,7 +12,7 @@ from mammoseg.data.split_result import Indices, read_parts
 from mammoseg.data.store import PreparedStore
 from mammoseg.evaluate.dataset_names import DatasetNames, Identity
 from mammoseg.evaluate.members import Member
-from mammoseg.runs.discovery import read_rows
+from mammoseg.runs.checked_results import read_rows
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.seen_images import SEEN, UNSEEN
 from mammoseg.runs.stores import find_store

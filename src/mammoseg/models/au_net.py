@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mammoseg.models.blocks import checkpointed, conv_bn_relu, stage_widths
+from mammoseg.models.blocks import N_STAGES, checkpointed, conv_bn_relu, stage_widths
 
 REDUCTION = 16  # ratio of the number of channels to the number of hidden units of the channel attention
 
@@ -121,6 +121,8 @@ class AUNet(nn.Module):
         >>> AUNet(width=2)(torch.zeros(1, 1, 32, 48)).shape
         torch.Size([1, 1, 32, 48])
     """
+
+    encoder_stages = tuple((f"encoder.{stage}",) for stage in range(N_STAGES))
 
     def __init__(self, width: int = 64, gradient_checkpointing: bool = False) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mammoseg.errors import UserError
 from mammoseg.models.blocks import N_STAGES, stage_widths
+from mammoseg.models.encoder import declare_encoder
 from mammoseg.validate import positive_int
 
 
@@ -55,7 +56,11 @@ def attention_unet(width: int = 64, **options: Any) -> nn.Module:
     """
     from monai.networks.nets import AttentionUnet
 
-    return AttentionUnet(2, 1, 1, channels=stage_widths(width), strides=[2] * (N_STAGES - 1), **options)
+    net = AttentionUnet(2, 1, 1, channels=stage_widths(width), strides=[2] * (N_STAGES - 1), **options)
+    # Each attention layer contains the encoder stage of its resolution and the layers of lower resolutions.
+    layers = ["model.1" + ".submodule.1" * depth for depth in range(N_STAGES - 1)]
+    inner = [f"{layer}.submodule.0" for layer in layers[:-1]]
+    return declare_encoder(net, [["model.0"], *([name] for name in inner), [f"{layers[-1]}.submodule"]])
 
 
 def unet_plus_plus(width: int = 64, **options: Any) -> nn.Module:
@@ -75,7 +80,8 @@ def unet_plus_plus(width: int = 64, **options: Any) -> nn.Module:
     """
     from monai.networks.nets import BasicUNetPlusPlus
 
-    return WithoutDeepSupervision(BasicUNetPlusPlus(2, 1, 1, features=[*stage_widths(width), width], **options))
+    net = BasicUNetPlusPlus(2, 1, 1, features=[*stage_widths(width), width], **options)
+    return declare_encoder(WithoutDeepSupervision(net), [[f"net.conv_{stage}_0"] for stage in range(N_STAGES)])
 
 
 def dyn_unet(width: int = 64, **options: Any) -> nn.Module:
@@ -96,7 +102,9 @@ def dyn_unet(width: int = 64, **options: Any) -> nn.Module:
     from monai.networks.nets import DynUNet
 
     strides = [1] + [2] * (N_STAGES - 1)
-    return DynUNet(2, 1, 1, [3] * N_STAGES, strides, strides[1:], filters=stage_widths(width), **options)
+    net = DynUNet(2, 1, 1, [3] * N_STAGES, strides, strides[1:], filters=stage_widths(width), **options)
+    downsamples = [[f"downsamples.{index}"] for index in range(N_STAGES - 2)]
+    return declare_encoder(net, [["input_block"], *downsamples, ["bottleneck"]])
 
 
 def swin_unetr(width: int = 64, **options: Any) -> nn.Module:
@@ -116,7 +124,9 @@ def swin_unetr(width: int = 64, **options: Any) -> nn.Module:
     """
     from monai.networks.nets import SwinUNETR
 
-    return SwinUNETR(1, 1, spatial_dims=2, feature_size=12 * -(-max(width, 1) // 12), **options)
+    net = SwinUNETR(1, 1, spatial_dims=2, feature_size=12 * -(-max(width, 1) // 12), **options)
+    # The transformer. The modules that MONAI names encoder1 to encoder10 are on the skip connections.
+    return declare_encoder(net, [["swinViT.patch_embed"], *([f"swinViT.layers{stage}"] for stage in range(1, 5))])
 
 
 class PatchWise(nn.Module):
@@ -188,4 +198,6 @@ def seg_res_net(
         raise UserError(f"model.deep_supervision must be {limit}, got {deep_supervision}")
     channels = patch_size**2
     options: dict[str, Any] = {"blocks_down": tuple(blocks), "dsdepth": deep_supervision, "norm": norm}
-    return PatchWise(SegResNetDS(2, width, channels, channels, **options), patch_size)
+    net = PatchWise(SegResNetDS(2, width, channels, channels, **options), patch_size)
+    stages = [[f"net.encoder.layers.{stage}"] for stage in range(len(blocks))]
+    return declare_encoder(net, [["net.encoder.conv_init", *stages[0]], *stages[1:]])

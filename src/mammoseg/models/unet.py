@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mammoseg.models.blocks import conv_bn_relu, stage_widths
+from mammoseg.models.blocks import N_STAGES, conv_bn_relu, stage_widths
 
 
 class UNet(nn.Module):
@@ -34,6 +34,8 @@ class UNet(nn.Module):
         >>> UNet(width=2)(torch.zeros(1, 1, 32, 48)).shape
         torch.Size([1, 1, 32, 48])
     """
+
+    encoder_stages = tuple((f"encoder.{stage}",) for stage in range(N_STAGES))
 
     def __init__(
         self,

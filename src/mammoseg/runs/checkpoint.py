@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from mammoseg.data.split_result import HALVES
 from mammoseg.errors import UserError
@@ -125,26 +124,6 @@ def network_weights(loaded: dict[str, Any]) -> dict[str, Any]:
 def file_digest(path: Path) -> str:
     """Return the SHA-256 hash of a checkpoint file, in hexadecimal digits."""
     return file_sha256(weights_path(path))
-
-
-def load_weights_into(network: nn.Module, path: Path) -> None:
-    """Load the weights of a checkpoint into a network, without any other state.
-
-    Args:
-        network: Network that receives the weights.
-        path: A checkpoint, or an exported model or its folder.
-
-    Raises:
-        UserError: If the weights do not match the network.
-    """
-    weights = network_weights(load_checkpoint(path))
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(
-            f"init_from={path}: the weights do not match the network of this run; set model and width as in the "
-            "training of the checkpoint"
-        ) from error
 
 
 def weights_path(path: Path) -> Path:

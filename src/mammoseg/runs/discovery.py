@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,23 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.processes import is_locked
-from mammoseg.runs import results
+from mammoseg.runs.checked_results import read_rows
 from mammoseg.runs.folder import RunFolder, folders_with
-from mammoseg.runs.predictions import MAX_SIZE
 from mammoseg.runs.record import RunRecord, Status, read_record, read_record_or_skip
-from mammoseg.runs.results import COUNTS, FALSE_POSITIVES, MAX_PROBABILITY, RUN_COLUMNS, ResultRow
+from mammoseg.runs.results import COUNTS, RUN_COLUMNS, ResultRow
 from mammoseg.runs.seen_images import count_seen
 from mammoseg.runs.settings import differing, flatten
-from mammoseg.schema.text_types import FileName
 
 log = logging.getLogger(__name__)
 
-TEST_AGAIN = "delete the file and test the run again with mammoseg.evaluate"
 LATEST = "latest"
-MAX_PIXELS = MAX_SIZE**2  # of a prepared image
 MAX_DEPTH = 6  # of run folders below the working directory; those of sweeps are at depth 3
 FoldSeed = tuple[str, str]
 
@@ -192,54 +186,6 @@ def read_run(folder: RunFolder, record: RunRecord | None = None) -> RunResults:
     if not run.is_external:
         return run
     return replace(run, fold="", training=f"{rows[0]['seed']} (fold {run.fold})" if run.fold else None)
-
-
-def read_rows(path: Path) -> list[ResultRow]:
-    """Read and validate results.csv.
-
-    Raises:
-        UserError: If the file is empty, lacks a column, or contains an invalid value or an image twice.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as lines:
-            columns = csv.DictReader(lines).fieldnames or []
-        if missing := [name for name in results.REQUIRED_RESULT_COLUMNS if name not in columns]:
-            raise UserError(f"{path}: has no column {', '.join(missing)}; {TEST_AGAIN}")
-        rows = results.read_results(path)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: must be text in UTF-8; {TEST_AGAIN}") from error
-    except (ValueError, OverflowError, csv.Error) as error:
-        raise UserError(f"{path}: {error}; {TEST_AGAIN}") from error
-    if not rows:
-        raise UserError(f"{path}: has no rows, since the test part was empty; check the split of the run")
-    for row in rows:
-        check_row(row, path)
-    if len({row["case"] for row in rows}) < len(rows):
-        raise UserError(f"{path}: contains an image twice; test the run again")
-    return rows
-
-
-def check_row(row: ResultRow, path: Path) -> None:
-    """Check the values of a row of results.csv, which are part of file names and tables.
-
-    Raises:
-        UserError: If a value is invalid.
-    """
-    if any(not 0 <= row[name] <= MAX_PIXELS for name in COUNTS):
-        raise UserError(f"{path}: case {row['case']} must have between 0 and {MAX_PIXELS} pixels; test the run again")
-    if not 0 <= row.get(FALSE_POSITIVES, 0) <= MAX_PIXELS or not 0 <= row.get(MAX_PROBABILITY, 0) <= 1:
-        raise UserError(
-            f"{path}: {FALSE_POSITIVES} of case {row['case']} must be at least 0 and {MAX_PROBABILITY} from 0 to 1; "
-            "test the run again"
-        )
-    if row["density"] not in list(ACRDensity):
-        raise UserError(f"{path}: density must be from 1 to 4, got {row['density']}; test the run again")
-    if not FileName().accepts(row["dataset"]):
-        raise UserError(f"{path}: dataset must be {FileName().description}, got {row['dataset']!r}; test the run again")
-    if unprintable := [name for name in (*RUN_COLUMNS, "trained_on") if not str(row.get(name, "")).isprintable()]:
-        raise UserError(f"{path}: {unprintable[0]} must be one line of text, got {row[unprintable[0]]!r}")
-    if not row["method"]:
-        raise UserError(f"{path}: method must not be empty; test the run again")
 
 
 def run_folders(top: Path) -> Iterator[RunFolder]:

@@ -25,7 +25,7 @@ import mammoseg
 from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
 from mammoseg.runs.folder import RunFolder
-from mammoseg.runs.settings import differing, flatten, public
+from mammoseg.runs.settings import DIGESTED, differing, flatten, public
 from mammoseg.runs.upgrade import upgrade_config
 
 log = logging.getLogger(__name__)
@@ -91,16 +91,19 @@ class RunRecord:
         return self.status in (Status.FINISHED, Status.PRUNED)
 
 
-def make_record(cfg: DictConfig, run_info: Mapping[str, Any], init_digest: str | None = None) -> RunRecord:
+def make_record(
+    cfg: DictConfig, run_info: Mapping[str, Any], digests: Mapping[str, str | None] | None = None
+) -> RunRecord:
     """Create the record of a run that starts now.
 
     Args:
         cfg: Composed config of `train`.
         run_info: Identity of the run.
-        init_digest: Hash of the checkpoint `init_from`; None without it.
+        digests: Hash of the file of each setting with initial weights, see `train.init_from.InitialWeights`; None if
+            there are none.
     """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    settings = {**public(plain), "init_from": init_digest}
+    settings = {**public(plain), **(digests or {})}
     return RunRecord(
         run_info=dict(run_info),
         settings=upgrade_config(json.loads(json.dumps(settings))),  # as when read back: tuples become lists
@@ -122,7 +125,7 @@ def redact_paths(text: str, folder: Path, cfg: DictConfig) -> str:
         folder: Run folder.
         cfg: Composed config with the paths.
     """
-    keys = ("dataset.root", "dataset.store", "dataset.reader.tables", "init_from", "resume")
+    keys = ("dataset.root", "dataset.store", "dataset.reader.tables", *DIGESTED, "resume")
     paths = {str(folder): folder.name, **{str(OmegaConf.select(cfg, key) or ""): key for key in keys}}
     for path, name in {**paths, str(Path.cwd()): ".", str(Path.home()): "~"}.items():
         if len(path) > 1 and Path(path).expanduser().is_absolute():

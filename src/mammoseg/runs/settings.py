@@ -54,8 +54,8 @@ COMPUTE = (
 )
 REPLICATE = ("seed", "split.fold", "split.seed")
 METHOD = (
-    *("batch_size", "threshold", "model_selection", "init_from"),
-    *("callbacks.early_stopping", "callbacks.ema", "callbacks.gradient_accumulation"),
+    *("batch_size", "threshold", "model_selection", "init_from", "encoder_weights", "layer_decay"),
+    *("callbacks.early_stopping", "callbacks.ema", "callbacks.gradient_accumulation", "callbacks.freeze_encoder"),
     *("callbacks.gradient_clipping.percentile", "callbacks.gradient_clipping.window"),
     *("dataset._target_", "dataset.name", "dataset.reader._target_", "dataset.reader._partial_"),
     *("dataset.reader.lesions", "dataset.reader.sources", "dataset.source", "dataset.on_error"),
@@ -73,7 +73,7 @@ SHORTHANDS = ("width", "lr", "epochs", "lr_decay_epochs", "patience", "theta")
 # Settings that may change on resume, in addition to compute and private settings.
 RESUMABLE = ("trainer.max_epochs",)
 # Method settings that are paths; a run stores the hash of the file instead.
-DIGESTED = ("init_from",)
+DIGESTED = ("init_from", "encoder_weights")
 # Settings that reports list for each run.
 HEADLINE = ("model.width", "trainer.max_epochs", "optimizer.lr", "batch_size", "dataset.size")
 

@@ -39,6 +39,7 @@ TRAIN = {
     "lr": Number(0, 100),
     "epochs": Integer(1, 1_000_000),
     "lr_decay_epochs": Integer(1, 1_000_000),
+    "layer_decay": Number(0, 1, exclusive_minimum=True),
     "seed": SEED,
     "batch_size": BATCH_SIZE,
     "num_workers": Integer(0, 256),
@@ -49,6 +50,7 @@ TRAIN = {
     "patience": Integer(1, optional=True),
     "resume": LocalPath(optional=True),
     "init_from": LocalPath(optional=True),
+    "encoder_weights": LocalPath(optional=True),
     "trusted_modules": TRUSTED_MODULES,
     "trial_number": Integer(0, optional=True),
     "dataset": REQUIRED_PART,
@@ -209,6 +211,16 @@ def one_kind_of_clipping(config: Mapping[str, Any]) -> str | None:
     )
 
 
+def one_source_of_weights(config: Mapping[str, Any]) -> str | None:
+    """Check that the initial weights of the encoder have one source."""
+    if config["init_from"] is None or config["encoder_weights"] is None:
+        return None
+    return (
+        f"encoder_weights must be null with init_from, which loads all weights of the network, got "
+        f"{config['encoder_weights']}"
+    )
+
+
 def interval_of_automatic_steps(config: Mapping[str, Any]) -> str | None:
     """Check that a schedule over the optimizer steps of the run is stepped after each of them."""
     section = config["scheduler"] or {}
@@ -248,6 +260,9 @@ def command_section(command: str) -> Section:
 
 # Conditions on several settings of a command: config -> error message, or None.
 COMMAND_RULES = {
-    "train": (swin_size, precision_of_cpu, one_kind_of_clipping, interval_of_automatic_steps, patience_has_effect),
+    "train": (
+        *(swin_size, precision_of_cpu, one_kind_of_clipping, one_source_of_weights),
+        *(interval_of_automatic_steps, patience_has_effect),
+    ),
     "dashboard": (entity_when_online,),
 }

@@ -78,6 +78,7 @@ TRAINING_PARTS: dict[str, Part] = {
         }
     ),
     "mammoseg.callbacks.epoch_summary.EpochSummary": Part({}),
+    "mammoseg.callbacks.freeze_encoder.FreezeEncoder": Part({"epochs": Integer(1, 1_000_000, optional=True)}),
     "mammoseg.callbacks.gradient_clipping.GradientClipping": Part(
         {"percentile": Number(0, 100, optional=True), "window": Integer(1, 1_000_000, optional=True)}
     ),

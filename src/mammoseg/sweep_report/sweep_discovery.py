@@ -12,7 +12,7 @@ import numpy as np
 
 from mammoseg.errors import UserError
 from mammoseg.runs import results
-from mammoseg.runs.discovery import read_rows
+from mammoseg.runs.checked_results import read_rows
 from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.record import RunRecord, Status, read_record_or_skip
 from mammoseg.runs.settings import Role, method_of, role, select

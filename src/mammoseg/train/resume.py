@@ -20,7 +20,7 @@ from mammoseg.files import atomic_write_text
 from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder, load_yaml
 from mammoseg.runs.record import RunRecord, load_matching_record, read_record, read_record_or_skip
-from mammoseg.runs.settings import RESUMABLE, flatten
+from mammoseg.runs.settings import DIGESTED, RESUMABLE, flatten
 from mammoseg.runs.untrusted_config import GROUPS, command_line_dirs, untrusted_targets
 from mammoseg.safe_yaml import load_yaml_file
 from mammoseg.schema.command_line import config_dirs, split_options
@@ -35,7 +35,7 @@ UPLOAD_SETTINGS = ("logger.mode", "logger.entity")
 # again, since the folder may be from somebody else. In version 0.1, ckpt_path=<checkpoint> resumed a run.
 NOT_RESTORED = ("trusted_modules", *UPLOAD_SETTINGS, "ckpt_path")
 # Settings that cannot change on resume, and that the comparison of records does not cover.
-FIXED = ("experiment", "sweep", "init_from", "trial_number", "hydra.run.dir", "hydra.sweep.dir")
+FIXED = ("experiment", "sweep", *DIGESTED, "trial_number", "hydra.run.dir", "hydra.sweep.dir")
 
 
 def expand_resume(argv: Sequence[str]) -> list[str]:

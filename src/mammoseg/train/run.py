@@ -34,7 +34,7 @@ from mammoseg.runs.record import RunRecord, Status, make_record, read_record, re
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
 from mammoseg.train.best_checkpoints import BestCheckpoints, warn_about_monitors
-from mammoseg.train.init_from import find_init_checkpoint
+from mammoseg.train.init_from import InitialWeights
 from mammoseg.train.interruption import explain_interruption, trainer_errors
 from mammoseg.train.monitored_metrics import check_monitored_metrics
 from mammoseg.train.reporting import write_reports
@@ -59,7 +59,7 @@ class TrainingRun:
         run_info: Identity of the run, see `train.identity.run_info`.
 
     Raises:
-        UserError: If a setting is invalid, or `init_from` does not exist.
+        UserError: If a setting is invalid, or a file with initial weights does not exist.
     """
 
     def __init__(self, cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) -> None:
@@ -67,8 +67,8 @@ class TrainingRun:
         self.folder = folder
         self.run_info = run_info
         validate.positive_int("epochs", cfg.trainer.max_epochs)
-        self.init_checkpoint, init_digest = find_init_checkpoint(cfg, folder)
-        self.record = make_record(cfg, run_info, init_digest)
+        self.initial_weights = InitialWeights(cfg, folder)
+        self.record = make_record(cfg, run_info, self.initial_weights.digests)
         self.previous: RunRecord | None = None
         self.start_time = time.monotonic()
         self.initial_global_step = 0
@@ -185,8 +185,8 @@ class TrainingRun:
             return self
         # Before any file is written, so that an invalid folder, split or theta leaves no files.
         self._set_up_data()
-        if self.init_checkpoint is not None and ckpt_path is None:
-            checkpoint.load_weights_into(self.segmenter.net, self.init_checkpoint)
+        if ckpt_path is None:
+            self.initial_weights.load_into(self.segmenter.net)
         check_monitored_metrics(self.segmenter, build.build_callbacks(self.cfg))
         self._write_initial_files()
         trainer = self.build_trainer([pruning] if pruning else [])
