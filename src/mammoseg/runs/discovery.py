@@ -16,7 +16,7 @@ from mammoseg.processes import is_locked
 from mammoseg.runs.checked_results import read_rows
 from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.record import RunRecord, Status, read_record, read_record_or_skip
-from mammoseg.runs.results import COUNTS, RUN_COLUMNS, ResultRow
+from mammoseg.runs.results import COUNTS, ENSEMBLE, RUN_COLUMNS, ResultRow
 from mammoseg.runs.seen_images import count_seen
 from mammoseg.runs.settings import differing, flatten
 
@@ -79,7 +79,7 @@ class RunResults:
     @property
     def is_ensemble(self) -> bool:
         """Whether the networks of several runs were tested together."""
-        return results.ENSEMBLE in str(self.rows[0]["method"])
+        return ENSEMBLE in str(self.rows[0]["method"])
 
     @property
     def repeats_test(self) -> bool:
