@@ -16,8 +16,9 @@ import pytest
 from mammoseg.data.readers.inbreast import read
 from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.errors import UserError
+from mammoseg.phantom.anatomy import Phantom
 from mammoseg.phantom.cbis_ddsm_specs import sample_cbis_ddsm_specs
-from mammoseg.phantom.write import sample_inbreast_specs, write_inbreast
+from mammoseg.phantom.write import calcification_near_mass, sample_inbreast_specs, write_inbreast
 
 CASES = 14
 
@@ -118,6 +119,15 @@ def test_every_density_occurs_and_each_patient_has_one_density() -> None:
     density = {image.patient: image.density for image in images}
     assert all(density[image.patient] == image.density for image in images)
     assert len({image.case for image in images}) == len(images)
+
+
+def test_calcifications_are_in_the_image_if_their_mass_is_at_its_edge() -> None:
+    outline = np.array([[59.0, 79.0], [57.0, 79.0], [59.0, 77.0]])
+    phantom = Phantom(np.zeros((80, 60), np.uint16), (outline,), np.ones((80, 60), bool), 0.5)
+    points = np.concatenate([calcification_near_mass(np.random.default_rng(seed), phantom) for seed in range(50)])
+    assert (points >= 0).all()
+    assert (points <= [59, 79]).all()
+    assert len(np.unique(points, axis=0)) > 10
 
 
 def test_an_existing_folder_is_not_modified(tmp_path: Path) -> None:

@@ -203,10 +203,16 @@ def write_inbreast_image(folder: Path, height: int, appearance: str, image: Inbr
     if image.masses:
         regions = [osirix_roi("Mass", outline, phantom, spacing) for outline in phantom.outlines]
         if rng.random() < 0.3:  # another type of lesion, which the reader must ignore
-            centre = phantom.outlines[0].mean(axis=0, keepdims=True)
-            regions.append(osirix_roi("Calcification", centre + rng.uniform(-9, 9, (1, 2)), phantom, spacing))
+            regions.append(osirix_roi("Calcification", calcification_near_mass(rng, phantom), phantom, spacing))
         content = {"Images": [{"ImageIndex": 0, "NumberOfROIs": len(regions), "ROIs": regions}]}
         atomic_write_bytes(folder / "AllXML" / f"{image.case}.xml", plistlib.dumps(content))
+
+
+def calcification_near_mass(rng: np.random.Generator, phantom: Phantom) -> NDArray[np.float64]:
+    """Draw the position (x, y) in pixels, shape (1, 2), of a calcification in the image near its first mass."""
+    height, width = phantom.pixels.shape
+    centre = phantom.outlines[0].mean(axis=0, keepdims=True)
+    return np.clip(centre + rng.uniform(-9, 9, (1, 2)), 0, [width - 1, height - 1])
 
 
 def write_inbreast_dicom(path: Path, pixels: NDArray[np.uint16], image: InbreastImageSpec, spacing: float) -> None:
