@@ -212,7 +212,7 @@ def calcification_near_mass(rng: np.random.Generator, phantom: Phantom) -> NDArr
     """Draw the position (x, y) in pixels, shape (1, 2), of a calcification in the image near its first mass."""
     height, width = phantom.pixels.shape
     centre = phantom.outlines[0].mean(axis=0, keepdims=True)
-    return np.clip(centre + rng.uniform(-9, 9, (1, 2)), 0, [width - 1, height - 1])
+    return np.asarray(np.clip(centre + rng.uniform(-9, 9, (1, 2)), 0, [width - 1, height - 1]))
 
 
 def write_inbreast_dicom(path: Path, pixels: NDArray[np.uint16], image: InbreastImageSpec, spacing: float) -> None:

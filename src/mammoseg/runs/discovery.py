@@ -118,15 +118,16 @@ def expand_latest(folders: Sequence[Path]) -> list[Path]:
     return [latest_run(finished=True).path if str(folder) == LATEST else folder for folder in folders]
 
 
-def find_runs(folders: Sequence[Path]) -> list[RunResults]:
+def find_runs(folders: Sequence[Path], *, with_repeated: bool = False) -> list[RunResults]:
     """Find all finished runs in `folders` and their subfolders.
 
     Unfinished runs are skipped with a warning. Outputs of `evaluate` for the dataset of the training repeat the results
-    of a run or depend on options, so they are used only in folders without finished runs. Those that repeat the test of
-    a run without options are not used if the run is in another of the folders.
+    of a run or depend on options, so they are used only in folders without finished runs.
 
     Args:
         folders: Run folders, or folders that contain them.
+        with_repeated: Whether to include outputs of `evaluate` that repeat the test of a run, without options, if the
+            run is in another of the folders.
 
     Raises:
         UserError: If a folder or a finished run does not exist, or a results.csv is damaged.
@@ -136,10 +137,15 @@ def find_runs(folders: Sequence[Path]) -> list[RunResults]:
     for folder in folders:
         trained, tests = tested_runs(folder)
         used = [test for test in tests if test.is_external or not trained]
-        repeated += [test for test in used if test.repeats_test and test.folder.path != folder]
+        if not with_repeated:
+            repeated += [test for test in used if test.repeats_test and test.folder.path != folder]
         runs += [*trained, *(test for test in used if test not in repeated)]
     tested = {run.identity for run in runs}
-    runs += [test for test in repeated if test.identity not in tested]
+    for test in repeated:
+        if test.identity in tested:
+            log.info("skipped %s: it repeats the test of a run", test.folder.path)
+        else:
+            runs.append(test)
     if not runs:
         raise UserError(
             f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} of a finished run; train first, "

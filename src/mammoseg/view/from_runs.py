@@ -37,7 +37,7 @@ def load_run_views(folders: Sequence[Path], store_root: Path | None) -> list[Run
     Raises:
         UserError: If no run has predictions, or the prepared images of a run are not found.
     """
-    runs, predictions = find_runs(folders), RunFolder.predictions.name
+    runs, predictions = find_runs(folders, with_repeated=True), RunFolder.predictions.name
     runs_with_predictions = []
     for run in runs:
         if run.folder.predictions.is_file():
