@@ -229,3 +229,12 @@ def test_remove_stale_descends_only_if_recursive(tmp_path: Path) -> None:
     assert stale.exists()
     remove_stale(tmp_path, recursive=True)
     assert not stale.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="requires /proc")
+@pytest.mark.parametrize("path", [Path("/proc/file"), Path("/proc/folder/file")])
+def test_a_file_system_without_new_files_is_a_user_error(path: Path) -> None:
+    with pytest.raises(UserError, match="no files can be created in this folder"):
+        atomic_write_text(path, "")
+    with pytest.raises(UserError, match="no files can be created in this folder"), atomic_dir(path):
+        pass

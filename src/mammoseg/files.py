@@ -47,18 +47,20 @@ def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool 
 
     Raises:
         OSError: If the file cannot be written; `path` is then unchanged.
-        UserError: If `path` is a special file, such as a device.
+        UserError: If `path` is a special file, such as a device, or no files can be created in its folder.
         ValueError: If `mode` is invalid.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}")
     path = _writable(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale_once(path.parent)
-    temporary = path.parent / _temporary_name()
     text: dict[str, Any] = {"encoding": "utf-8", "newline": newline} if mode == "w" else {}
+    temporary = path.parent / _temporary_name()
+    with _creation_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale_once(path.parent)
+        opened = temporary.open(mode, **text)
     try:
-        with temporary.open(mode, **text) as file:
+        with opened as file:
             yield file
             file.flush()
             if fsync:
@@ -107,12 +109,14 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Raises:
         OSError: If the folder cannot be created or renamed.
+        UserError: If the file system of its parent does not support new folders.
     """
     folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(folder.parent)
     temporary = folder.parent / _temporary_name()
-    temporary.mkdir()  # mkdtemp would ignore the umask and remove permissions of other users
+    with _creation_errors(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale(folder.parent)
+        temporary.mkdir()  # mkdtemp would ignore the umask and remove permissions of other users
     try:
         yield temporary
         if replace and folder.exists():
@@ -201,6 +205,15 @@ def remove_stale(folder: Path, *, recursive: bool = False) -> None:
 def _remove_stale_once(folder: Path) -> None:
     """Call `remove_stale` once per folder and process, since listing a large folder before every write is slow."""
     remove_stale(folder)
+
+
+@contextmanager
+def _creation_errors(folder: Path) -> Iterator[None]:
+    """Raise UserError if no file can be created in a folder for a reason other than permissions, as in /proc."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: no files can be created in this folder; choose another one") from error
 
 
 def _temporary_name() -> str:
