@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -64,10 +65,19 @@ def test_closed_logger_does_not_write(name: str, data: Path, tmp_path: Path) -> 
     """The runs of a sweep share a process."""
     cfg = compose_tiny(data, f"logger={name}", "epochs=1")
     train(cfg, tmp_path / "first")
-    expected = contents(tmp_path / "first")
+    expected = settled_contents(tmp_path / "first")
     for run_logger in train(cfg, tmp_path / "second").run_loggers:
         run_logger.close()  # closing twice must have no effect
     assert contents(tmp_path / "first") == expected
+
+
+def settled_contents(folder: Path) -> dict[Path, bytes]:
+    """Return the contents of a folder when they no longer change: the process of wandb may write after `finish`."""
+    previous, current = None, contents(folder)
+    while current != previous:
+        time.sleep(1)
+        previous, current = current, contents(folder)
+    return current
 
 
 @pytest.mark.parametrize("name", options("scheduler"))

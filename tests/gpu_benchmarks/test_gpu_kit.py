@@ -19,6 +19,8 @@ import pytest
 
 from helpers.commands import TIMEOUT_S, has_trained, wait_until
 
+pytestmark = pytest.mark.skipif("GPU_KIT" not in os.environ, reason="takes two minutes; `make fuzz` sets GPU_KIT=1")
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 N_IMAGES, SIZE = 24, 64
 
