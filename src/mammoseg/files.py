@@ -55,8 +55,7 @@ def atomic_write(path: Path, mode: str = "w", *, newline: str = "", fsync: bool 
     path = _writable(path)
     text: dict[str, Any] = {"encoding": "utf-8", "newline": newline} if mode == "w" else {}
     temporary = path.parent / _temporary_name()
-    with _creation_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _created_folder(path.parent):
         _remove_stale_once(path.parent)
         opened = temporary.open(mode, **text)
     try:
@@ -113,8 +112,7 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     folder = folder.resolve()
     temporary = folder.parent / _temporary_name()
-    with _creation_errors(folder.parent):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    with _created_folder(folder.parent):
         remove_stale(folder.parent)
         temporary.mkdir()  # mkdtemp would ignore the umask and remove permissions of other users
     try:
@@ -208,9 +206,10 @@ def _remove_stale_once(folder: Path) -> None:
 
 
 @contextmanager
-def _creation_errors(folder: Path) -> Iterator[None]:
-    """Raise UserError if no file can be created in a folder for a reason other than permissions, as in /proc."""
+def _created_folder(folder: Path) -> Iterator[None]:
+    """Create a folder; raise UserError if its file system supports no new files, as /proc."""
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
     except FileNotFoundError as error:
         raise UserError(f"{folder}: no files can be created in this folder; choose another one") from error
