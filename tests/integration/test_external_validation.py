@@ -119,7 +119,7 @@ def test_images_and_patients_of_the_training_are_reported(workdir: Path) -> None
 
 
 def test_missing_prepared_images_of_the_training_are_reported(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mammoseg.evaluate.training_images.find_store", lambda *_: None)
+    monkeypatch.setattr("mammoseg.evaluate.training_images.find_training_store", lambda *_: None)
     arguments = [f"ckpt_path={best(workdir, 0)[0]}", *OTHER, "part=test", "hydra.run.dir=evaluated/copies"]
     output = succeed("evaluate", *arguments, folder=workdir)
     for text in (output, (workdir / "evaluated" / "copies" / "summary.md").read_text(encoding="utf-8")):

@@ -13,9 +13,8 @@ from mammoseg.data.store import PreparedStore
 from mammoseg.evaluate.dataset_names import DatasetNames, Identity
 from mammoseg.evaluate.members import Member
 from mammoseg.runs.checked_results import read_rows
-from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.seen_images import SEEN, UNSEEN
-from mammoseg.runs.stores import find_store
+from mammoseg.runs.stores import find_training_store
 
 PARTS = ("train", "val", "test")  # in descending order of the effect on results
 
@@ -125,7 +124,10 @@ def training_images(member: Member, names: DatasetNames, store: PreparedStore) -
         for row in read_parts(member.split_file):
             patient = identity_of_patient(member.names, row["patient"])
             images.add(member.names.identity(row["case"]), patient, member.part_of_half(row["part"]))
-        prepared = find_training_store(member, member.run)
+        prepared = None
+        if member.run.results.is_file():
+            results = read_rows(member.run.results)
+            prepared = find_training_store(member.run, member.names.name, results, member.config["dataset"])
         if prepared is not None and prepared.folder.resolve() != store.folder.resolve():
             images.pixels = pixels_of_run(member, prepared)
         elif prepared is None and names.name not in member.names.all:
@@ -140,20 +142,6 @@ def training_images(member: Member, names: DatasetNames, store: PreparedStore) -
     else:
         images.note = f"{member.path.name}: its run folder is unknown, so it is not known which images it has seen."
     return images
-
-
-def find_training_store(member: Member, run: RunFolder) -> PreparedStore | None:
-    """Find the prepared images of a run.
-
-    Args:
-        member: A checkpoint of the run.
-        run: Its run folder, with split.csv.
-    """
-    if not run.results.is_file():
-        return None
-    cases = [row["case"] for row in read_parts(run.split)]
-    stores = [run.data_paths().store]
-    return find_store(stores, member.names.name, read_rows(run.results), member.config["dataset"], cases)
 
 
 def pixels_of_run(member: Member, prepared: PreparedStore) -> dict[str, str]:

@@ -24,7 +24,7 @@ from mammoseg.files import atomic_write_bytes
 from mammoseg.runs import checkpoint
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
-from mammoseg.runs.stores import find_store
+from mammoseg.runs.stores import find_training_store
 from mammoseg.terminal import suppress_logs_and_warnings
 
 ONNX_FILE = "model.onnx"
@@ -136,13 +136,14 @@ def find_input_range(loaded: dict[str, Any], ckpt_path: Path) -> InputRange | No
     run = read_run(folder)
     if run.rows[0]["run"] != checkpoint.run_info_of(loaded)["run"]:
         return None
-    store = find_store([folder.data_paths().store], run.dataset, run.rows)
+    config = checkpoint.config_of(loaded)
+    store = find_training_store(folder, run.dataset, run.rows, config["dataset"])
     if store is None:
         return None
     training = {row["case"] for row in read_parts(folder.split) if row["part"] == "train"}
     cases = [case for case in store.cases if case.case in training]
-    datasets = find_datasets(checkpoint.config_of(loaded))
-    return InputRange.of_cases(cases, [dataset.acquisition for dataset in datasets]) if cases else None
+    acquisitions = [dataset.acquisition for dataset in find_datasets(config)]
+    return InputRange.of_cases(cases, acquisitions) if cases else None
 
 
 def load_finite_network(loaded: dict[str, Any], ckpt_path: Path) -> nn.Module:

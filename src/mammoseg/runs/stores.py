@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings, crop_name
+from mammoseg.data.split_result import read_parts
 from mammoseg.data.store import PreparedStore
+from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.results import COUNTS, ResultRow
 
 
@@ -42,6 +44,27 @@ def find_store(
         if same_masks and same_size and same_settings and mass_pixels.keys() >= set(cases):
             return store
     return None
+
+
+def find_training_store(
+    run: RunFolder, dataset: str, rows: Sequence[ResultRow], settings: Mapping[str, Any]
+) -> PreparedStore | None:
+    """Find the prepared store with all images of a run.
+
+    Args:
+        run: Run folder, with split.csv.
+        dataset: Name of the dataset.
+        rows: Results of the run.
+        settings: Section `dataset` of the settings of the run.
+
+    Returns:
+        The store, or None if it no longer exists.
+
+    Raises:
+        UserError: If split.csv is damaged.
+    """
+    cases = [row["case"] for row in read_parts(run.split)]
+    return find_store([run.data_paths().store], dataset, rows, settings, cases)
 
 
 def is_same_preprocessing(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
