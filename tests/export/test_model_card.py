@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.results_files import rows_of, write_run
-from mammoseg.export.model_card import evaluation_section, limitations_section, negatives_note
+from mammoseg.export.model_card import evaluation_section, limitations_section
 from mammoseg.export.training_datasets import CBIS_DDSM, INBREAST, common_license, find_datasets
 from mammoseg.runs import results
 from mammoseg.runs.discovery import read_run
@@ -37,11 +37,12 @@ def test_false_positives_are_those_of_the_images_without_a_mass(tmp_path: Path) 
     rows = rows_with_negatives(10, false_positives=True)
     comparison = comparison_of(tmp_path / "a", rows, *results.NEGATIVE_COLUMNS)
     expected = np.mean([n % 4 for n in range(10)])
-    assert negatives_note(comparison) == "10 of the 24 test images contain no mass."
-    assert f"| false positives per image without a mass | {expected:.2f} |" in evaluation_section(comparison)
+    section = evaluation_section(comparison)
+    assert " 10 of the 24 test images contain no mass.\n\n" in section
+    assert f"| false positives per image without a mass | {expected:.2f} |" in section
     unknown = comparison_of(tmp_path / "b", rows_with_negatives(10, false_positives=False))
-    assert negatives_note(unknown).endswith("the number of false positives in them is unknown.")
-    assert "were not measured" in negatives_note(comparison_of(tmp_path / "c", rows_with_negatives(0, False)))
+    assert evaluation_section(unknown).endswith("the number of false positives in them is unknown.")
+    assert "were not measured" in evaluation_section(comparison_of(tmp_path / "c", rows_with_negatives(0, False)))
 
 
 def test_the_size_groups_contain_the_images_with_a_mass(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,14 +52,8 @@ class InputRange:
             cases: Rows of the store of at least one image.
             acquisitions: Types of the images of datasets that do not state them in the header.
         """
-        known = [case.spacing_mm for case in cases if case.spacing_mm is not None]
-        return cls(
-            breast_fraction=percentiles([case.breast_fraction for case in cases]),
-            height=percentiles([case.height for case in cases]),
-            width=percentiles([case.width for case in cases]),
-            spacing_mm=percentiles(known) if known else None,
-            acquisitions=tuple(sorted({*acquisitions, *(case.acquisition for case in cases)} - {""})),
-        )
+        known = {*acquisitions, *(case.acquisition for case in cases)} - {""}
+        return cls(**_intervals(cases, percentiles), acquisitions=tuple(sorted(known)))
 
     @classmethod
     def from_plain(cls, value: Any, source: object) -> InputRange:
@@ -73,11 +67,13 @@ class InputRange:
             UserError: If it is not a valid range.
         """
         try:
-            intervals = {name: None if value[name] is None else _interval(value[name]) for name in INTERVALS}
+            intervals: dict[str, Any] = {
+                name: None if value[name] is None else _interval(value[name]) for name in INTERVALS
+            }
             acquisitions = tuple(value["acquisitions"])
             if None in (intervals[name] for name in REQUIRED_INTERVALS) or not {*acquisitions} <= ACQUISITIONS.keys():
                 raise ValueError
-            return cls(**intervals, acquisitions=acquisitions)  # type: ignore[arg-type]
+            return cls(**intervals, acquisitions=acquisitions)
         except (TypeError, ValueError, KeyError) as error:
             raise UserError(
                 f"{source}: its input_range must contain acquisitions and the intervals {', '.join(INTERVALS)}; "
@@ -93,14 +89,8 @@ class InputRange:
         """Return the range of the training images of several networks; None if `ranges` is empty."""
         if not ranges:
             return None
-        spacings = [trained.spacing_mm for trained in ranges if trained.spacing_mm is not None]
-        return cls(
-            breast_fraction=_hull([trained.breast_fraction for trained in ranges]),
-            height=_hull([trained.height for trained in ranges]),
-            width=_hull([trained.width for trained in ranges]),
-            spacing_mm=_hull(spacings) if spacings else None,
-            acquisitions=tuple(sorted({name for trained in ranges for name in trained.acquisitions})),
-        )
+        known = {name for trained in ranges for name in trained.acquisitions}
+        return cls(**_intervals(ranges, _hull), acquisitions=tuple(sorted(known)))
 
     def warning(self, shape: tuple[int, ...], breast_fraction: float, metadata: ImageMetadata) -> str:
         """Describe in what an image is unlike the training images; empty if it is like them.
@@ -131,6 +121,13 @@ def percentiles(values: Sequence[float]) -> Interval:
     """Return the percentiles `PERCENTILES` of some values, rounded to four decimals."""
     low, high = np.percentile(values, PERCENTILES).round(4).tolist()
     return low, high
+
+
+def _intervals(items: Sequence[Any], summarise: Callable[[list[Any]], Interval]) -> dict[str, Any]:
+    """Summarise the known values of each attribute in `INTERVALS`; None if none of the items has a value."""
+    values = {name: [getattr(item, name) for item in items] for name in INTERVALS}
+    known = {name: [value for value in listed if value is not None] for name, listed in values.items()}
+    return {name: summarise(listed) if listed else None for name, listed in known.items()}
 
 
 def _interval(value: Any) -> Interval:

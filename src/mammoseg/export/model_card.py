@@ -165,24 +165,24 @@ def evaluation_section(comparison: Comparison) -> str:
         metrics_table("test images", groups_by_density(comparison)),
         metrics_table("mass pixels", groups_by_mass_size(comparison)),
     )
+    outcomes = negatives_markdown(comparison.rows)
     text = (
         f"{tables[0]}\n\n{tables[1]}\n\n"
         f"{units_note()}, pooled over the pixels of the test images at the network's input resolution; in brackets, "
         f"{CONFIDENCE_LEVEL:.0%} bootstrap intervals over patients ({N_RESAMPLES} resamples; undefined for a single "
         "patient). The second table groups the images by the number of mass pixels at that resolution. Results are "
-        f"from a single training run and vary with the seed. {negatives_note(comparison)}"
+        f"from a single training run and vary with the seed. {negatives_note(comparison, bool(outcomes))}"
     )
-    outcomes = negatives_markdown(comparison.rows)
     return f"{text}\n\n{outcomes}\n\n{NEGATIVES_NOTE}" if outcomes else text
 
 
-def negatives_note(comparison: Comparison) -> str:
-    """State the number of test images without a mass, and whether it is unknown how many false positives they have."""
+def negatives_note(comparison: Comparison, has_outcomes: bool) -> str:
+    """State the number of test images without a mass, and if there are no outcomes, that these are unknown."""
     n_negative = int((~comparison.has_mass).sum())
     if not n_negative:
         return "All test images contain a mass, so false positives in mammograms without a mass were not measured."
     note = f"{n_negative} of the {len(comparison.rows)} test images contain no mass"
-    unknown = "" if negatives_markdown(comparison.rows) else "; the number of false positives in them is unknown"
+    unknown = "" if has_outcomes else "; the number of false positives in them is unknown"
     return f"{note}{unknown}."
 
 

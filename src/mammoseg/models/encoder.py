@@ -16,11 +16,6 @@ ATTRIBUTE = "encoder_stages"
 Stages = Sequence[Sequence[str]]
 
 
-def has_encoder(net: nn.Module) -> bool:
-    """Return whether a network declares its encoder."""
-    return hasattr(net, ATTRIBUTE)
-
-
 def declare_encoder(net: nn.Module, stages: Stages) -> nn.Module:
     """Declare the encoder of a network from another library.
 

@@ -121,10 +121,12 @@ def plot_overlays(examples: Sequence[Example], path: Path) -> None:
     for axis in axes.flat:
         axis.set_axis_off()
     figure.colorbar(heatmap, ax=axes.ravel().tolist(), label="Predicted probability of mass", shrink=0.6)
-    parts = ["Test image with the median DSC of each ACR category"] * has_mass(examples[0].row)
-    parts += ["the image without a mass with the highest probability"] * (not has_mass(examples[-1].row))
-    title = ",\nand ".join(parts)
-    figure.suptitle(f"{title[0].upper()}{title[1:]}\n(green: ground truth, blue: prediction)", fontsize=10)
+    title = "Test image with the median DSC of each ACR category"
+    if not has_mass(examples[0].row):
+        title = "The image without a mass with the highest probability"
+    elif not has_mass(examples[-1].row):
+        title += ",\nand the image without a mass with the highest probability"
+    figure.suptitle(f"{title}\n(green: ground truth, blue: prediction)", fontsize=10)
     save_figure(figure, path)
 
 

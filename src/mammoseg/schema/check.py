@@ -14,7 +14,7 @@ from mammoseg.schema.commands import COMMAND_RULES, command_section
 from mammoseg.schema.part_types import SubPart
 from mammoseg.schema.parts import PARTS
 from mammoseg.schema.renamed import renamed_target_message
-from mammoseg.schema.types import SettingType, as_yaml, did_you_mean, one_of
+from mammoseg.schema.types import SettingType, as_yaml, closest, did_you_mean, one_of
 
 # Keys that `hydra.utils.instantiate` reads besides the arguments of the target.
 INSTANTIATE_KEYS: dict[str, SettingType] = {
@@ -163,13 +163,12 @@ def unknown_setting(name: str, known: Collection[str], addable: Collection[str] 
     siblings = [other.rpartition(".")[2] for other in names if other.rpartition(".")[0] == section]
     if not key.startswith("_"):
         siblings = [sibling for sibling in siblings if not sibling.startswith("_")]  # such as _target_
-    nearest = did_you_mean(key, siblings)
-    if nearest and section:
-        suggestion = f"{section}.{nearest.removeprefix('; did you mean ')}"
-        plus = "" if suggestion.removesuffix("?") in known else "+"
-        nearest = f"; did you mean {plus}{suggestion}"
+    if (sibling := closest(key, siblings)) is not None:
+        nearest = f"{section}.{sibling}" if section else sibling
+        plus = "+" if section and nearest not in known else ""
+        return UserError(f"there is no setting {name}; did you mean {plus}{nearest}?")
     others = [other for other in known if other.rpartition(".")[0] != section and not name.startswith(f"{other}.")]
-    return UserError(f"there is no setting {name}{nearest or did_you_mean(name, others) or '; see --help'}")
+    return UserError(f"there is no setting {name}{did_you_mean(name, others) or '; see --help'}")
 
 
 def setting_names(command: str) -> list[str]:

@@ -231,6 +231,17 @@ def did_you_mean(value: object, choices: Iterable[object]) -> str:
         >>> did_you_mean("epoch", ["epochs", "seed"])
         '; did you mean epochs?'
     """
+    match = closest(value, choices)
+    return "" if match is None else f"; did you mean {match}?"
+
+
+def closest(value: object, choices: Iterable[object]) -> str | None:
+    """Return the string in `choices` most similar to `value`, or None if none is similar.
+
+    Example:
+        >>> closest("epoch", ["epochs", "seed"])
+        'epochs'
+    """
     candidates = [choice for choice in choices if isinstance(choice, str)]
     matches = difflib.get_close_matches(str(value), candidates, n=1) if isinstance(value, str) else []
-    return f"; did you mean {matches[0]}?" if matches else ""
+    return matches[0] if matches else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -136,12 +137,16 @@ def is_same_method(internal: RunResults, external: RunResults) -> bool:
 
     An ensemble that predicts the images of its own dataset with fewer networks is another method there.
     """
-    n_networks = ({row.get("networks") for row in run.rows} for run in (internal, external))
-    if internal.is_ensemble and next(n_networks) != next(n_networks):
+    if internal.is_ensemble and numbers_of_networks(internal) != numbers_of_networks(external):
         return False
     same_flips = bool(internal.setting("tta", False)) == bool(external.setting("tta", False))
     different = varying([internal.settings, external.settings])
     return same_flips and all(covers("dataset.source", key) for key in different)  # not read from checkpoints
+
+
+def numbers_of_networks(run: RunResults) -> set[Any]:
+    """Return the numbers of networks that predicted the images; None for results without this column."""
+    return {row.get("networks") for row in run.rows}
 
 
 def resample_pairs(pairs: Sequence[Pair], internal: Comparison, external: Comparison) -> PairedTests:
