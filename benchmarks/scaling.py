@@ -190,7 +190,7 @@ def format_table(curves: Mapping[str, Curve], variable: str) -> str:
 
 def plot(groups: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
     """Plot time and memory of all curves, with one column of axes per group."""
-    figure = Figure(figsize=(4.2 * len(groups), 7), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(groups), 8), layout="constrained")
     axes = figure.subplots(2, len(groups), squeeze=False)
     for (time_axes, memory_axes), (variable, curves) in zip(axes.T, groups.items(), strict=True):
         for name, curve in curves.items():
@@ -205,9 +205,9 @@ def plot(groups: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
             sizes = sorted({size for curve in curves.values() for size in curve})
             axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
             axis.minorticks_off()
-        time_axes.set_ylabel("seconds")
-        memory_axes.set_ylabel("additional memory, MiB")
-        time_axes.legend(fontsize=7)
+        time_axes.set_ylabel("time (s)")
+        memory_axes.set_ylabel("additional memory (MiB)")
+        time_axes.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.savefig(path, dpi=90)
 
 

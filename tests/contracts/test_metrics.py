@@ -129,7 +129,7 @@ def test_learning_curves_plot_the_metric(
     monkeypatch.setattr(Figure, "savefig", record)
     run_figures.plot_learning_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
     labels = [line.get_label() for axis in saved[0].axes for line in axis.get_lines()]
-    assert labels == ["training loss", "Precision"]
+    assert labels == ["training", "Precision"]
 
 
 def test_comparison_tables_and_figures_contain_the_metric(

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mammoseg.reports.plotting import draw_contour
+from mammoseg.reports.plotting import GROUND_TRUTH, PREDICTION, draw_contour
 
 
 def image_axis() -> Axes:
@@ -20,7 +20,7 @@ def image_axis() -> Axes:
 def contour_points(values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """Points (N, 2) of each contour line at level 0.5."""
     axis = image_axis()
-    draw_contour(axis, values, 0.5, "blue")
+    draw_contour(axis, values, 0.5, GROUND_TRUTH)
     (contour,) = axis.collections
     return [np.asarray(line) for line in contour.get_paths()[0].to_polygons(closed_only=False)]
 
@@ -47,7 +47,11 @@ def test_the_contour_of_a_mask_at_the_border_is_closed() -> None:
 @pytest.mark.filterwarnings("error")
 def test_an_empty_mask_has_no_contour_and_the_limits_of_the_image_are_kept() -> None:
     axis = image_axis()
-    draw_contour(axis, np.zeros((6, 8)), 0.5, "blue")
+    draw_contour(axis, np.zeros((6, 8)), 0.5, GROUND_TRUTH)
     assert not axis.collections
-    draw_contour(axis, np.ones((6, 8)), 0.5, "blue")
+    draw_contour(axis, np.ones((6, 8)), 0.5, GROUND_TRUTH)
     assert axis.axis() == (-0.5, 7.5, 5.5, -0.5)
+
+
+def test_the_contour_of_the_ground_truth_is_visible_on_both_sides_of_a_prediction_that_coincides_with_it() -> None:
+    assert GROUND_TRUTH.width >= 2 * PREDICTION.width

@@ -3,48 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from mammoseg.density import ACRDensity
 from mammoseg.metrics import N_CALIBRATION_BINS, PIXEL_METRICS
-from mammoseg.reports.plotting import draw_heatmap, draw_parallel_coordinates
+from mammoseg.reports.plotting import METHOD_COLOURS, draw_heatmap, draw_parallel_coordinates
 from mammoseg.reports.table import format_count
 from mammoseg.statistics.comparison import Comparison
 from mammoseg.statistics.secondary_outcomes import reliability_by_method
 
 Names = Mapping[str, str]
 PANEL_WIDTH = 2.75  # width of the panel of a metric, in inches
+RUN_OFFSET = 0.22  # vertical distance of the runs from the interval of their method
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-def method_colours(methods: list[str]) -> dict[str, tuple[float, ...]]:
+def method_colours(methods: list[str]) -> dict[str, str]:
     """Assign a colour to each method, which is the same in all figures.
 
     Args:
         methods: Names of the methods.
 
     Returns:
-        RGBA colours in [0, 1] by method.
+        Colours by method.
     """
-    palette = colormaps["tab10"]
-    return {method: palette(i % 10) for i, method in enumerate(methods)}
+    return {method: METHOD_COLOURS[i % len(METHOD_COLOURS)] for i, method in enumerate(methods)}
 
 
-def plot_metrics(comparison: Comparison, names: Names) -> Figure:
+def plot_metrics(comparison: Comparison, names: Names, published: Mapping[str, Any] | None) -> Figure:
     """Create a forest plot: per metric, the estimate and interval of each method, and the values of its runs.
 
     Args:
         comparison: The comparison.
         names: Display names of the methods.
+        published: A table of conf/published, whose values are marked, or None.
 
     Returns:
         The figure.
     """
-    methods = comparison.methods
+    methods, published_rows = comparison.methods, (published or {}).get("rows", {})
     width = PANEL_WIDTH * len(PIXEL_METRICS)
-    figure = Figure(figsize=(width, 1.1 + 0.42 * len(methods)), layout="constrained")
+    figure = Figure(figsize=(width, 1.5 + 0.5 * len(methods)), layout="constrained")
     axes = figure.subplots(1, len(PIXEL_METRICS), sharey=True, squeeze=False)[0]
     for axis, (key, metric) in zip(axes, PIXEL_METRICS.items(), strict=True):
         scale = metric.scale()
@@ -52,21 +55,27 @@ def plot_metrics(comparison: Comparison, names: Names) -> Figure:
             estimate = comparison.overall[method][key]
             dots = scale * comparison.run_values[method][key]
             axis.plot([scale * estimate.low, scale * estimate.high], [y, y], color=colour, linewidth=2)
-            axis.plot(dots, np.full(len(dots), y), "o", color=colour, markersize=3, alpha=0.5)
+            axis.plot(dots, np.full(len(dots), y + RUN_OFFSET), "o", color=colour, markersize=3.5, alpha=0.6)
             axis.plot(scale * estimate.value, y, "D", color=colour, markersize=6)
+            if (value := published_rows.get(method, {}).get(key)) is not None:
+                axis.plot(value, y, "s", markerfacecolor="none", markeredgecolor="black", markersize=7)
         axis.set_title(metric.axis_label(), fontsize=10)
         axis.grid(axis="x", alpha=0.3)
         axis.set_yticks(range(len(methods)), [names.get(method, method) for method in methods])
-    axis.set_ylim(len(methods) - 0.5, -0.5)
-    figure.suptitle(
-        f"Diamonds: means with {100 * comparison.confidence_level:.0f} % confidence intervals. Dots: individual runs.",
-        fontsize=9,
-    )
+    axis.set_ylim(len(methods) - 0.4, -0.6)
+    level = f"{100 * comparison.confidence_level:.0f} %"
+    handles = [
+        Line2D([], [], color="black", marker="D", label=f"estimate with {level} confidence interval"),
+        Line2D([], [], color="black", marker="o", markersize=3.5, alpha=0.6, linestyle="", label="run"),
+    ]
+    if published_rows:
+        handles.append(Line2D([], [], color="black", marker="s", fillstyle="none", linestyle="", label="published"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=9, frameon=False)
     return figure
 
 
 def plot_density(comparison: Comparison, names: Names) -> Figure:
-    """Create bar charts: per metric, the estimates and confidence intervals by ACR category and method.
+    """Plot, per metric, the estimates and confidence intervals by ACR category and method.
 
     Args:
         comparison: The comparison.
@@ -82,19 +91,22 @@ def plot_density(comparison: Comparison, names: Names) -> Figure:
     axes = figure.subplots(n_rows, 2, squeeze=False).ravel().tolist()
     for unused in axes[len(PIXEL_METRICS) :]:
         unused.remove()
-    width = 0.8 / len(methods)
+    step = 0.7 / max(len(methods), 3)
     for axis, (key, metric) in zip(axes, PIXEL_METRICS.items(), strict=False):
         for i, (method, colour) in enumerate(method_colours(methods).items()):
             estimates = [by_method[method][key] for by_method in by_category.values()]
-            x = np.arange(len(by_category)) + (i - (len(methods) - 1) / 2) * width
+            x = np.arange(len(by_category)) + (i - (len(methods) - 1) / 2) * step
             values = metric.scale() * np.array([estimate.value for estimate in estimates])
             limits = metric.scale() * np.array([[estimate.low, estimate.high] for estimate in estimates]).T
-            axis.bar(x, values, width, color=colour, label=names.get(method, method))
-            axis.vlines(x, *limits, color="black", linewidth=0.8)
+            axis.vlines(x, *limits, color=colour, linewidth=2)
+            axis.plot(x, values, MARKERS[i % len(MARKERS)], color=colour, label=names.get(method, method))
         n_images = {category: int((comparison.density == category).sum()) for category in by_category}
         labels = [f"ACR {category}\n{format_count(n, 'image')}" for category, n in n_images.items()]
         axis.set_xticks(range(len(by_category)), labels)
         axis.set_ylabel(metric.axis_label())
+        axis.grid(axis="y", alpha=0.3)
+        for boundary in range(len(by_category) - 1):
+            axis.axvline(boundary + 0.5, color="lightgrey", linewidth=0.8)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(methods), 6), fontsize=8)
     return figure
 
@@ -162,7 +174,7 @@ def plot_calibration(comparison: Comparison, names: Names) -> Figure | None:
 
 
 def plot_ranking(comparison: Comparison, names: Names) -> Figure | None:
-    """Create a line plot of the pooled DSC of the methods, with one line per common (fold, seed) pair.
+    """Plot the pooled DSC of the runs of each method, and the mean, over the common (fold, seed) pairs.
 
     Args:
         comparison: The comparison.
@@ -174,16 +186,24 @@ def plot_ranking(comparison: Comparison, names: Names) -> Figure | None:
     fold_seeds, scores = comparison.fold_seed_scores
     if len(fold_seeds) < 2:
         return None
-    methods = comparison.methods
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    methods, folds = comparison.methods, sorted({fold for fold, _ in fold_seeds})
+    figure = Figure(figsize=(max(1.2 * len(methods) + 2.5, 5), 4.2), layout="constrained")
     axis = figure.subplots()
-    for (fold, seed), dsc in zip(fold_seeds, scores, strict=True):
-        label = f"fold {fold}, seed {seed}" if fold else f"seed {seed}"
-        axis.plot(range(len(methods)), 100 * dsc, "o-", label=label, alpha=0.7)
+    # Runs of the same fold and seed have the same horizontal position within each method.
+    offsets = np.linspace(-0.25, 0.25, len(fold_seeds))
+    for index, fold in enumerate(folds):
+        of_fold = [i for i, (name, _) in enumerate(fold_seeds) if name == fold]
+        x = np.concatenate([method + offsets[of_fold] for method in range(len(methods))])
+        y = 100 * scores[of_fold].T.ravel()
+        colour = METHOD_COLOURS[index % len(METHOD_COLOURS)]
+        axis.plot(x, y, "o", color=colour, markersize=5, alpha=0.8, label=f"fold {fold}" if fold else "run")
+    for method, mean in enumerate(100 * scores.mean(axis=0)):
+        axis.hlines(mean, method - 0.3, method + 0.3, color="black", label="" if method else "mean")
     axis.set_xticks(range(len(methods)), [names.get(method, method) for method in methods], fontsize=8, rotation=15)
+    axis.set_xlim(-0.5, len(methods) - 0.5)
     axis.set_ylabel("Pooled DSC (%)")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    axis.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mammoseg.data.store import PreparedStore
 from mammoseg.density import ACRDensity
-from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, draw_contour
+from mammoseg.reports.plotting import GROUND_TRUTH, PREDICTION, add_contour_legend, draw_contour
 from mammoseg.runs.discovery import RunResults
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.predictions import read_predictions
@@ -104,14 +104,14 @@ def _plot_contours(
     """Plot one row per method and one column per image; ``masks_pred[method][case]`` has shape (H, W)."""
     store_index = {case.case: i for i, case in enumerate(store.cases)}
     n_methods, n_images = len(runs), len(image_indices)
-    figure = Figure(figsize=(max(1.9 * n_images + 0.5, 5), 2.0 * n_methods + 0.4), layout="constrained")
+    figure = Figure(figsize=(max(1.9 * n_images + 0.5, 5), 2.05 * n_methods + 0.5), layout="constrained")
     axes = figure.subplots(n_methods, n_images, squeeze=False)
     for i, (method, run) in enumerate(runs.items()):
         for axis, row in zip(axes[i], [run.rows[index] for index in image_indices], strict=True):
             case = row["case"]
             axis.imshow(store.images[store_index[case]], cmap="gray")
-            draw_contour(axis, np.asarray(store.masks[store_index[case]], float), 0.5, TRUTH_COLOUR)
-            draw_contour(axis, masks_pred[method][case].astype(float), 0.5, PREDICTION_COLOUR)
+            draw_contour(axis, np.asarray(store.masks[store_index[case]], float), 0.5, GROUND_TRUTH)
+            draw_contour(axis, masks_pred[method][case].astype(float), 0.5, PREDICTION)
             axis.set_xticks([])
             axis.set_yticks([])
             label = f"DSC {100 * row['dsc']:.0f} %" if is_with_mass(row) else "no mass"
@@ -119,5 +119,5 @@ def _plot_contours(
             if i == 0:
                 axis.set_title(f"ACR {row['density']}", fontsize=10)
         axes[i, 0].set_ylabel(names.get(method, method), fontsize=9)
-    figure.suptitle("Green: ground truth. Blue: prediction.", fontsize=9)
+    add_contour_legend(figure)
     return figure

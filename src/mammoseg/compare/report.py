@@ -178,7 +178,7 @@ def write_comparison_report(
         Path of report.html.
     """
     names = display_names(comparison.data, cfg.names)
-    figure_paths = write_comparison_figures(comparison, output, names, cfg)
+    figure_paths = write_comparison_figures(comparison, output, names, published, cfg)
     summary, results, *further = build_sections(comparison, names, published, cfg, figure_paths)
     external = Section("External validation", tables=external_tables(comparison, others, names))
     sections = [summary, results, external, *further]
@@ -205,7 +205,11 @@ def display_names(data: AlignedRuns, names: Mapping[str, str]) -> dict[str, str]
 
 
 def write_comparison_figures(
-    comparison: Comparison, output: Path, names: Mapping[str, str], cfg: DictConfig
+    comparison: Comparison,
+    output: Path,
+    names: Mapping[str, str],
+    published: Mapping[str, Any] | None,
+    cfg: DictConfig,
 ) -> dict[str, Path]:
     """Write the figures in SVG and PNG format.
 
@@ -213,6 +217,7 @@ def write_comparison_figures(
         comparison: The comparison.
         output: Output folder.
         names: Display names of the methods.
+        published: A table of conf/published, or None.
         cfg: Settings as in conf/compare.yaml.
 
     Returns:
@@ -221,7 +226,7 @@ def write_comparison_figures(
     store_root = None if cfg.dataset.store is None else Path(cfg.dataset.store).expanduser()
     figures_by_name: dict[str, Figure | None] = {
         "figure2": plot_predictions(comparison, names, store_root, cfg.per_density),
-        "metrics": figures.plot_metrics(comparison, names),
+        "metrics": figures.plot_metrics(comparison, names, published),
         "density": figures.plot_density(comparison, names),
         "mass_size": figures.plot_mass_size(comparison, names),
         "calibration": figures.plot_calibration(comparison, names),

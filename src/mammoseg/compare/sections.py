@@ -20,8 +20,8 @@ from mammoseg.statistics.alignment import AlignedRuns
 from mammoseg.statistics.comparison import Comparison
 
 CAPTIONS = {
-    "figure2": "Truth (green) and predictions (blue) at equally spaced quantiles of the DSC in each ACR category.",
-    "metrics": "Pooled metrics with confidence intervals. Dots are the values of the runs.",
+    "figure2": "Ground truth and predictions for images at equally spaced quantiles of the DSC in each ACR category.",
+    "metrics": "Pooled metrics with confidence intervals. Small dots: individual runs.",
     "density": "Pooled metrics by ACR category with confidence intervals.",
     "mass_size": "Mean DSC over images by mass area.",
     "calibration": "Reliability diagram and histogram of predicted probabilities, over all test pixels.",

@@ -115,7 +115,7 @@ def plot_froc(curves: Mapping[str, Froc], fp_on_negatives: bool = False) -> Figu
         curves: FROC curves by label.
         fp_on_negatives: See `Froc.from_detections`.
     """
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(7.8, 4.4), layout="constrained")
     axis = figure.subplots()
     for label, froc in curves.items():
         if not len(froc.lesion_scores) or not froc.images:
@@ -139,5 +139,5 @@ def plot_froc(curves: Mapping[str, Froc], fp_on_negatives: bool = False) -> Figu
     axis.set_xticks([0, *FP_RATES])
     axis.set_xticklabels(["0", *(f"{rate:g}" for rate in FP_RATES)], fontsize=8)
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8, loc="lower right")
+    figure.legend(fontsize=8, loc="outside right upper")
     return figure

@@ -9,17 +9,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.store import PreparedStore
 from mammoseg.density import ACRDensity
-from mammoseg.reports.plotting import TRUTH_COLOUR, draw_contour, save_figure
+from mammoseg.reports.plotting import THIN_GROUND_TRUTH, TRUTH_COLOUR, draw_contour, save_figure
 
 N_SAMPLED = 12  # random images on the contact sheet
 N_SUSPECT = 6  # images per criterion of `likely_failures`
-N_COLUMNS = 6  # pairs of images per row
-BOX_COLOUR = "#ffcc00"
+N_COLUMNS = 4  # pairs of images per row
+BOX_COLOUR = "#ffa31a"
 
 
 def draw_contact_sheet(store: PreparedStore, path: Path) -> None:
@@ -31,7 +31,7 @@ def draw_contact_sheet(store: PreparedStore, path: Path) -> None:
     """
     entries = [*sample_rows(store), *likely_failures(store)]
     n_rows = -(-len(entries) // N_COLUMNS)
-    figure = Figure(figsize=(2 * 1.55 * N_COLUMNS, 1.95 * n_rows + 0.4), layout="constrained")
+    figure = Figure(figsize=(2 * 1.9 * N_COLUMNS, 2.5 * n_rows + 0.5), layout="constrained")
     axes = figure.subplots(n_rows, 2 * N_COLUMNS, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -40,9 +40,9 @@ def draw_contact_sheet(store: PreparedStore, path: Path) -> None:
         original, preprocessed = axes[grid_row, 2 * grid_column], axes[grid_row, 2 * grid_column + 1]
         draw_original(original, store, row)
         preprocessed.imshow(store.images[row], cmap="gray")
-        draw_contour(preprocessed, store.masks[row], 0.5, TRUTH_COLOUR)
-        original.set_title(f"{store.cases[row].case}\n{title}", fontsize=5.5, loc="left")
-    figure.suptitle("Left: original with crop box. Right: network input. Green: mass.", fontsize=9)
+        draw_contour(preprocessed, store.masks[row], 0.5, THIN_GROUND_TRUTH)
+        original.set_title(f"{store.cases[row].case}\n{title}", fontsize=8, loc="left")
+    figure.suptitle("Left: original with crop box (orange). Right: input of the network. Cyan: mass.", fontsize=9)
     save_figure(figure, path)
 
 
@@ -50,7 +50,7 @@ def sample_rows(store: PreparedStore) -> list[tuple[int, str]]:
     """Select a random sample with a fixed seed; returns (row, title) of each image."""
     size = min(N_SAMPLED, len(store.cases))
     rows = np.sort(np.random.default_rng(0).choice(len(store.cases), size, replace=False))
-    return [(int(row), f"sample, ACR {store.cases[row].density}") for row in rows]
+    return [(int(row), f"random sample, ACR {store.cases[row].density}") for row in rows]
 
 
 def likely_failures(store: PreparedStore) -> list[tuple[int, str]]:
@@ -95,7 +95,7 @@ def draw_densities(store: PreparedStore, path: Path) -> None:
     """
     from_dataset = [case.given_density for case in store.cases if case.given_density is not None]
     estimated = [case.estimated_density for case in store.cases]
-    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
     axis = figure.subplots()
     series: list[tuple[str, Sequence[int]]] = [("estimated from the image", estimated)]
     if from_dataset:
@@ -106,6 +106,7 @@ def draw_densities(store: PreparedStore, path: Path) -> None:
         x = np.array(list(ACRDensity)) + (index - (len(series) - 1) / 2) * bar_width
         bars = axis.bar(x, counts, bar_width, label=name)
         axis.bar_label(bars, fontsize=8)
+    axis.margins(y=0.12)  # space for the labels of the bars
     axis.set(xlabel="ACR density", ylabel="images", xticks=list(ACRDensity), title=f"{store.about['dataset']}: density")
     axis.legend(fontsize=8)
     save_figure(figure, path)
@@ -120,21 +121,23 @@ def draw_mass_sizes(store: PreparedStore, path: Path) -> None:
     """
     percentages = 100 * store.mass_fraction
     density = np.array([case.density for case in store.cases])
-    figure = Figure(figsize=(5, 3.4), layout="constrained")
+    figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
     rng = np.random.default_rng(0)
     for category in ACRDensity:
         values = percentages[(density == category) & (percentages > 0)]
         if len(values) == 0:
             continue
-        axis.plot(category + rng.uniform(-0.22, 0.22, len(values)), values, ".", markersize=2, alpha=0.5)
+        axis.plot(
+            category + rng.uniform(-0.22, 0.22, len(values)), values, ".", markersize=4, alpha=0.4, markeredgewidth=0
+        )
         axis.boxplot(values, positions=[category], widths=0.5, showfliers=False, medianprops={"color": "black"})
     axis.set_yscale("log")
-    axis.yaxis.set_major_formatter(LogFormatter())
-    axis.yaxis.set_minor_formatter(LogFormatter())
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set(
         xlabel="ACR density",
-        ylabel="mass, % of the preprocessed image",
+        ylabel="mass (% of the preprocessed image)",
         xticks=list(ACRDensity),
         xticklabels=list(ACRDensity),
     )
@@ -160,6 +163,6 @@ def draw_examples(store: PreparedStore, path: Path) -> None:
             continue
         row = sorted(rows, key=lambda row: mass_fraction[row])[len(rows) // 2]
         axis.imshow(store.images[row], cmap="gray")
-        draw_contour(axis, store.masks[row], 0.5, TRUTH_COLOUR)
+        draw_contour(axis, store.masks[row], 0.5, THIN_GROUND_TRUTH)
         axis.set_title(f"ACR {category}: {store.cases[row].case}", fontsize=8)
     save_figure(figure, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,41 @@ from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from mammoseg.files import atomic_write
 
-TRUTH_COLOUR, PREDICTION_COLOUR = "#2ca02c", "#1f5fff"  # green and blue, as in Figure 2 of the paper
+# Cyan and orange differ for readers with any common colour-vision deficiency, and in lightness from the tissue.
+TRUTH_COLOUR, PREDICTION_COLOUR = "#35c4ff", "#ffa31a"
+OUTLINE_WIDTH = 0.4  # of the dark outline on each side of a contour, in points
+# Palette of Okabe and Ito without yellow, which is hard to see on white; https://jfly.uni-koeln.de/color
+METHOD_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000", "#999999")
 
 
-def draw_contour(axis: Axes, values: NDArray[Any], level: float, colour: str) -> None:
+@dataclass(frozen=True)
+class ContourStyle:
+    """Line of the contours of a mask.
+
+    Attributes:
+        label: Text in the legend.
+        colour: Colour.
+        width: Line width in points.
+    """
+
+    label: str
+    colour: str
+    width: float
+
+
+# The line of the ground truth is wider, so that it remains visible where the prediction coincides with it.
+GROUND_TRUTH = ContourStyle("ground truth", TRUTH_COLOUR, 2.2)
+THIN_GROUND_TRUTH = replace(GROUND_TRUTH, width=1.0)  # for figures without contours of the prediction
+PREDICTION = ContourStyle("prediction", PREDICTION_COLOUR, 0.9)
+
+
+def draw_contour(axis: Axes, values: NDArray[Any], level: float, style: ContourStyle) -> None:
     """Draw a contour line around the pixels above a level, including along the border of the image.
 
     Nothing is drawn if no pixel is above `level`, for which matplotlib would warn.
@@ -27,22 +55,36 @@ def draw_contour(axis: Axes, values: NDArray[Any], level: float, colour: str) ->
         axis: Axes that show the image.
         values: Mask or probabilities, shape (H, W), at least 0.
         level: Value of the contour line, above 0.
-        colour: Colour of the line.
+        style: Line of the contour, which has a dark outline.
     """
     if values.max() <= level:
         return
     height, width = values.shape
     limits = axis.axis()
     # Without the border of zeros, a mask of the whole image would have no contour.
-    axis.contour(
+    contour = axis.contour(
         np.arange(-1, width + 1),
         np.arange(-1, height + 1),
         np.pad(values, 1),
         levels=[level],
-        colors=[colour],
-        linewidths=1.4,
+        colors=[style.colour],
+        linewidths=style.width,
     )
+    contour.set_path_effects([withStroke(linewidth=style.width + 2 * OUTLINE_WIDTH, foreground="black")])
     axis.axis(limits)
+
+
+def add_contour_legend(figure: Figure, styles: Sequence[ContourStyle] = (GROUND_TRUTH, PREDICTION)) -> None:
+    """Add a legend of the contours above the axes.
+
+    Args:
+        figure: Figure with constrained layout.
+        styles: Lines of the contours.
+    """
+    lines = [Line2D([], [], color=style.colour, linewidth=style.width, label=style.label) for style in styles]
+    for line, style in zip(lines, styles, strict=True):
+        line.set_path_effects([withStroke(linewidth=style.width + 2 * OUTLINE_WIDTH, foreground="black")])
+    figure.legend(handles=lines, loc="outside upper center", ncols=len(lines), fontsize=9, frameon=False)
 
 
 def draw_heatmap(

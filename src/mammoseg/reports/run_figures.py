@@ -1,4 +1,4 @@
-"""Figures of a run: learning curves, and overlays of ground truth (green) and prediction (blue).
+"""Figures of a run: learning curves, and overlays of ground truth and prediction.
 
 The figures are created from the files of the run and the prepared images, without the network.
 """
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -19,9 +21,19 @@ from numpy.typing import NDArray
 from mammoseg.data.store import PreparedStore
 from mammoseg.density import ACRDensity
 from mammoseg.metrics import DSC, N_LEVELS, PIXEL_METRICS
-from mammoseg.reports.plotting import PREDICTION_COLOUR, TRUTH_COLOUR, draw_contour, save_figure
+from mammoseg.reports.plotting import (
+    GROUND_TRUTH,
+    PREDICTION,
+    THIN_GROUND_TRUTH,
+    add_contour_legend,
+    draw_contour,
+    save_figure,
+)
 from mammoseg.runs.predictions import Predictions
 from mammoseg.runs.results import MAX_PROBABILITY, ResultRow, has_mass
+
+HEATMAP_OPACITY = 0.75  # at a probability of 1
+ABBREVIATIONS = ("rmi", "ssim", "bce", "asp")  # names of loss terms that are written in upper case
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,7 @@ class Example:
         prob: Predicted probability of shape (H, W) in [0, 1].
         threshold: Threshold of the predicted mask, which is ``prob > threshold``.
         row: Row of the image in results.csv.
+        selection: Why the image was selected, such as "ACR 2, median of 11 images".
     """
 
     image: NDArray[np.float32]
@@ -41,13 +54,14 @@ class Example:
     prob: NDArray[np.float32]
     threshold: float
     row: ResultRow
+    selection: str
 
     @property
     def outcome(self) -> str:
         """DSC of the image or, without a mass, the highest probability."""
         if has_mass(self.row):
             return f"DSC {DSC.format(self.row['dsc'])} %"
-        return f"no mass, highest probability {self.prob.max():.2f}"
+        return f"highest probability {self.prob.max():.2f}"
 
 
 def select_examples(rows: Sequence[ResultRow], predictions: Predictions, store: PreparedStore) -> list[Example]:
@@ -64,19 +78,31 @@ def select_examples(rows: Sequence[ResultRow], predictions: Predictions, store: 
     """
     store_index = {case.case: index for index, case in enumerate(store.cases)}
     prediction_index = {case: index for index, case in enumerate(predictions.cases)}
-    selected = []
+    selected: list[tuple[ResultRow, str]] = []
     for category in ACRDensity:
         images = [row for row in rows if row["density"] == category and has_mass(row)]
         if ranked := sorted(images, key=lambda row: (row["dsc"], row["case"])):
-            selected.append(ranked[len(ranked) // 2])
+            selected.append((ranked[len(ranked) // 2], f"ACR {category}, {median_of(len(ranked))}"))
     if negatives := [row for row in rows if not has_mass(row)]:
-        selected.append(max(negatives, key=lambda row: (row.get(MAX_PROBABILITY, row["fp"]), row["case"])))
+        suspicious = max(negatives, key=lambda row: (row.get(MAX_PROBABILITY, row["fp"]), row["case"]))
+        selected.append((suspicious, f"no mass (ACR {suspicious['density']}), highest of {len(negatives)}"))
     examples = []
-    for row in selected:
+    for row, selection in selected:
         index = store_index[row["case"]]
+        image, mask = np.array(store.images[index]), np.array(store.masks[index])
         prob, threshold = stored_prob(predictions, prediction_index[row["case"]])
-        examples.append(Example(np.array(store.images[index]), np.array(store.masks[index]), prob, threshold, row))
+        examples.append(Example(image, mask, prob, threshold, row, selection))
     return examples
+
+
+def median_of(n_images: int) -> str:
+    """Describe the image with the (upper) median DSC of `n_images`.
+
+    Example:
+        >>> [median_of(n) for n in (1, 2, 3)]
+        ['the only image', 'the better of 2 images', 'median of 3 images']
+    """
+    return {1: "the only image", 2: "the better of 2 images"}.get(n_images, f"median of {n_images} images")
 
 
 def stored_prob(predictions: Predictions, index: int) -> tuple[NDArray[np.float32], float]:
@@ -108,30 +134,30 @@ def plot_overlays(examples: Sequence[Example], path: Path) -> None:
         examples: One or more examples.
         path: Output file, .png or .svg.
     """
-    figure = Figure(figsize=(max(3.2 * len(examples), 5.5), 6.9), layout="constrained")
+    figure = Figure(figsize=(max(3.2 * len(examples), 5.5), 7.0), layout="constrained")
     axes = figure.subplots(2, len(examples), squeeze=False)
     for (top, bottom), example in zip(axes.T, examples, strict=True):
-        row = example.row
         top.imshow(example.image, cmap="gray")
-        draw_contour(top, example.mask, 0.5, TRUTH_COLOUR)
-        draw_contour(top, example.prob, example.threshold, PREDICTION_COLOUR)
-        top.set_title(f"ACR {row['density']}: {row['case']}\n{example.outcome}", fontsize=9)
-        heatmap = bottom.imshow(example.prob, cmap="magma", vmin=0, vmax=1)
-        draw_contour(bottom, example.mask, 0.5, TRUTH_COLOUR)
+        draw_contour(top, example.mask, 0.5, GROUND_TRUTH)
+        draw_contour(top, example.prob, example.threshold, PREDICTION)
+        top.set_title(f"{example.selection}\n{example.row['case']}\n{example.outcome}", fontsize=9)
+        bottom.imshow(example.image, cmap="gray")
+        alpha = HEATMAP_OPACITY * np.clip(example.prob, 0, 1)
+        bottom.imshow(example.prob, cmap="magma", vmin=0, vmax=1, alpha=alpha)
+        draw_contour(bottom, example.mask, 0.5, THIN_GROUND_TRUTH)
     for axis in axes.flat:
         axis.set_axis_off()
-    figure.colorbar(heatmap, ax=axes.ravel().tolist(), label="Predicted probability of mass", shrink=0.6)
-    title = "Test image with the median DSC of each ACR category"
-    if not has_mass(examples[0].row):
-        title = "The image without a mass with the highest probability"
-    elif not has_mass(examples[-1].row):
-        title += ",\nand the image without a mass with the highest probability"
-    figure.suptitle(f"{title}\n(green: ground truth, blue: prediction)", fontsize=10)
+    colours = ScalarMappable(Normalize(0, 1), "magma")
+    figure.colorbar(colours, ax=axes[1].tolist(), label="predicted probability of mass", shrink=0.9)
+    add_contour_legend(figure)
     save_figure(figure, path)
 
 
 def plot_learning_curves(metrics_file: Path, path: Path) -> None:
-    """Write a figure of the losses and of the validation metrics with range [0, 1] by epoch.
+    """Write a figure of the loss, its terms and the validation metrics by epoch.
+
+    A vertical line marks the epoch with the highest validation DSC, and triangles the epochs from which the learning
+    rate is lower.
 
     Args:
         metrics_file: metrics.csv of a run.
@@ -139,22 +165,70 @@ def plot_learning_curves(metrics_file: Path, path: Path) -> None:
     """
     with metrics_file.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    loss_axis, metric_axis = figure.subplots(1, 2)
-    _draw_curve(loss_axis, rows, "train/loss", "training loss")
-    _draw_curve(loss_axis, rows, "val/loss", "validation loss")
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    loss_axis, term_axis, metric_axis = figure.subplots(1, 3)
+    _draw_curve(loss_axis, rows, "train/loss", "training")
+    _draw_curve(loss_axis, rows, "val/loss", "validation")
     for name in sorted(name for name in rows[0] if is_loss_term(name)):
-        _draw_curve(loss_axis, rows, name, f"weighted {name.removeprefix('train/')} term (training)", ":")
+        _draw_curve(term_axis, rows, name, term_title(name))
     for key, metric in PIXEL_METRICS.items():
         if metric.value_range == (0, 1):
-            _draw_curve(metric_axis, rows, f"val/{key}", metric.title)
-    loss_axis.set(xlabel="Epoch", ylabel="Loss")
-    metric_axis.set(xlabel="Epoch", ylabel="Validation metric (pooled)", ylim=(-0.02, 1.02))
-    for axis in (loss_axis, metric_axis):
+            _draw_curve(metric_axis, rows, f"val/{key}", metric.title, scale=100)
+    loss_axis.set(title="Loss")
+    term_axis.set(title="Weighted terms of the training loss")
+    metric_axis.set(title="Validation, pooled over pixels (%)", ylim=(-2, 102))
+    for axis in (loss_axis, term_axis, metric_axis):
+        axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        _mark_epochs(axis, rows)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=8)
     save_figure(figure, path)
+
+
+def _mark_epochs(axis: Axes, rows: Sequence[dict[str, str]]) -> None:
+    """Mark the epoch with the highest validation DSC, and those from which the learning rate is lower."""
+    if scores := _points(rows, "val/dsc"):
+        epoch, score = max(scores, key=lambda point: (point[1], -point[0]))
+        axis.axvline(epoch, color="black", linestyle="--", linewidth=1, label=f"epoch {epoch}: DSC {100 * score:.1f} %")
+    for index, epoch in enumerate(learning_rate_steps(rows)):
+        label = "" if index else "lower learning rate"
+        axis.axvline(epoch - 0.5, color="grey", linestyle=":", linewidth=1, label=label)
+
+
+def learning_rate_steps(rows: Sequence[dict[str, str]]) -> list[int]:
+    """Return the epochs (from 1) in which the learning rate decreases, if these are few, as in a step schedule.
+
+    Args:
+        rows: Rows of metrics.csv. The learning rate is in a row before those of its epoch.
+
+    Example:
+        >>> rates = [("", "0.1"), ("0", ""), ("", "0.1"), ("1", ""), ("", "0.05"), ("2", ""), ("", "0.05"), ("3", "")]
+        >>> learning_rate_steps([{"epoch": epoch, "lr-Adam": rate} for epoch, rate in rates])
+        [3]
+    """
+    column = next((name for name in rows[0] if name.startswith("lr-")), "")
+    steps, last_epoch, rate = [], 0, float("inf")
+    for row in rows:
+        if row.get("epoch"):
+            last_epoch = int(row["epoch"]) + 1
+        elif row.get(column):
+            if float(row[column]) < rate and last_epoch:
+                steps.append(last_epoch + 1)
+            rate = float(row[column])
+    return steps if 4 * len(steps) <= last_epoch else []
+
+
+def term_title(column: str) -> str:
+    """Return the title of a loss term.
+
+    Example:
+        >>> [term_title(column) for column in ("train/rmi", "train/dice", "train/mass_size")]
+        ['RMI', 'Dice', 'Mass size']
+    """
+    name = column.removeprefix("train/")
+    return name.upper() if name in ABBREVIATIONS else name.replace("_", " ").capitalize()
 
 
 def is_loss_term(column: str) -> bool:
@@ -168,7 +242,12 @@ def is_loss_term(column: str) -> bool:
     return column.startswith("train/") and column not in others and not column.startswith("train/grad_norm_")
 
 
-def _draw_curve(axis: Axes, rows: Sequence[dict[str, str]], column: str, label: str, style: str = "-") -> None:
-    points = [(int(row["epoch"]) + 1, float(row[column])) for row in rows if row.get(column)]
-    if points:
-        axis.plot(*zip(*points, strict=True), style, marker=".", label=label)
+def _points(rows: Sequence[dict[str, str]], column: str) -> list[tuple[int, float]]:
+    """Return (epoch, value) of a column, with epochs from 1."""
+    return [(int(row["epoch"]) + 1, float(row[column])) for row in rows if row.get(column)]
+
+
+def _draw_curve(axis: Axes, rows: Sequence[dict[str, str]], column: str, label: str, scale: float = 1) -> None:
+    if points := _points(rows, column):
+        epochs, values = zip(*points, strict=True)
+        axis.plot(epochs, [scale * value for value in values], marker=".", label=label)
