@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 
 from mammoseg import validate
 from mammoseg.compare import figures, tables
-from mammoseg.compare.difference_tables import pairs_table
+from mammoseg.compare.claim import claim_markdown
+from mammoseg.compare.difference_tables import pairs_table, primary_pairs
 from mammoseg.compare.external_tables import external_tables
 from mammoseg.compare.qualitative_figure import plot_predictions
 from mammoseg.compare.run_groups import group_runs
@@ -22,7 +23,7 @@ from mammoseg.compare.sections import build_sections
 from mammoseg.conf import conf_dir
 from mammoseg.csv_cells import escape_cells
 from mammoseg.errors import UserError
-from mammoseg.files import atomic_write
+from mammoseg.files import atomic_write, atomic_write_text
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.page import Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
@@ -184,6 +185,8 @@ def write_comparison_report(
     sections = [summary, results, external, *further]
     pairs_table(comparison, names).write(output)
     write_image_metrics(comparison, output / "images.csv")
+    pairs = primary_pairs(comparison, cfg.baseline, cfg.primary_method)
+    atomic_write_text(output / "claim.md", claim_markdown(comparison, names, cfg.primary, pairs))
     return write_report(tables.report_title(comparison, published), sections, output)
 
 

@@ -137,6 +137,8 @@ def methods_sentences(
             f"method differs from the baseline, the probability of at least one p-value below {alpha} in it is about "
             f"{alpha}."
         )
+    if n_all == 0:
+        return sentences
     sentences.append(
         f"All other results are exploratory: {n_all} further differences (all pairs of methods in all metrics) are "
         f"tested, with Holm's correction within each metric. If nothing differs, each metric has a probability of "
