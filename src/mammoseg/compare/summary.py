@@ -137,15 +137,17 @@ def methods_sentences(
             f"method differs from the baseline, the probability of at least one p-value below {alpha} in it is about "
             f"{alpha}."
         )
-    if n_all == 0:
-        return sentences
-    sentences.append(
-        f"All other results are exploratory: {n_all} further differences (all pairs of methods in all metrics) are "
-        f"tested, with Holm's correction within each metric. If nothing differs, each metric has a probability of "
+    return [*sentences, *([_exploratory_sentence(n_all, alpha)] if n_all else [])]
+
+
+def _exploratory_sentence(n_differences: int, alpha: str) -> str:
+    """Describe the error rate of the comparisons of all pairs of methods in all metrics."""
+    return (
+        f"All other results are exploratory: {n_differences} further differences (all pairs of methods in all metrics) "
+        f"are tested, with Holm's correction within each metric. If nothing differs, each metric has a probability of "
         f"about {alpha} of at least one corrected p-value below {alpha}, so across {len(PIXEL_METRICS)} metrics a few "
         "such values are expected in repeated studies."
     )
-    return sentences
 
 
 def _variation_sentence(comparison: Comparison) -> str:
