@@ -15,9 +15,7 @@ from mammoseg.prepare.nbia import download_collection
 CBIS_DDSM_READER = "mammoseg.data.readers.cbis_ddsm.read"
 # Readers of datasets that must be obtained by hand -> how to obtain them.
 OBTAINED_BY_HAND = {
-    "mammoseg.data.readers.inbreast.read": (
-        "INbreast is available from its authors on request, and must not be redistributed"
-    ),
+    "mammoseg.data.readers.inbreast.read": "INbreast is available from its authors on request",
 }
 
 

@@ -162,22 +162,22 @@ def download_series(series: Series, root: Path) -> None:
             archive.unlink(missing_ok=True)
 
 
-def extract(archive: Path, folder: Path) -> None:
+def extract(path: Path, folder: Path) -> None:
     """Extract the DICOM files of an archive, after their hashes have been verified.
 
     Args:
-        archive: A zip file.
+        path: A zip file.
         folder: Folder to create.
 
     Raises:
         zipfile.BadZipFile: If the archive is damaged.
         ValueError: If a file has no hash or another one, or there is no DICOM file.
     """
-    with zipfile.ZipFile(archive) as source, atomic_dir(folder) as temporary:
-        hashes = read_hashes(source)
+    with zipfile.ZipFile(path) as archive, atomic_dir(folder) as temporary:
+        hashes = read_hashes(archive)
         for name, expected in hashes.items():
             digest = hashlib.md5(usedforsecurity=False)
-            with source.open(name) as file, atomic_write(temporary / name, "wb") as target:
+            with archive.open(name) as file, atomic_write(temporary / name, "wb") as target:
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)
                     target.write(chunk)
@@ -185,19 +185,19 @@ def extract(archive: Path, folder: Path) -> None:
                 raise ValueError(f"the MD5 hash of {name} differs")
 
 
-def read_hashes(source: zipfile.ZipFile) -> dict[str, str]:
+def read_hashes(archive: zipfile.ZipFile) -> dict[str, str]:
     """Return the MD5 hash of each DICOM file of an archive.
 
     Args:
-        source: The archive.
+        archive: The archive.
 
     Raises:
         ValueError: If the table of hashes is missing or does not list all DICOM files.
     """
-    names = source.namelist()
+    names = archive.namelist()
     if HASHES not in names:
         raise ValueError(f"it contains no {HASHES}")
-    rows = csv.reader(io.StringIO(source.read(HASHES).decode("utf-8")))
+    rows = csv.reader(io.StringIO(archive.read(HASHES).decode("utf-8")))
     listed = {row[0].strip(): row[1].strip().lower() for row in rows if len(row) > 1 and HASH.fullmatch(row[1].strip())}
     files = [name for name in names if name.lower().endswith(".dcm")]
     if not files or not {*files} <= listed.keys():
