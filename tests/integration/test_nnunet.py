@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import importlib.util
 import json
 import shutil
@@ -95,9 +96,8 @@ def test_the_layout_is_that_of_nnunet(exported: Path) -> None:
     assert len(images) == description["numTraining"] == len(fold["train"]) + len(fold["val"])
     assert str(exported.parents[1]) not in (exported / "dataset.json").read_text()
     if importlib.util.find_spec("nnunetv2") is not None:
-        from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
-
-        verify_dataset_integrity(str(exported), num_processes=1)
+        module = importlib.import_module("nnunetv2.experiment_planning.verify_dataset_integrity")
+        module.verify_dataset_integrity(str(exported), num_processes=1)
 
 
 def test_the_official_split_is_exported(tmp_path: Path) -> None:
