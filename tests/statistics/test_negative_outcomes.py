@@ -118,6 +118,16 @@ def test_results_of_earlier_versions_have_no_scores(tmp_path: Path) -> None:
     assert len(summary_markdown(read_rows(tmp_path / "run" / "results.csv")).splitlines()) == 8
 
 
+def test_masks_of_another_program_have_false_positives_but_no_area_under_the_curve(tmp_path: Path) -> None:
+    rows = rows_with_negatives("a")
+    for image in rows:
+        del image[results.MAX_PROBABILITY]
+    summary = summary_markdown(rows)
+    n_false_positives = sum(image["false_positives"] for image in rows[20:])
+    assert f"| false positives per image without a mass | {n_false_positives / 16:.2f} |" in summary
+    assert "| AUC of the images [95 % CI] | – [–, –] |" in summary
+
+
 @pytest.mark.parametrize(
     ("column", "value"), [("max_probability", "1.5"), ("max_probability", "nan"), ("false_positives", "-1")]
 )

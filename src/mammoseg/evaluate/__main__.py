@@ -1,4 +1,4 @@
-"""`python -m mammoseg.evaluate ckpt_path=...`: evaluate checkpoints on their test set, or on another dataset."""
+"""`python -m mammoseg.evaluate`: evaluate checkpoints, or masks that another program predicted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,18 @@ from mammoseg.schema.overrides import key_of
 
 @command("evaluate")
 def main(cfg: DictConfig) -> None:
-    """Evaluate the checkpoints `cfg.ckpt_path`; `cfg` is conf/evaluate.yaml."""
-    from mammoseg.evaluate.evaluate import evaluate  # lazy: --help must not wait for torch
+    """Evaluate the checkpoints `cfg.ckpt_path` or the masks `cfg.masks`; `cfg` is conf/evaluate.yaml."""
+    if cfg.masks is None:
+        evaluate_checkpoints(cfg)
+        return
+    from mammoseg.evaluate.external_masks import evaluate_masks  # lazy: --help must not wait for torch
+
+    evaluate_masks(cfg, Path(HydraConfig.get().runtime.output_dir))
+
+
+def evaluate_checkpoints(cfg: DictConfig) -> None:
+    """Evaluate the checkpoints `cfg.ckpt_path`."""
+    from mammoseg.evaluate.evaluate import evaluate
     from mammoseg.evaluate.tested_dataset import EvaluationOptions
     from mammoseg.runs.checkpoint_paths import find_checkpoints
 

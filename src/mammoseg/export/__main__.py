@@ -1,4 +1,4 @@
-"""`python -m mammoseg.export ckpt_path=... output=...`: export a checkpoint to safetensors and ONNX."""
+"""`python -m mammoseg.export ckpt_path=... output=...`: export a checkpoint, or the images of a dataset for nnU-Net."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from mammoseg.cli import command, parse_path
 
 @command("export")
 def main(cfg: DictConfig) -> None:
-    """Export the checkpoint `cfg.ckpt_path`; `cfg` is conf/export.yaml."""
-    from mammoseg.export.export import export  # lazy: --help must not wait for torch
+    """Export the checkpoint `cfg.ckpt_path` or the dataset `cfg.dataset`; `cfg` is conf/export.yaml."""
+    output = parse_path(cfg.output, "output")
+    if cfg.format == "nnunet":
+        from mammoseg.export.nnunet import export_nnunet  # lazy: --help must not wait for torch
+
+        print(f"written to {export_nnunet(cfg, output, cfg.dataset_id)}")
+        return
+    from mammoseg.export.export import export
     from mammoseg.runs.checkpoint_paths import resolve_checkpoint
 
-    ckpt_path = resolve_checkpoint(parse_path(cfg.ckpt_path, "ckpt_path"))
     files = export(
-        ckpt_path,
-        parse_path(cfg.output, "output"),
+        resolve_checkpoint(parse_path(cfg.ckpt_path, "ckpt_path")),
+        output,
         cfg.onnx,
         cfg.trusted_modules or (),
         half=cfg.half,

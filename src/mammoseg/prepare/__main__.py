@@ -1,4 +1,4 @@
-"""`python -m mammoseg.prepare`: preprocess a dataset into a store for training, and report on it."""
+"""`python -m mammoseg.prepare`: preprocess a dataset into a store for training, and report on it; download it first."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from mammoseg.cli import command
 
 @command("prepare")
 def main(cfg: DictConfig) -> None:
-    """Open or build the prepared store of `cfg.dataset`, then write and print its report."""
+    """Download `cfg.dataset` on request, open or build its prepared store, then write and print its report."""
     from hydra.utils import instantiate
 
     from mammoseg.prepare import data_report
+    from mammoseg.prepare.download import download_dataset
 
+    if cfg.download:
+        download_dataset(cfg.dataset)
     dataset = instantiate(cfg.dataset)
     store = dataset.open_store()
     print(f"{dataset.name}: {len(store.cases)} images, {len(store.skipped)} skipped")

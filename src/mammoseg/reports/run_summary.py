@@ -9,7 +9,7 @@ from mammoseg.density import ACRDensity
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.table import MISSING, percent
 from mammoseg.runs.results import (
-    MAX_PROBABILITY,
+    FALSE_POSITIVES,
     SOURCE_COLUMN,
     ResultRow,
     has_mass,
@@ -112,9 +112,9 @@ def _negative_rows(rows: Sequence[ResultRow]) -> list[tuple[str, str]]:
         rows: Rows of results.csv.
 
     Returns:
-        The rows; empty if all images have a mass, or if the table has no scores, as at native resolution.
+        The rows; empty if all images have a mass, or if the table has no detections, as at native resolution.
     """
-    if MAX_PROBABILITY not in rows[0] or not contains_negatives(rows):
+    if FALSE_POSITIVES not in rows[0] or not contains_negatives(rows):
         return []
     outcomes = outcomes_of_rows(rows)
     level = f"{100 * CONFIDENCE_LEVEL:.0f} % CI"

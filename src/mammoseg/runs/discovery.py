@@ -40,6 +40,7 @@ class RunResults:
             another dataset, which is the same for the networks of all folds.
         minutes: Duration of the run; None if unknown.
         training: Label of the training among those of the same fold; None for the seed.
+        masks_only: Whether the results are those of masks that another program predicted; see `evaluate`.
     """
 
     folder: RunFolder
@@ -49,6 +50,7 @@ class RunResults:
     fold: str
     minutes: float | None = None
     training: str | None = None
+    masks_only: bool = False
 
     @property
     def dataset(self) -> str:
@@ -84,7 +86,7 @@ class RunResults:
     @property
     def repeats_test(self) -> bool:
         """Whether an output of `evaluate` repeats the test of a run, without options that may change the results."""
-        return "trained_on" not in self.rows[0]
+        return "trained_on" not in self.rows[0] and not self.masks_only
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -121,8 +123,8 @@ def expand_latest(folders: Sequence[Path]) -> list[Path]:
 def find_runs(folders: Sequence[Path], *, with_repeated: bool = False) -> list[RunResults]:
     """Find all finished runs in `folders` and their subfolders.
 
-    Unfinished runs are skipped with a warning. Outputs of `evaluate` for the dataset of the training repeat the results
-    of a run or depend on options, so they are used only in folders without finished runs.
+    Unfinished runs are skipped with a warning. Outputs of `evaluate` with checkpoints for the dataset of the training
+    repeat the results of a run or depend on options, so they are used only in folders without finished runs.
 
     Args:
         folders: Run folders, or folders that contain them.
@@ -136,7 +138,7 @@ def find_runs(folders: Sequence[Path], *, with_repeated: bool = False) -> list[R
     repeated: list[RunResults] = []
     for folder in folders:
         trained, tests = tested_runs(folder)
-        used = [test for test in tests if test.is_external or not trained]
+        used = [test for test in tests if test.is_external or test.masks_only or not trained]
         if not with_repeated:
             repeated += [test for test in used if test.repeats_test and test.folder.path != folder]
         runs += [*trained, *(test for test in used if test not in repeated)]
@@ -188,7 +190,15 @@ def read_run(folder: RunFolder, record: RunRecord | None = None) -> RunResults:
     """
     rows = read_rows(folder.results)
     record = record or read_record(folder) or RunRecord()
-    run = RunResults(folder, rows, str(rows[0]["method"]), record.settings, str(rows[0]["fold"]), record.minutes)
+    run = RunResults(
+        folder,
+        rows,
+        str(rows[0]["method"]),
+        record.settings,
+        str(rows[0]["fold"]),
+        record.minutes,
+        masks_only=bool((record.evaluation or {}).get("masks_only")),
+    )
     if not run.is_external:
         return run
     return replace(run, fold="", training=f"{rows[0]['seed']} (fold {run.fold})" if run.fold else None)

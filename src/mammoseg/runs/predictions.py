@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,8 @@ class Predictions:
     Attributes:
         cases: Names of the images.
         masks: Predicted masks, shape (N, H, W), bool: whether the unquantised probability exceeds `threshold`.
-        quantised_probs: Probabilities quantised by `metrics.quantise_probs`, shape (N, H, W), uint8; None in files of
-            early versions, which stored only masks.
+        quantised_probs: Probabilities quantised by `metrics.quantise_probs`, shape (N, H, W), uint8; None for masks of
+            another program, and in files of early versions, which stored only masks.
         threshold: Threshold of the masks; None if `quantised_probs` is None.
     """
 
@@ -72,8 +73,8 @@ def write_predictions(
     path: Path,
     cases: Sequence[str],
     packed_masks: Sequence[NDArray[np.uint8]],
-    quantised_probs: Sequence[NDArray[np.uint8]],
-    threshold: float,
+    quantised_probs: Sequence[NDArray[np.uint8]] | None,
+    threshold: float | None,
 ) -> None:
     """Write predictions.npz atomically.
 
@@ -81,17 +82,15 @@ def write_predictions(
         path: Output file.
         cases: Names of the N images.
         packed_masks: Predicted mask of each image, shape (H, W / 8), packed by `numpy.packbits`.
-        quantised_probs: Quantised probabilities of each image, shape (H, W).
-        threshold: Threshold of the masks.
+        quantised_probs: Quantised probabilities of each image, shape (H, W); None if they are unknown.
+        threshold: Threshold of the masks; None if the probabilities are unknown.
     """
+    arrays: dict[str, Any] = {"cases": np.array(cases), "masks": np.stack(packed_masks)}
+    if quantised_probs is not None:
+        arrays["levels"] = np.stack(quantised_probs)  # name in the file since version 0.1
+        arrays["threshold"] = threshold
     with atomic_write(path, "wb") as file:
-        np.savez_compressed(
-            file,
-            cases=np.array(cases),
-            masks=np.stack(packed_masks),
-            levels=np.stack(quantised_probs),  # name in the file since version 0.1
-            threshold=threshold,
-        )
+        np.savez_compressed(file, **arrays)
 
 
 def read_predictions(path: Path, cases: Collection[str] | None = None) -> Predictions:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from mammoseg.schema.collection_types import ListOf, MappingOf, Section, SectionOrPart
+from mammoseg.schema.input_rules import input_of_evaluate, input_of_export
 from mammoseg.schema.part_types import (
     APPEARANCE,
     NEGATIVE_FRACTION,
@@ -17,7 +18,7 @@ from mammoseg.schema.part_types import (
     WEIGHT,
     WIDTH,
 )
-from mammoseg.schema.text_types import LocalPath
+from mammoseg.schema.text_types import FileName, LocalPath
 from mammoseg.schema.types import Boolean, Integer, Number, SettingType, Text, one_of
 
 PUBLISHED_TABLE = Section(
@@ -30,7 +31,6 @@ PUBLISHED_TABLE = Section(
 PROBABILITY = Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)
 OPTIONAL_PROBABILITY = Number(0, 1, exclusive_minimum=True, exclusive_maximum=True, optional=True)
 BATCH_SIZE = Integer(1, 65536)
-CHECKPOINT = LocalPath(several=True)
 TRUSTED_MODULES = ListOf(Text(), optional=True)
 RUNS = LocalPath(several=True)
 
@@ -92,6 +92,7 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
     "prepare": {
         **{name: TRAIN[name] for name in ("dataset", "theta", "split")},
         **SIZES_OF_PHANTOM_RUNS,
+        "download": Boolean(),
     },
     "fit_density": {
         **{name: TRAIN[name] for name in ("dataset", "theta", "split")},
@@ -102,7 +103,11 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
     "evaluate": {
         **{name: TRAIN[name] for name in ("theta", "split")},
         **SIZES_OF_PHANTOM_RUNS,
-        "ckpt_path": CHECKPOINT,
+        "ckpt_path": LocalPath(several=True, optional=True),
+        "masks": LocalPath(optional=True),
+        "name": FileName(optional=True),
+        "case_names": LocalPath(optional=True),
+        "seed": SEED,
         "dataset": SectionOrPart({"root": LocalPath(optional=True), "store": LocalPath(optional=True)}),
         "part": one_of("train", "val", "test", "all", None),
         "tta": Boolean(),
@@ -133,8 +138,12 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "trusted_modules": TRUSTED_MODULES,
     },
     "export": {
-        "ckpt_path": LocalPath(),
+        **{name: TRAIN[name] for name in ("dataset", "theta", "split")},
+        **SIZES_OF_PHANTOM_RUNS,
+        "format": one_of("safetensors", "nnunet"),
+        "ckpt_path": LocalPath(optional=True),
         "output": LocalPath(),
+        "dataset_id": Integer(1, 999),
         "onnx": Boolean(),
         "half": Boolean(),
         "license": Text(optional=True),
@@ -250,6 +259,7 @@ def entity_when_online(config: Mapping[str, Any]) -> str | None:
 ABSENT: dict[str, Collection[str]] = {
     **dict.fromkeys(("prepare", "fit_density"), SIZES_OF_PHANTOM_RUNS),
     "evaluate": {*SIZES_OF_PHANTOM_RUNS, "theta", "split"},
+    "export": {*SIZES_OF_PHANTOM_RUNS, "theta", "split", "dataset"},
 }
 
 
@@ -265,4 +275,6 @@ COMMAND_RULES = {
         *(interval_of_automatic_steps, patience_has_effect),
     ),
     "dashboard": (entity_when_online,),
+    "evaluate": (input_of_evaluate,),
+    "export": (input_of_export,),
 }

@@ -13,19 +13,27 @@ from mammoseg.schema.types import SettingType
 class FileName(SettingType):
     """A string that can be part of the name of a file: it contains no separator of folders.
 
+    Attributes:
+        optional: Whether null is valid.
+
     Example:
         >>> FileName().accepts("clinic"), FileName().accepts("../clinic")
         (True, False)
     """
 
+    optional: bool = False
+
     def accepts(self, value: Any) -> bool:
         """Return whether `value` is such a string."""
+        if value is None:
+            return self.optional
         return isinstance(value, str) and re.fullmatch(r"\w[\w. -]*", value) is not None
 
     @property
     def description(self) -> str:
         """Letters, digits and some other characters."""
-        return "a string of letters, digits, spaces and the characters _ . -, which starts with a letter or digit"
+        text = "a string of letters, digits, spaces and the characters _ . -, which starts with a letter or digit"
+        return f"{text}, or null" if self.optional else text
 
 
 @dataclass(frozen=True)

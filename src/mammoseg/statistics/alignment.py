@@ -228,15 +228,31 @@ def fairness_notes(runs: Mapping[str, Mapping[FoldSeed, RunResults]]) -> Iterato
     split_seeds = {run.split_seed for by_fold_seed in runs.values() for run in by_fold_seed.values()}
     if len(split_seeds) > 1:
         yield f"The runs use {len(split_seeds)} different split seeds, so an image can be in several test sets."
+    yield from training_notes(runs)
+
+
+def training_notes(runs: Mapping[str, Mapping[FoldSeed, RunResults]]) -> Iterator[str]:
+    """Describe the differences between the training settings of the methods, as far as they are known.
+
+    Args:
+        runs: Runs as ``runs[method][(fold, seed)]``.
+
+    Yields:
+        One sentence per difference.
+    """
+    first_runs = {method: next(iter(by_fold_seed.values())) for method, by_fold_seed in runs.items()}
+    trained = {method: run for method, run in first_runs.items() if not run.masks_only}
+    if others := [method for method in first_runs if method not in trained]:
+        yield (
+            f"The masks of {', '.join(others)} were predicted by another program: the settings of its training, "
+            "calibration and areas under ROC curves are unknown."
+        )
     for key in HEADLINE:
-        values = {m: compact(next(iter(by_fold_seed.values())).setting(key, "?")) for m, by_fold_seed in runs.items()}
+        values = {method: compact(run.setting(key, "?")) for method, run in trained.items()}
         if len(set(values.values())) > 1:
             listed = ", ".join(f"{method} {value}" for method, value in values.items())
             yield f"The methods were trained with different values of {key} ({listed})."
-    settings = [next(iter(by_fold_seed.values())).settings for by_fold_seed in runs.values()]
-    others = [
-        key for key in varying(settings) if key not in HEADLINE and key.partition(".")[0] not in ("model", "loss")
-    ]
-    if others:
-        noun = "setting" if len(others) == 1 else "settings"
-        yield f"Besides network and loss, the methods differ in the {noun} {', '.join(others)}."
+    keys = varying([run.settings for run in trained.values()])
+    if keys := [key for key in keys if key not in HEADLINE and key.partition(".")[0] not in ("model", "loss")]:
+        noun = "setting" if len(keys) == 1 else "settings"
+        yield f"Besides network and loss, the methods differ in the {noun} {', '.join(keys)}."

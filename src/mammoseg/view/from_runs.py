@@ -22,7 +22,7 @@ from mammoseg.view.items import ViewerImage
 log = logging.getLogger(__name__)
 
 MASKS_ONLY_NOTE = (
-    "This run stored masks only. To show probabilities and change the threshold, run "
+    "This run stored masks only. To show probabilities and change the threshold of a run of an early version, run "
     "python -m mammoseg.evaluate ckpt_path=<run folder> and view its output folder."
 )
 
