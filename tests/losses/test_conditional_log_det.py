@@ -19,7 +19,8 @@ def log_det_of_schur_complement(joint: Tensor, ridge: float) -> Tensor:
     n = joint.shape[1] // 2
     joint = joint + ridge * torch.eye(2 * n, dtype=joint.dtype)
     (pp, py), (yp, yy) = ((rows[..., :n], rows[..., n:]) for rows in (joint[:, :n], joint[:, n:]))
-    return torch.linalg.slogdet(yy - yp @ torch.linalg.inv(pp) @ py).logabsdet / 2
+    log_det: Tensor = torch.linalg.slogdet(yy - yp @ torch.linalg.inv(pp) @ py).logabsdet
+    return log_det / 2
 
 
 @pytest.mark.parametrize("n", [1, 2, 9])

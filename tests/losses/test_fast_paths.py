@@ -102,11 +102,11 @@ def test_operations_for_a_gpu_equal_the_reference(pool: str | None, confidence: 
     assert_same_loss(value, reference.density_asp(logits.double(), mask.double(), density, THETA, pool=pool), logits)
 
 
-class CountOperations(TorchDispatchMode):
+class CountOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
     """Counts the operations that compute something: not views, allocations or queries of data types."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch
         self.n_operations = 0
 
     def __torch_dispatch__(

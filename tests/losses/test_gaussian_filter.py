@@ -49,7 +49,7 @@ def test_both_filters_equal_conv2d_with_any_padding(
 ) -> None:
     maps = torch.rand(3, 2, 1, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     expected = convolve(functional.pad(maps.flatten(0, 1), (pad, pad, pad, pad)), 11, 1.5, "valid")
-    torch.testing.assert_close(filter_maps(maps, 11, 1.5, pad), expected.unflatten(0, (3, 2)))
+    torch.testing.assert_close(filter_maps(maps, 11, 1.5, pad), expected.view(3, 2, *expected.shape[1:]))
 
 
 def test_stacked_float32_maps_equal_conv2d() -> None:
