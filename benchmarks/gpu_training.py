@@ -100,7 +100,7 @@ def plan_training(
 
     Example:
         >>> plan_training(Durations(epoch=10, fixed=20), left_s=600, slice_s=540, slice_left_s=60).epochs
-        20
+        19
         >>> plan_training(Durations(epoch=10, fixed=20), left_s=600, slice_s=900, slice_left_s=700).epochs
         22
     """
