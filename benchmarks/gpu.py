@@ -30,7 +30,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("outputs/gpu_results"), help="folder of the report")
     parser.add_argument("--work", type=Path, help="folder of the state and the runs; by default outputs/gpu")
     parser.add_argument("--minutes", type=float, default=9.0, help="duration of this slice")
-    parser.add_argument("--total", type=float, default=25.0, help="duration of all slices in minutes")
+    parser.add_argument(
+        "--total", type=float, default=25.0, help="duration of all slices in minutes, up to the comparison"
+    )
     parser.add_argument("--wheels", type=Path, help="folder with wheels of the packages that are missing")
     parser.add_argument("--repeat", nargs="*", default=[], metavar="NAME", help="steps to run again")
     parser.add_argument("--skip", nargs="*", default=[], metavar="NAME", help="steps not to run in this slice")

@@ -161,8 +161,9 @@ class GPUBenchmarks:
         log = folder.log.read_text(encoding="utf-8")
         durations = epoch_durations(log, self.state["calibration"].seconds)
         left = self.total_s - sum(self.state.slices[:-1]) - (time.monotonic() - self.start)
+        slice_left = self.deadline - time.monotonic()
         max_epochs = SMALL_EPOCHS if self.kit.small else MAX_EPOCHS
-        self.state.plan = asdict(plan_training(durations, left, self.slice_s, max_epochs))
+        self.state.plan = asdict(plan_training(durations, left, self.slice_s, slice_left, max_epochs))
         self.state.write()
         for path in (folder.best_checkpoint.parent, *(self.kit.run_folder(name).path for name in METHODS)):
             shutil.rmtree(path, ignore_errors=True)

@@ -9,12 +9,13 @@ from datetime import datetime
 from pathlib import Path
 
 METHODS = {"hybrid_pixel": "au_net", "density_asp": "density_asp"}  # method by name of the run
-CALIBRATION_EPOCHS = 3
+CALIBRATION_EPOCHS = 4
+MEASURED_EPOCHS = 2  # the last ones; in the first ones, CUDA libraries are initialised and memory is allocated
 MAX_EPOCHS = 120
 # Fraction of the remaining time for which epochs are planned, since their duration varies.
 USED_FRACTION = 0.85
 RESUME_S = 45.0  # to stop at the end of a slice and to resume in the next one, at full width
-COMPARE_S = 60.0
+COMPARE_S = 30.0
 BF16_SPEEDUP = 1.1  # of the training step, from which bf16-mixed is used
 
 
@@ -23,8 +24,8 @@ class Durations:
     """Durations of a run in seconds.
 
     Attributes:
-        epoch: One epoch with validation and checkpoints.
-        fixed: Start, test and reports.
+        epoch: One epoch with validation and checkpoints, after the first ones.
+        fixed: Start, test and reports, and the additional time of the first epochs.
     """
 
     epoch: float
@@ -78,27 +79,33 @@ def epoch_durations(log: str, seconds: float) -> Durations:
     lines = re.findall(r"^(\d\d:\d\d:\d\d) \S+ epoch \d+/\d+ ", log, re.MULTILINE)
     if len(lines) < 2:
         raise ValueError(f"train.log must have at least two epochs, got {len(lines)}")
-    first, last = (datetime.strptime(line, "%H:%M:%S") for line in (lines[0], lines[-1]))
+    measured = lines[-MEASURED_EPOCHS - 1 :]
+    first, last = (datetime.strptime(line, "%H:%M:%S") for line in (measured[0], measured[-1]))
     # The times in the log are truncated to seconds, which is a second of uncertainty of the difference.
-    epoch = max((last - first).seconds, 0.5) / (len(lines) - 1)
+    epoch = max((last - first).seconds, 0.5) / (len(measured) - 1)
     return Durations(epoch, max(seconds - len(lines) * epoch, 0.0))
 
 
-def plan_training(durations: Durations, left_s: float, slice_s: float, max_epochs: int = MAX_EPOCHS) -> TrainingPlan:
+def plan_training(
+    durations: Durations, left_s: float, slice_s: float, slice_left_s: float, max_epochs: int = MAX_EPOCHS
+) -> TrainingPlan:
     """Choose the number of epochs, equal for all runs, so that all of them finish in the remaining time.
 
     Args:
         durations: Durations of a run.
         left_s: Remaining time of all slices in seconds.
         slice_s: Duration of a slice in seconds.
+        slice_left_s: Remaining time of the current slice in seconds.
         max_epochs: Maximum number of epochs.
 
     Example:
-        >>> plan_training(Durations(epoch=10, fixed=20), left_s=600, slice_s=540).epochs
-        16
+        >>> plan_training(Durations(epoch=10, fixed=20), left_s=600, slice_s=540, slice_left_s=60).epochs
+        19
+        >>> plan_training(Durations(epoch=10, fixed=20), left_s=600, slice_s=900, slice_left_s=700).epochs
+        22
     """
-    n_resumed = math.ceil(left_s / slice_s)
-    available = USED_FRACTION * (left_s - COMPARE_S) - len(METHODS) * durations.fixed - n_resumed * RESUME_S
+    n_further_slices = max(math.ceil((left_s - slice_left_s) / slice_s), 0)
+    available = USED_FRACTION * (left_s - COMPARE_S) - len(METHODS) * durations.fixed - n_further_slices * RESUME_S
     fitting = math.floor(available / (len(METHODS) * durations.epoch))
     epochs = min(max(fitting, 1), max_epochs)
     remark = f"{durations.epoch:.1f} s per epoch, {durations.fixed:.0f} s per run otherwise, {left_s / 60:.1f} min left"

@@ -25,6 +25,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.nn import functional
+from torch.optim import Optimizer
 
 from mammoseg.build import build_callbacks, build_datamodule, build_segmenter, build_trainer
 from mammoseg.callbacks.gradient_clipping import GradientClipping, clip_factor
@@ -53,7 +54,7 @@ class StepRecorder(GradientClipping):
         super().__init__(**arguments)
         self.labels = labels
         self.batch_theta = 0.0
-        self.steps: list[tuple[float, float, float]] = []
+        self.rows: list[tuple[float, float, float]] = []
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: dict[str, Tensor], batch_idx: int
@@ -66,13 +67,17 @@ class StepRecorder(GradientClipping):
         """Weights of the region terms, also for losses without them, so that their slopes can be compared."""
         return torch.tensor([0.25, 0.25, 0.85, 0.95])
 
-    def _add(self, norm: Tensor, threshold: Tensor | float) -> None:
-        super()._add(norm, threshold)
-        self.steps.append((float(norm), float(threshold), self.batch_theta))
+    def on_before_optimizer_step(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Record the step."""
+        super().on_before_optimizer_step(trainer, pl_module, optimizer)
+        norm, threshold = self.steps[-1]
+        self.rows.append((float(norm), float(threshold), self.batch_theta))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Print the row of the epoch."""
-        norms, thresholds, thetas = torch.tensor(self.steps, dtype=torch.float64).unbind(dim=1)
+        norms, thresholds, thetas = torch.tensor(self.rows, dtype=torch.float64).unbind(dim=1)
         factors = clip_factor(norms, thresholds)
         values = [
             f"{100 * float((norms > thresholds).double().mean()):.0f}",
@@ -83,7 +88,7 @@ class StepRecorder(GradientClipping):
             f"{100 * float(trainer.callback_metrics['val/dsc']):.1f}",
         ]
         print("|", " | ".join([*self.labels, str(trainer.current_epoch + 1), *values]), "|", flush=True)
-        self.steps = []
+        self.rows = []
 
 
 def slope(thetas: Tensor, norms: Tensor) -> str:

@@ -103,8 +103,8 @@ def test_steps_without_a_finite_gradient_are_not_counted() -> None:
     callback = GradientClipping(percentile=50)
     for norm in (1.0, float("inf"), 3.0, float("nan")):
         threshold = callback._percentile_of(torch.tensor(norm))
-        callback._add(torch.tensor(norm), threshold)
-    steps, norms, clipped, _ = callback.sums.tolist()
+        callback.steps.append((torch.tensor(norm), threshold))
+    steps, norms, clipped, _ = callback.epoch_sums().tolist()
     assert (steps, norms, clipped) == (2, 4.0, 1)
     assert threshold == 2.0
 
@@ -135,10 +135,26 @@ def test_a_constant_scale_of_the_loss_does_not_change_the_clipped_share() -> Non
     for scale in (1.0, 50.0):
         callback = GradientClipping(percentile=90, window=300)
         for norm in torch.tensor(scale * norms, dtype=torch.float32):
-            callback._add(norm, callback._percentile_of(norm))
-        shares.append(float(callback.sums[2] / callback.sums[0]))
+            callback.steps.append((norm, callback._percentile_of(norm)))
+        sums = callback.epoch_sums()
+        shares.append(float(sums[2] / sums[0]))
     assert shares[0] == pytest.approx(0.1, abs=0.02)
     assert shares[1] == shares[0]
+
+
+@given(norms=st.lists(st.floats(0, 2.0**100, width=32), min_size=1, max_size=30), stop=st.integers(0, 30))
+def test_sums_do_not_depend_on_interruptions(norms: list[float], stop: int) -> None:
+    uninterrupted, callback = GradientClipping(), GradientClipping()
+    for index, norm in enumerate(norms):
+        step = torch.tensor(norm), torch.tensor(1.0)
+        uninterrupted.steps.append(step)
+        if index == stop:
+            resumed = GradientClipping()
+            resumed.load_state_dict(callback.state_dict())
+            callback = resumed
+        callback.steps.append(step)
+    assert torch.equal(uninterrupted.epoch_sums(), callback.epoch_sums())
+    assert uninterrupted.epoch_sums()[1] == pytest.approx(sum(norms))
 
 
 @pytest.mark.parametrize(("percentile", "window"), [(-1, None), (101, None), (50, 0)])

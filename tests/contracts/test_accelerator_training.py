@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -44,11 +46,28 @@ def plain_losses(folder: Path) -> list[float]:
     return train(folder, name="plain")
 
 
+@pytest.fixture(scope="module")
+def losses_of(plain_losses: list[float], folder: Path) -> Iterator[Callable[[str], list[float]]]:
+    """Function that trains with one of CHOICES and returns the losses.
+
+    On a GPU, all runs are concurrent, since starting the processes and compiling take most of their time.
+    """
+    del plain_losses  # its run has prepared the images
+    with ThreadPoolExecutor(len(CHOICES)) as pool:
+
+        def start(name: str) -> Future[list[float]]:
+            return pool.submit(train, folder, *CHOICES[name][0], name=name)
+
+        started = {name: start(name) for name in CHOICES} if DEVICE.type != "cpu" else {}
+        yield lambda name: (started.get(name) or start(name)).result()
+
+
 @pytest.mark.parametrize("name", CHOICES)
-def test_training_losses_equal_those_of_a_plain_run(name: str, plain_losses: list[float], folder: Path) -> None:
+def test_training_losses_equal_those_of_a_plain_run(
+    name: str, plain_losses: list[float], losses_of: Callable[[str], list[float]]
+) -> None:
     if name == "compile" and DEVICE.type == "cpu":
         pytest.skip("compilation for a CPU takes minutes; see models/test_au_net.py")
-    settings, tolerance = CHOICES[name]
-    losses = train(folder, *settings, name=name)
+    losses = losses_of(name)
     assert len(losses) == EPOCHS
-    assert losses == pytest.approx(plain_losses, rel=tolerance)
+    assert losses == pytest.approx(plain_losses, rel=CHOICES[name][1])

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import reference
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from mammoseg.losses import BCE, RMI, SSIM, DensityASP, Dice
+from mammoseg.losses import BCE, RMI, SSIM, DensityASP, Dice, gaussian_filter, joint_covariance
 from mammoseg.losses.term import Term
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -84,6 +86,49 @@ def test_density_asp_equals_the_reference(pool: str | None, confidence: float) -
     assert_same_loss(criterion(logits, mask, density), expected, logits)
 
 
+@pytest.fixture
+def gpu_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the operations for a GPU on the CPU, in float64 instead of float32."""
+    monkeypatch.setattr(gaussian_filter, "tiled_filter", gaussian_filter.untiled_filter)
+    monkeypatch.setattr(joint_covariance, "covariance_by_rows", joint_covariance.covariance_by_im2col)
+
+
+@pytest.mark.usefixtures("gpu_operations")
+@pytest.mark.parametrize("confidence", CONFIDENCES)
+@pytest.mark.parametrize("pool", ["max", None])
+def test_operations_for_a_gpu_equal_the_reference(pool: str | None, confidence: float) -> None:
+    logits, mask, density = inputs(confidence)
+    value = DensityASP(THETA, rmi=RMI(pool=pool))(logits.double(), mask.double(), density)
+    assert_same_loss(value, reference.density_asp(logits.double(), mask.double(), density, THETA, pool=pool), logits)
+
+
+class CountOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
+    """Counts the operations that compute something: not views, allocations or queries of data types."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch
+        self.n_operations = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        is_view = any(value.alias_info is not None and not value.alias_info.is_write for value in func._schema.returns)
+        self.n_operations += isinstance(result, Tensor) and not is_view and "empty" not in str(func)
+        return result
+
+
+@pytest.mark.usefixtures("gpu_operations")
+def test_a_gpu_launches_few_operations() -> None:
+    """On a fast GPU, launching the operations takes longer than running them."""
+    logits, mask, density = inputs(0.0)
+    criterion = DensityASP(THETA)
+    criterion(logits, mask, density)  # caches the band matrices
+    with CountOperations() as counted, torch.autograd.set_multithreading_enabled(False):
+        criterion(logits, mask, density).sum().backward()
+    assert counted.n_operations <= 125
+
+
 @pytest.mark.parametrize("term", [SSIM(window_size=5), SSIM(padding="valid"), RMI(pool=None), RMI(radius=2)], ids=str)
 def test_analytic_gradients_pass_gradcheck(term: Term) -> None:
     generator = torch.Generator().manual_seed(1)
@@ -96,7 +141,17 @@ def test_analytic_gradients_pass_gradcheck(term: Term) -> None:
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("pool", ["max", None])
 def test_density_asp_compiles_without_graph_breaks(pool: str | None) -> None:
-    criterion = DensityASP(THETA, rmi=RMI(pool=pool))
+    assert_compiles(DensityASP(THETA, rmi=RMI(pool=pool)))
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.usefixtures("gpu_operations")
+def test_operations_for_a_gpu_compile_without_graph_breaks() -> None:
+    assert_compiles(DensityASP(THETA))
+
+
+def assert_compiles(criterion: DensityASP) -> None:
+    """The compiled criterion is a single graph with the same values and gradients."""
     compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager")
     logits, mask, density = inputs(3.0)
     assert_same_loss(compiled(logits, mask, density), criterion(logits, mask, density), logits)

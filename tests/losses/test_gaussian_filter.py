@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mammoseg.errors import UserError
-from mammoseg.losses.gaussian_filter import best_tile_size, cached_band_matrix, gaussian_filter2d
+from mammoseg.losses.gaussian_filter import (
+    best_tile_size,
+    cached_band_matrix,
+    gaussian_filter2d,
+    tiled_filter,
+    untiled_filter,
+)
 
 
 def convolve(maps: Tensor, window_size: int, sigma: float, padding: str) -> Tensor:
@@ -31,6 +39,17 @@ def test_values_and_gradients_equal_conv2d(shape: tuple[int, int], padding: str,
     torch.testing.assert_close(
         torch.autograd.grad(filtered, maps, direction)[0], torch.autograd.grad(expected, maps, direction)[0]
     )
+
+
+@pytest.mark.parametrize("filter_maps", [tiled_filter, untiled_filter])
+@pytest.mark.parametrize("pad", [0, 2, 5, 10])
+@pytest.mark.parametrize("shape", [(11, 11), (34, 58), (74, 139)])
+def test_both_filters_equal_conv2d_with_any_padding(
+    filter_maps: Callable[[Tensor, int, float, int], Tensor], pad: int, shape: tuple[int, int]
+) -> None:
+    maps = torch.rand(3, 2, 1, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = convolve(functional.pad(maps.flatten(0, 1), (pad, pad, pad, pad)), 11, 1.5, "valid")
+    torch.testing.assert_close(filter_maps(maps, 11, 1.5, pad), expected.view(3, 2, *expected.shape[1:]))
 
 
 def test_stacked_float32_maps_equal_conv2d() -> None:

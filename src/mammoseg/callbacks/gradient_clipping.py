@@ -55,6 +55,7 @@ class GradientClipping(Callback):
         self.percentile = percentile
         self.window = window
         self.sums = torch.zeros(4, dtype=torch.float64)  # steps; sums of norm, clipped, factor over them
+        self.steps: list[tuple[Tensor, Tensor]] = []  # norm and threshold of steps that are not in `sums` yet
         self.norms = torch.zeros(0)  # of the last `window` steps, in order
 
     @override
@@ -79,11 +80,11 @@ class GradientClipping(Callback):
         ]
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.percentile is None:
-            self._add(norm, fixed_threshold(trainer))
+            self.steps.append((norm, torch.tensor(fixed_threshold(trainer), dtype=torch.float64)))
             return
         threshold = self._percentile_of(norm)
         torch._foreach_mul_(gradients, clip_factor(norm, threshold))
-        self._add(norm, threshold)
+        self.steps.append((norm, threshold))
 
     def _percentile_of(self, norm: Tensor) -> Tensor:
         """Return the percentile of the norms, including this one if it is finite."""
@@ -93,28 +94,39 @@ class GradientClipping(Callback):
         self.norms = norms if self.window is None else norms[-self.window :]
         return self.norms.where(self.norms.isfinite(), torch.nan).nanquantile(self.percentile / 100)
 
-    def _add(self, norm: Tensor, threshold: Tensor | float) -> None:
-        norm = norm.detach().double()
-        step = torch.stack([torch.ones_like(norm), norm, (norm > threshold).double(), clip_factor(norm, threshold)])
-        self.sums = self.sums.to(norm.device) + step.where(norm.isfinite(), 0)
+    def epoch_sums(self) -> Tensor:
+        """Return the sums of the current epoch on the CPU: steps, and norm, clipped and factor over them.
+
+        The steps are summed together, since the operations would take longer in every step of a GPU.
+        """
+        if self.steps:
+            norms, thresholds = (torch.stack(values).cpu().double() for values in zip(*self.steps, strict=True))
+            clipped, factors = (norms > thresholds).double(), clip_factor(norms, thresholds)
+            rows = torch.stack([torch.ones_like(norms), norms, clipped, factors], dim=1)
+            rows = rows.where(norms.isfinite()[:, None], 0)
+            # In the order of the steps, so that the sums do not depend on the number of calls.
+            self.sums = torch.cat([self.sums[None], rows]).cumsum(dim=0)[-1]
+            self.steps = []
+        return self.sums
 
     @override
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any) -> None:
         """Log the means of the epoch after its last batch, before validation and checkpoints."""
         if not trainer.is_last_batch:
             return
-        norm, clipped, factor = (self.sums[1:] / self.sums[0]).float().unbind()
+        sums = self.epoch_sums()
+        norm, clipped, factor = (sums[1:] / sums[0]).float().unbind()
         metrics = {"train/grad_norm": norm}
         if trainer.gradient_clip_algorithm is not GradClipAlgorithmType.VALUE:
             metrics |= {"train/clipped": clipped, "train/clip_factor": factor}
         assert isinstance(pl_module, Segmenter)
         pl_module.log_train_metrics(metrics)
-        self.sums = torch.zeros_like(self.sums)
+        self.sums = torch.zeros_like(sums)
 
     @override
     def state_dict(self) -> dict[str, Any]:
         """Return the sums of the current epoch and the previous norms, so that a resumed run continues with them."""
-        return {"sums": self.sums.cpu(), "norms": self.norms.cpu()}
+        return {"sums": self.epoch_sums(), "norms": self.norms.cpu()}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -127,11 +139,11 @@ def fixed_threshold(trainer: lightning.Trainer) -> float:
     return float(trainer.gradient_clip_val or torch.inf)
 
 
-def clip_factor(norm: Tensor, threshold: Tensor | float) -> Tensor:
+def clip_factor(norm: Tensor, threshold: Tensor) -> Tensor:
     """Return the factor by which `torch.nn.utils.clip_grad_norm_` multiplies the gradients, min(1, threshold / norm).
 
     Example:
-        >>> clip_factor(torch.tensor([0.5, 4.0]), 1.0)
+        >>> clip_factor(torch.tensor([0.5, 4.0]), torch.tensor(1.0))
         tensor([1.0000, 0.2500])
     """
     return (threshold / (norm + EPS)).clamp(max=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from mammoseg.errors import UserError
@@ -80,9 +81,12 @@ class Criterion(nn.Module):
             Weighted terms of shape (B,) by name, and the penalty of the priority as "weight_penalty" if it has one.
         """
         priority = {} if self.priority is None else self.priority(mask, density)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # once instead of in every term
         weighted = {}
         for name, term in self.terms.items():
-            value = self.weights[name] * term(logits, mask)
+            value = term(logits, mask)
+            if self.weights[name] != 1:
+                value = self.weights[name] * value
             weighted[name] = value * priority[name].to(value.dtype) if name in priority else value
         penalty = None if self.priority is None else self.priority.penalty(mask)
         return weighted if penalty is None else {**weighted, PENALTY: penalty}

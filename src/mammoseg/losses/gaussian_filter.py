@@ -13,6 +13,9 @@ from mammoseg.errors import UserError
 
 # Candidate tile sizes in pixels. The band matrix of an untiled image would consist almost entirely of zeros.
 TILE_SIZES = range(24, 65)
+# Images up to this height and width are not tiled on a GPU, where launching the operations that build the tiles takes
+# longer than multiplying zeros.
+UNTILED_SIZE = 320
 
 
 def gaussian_filter2d(maps: Tensor, window_size: int, sigma: float, padding: str) -> Tensor:
@@ -36,14 +39,23 @@ def gaussian_filter2d(maps: Tensor, window_size: int, sigma: float, padding: str
         >>> gaussian_filter2d(torch.ones(1, 1, 12, 16), window_size=11, sigma=1.5, padding="valid").shape
         torch.Size([1, 1, 2, 6])
     """
+    pad = check_window(maps, window_size, padding)
+    filtered: Tensor = _GaussianFilter2d.apply(maps, window_size, sigma, pad)  # type: ignore[no-untyped-call]  # torch
+    return filtered
+
+
+def check_window(maps: Tensor, window_size: int, padding: str) -> int:
+    """Check that the window fits into the image; returns the number of zeros with which each side is padded.
+
+    Raises:
+        UserError: If a side of the image is smaller than the window.
+    """
     if min(maps.shape[-2:]) < window_size:
         raise UserError(
             f"height and width of the image must be at least window_size={window_size} pixels, "
             f"got {maps.shape[-2]}x{maps.shape[-1]}; set a smaller window_size of the loss or a larger dataset.size"
         )
-    pad = window_size // 2 if padding == "same" else 0
-    filtered: Tensor = _GaussianFilter2d.apply(maps, window_size, sigma, pad)  # type: ignore[no-untyped-call]  # torch
-    return filtered
+    return window_size // 2 if padding == "same" else 0
 
 
 class _GaussianFilter2d(torch.autograd.Function):
@@ -52,19 +64,39 @@ class _GaussianFilter2d(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, window_size: int, sigma: float, pad: int) -> Tensor:
         ctx.backward_args = window_size, sigma, window_size - 1 - pad
-        return _separable_filter(maps, window_size, sigma, pad)
+        return separable_filter(maps, window_size, sigma, pad)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
-        return _separable_filter(grad_output, *ctx.backward_args), None, None, None
+        return separable_filter(grad_output, *ctx.backward_args), None, None, None
 
 
-def _separable_filter(maps: Tensor, window_size: int, sigma: float, pad: int) -> Tensor:
-    """Pad (..., H, W) with `pad` zeros on each side and filter: (..., H + 2 pad - window_size + 1, W + ...)."""
-    dtype = maps.dtype
-    if maps.is_cuda:
-        # TF32 matrix products have an 11-bit significand, which is too imprecise for variances.
-        maps = maps.double()
+def separable_filter(maps: Tensor, window_size: int, sigma: float, pad: int) -> Tensor:
+    """Pad (..., H, W) with `pad` zeros on each side and filter: (..., H + 2 pad - window_size + 1, W + ...).
+
+    Autograd does not record it; the adjoint is the filter with window_size - 1 - pad zeros.
+    """
+    if not maps.is_cuda:
+        return tiled_filter(maps, window_size, sigma, pad)
+    # TF32 matrix products have an 11-bit significand, which is too imprecise for variances.
+    apply_filter = untiled_filter if max(maps.shape[-2:]) <= UNTILED_SIZE else tiled_filter
+    return apply_filter(maps.double(), window_size, sigma, pad).to(maps.dtype)
+
+
+def untiled_filter(maps: Tensor, window_size: int, sigma: float, pad: int) -> Tensor:
+    """Filter without tiles, with few operations; see `separable_filter`."""
+    (row_band, column_band) = (
+        # Without the columns that would be multiplied with the zeros of the padding.
+        band_matrix(side + 2 * pad - window_size + 1, window_size, sigma, maps.dtype, maps.device)[:, pad : pad + side]
+        for side in maps.shape[-2:]
+    )
+    rows = (maps @ column_band.mT).flatten(0, -3)
+    columns = torch.bmm(row_band.expand(len(rows), -1, -1), rows)
+    return columns.view(*maps.shape[:-2], *columns.shape[-2:])
+
+
+def tiled_filter(maps: Tensor, window_size: int, sigma: float, pad: int) -> Tensor:
+    """Filter tiles, with few multiplications by zero; see `separable_filter`."""
     height, width = (side + 2 * pad - window_size + 1 for side in maps.shape[-2:])
     tile_h, tile_w = best_tile_size(height), best_tile_size(width)
     pad_right, pad_bottom = pad + -width % tile_w, pad + -height % tile_h  # up to a multiple of the tile size
@@ -75,7 +107,7 @@ def _separable_filter(maps: Tensor, window_size: int, sigma: float, pad: int) ->
     rows = (tiles.flatten(0, -2) @ band_matrix(tile_w, *kernel).mT).view(*maps.shape[:-1], -1)
     tiles = rows.unfold(-2, tile_h + window_size - 1, tile_h).mT  # (..., tiles, tile_h + window_size - 1, W)
     columns = torch.matmul(band_matrix(tile_h, *kernel), tiles).flatten(-3, -2)
-    return columns[..., :height, :width].to(dtype)
+    return columns[..., :height, :width]
 
 
 def best_tile_size(side: int) -> int:

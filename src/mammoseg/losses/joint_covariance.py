@@ -1,9 +1,10 @@
-"""Joint covariance matrix of pixel neighbourhoods in a prediction and a mask, without im2col.
+"""Joint covariance matrix of pixel neighbourhoods in a prediction and a mask, on a CPU without im2col.
 
-The neighbourhood of a position consists of `radius` x `radius` probabilities and as many mask pixels. For radius 3,
-im2col would materialise 18 shifted float64 copies of a map and be limited by memory bandwidth. Instead, each image row
-is expanded into `features`: `radius` copies of each of the two maps, shifted by 0, 1, ... columns, and a row of ones.
-The neighbourhoods of all positions in a row are then contained in `radius` consecutive rows of features, and sliding
+The neighbourhood of a position consists of `radius` x `radius` probabilities and as many mask pixels. On a GPU, the
+neighbourhoods are materialised by im2col, which requires the fewest operations. On a CPU with radius 3, im2col would
+materialise 18 shifted float64 copies of a map and be limited by memory bandwidth. Instead, each image row is expanded
+into `features`: `radius` copies of each of the two maps, shifted by 0, 1, ... columns, and a row of ones. The
+neighbourhoods of all positions in a row are then contained in `radius` consecutive rows of features, and sliding
 windows over these rows are views.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def joint_covariance(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
@@ -34,6 +36,39 @@ def joint_covariance(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
         tensor([[[ 1., -1.],
                  [-1.,  1.]]], dtype=torch.float64)
     """
+    covariance = covariance_by_im2col if prob.is_cuda else covariance_by_rows
+    return covariance(prob, mask, radius)
+
+
+def covariance_by_im2col(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
+    """Compute the matrix with few operations; see `joint_covariance`."""
+    covariance: Tensor = _CovarianceByIm2Col.apply(prob, mask, radius)  # type: ignore[no-untyped-call]  # torch
+    return covariance
+
+
+class _CovarianceByIm2Col(torch.autograd.Function):
+    """Covariance matrix of the columns of im2col; the backward pass is a matrix product and col2im."""
+
+    @staticmethod
+    def forward(ctx: Any, prob: Tensor, mask: Tensor, radius: int) -> Tensor:
+        points = functional.unfold(torch.stack([prob, mask], dim=1).double(), radius)
+        points = points - points.mean(dim=2, keepdim=True)
+        ctx.radius, ctx.shape, ctx.dtype = radius, prob.shape, prob.dtype
+        ctx.save_for_backward(points)
+        return torch.bmm(points, points.mT)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
+        (points,) = ctx.saved_tensors
+        # The sum of the gradients over all positions is 0, since that of the points is, so the subtraction of the mean
+        # does not change the gradients.
+        grad_points = torch.bmm((grad_output + grad_output.mT)[:, : ctx.radius**2], points)
+        grad_prob = functional.fold(grad_points, ctx.shape[1:], ctx.radius)
+        return grad_prob[:, 0].to(ctx.dtype), None, None
+
+
+def covariance_by_rows(prob: Tensor, mask: Tensor, radius: int) -> Tensor:
+    """Compute the matrix with few memory accesses; see `joint_covariance`."""
     n_positions = (prob.shape[1] - radius + 1) * (prob.shape[2] - radius + 1)
     moments: Tensor = _NeighbourhoodMoments.apply(prob, mask, radius)  # type: ignore[no-untyped-call]  # torch
     split = (2, radius)  # features are ordered by map, then by column

@@ -72,4 +72,6 @@ class Dice(Term):
         prob = torch.sigmoid(logits)
         intersection = (prob * mask).sum(dim=(1, 2, 3))
         total = prob.sum(dim=(1, 2, 3)) + mask.sum(dim=(1, 2, 3))
-        return 1 - (self.factor * intersection + self.eps) / (total + self.eps)
+        if self.factor != 1:
+            intersection = self.factor * intersection
+        return 1 - (intersection + self.eps) / (total + self.eps)

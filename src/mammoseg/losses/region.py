@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mammoseg import validate
 from mammoseg.errors import UserError
+from mammoseg.losses.conditional_log_det import half_conditional_log_det
 from mammoseg.losses.gaussian_filter import gaussian_filter2d
 from mammoseg.losses.joint_covariance import joint_covariance
+from mammoseg.losses.mean_ssim import mean_ssim_loss
 from mammoseg.losses.pixel import BCE
 from mammoseg.losses.term import Term
 
@@ -66,49 +66,7 @@ class SSIM(Term):
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Compute 1 - mean SSIM of each sample."""
-        prob = torch.sigmoid(logits)
-        mean_y = gaussian_filter2d(mask, self.window_size, self.sigma, self.padding)
-        # Eq. 5 needs only the sum of the squares. The squared difference is explained in _MeanSSIMLoss.
-        diff = prob - mask
-        maps = torch.stack([diff, prob * prob + mask * mask, diff * diff])
-        moments = gaussian_filter2d(maps, self.window_size, self.sigma, self.padding)
-        loss: Tensor = _MeanSSIMLoss.apply(moments, mean_y, self.c1, self.c2)  # type: ignore[no-untyped-call]  # torch
-        return loss
-
-
-class _MeanSSIMLoss(torch.autograd.Function):
-    """Mean of 1 - luminance * structure (eq. 5) over all windows.
-
-    `moments` (3, B, 1, H, W) contains the filtered d = prob - mask, prob^2 + mask^2 and d^2, and `mean_y` (B, 1, H, W)
-    the filtered mask; the output is (B,). With means m and variances s, luminance_loss = 1 - luminance =
-    m_d^2 / (m_p^2 + m_y^2 + c1) and structure_loss = 1 - structure = s_dd / (s_pp + s_yy + c2). These expressions avoid
-    the cancellation in 1 - (product of ratios near 1) for nearly perfect predictions. The analytic backward pass needs
-    a third of the memory accesses of autograd.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, moments: Tensor, mean_y: Tensor, c1: float, c2: float) -> Tensor:
-        mean_d, squares, sq_diff = moments
-        mean_p = mean_y + mean_d
-        squared_means = (mean_p * mean_p).addcmul_(mean_y, mean_y)
-        luminance_den = squared_means + c1
-        structure_den = squares - squared_means + c2
-        luminance_loss = (mean_d * mean_d).div_(luminance_den)
-        structure_loss = torch.addcmul(sq_diff, mean_d, mean_d, value=-1).div_(structure_den)
-        ctx.save_for_backward(mean_p, mean_d, luminance_den, structure_den, luminance_loss, structure_loss)
-        loss = torch.addcmul(luminance_loss + structure_loss, luminance_loss, structure_loss, value=-1)
-        return loss.mean(dim=(1, 2, 3))
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
-        mean_p, mean_d, luminance_den, structure_den, luminance_loss, structure_loss = ctx.saved_tensors
-        grad_per_window = grad_output[:, None, None, None] / mean_p[0].numel()
-        grad_luminance = grad_per_window * (1 - structure_loss) / luminance_den
-        grad_sq_diff = grad_per_window * (1 - luminance_loss) / structure_den
-        grad_squares = -grad_sq_diff * structure_loss
-        grad_mean_diff = grad_luminance * torch.addcmul(mean_d, luminance_loss, mean_p, value=-1)
-        grad_mean_diff -= grad_sq_diff * torch.addcmul(mean_d, structure_loss, mean_p, value=-1)
-        return torch.stack([2 * grad_mean_diff, grad_squares, grad_sq_diff]), None, None, None
+        return mean_ssim_loss(torch.sigmoid(logits), mask, self.window_size, self.sigma, self.padding, self.c1, self.c2)
 
 
 class SSL(Term):
@@ -216,15 +174,8 @@ class RMI(Term):
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Compute the region mutual information loss of each sample."""
         prob, mask_pooled = self._pool(torch.sigmoid(logits) + self.eps), self._pool(mask)
-        dims = self.radius**2
         joint = joint_covariance(prob[:, 0], mask_pooled[:, 0], self.radius)  # (S_pp, S_py; S_yp, S_yy)
-        ridge = self.ridge * torch.eye(2 * dims, dtype=joint.dtype, device=joint.device)
-        # M + a I is the Schur complement of S_pp + a I, so its pivots are the last ones of the joint matrix.
-        # Unlike cholesky, cholesky_ex does not synchronise the GPU to check that the matrix is positive definite, which
-        # the ridge guarantees.
-        pivots = torch.linalg.cholesky_ex(joint + ridge).L.diagonal(dim1=1, dim2=2)[:, dims:]
-        log_det = 2 * torch.log(pivots + self.log_eps).sum(dim=1)
-        rmi = (log_det / (2 * dims)).to(logits.dtype)
+        rmi = (half_conditional_log_det(joint, self.ridge, self.log_eps) / self.radius**2).to(logits.dtype)
         if self.bce_weight == 0:
             return rmi
         bce: Tensor = self.bce(logits, mask)
