@@ -93,7 +93,7 @@ class MammogramDataModule(lightning.LightningDataModule):
         """
         del stage
         if not self.is_set_up:
-            self.store = self.dataset.open_store()
+            self.store = self.dataset.open_store(require_outlines=True)
             self.split = self.splitter(self.store.cases, by_mass=self.dataset.with_negatives)
             self.selections = self.split.selections()
             self.strata = None if self.sampler is None else self.sampler.strata(self.store, self.split.train)
@@ -122,6 +122,10 @@ class MammogramDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the loader of shuffled, augmented training batches."""
         return self._loader(self.split.train, train=True)
+
+    def predict_dataloader(self) -> list[DataLoader[Any]]:
+        """Return the loaders of test batches, for predictions without pixel metrics."""
+        return self.test_dataloader()
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """Return the loaders of validation batches, one for each selection."""

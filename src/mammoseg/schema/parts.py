@@ -81,6 +81,13 @@ PARTS: dict[str, Part] = {
     "mammoseg.data.readers.cbis_ddsm.read": Part({"tables": LocalPath(optional=True)}),
     "mammoseg.data.readers.inbreast.read": Part({"lesions": ListOf(Text(), 1)}),
     "mammoseg.data.readers.image_folder.read": Part({}),
+    "mammoseg.data.readers.mini_mias.read": Part(
+        {
+            "lesions": ListOf(one_of("circ", "spic", "misc", "calc", "arch", "asym"), 1),
+            "tissue_density": Section(dict.fromkeys(("fatty", "glandular", "dense"), Integer(1, 4))),
+        }
+    ),
+    "mammoseg.data.readers.vindr_mammo.read": Part({}),
     "mammoseg.data.readers.union.read": Part({"sources": MappingOf(SOURCE)}),
     "mammoseg.phantom.write.write_inbreast": Part(
         {
