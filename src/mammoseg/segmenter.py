@@ -241,15 +241,6 @@ class Segmenter(lightning.LightningModule):
         }
 
     @override
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Predict the images of a batch, without metrics.
-
-        Returns:
-            case (B,), the indices of the images in the store, and logits (B, 1, H, W).
-        """
-        return {"case": batch["case"], "logits": self.checked_logits(batch["image"])}
-
-    @override
     def on_test_epoch_end(self) -> None:
         """Log the metrics of the test set."""
         self.log_dict({**self.test_metrics.compute(), **self.test_image_metrics.compute()})

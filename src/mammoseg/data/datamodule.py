@@ -123,10 +123,6 @@ class MammogramDataModule(lightning.LightningDataModule):
         """Return the loader of shuffled, augmented training batches."""
         return self._loader(self.split.train, train=True)
 
-    def predict_dataloader(self) -> list[DataLoader[Any]]:
-        """Return the loaders of test batches, for predictions without pixel metrics."""
-        return self.test_dataloader()
-
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """Return the loaders of validation batches, one for each selection."""
         return [self._loader(selection.val) for selection in self.selections]

@@ -35,15 +35,3 @@ class ActiveNetworks(Callback):
         network = pl_module.net
         assert isinstance(network, MeanNetwork)
         network.active = self.networks[dataloader_idx]
-
-    @override
-    def on_predict_batch_start(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Activate the networks of the loader."""
-        self.on_test_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)

@@ -13,8 +13,10 @@ from typing import Any
 import lightning
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import override
 
+from mammoseg.batch import Batch
 from mammoseg.data.dataset import DatasetSpec
 from mammoseg.data.readers.mass_location import location_masks
 from mammoseg.data.store import PreparedStore
@@ -25,11 +27,40 @@ from mammoseg.evaluate.test_plan import TestPlan
 from mammoseg.metrics.detection import Candidate, MatchingRule, detect, detect_marked
 from mammoseg.runs.predictions import DETECTION_COLUMNS, DETECTION_FILE
 from mammoseg.runs.results import IMAGE_COLUMNS, write_table
+from mammoseg.segmenter import Segmenter
 
 
 def tests_detection_only(plan: TestPlan, store: PreparedStore) -> bool:
     """Return whether masses of the tested images are only marked by boxes or circles."""
     return any(store.cases[row].detection_only for row in plan.seen)
+
+
+class PredictionModule(lightning.LightningModule):
+    """Predicts the images of a test without the metrics of a segmenter.
+
+    Args:
+        segmenter: Contains the network and the threshold.
+    """
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    @property
+    def net(self) -> nn.Module:
+        """The network."""
+        net: nn.Module = self.segmenter.net
+        return net
+
+    @property
+    def threshold(self) -> float:
+        """Probability above which a pixel is mass."""
+        return self.segmenter.threshold
+
+    @override
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Return case (B,), the indices of the images in the store, and logits (B, 1, H, W)."""
+        return {"case": batch["case"], "logits": self.segmenter.checked_logits(batch["image"])}
 
 
 class DetectionWriter(FullResolutionCallback):
@@ -56,20 +87,6 @@ class DetectionWriter(FullResolutionCallback):
         self.rows: dict[int, dict[str, Any]] = {}
         self.candidates: dict[int, list[Candidate]] = {}
 
-    def on_predict_start(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
-        """Start the progress display."""
-        self.start(trainer)
-
-    def on_predict_batch_end(
-        self,
-        _trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Mapping[str, Tensor],
-        *_: Any,
-    ) -> None:
-        """Evaluate the images of a batch, see `evaluate_batch`."""
-        self.evaluate_batch(pl_module, outputs)
-
     def evaluate_image(self, index: int, prob_map: NDArray[np.float32], threshold: float) -> None:
         """Evaluate one image; see `FullResolutionCallback`."""
         case, mammogram = self.store.cases[index], self.mammogram(index)
@@ -89,7 +106,7 @@ class DetectionWriter(FullResolutionCallback):
             **self.more_columns.get(index, {}),
         }
 
-    def on_predict_end(self, *_: Any, **__: Any) -> None:
+    def on_test_end(self, *_: Any, **__: Any) -> None:
         """Stop the progress display and write both files, in the order of the store."""
         self.stop()
         rows = [self.rows[index] for index in sorted(self.rows)]

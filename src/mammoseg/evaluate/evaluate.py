@@ -19,7 +19,12 @@ from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.ensemble import common_threshold, load_network, preprocessing_settings
 from mammoseg.errors import UserError
 from mammoseg.evaluate.active_networks import ActiveNetworks
-from mammoseg.evaluate.detection_results import DetectionWriter, detection_summary, tests_detection_only
+from mammoseg.evaluate.detection_results import (
+    DetectionWriter,
+    PredictionModule,
+    detection_summary,
+    tests_detection_only,
+)
 from mammoseg.evaluate.external import ExternalEvaluation
 from mammoseg.evaluate.members import INSTANTIATED_SECTIONS, OTHER_DATASET_SECTIONS, Member, load_members
 from mammoseg.evaluate.native_report import write_native_report
@@ -175,8 +180,8 @@ def run_detection_test(
     assert external is not None, "training requires outlines"
     writer = DetectionWriter(output.path, datamodule.dataset, options.rule, external.columns)
     trainer = build_test_trainer(cfg, [ActiveNetworks(list(plan.groups)), writer])
-    segmenter = load_mean_segmenter(cfg, members, options)
-    trainer.predict(segmenter, datamodule=datamodule, return_predictions=False)
+    module = PredictionModule(load_mean_segmenter(cfg, members, options))
+    trainer.test(module, datamodule=datamodule, verbose=False)
     summary = detection_summary(writer, f"{external.run_info['run']}, tested on {external.run_info['dataset']}")
     sentences = [external.description, *external.warnings]
     atomic_write_text(output.summary, summary + "".join(f"\n{sentence}\n" for sentence in sentences))

@@ -23,7 +23,7 @@ from mammoseg.terminal import Progress
 class FullResolutionCallback(lightning.Callback):
     """Resamples predictions to the original pixels, and evaluates each image in `evaluate_image`.
 
-    Subclasses call `start`, `evaluate_batch` and `stop` in the hooks of a test or a prediction.
+    Subclasses call `stop` at the end of the test.
 
     Args:
         dataset: Dataset of the prepared images, from which the original annotations are read.
@@ -33,29 +33,33 @@ class FullResolutionCallback(lightning.Callback):
     def __init__(self, dataset: DatasetSpec, title: str) -> None:
         self.mammograms = dataset.mammograms()
         self.title = title
+        self.progress: Progress | None = None
 
-    def start(self, trainer: lightning.Trainer) -> None:
+    def on_test_start(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
         """Start the progress display."""
-        datamodule = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer, but not declared
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.test, but not declared
         self.store: PreparedStore = datamodule.store
         self.progress = Progress(self.title, datamodule.n_test_images)
         self.progress.__enter__()
 
-    def stop(self) -> None:
-        """Stop the progress display."""
-        self.progress.__exit__(None, None, None)
-
-    def evaluate_batch(self, pl_module: lightning.LightningModule, outputs: Mapping[str, Tensor]) -> None:
+    def on_test_batch_end(  # type: ignore[override]  # narrower types than Lightning's
+        self,
+        _trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Mapping[str, Tensor],
+        *_: Any,
+    ) -> None:
         """Evaluate the images of a batch.
 
         Args:
-            pl_module: The Segmenter, whose threshold is used.
-            outputs: "logits" (B, 1, H, W) and "case" (B,), indices in the store.
+            pl_module: The tested module, whose threshold is used.
+            outputs: Outputs of its `test_step`: "logits" (B, 1, H, W) and "case" (B,), indices in the store.
         """
         probs = torch.sigmoid(outputs["logits"].float())[:, 0].cpu().numpy()
         for index, prob in zip(outputs["case"].tolist(), probs, strict=True):
             self.evaluate_image(index, prob, pl_module.threshold)  # type: ignore[arg-type]  # a float, not a submodule
-            self.progress.advance()
+            if self.progress is not None:
+                self.progress.advance()
 
     @abstractmethod
     def evaluate_image(self, index: int, prob_map: NDArray[np.float32], threshold: float) -> None:
@@ -85,6 +89,11 @@ class FullResolutionCallback(lightning.Callback):
             Probabilities of shape (height, width).
         """
         return InversePreprocessing.from_case(self.store.cases[index], self.store.about["aspect"]).to_original(prob_map)
+
+    def stop(self) -> None:
+        """Stop the progress display, if it was started."""
+        if self.progress is not None:
+            self.progress.__exit__(None, None, None)
 
     def on_exception(self, *_: Any, **__: Any) -> None:
         """Stop the progress display."""

@@ -12,10 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mammoseg.csv_cells import unescape_row
 from mammoseg.data.dataset import DatasetSpec
@@ -57,25 +55,6 @@ class NativeResolutionWriter(FullResolutionCallback):
         self.rule = rule
         self.rows: dict[int, ResultRow] = {}
         self.candidates: dict[int, list[Candidate]] = {}
-
-    def on_test_start(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
-        """Start the progress display."""
-        self.start(trainer)
-
-    def on_test_batch_end(  # type: ignore[override]  # narrower types than Lightning's
-        self,
-        _trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Mapping[str, Tensor],
-        *_: Any,
-    ) -> None:
-        """Evaluate the images of a batch.
-
-        Args:
-            pl_module: The Segmenter, whose threshold is used.
-            outputs: Outputs of its `test_step`: "logits" (B, 1, H, W) and "case" (B,), indices in the store.
-        """
-        self.evaluate_batch(pl_module, outputs)
 
     def evaluate_image(self, index: int, prob_map: NDArray[np.float32], threshold: float) -> None:
         """Evaluate one image.
