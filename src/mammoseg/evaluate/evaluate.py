@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightning
-import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -30,6 +28,7 @@ from mammoseg.evaluate.members import INSTANTIATED_SECTIONS, OTHER_DATASET_SECTI
 from mammoseg.evaluate.native_report import write_native_report
 from mammoseg.evaluate.native_resolution import NativeResolutionWriter, read_native_results
 from mammoseg.evaluate.test_plan import TestPlan, is_one_run, plan_test
+from mammoseg.evaluate.test_trainer import build_test_trainer
 from mammoseg.evaluate.tested_dataset import EvaluationOptions, names_of, tested_config
 from mammoseg.files import atomic_write_text
 from mammoseg.mean_network import MeanNetwork, flips_of
@@ -198,20 +197,6 @@ def load_mean_segmenter(cfg: DictConfig, members: Sequence[Member], options: Eva
     return build_segmenter(cfg, training=False, net=network)
 
 
-def build_test_trainer(cfg: DictConfig, callbacks: list[Callback]) -> lightning.Trainer:
-    """Return a trainer on a single device that writes nothing by itself."""
-    return lightning.Trainer(
-        accelerator=available_accelerator(cfg.trainer.accelerator),
-        devices=1,
-        precision=cfg.trainer.precision,
-        callbacks=callbacks,
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
-
-
 def write_evaluation_report(
     rows: Sequence[results.ResultRow],
     output: RunFolder,
@@ -264,14 +249,6 @@ def disable_training_settings(cfg: DictConfig) -> None:
     cfg.augment = None
     cfg.pop("theta", None)  # an argument of the loss
     OmegaConf.update(cfg, "compile", None, force_add=True)  # compiling takes longer than a single test
-
-
-def available_accelerator(accelerator: str) -> str:
-    """Return the accelerator of the training run if this machine has it, otherwise "cpu"."""
-    if accelerator in ("auto", "cpu") or torch.accelerator.is_available():
-        return accelerator
-    log.warning("no accelerator is available, testing on the CPU; results may differ by rounding")
-    return "cpu"
 
 
 def compare_with_training_run(rows: list[results.ResultRow], training_results: Path, one_half: bool = False) -> None:

@@ -87,7 +87,7 @@ PARTS: dict[str, Part] = {
             "tissue_density": Section(dict.fromkeys(("fatty", "glandular", "dense"), Integer(1, 4))),
         }
     ),
-    "mammoseg.data.readers.vindr_mammo.read": Part({}),
+    **{f"mammoseg.data.readers.{name}.read": Part({}) for name in ("vindr_mammo", "cdd_cesm", "tompei_cmmd")},
     "mammoseg.data.readers.union.read": Part({"sources": MappingOf(SOURCE)}),
     "mammoseg.phantom.write.write_inbreast": Part(
         {
