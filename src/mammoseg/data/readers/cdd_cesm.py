@@ -214,7 +214,7 @@ def split_findings(text: str) -> list[str]:
         >>> split_findings("Mass$ Architectural distortion"), split_findings("_")
         (['mass', 'architectural distortion'], [])
     """
-    findings = [re.sub(r"[\\[\\]'\"_]", " ", part).strip().lower() for part in text.split("$")]
+    findings = [re.sub(r"[\[\]'\"_]", " ", part).strip().lower() for part in text.split("$")]
     return [finding for finding in findings if finding not in ("", "normal", "none", "no findings")]
 
 
