@@ -168,7 +168,8 @@ def report_rows(report: Report) -> list[tuple[str, str]]:
     rows = [(name, str(count)) for name, count in report["counts"].items()]
     for name, comparison in report["published"].items():
         difference = f"{comparison['difference']:+d}" if comparison["difference"] else "as published"
-        rows.append((f"{name}, published", f"{comparison['published']}; in store: {comparison['here']} ({difference})"))
+        place = "in store" if name in report["counts"] else "found"  # the latter are numbers of the reader
+        rows.append((f"{name}, published", f"{comparison['published']}; {place}: {comparison['here']} ({difference})"))
     rows += source_rows(report)
     if report["remark"]:
         rows.append(("note", report["remark"]))
@@ -258,11 +259,14 @@ def print_data_report(report: Report, folder: Path) -> None:
         folder: Folder of the store.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{report['dataset']}: dataset summary", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # addresses have no blanks
     for label, value in report_rows(report):
-        table.add_row(label, value)
+        table.add_row(label, escape(value))
     console = Console()
     console.print(table)
     console.print(f"store: {folder}", soft_wrap=True)
