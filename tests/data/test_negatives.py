@@ -151,6 +151,7 @@ def test_normal_images_can_be_prepared_for_a_test_but_not_used_for_training(tmp_
 def case(index: int, patient: str, density: int, has_mass: bool, split: str = "") -> Case:
     placeholders: dict[str, Any] = {field.name: 9 for field in fields(Case)}
     values = {"case": f"c{index}", "patient": patient, "density": density, "mass_pixels": 5 * has_mass, "split": split}
+    values |= {"mass_locations": ""}
     return Case(**(placeholders | values))
 
 

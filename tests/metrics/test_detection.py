@@ -11,7 +11,7 @@ from monai.metrics import compute_froc_curve_data
 from numpy.typing import NDArray
 
 from mammoseg.errors import UserError
-from mammoseg.metrics.detection import Candidate, Froc, MatchingRule, detect
+from mammoseg.metrics.detection import Candidate, Froc, MatchingRule, detect, detect_marked
 
 
 def probability_map(*squares: tuple[int, int, int, int, float], size: int = 40) -> NDArray[np.float32]:
@@ -149,3 +149,21 @@ def test_the_rate_of_false_positives_is_undefined_without_images_to_count_them_o
     froc = Froc.from_detections([([candidate_of(0.9, 1), candidate_of(0.4)], 1)], fp_on_negatives=True)
     assert math.isnan(froc.sensitivity(4))
     assert froc.sensitivity(math.inf) == 1
+
+
+def test_overlapping_boxes_are_separate_masses() -> None:
+    prob = probability_map((8, 8, 4, 4, 0.9), (0, 30, 5, 5, 0.7))
+    boxes = [probability_map(box) > 0 for box in ((5, 5, 12, 12, 1), (9, 9, 20, 20, 1), (30, 0, 5, 5, 1))]
+    hit, false_positive = detect_marked(prob, boxes, MatchingRule(), threshold=0.5)
+    assert (hit.hits, false_positive.hits) == ((1, 2), ())  # the centroid, (9.5, 9.5), is in both
+    by_iou = MatchingRule(matching="iou", iou_threshold=16 / 144)
+    assert [candidate.hits for candidate in detect_marked(prob, boxes, by_iou, threshold=0.5)] == [(1,), ()]
+    froc = Froc.from_detections([([hit, false_positive], len(boxes))])
+    assert froc.sensitivity(0) == pytest.approx(2 / 3)
+
+
+def test_separate_boxes_are_matched_as_masks_are() -> None:
+    prob = probability_map((5, 5, 9, 9, 0.6), (30, 2, 3, 3, 0.7), (24, 26, 4, 4, 0.8))
+    masks = [probability_map(square) > 0 for square in ((5, 5, 10, 10, 1), (25, 25, 6, 6, 1))]
+    for rule in (MatchingRule(), MatchingRule(matching="iou"), MatchingRule(prob_threshold=0.65)):
+        assert detect_marked(prob, masks, rule, 0.5) == detect(prob, masks[0] | masks[1], rule, 0.5)[0]

@@ -93,7 +93,7 @@ class MammogramDataModule(lightning.LightningDataModule):
         """
         del stage
         if not self.is_set_up:
-            self.store = self.dataset.open_store()
+            self.store = self.dataset.open_store(require_outlines=True)
             self.split = self.splitter(self.store.cases, by_mass=self.dataset.with_negatives)
             self.selections = self.split.selections()
             self.strata = None if self.sampler is None else self.sampler.strata(self.store, self.split.train)

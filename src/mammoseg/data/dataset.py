@@ -39,17 +39,28 @@ class DatasetSpec:
     on_device: bool = False
     generator: Callable[[Path], object] | None = None
 
-    def open_store(self) -> PreparedStore:
+    def open_store(self, require_outlines: bool = False) -> PreparedStore:
         """Open the prepared store of this dataset, building it first if it does not exist.
+
+        Args:
+            require_outlines: Whether masses that are only marked by boxes or circles are an error.
 
         Returns:
             The prepared store.
 
         Raises:
-            UserError: If `root` does not contain the dataset, or if cases are rejected and `on_error` is "raise".
+            UserError: If `root` does not contain the dataset, if cases are rejected and `on_error` is "raise", or if
+                there are masses without an outline and `require_outlines`.
         """
         rejected = RejectedCases()
-        return self.builder.open(self.root, self._read(rejected), rejected)
+        mammograms = self._read(rejected)
+        if require_outlines and (n_marked := sum(bool(mammogram.locations) for mammogram in mammograms)):
+            raise UserError(
+                f"{self.name}: training and pixel metrics such as DSC require outlines or masks, but the masses of "
+                f"{n_marked} of the {len(mammograms)} images are only marked by boxes or circles; use another dataset, "
+                "or evaluate detection with mammoseg.evaluate native=true"
+            )
+        return self.builder.open(self.root, mammograms, rejected)
 
     def mammograms(self) -> dict[str, Mammogram]:
         """Return the accepted images in `root`, by case; a synthetic dataset is created first if it does not exist."""

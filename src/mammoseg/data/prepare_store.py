@@ -17,14 +17,14 @@ from mammoseg.data.negatives import Negatives, select_patients
 from mammoseg.data.preprocessing.cache import PreprocessingCache
 from mammoseg.data.preprocessing.density_model import (
     DensityModel,
-    default_density_model,
+    load_density_model,
     mean_by_patient,
-    read_density_model,
 )
 from mammoseg.data.preprocessing.fingerprints import FileHashes, cache_key, hash_json, input_files, relative_name
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.readers.consistency import reject_repeated_images, unify_patients
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
+from mammoseg.data.readers.mass_location import format_locations
 from mammoseg.data.store import Case, NpyWriter, PreparedStore, write_cases
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_dir, atomic_write_text
@@ -80,7 +80,7 @@ class StoreBuilder:
             UserError: If cases are rejected and `on_error` is "raise", if no image or no mass remains, or if
                 `negatives` are required and there are none.
         """
-        model = self.load_density_model(root)
+        model = load_density_model(self.density_model, root)
         digests = self._hash_files(root, mammograms)
         consistent = reject_repeated_images(unify_patients(mammograms), digests, rejected)
         accepted = self.density.apply(consistent, rejected)
@@ -98,30 +98,13 @@ class StoreBuilder:
             log.warning("%s: %d cases skipped:\n%s", self.dataset, len(store.skipped), skipped)
         return store
 
-    def load_density_model(self, root: Path) -> DensityModel:
-        """Load the model of the setting `dataset.density_model`.
-
-        Args:
-            root: Folder of the dataset.
-
-        Raises:
-            UserError: If the setting is not the name of a density model in `root`.
-        """
-        if self.density_model is None:
-            return default_density_model()
-        if Path(self.density_model).name != self.density_model:  # the setting may come from somebody else's checkpoint
-            raise UserError(
-                f"dataset.density_model must be the name of a file in dataset.root, got {self.density_model}"
-            )
-        return read_density_model(root / self.density_model)
-
     def _require_mass(self, cases: Sequence[Case], root: Path) -> None:
-        if self.negatives == "none" and not any(case.mass_area for case in cases):
+        if self.negatives == "none" and not any(case.has_mass for case in cases):
             raise UserError(
                 f"{root}: at least one mask must contain a mass, got {len(cases)} empty masks; check the masks, or set "
                 "dataset.negatives=all to test images without a mass only"
             )
-        if self.negatives != "none" and all(case.mass_area for case in cases):
+        if self.negatives != "none" and all(case.has_mass for case in cases):
             raise UserError(
                 f"{root}: dataset.negatives must be none if all images have a mass, got {self.negatives}; add images "
                 "without a mass"
@@ -147,7 +130,7 @@ class StoreBuilder:
         density = [self.density.source, str(self.density.missing), model.digest]
         ignored = sorted(rejected.ignored.items())
         content = [self.settings.digest, density, rejected.rows, ignored, cases]
-        return hash_json([*content, self.negatives] if isinstance(self.negatives, float) else content)
+        return hash_json([*content, *self._optional(rejected).values()])
 
     def _build(
         self, root: Path, by_key: Mapping[str, Mammogram], rejected: RejectedCases, folder: Path, model: DensityModel
@@ -231,9 +214,10 @@ class StoreBuilder:
             side=mammogram.side,
             view=mammogram.view,
             split=mammogram.split,
-            masses=mammogram.masses if columns["mass_area"] else 0,
+            masses=mammogram.masses if columns["mass_area"] or mammogram.locations else 0,
             density_score=density_score,
             source=mammogram.source,
+            mass_locations=format_locations(mammogram.locations),
             **columns,
         )
 
@@ -247,8 +231,13 @@ class StoreBuilder:
             "remark": self.note,  # the key in about.json since version 0.1
             "skipped": rejected.rows,
             "ignored": dict(rejected.ignored),
-            **({"negatives": self.negatives} if isinstance(self.negatives, float) else {}),
+            **self._optional(rejected),
         }
+
+    def _optional(self, rejected: RejectedCases) -> dict[str, Any]:
+        """Return the values that only some stores have; without them, the fingerprint is that of earlier versions."""
+        values = {"negatives": self.negatives} if isinstance(self.negatives, float) else {}
+        return {**values, **({"found": rejected.found} if rejected.found else {})}
 
 
 def reject_copies(
@@ -289,7 +278,7 @@ def keep_fraction_of_negatives(
     negatives = {
         key: mammogram
         for key, mammogram in by_key.items()
-        if not cache.metadata(key, mammogram)["columns"]["mass_area"]
+        if not mammogram.locations and not cache.metadata(key, mammogram)["columns"]["mass_area"]
     }
     if not negatives:
         return dict(by_key)

@@ -61,6 +61,8 @@ class Case:
             earlier versions.
         acquisition: Type of the image as in `ImageMetadata`, film or digital; empty if unknown, and in stores of
             earlier versions.
+        mass_locations: Boxes and circles that mark the masses if their outlines are unknown, see `format_locations`;
+            otherwise empty.
     """
 
     case: str
@@ -92,11 +94,17 @@ class Case:
     source: str = ""
     spacing_mm: float | None = None
     acquisition: str = ""
+    mass_locations: str = ""
 
     @property
     def has_mass(self) -> bool:
-        """Whether the mask contains a mass."""
-        return self.mass_pixels > 0
+        """Whether the image has a mass: in the mask, or marked by a box or a circle."""
+        return self.mass_pixels > 0 or self.detection_only
+
+    @property
+    def detection_only(self) -> bool:
+        """Whether the masses are only marked by boxes or circles, so that the image has no pixel metrics."""
+        return bool(self.mass_locations)
 
 
 @dataclass(frozen=True)
@@ -161,7 +169,7 @@ class PreparedStore:
 
     @property
     def has_mass(self) -> NDArray[np.bool_]:
-        """Whether the mask of each image contains a mass, (N,)."""
+        """Whether each image has a mass, (N,), see `Case.has_mass`."""
         return np.array([case.has_mass for case in self.cases], dtype=np.bool_)
 
 

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightning
-import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,11 +17,18 @@ from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.ensemble import common_threshold, load_network, preprocessing_settings
 from mammoseg.errors import UserError
 from mammoseg.evaluate.active_networks import ActiveNetworks
+from mammoseg.evaluate.detection_results import (
+    DetectionWriter,
+    PredictionModule,
+    detection_summary,
+    tests_detection_only,
+)
 from mammoseg.evaluate.external import ExternalEvaluation
 from mammoseg.evaluate.members import INSTANTIATED_SECTIONS, OTHER_DATASET_SECTIONS, Member, load_members
 from mammoseg.evaluate.native_report import write_native_report
 from mammoseg.evaluate.native_resolution import NativeResolutionWriter, read_native_results
 from mammoseg.evaluate.test_plan import TestPlan, is_one_run, plan_test
+from mammoseg.evaluate.test_trainer import build_test_trainer
 from mammoseg.evaluate.tested_dataset import EvaluationOptions, names_of, tested_config
 from mammoseg.files import atomic_write_text
 from mammoseg.mean_network import MeanNetwork, flips_of
@@ -32,6 +37,7 @@ from mammoseg.reports import run_summary
 from mammoseg.runs import results
 from mammoseg.runs.folder import DataPaths, RunFolder
 from mammoseg.runs.record import RunRecord, Status, write_record
+from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
 
 log = logging.getLogger(__name__)
@@ -46,7 +52,7 @@ def evaluate(ckpt_paths: Sequence[Path], output_dir: Path, options: EvaluationOp
         options: Dataset, part and further options.
 
     Returns:
-        Rows of results.csv.
+        Rows of results.csv; none if only detection is evaluated, see `detection_results`.
 
     Raises:
         UserError: If a checkpoint cannot be loaded, the folder of the dataset is unknown, or an image has been seen by
@@ -55,6 +61,30 @@ def evaluate(ckpt_paths: Sequence[Path], output_dir: Path, options: EvaluationOp
     configure_library_logging()
     sections = OTHER_DATASET_SECTIONS if options.chooses_dataset else INSTANTIATED_SECTIONS
     members = load_members(ckpt_paths, options.trusted_modules, sections)
+    cfg = config_of_test(members, options)
+    datamodule = build_datamodule(cfg)
+    plan = plan_test(members, datamodule, names_of(cfg), options)
+    datamodule.set_up_test(plan.selections)
+    report_half(members, plan, options)
+    detection_only = tests_detection_only(plan, datamodule.store)
+    is_repeated = repeats_test(members, plan, options)
+    external = None if is_repeated else ExternalEvaluation(members, plan, cfg, options.tta)
+    output = RunFolder(output_dir)
+    output.write_data_paths(cfg.dataset)
+    test = run_detection_test if detection_only else run_test
+    test(cfg, members, datamodule, plan, output, options, external)
+    write_record(output, evaluation_record(members, external))
+    if detection_only:
+        return []
+    rows = results.read_results(output.results)
+    write_evaluation_report(rows, output, options.rule, external)
+    if external is None:
+        compare_with_training_run(rows, members[0].folder.results, len(members) == 1 and bool(members[0].selected_on))
+    return rows
+
+
+def config_of_test(members: Sequence[Member], options: EvaluationOptions) -> DictConfig:
+    """Return the config of the test, with the data paths and the threshold; see `tested_config`."""
     cfg = tested_config(members, options)
     if not options.chooses_dataset:
         data_paths = resolve_data_paths(members[0].folder, options.dataset, cfg.dataset.name)
@@ -62,20 +92,7 @@ def evaluate(ckpt_paths: Sequence[Path], output_dir: Path, options: EvaluationOp
     disable_training_settings(cfg)
     configs = [member.config for member in members]
     cfg.threshold = common_threshold(configs) if options.threshold is None else options.threshold
-    datamodule = build_datamodule(cfg)
-    plan = plan_test(members, datamodule, names_of(cfg), options)
-    datamodule.set_up_test(plan.selections)
-    report_half(members, plan, options)
-    external = None if repeats_test(members, plan, options) else ExternalEvaluation(members, plan, cfg, options.tta)
-    output = RunFolder(output_dir)
-    output.write_data_paths(cfg.dataset)
-    run_test(cfg, members, datamodule, plan, output, options, external)
-    write_record(output, evaluation_record(members, external))
-    rows = results.read_results(output.results)
-    write_evaluation_report(rows, output, options.rule, external)
-    if external is None:
-        compare_with_training_run(rows, members[0].folder.results, len(members) == 1 and bool(members[0].selected_on))
-    return rows
+    return cfg
 
 
 def repeats_test(members: Sequence[Member], plan: TestPlan, options: EvaluationOptions) -> bool:
@@ -129,25 +146,55 @@ def run_test(
         options: See `EvaluationOptions`.
         external: Further columns of results.csv; None if the test of a run is repeated.
     """
-    flips = flips_of(preprocessing_settings(members[0].config).flip) if options.tta else [()]
-    network = MeanNetwork([load_network(member.loaded, member.path) for member in members], flips)
     run_info = members[0].run_info if external is None else external.run_info
     writer = ResultsWriter(output.results, run_info, {} if external is None else external.columns)
     callbacks: list[Callback] = [ActiveNetworks(list(plan.groups)), writer]
     if options.rule is not None:
         callbacks.append(NativeResolutionWriter(output.path, run_info, datamodule.dataset, options.rule))
-    trainer = lightning.Trainer(
-        accelerator=available_accelerator(cfg.trainer.accelerator),
-        devices=1,
-        precision=cfg.trainer.precision,
-        callbacks=callbacks,
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
-    segmenter = build_segmenter(cfg, training=False, net=network)
-    trainer.test(segmenter, datamodule=datamodule, verbose=False)
+    trainer = build_test_trainer(cfg, callbacks)
+    trainer.test(load_mean_segmenter(cfg, members, options), datamodule=datamodule, verbose=False)
+
+
+def run_detection_test(
+    cfg: DictConfig,
+    members: Sequence[Member],
+    datamodule: MammogramDataModule,
+    plan: TestPlan,
+    output: RunFolder,
+    options: EvaluationOptions,
+    external: ExternalEvaluation | None,
+) -> None:
+    """Evaluate detection only, and write detection.csv, candidates.csv and summary.md.
+
+    Args:
+        cfg: Config of the test.
+        members: The checkpoints.
+        datamodule: Data of the test, set up.
+        plan: Which checkpoints predict which images.
+        output: Output folder.
+        options: See `EvaluationOptions`; its `rule` is not None.
+        external: Further columns of detection.csv.
+    """
+    assert options.rule is not None, "plan_test requires outlines without it"
+    assert external is not None, "training requires outlines"
+    writer = DetectionWriter(output.path, datamodule.dataset, options.rule, external.columns)
+    trainer = build_test_trainer(cfg, [ActiveNetworks(list(plan.groups)), writer])
+    module = PredictionModule(load_mean_segmenter(cfg, members, options))
+    trainer.test(module, datamodule=datamodule, verbose=False)
+    summary = detection_summary(writer, f"{external.run_info['run']}, tested on {external.run_info['dataset']}")
+    sentences = [external.description, *external.warnings]
+    atomic_write_text(output.summary, summary + "".join(f"\n{sentence}\n" for sentence in sentences))
+    print(summary)
+    log.info(external.description)
+    for warning in external.warnings:
+        log.warning(warning)
+
+
+def load_mean_segmenter(cfg: DictConfig, members: Sequence[Member], options: EvaluationOptions) -> Segmenter:
+    """Load the networks of the checkpoints as one segmenter, with test-time augmentation if `options.tta`."""
+    flips = flips_of(preprocessing_settings(members[0].config).flip) if options.tta else [()]
+    network = MeanNetwork([load_network(member.loaded, member.path) for member in members], flips)
+    return build_segmenter(cfg, training=False, net=network)
 
 
 def write_evaluation_report(
@@ -202,14 +249,6 @@ def disable_training_settings(cfg: DictConfig) -> None:
     cfg.augment = None
     cfg.pop("theta", None)  # an argument of the loss
     OmegaConf.update(cfg, "compile", None, force_add=True)  # compiling takes longer than a single test
-
-
-def available_accelerator(accelerator: str) -> str:
-    """Return the accelerator of the training run if this machine has it, otherwise "cpu"."""
-    if accelerator in ("auto", "cpu") or torch.accelerator.is_available():
-        return accelerator
-    log.warning("no accelerator is available, testing on the CPU; results may differ by rounding")
-    return "cpu"
 
 
 def compare_with_training_run(rows: list[results.ResultRow], training_results: Path, one_half: bool = False) -> None:

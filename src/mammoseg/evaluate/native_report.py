@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mammoseg.density import ACRDensity
 from mammoseg.evaluate.native_resolution import read_native_results
-from mammoseg.metrics.detection import FP_RATES, Froc, MatchingRule
+from mammoseg.metrics.detection import FP_RATES, Candidate, Froc, MatchingRule
 from mammoseg.reports import run_summary
 from mammoseg.reports.plotting import save_figure
 from mammoseg.reports.table import MISSING, percent
@@ -31,13 +31,6 @@ def write_native_report(folder: Path, rule: MatchingRule) -> str:
         The sections as Markdown.
     """
     rows, candidates = read_native_results(folder)
-    fp_on_negatives = any(row["masses"] == 0 for row in rows)
-    curves = {
-        label: Froc.from_detections([(candidates[row["case"]], row["masses"]) for row in group], fp_on_negatives)
-        for label, group in density_groups(rows).items()
-    }
-    if len(curves["all"].lesion_scores):
-        save_figure(plot_froc(curves, fp_on_negatives), folder / FROC_FILE)
     return "\n".join(
         [
             "\n## Results at native resolution\n",
@@ -46,10 +39,33 @@ def write_native_report(folder: Path, rule: MatchingRule) -> str:
             run_summary.summary_markdown(rows),
             "### Surface distances\n",
             *(distance_table(rows, unit) for unit in sorted({row["unit"] for row in rows})),
-            "### Detection\n",
-            detection_table(curves, rule, fp_on_negatives),
+            write_detection_section(rows, candidates, folder, rule),
         ]
     )
+
+
+def write_detection_section(
+    rows: Sequence[ResultRow], candidates: Mapping[str, Sequence[Candidate]], folder: Path, rule: MatchingRule
+) -> str:
+    """Write froc.png, if any image has a mass, and create the section of summary.md on detection.
+
+    Args:
+        rows: Values of case, density and masses (number of masses) of each image.
+        candidates: Candidates by case.
+        folder: Output folder.
+        rule: The rule by which candidates were matched.
+
+    Returns:
+        The section as Markdown.
+    """
+    fp_on_negatives = any(row["masses"] == 0 for row in rows)
+    curves = {
+        label: Froc.from_detections([(candidates[row["case"]], row["masses"]) for row in group], fp_on_negatives)
+        for label, group in density_groups(rows).items()
+    }
+    if len(curves["all"].lesion_scores):
+        save_figure(plot_froc(curves, fp_on_negatives), folder / FROC_FILE)
+    return "### Detection\n\n" + detection_table(curves, rule, fp_on_negatives)
 
 
 def density_groups(rows: Sequence[ResultRow]) -> dict[str, list[ResultRow]]:

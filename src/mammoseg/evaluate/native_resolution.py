@@ -7,31 +7,26 @@ contrast, refers to the network's square input.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mammoseg.csv_cells import unescape_row
 from mammoseg.data.dataset import DatasetSpec
 from mammoseg.data.images.metadata import spacing_columns
 from mammoseg.data.images.read import read_metadata
 from mammoseg.data.preprocessing.cache import mass_mask
-from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.readers.mammogram import Mammogram
-from mammoseg.data.store import PreparedStore
 from mammoseg.errors import ImageReadError, UserError
+from mammoseg.evaluate.full_resolution import FullResolutionCallback
 from mammoseg.metrics.detection import Candidate, MatchingRule, detect
 from mammoseg.metrics.surface import surface_distances
 from mammoseg.runs import results
 from mammoseg.runs.results import ResultRow
-from mammoseg.terminal import Progress
 
 NATIVE_FILE, CANDIDATES_FILE = "native.csv", "candidates.csv"
 DISTANCE_COLUMNS = ("hd95", "asd")
@@ -40,13 +35,13 @@ NATIVE_COLUMNS = (*GEOMETRY_COLUMNS, *DISTANCE_COLUMNS, "masses")  # of native.c
 CANDIDATE_COLUMNS = ("case", "score", "mean", "x", "y", "area", "hits")
 
 
-class NativeResolutionWriter(lightning.Callback):
+class NativeResolutionWriter(FullResolutionCallback):
     """Evaluates each test image at native resolution, and writes native.csv and candidates.csv.
 
     Args:
         folder: Output folder.
         run_info: Identity of the run, the first columns of native.csv.
-        dataset: Dataset of the prepared images, from which the original outlines and mask files are read.
+        dataset: See `FullResolutionCallback`.
         rule: Definition of candidates and of their match with a mass.
 
     Raises:
@@ -54,37 +49,12 @@ class NativeResolutionWriter(lightning.Callback):
     """
 
     def __init__(self, folder: Path, run_info: Mapping[str, Any], dataset: DatasetSpec, rule: MatchingRule) -> None:
+        super().__init__(dataset, "evaluating at native resolution")
         self.folder = folder
         self.run_info = dict(run_info)
         self.rule = rule
-        self.mammograms = dataset.mammograms()
         self.rows: dict[int, ResultRow] = {}
         self.candidates: dict[int, list[Candidate]] = {}
-
-    def on_test_start(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
-        """Start the progress display."""
-        datamodule = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.test, but not declared
-        self.store: PreparedStore = datamodule.store
-        self.progress = Progress("evaluating at native resolution", datamodule.n_test_images)
-        self.progress.__enter__()
-
-    def on_test_batch_end(  # type: ignore[override]  # narrower types than Lightning's
-        self,
-        _trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Mapping[str, Tensor],
-        *_: Any,
-    ) -> None:
-        """Evaluate the images of a batch.
-
-        Args:
-            pl_module: The Segmenter, whose threshold is used.
-            outputs: Outputs of its `test_step`: "logits" (B, 1, H, W) and "case" (B,), indices in the store.
-        """
-        probs = torch.sigmoid(outputs["logits"].float())[:, 0].cpu().numpy()
-        for index, prob in zip(outputs["case"].tolist(), probs, strict=True):
-            self.evaluate_image(index, prob, pl_module.threshold)  # type: ignore[arg-type]  # a float, not a submodule
-            self.progress.advance()
 
     def evaluate_image(self, index: int, prob_map: NDArray[np.float32], threshold: float) -> None:
         """Evaluate one image.
@@ -97,12 +67,9 @@ class NativeResolutionWriter(lightning.Callback):
         Raises:
             UserError: If the image is no longer in the dataset or cannot be read.
         """
-        case = self.store.cases[index]
-        mammogram = self.mammograms.get(case.case)
-        if mammogram is None:
-            raise UserError(f"{case.case}: no longer in the dataset; set dataset.root to the folder used in training")
+        case, mammogram = self.store.cases[index], self.mammogram(index)
         mask = full_resolution_mask(case.case, mammogram, (case.height, case.width))
-        prob = InversePreprocessing.from_case(case, self.store.about["aspect"]).to_original(prob_map)
+        prob = self.original_probabilities(index, prob_map)
         mask_pred = prob > np.float32(threshold)
         try:
             spacing = read_metadata(mammogram.image_file).spacing
@@ -120,16 +87,11 @@ class NativeResolutionWriter(lightning.Callback):
             "masses": n_masses,
         }
 
-    def on_exception(self, *_: Any, **__: Any) -> None:
-        """Stop the progress display."""
-        self.progress.__exit__(None, None, None)
-
     def on_test_end(self, *_: Any, **__: Any) -> None:
         """Stop the progress display and write both files, in the order of the store."""
-        self.progress.__exit__(None, None, None)
+        self.stop()
         indices = sorted(self.rows)
-        candidates = {self.rows[index]["case"]: self.candidates[index] for index in indices}
-        results.write_table(self.folder / CANDIDATES_FILE, candidate_rows(candidates), CANDIDATE_COLUMNS)
+        write_candidates(self.folder, {self.rows[index]["case"]: self.candidates[index] for index in indices})
         results.write_results(self.folder / NATIVE_FILE, [self.rows[index] for index in indices], NATIVE_COLUMNS)
 
 
@@ -165,6 +127,16 @@ def array_confusion_counts(mask_pred: NDArray[np.bool_], mask: NDArray[np.bool_]
     return [tp, fp, fn, mask.size - tp - fp - fn]
 
 
+def write_candidates(folder: Path, candidates: Mapping[str, Sequence[Candidate]]) -> None:
+    """Write candidates.csv.
+
+    Args:
+        folder: Output folder.
+        candidates: Candidates by case.
+    """
+    results.write_table(folder / CANDIDATES_FILE, candidate_rows(candidates), CANDIDATE_COLUMNS)
+
+
 def candidate_rows(candidates: Mapping[str, Sequence[Candidate]]) -> Iterator[dict[str, Any]]:
     """Convert candidates by case to rows of candidates.csv."""
     for case, case_candidates in candidates.items():
@@ -185,10 +157,23 @@ def read_native_results(folder: Path) -> tuple[list[ResultRow], dict[str, list[C
         {**row, **{name: float(row[name]) for name in DISTANCE_COLUMNS}, "masses": int(row["masses"])}
         for row in results.read_results(folder / NATIVE_FILE)
     ]
-    candidates: dict[str, list[Candidate]] = {row["case"]: [] for row in rows}
+    return rows, read_candidates(folder, [row["case"] for row in rows])
+
+
+def read_candidates(folder: Path, cases: Iterable[str]) -> dict[str, list[Candidate]]:
+    """Read candidates.csv.
+
+    Args:
+        folder: Output folder of `mammoseg.evaluate`.
+        cases: The tested images; those without a candidate are not in the file.
+
+    Returns:
+        Candidates by case.
+    """
+    candidates: dict[str, list[Candidate]] = {case: [] for case in cases}
     with (folder / CANDIDATES_FILE).open(encoding="utf-8", newline="") as file:
         for row in map(unescape_row, csv.DictReader(file)):
             values = {name: float(row[name]) for name in ("score", "mean", "x", "y")}
             hits = tuple(map(int, row["hits"].split()))
             candidates[row["case"]].append(Candidate(**values, area=int(row["area"]), hits=hits))
-    return rows, candidates
+    return candidates

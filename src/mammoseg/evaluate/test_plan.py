@@ -69,14 +69,14 @@ def plan_test(
         options: See `EvaluationOptions`.
 
     Raises:
-        UserError: If the part is empty, or an image has been seen by the checkpoints of several runs.
+        UserError: If the part is empty, an image has been seen by the checkpoints of several runs, or see `open_store`.
     """
-    store = datamodule.dataset.open_store()
+    store = datamodule.dataset.open_store(require_outlines=options.rule is None)
     is_own = [names.name in member.names.all for member in members]
     training = [known_images(member, names, store) for member in members]
+    uses_parts = not (options.part == ALL or options.chooses_split)
     own_parts = [
-        images.parts(names, store) if own and not (options.part == ALL or options.chooses_split) else None
-        for images, own in zip(training, is_own, strict=True)
+        images.parts(names, store) if own and uses_parts else None for images, own in zip(training, is_own, strict=True)
     ]
     part = options.part or ("test" if any(is_own) else ALL)
     tested = tested_rows(part, own_parts, datamodule, store, options)

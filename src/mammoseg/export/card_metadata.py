@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import mammoseg
+from mammoseg.data.known_datasets import common_license, find_datasets
 from mammoseg.ensemble import preprocessing_settings
-from mammoseg.export.training_datasets import common_license, find_datasets
 from mammoseg.exported_model import METADATA_KEY
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.statistics.comparison import Comparison, Estimate

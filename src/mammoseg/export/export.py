@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from mammoseg.data.input_range import InputRange
+from mammoseg.data.known_datasets import find_datasets
 from mammoseg.data.split_result import read_parts
 from mammoseg.ensemble import common_threshold, load_network, preprocessing_settings
 from mammoseg.errors import UserError
 from mammoseg.export.card_metadata import StoredWeights
 from mammoseg.export.model_card import make_model_card
-from mammoseg.export.training_datasets import find_datasets
 from mammoseg.exported_model import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, dump_yaml
 from mammoseg.files import atomic_write_bytes
 from mammoseg.runs import checkpoint

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mammoseg.data.input_range import INTERVALS, PERCENTILES
+from mammoseg.data.known_datasets import PHANTOM, find_datasets
 from mammoseg.data.negatives import uses_negatives
 from mammoseg.data.split_result import HALVES, read_parts
 from mammoseg.export.card_metadata import Group, StoredWeights, groups_by_density, groups_by_mass_size, make_metadata
-from mammoseg.export.training_datasets import PHANTOM, find_datasets
 from mammoseg.exported_model import format_card
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.run_summary import metric_headings, negatives_markdown, units_note

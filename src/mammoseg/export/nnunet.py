@@ -18,11 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 import mammoseg
 from mammoseg.build import build_section
 from mammoseg.data.exported_cases import CASE_NAMES_FILE, ExportedCase, write_case_names
+from mammoseg.data.known_datasets import common_license, find_datasets
 from mammoseg.data.preprocessing.fingerprints import hash_array
 from mammoseg.data.split_result import Split
 from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
-from mammoseg.export.training_datasets import common_license, find_datasets
 from mammoseg.files import atomic_dir, atomic_write_bytes, atomic_write_text
 from mammoseg.runs.settings import public
 
@@ -60,7 +60,7 @@ def export_nnunet(cfg: DictConfig, output: Path, dataset_id: int) -> Path:
             "fold, got both"
         )
     dataset = build_section(cfg, "dataset")
-    store = dataset.open_store()
+    store = dataset.open_store(require_outlines=True)
     split = splitter(store.cases, by_mass=dataset.with_negatives)
     cases = name_cases(store, split, str(cfg.dataset.name))
     with atomic_dir(folder) as temporary:

@@ -19,6 +19,7 @@ from mammoseg.data.preprocessing.breast import downsample_uint8, segment_downsam
 from mammoseg.data.preprocessing.density_features import density_features
 from mammoseg.data.preprocessing.density_model import (
     DensityModel,
+    load_density_model,
     mean_by_patient,
     score_to_category,
 )
@@ -99,7 +100,7 @@ def current_model(dataset: DatasetSpec, names: Sequence[str]) -> DensityModel:
     Raises:
         UserError: If the file cannot be read, or the model was fitted to other features than `names`.
     """
-    model = dataset.builder.load_density_model(dataset.root)
+    model = load_density_model(dataset.builder.density_model, dataset.root)
     model.check_names(names)
     return model
 

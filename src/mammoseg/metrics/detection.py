@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,16 +97,68 @@ def detect(
         >>> (candidate.score, candidate.hits, n_masses)
         (0.75, (1,), 1)
     """
-    cutoff = threshold if rule.prob_threshold is None else rule.prob_threshold
     masses = label_regions(mask)
+    candidates = find_candidates(prob, rule, threshold, lambda region, image: matches(region, image, masses, rule))
+    return candidates, len(masses)
+
+
+def detect_marked(
+    prob: NDArray[np.float32], masks: Sequence[NDArray[np.bool_]], rule: MatchingRule, threshold: float
+) -> list[Candidate]:
+    """Find the candidates in an image and match them with masses that are marked by boxes or circles.
+
+    Unlike the outlines in `detect`, boxes may overlap, so a candidate may match several masses.
+
+    Args:
+        prob: Predicted probability of shape (H, W) in [0, 1].
+        masks: Pixels of the box or circle of each mass, (H, W); each is connected.
+        rule: Rule for candidates and matches.
+        threshold: See `detect`.
+
+    Returns:
+        Candidates, sorted by decreasing score; their hits are the indices of `masks`, starting at 1.
+
+    Example:
+        >>> import numpy as np
+        >>> prob = np.zeros((8, 8), np.float32)
+        >>> prob[2:4, 2:4] = 0.75
+        >>> box = prob > 0
+        >>> (candidate,) = detect_marked(prob, [box, np.ones((8, 8), bool)], MatchingRule(), threshold=0.5)
+        >>> candidate.hits
+        (1, 2)
+    """
+    labelled = [label_regions(mask) for mask in masks]
+
+    def hits(region: Region, image: LabelImage) -> tuple[int, ...]:
+        return tuple(index for index, mass in enumerate(labelled, start=1) if matches(region, image, mass, rule))
+
+    return find_candidates(prob, rule, threshold, hits)
+
+
+def find_candidates(
+    prob: NDArray[np.float32],
+    rule: MatchingRule,
+    threshold: float,
+    hits: Callable[[Region, LabelImage], tuple[int, ...]],
+) -> list[Candidate]:
+    """Find the candidates in an image.
+
+    Args:
+        prob: Predicted probability of shape (H, W) in [0, 1].
+        rule: Rule for candidates.
+        threshold: See `detect`.
+        hits: Returns the masses that match a region of a label image.
+
+    Returns:
+        Candidates, sorted by decreasing score.
+    """
+    cutoff = threshold if rule.prob_threshold is None else rule.prob_threshold
     image = label_regions(prob > np.float32(cutoff))
     candidates = [
-        Candidate(
-            region.x, region.y, region.area, region.max_prob, region.mean_prob, matches(region, image, masses, rule)
-        )
+        Candidate(region.x, region.y, region.area, region.max_prob, region.mean_prob, hits(region, image))
         for region in measure_regions(image, prob)
     ]
-    return sorted(candidates, key=lambda candidate: (-candidate.score, candidate.y, candidate.x)), len(masses)
+    return sorted(candidates, key=lambda candidate: (-candidate.score, candidate.y, candidate.x))
 
 
 def count_detections(prob: NDArray[np.float32], mask: NDArray[np.bool_], threshold: float) -> tuple[int, int, int]:

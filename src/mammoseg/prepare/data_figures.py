@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Circle, Patch, Rectangle
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
+from mammoseg.data.readers.mass_location import MassBox, MassLocation, parse_locations
 from mammoseg.data.store import PreparedStore
 from mammoseg.density import ACRDensity
 from mammoseg.reports.plotting import THIN_GROUND_TRUTH, TRUTH_COLOUR, draw_contour, save_figure
@@ -80,10 +82,21 @@ def draw_original(axis: Axes, store: PreparedStore, row: int) -> None:
     box = Rectangle((case.left, case.top), case.right - case.left, case.bottom - case.top, fill=False)
     box.set(edgecolor=BOX_COLOUR, linewidth=1)
     axis.add_patch(box)
+    for location in parse_locations(case.mass_locations):
+        axis.add_patch(location_patch(location))
     mask = store.masks[row]
     x, y = InversePreprocessing.from_case(case, store.about["aspect"]).pixel_centres(len(mask))
     if 0 < mask.min() + mask.max() < 2:
         axis.contour(x, y, mask, levels=[0.5], colors=[TRUTH_COLOUR], linewidths=1)
+
+
+def location_patch(location: MassLocation) -> Patch:
+    """Return the box or circle that marks a mass, in pixel coordinates of the original image."""
+    style: dict[str, Any] = {"fill": False, "edgecolor": TRUTH_COLOUR, "linewidth": 1}
+    if isinstance(location, MassBox):
+        corner = (location.left, location.top)
+        return Rectangle(corner, location.right - location.left, location.bottom - location.top, **style)
+    return Circle((location.x, location.y), location.radius, **style)
 
 
 def draw_densities(store: PreparedStore, path: Path) -> None:
@@ -147,7 +160,7 @@ def draw_mass_sizes(store: PreparedStore, path: Path) -> None:
 
 
 def draw_examples(store: PreparedStore, path: Path) -> None:
-    """Draw the image with the median mass fraction of each ACR category, among the images with a mass.
+    """Draw the image with the median mass fraction of each ACR category, among the images with an outlined mass.
 
     Args:
         store: The prepared store.
@@ -157,7 +170,7 @@ def draw_examples(store: PreparedStore, path: Path) -> None:
     figure = Figure(figsize=(3 * len(ACRDensity), 3.4), layout="constrained")
     for axis, category in zip(figure.subplots(1, len(ACRDensity)), ACRDensity, strict=True):
         axis.set_axis_off()
-        rows = [row for row, case in enumerate(store.cases) if case.density == category and case.has_mass]
+        rows = [row for row, case in enumerate(store.cases) if case.density == category and case.mass_pixels > 0]
         if not rows:
             axis.set_title(f"ACR {category}: none", fontsize=9)
             continue

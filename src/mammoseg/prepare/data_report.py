@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mammoseg.data.known_datasets import KnownDataset
 from mammoseg.data.store import Case, PreparedStore
 from mammoseg.density import ACRDensity
 from mammoseg.files import atomic_write_text
@@ -25,18 +26,19 @@ MAX_NAMES = 5  # names in one cell of the table
 Report = dict[str, Any]  # content of data_report.json
 
 
-def write_data_report(store: PreparedStore) -> Report:
+def write_data_report(store: PreparedStore, datasets: Sequence[KnownDataset] = ()) -> Report:
     """Write all files of the report into the folder of the store.
 
     Args:
         store: The prepared store.
+        datasets: Datasets of the images, whose license, source and citation are stated.
 
     Returns:
         The content of data_report.json.
     """
     from mammoseg.prepare import data_figures
 
-    report = summarise_store(store)
+    report = {**summarise_store(store), "sources": [describe_dataset(dataset) for dataset in datasets]}
     atomic_write_text(store.folder / "data_report.json", json.dumps(report, indent=1) + "\n")
     atomic_write_text(store.folder / "data_report.md", report_to_markdown(report))
     data_figures.draw_contact_sheet(store, store.folder / "contact_sheet.png")
@@ -44,6 +46,11 @@ def write_data_report(store: PreparedStore) -> Report:
     data_figures.draw_mass_sizes(store, store.folder / "mass_size.png")
     data_figures.draw_examples(store, store.folder / "examples.png")
     return report
+
+
+def describe_dataset(dataset: KnownDataset) -> dict[str, str]:
+    """Return title, conditions of use, source and citation of a dataset."""
+    return {name: getattr(dataset, name) for name in ("title", "conditions", "source", "citation")}
 
 
 def summarise_store(store: PreparedStore) -> Report:
@@ -56,19 +63,22 @@ def summarise_store(store: PreparedStore) -> Report:
     return {
         "dataset": store.about["dataset"],
         "counts": counts,
-        "published": compare_with_published(count_images(with_mass), store.about["published"]),
+        "published": compare_with_published(
+            count_images(with_mass) | store.about.get("found", {}), store.about["published"]
+        ),
         "remark": store.about["remark"],
         "density": {str(category): sum(case.density == category for case in cases) for category in ACRDensity},
         "density_agreement": density_agreement(cases),
         "views": count_values(case.view or "unknown" for case in cases),
         "sides": count_values(case.side or "unknown" for case in cases),
         "masses_per_image": count_values(str(case.masses) for case in cases),
-        "mass_percent_of_prepared_image": quantiles(100 * store.mass_fraction[store.has_mass]),
+        "mass_percent_of_prepared_image": quantiles(100 * store.mass_fraction[store.mass_fraction > 0]),
         "mass_percent_of_full_image": quantiles(
-            100 * case.mass_area / (case.height * case.width) for case in with_mass
+            100 * case.mass_area / (case.height * case.width) for case in with_mass if not case.detection_only
         ),
         "breast_percent_of_full_image": quantiles(100 * case.breast_fraction for case in cases),
         "images_without_mass": [case.case for case in cases if not case.has_mass],
+        "images_for_detection_only": [case.case for case in cases if case.detection_only],
         "masks_with_labels": [case.case for case in cases if case.mask_labels > 1],
         "masses_outside_breast": [case.case for case in cases if case.mass_in_breast < MIN_MASS_IN_BREAST],
         "ignored": dict(store.about.get("ignored", {})),
@@ -119,11 +129,11 @@ def compare_with_published(counts: Mapping[str, int], published: Mapping[str, in
     """Compare the counts of the store with the published counts of the dataset.
 
     Args:
-        counts: Counts of the images of the store that have a mass, by name.
+        counts: Counts of the images of the store that have a mass, and numbers found by the reader, by name.
         published: Published counts, by name.
 
     Returns:
-        For each published count: `published`, `here` (the count of the store) and `difference`.
+        For each published count: `published`, `here` (the count of the store or of the reader) and `difference`.
     """
     return {
         name: {"published": count, "here": counts.get(name, 0), "difference": counts.get(name, 0) - count}
@@ -158,7 +168,9 @@ def report_rows(report: Report) -> list[tuple[str, str]]:
     rows = [(name, str(count)) for name, count in report["counts"].items()]
     for name, comparison in report["published"].items():
         difference = f"{comparison['difference']:+d}" if comparison["difference"] else "as published"
-        rows.append((f"{name}, published", f"{comparison['published']}; in store: {comparison['here']} ({difference})"))
+        place = "in store" if name in report["counts"] else "found"  # the latter are numbers of the reader
+        rows.append((f"{name}, published", f"{comparison['published']}; {place}: {comparison['here']} ({difference})"))
+    rows += source_rows(report)
     if report["remark"]:
         rows.append(("note", report["remark"]))
     rows += [
@@ -178,6 +190,7 @@ def report_rows(report: Report) -> list[tuple[str, str]]:
             rows.append((f"  dataset {category}, estimate 1-4", " ".join(f"{count:4d}" for count in counts)))
     rows += [
         ("images without a mass", summarise_names(report["images_without_mass"])),
+        ("images with boxes or circles only, for detection", summarise_names(report["images_for_detection_only"])),
         ("masks with several labels, all taken as mass", summarise_names(report["masks_with_labels"])),
         ("masses mostly outside the breast", summarise_names(report["masses_outside_breast"])),
         *((f"ignored: {annotation}", str(count)) for annotation, count in report["ignored"].items()),
@@ -186,6 +199,17 @@ def report_rows(report: Report) -> list[tuple[str, str]]:
         ("skipped", summarise_names([f"{row['file']}: {row['reason']}" for row in report["skipped"]])),
     ]
     return rows
+
+
+def source_rows(report: Report) -> list[tuple[str, str]]:
+    """Return source, license and citation of each dataset as (label, value) rows."""
+    labels = {"source": "source", "conditions": "license", "citation": "citation"}
+    return [
+        (f"{source['title']}, {label}", source[name])
+        for source in report.get("sources", [])
+        for name, label in labels.items()
+        if source[name]
+    ]
 
 
 def format_counts(counts: Mapping[str, int]) -> str:
@@ -235,11 +259,14 @@ def print_data_report(report: Report, folder: Path) -> None:
         folder: Folder of the store.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{report['dataset']}: dataset summary", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # addresses have no blanks
     for label, value in report_rows(report):
-        table.add_row(label, value)
+        table.add_row(label, escape(value))
     console = Console()
     console.print(table)
     console.print(f"store: {folder}", soft_wrap=True)

@@ -81,6 +81,13 @@ PARTS: dict[str, Part] = {
     "mammoseg.data.readers.cbis_ddsm.read": Part({"tables": LocalPath(optional=True)}),
     "mammoseg.data.readers.inbreast.read": Part({"lesions": ListOf(Text(), 1)}),
     "mammoseg.data.readers.image_folder.read": Part({}),
+    "mammoseg.data.readers.mini_mias.read": Part(
+        {
+            "lesions": ListOf(one_of("circ", "spic", "misc", "calc", "arch", "asym"), 1),
+            "tissue_density": Section(dict.fromkeys(("fatty", "glandular", "dense"), Integer(1, 4))),
+        }
+    ),
+    **{f"mammoseg.data.readers.{name}.read": Part({}) for name in ("vindr_mammo", "cdd_cesm", "tompei_cmmd")},
     "mammoseg.data.readers.union.read": Part({"sources": MappingOf(SOURCE)}),
     "mammoseg.phantom.write.write_inbreast": Part(
         {

@@ -52,6 +52,20 @@ def decode_pgm(content: bytes) -> NDArray[Any] | None:
     return pixels.astype(stored.newbyteorder("="))
 
 
+def pgm_size(content: bytes) -> tuple[int, int] | None:
+    """Return height and width in the header of a PGM image; None if there is none.
+
+    Args:
+        content: Start of the file.
+
+    Example:
+        >>> pgm_size(b"P5 2 1 255 ")
+        (1, 2)
+    """
+    header = HEADER.match(content)
+    return None if header is None else (int(header[3]), int(header[2]))
+
+
 def _decode_text(text: bytes, n_pixels: int, maximum: int, shape: tuple[int, int]) -> NDArray[Any] | None:
     try:
         values = [int(word) for word in text.split(None, n_pixels)[:n_pixels]]

@@ -32,6 +32,7 @@ from mammoseg.data.preprocessing.preprocess import preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.preprocessing.preprocessing_worker import init_preprocessing_worker
 from mammoseg.data.readers.mammogram import Mammogram
+from mammoseg.data.readers.mass_location import location_masks
 from mammoseg.data.store import PreparedStore
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.files import atomic_write
@@ -271,7 +272,7 @@ def acquisition_columns(metadata: ImageMetadata) -> dict[str, Any]:
 
 
 def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
-    """Return the union of the masks of all masses in an image.
+    """Return the union of the masks of all masses in an image; empty if they are only marked by boxes or circles.
 
     Args:
         mammogram: The image.
@@ -279,8 +280,10 @@ def mass_mask(mammogram: Mammogram, shape: tuple[int, int]) -> MassMask:
 
     Raises:
         ImageReadError: If a mask file cannot be used, or the outlines enclose most of the image.
-        ValueError: If an outline lies outside the image, or the image has no masses according to the dataset's table.
+        ValueError: If an outline, a box or a circle lies outside the image, or the image has no masses according to the
+            dataset's table.
     """
+    location_masks(mammogram.locations, *shape)
     if mammogram.mask_candidates:
         truth = read_masks(mammogram.mask_candidates, shape, mammogram.masks_verified)
     else:

@@ -214,3 +214,20 @@ def read_density_model(path: Path) -> DensityModel:
 def default_density_model() -> DensityModel:
     """Return the default model, which was fitted to the official training images of CBIS-DDSM."""
     return read_density_model(DEFAULT_MODEL)
+
+
+def load_density_model(name: str | None, root: Path) -> DensityModel:
+    """Load the model of the setting `dataset.density_model`.
+
+    Args:
+        name: Name of a file in the folder of the dataset; None for the default model.
+        root: Folder of the dataset.
+
+    Raises:
+        UserError: If the setting is not the name of a density model in `root`.
+    """
+    if name is None:
+        return default_density_model()
+    if Path(name).name != name:  # the setting may come from somebody else's checkpoint
+        raise UserError(f"dataset.density_model must be the name of a file in dataset.root, got {name}")
+    return read_density_model(root / name)

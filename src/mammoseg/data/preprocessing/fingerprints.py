@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.data.readers.mammogram import Mammogram
+from mammoseg.data.readers.mass_location import format_locations
 from mammoseg.files import atomic_write_text
 
 # A file may be changed again within the resolution of its time stamps, so the hash of a file that was changed less than
@@ -157,11 +158,13 @@ def cache_key(mammogram: Mammogram, root: Path, digests: Mapping[Path, str]) -> 
         digests: Content hash of each of its `input_files`.
 
     Returns:
-        Hash of case, view, number of masses, outlines, and of name and content of the files.
+        Hash of case, view, number of masses, outlines, locations, and of name and content of the files.
     """
     files = [(relative_name(file, root), digests.get(file, "")) for file in input_files(mammogram)]
     outlines = [outline.tolist() for outline in mammogram.outlines]
-    return hash_json([mammogram.case, mammogram.view, mammogram.masses > 0, outlines, mammogram.masks_verified, files])
+    content = [mammogram.case, mammogram.view, mammogram.masses > 0, outlines, mammogram.masks_verified, files]
+    locations = format_locations(mammogram.locations)
+    return hash_json([*content, locations] if locations else content)  # other hashes are those of earlier versions
 
 
 def relative_name(file: Path, root: Path) -> str:

@@ -74,6 +74,7 @@ def contradictions(mammograms: Sequence[Mammogram], digests: Mapping[Path, str])
             (
                 tuple(tuple(digests.get(file, "") for file in files) for files in mammogram.mask_candidates),
                 tuple(outline.tobytes() for outline in mammogram.outlines),
+                mammogram.locations,
             )
             for mammogram in mammograms
         ],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from mammoseg.errors import UserError
 
@@ -19,6 +21,8 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+WESTERN = "cp1252"
+BLOCK_SIZE = 1 << 16  # bytes
 SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # first line of CSV files written for Excel
 EXTRA_CELLS = " "  # key of the cells beyond the last column, joined; headings are stripped, so none is a space
 Rows = list[tuple[int, list[str]]]
@@ -26,58 +30,92 @@ Records = list[tuple[int, dict[str, str]]]
 
 
 def read_csv_rows(path: Path) -> Rows:
-    """Read a CSV file without interpreting its header.
+    """Read a CSV file without interpreting its header; see `iterate_csv_rows`."""
+    return list(iterate_csv_rows(path))
+
+
+def iterate_csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Read a CSV file row by row, in constant memory, without interpreting its header.
 
     The delimiter is the most frequent one of `DELIMITERS` in the first line, unless that is `sep=;`. For the encoding,
-    see `decode_table`.
+    see `table_encoding`.
 
     Args:
         path: The CSV file.
 
-    Returns:
+    Yields:
         (line number, cells) of each non-blank row; surrounding white space is stripped from the cells.
 
     Raises:
         UserError: If the file cannot be read or parsed.
     """
     try:
-        text = decode_table(path.read_bytes())
-        separator = SEPARATOR_LINE.match(text)
-        start = separator.end() if separator else 0
-        header = next(iter(text[start:].splitlines()), "")
-        delimiter = separator[1] if separator else max(DELIMITERS, key=header.count)
-        # strict: a quotation mark that is not closed would append all following rows to a cell.
-        reader = csv.reader(io.StringIO(text[start:], newline=""), delimiter=delimiter, strict=True)
-        first_line = 1 if separator else 0
-        rows = ((reader.line_num + first_line, [cell.strip() for cell in row]) for row in reader)
-        return [(line, cells) for line, cells in rows if any(cells)]
+        with open_table(path) as lines:
+            header = lines.readline()
+            separator = SEPARATOR_LINE.match(header)
+            if separator is None:
+                lines.seek(0)
+            delimiter = separator[1] if separator else max(DELIMITERS, key=header.count)
+            # strict: a quotation mark that is not closed would append all following rows to a cell.
+            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            first_line = 1 if separator else 0
+            for row in reader:
+                cells = [cell.strip() for cell in row]
+                if any(cells):
+                    yield reader.line_num + first_line, cells
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: damaged or not readable ({error}); replace it with the original") from None
 
 
-def decode_table(content: bytes) -> str:
-    """Decode the content of a CSV file.
-
-    The encoding is that of the byte order mark. Without one, it is UTF-16 if every second byte is zero, else UTF-8,
-    else Windows-1252, which Excel writes in Western Europe; invalid bytes are replaced by U+FFFD.
+def decode_lines(path: Path) -> list[str]:
+    """Read the lines of a text file in any of the encodings of `table_encoding`.
 
     Raises:
-        ValueError: If the content does not match its byte order mark.
+        UserError: If the file cannot be read.
+    """
+    try:
+        with open_table(path) as lines:
+            return lines.read().splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged or not readable ({error}); replace it with the original") from None
+
+
+def open_table(path: Path) -> TextIO:
+    """Open a text file for reading in its encoding, see `table_encoding`."""
+    encoding = table_encoding(path)
+    return path.open(encoding=encoding, errors="replace" if encoding == WESTERN else "strict", newline="")
+
+
+def table_encoding(path: Path) -> str:
+    """Return the encoding of a CSV file.
+
+    It is that of the byte order mark. Without one, it is UTF-16 if every second byte is zero, else UTF-8, else
+    Windows-1252, which Excel writes in Western Europe; its undefined bytes are read as U+FFFD.
 
     Example:
-        >>> decode_table("case;näme".encode("utf-16"))
-        'case;näme'
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "table.csv"
+        ...     _ = path.write_bytes("case;n\u00e4me".encode("cp1252"))
+        ...     table_encoding(path)
+        'cp1252'
     """
-    for mark, encoding in BYTE_ORDER_MARKS.items():
-        if content.startswith(mark):
-            return content.decode(encoding)
-    start = content[:1024]
-    if len(start) > 1 and b"\0" in start:
-        return content.decode("utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")
+    with path.open("rb") as file:
+        block = file.read(1024)
+        for mark, encoding in BYTE_ORDER_MARKS.items():
+            if block.startswith(mark):
+                return encoding
+        if len(block) > 1 and b"\0" in block:
+            return "utf-16-le" if block[1::2].count(0) > block[::2].count(0) else "utf-16-be"
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            while block:
+                decoder.decode(block)
+                block = file.read(BLOCK_SIZE)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return WESTERN
+    return "utf-8"
 
 
 def normalise_heading(heading: str) -> str:
@@ -129,3 +167,50 @@ def make_record(columns: list[str], cells: list[str]) -> dict[str, str]:
     """
     extra = " ".join(filter(None, cells[len(columns) :]))
     return {**dict(zip(columns, cells, strict=False)), **({EXTRA_CELLS: extra} if extra else {})}
+
+
+def iterate_csv(path: Path, required: Sequence[str], hint: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Read a CSV file with a header row by row, see `iterate_csv_rows`.
+
+    Args:
+        path: The CSV file.
+        required: Columns that must exist; spellings are compared by `normalise_heading`.
+        hint: Where to get the file, for error messages.
+
+    Yields:
+        (line number, {normalised heading: cell}) of each record; see `read_csv` for long records. The missing cells of
+        short records are empty.
+
+    Raises:
+        UserError: If the file is missing, cannot be read or parsed, or lacks a column or has it twice.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; {hint}")
+    rows = iterate_csv_rows(path)
+    _, headings = next(rows, (0, []))
+    check_columns(path, headings, required, hint)
+    columns = [normalise_heading(heading) for heading in headings]
+    for line, cells in rows:
+        yield line, {**dict.fromkeys(columns, ""), **make_record(columns, cells)}
+
+
+def check_columns(table: Path, headings: Sequence[str], required: Sequence[str], hint: str) -> None:
+    """Check the headings of a table, which are compared by `normalise_heading`.
+
+    Args:
+        table: The file, for error messages.
+        headings: Its headings.
+        required: Columns that must exist.
+        hint: What the table must be, or where to get it, for error messages.
+
+    Raises:
+        UserError: If a required column is missing or a column occurs twice.
+    """
+    counts = Counter(map(normalise_heading, headings))
+    if missing := [name for name in required if normalise_heading(name) not in counts]:
+        raise UserError(
+            f"{table}: missing columns: {', '.join(missing)}; the first line is {', '.join(headings) or 'empty'}; "
+            f"{hint}"
+        )
+    if repeated := [name for name, count in counts.items() if name and count > 1]:
+        raise UserError(f"{table}: each column must occur once, got {repeated[0]} twice; remove one")

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from python_calamine import CalamineError, CalamineWorkbook
-
 from mammoseg.data.readers.csv_table import normalise_heading, read_csv_rows, strip_decimals
+from mammoseg.data.readers.spreadsheet import read_sheet
 from mammoseg.errors import UserError
 
 CASE = re.compile(r"\d{8}")
@@ -68,11 +67,5 @@ def read_cells(file: Path) -> list[list[str]]:
         UserError: If the file cannot be read.
     """
     if file.suffix.lower() == ".csv":
-        rows = [cells for _, cells in read_csv_rows(file)]
-    else:
-        try:
-            sheet = CalamineWorkbook.from_path(str(file)).get_sheet_by_index(0).to_python()
-        except (CalamineError, OSError):
-            raise UserError(f"{file}: damaged or not readable; replace it with the table from the release") from None
-        rows = [[str(cell).strip() for cell in cells] for cells in sheet]
-    return [[strip_decimals(cell) for cell in cells] for cells in rows]
+        return [[strip_decimals(cell) for cell in cells] for _, cells in read_csv_rows(file)]
+    return read_sheet(file)

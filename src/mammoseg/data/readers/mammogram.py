@@ -10,7 +10,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from mammoseg.data.readers.mass_location import MassLocation
 from mammoseg.density import ACRDensity
+from mammoseg.errors import UserError
 
 MAX_REASONS = 5  # in the summary of rejected cases
 MAX_LISTED = 30  # rejected cases printed to the terminal; data_report.json lists all of them
@@ -20,8 +22,8 @@ MAX_LISTED = 30  # rejected cases printed to the terminal; data_report.json list
 class Mammogram:
     """One image of a dataset with its masses; pixels are not decoded yet.
 
-    Masses are described by either `outlines` or `mask_candidates`; their union is the mask of the image. An image
-    without a mass has neither, or an empty mask.
+    Masses are described by either `outlines` or `mask_candidates`, whose union is the mask of the image, or only marked
+    by `locations`. An image without a mass has none of them, or an empty mask.
 
     Attributes:
         case: Identifier, unique within the dataset and usable as a file name.
@@ -35,6 +37,8 @@ class Mammogram:
         mask_candidates: For each mass, the files that may be its mask; see `images.mask_labels` for their values.
         masks_verified: Whether each mass has exactly one file, known to be a mask of the image's size. Otherwise the
             mask is identified by its pixels and resized if necessary.
+        locations: Boxes or circles that mark the masses of an image without outlines. Such an image is only used to
+            evaluate detection, never for training or pixel metrics.
         split: Part in the official split of the dataset (train, val or test), or empty.
         masses: Number of masses.
         source: Name of the dataset in a union of datasets; otherwise empty.
@@ -54,6 +58,7 @@ class Mammogram:
     outlines: tuple[NDArray[Any], ...] = ()
     mask_candidates: tuple[tuple[Path, ...], ...] = ()
     masks_verified: bool = True
+    locations: tuple[MassLocation, ...] = ()
     split: str = ""
     masses: int = 1
     source: str = ""
@@ -61,6 +66,11 @@ class Mammogram:
     def __post_init__(self) -> None:
         if self.density is not None:
             object.__setattr__(self, "density", ACRDensity(self.density))
+        if self.locations and (self.outlines or self.mask_candidates):
+            raise UserError(
+                f"{self.case}: locations must be empty for an image with outlines or masks, got "
+                f"{len(self.locations)}; correct the reader"
+            )
 
 
 @dataclass
@@ -69,7 +79,10 @@ class RejectedCases:
 
     Attributes:
         rows: (file or case, reason) of each rejected case.
-        ignored: Number of annotations that were ignored in accepted cases, by description, for the data report.
+        ignored: Number of annotations that were ignored, and of images that are not used because of known properties of
+            the dataset, by description, for the data report.
+        found: Numbers of images, patients or annotations in the files of the dataset, by name, for comparison with the
+            published numbers.
 
     Example:
         >>> rejected = RejectedCases()
@@ -80,6 +93,7 @@ class RejectedCases:
 
     rows: list[tuple[str, str]] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    found: dict[str, int] = field(default_factory=dict)
 
     def add(self, file: Path | str, reason: object) -> None:
         """Add a rejected case.

@@ -50,6 +50,7 @@ def read(
         found = source["reader"](root / folder, own, **options)
         rejected.rows += [(f"{name}/{file}", reason) for file, reason in own.rows]
         rejected.ignored.update({f"{name}: {description}": count for description, count in own.ignored.items()})
+        rejected.found |= {f"{name}: {description}": count for description, count in own.found.items()}
         prefix = f"{name}{SEPARATOR}"
         mammograms += [
             replace(image, case=f"{prefix}{image.case}", patient=f"{prefix}{image.patient}", source=name)
