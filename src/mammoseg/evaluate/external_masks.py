@@ -57,7 +57,7 @@ def evaluate_masks(cfg: DictConfig, output_dir: Path) -> list[results.ResultRow]
     folder, part = parse_path(cfg.masks, "masks"), cfg.part or "test"
     table = None if cfg.case_names is None else parse_path(cfg.case_names, "case_names")
     dataset = build_section(cfg, "dataset")
-    store = dataset.open_store()
+    store = dataset.open_store(require_outlines=True)
     split = build_section(cfg, "split")(store.cases, by_mass=dataset.with_negatives)
     part_of = parts_of_rows(split.parts(), HALVES)
     rows = np.array([row for row in range(len(store.cases)) if part in (ALL, part_of.get(row))], np.int64)
