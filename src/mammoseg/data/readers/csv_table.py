@@ -6,6 +6,8 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from mammoseg.errors import UserError
@@ -118,6 +120,28 @@ def read_csv(path: Path) -> tuple[list[str], Records]:
         return [], []
     (_, columns), *records = rows
     return columns, [(line, make_record(columns, cells)) for line, cells in records]
+
+
+def check_columns(table: Path, headings: Sequence[str], required: Sequence[str], requirement: str) -> None:
+    """Check the headings of a table, ignoring case, spaces, underscores and hyphens.
+
+    Args:
+        table: The file, for messages.
+        headings: Its first line.
+        required: Required columns.
+        requirement: Description of the table for messages, such as "exams requires a table with ...".
+
+    Raises:
+        UserError: If a required column is missing, or a column occurs twice.
+    """
+    counts = Counter(map(normalise_heading, headings))
+    if missing := [name for name in required if name not in counts]:
+        raise UserError(
+            f"{table}: missing columns: {', '.join(missing)}; the first line is {', '.join(headings) or 'empty'}; "
+            f"{requirement}, separated by commas, semicolons or tabs"
+        )
+    if repeated := [name for name, count in counts.items() if name and count > 1]:
+        raise UserError(f"{table}: each column must occur once, got {repeated[0]} twice; remove one")
 
 
 def make_record(columns: list[str], cells: list[str]) -> dict[str, str]:

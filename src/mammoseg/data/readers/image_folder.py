@@ -7,12 +7,11 @@ mask is the union of all its masses. With `negatives`, a row without a mask is a
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mammoseg.data.readers.cells import parse_count, parse_side, parse_split, resolve_path, strip_unknown
-from mammoseg.data.readers.csv_table import EXTRA_CELLS, normalise_heading, read_csv
+from mammoseg.data.readers.csv_table import EXTRA_CELLS, check_columns, normalise_heading, read_csv
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
@@ -44,7 +43,7 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
         )
     headings, records = read_csv(table)
     columns = {heading: normalise_heading(heading) for heading in headings}
-    check_columns(table, headings)
+    check_columns(table, headings, REQUIRED_COLUMNS, f"dataset=folder requires {LAYOUT}")
     mammograms: dict[str, Mammogram] = {}
     for line, row in records:
         label = f"cases.csv line {line}"
@@ -59,22 +58,6 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
         else:
             mammograms[mammogram.case] = mammogram
     return list(mammograms.values())
-
-
-def check_columns(table: Path, headings: Sequence[str]) -> None:
-    """Check the headings of cases.csv, ignoring case, spaces, underscores and hyphens.
-
-    Raises:
-        UserError: If a required column is missing or occurs twice.
-    """
-    counts = Counter(map(normalise_heading, headings))
-    if missing := [name for name in REQUIRED_COLUMNS if name not in counts]:
-        raise UserError(
-            f"{table}: missing columns: {', '.join(missing)}; the first line is {', '.join(headings) or 'empty'}; "
-            f"dataset=folder requires {LAYOUT}, separated by commas, semicolons or tabs"
-        )
-    if repeated := [name for name, count in counts.items() if name and count > 1]:
-        raise UserError(f"{table}: each column must occur once, got {repeated[0]} twice; remove one")
 
 
 def check_length(row: Mapping[str, str], headings: Sequence[str]) -> None:
