@@ -111,7 +111,7 @@ def source_dataset(source: SourceImage) -> Dataset:
     try:
         header = read_attributes(source.path, [*keywords, *FUNCTIONAL_GROUPS])
         if missing := [name for name in REFERENCE_UIDS if not is_uid(header.get(name))]:
-            raise ImageReadError(f"a DICOM object cannot refer to it: its header has no valid {missing[0]}")
+            raise ImageReadError(f"its header has no valid {missing[0]}, so a DICOM object cannot refer to it")
         image = Dataset()
         for name in TYPE2_ATTRIBUTES:
             setattr(image, name, "")

@@ -209,12 +209,11 @@ def log_summary(images: Sequence[Input], folder: PredictionFolder) -> None:
     n_predicted = sum(image.file in predicted_files for image in images)
     rejected = RejectedCases(sorted({**folder.notes, **folder.skipped}.items()))
     if rejected.rows:
-        log.info(
-            "%d of %d files were skipped or are incomplete:\n%s", len(rejected.rows), len(images), rejected.format()
-        )
+        n_files = format_count(len(images), "file")
+        log.info("%d of %s skipped or incomplete:\n%s", len(rejected.rows), n_files, rejected.format())
     if unlike := {row["file"]: row["warning"] for row in folder.rows if row.get("warning")}:
-        table = RejectedCases(sorted(unlike.items())).format()
-        log.warning("%d of %d images are unlike the training data:\n%s", len(unlike), len(predicted_files), table)
+        table, n_images = RejectedCases(sorted(unlike.items())).format(), format_count(len(predicted_files), "image")
+        log.warning("%d of %s unlike the training data:\n%s", len(unlike), n_images, table)
     if n_predicted == 0:
         reasons = folder.root / SKIPPED_FILE
         n_files = format_count(len(images), "file")

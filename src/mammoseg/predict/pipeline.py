@@ -30,6 +30,7 @@ from mammoseg.predict.inputs import Input
 from mammoseg.predict.options import PredictOptions
 from mammoseg.predict.output_folder import PredictionFolder, log_summary
 from mammoseg.predict.prediction_table import TableRow, table_rows
+from mammoseg.reports.table import format_count
 from mammoseg.runs import checkpoint
 from mammoseg.runs.prediction_folder import image_file
 from mammoseg.terminal import Progress
@@ -120,7 +121,7 @@ def predict(checkpoints: Sequence[Path], input_path: Path, output: Path, options
         selected = [image for image in images if image.file not in skipped]
         remaining = [image for image in selected if not folder.is_complete(image)]
         if n_complete := len(selected) - len(remaining):
-            log.info("resuming: %d of %d images are already predicted", n_complete, len(images))
+            log.info("resuming: %d of %s already predicted", n_complete, format_count(len(images), "image"))
         if remaining:
             PredictionPipeline(ensemble, folder, options).run(remaining)
         log_summary(images, folder)
@@ -249,7 +250,8 @@ class PredictionPipeline:
             try:
                 contents.update(self._dicom_objects(loaded, name, findings))
             except ImageReadError as error:
-                note = f"predicted, but without DICOM objects: {error}"
+                objects = "DICOM Segmentation" + " and Structured Report" * self.options.structured_report
+                note = f"predicted, but without a {objects}: {error}"
         for file, content in contents.items():
             self.folder.write_file(file, content)
         rows = table_rows(loaded.source, name, findings.prob, loaded.metadata, findings.masses, loaded.warning)

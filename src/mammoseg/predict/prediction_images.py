@@ -20,7 +20,8 @@ UInt8Image = NDArray[np.uint8]
 PNG_COMPRESSION = 1  # files are a third larger than at level 9 and take a fifth of the time to write
 MAX_STD = 0.5  # the largest standard deviation of values between 0 and 1
 HEATMAP_OPACITY = 0.75  # at a probability of 1
-TIFF_DEFLATE = 8  # value of the TIFF tag Compression
+# Deflate without a predictor: few programs read OpenCV's default for floating-point numbers.
+TIFF_DEFLATE, NO_PREDICTOR = 8, 1
 SUBPIXEL_BITS = 4  # OpenCV draws with coordinates in units of 1/16 pixel
 
 
@@ -76,7 +77,8 @@ def encode_float_tiff(values: NDArray[np.float32]) -> bytes:
         >>> encode_float_tiff(np.zeros((2, 2), np.float32))[:2]
         b'II'
     """
-    ok, encoded = cv2.imencode(".tif", values, [cv2.IMWRITE_TIFF_COMPRESSION, TIFF_DEFLATE])
+    options = [cv2.IMWRITE_TIFF_COMPRESSION, TIFF_DEFLATE, cv2.IMWRITE_TIFF_PREDICTOR, NO_PREDICTOR]
+    ok, encoded = cv2.imencode(".tif", values, options)
     assert ok, "OpenCV writes TIFF of 32-bit floating-point numbers"
     return encoded.tobytes()
 
