@@ -63,7 +63,8 @@ def test_other_libraries_fill_the_same_pixels(region: NDArray[np.bool_]) -> None
     """The region has two holes that touch each other and the outside diagonally."""
     polygon = trace_region(region)
     # scikit-image has the origin at the centre of the first pixel, and rows before columns.
-    np.testing.assert_array_equal(polygon2mask(region.shape, polygon[:, ::-1] - 0.5), region)
+    filled = polygon2mask(region.shape, polygon[:, ::-1] - 0.5)  # type: ignore[no-untyped-call]
+    np.testing.assert_array_equal(filled, region)
     coco_mask = pytest.importorskip("pycocotools.mask")
     rle = coco_mask.merge(coco_mask.frPyObjects([polygon.ravel().tolist()], *region.shape))
     np.testing.assert_array_equal(coco_mask.decode(rle) > 0, region)

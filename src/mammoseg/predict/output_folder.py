@@ -207,16 +207,15 @@ def log_summary(images: Sequence[Input], folder: PredictionFolder) -> None:
     """
     predicted_files = {row["file"] for row in folder.rows}
     n_predicted = sum(image.file in predicted_files for image in images)
+    n_files = format_count(len(images), "file")
     rejected = RejectedCases(sorted({**folder.notes, **folder.skipped}.items()))
     if rejected.rows:
-        n_files = format_count(len(images), "file")
         log.info("%d of %s skipped or incomplete:\n%s", len(rejected.rows), n_files, rejected.format())
     if unlike := {row["file"]: row["warning"] for row in folder.rows if row.get("warning")}:
         table, n_images = RejectedCases(sorted(unlike.items())).format(), format_count(len(predicted_files), "image")
         log.warning("%d of %s unlike the training data:\n%s", len(unlike), n_images, table)
     if n_predicted == 0:
         reasons = folder.root / SKIPPED_FILE
-        n_files = format_count(len(images), "file")
         raise UserError(f"input: {n_files} found, but none could be predicted; see {reasons} for the reasons")
     n_masses = sum("mass" in row for row in folder.rows)
     counts = format_count(n_predicted, "image"), format_count(n_masses, "mass")
