@@ -17,7 +17,7 @@ ALLOWED = {
     ("data/store.py", "open('wb')"): "streams large arrays into the temporary folder of atomic_dir",
     ("predict/journal.py", "open('a')"): "appends one line per image; a truncated last line is dropped on reading",
     ("phantom/dicom.py", "save_as"): "inside the temporary folder of atomic_dir",
-    ("predict/dicom_seg.py", "save_as"): "into memory",
+    ("predict/dicom_source.py", "save_as"): "into memory",
     ("loggers/csv_history.py", "open('a')"): "appends rows; a truncated last line is dropped on reading",
 }
 

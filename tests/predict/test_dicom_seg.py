@@ -19,8 +19,10 @@ from pydicom.uid import JPEG2000Lossless
 from helpers import confidential_dicom
 from mammoseg.data.images.dicom import read_image
 from mammoseg.errors import ImageReadError, UserError
-from mammoseg.predict import dicom_seg, dicom_source
+from mammoseg.predict import dicom_seg
 from mammoseg.predict.dicom_source import SourceImage
+from mammoseg.predict.options import PredictOptions
+from mammoseg.predict.pipeline import predict
 
 highdicom = pytest.importorskip("highdicom")
 DICOM3TOOLS = "is not installed; it is part of Debian's dicom3tools"
@@ -229,7 +231,11 @@ def test_invalid_header_values_are_reported_without_quoting_them(source: Path) -
     assert pydicom.dcmread(BytesIO(encode(source))).PatientBirthDate in ("", None)
 
 
-def test_missing_highdicom_raises_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_highdicom_raises_with_the_install_command(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "highdicom", None)
-    with pytest.raises(UserError, match=r"pip install '\.\[dicom\]'"):
-        dicom_source.require_highdicom()
+    options = PredictOptions(False, None, "anonymous", "cpu", 1, 1)
+    with pytest.raises(UserError, match=r"highdicom, which is not installed: pip install '\.\[dicom\]', or set segm"):
+        predict([tmp_path / "absent.ckpt"], source, tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation
 
-from mammoseg.predict.dicom_source import SourceImage, encode_object
+from mammoseg.predict.dicom_source import SourceImage, encode_object, equipment
 
 DIGITAL_MAMMOGRAPHY = DigitalMammographyXRayImageStorageForPresentation
 SERIES_NUMBER = 9001  # higher than those that scanners assign
@@ -62,12 +62,7 @@ def build_segmentation(image: Dataset, mask: NDArray[np.bool_], serial: str) -> 
         series_instance_uid=highdicom.UID(),
         series_number=SERIES_NUMBER,
         sop_instance_uid=highdicom.UID(),
-        instance_number=1,
-        manufacturer="mammoseg",
-        manufacturer_model_name="mammoseg",
-        software_versions=version("mammoseg"),
-        device_serial_number=serial,
-        series_description="Breast masses, mammoseg. Research use only",
+        **equipment(serial),
         content_label="MASSES",
         content_description="Breast masses found by a network; research only",
         content_creator_name="",

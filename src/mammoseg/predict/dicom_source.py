@@ -10,7 +10,9 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -23,7 +25,6 @@ from mammoseg.data.images.dicom_metadata import FUNCTIONAL_GROUPS, attribute
 from mammoseg.data.images.formats import open_decompressed
 from mammoseg.data.images.metadata import PixelSpacing
 from mammoseg.errors import ImageReadError
-from mammoseg.optional_imports import import_optional
 
 REFERENCE_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 SPATIAL_ATTRIBUTES = ("FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient")
@@ -34,15 +35,6 @@ TYPE2_ATTRIBUTES = (
 )
 PATIENT_ATTRIBUTES = (*TYPE2_ATTRIBUTES, "SpecificCharacterSet", "IssuerOfPatientID", "StudyDescription", "PatientAge")
 ORIENTATION_CODE = re.compile("[APRLHF]{1,3}")  # anterior, posterior, right, left, head, foot
-
-
-def require_highdicom() -> None:
-    """Check that highdicom is installed.
-
-    Raises:
-        UserError: If it is not.
-    """
-    import_optional("highdicom", "the output of DICOM objects", "dicom", "set segmentation=none")
 
 
 @dataclass(frozen=True)
@@ -90,6 +82,22 @@ def encode_object(source: SourceImage, build: Callable[[Dataset], Dataset]) -> b
     return content.getvalue()
 
 
+def equipment(serial: str) -> dict[str, Any]:
+    """Return the arguments of highdicom that describe the series and the program.
+
+    Args:
+        serial: Device Serial Number.
+    """
+    return {
+        "instance_number": 1,
+        "manufacturer": "mammoseg",
+        "manufacturer_model_name": "mammoseg",
+        "software_versions": version("mammoseg"),
+        "device_serial_number": serial,
+        "series_description": "Breast masses, mammoseg. Research use only",
+    }
+
+
 def source_dataset(source: SourceImage) -> Dataset:
     """Read the header of the source image, with only the attributes that objects referring to it need.
 
@@ -124,6 +132,12 @@ def source_dataset(source: SourceImage) -> Dataset:
     except Exception:
         # pydicom raises many exception types for damaged files; their messages quote the header.
         raise ImageReadError("its header is damaged, so a DICOM object cannot refer to it") from None
+    describe_pixels(image, source)
+    return image
+
+
+def describe_pixels(image: Dataset, source: SourceImage) -> None:
+    """Add modality, size, orientation and spacing of the pixels to `image`."""
     image.Modality = "MG"
     image.Rows, image.Columns = source.shape
     if not all(ORIENTATION_CODE.fullmatch(code) for code in as_strings(image.get("PatientOrientation"))):
@@ -131,7 +145,6 @@ def source_dataset(source: SourceImage) -> Dataset:
     spacing = source.spacing.raw if source.spacing else (1, 1)
     image.PixelSpacing = [DSfloat(value, auto_format=True) for value in spacing]
     image.SliceThickness = 1  # required by software that reads volumes; meaningless for a projection image
-    return image
 
 
 def read_attributes(path: Path, keywords: Sequence[str]) -> Dataset:

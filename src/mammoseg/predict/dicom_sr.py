@@ -17,7 +17,7 @@ from pydicom.uid import ImplicitVRLittleEndian, generate_uid
 
 from mammoseg.metrics.regions import Region
 from mammoseg.predict.contours import Outline
-from mammoseg.predict.dicom_source import SourceImage, encode_object
+from mammoseg.predict.dicom_source import SourceImage, encode_object, equipment
 from mammoseg.predict.findings import Findings
 
 SERIES_NUMBER = 9002  # the Segmentations have 9001
@@ -47,10 +47,10 @@ def build_report(image: Dataset, source: SourceImage, findings: Findings, side: 
 
     Args:
         image: Output of `source_dataset`.
-        source: See `encode_report`.
-        findings: See `encode_report`.
-        side: See `encode_report`.
-        serial: See `encode_report`.
+        source: As the following arguments, see `encode_report`.
+        findings: The masses.
+        side: Laterality.
+        serial: Serial number.
 
     Returns:
         A `highdicom.sr.EnhancedSR`.
@@ -59,17 +59,11 @@ def build_report(image: Dataset, source: SourceImage, findings: Findings, side: 
 
     sites = [sr.FindingSite(codes.SCT.Breast, laterality=LATERALITY.get(side))]
     pixel_area = source.spacing.pixel_area if source.spacing else None
-    masses = zip(findings.masses, findings.outlines, strict=True)
+    groups = [image_group(image, found=bool(findings.masses))]
+    for index, (mass, outline) in enumerate(zip(findings.masses, findings.outlines, strict=True), start=1):
+        groups.append(mass_group(image, f"Mass {index}", mass, outline, pixel_area, sites))
     content = sr.MeasurementReport(
-        observation_context=sr.ObservationContext(observer_device_context=device_context(serial)),
-        procedure_reported=codes.SCT.Mammography,
-        imaging_measurements=[
-            image_group(image, found=bool(findings.masses)),
-            *(
-                mass_group(image, f"Mass {index}", mass, outline, pixel_area, sites)
-                for index, (mass, outline) in enumerate(masses, start=1)
-            ),
-        ],
+        sr.ObservationContext(observer_device_context=device_context(serial)), codes.SCT.Mammography, groups
     )
     report = sr.EnhancedSR(
         evidence=[image],
@@ -77,12 +71,7 @@ def build_report(image: Dataset, source: SourceImage, findings: Findings, side: 
         series_instance_uid=generate_uid(),
         series_number=SERIES_NUMBER,
         sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="mammoseg",
-        manufacturer_model_name="mammoseg",
-        software_versions=version("mammoseg"),
-        device_serial_number=serial,
-        series_description="Breast masses, mammoseg. Research use only",
+        **equipment(serial),
         is_complete=True,
         # Explicit encodings limit a contour to 8191 vertices.
         transfer_syntax_uid=ImplicitVRLittleEndian,
@@ -135,17 +124,6 @@ def mass_group(
 
     source_image = sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID)
     closed = np.concatenate([outline.polygon, outline.polygon[:1]]).astype(np.float64)
-    measurements = [
-        sr.Measurement(
-            codes.DCM.CertaintyOfFinding,
-            round(100 * mass.mean_prob, 2),
-            codes.UCUM.Percent,
-            derivation=codes.SCT.Mean,
-        )
-    ]
-    if pixel_area is not None:
-        area = round(mass.area * pixel_area, 2)
-        measurements.insert(0, sr.Measurement(codes.SCT.Area, area, codes.UCUM.SquareMillimeter))
     group = sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         sr.TrackingIdentifier(uid=generate_uid(), identifier=identifier),
         referenced_region=sr.ImageRegion(sr.GraphicTypeValues.POLYLINE, closed, source_image),
@@ -153,7 +131,7 @@ def mass_group(
         finding_type=codes.SCT.Mass,
         finding_sites=sites,
         algorithm_id=algorithm(),
-        measurements=measurements,
+        measurements=measure(mass, pixel_area),
     )
     # The origin of spatial coordinates is the corner of the first pixel, that of `Region` its centre.
     centre = sr.CoordinatesForMeasurement(
@@ -162,6 +140,17 @@ def mass_group(
     centre.RelationshipType = "CONTAINS"  # TID 1410 is extensible
     group[0].ContentSequence.append(centre)
     return group
+
+
+def measure(mass: Region, pixel_area: float | None) -> list[Any]:
+    """Return the measurements of one mass: area, if the area of a pixel in mm2 is known, and probability."""
+    from highdicom.sr import Measurement
+
+    certainty = round(100 * mass.mean_prob, 2)
+    probability = Measurement(codes.DCM.CertaintyOfFinding, certainty, codes.UCUM.Percent, derivation=codes.SCT.Mean)
+    if pixel_area is None:
+        return [probability]
+    return [Measurement(codes.SCT.Area, round(mass.area * pixel_area, 2), codes.UCUM.SquareMillimeter), probability]
 
 
 def algorithm() -> Any:

@@ -21,6 +21,7 @@ from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.preprocessing.preprocess import FloatImage
 from mammoseg.ensemble import Ensemble, Maps, load_ensemble
 from mammoseg.errors import ImageReadError, UserError
+from mammoseg.optional_imports import import_optional
 from mammoseg.predict import coco, inputs, prediction_images
 from mammoseg.predict.candidates import select_masses
 from mammoseg.predict.exams import label_studies, read_exams
@@ -99,9 +100,7 @@ def predict(checkpoints: Sequence[Path], input_path: Path, output: Path, options
         raise UserError("ckpt_path must name at least one checkpoint, got []")
     images = inputs.find_images(input_path, output)
     if options.segmentation != "none" and any(image.is_dicom for image in images):
-        from mammoseg.predict import dicom_source
-
-        dicom_source.require_highdicom()
+        import_optional("highdicom", "the output of DICOM objects", "dicom", "set segmentation=none")
     stated_exams = None if options.exams is None else read_exams(options.exams, [image.file for image in images])
     ensemble = load_ensemble(
         checkpoints,
@@ -112,12 +111,11 @@ def predict(checkpoints: Sequence[Path], input_path: Path, output: Path, options
     )
     exposures = read_exposures(images)
     skipped = skipped_exposures(exposures, options.for_processing)
-    exams = label_studies(exposures) if stated_exams is None else stated_exams
-    folder = PredictionFolder(output, provenance(checkpoints, input_path, ensemble, options), exams)
+    made_of = provenance(checkpoints, input_path, ensemble, options)
+    folder = PredictionFolder(output, made_of, label_studies(exposures) if stated_exams is None else stated_exams)
     with folder.session():
-        for image in images:
-            if image.file in skipped:
-                folder.record_skipped(image, skipped[image.file])
+        for image in (image for image in images if image.file in skipped):
+            folder.record_skipped(image, skipped[image.file])
         selected = [image for image in images if image.file not in skipped]
         remaining = [image for image in selected if not folder.is_complete(image)]
         if n_complete := len(selected) - len(remaining):
