@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mammoseg.csv_cells import escape_cell, escape_row, unescape_cell, unescape_row
-from mammoseg.predict.output_folder import encode_csv
+from mammoseg.predict.prediction_table import encode_csv
 from mammoseg.reports.table import Table
 from mammoseg.runs import results
 

@@ -22,7 +22,8 @@ from mammoseg import losses, metrics
 from mammoseg.compare.difference_tables import CSV_COLUMNS
 from mammoseg.data.store import Case
 from mammoseg.evaluate import native_resolution
-from mammoseg.predict import output_folder
+from mammoseg.predict import prediction_table
+from mammoseg.predict.exams import EXAM_COLUMNS
 from mammoseg.runs import results
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import ROLES
@@ -163,7 +164,7 @@ def test_columns_of_csv_files_are_documented() -> None:
     }
     assert {column for column in columns if f"`{column}`" not in tables} == set()
     prediction = (DOCS / "predict.md").read_text()
-    columns = {*output_folder.PREDICTION_COLUMNS, *output_folder.MASS_COLUMNS}
+    columns = {*prediction_table.PREDICTION_COLUMNS, *prediction_table.MASS_COLUMNS, *EXAM_COLUMNS}
     assert {column for column in columns if f"`{column}`" not in prediction} == set()
 
 

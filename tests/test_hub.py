@@ -35,7 +35,10 @@ def test_a_local_folder_is_loaded_without_the_library(tmp_path: Path, monkeypatc
     expected = mammoseg.load(CHECKPOINT, accelerator="cpu", threshold=0.3)(image)
     np.testing.assert_array_equal(prediction.prob, expected.prob)
     np.testing.assert_array_equal(prediction.mask, expected.mask)
-    with pytest.raises(UserError, match=r"require huggingface_hub, which is not installed: pip install '\.\[hub\]'"):
+    with pytest.raises(
+        UserError,
+        match=r"requires huggingface_hub, which is not installed: pip install '\.\[hub\]'",
+    ):
         mammoseg.Predictor.from_pretrained("owner/other")
     with pytest.raises(UserError, match=r"pip install '\.\[hub\]'"):
         mammoseg.push_to_hub("owner/model", "owner/model")

@@ -12,6 +12,7 @@ from typing import Any
 import mammoseg
 from mammoseg.errors import UserError
 from mammoseg.exported_model import CARD_FILE, CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE, read_card_metadata
+from mammoseg.optional_imports import import_optional
 from mammoseg.runs.checkpoint import load_checkpoint
 
 FILES = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)  # that are downloaded
@@ -116,13 +117,7 @@ def import_library() -> Any:
     Raises:
         UserError: If it is not installed.
     """
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise UserError(
-            "models of the Hugging Face Hub require huggingface_hub, which is not installed: pip install '.[hub]'"
-        ) from error
-    return huggingface_hub
+    return import_optional("huggingface_hub", "the Hugging Face Hub", "hub")
 
 
 def _first_line(error: Exception) -> str:

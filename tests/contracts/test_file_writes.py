@@ -17,7 +17,7 @@ ALLOWED = {
     ("data/store.py", "open('wb')"): "streams large arrays into the temporary folder of atomic_dir",
     ("predict/journal.py", "open('a')"): "appends one line per image; a truncated last line is dropped on reading",
     ("phantom/dicom.py", "save_as"): "inside the temporary folder of atomic_dir",
-    ("predict/dicom_seg.py", "save_as"): "into memory",
+    ("predict/dicom_source.py", "save_as"): "into memory",
     ("prepare/http_files.py", "open('ab')"): "appends to the beginning of an interrupted download",
     ("prepare/http_files.py", "replace"): "renames a complete download",
     ("loggers/csv_history.py", "open('a')"): "appends rows; a truncated last line is dropped on reading",

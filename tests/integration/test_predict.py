@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from PIL import Image
 from pydicom.uid import BreastTomosynthesisImageStorage, JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from helpers import confidential_dicom
@@ -32,6 +34,7 @@ from mammoseg.runs.predictions import read_predictions
 HEIGHT = confidential_dicom.phantom().pixels.shape[0]
 IMAGES = 16
 KINDS = ("masks", "probabilities", "overlays", "heatmaps")
+TABLES = ("predictions.csv", "exams.csv", "skipped.csv", "coco.json", "predictions.json")
 
 
 def table(folder: Path, name: str = "predictions.csv") -> list[dict[str, str]]:
@@ -99,8 +102,9 @@ def mammograms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def output(mammograms: Path, best: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Output folder of one call, with another threshold than the checkpoint's."""
     workdir = tmp_path_factory.mktemp("workdir")
-    log = succeed("predict", f"ckpt_path={best}", f"input={mammograms}", "output=out", "threshold=0.3", folder=workdir)
-    assert "7 of 16 files were skipped" in log
+    arguments = [f"ckpt_path={best}", f"input={mammograms}", "output=out", "threshold=0.3"]
+    log = succeed("predict", *arguments, "structured_report=true", "float_probabilities=true", folder=workdir)
+    assert "7 of 16 files skipped" in log
     assert "9 images predicted" in log
     (workdir / "out" / "log.txt").write_text(log)
     return workdir / "out"
@@ -119,9 +123,67 @@ def test_each_image_has_all_output_files_at_its_size(output: Path) -> None:
         assert set(np.unique(mask)) <= {0, 255}
         assert overlay.shape == heat.shape == (*shape, 3)
         np.testing.assert_array_equal(mask == 255, prob > round(0.3 * 255 - 0.5))
-    assert sorted(path.name for path in output.rglob("*.dcm")) == sorted(
-        f"{Path(name).name}.dcm" for name in names if "raster" not in name and name != "eight"
-    )
+        with Image.open(output / "probabilities_float" / f"{name}.tif") as image:
+            np.testing.assert_array_equal(mask == 255, np.asarray(image) > np.float32(0.3))
+            np.testing.assert_allclose(np.asarray(image), prob / 255, atol=0.5 / 255 + 1e-6)
+    for kind in ("segmentations", "reports"):
+        assert sorted(path.name for path in (output / kind).rglob("*.dcm")) == sorted(
+            f"{Path(name).name}.dcm" for name in names if "raster" not in name and name != "eight"
+        )
+
+
+def test_contours_and_reports_agree_with_the_table(output: Path) -> None:
+    """Each mass of the table is in coco.json, and those of DICOM images are in a Structured Report."""
+    sr = pytest.importorskip("highdicom.sr")
+    rows = [row for row in table(output) if row["mass"]]
+    coco = json.loads((output / "coco.json").read_text())
+    files = {image["id"]: image["file_name"] for image in coco["images"]}
+    assert sorted(files.values()) == sorted({row["file"] for row in table(output)})
+    assert [files[annotation["image_id"]] for annotation in coco["annotations"]] == [row["file"] for row in rows]
+    for row, annotation in zip(rows, coco["annotations"], strict=True):
+        assert str(annotation["area"]) == row["area_pixels"]
+        assert f"{annotation['score']:.4f}" == row["score"]
+        left, top, width, height = annotation["bbox"]
+        assert left <= float(row["x"]) + 0.5 <= left + width
+        assert top <= float(row["y"]) + 0.5 <= top + height
+        if row["spacing_from"]:
+            report = sr.srread(output / "reports" / f"{row['name']}.dcm")
+            group = report.content.get_planar_roi_measurement_groups()[int(row["mass"]) - 1]
+            area, certainty = group.get_measurements()
+            assert f"{area.value:.2f}" == row["area_mm2"]
+            assert certainty.value == pytest.approx(100 * float(row["probability"]), abs=0.011)
+
+
+def test_examples_of_the_documentation_run(
+    output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("highdicom")
+    page = Path(__file__).resolve().parents[2] / "docs" / "predict.md"
+    coco_example, report_example = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(output.parent)
+    exec(compile(coco_example.replace("predictions/", "out/"), str(page), "exec"), {})
+    n_masses = sum(bool(row["mass"]) for row in table(output))
+    assert capsys.readouterr().out.count("\n") == n_masses > 0
+    report = report_example.replace("predictions/", "out/").replace("mammogram", "plain")
+    exec(compile(report, str(page), "exec"), {})
+    assert "Area: " in capsys.readouterr().out
+
+
+def test_examinations_of_a_table(best: Path, mammograms: Path, tmp_path: Path) -> None:
+    """A table of examinations can be added later; the images are not predicted again."""
+    assert "1 image predicted, " in predict_images(best, mammograms / "raster.png", tmp_path / "out")
+    assert table(tmp_path / "out", "exams.csv") == []
+    previous = (tmp_path / "out" / "masks" / "raster.png").stat().st_mtime_ns
+    (tmp_path / "exams.csv").write_text("file,exam,side,view\nraster.png,visit 1,left,CC\n")
+    predict_images(best, mammograms / "raster.png", tmp_path / "out", exams=tmp_path / "exams.csv")
+    assert (tmp_path / "out" / "masks" / "raster.png").stat().st_mtime_ns == previous
+    rows = [(row["exam"], row["level"], row["side"], row["views"]) for row in table(tmp_path / "out", "exams.csv")]
+    assert rows == [("visit 1", "breast", "L", "CC"), ("visit 1", "exam", "", "CC")]
+    assert {(row["exam"], row["side"]) for row in table(tmp_path / "out")} == {("visit 1", "L")}
+    (tmp_path / "exams.csv").write_text("file,exam\nother.png,1\n")
+    with pytest.raises(UserError, match="none matches"):
+        predict_images(best, mammograms / "raster.png", tmp_path / "other", exams=tmp_path / "exams.csv")
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_file_format_does_not_affect_the_prediction(output: Path) -> None:
@@ -290,12 +352,10 @@ def test_an_interrupted_prediction_resumes_to_the_same_files(best: Path, tmp_pat
         for path in (tmp_path / "killed").rglob("*.png"):
             read(path)
     assert f"of {IMAGES} images" in succeed("predict", *arguments, "output=killed", folder=tmp_path)
-    uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
-    files = sorted(
-        path.relative_to(uninterrupted) for path in uninterrupted.rglob("*") if path.suffix in (".png", ".csv")
-    )
-    assert files == sorted(path.relative_to(killed) for path in killed.rglob("*") if path.suffix in (".png", ".csv"))
-    assert len(files) == IMAGES * len(KINDS) + 2
+    uninterrupted, killed, suffixes = tmp_path / "uninterrupted", tmp_path / "killed", (".png", ".csv", ".json")
+    files = sorted(path.relative_to(uninterrupted) for path in uninterrupted.rglob("*") if path.suffix in suffixes)
+    assert files == sorted(path.relative_to(killed) for path in killed.rglob("*") if path.suffix in suffixes)
+    assert len(files) == IMAGES * (len(KINDS) + len(["contours"])) + len(TABLES)
     for file in files:
         assert (uninterrupted / file).read_bytes() == (killed / file).read_bytes(), file
 

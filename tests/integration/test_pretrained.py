@@ -90,7 +90,7 @@ def test_images_unlike_the_training_data_have_a_warning(tmp_path: Path) -> None:
     (warning,) = warnings
     assert f"height {height} pixels, in training 3000 to 4000; width {width} pixels" in warning
     assert warning.endswith("an image of a digital detector, in training a digitised film")
-    assert "1 of 1 images are unlike the training data:" in output
+    assert "1 of 1 image unlike the training data:" in output
     assert warning in output
     write_model(tmp_path / "unknown")
     succeed("predict", "ckpt_path=unknown", "input=in", "output=other", *CPU, folder=tmp_path)

@@ -17,7 +17,7 @@ from mammoseg.data.preprocessing.breast import segment_breast
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.ensemble import Ensemble
 from mammoseg.errors import UserError
-from mammoseg.predict.candidates import MinimumArea, select_masses
+from mammoseg.predict.candidates import MaximumNumber, MinimumArea, select_masses
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.options import PredictOptions
 from mammoseg.predict.output_folder import PredictionFolder
@@ -127,6 +127,40 @@ def test_all_regions_are_kept_without_a_minimum() -> None:
     selected, masses = select_masses(mask, mask.astype(np.float32), None, min_pixels=0)
     np.testing.assert_array_equal(selected, mask)
     assert [mass.area for mass in masses] == [5, 1]
+
+
+@pytest.mark.parametrize(("by", "expected"), [("area", [[6, 4], [6], [6, 4, 3]]), ("score", [[4, 3], [3], [6, 4, 3]])])
+def test_at_most_a_number_of_masses_is_kept(by: str, expected: list[list[int]]) -> None:
+    """The smallest of three masses has the highest probability in a pixel, the largest has the lowest."""
+    prob = np.zeros((9, 9), np.float32)
+    prob[0, :6], prob[2, :4], prob[4, :3], prob[6, 0] = 0.6, 0.7, 0.8, 1.0
+    for number, areas in zip((2, 1, 5), expected, strict=True):
+        mask, masses = select_masses(prob > 0.5, prob, None, 2, MaximumNumber(number, by))
+        assert [mass.area for mass in masses] == areas
+        assert mask.sum() == sum(areas)
+        assert not mask[6, 0], "below the minimum area"
+
+
+def test_of_equal_masses_the_upper_one_is_kept() -> None:
+    prob = np.zeros((5, 5), np.float32)
+    prob[0, 3:] = prob[4, :2] = 0.75
+    for by in ("area", "score"):
+        _, (mass,) = select_masses(prob > 0.5, prob, None, 0, MaximumNumber(1, by))
+        assert mass.y == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_masses": 0}, "max_masses must be an integer of at least 1 or null, got 0"),
+        ({"max_masses_by": "size"}, "max_masses_by must be one of area, score, got size"),
+        ({"structured_report": True}, "segmentation must be anonymous or identified with structured_report=true"),
+        ({"float_probabilities": "png"}, "float_probabilities must be one of true, false, got png"),
+    ],
+)
+def test_invalid_options_are_errors(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        PredictOptions(**{**OPTIONS, **options}).check()
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "a", True, None])

@@ -20,6 +20,9 @@ from helpers import confidential_dicom
 from mammoseg.data.images.dicom import read_image
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.predict import dicom_seg
+from mammoseg.predict.dicom_source import SourceImage
+from mammoseg.predict.options import PredictOptions
+from mammoseg.predict.pipeline import predict
 
 highdicom = pytest.importorskip("highdicom")
 DICOM3TOOLS = "is not installed; it is part of Debian's dicom3tools"
@@ -41,11 +44,10 @@ def mask_of(source: Path) -> np.ndarray:
     return np.asarray(((rows - 90) ** 2 + (columns - 60) ** 2 < 900) | (rows**2 + (columns - 300) ** 2 < 1600))
 
 
-def encode(source: Path, mask: np.ndarray | None = None, **kwargs: Any) -> bytes:
-    metadata = read_image(source)[1]
-    return dicom_seg.encode_segmentation(
-        source, mask_of(source) if mask is None else mask, metadata.spacing, serial="abc", **kwargs
-    )
+def encode(source: Path, mask: np.ndarray | None = None, *, identified: bool = False) -> bytes:
+    mask = mask_of(source) if mask is None else mask
+    image = SourceImage(source, mask.shape, read_image(source)[1].spacing, identified)
+    return dicom_seg.encode_segmentation(image, mask, serial="abc")
 
 
 def test_the_mask_is_encoded_losslessly(source: Path) -> None:
@@ -229,7 +231,11 @@ def test_invalid_header_values_are_reported_without_quoting_them(source: Path) -
     assert pydicom.dcmread(BytesIO(encode(source))).PatientBirthDate in ("", None)
 
 
-def test_missing_highdicom_raises_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_highdicom_raises_with_the_install_command(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "highdicom", None)
-    with pytest.raises(UserError, match=r"pip install '\.\[dicom\]'"):
-        dicom_seg.require_highdicom()
+    options = PredictOptions(False, None, "anonymous", "cpu", 1, 1)
+    with pytest.raises(UserError, match=r"highdicom, which is not installed: pip install '\.\[dicom\]', or set segm"):
+        predict([tmp_path / "absent.ckpt"], source, tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()

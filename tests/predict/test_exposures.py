@@ -13,7 +13,7 @@ from pydicom.uid import DigitalMammographyXRayImageStorageForProcessing
 
 from helpers import confidential_dicom
 from mammoseg.errors import UserError
-from mammoseg.predict.exposures import skipped_exposures
+from mammoseg.predict.exposures import read_exposures, skipped_exposures
 from mammoseg.predict.inputs import Input, find_images
 from mammoseg.predict.options import PredictOptions
 
@@ -28,7 +28,7 @@ def add(folder: Path, name: str, intent: str | None, **attributes: Any) -> str:
 
 
 def skipped(folder: Path, mode: str = "auto") -> list[str]:
-    return sorted(skipped_exposures(find_images(folder, folder / "output"), mode))
+    return sorted(skipped_exposures(read_exposures(find_images(folder, folder / "output")), mode))
 
 
 def test_pairs_of_one_view(tmp_path: Path) -> None:
@@ -60,10 +60,11 @@ def test_messages(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     add(tmp_path, "raw", "FOR PROCESSING")
     images = [Input(tmp_path / "raw", "raw")]
     with caplog.at_level(logging.WARNING):
-        assert skipped_exposures(images, "auto") == {}
+        assert skipped_exposures(read_exposures(images), "auto") == {}
     assert "predicting 1 FOR PROCESSING image (detector values)" in caplog.text
     add(tmp_path, "processed", "FOR PRESENTATION")
-    (reason,) = skipped_exposures([*images, Input(tmp_path / "processed", "processed")], "auto").values()
+    images.append(Input(tmp_path / "processed", "processed"))
+    (reason,) = skipped_exposures(read_exposures(images), "auto").values()
     assert "for_processing=include" in reason
     assert not any(secret.decode() in reason + caplog.text for secret in confidential_dicom.SECRETS)
 

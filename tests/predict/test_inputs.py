@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from helpers import confidential_dicom
 from mammoseg.errors import ImageReadError, UserError
+from mammoseg.predict import dicom_seg
+from mammoseg.predict.dicom_source import SourceImage
 from mammoseg.predict.inputs import Input, find_images, output_names, read_input
 from mammoseg.runs.prediction_folder import JOURNAL_FILE
 
@@ -190,11 +192,11 @@ def test_a_truncated_file_is_an_error_without_its_path(tmp_path: Path, name: str
 
 def test_a_dicom_segmentation_is_an_error(tmp_path: Path) -> None:
     """The input folder may contain results of earlier predictions."""
-    dicom_seg = pytest.importorskip("mammoseg.predict.dicom_seg")
     pytest.importorskip("highdicom")
     confidential_dicom.write(tmp_path / "a.dcm")
     mask = confidential_dicom.phantom().pixels > 2000
-    (tmp_path / "seg.dcm").write_bytes(dicom_seg.encode_segmentation(tmp_path / "a.dcm", mask, None, serial="abc"))
+    source = SourceImage(tmp_path / "a.dcm", mask.shape, None)
+    (tmp_path / "seg.dcm").write_bytes(dicom_seg.encode_segmentation(source, mask, serial="abc"))
     assert "Segmentation Storage, not a mammogram" in error_message(Input(tmp_path / "seg.dcm", "seg.dcm"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import json
 import os
 import socket
 import subprocess
@@ -12,10 +13,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mammoseg.errors import UserError
 from mammoseg.files import TMP_PREFIX
+from mammoseg.predict import output_folder
+from mammoseg.predict.coco import encode_image
+from mammoseg.predict.exams import ExamLabel
+from mammoseg.predict.findings import Findings
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.output_folder import PredictionFolder
 
@@ -101,6 +107,39 @@ def test_a_folder_with_different_provenance_is_rejected(
         pass
 
 
+def test_a_setting_of_the_folder_that_is_not_used_any_more_is_reported(tmp_path: Path) -> None:
+    with PredictionFolder(tmp_path / "out", {**PROVENANCE, "max_masses": 2}).session():
+        pass
+    with pytest.raises(UserError, match=r"\(max_masses\)"), PredictionFolder(tmp_path / "out", PROVENANCE).session():
+        pass
+
+
+def test_images_of_an_earlier_version_are_predicted_again(
+    image: Input, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = PredictionFolder(tmp_path / "out", PROVENANCE)
+    with folder.session():
+        add(folder, image)
+        assert folder.is_complete(image)
+        monkeypatch.setattr(output_folder, "OUTPUTS_VERSION", output_folder.OUTPUTS_VERSION + 1)
+        assert not folder.is_complete(image)
+
+
+def test_contours_and_exams_of_all_images_are_merged(image: Input, tmp_path: Path) -> None:
+    findings = Findings(np.zeros((4, 3), np.float32), None, np.zeros((4, 3), bool), [])
+    folder = PredictionFolder(tmp_path / "out", PROVENANCE, {"b.png": ExamLabel("P1", "R")})
+    with folder.session():
+        for name in ("b", "a"):
+            source = Input(image.path, f"{name}.png")
+            folder.write_file(f"contours/{name}.json", encode_image(source.file, findings))
+            row = {"file": source.file, "side": "L", "view": "CC", "highest_probability": "0.5", "masses": 0}
+            folder.record(source, name, [f"contours/{name}.json"], [row])
+    images = json.loads((tmp_path / "out" / "coco.json").read_text())["images"]
+    assert [(entry["id"], entry["file_name"]) for entry in images] == [(1, "a.png"), (2, "b.png")]
+    assert [(row["exam"], row["side"]) for row in table(tmp_path / "out")] == [("", "L"), ("P1", "R")]
+    assert [(row["level"], row["side"]) for row in table(tmp_path / "out", "exams")] == [("breast", "R"), ("exam", "")]
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[]", "nonsense", '{"made_of": 3}'])
 def test_a_damaged_provenance_file_is_reported(tmp_path: Path, content: str) -> None:
     (tmp_path / "predictions.json").write_text(content)
@@ -178,7 +217,9 @@ def test_files_of_an_earlier_prediction_are_removed(image: Input, tmp_path: Path
     assert [row["reason"] for row in table(tmp_path / "out", "skipped")] == ["truncated"]
 
 
-@pytest.mark.parametrize("name", [".lock", "predictions.csv", "predictions.json", ".journal.jsonl", "masks"])
+@pytest.mark.parametrize(
+    "name", [".lock", "predictions.csv", "predictions.json", "coco.json", ".journal.jsonl", "masks"]
+)
 def test_links_in_the_folder_are_not_followed(tmp_path: Path, name: str) -> None:
     target = tmp_path / "target"
     target.mkdir() if name == "masks" else target.write_text("content")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import cv2
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from mammoseg.data.images.thumbnail import thumbnail
 from mammoseg.metrics.regions import connected_regions
@@ -33,6 +37,14 @@ def test_uncertainty_image_maps_0_to_0_and_one_half_to_255() -> None:
 def test_png_is_lossless(image: np.ndarray) -> None:
     expected = image.astype(np.uint8) * 255 if image.dtype == bool else image
     np.testing.assert_array_equal(decode_png(prediction_images.encode_png(image)), expected)
+
+
+def test_float_tiff_is_lossless_in_other_libraries() -> None:
+    values = np.random.default_rng(0).random((70, 50), np.float32)
+    content = prediction_images.encode_float_tiff(values)
+    for image in (tifffile.imread(io.BytesIO(content)), np.asarray(Image.open(io.BytesIO(content)))):
+        assert image.dtype == np.float32
+        np.testing.assert_array_equal(image, values)
 
 
 def test_overlay_draws_the_outline_and_number_of_the_mass() -> None:

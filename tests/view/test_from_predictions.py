@@ -14,7 +14,7 @@ import pytest
 
 from mammoseg.errors import UserError
 from mammoseg.predict import prediction_images
-from mammoseg.predict.output_folder import MASS_COLUMNS, PREDICTION_COLUMNS
+from mammoseg.predict.prediction_table import MASS_COLUMNS, PREDICTION_COLUMNS
 from mammoseg.view.from_predictions import PredictedView
 
 HEIGHT, WIDTH = 2200, 1500  # 1024 and 698 when downsampled

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 from mammoseg.metrics import PIXEL_METRICS
+from mammoseg.optional_imports import import_optional
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
@@ -21,17 +22,14 @@ def import_wandb_workspaces() -> tuple[Any, Any]:
     """Import the modules for workspaces and for panels.
 
     Raises:
-        UserError: If wandb-workspaces is not installed.
+        UserError: If wandb_workspaces is not installed.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations of pydantic, which cannot be fixed here
-        try:
-            import wandb_workspaces.reports.v2 as panels
-            import wandb_workspaces.workspaces as workspaces
-        except ImportError as error:
-            raise UserError(
-                "mammoseg.dashboard requires wandb-workspaces, which is not installed: pip install '.[dashboard]'"
-            ) from error
+        workspaces, panels = (
+            import_optional(f"wandb_workspaces.{module}", "mammoseg.dashboard", "dashboard")
+            for module in ("workspaces", "reports.v2")
+        )
     return workspaces, panels
 
 

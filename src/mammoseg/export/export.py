@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from mammoseg.export.card_metadata import StoredWeights
 from mammoseg.export.model_card import make_model_card
 from mammoseg.exported_model import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, dump_yaml
 from mammoseg.files import atomic_write_bytes
+from mammoseg.optional_imports import import_optional
 from mammoseg.runs import checkpoint
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
@@ -28,7 +28,6 @@ from mammoseg.runs.stores import find_training_store
 from mammoseg.terminal import suppress_logs_and_warnings
 
 ONNX_FILE = "model.onnx"
-INSTALL_HINT = "pip install '.[export]'"
 
 
 def export(
@@ -204,8 +203,8 @@ def to_onnx(network: nn.Module, size: int) -> bytes:
     Raises:
         UserError: If ONNX is not installed or does not support the network.
     """
-    import_optional("onnxscript")
-    onnx = import_optional("onnx")
+    import_optional("onnxscript", "onnx=true", "export", "set onnx=false")
+    onnx = import_optional("onnx", "onnx=true", "export", "set onnx=false")
     image = torch.zeros(2, 1, size, size)
     try:
         # The exporter lists missing optional packages and decompositions, which are irrelevant to the user.
@@ -238,16 +237,3 @@ def strip_debug_info(graph: Any) -> None:
     for node in (*graph.node, *getattr(graph, "value_info", ())):
         del node.metadata_props[:]
         node.doc_string = ""
-
-
-def import_optional(module: str) -> Any:
-    """Import a module of an optional dependency and return it.
-
-    Raises:
-        UserError: If it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise UserError(f"export requires {package}, which is not installed: {INSTALL_HINT}") from error

@@ -20,7 +20,9 @@ def main(cfg: DictConfig) -> None:
     from mammoseg.pretrained.registry import default_model
     from mammoseg.runs.checkpoint_paths import find_checkpoints
 
-    options = PredictOptions(**{field.name: cfg[field.name] for field in fields(PredictOptions)})
+    settings = {field.name: cfg[field.name] for field in fields(PredictOptions)}
+    exams = None if cfg.exams is None else parse_path(cfg.exams, "exams")
+    options = PredictOptions(**{**settings, "exams": exams})
     if cfg.ckpt_path is None:
         model = default_model("ckpt_path")
         checkpoints = [model.weights]

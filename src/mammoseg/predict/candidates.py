@@ -1,20 +1,22 @@
-"""Selection of the masses that a prediction reports: connected regions of a minimum area."""
+"""Selection of the masses that a prediction reports: connected regions, limited in area and number."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.data.images.metadata import PixelSpacing
-from mammoseg.metrics.regions import Region, connected_regions, label_regions
+from mammoseg.metrics.regions import Region, connected_regions, label_regions, measure_regions
 
 # The smallest masses of CBIS-DDSM cover 13 of 256x256 pixels, 2e-4 of the image or about 10 mm2. Half of that is the
 # default minimum, so that a mass is reported even if only half of it is predicted.
 DEFAULT_MIN_AREA_MM2 = 5.0
 DEFAULT_MIN_FRACTION = 1e-4  # of the image, where the pixel spacing is unknown
+ORDERS = ("area", "score")
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,43 @@ class MinimumArea:
         return math.ceil(DEFAULT_MIN_FRACTION * shape[0] * shape[1])
 
 
+@dataclass(frozen=True)
+class MaximumNumber:
+    """Maximum number of reported masses of an image.
+
+    Attributes:
+        masses: The maximum; None for all masses.
+        by: Which masses are kept: those of the largest "area", or of the highest "score", the highest probability in
+            the mass. Of equal masses, the upper one is kept.
+    """
+
+    masses: int | None = None
+    by: str = "area"
+
+    def select(self, regions: Sequence[Region]) -> list[Region]:
+        """Return the regions to keep."""
+        name = "area" if self.by == "area" else "max_prob"
+        return sorted(regions, key=lambda region: (-getattr(region, name), region.y, region.x))[: self.masses]
+
+
+ALL_MASSES = MaximumNumber()
+
+
 def select_masses(
-    mask: NDArray[np.bool_], prob: NDArray[np.float32], std: NDArray[np.float32] | None, min_pixels: int
+    mask: NDArray[np.bool_],
+    prob: NDArray[np.float32],
+    std: NDArray[np.float32] | None,
+    min_pixels: int,
+    maximum: MaximumNumber = ALL_MASSES,
 ) -> tuple[NDArray[np.bool_], list[Region]]:
-    """Remove the connected regions that are smaller than a minimum.
+    """Remove the connected regions that are smaller than a minimum, or exceed a number of masses.
 
     Args:
         mask: (H, W), True where the probability exceeds the threshold.
         prob: See `connected_regions`.
         std: See `connected_regions`.
         min_pixels: Minimum number of pixels of a region.
+        maximum: Maximum number of the regions that have this size.
 
     Returns:
         The mask of the remaining regions, and the regions by decreasing area.
@@ -68,6 +97,9 @@ def select_masses(
         ([[True, True, False, False]], 1)
     """
     regions = label_regions(mask)
-    is_large = np.append(False, regions.areas >= min_pixels)  # label 0 is background
-    selected = mask if is_large[1:].all() else is_large[regions.labels]
+    is_kept = np.append(False, regions.areas >= min_pixels)  # label 0 is background
+    if maximum.masses is not None and is_kept.sum() > maximum.masses:
+        large = [region for region in measure_regions(regions, prob) if is_kept[region.label]]
+        is_kept = np.isin(np.arange(len(is_kept)), [region.label for region in maximum.select(large)])
+    selected = mask if is_kept[1:].all() else is_kept[regions.labels]
     return selected, connected_regions(selected, prob, std)

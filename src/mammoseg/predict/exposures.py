@@ -9,6 +9,7 @@ from mammoseg.data.images.dicom_content import Exposure
 from mammoseg.data.images.formats import require_regular_file
 from mammoseg.errors import ImageReadError
 from mammoseg.predict.inputs import Input
+from mammoseg.reports.table import format_count
 
 log = logging.getLogger(__name__)
 
@@ -16,11 +17,16 @@ FOR_PROCESSING_MODES = ("auto", "include", "skip")
 PROCESSING, PRESENTATION = "FOR PROCESSING", "FOR PRESENTATION"
 
 
-def skipped_exposures(images: Sequence[Input], mode: str) -> dict[str, str]:
+def read_exposures(images: Sequence[Input]) -> dict[str, Exposure]:
+    """Read the exposures of the DICOM images, by file. Files whose header cannot be read are left out."""
+    return {image.file: exposure for image in images if (exposure := read_exposure(image)) is not None}
+
+
+def skipped_exposures(exposures: Mapping[str, Exposure], mode: str) -> dict[str, str]:
     """Determine which FOR PROCESSING images are not predicted.
 
     Args:
-        images: The inputs. Files whose header cannot be read are ignored here.
+        exposures: Exposures of the inputs by file.
         mode: "auto" skips images of which the input contains the FOR PRESENTATION image, "skip" skips all, and
             "include" none.
 
@@ -29,7 +35,6 @@ def skipped_exposures(images: Sequence[Input], mode: str) -> dict[str, str]:
     """
     if mode == "include":
         return {}
-    exposures = {image.file: exposure for image in images if (exposure := read_exposure(image)) is not None}
     unprocessed = {file: exposure for file, exposure in exposures.items() if exposure.intent == PROCESSING}
     if mode == "skip":
         return dict.fromkeys(unprocessed, f"a {PROCESSING} image; for_processing=include predicts it")
@@ -37,10 +42,9 @@ def skipped_exposures(images: Sequence[Input], mode: str) -> dict[str, str]:
     skipped = duplicates(unprocessed, processed)
     if n_predicted := len(unprocessed) - len(skipped):
         log.warning(
-            "predicting %d FOR PROCESSING image%s (detector values) without a FOR PRESENTATION image of the view; the "
+            "predicting %s (detector values) without a FOR PRESENTATION image of the view; the "
             "result may be unreliable unless the network was trained on such images",
-            n_predicted,
-            "s" if n_predicted > 1 else "",
+            format_count(n_predicted, f"{PROCESSING} image"),
         )
     return dict.fromkeys(
         skipped,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from mammoseg import validate
-from mammoseg.predict.candidates import DEFAULT_MIN_AREA_MM2, MinimumArea
+from mammoseg.errors import UserError
+from mammoseg.predict.candidates import DEFAULT_MIN_AREA_MM2, ORDERS, MaximumNumber, MinimumArea
 from mammoseg.predict.exposures import FOR_PROCESSING_MODES
 
 SEGMENTATIONS = ("anonymous", "identified", "none")
@@ -30,6 +33,11 @@ class PredictOptions:
         trusted_modules: Modules or classes that a checkpoint may instantiate, besides those that `conf/` names.
         for_processing: Which DICOM images with the Presentation Intent Type FOR PROCESSING are predicted: those without
             a FOR PRESENTATION image of the same view ("auto"), all ("include") or none ("skip").
+        max_masses: Maximum number of reported masses of an image; None for all.
+        max_masses_by: Which masses are kept: those of the largest "area" or the highest "score".
+        float_probabilities: Whether to write the probabilities as floating-point TIFF images as well.
+        structured_report: Whether to write DICOM Structured Reports, with the patient attributes of `segmentation`.
+        exams: Table of the examinations, see `exams.read_exams`; None for the studies of DICOM images.
     """
 
     tta: bool
@@ -42,11 +50,36 @@ class PredictOptions:
     for_processing: str = "auto"
     min_area_mm2: float = DEFAULT_MIN_AREA_MM2
     min_area_pixels: int | None = None
+    max_masses: int | None = None
+    max_masses_by: str = "area"
+    float_probabilities: bool = False
+    structured_report: bool = False
+    exams: Path | None = None
 
     @property
     def min_area(self) -> MinimumArea:
         """Minimum area of a reported mass."""
         return MinimumArea(self.min_area_mm2, self.min_area_pixels)
+
+    @property
+    def maximum(self) -> MaximumNumber:
+        """Maximum number of reported masses of an image."""
+        return MaximumNumber(self.max_masses, self.max_masses_by)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the options that affect the files of an image, in the format of predictions.json.
+
+        Options of later versions than 0.1 are absent if they are not used, so that folders of earlier versions can be
+        resumed.
+        """
+        return {
+            "min_area_mm2": self.min_area_mm2,
+            "min_area_pixels": self.min_area_pixels,
+            "segmentation": self.segmentation,
+            **({} if self.max_masses is None else {"max_masses": self.max_masses, "max_masses_by": self.max_masses_by}),
+            **({"float_probabilities": True} if self.float_probabilities else {}),
+            **({"structured_report": True} if self.structured_report else {}),
+        }
 
     def check(self) -> None:
         """Validate the options except `accelerator` and `trusted_modules`, which `load_ensemble` validates.
@@ -61,5 +94,11 @@ class PredictOptions:
         validate.optional_positive_int("workers", self.workers)
         validate.non_negative("min_area_mm2", self.min_area_mm2)
         validate.optional_positive_int("min_area_pixels", self.min_area_pixels, minimum=0)
+        validate.optional_positive_int("max_masses", self.max_masses)
+        validate.one_of("max_masses_by", self.max_masses_by, ORDERS)
+        validate.boolean("float_probabilities", self.float_probabilities)
+        validate.boolean("structured_report", self.structured_report)
+        if self.structured_report and self.segmentation == "none":
+            raise UserError("segmentation must be anonymous or identified with structured_report=true, got none")
         if self.threshold is not None:
             validate.probability("threshold", self.threshold)

@@ -2,47 +2,44 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mammoseg import processes
-from mammoseg.csv_cells import escape_row
-from mammoseg.data.images.metadata import ImageMetadata, PixelSpacing, spacing_columns
 from mammoseg.data.preprocessing.fingerprints import file_identity, hash_json
 from mammoseg.data.readers.mammogram import RejectedCases
 from mammoseg.errors import UserError
-from mammoseg.files import atomic_write_bytes, check_no_links, remove_stale
-from mammoseg.metrics.regions import Region
+from mammoseg.files import atomic_write, atomic_write_bytes, check_no_links, remove_stale
+from mammoseg.predict import coco
+from mammoseg.predict.exams import EXAM_COLUMNS, ExamLabel, add_exams, exam_rows
 from mammoseg.predict.inputs import Input, output_names
 from mammoseg.predict.journal import Journal
+from mammoseg.predict.prediction_table import MASS_COLUMNS, PREDICTION_COLUMNS, TableRow, encode_csv
+from mammoseg.reports.table import format_count
 from mammoseg.runs.prediction_folder import (
+    COCO_FILE,
+    EXAMS_FILE,
     JOURNAL_FILE,
     LOCK_FILE,
     PROVENANCE_FILE,
     SKIPPED_FILE,
     TABLE_FILE,
     Kind,
+    image_file,
 )
 
 log = logging.getLogger(__name__)
 
+TABLES = (TABLE_FILE, EXAMS_FILE, COCO_FILE, SKIPPED_FILE)
+
 TABLE_INTERVAL_S = 30.0  # minimum time between updates of the tables during a session
-PREDICTION_COLUMNS = (
-    *("file", "name", "view", "side", "width", "height"),
-    *("spacing_down_mm", "spacing_across_mm", "spacing_from", "highest_probability", "masses", "warning"),
-)
-MASS_COLUMNS = ("mass", "x", "y", "area_pixels", "area_mm2", "probability", "uncertainty")
-TableRow = Mapping[str, Any]
+OUTPUTS_VERSION = 2  # of the outputs of an image; those of earlier versions are written again
 
 
 class PredictionFolder:
@@ -51,14 +48,18 @@ class PredictionFolder:
     Args:
         root: Path of the folder.
         provenance: All values that affect the predictions; JSON-serialisable.
+        exams: Examination of each image, by file.
 
     Attributes:
         skipped: Reasons for skipping images in this session, by file.
     """
 
-    def __init__(self, root: Path, provenance: Mapping[str, Any]) -> None:
+    def __init__(
+        self, root: Path, provenance: Mapping[str, Any], exams: Mapping[str, ExamLabel] = MappingProxyType({})
+    ) -> None:
         self.root = root
         self.provenance: dict[str, Any] = json.loads(json.dumps(provenance))
+        self.exams = exams
         self.journal = Journal(root / JOURNAL_FILE)
         self.skipped: dict[str, str] = {}
         self.tables_written_at = time.monotonic()
@@ -72,7 +73,7 @@ class PredictionFolder:
         """
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"output must be a folder, got the file {self.root}")
-        check_no_links(self.root, [*get_args(Kind), JOURNAL_FILE, PROVENANCE_FILE, TABLE_FILE, SKIPPED_FILE])
+        check_no_links(self.root, [*get_args(Kind), JOURNAL_FILE, PROVENANCE_FILE, *TABLES])
         wait_message = "waiting for another process that is writing to the same folder"
         with processes.exclusive_lock(self.root / LOCK_FILE, wait_message):
             self.check_compatible()
@@ -84,6 +85,7 @@ class PredictionFolder:
                     yield
                 finally:
                     self.write_tables()
+                    self.write_coco()
 
     def check_compatible(self) -> None:
         """Check that the predictions in the folder, if any, have the same provenance.
@@ -96,7 +98,8 @@ class PredictionFolder:
             return
         try:
             previous = json.loads(path.read_text(encoding="utf-8"))["made_of"]
-            differing = [key for key, value in self.provenance.items() if previous.get(key) != value]
+            keys = dict.fromkeys([*self.provenance, *previous])
+            differing = [key for key in keys if previous.get(key) != self.provenance.get(key)]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: damaged; choose another output folder, or remove this one") from error
         if differing:
@@ -158,7 +161,8 @@ class PredictionFolder:
     @property
     def rows(self) -> list[TableRow]:
         """Rows of predictions.csv, sorted by file."""
-        return [row for _, entry in sorted(self.journal.entries.items()) for row in entry["rows"]]
+        rows = (row for _, entry in sorted(self.journal.entries.items()) for row in entry["rows"])
+        return add_exams(rows, self.exams)
 
     @property
     def notes(self) -> dict[str, str]:
@@ -166,82 +170,33 @@ class PredictionFolder:
         return {file: entry["note"] for file, entry in self.journal.entries.items() if entry["note"]}
 
     def write_tables(self) -> None:
-        """Write predictions.csv and skipped.csv."""
+        """Write predictions.csv, exams.csv and skipped.csv."""
         skipped = sorted({**self.notes, **self.skipped}.items())
-        self.write_file(TABLE_FILE, encode_csv([*PREDICTION_COLUMNS, *MASS_COLUMNS], self.rows))
+        predictions = self.rows
+        self.write_file(TABLE_FILE, encode_csv([*PREDICTION_COLUMNS, *MASS_COLUMNS], predictions))
+        self.write_file(EXAMS_FILE, encode_csv(EXAM_COLUMNS, exam_rows(predictions)))
         rows = [{"file": file, "reason": reason} for file, reason in skipped]
         self.write_file(SKIPPED_FILE, encode_csv(["file", "reason"], rows))
         self.tables_written_at = time.monotonic()
 
-
-def table_rows(
-    source: Input, name: str, prob: NDArray[np.float32], metadata: ImageMetadata, masses: Sequence[Region], warning: str
-) -> list[TableRow]:
-    """Return the rows of predictions.csv for one image.
-
-    Args:
-        source: The input.
-        name: Output name of the image.
-        prob: (H, W) probabilities at the original resolution.
-        metadata: Metadata of the image.
-        masses: Connected regions of the predicted mask.
-        warning: In what the image is unlike the training images, or empty.
-
-    Returns:
-        One row per mass, or a single row without the columns of a mass. Unknown values are empty.
-    """
-    image: dict[str, Any] = {
-        "file": source.file,
-        "name": name,
-        "view": metadata.view,
-        "side": metadata.side,
-        "width": prob.shape[1],
-        "height": prob.shape[0],
-        **spacing_columns(metadata.spacing),
-        "highest_probability": f"{prob.max():.4f}",
-        "masses": len(masses),
-        "warning": warning,
-    }
-    rows: list[TableRow] = [
-        {**image, **mass_columns(index, mass, metadata.spacing)} for index, mass in enumerate(masses, start=1)
-    ]
-    return rows or [image]
-
-
-def mass_columns(index: int, mass: Region, spacing: PixelSpacing | None) -> TableRow:
-    """Return the columns of predictions.csv that describe a mass.
-
-    Args:
-        index: Number of the mass, from 1.
-        mass: The mass.
-        spacing: Pixel spacing of the image, None if unknown.
-    """
-    return {
-        "mass": index,
-        "x": f"{mass.x:.1f}",
-        "y": f"{mass.y:.1f}",
-        "area_pixels": mass.area,
-        "area_mm2": f"{mass.area * spacing.pixel_area:.2f}" if spacing else "",
-        "probability": f"{mass.mean_prob:.4f}",
-        "uncertainty": "" if np.isnan(mass.mean_std) else f"{mass.mean_std:.4f}",
-    }
+    def write_coco(self) -> None:
+        """Write coco.json, which contains the bounding boxes and contours of all images."""
+        contours = (
+            self.root / file
+            for _, entry in sorted(self.journal.entries.items())
+            for file in entry["files"]
+            if file == image_file("contours", entry["name"])
+        )
+        with atomic_write(self.root / COCO_FILE) as output:
+            coco.merge_images((path for path in contours if path.is_file()), output)
 
 
 def input_digest(image: Input) -> str:
-    """Return a hash of name, size, modification and change time, and inode of the file.
+    """Return a hash of name, size, modification and change time, and inode of the file, and of `OUTPUTS_VERSION`.
 
     Programs cannot set the change time, so a change of content is detected even if the modification time is restored.
     """
-    return hash_json([image.path.name, file_identity(image.path)])
-
-
-def encode_csv(columns: Sequence[str], rows: Sequence[TableRow]) -> bytes:
-    """Encode a CSV table as UTF-8; missing values are empty cells, and formulas are escaped, see `csv_cells`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(escape_row, rows))
-    return text.getvalue().encode(errors="backslashreplace")  # file names may not be UTF-8
+    return hash_json([OUTPUTS_VERSION, image.path.name, file_identity(image.path)])
 
 
 def log_summary(images: Sequence[Input], folder: PredictionFolder) -> None:
@@ -252,16 +207,16 @@ def log_summary(images: Sequence[Input], folder: PredictionFolder) -> None:
     """
     predicted_files = {row["file"] for row in folder.rows}
     n_predicted = sum(image.file in predicted_files for image in images)
+    n_files = format_count(len(images), "file")
     rejected = RejectedCases(sorted({**folder.notes, **folder.skipped}.items()))
     if rejected.rows:
-        log.info(
-            "%d of %d files were skipped or are incomplete:\n%s", len(rejected.rows), len(images), rejected.format()
-        )
+        log.info("%d of %s skipped or incomplete:\n%s", len(rejected.rows), n_files, rejected.format())
     if unlike := {row["file"]: row["warning"] for row in folder.rows if row.get("warning")}:
-        table = RejectedCases(sorted(unlike.items())).format()
-        log.warning("%d of %d images are unlike the training data:\n%s", len(unlike), len(predicted_files), table)
+        table, n_images = RejectedCases(sorted(unlike.items())).format(), format_count(len(predicted_files), "image")
+        log.warning("%d of %s unlike the training data:\n%s", len(unlike), n_images, table)
     if n_predicted == 0:
         reasons = folder.root / SKIPPED_FILE
-        raise UserError(f"none of the {len(images)} files could be predicted; see {reasons} for the reasons")
+        raise UserError(f"input: {n_files} found, but none could be predicted; see {reasons} for the reasons")
     n_masses = sum("mass" in row for row in folder.rows)
-    log.info("%d images predicted, %d masses found; written to %s", n_predicted, n_masses, folder.root)
+    counts = format_count(n_predicted, "image"), format_count(n_masses, "mass")
+    log.info("%s predicted, %s found; written to %s", *counts, folder.root)

@@ -17,18 +17,21 @@ from numpy.typing import NDArray
 
 from mammoseg.data.images.dicom import suppress_header_text
 from mammoseg.data.images.metadata import ImageMetadata
-from mammoseg.data.images.thumbnail import thumbnail
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.preprocessing.preprocess import FloatImage
 from mammoseg.ensemble import Ensemble, Maps, load_ensemble
 from mammoseg.errors import ImageReadError, UserError
-from mammoseg.predict import inputs, prediction_images
+from mammoseg.optional_imports import import_optional
+from mammoseg.predict import coco, inputs, prediction_images
 from mammoseg.predict.candidates import select_masses
-from mammoseg.predict.exposures import skipped_exposures
+from mammoseg.predict.exams import label_studies, read_exams
+from mammoseg.predict.exposures import read_exposures, skipped_exposures
+from mammoseg.predict.findings import Findings
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.options import PredictOptions
-from mammoseg.predict.output_folder import PredictionFolder, TableRow, log_summary, table_rows
-from mammoseg.predict.prediction_images import encode_png
+from mammoseg.predict.output_folder import PredictionFolder, log_summary
+from mammoseg.predict.prediction_table import TableRow, table_rows
+from mammoseg.reports.table import format_count
 from mammoseg.runs import checkpoint
 from mammoseg.runs.prediction_folder import image_file
 from mammoseg.terminal import Progress
@@ -97,9 +100,8 @@ def predict(checkpoints: Sequence[Path], input_path: Path, output: Path, options
         raise UserError("ckpt_path must name at least one checkpoint, got []")
     images = inputs.find_images(input_path, output)
     if options.segmentation != "none" and any(image.is_dicom for image in images):
-        from mammoseg.predict import dicom_seg
-
-        dicom_seg.require_highdicom()
+        import_optional("highdicom", "the output of DICOM objects", "dicom", "set segmentation=none")
+    stated_exams = None if options.exams is None else read_exams(options.exams, [image.file for image in images])
     ensemble = load_ensemble(
         checkpoints,
         tta=options.tta,
@@ -107,16 +109,17 @@ def predict(checkpoints: Sequence[Path], input_path: Path, output: Path, options
         accelerator=options.accelerator,
         trusted_modules=options.trusted_modules or (),
     )
-    skipped = skipped_exposures(images, options.for_processing)
-    folder = PredictionFolder(output, provenance(checkpoints, input_path, ensemble, options))
+    exposures = read_exposures(images)
+    skipped = skipped_exposures(exposures, options.for_processing)
+    made_of = provenance(checkpoints, input_path, ensemble, options)
+    folder = PredictionFolder(output, made_of, label_studies(exposures) if stated_exams is None else stated_exams)
     with folder.session():
-        for image in images:
-            if image.file in skipped:
-                folder.record_skipped(image, skipped[image.file])
+        for image in (image for image in images if image.file in skipped):
+            folder.record_skipped(image, skipped[image.file])
         selected = [image for image in images if image.file not in skipped]
         remaining = [image for image in selected if not folder.is_complete(image)]
         if n_complete := len(selected) - len(remaining):
-            log.info("resuming: %d of %d images are already predicted", n_complete, len(images))
+            log.info("resuming: %d of %s already predicted", n_complete, format_count(len(images), "image"))
         if remaining:
             PredictionPipeline(ensemble, folder, options).run(remaining)
         log_summary(images, folder)
@@ -141,9 +144,7 @@ def provenance(
         "preparation": asdict(ensemble.settings),  # the key in predictions.json since version 0.1
         "threshold": ensemble.threshold,
         "tta": ensemble.tta,
-        "min_area_mm2": options.min_area_mm2,
-        "min_area_pixels": options.min_area_pixels,
-        "segmentation": options.segmentation,
+        **options.provenance(),
         # absent for models without this range, so that predictions of earlier versions can be resumed
         **({} if ensemble.input_range is None else {"input_range": ensemble.input_range.to_plain()}),
         "input": hashlib.sha256(os.fsencode(input_path.resolve())).hexdigest()[:16],
@@ -237,42 +238,47 @@ class PredictionPipeline:
         Returns:
             The arguments of `PredictionFolder.record`.
         """
+        findings = self._findings(loaded, mean, std)
+        contents = prediction_images.encode_images(
+            name, loaded.pixels, findings, with_float=self.options.float_probabilities
+        )
+        contents[image_file("contours", name)] = coco.encode_image(loaded.source.file, findings)
+        note = ""
+        if loaded.source.is_dicom and self.options.segmentation != "none":
+            try:
+                contents.update(self._dicom_objects(loaded, name, findings))
+            except ImageReadError as error:
+                objects = "DICOM Segmentation" + " and Structured Report" * self.options.structured_report
+                note = f"predicted, but without a {objects}: {error}"
+        for file, content in contents.items():
+            self.folder.write_file(file, content)
+        rows = table_rows(loaded.source, name, findings.prob, loaded.metadata, findings.masses, loaded.warning)
+        return WrittenPrediction(loaded.source, name, [*contents], rows, note)
+
+    def _findings(self, loaded: LoadedImage, mean: Maps, std: Maps) -> Findings:
+        """Map the predicted maps to the original resolution and select the masses."""
         outside = ~loaded.inverse.region_to_original(loaded.breast)
         prob = loaded.inverse.to_original(mean)
         prob[outside] = 0
         std_original = loaded.inverse.to_original(std) if self.ensemble.members > 1 else None
         if std_original is not None:
             std_original[outside] = 0
+        above = prob > np.float32(self.ensemble.threshold)
         min_pixels = self.options.min_area.in_pixels(prob.shape, loaded.metadata.spacing)
-        mask, masses = select_masses(prob > np.float32(self.ensemble.threshold), prob, std_original, min_pixels)
-        downsampled, scale = thumbnail(loaded.pixels)
-        contents = {
-            image_file("masks", name): encode_png(mask),
-            image_file("probabilities", name): encode_png(prediction_images.probability_image(prob)),
-            image_file("overlays", name): encode_png(prediction_images.overlay(downsampled, scale, mask, masses)),
-            image_file("heatmaps", name): encode_png(prediction_images.heatmap_overlay(downsampled, prob)),
-        }
-        if std_original is not None:
-            uncertainty = prediction_images.uncertainty_image(std_original)
-            contents[image_file("uncertainty", name)] = encode_png(uncertainty)
-        note = ""
-        if loaded.source.is_dicom and self.options.segmentation != "none":
-            try:
-                contents[image_file("segmentations", name)] = self._dicom_segmentation(loaded, mask)
-            except ImageReadError as error:
-                note = f"predicted, but without a DICOM Segmentation: {error}"
-        for file, content in contents.items():
-            self.folder.write_file(file, content)
-        rows = table_rows(loaded.source, name, prob, loaded.metadata, masses, loaded.warning)
-        return WrittenPrediction(loaded.source, name, [*contents], rows, note)
+        mask, masses = select_masses(above, prob, std_original, min_pixels, self.options.maximum)
+        return Findings(prob, std_original, mask, masses)
 
-    def _dicom_segmentation(self, loaded: LoadedImage, mask: NDArray[np.bool_]) -> bytes:
-        from mammoseg.predict import dicom_seg  # highdicom is an optional dependency
+    def _dicom_objects(self, loaded: LoadedImage, name: str, findings: Findings) -> dict[str, bytes]:
+        """Encode the Segmentation and the Structured Report, by path relative to the output folder."""
+        from mammoseg.predict import dicom_seg, dicom_sr  # highdicom is an optional dependency
+        from mammoseg.predict.dicom_source import SourceImage
 
-        return dicom_seg.encode_segmentation(
-            loaded.source.path,
-            mask,
-            loaded.metadata.spacing,
-            serial=self.folder.provenance["checkpoints"][0][:16],
-            identified=self.options.segmentation == "identified",
-        )
+        serial = self.folder.provenance["checkpoints"][0][:16]
+        identified = self.options.segmentation == "identified"
+        source = SourceImage(loaded.source.path, findings.mask.shape, loaded.metadata.spacing, identified)
+        segmentation = dicom_seg.encode_segmentation(source, findings.mask, serial=serial)
+        contents = {image_file("segmentations", name): segmentation}
+        if self.options.structured_report:
+            report = dicom_sr.encode_report(source, findings, side=loaded.metadata.side, serial=serial)
+            contents[image_file("reports", name)] = report
+        return contents

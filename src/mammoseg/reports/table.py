@@ -167,10 +167,11 @@ def format_count(n: int, noun: str) -> str:
 
     Args:
         n: Number of objects.
-        noun: Singular of a noun with a regular plural.
+        noun: Singular of a noun whose plural ends with -s, or with -es after -s.
 
     Example:
-        >>> format_count(1, "image"), format_count(2, "image")
-        ('1 image', '2 images')
+        >>> format_count(1, "image"), format_count(2, "image"), format_count(0, "mass")
+        ('1 image', '2 images', '0 masses')
     """
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{n} {noun if n == 1 else plural}"

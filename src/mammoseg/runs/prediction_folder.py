@@ -15,11 +15,30 @@ from mammoseg.errors import UserError
 
 PROVENANCE_FILE = "predictions.json"  # everything that affects the predictions
 TABLE_FILE = "predictions.csv"  # one row per mass, or one for an image without any
+EXAMS_FILE = "exams.csv"  # one row per breast and per examination
+COCO_FILE = "coco.json"  # bounding boxes and contours of all masses
 SKIPPED_FILE = "skipped.csv"
 JOURNAL_FILE = ".journal.jsonl"  # completed images, to resume an interrupted prediction
 LOCK_FILE = ".lock"
 
-Kind = Literal["masks", "probabilities", "overlays", "heatmaps", "uncertainty", "segmentations"]
+Kind = Literal[
+    "masks",
+    "probabilities",
+    "probabilities_float",
+    "overlays",
+    "heatmaps",
+    "uncertainty",
+    "contours",
+    "segmentations",
+    "reports",
+]
+# Suffixes of the kinds that are not PNG images.
+SUFFIXES: Mapping[Kind, str] = {
+    "probabilities_float": "tif",
+    "contours": "json",
+    "segmentations": "dcm",
+    "reports": "dcm",
+}
 
 
 def image_file(kind: Kind, name: str) -> str:
@@ -33,7 +52,7 @@ def image_file(kind: Kind, name: str) -> str:
         >>> image_file("masks", "film1")
         'masks/film1.png'
     """
-    return f"{kind}/{name}.{'dcm' if kind == 'segmentations' else 'png'}"
+    return f"{kind}/{name}.{SUFFIXES.get(kind, 'png')}"
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,11 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "threshold": OPTIONAL_PROBABILITY,
         "min_area_mm2": Number(0, 1e6),
         "min_area_pixels": Integer(0, optional=True),
+        "max_masses": Integer(1, optional=True),
+        "max_masses_by": one_of("area", "score"),
+        "float_probabilities": Boolean(),
+        "structured_report": Boolean(),
+        "exams": LocalPath(optional=True),
         "segmentation": one_of("anonymous", "identified", "none"),
         "for_processing": one_of("auto", "include", "skip"),
         "accelerator": one_of("auto", "cpu", "gpu"),
@@ -255,6 +260,13 @@ def entity_when_online(config: Mapping[str, Any]) -> str | None:
     return None
 
 
+def report_with_segmentation(config: Mapping[str, Any]) -> str | None:
+    """Check that the patient attributes of Structured Reports are chosen."""
+    if config["structured_report"] and config["segmentation"] == "none":
+        return "segmentation must be anonymous or identified with structured_report=true, got none"
+    return None
+
+
 # Settings of each command that only some choices of `dataset` set.
 ABSENT: dict[str, Collection[str]] = {
     **dict.fromkeys(("prepare", "fit_density"), SIZES_OF_PHANTOM_RUNS),
@@ -274,6 +286,7 @@ COMMAND_RULES = {
         *(swin_size, precision_of_cpu, one_kind_of_clipping, one_source_of_weights),
         *(interval_of_automatic_steps, patience_has_effect),
     ),
+    "predict": (report_with_segmentation,),
     "dashboard": (entity_when_online,),
     "evaluate": (input_of_evaluate,),
     "export": (input_of_export,),

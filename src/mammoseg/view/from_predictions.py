@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mammoseg.data.images.read import read_image
 from mammoseg.data.images.thumbnail import MAX_SIDE, shrink, thumbnail
 from mammoseg.errors import ImageReadError, UserError
+from mammoseg.reports.table import format_count
 from mammoseg.runs.prediction_folder import Kind, image_file, read_prediction_tables
 from mammoseg.view.items import ViewerImage
 
@@ -93,4 +94,4 @@ def caption(rows: Sequence[Mapping[str, str]]) -> str:
     n_masses = int(rows[0]["masses"])
     areas = [f"{float(row['area_mm2']):.0f} mm²" for row in rows if row["area_mm2"]]
     areas_text = f" ({', '.join(areas)})" if areas else ""
-    return "no mass" if n_masses == 0 else f"{n_masses} mass{'es' if n_masses > 1 else ''}{areas_text}"
+    return "no mass" if n_masses == 0 else f"{format_count(n_masses, 'mass')}{areas_text}"

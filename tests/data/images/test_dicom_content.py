@@ -92,7 +92,7 @@ def test_a_mammogram(tmp_path: Path, elements: dict[str, Any]) -> None:
 def test_exposure(tmp_path: Path) -> None:
     elements: dict[str, Any] = {"StudyInstanceUID": "1.2", "ImageLaterality": "L", "ViewPosition": "CC"}
     path = save(dicom(grey(), **elements), tmp_path / "a.dcm")
-    assert read_exposure(path) == Exposure("FOR PRESENTATION", "1.2.3.4", frozenset(), ("1.2", "L", "CC"))
+    assert read_exposure(path) == Exposure("FOR PRESENTATION", "1.2.3.4", frozenset(), ("1.2", "L", "CC"), "1.2")
     source = pydicom.Dataset()
     source.ReferencedSOPInstanceUID = "1.2.9"
     save(dicom(grey(), PresentationIntentType="FOR PROCESSING", SourceImageSequence=[source]), path)

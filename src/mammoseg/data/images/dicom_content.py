@@ -49,12 +49,14 @@ class Exposure:
         instance: SOP Instance UID, or empty.
         sources: SOP Instance UIDs of the images from which the image was derived.
         view: Study Instance UID, laterality and view position; None unless all are known.
+        study: Study Instance UID, or empty.
     """
 
     intent: str
     instance: str
     sources: frozenset[str]
     view: tuple[str, str, str] | None
+    study: str = ""
 
 
 def require_mammogram(header: FileDataset) -> None:
@@ -109,6 +111,7 @@ def parse_exposure(header: FileDataset) -> Exposure:
         str(header.get("SOPInstanceUID") or ""),
         frozenset(uid for uid in sources if uid),
         (study, metadata.side, metadata.view) if known else None,
+        study,
     )
 
 
