@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import textwrap
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import FixedLocator
 
 WIDTH = 4.2  # inches; legible in a window of 400 pixels
 TITLE_WIDTH = 52  # characters per line
@@ -27,13 +28,13 @@ def stacked_png(figure: Figure) -> bytes:
     panels = [(axis, spec) for axis in figure.axes if (spec := axis.get_subplotspec()) is not None]
     n_rows = max(spec.get_gridspec().nrows for _, spec in panels)
     height = figure.get_figheight() / n_rows
+    labels = [wrapped_labels(axis) for axis, _ in panels]  # before any change, since panels may share their axes
     grid = GridSpec(len(panels), 1, figure=figure)
     for i, (axis, _) in enumerate(panels):
+        if labels[i]:
+            axis.set_yticks(axis.get_yticks(), labels[i], fontsize=8)
         axis.set_subplotspec(grid[i])
         axis.tick_params(labelleft=True, labelbottom=True)  # axes of shared scale show labels in the first panel only
-        if isinstance(axis.yaxis.get_major_formatter(), FixedFormatter):  # names, not numbers
-            labels = [textwrap.fill(label.get_text(), LABEL_WIDTH) for label in axis.get_yticklabels()]
-            axis.set_yticks(axis.get_yticks(), labels, fontsize=8)
     for legend in figure.legends:
         legend.set_ncols(2)
         for text in legend.get_texts():
@@ -44,3 +45,10 @@ def stacked_png(figure: Figure) -> bytes:
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=110, metadata={"Software": None})
     return png.getvalue()
+
+
+def wrapped_labels(axis: Axes) -> list[str]:
+    """Return the names at the vertical axis, wrapped; empty if its labels are numbers."""
+    if not isinstance(axis.yaxis.get_major_locator(), FixedLocator):
+        return []
+    return [textwrap.fill(label.get_text(), LABEL_WIDTH) for label in axis.get_yticklabels()]
