@@ -34,7 +34,7 @@ def test_html_is_escaped(tmp_path: Path) -> None:
     section = Section(HOSTILE, [HOSTILE], [table], [ReportFigure(tmp_path / "a.png", HOSTILE, b"narrow")])
     text = render_html("Title", [section])
     assert "<img src=x" not in text
-    # section title twice, text, caption and label of the table, column headings, cells, note, alternative text and caption
+    # section title twice, text, caption and label of the table, column headings, cells, note, alternative text, caption
     assert text.count(ESCAPED) == 2 + 1 + 2 + 2 + 2 + 1 + 2
     assert render_html(HOSTILE, []).count(ESCAPED) == 2
     assert f"<td>{ESCAPED}</td>" in text

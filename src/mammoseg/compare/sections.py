@@ -61,11 +61,10 @@ def build_sections(
 
     pairs = primary_pairs(comparison, cfg.baseline, cfg.primary_method)
     density_tables = [tables.density_table(comparison, names, key) for key in PIXEL_METRICS]
-    intervals = tables.uncertainty_table(comparison, names)
     return [
         Section("Results", tables=[tables.main_table(comparison, names, published)], figures=figure("metrics")),
         *text_sections(comparison, names, cfg, pairs),
-        Section("Confidence intervals", tables=[intervals]),
+        Section("Confidence intervals", tables=[tables.uncertainty_table(comparison, names)]),
         Section("Qualitative comparison", figures=figure("figure2")),
         Section("Secondary outcomes", tables=secondary_tables(comparison, names)),
         exploratory_section(comparison, names, cfg.primary),

@@ -12,6 +12,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import FixedLocator
 
 WIDTH = 4.2  # inches; legible in a window of 400 pixels
+DPI = 110
 TITLE_WIDTH = 52  # characters per line
 LABEL_WIDTH = 24  # characters per line, of names in a legend or beside an axis
 
@@ -41,9 +42,9 @@ def stacked_png(figure: Figure) -> bytes:
             text.set_text(textwrap.fill(text.get_text(), LABEL_WIDTH))
     figure.suptitle(textwrap.fill(figure.get_suptitle(), TITLE_WIDTH), fontsize=9)
     figure.set_size_inches(WIDTH, len(panels) * height)
-    FigureCanvasAgg(figure)
+    figure.set_dpi(DPI)
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=110, metadata={"Software": None})
+    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
     return png.getvalue()
 
 
