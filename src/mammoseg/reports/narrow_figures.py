@@ -44,7 +44,7 @@ def stacked_png(figure: Figure) -> bytes:
     figure.set_size_inches(WIDTH, len(panels) * height)
     figure.set_dpi(DPI)
     png = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return png.getvalue()
 
 
