@@ -114,10 +114,10 @@ class PageParser(HTMLParser):
         self.tables = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "source"):
             self.open_tags.append(tag)
         self.tables += tag == "table"
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.links += [value or "" for name, value in attrs if name in ("src", "srcset", "href")]
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open_tags.pop() == tag
@@ -158,7 +158,19 @@ def test_a_method_limits_the_primary_comparison_to_one_test(report: Path, tmp_pa
         (row,) = csv.DictReader(lines)
     assert (row["metric"], row["first"], row["second"]) == ("Sensitivity ↑", "Density-ASP", "AU-Net")
     assert row["p"] == row["p_holm"]
-    assert "Holm's correction for" not in (path.parent / "report.md").read_text().split("## Results")[0]
+    summary = (path.parent / "report.md").read_text().split("## Summary")[1].split("## ")[0]
+    assert "Density-ASP vs. AU-Net: difference in pooled Sensitivity" in summary
+    assert "Holm's correction for" not in summary
+
+
+def test_the_report_begins_with_the_main_table_and_the_forest_plot(report: Path) -> None:
+    headings = [line for line in (report / "report.md").read_text().splitlines() if line.startswith(("#", "!", "**"))]
+    assert headings[1:5] == [
+        "## Results",
+        f"**{headings[0].removeprefix('# ')}**",
+        "![Pooled metrics with confidence intervals. Dots are the values of the runs.](metrics.png)",
+        "## Summary",
+    ]
 
 
 def test_single_runs_are_reported_as_trained_networks(tmp_path: Path) -> None:

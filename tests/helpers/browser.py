@@ -71,24 +71,34 @@ class Browser:
         return bytes(message)
 
     def run(self, page: Path, script: str, width: int = 1280) -> Any:
-        """Open a page from disk and run a script in it.
+        """Open a page from disk and run a script in it; see `open_page` and `evaluate`."""
+        return self.evaluate(self.open_page(page, width), script)
+
+    def open_page(self, page: Path, width: int = 1280, colour_scheme: str = "light") -> str:
+        """Open a page from disk in a window of 900 pixels height.
 
         Args:
             page: HTML file.
-            script: Body of an async function.
             width: Width of the window in pixels.
+            colour_scheme: "light" or "dark".
 
         Returns:
-            The value that the script returns.
+            Identifier of the session, for `send_command` and `evaluate`.
         """
         target_id = self.send_command("Target.createTarget", url="about:blank")["targetId"]
-        session_id = self.send_command("Target.attachToTarget", targetId=target_id, flatten=True)["sessionId"]
+        session_id = str(self.send_command("Target.attachToTarget", targetId=target_id, flatten=True)["sessionId"])
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.send_command("Emulation.setDeviceMetricsOverride", session_id, **metrics)
+        scheme = {"name": "prefers-color-scheme", "value": colour_scheme}
+        self.send_command("Emulation.setEmulatedMedia", session_id, features=[scheme])
         self.send_command("Page.navigate", session_id, url=page.as_uri())
-        loaded = """new Promise((resolve) => document.readyState === "complete" && location.protocol === "file:"
-          ? resolve(true) : addEventListener("load", () => resolve(true)))"""
-        self.send_command("Runtime.evaluate", session_id, expression=loaded, awaitPromise=True)
+        loaded = """await new Promise((resolve) => document.readyState === "complete" && location.protocol === "file:"
+          ? resolve() : addEventListener("load", () => resolve()))"""
+        self.evaluate(session_id, loaded)
+        return session_id
+
+    def evaluate(self, session_id: str, script: str) -> Any:
+        """Run a script, the body of an async function, in an open page and return the value that it returns."""
         evaluation = self.send_command(
             "Runtime.evaluate",
             session_id,
@@ -98,3 +108,18 @@ class Browser:
         )
         assert "exceptionDetails" not in evaluation, evaluation
         return evaluation["result"].get("value")
+
+    def drag(self, session_id: str, start: tuple[float, float], end: tuple[float, float], button: str = "left") -> None:
+        """Press a mouse button at a position of the window, move the mouse to another one, and release the button."""
+        buttons = {"left": 1, "right": 2}[button]
+        events = [("mousePressed", start, buttons), ("mouseMoved", end, buttons), ("mouseReleased", end, 0)]
+        for kind, (x, y), pressed in events:
+            event = {"type": kind, "x": x, "y": y, "button": button, "buttons": pressed, "clickCount": 1}
+            self.send_command("Input.dispatchMouseEvent", session_id, **event)
+
+    def press(self, session_id: str, key: str, *, shift: bool = False) -> None:
+        """Press and release a key, such as "j" or "ArrowDown"."""
+        text = {"text": key} if len(key) == 1 else {}
+        event = {"key": key, "modifiers": 8 if shift else 0}
+        self.send_command("Input.dispatchKeyEvent", session_id, type="keyDown", **event, **text)
+        self.send_command("Input.dispatchKeyEvent", session_id, type="keyUp", **event)

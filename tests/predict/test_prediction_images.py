@@ -53,8 +53,8 @@ def test_overlay_draws_the_outline_and_number_of_the_mass() -> None:
     grey, scale = thumbnail(np.where(mask, 200, 100).astype(np.uint8))
     masses = connected_regions(mask, mask.astype(np.float32))
     image = prediction_images.overlay(grey, scale, mask, masses)
-    blue = (image[..., 0] > 200) & (image[..., 2] < 120)
-    rows, columns = np.nonzero(blue)
+    orange = (image[..., 2] > 200) & (image[..., 0] < 120)  # the image is in BGR
+    rows, columns = np.nonzero(orange)
     dy, dx = (rows + 0.5) / scale - 700.5, (columns + 0.5) / scale - 900.5
     assert len(rows) > 300
     assert np.abs(np.hypot(dy, dx) - 200).max() < 3 / scale, "the outline differs by 3 pixels of the thumbnail or more"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from mammoseg.files import TMP_PREFIX
-from mammoseg.reports.page import Section, render_html, write_report
+from mammoseg.reports.narrow_figures import stacked_png
+from mammoseg.reports.page import ReportFigure, Section, render_html, write_report
 from mammoseg.reports.plotting import save_figure, save_svg_and_png
 from mammoseg.reports.table import Table
 from mammoseg.reports.templates import render
@@ -27,14 +31,49 @@ def figure() -> Figure:
 def test_html_is_escaped(tmp_path: Path) -> None:
     table = Table("t", HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]], frozenset({(0, 1)}), [HOSTILE])
     (tmp_path / "a.png").write_bytes(b"png")
-    section = Section(HOSTILE, [HOSTILE], [table], [(tmp_path / "a.png", HOSTILE)])
-    text = render_html(HOSTILE, [section])
+    section = Section(HOSTILE, [HOSTILE], [table], [ReportFigure(tmp_path / "a.png", HOSTILE, b"narrow")])
+    text = render_html("Title", [section])
     assert "<img src=x" not in text
-    # page title twice, section title twice, text, caption, column headings, cells, note, alternative text and caption
-    assert text.count(ESCAPED) == 2 + 2 + 1 + 1 + 2 + 2 + 1 + 2
+    # section title twice, text, caption and label of the table, column headings, cells, note, alternative text, caption
+    assert text.count(ESCAPED) == 2 + 1 + 2 + 2 + 2 + 1 + 2
+    assert render_html(HOSTILE, []).count(ESCAPED) == 2
     assert f"<td>{ESCAPED}</td>" in text
     assert f"<td><strong>{ESCAPED}</strong></td>" in text
-    assert f"data:image/png;base64,{base64.b64encode(b'png').decode()}" in text
+    assert f'src="data:image/png;base64,{base64.b64encode(b"png").decode()}"' in text
+    assert f'srcset="data:image/png;base64,{base64.b64encode(b"narrow").decode()}"' in text
+
+
+def test_the_caption_of_a_table_is_omitted_if_it_is_the_title_of_the_page() -> None:
+    table = Table("t", "Title", ["Method"], [["A"]])
+    assert "<h3>" not in render_html("Title", [Section("Results", tables=[table])])
+    assert "<h3>Title</h3>" in render_html("Other", [Section("Results", tables=[table])])
+
+
+def test_several_texts_are_a_list() -> None:
+    assert "<p>one</p>" in render_html("Title", [Section("S", ["one"])])
+    text = render_html("Title", [Section("S", ["one", "two"])])
+    assert "<li>one</li>" in text
+    assert "<p>one</p>" not in text
+
+
+def test_panels_are_stacked_for_narrow_windows() -> None:
+    wide = Figure(figsize=(11, 3), layout="constrained")
+    axes = wide.subplots(1, 3, sharey=True)
+    for axis in axes:
+        axis.plot([0, 1], [0, 1], label="a method with all its settings, which do not fit on one line of the legend")
+        axis.set_yticks([0, 1], ["first", "second, with all its settings (alpha=1.0, beta=[0.5,0.75,0.85,0.95])"])
+    wide.suptitle("A title that does not fit into a narrow figure and is therefore wrapped")
+    wide.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    image = cv2.imdecode(np.frombuffer(stacked_png(wide), np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    assert image.shape[1] == int(4.2 * 110)
+    assert image.shape[0] == 3 * 3 * 110
+    boxes = [axis.get_position() for axis in axes]
+    assert all(upper.y0 > lower.y1 for upper, lower in itertools.pairwise(boxes))
+    assert all(box.width > 0.5 for box in boxes)
+    assert all(axis.get_yticklabels()[0].get_text() == "first" for axis in axes)
+    margin = np.concatenate([image[:, :2].ravel(), image[:, -2:].ravel(), image[:2].ravel(), image[-2:].ravel()])
+    assert (margin == 255).all(), "nothing is cut off at the border"
 
 
 def test_write_report_omits_empty_sections_and_writes_tables(tmp_path: Path) -> None:

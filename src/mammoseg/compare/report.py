@@ -19,13 +19,14 @@ from mammoseg.compare.difference_tables import pairs_table, primary_pairs
 from mammoseg.compare.external_tables import external_tables
 from mammoseg.compare.qualitative_figure import plot_predictions
 from mammoseg.compare.run_groups import group_runs
-from mammoseg.compare.sections import build_sections
+from mammoseg.compare.sections import CAPTIONS, build_sections
 from mammoseg.conf import conf_dir
 from mammoseg.csv_cells import escape_cells
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write, atomic_write_text
 from mammoseg.metrics import PIXEL_METRICS
-from mammoseg.reports.page import Section, write_report
+from mammoseg.reports.narrow_figures import stacked_png
+from mammoseg.reports.page import ReportFigure, Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
 from mammoseg.runs.discovery import RunResults, find_runs
 from mammoseg.schema.types import did_you_mean
@@ -36,6 +37,7 @@ from mammoseg.statistics.negative_outcomes import contains_negatives
 log = logging.getLogger(__name__)
 
 PAPER_CHOICES = ("auto", "none")
+STACKED_FIGURES = ("metrics", "density", "calibration")  # with several panels, in one column in narrow windows
 PUBLISHED_BY_DATASET = {"inbreast": "table1", "cbis_ddsm": "table2"}
 
 
@@ -179,10 +181,10 @@ def write_comparison_report(
         Path of report.html.
     """
     names = display_names(comparison.data, cfg.names)
-    figure_paths = write_comparison_figures(comparison, output, names, published, cfg)
-    summary, results, *further = build_sections(comparison, names, published, cfg, figure_paths)
+    report_figures = write_comparison_figures(comparison, output, names, published, cfg)
+    results, summary, *further = build_sections(comparison, names, published, cfg, report_figures)
     external = Section("External validation", tables=external_tables(comparison, others, names))
-    sections = [summary, results, external, *further]
+    sections = [results, summary, external, *further]
     pairs_table(comparison, names).write(output)
     write_image_metrics(comparison, output / "images.csv")
     pairs = primary_pairs(comparison, cfg.baseline, cfg.primary_method)
@@ -213,7 +215,7 @@ def write_comparison_figures(
     names: Mapping[str, str],
     published: Mapping[str, Any] | None,
     cfg: DictConfig,
-) -> dict[str, Path]:
+) -> dict[str, ReportFigure]:
     """Write the figures in SVG and PNG format.
 
     Args:
@@ -224,7 +226,7 @@ def write_comparison_figures(
         cfg: Settings as in conf/compare.yaml.
 
     Returns:
-        PNG files by name of the figure; figures for which the runs lack the data are omitted.
+        Figures by name; those for which the runs lack the data are omitted.
     """
     store_root = None if cfg.dataset.store is None else Path(cfg.dataset.store).expanduser()
     figures_by_name: dict[str, Figure | None] = {
@@ -236,9 +238,13 @@ def write_comparison_figures(
         "ranking": figures.plot_ranking(comparison, names),
         "sweep": figures.plot_theta_alpha(comparison),
     }
-    return {
-        name: save_svg_and_png(figure, output / name) for name, figure in figures_by_name.items() if figure is not None
-    }
+    report_figures = {}
+    for name, figure in figures_by_name.items():
+        if figure is not None:
+            path = save_svg_and_png(figure, output / name)
+            narrow = stacked_png(figure) if name in STACKED_FIGURES else b""
+            report_figures[name] = ReportFigure(path, CAPTIONS[name], narrow)
+    return report_figures
 
 
 def write_image_metrics(comparison: Comparison, path: Path) -> None:

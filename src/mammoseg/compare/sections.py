@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -13,7 +12,7 @@ from mammoseg.compare.difference_tables import pairs_table, power_tables, primar
 from mammoseg.compare.run_groups import shows_datasets
 from mammoseg.compare.secondary_tables import ranking_tables, secondary_tables
 from mammoseg.metrics import PIXEL_METRICS
-from mammoseg.reports.page import Section
+from mammoseg.reports.page import ReportFigure, Section
 from mammoseg.reports.table import MISSING, Table
 from mammoseg.runs.settings import HEADLINE
 from mammoseg.statistics.alignment import AlignedRuns
@@ -42,7 +41,7 @@ def build_sections(
     names: Mapping[str, str],
     published: Mapping[str, Any] | None,
     cfg: DictConfig,
-    figure_paths: Mapping[str, Path],
+    figures: Mapping[str, ReportFigure],
 ) -> list[Section]:
     """Build the sections of the report. `write_report` omits those without content.
 
@@ -51,21 +50,21 @@ def build_sections(
         names: Display names of the methods.
         published: A table of conf/published, or None.
         cfg: Settings as in conf/compare.yaml.
-        figure_paths: PNG files by name of the figure.
+        figures: Figures by name.
 
     Returns:
         Sections in the order of the report.
     """
 
-    def figure(name: str) -> list[tuple[Path, str]]:
-        return [(figure_paths[name], CAPTIONS[name])] if name in figure_paths else []
+    def figure(name: str) -> list[ReportFigure]:
+        return [figures[name]] if name in figures else []
 
     pairs = primary_pairs(comparison, cfg.baseline, cfg.primary_method)
     density_tables = [tables.density_table(comparison, names, key) for key in PIXEL_METRICS]
-    intervals = tables.uncertainty_table(comparison, names)
     return [
-        *first_sections(comparison, names, published, cfg, pairs),
-        Section("Confidence intervals", tables=[intervals], figures=figure("metrics")),
+        Section("Results", tables=[tables.main_table(comparison, names, published)], figures=figure("metrics")),
+        *text_sections(comparison, names, cfg, pairs),
+        Section("Confidence intervals", tables=[tables.uncertainty_table(comparison, names)]),
         Section("Qualitative comparison", figures=figure("figure2")),
         Section("Secondary outcomes", tables=secondary_tables(comparison, names)),
         exploratory_section(comparison, names, cfg.primary),
@@ -79,19 +78,14 @@ def build_sections(
     ]
 
 
-def first_sections(
-    comparison: Comparison,
-    names: Mapping[str, str],
-    published: Mapping[str, Any] | None,
-    cfg: DictConfig,
-    pairs: Sequence[tuple[str, str]],
+def text_sections(
+    comparison: Comparison, names: Mapping[str, str], cfg: DictConfig, pairs: Sequence[tuple[str, str]]
 ) -> list[Section]:
-    """Build the summary, the table of results, the statistical methods and the primary comparison.
+    """Build the summary, the primary comparison and the description of the statistical methods.
 
     Args:
         comparison: See `build_sections`.
         names: See `build_sections`.
-        published: See `build_sections`.
         cfg: See `build_sections`.
         pairs: Pairs of the primary comparison.
     """
@@ -99,9 +93,8 @@ def first_sections(
     primary = [primary_table(comparison, names, cfg.primary, pairs)] if pairs else []
     return [
         Section("Summary", [*sentences, *comparison.data.notes]),
-        Section("Results", tables=[tables.main_table(comparison, names, published)]),
-        Section("Statistical methods", summary.methods_sentences(comparison, names, cfg.primary, pairs)),
         Section("Primary comparison", tables=primary),
+        Section("Statistical methods", summary.methods_sentences(comparison, names, cfg.primary, pairs)),
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from mammoseg.compare import tables
 from mammoseg.compare.difference_tables import format_difference
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.table import format_count, format_p
@@ -20,7 +19,7 @@ def summary_sentences(
     method: str | None,
     pairs: Sequence[tuple[str, str]],
 ) -> list[str]:
-    """Summarise the comparison: test set, variation between runs, and the primary comparison.
+    """Summarise the comparison: the primary comparison, and the variation between runs.
 
     Args:
         comparison: The comparison.
@@ -33,17 +32,17 @@ def summary_sentences(
     Returns:
         Sentences of the summary.
     """
-    sentences = [tables.protocol_text(comparison)]
+    differences = comparison.differences(metric, pairs)
+    sentences = [_difference_sentence(difference, comparison, names, len(pairs)) for difference in differences]
+    if len(comparison.methods) > 1 and not pairs:
+        sentences.append(_missing_method_sentence(comparison, names, baseline, method))
     primary = PIXEL_METRICS[metric]
     stds = {name: primary.scale() * comparison.overall[name][metric].std for name in comparison.methods}
     if listed := ", ".join(f"{names[name]} {std:.2f}" for name, std in stds.items() if std == std):
         sentences.append(f"Standard deviation of the pooled {primary.title} over folds and seeds: {listed}.")
     if sentence := _training_sentence(comparison, names):
         sentences.append(sentence)
-    if len(comparison.methods) > 1 and not pairs:
-        sentences.append(_missing_method_sentence(comparison, names, baseline, method))
-    differences = comparison.differences(metric, pairs)
-    return [*sentences, *(_difference_sentence(d, comparison, names, len(pairs)) for d in differences)]
+    return sentences
 
 
 def _training_sentence(comparison: Comparison, names: Mapping[str, str]) -> str:

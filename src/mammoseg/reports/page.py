@@ -15,20 +15,35 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 
 @dataclass(frozen=True)
+class ReportFigure:
+    """A figure of a report.
+
+    Attributes:
+        path: PNG file.
+        caption: Text below the figure, also its alternative text.
+        narrow: The figure in an arrangement for narrow windows, as PNG; empty if there is none.
+    """
+
+    path: Path
+    caption: str
+    narrow: bytes = b""
+
+
+@dataclass(frozen=True)
 class Section:
     """A section of a report.
 
     Attributes:
         title: Heading.
-        texts: Paragraphs; two or more are formatted as a list in report.md.
+        texts: Paragraphs; two or more are formatted as a list.
         tables: Tables, which are also written as .md, .tex and .csv files.
-        figures: (PNG file, caption) pairs.
+        figures: Figures.
     """
 
     title: str
     texts: Sequence[str] = field(default_factory=tuple)
     tables: Sequence[Table] = field(default_factory=tuple)
-    figures: Sequence[tuple[Path, str]] = field(default_factory=tuple)
+    figures: Sequence[ReportFigure] = field(default_factory=tuple)
 
     @property
     def anchor(self) -> str:
@@ -73,9 +88,9 @@ def render_html(title: str, sections: Sequence[Section]) -> str:
     return render(TEMPLATE, title=title, sections=sections, data_uri=png_data_uri)
 
 
-def png_data_uri(path: Path) -> str:
-    """Return a PNG file as a data URI."""
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+def png_data_uri(png: bytes) -> str:
+    """Return the content of a PNG file as a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def render_markdown(title: str, sections: Sequence[Section]) -> str:
@@ -93,5 +108,5 @@ def render_markdown(title: str, sections: Sequence[Section]) -> str:
         blocks.append(f"## {section.title}")
         blocks += [f"- {text}" if len(section.texts) > 1 else text for text in section.texts]
         blocks += [f"**{table.title}**\n\n{table.markdown().rstrip()}" for table in section.tables]
-        blocks += [f"![{caption}]({path.name})" for path, caption in section.figures]
+        blocks += [f"![{figure.caption}]({figure.path.name})" for figure in section.figures]
     return "\n\n".join(blocks) + "\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from mammoseg import validate
-from mammoseg.reports.page import Section, write_report
+from mammoseg.reports.page import ReportFigure, Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
 from mammoseg.reports.table import MISSING, Table, format_count, format_effect, format_p, percent
 from mammoseg.sweep_report import sweep_figures
@@ -43,12 +43,12 @@ def write_sweep_report(folders: Sequence[Path], output: Path, top: int) -> Path:
             Section(
                 f"{title_prefix}Effect of each setting",
                 tables=[effects_table(sweep, file_prefix)],
-                figures=[(path, text) for name, path, text in figures if name == "effects"],
+                figures=[ReportFigure(path, text) for name, path, text in figures if name == "effects"],
             ),
             Section(
                 f"{title_prefix}Interaction with α",
                 tables=[by_alpha_table(sweep, file_prefix)] if sweep.best_by_alpha else [],
-                figures=[(path, text) for name, path, text in figures if name != "effects"],
+                figures=[ReportFigure(path, text) for name, path, text in figures if name != "effects"],
             ),
         ]
         all_table(sweep, file_prefix).write(output)

@@ -88,6 +88,33 @@ async function selectComparison(value) {
   showImage(state.rowIndex);
 }
 
+// The list of images is beside the image, or above it in narrow windows, where it opens and closes.
+const NARROW = window.matchMedia("(max-width: 45rem)");
+
+function setListVisibility(isVisible) {
+  document.body.classList.toggle("list-hidden", !isVisible);
+  $("toggle-list").setAttribute("aria-expanded", isVisible);
+  redrawImages();
+}
+
+const toggleList = () => setListVisibility(document.body.classList.contains("list-hidden"));
+
+function closeNarrowList() {
+  if (NARROW.matches) setListVisibility(false);
+}
+
+NARROW.addEventListener("change", () => setListVisibility(!NARROW.matches));
+
+function focusSearch() {
+  setListVisibility(true);
+  $("search").focus();
+}
+
+function toggleKeys() {
+  $("keys").open = !$("keys").open;
+  $("keys").scrollIntoView({ block: "nearest" });
+}
+
 const showNext = () => showImage(state.rowIndex + 1);
 const showPrevious = () => showImage(state.rowIndex - 1);
 const SHORTCUTS = {
@@ -105,14 +132,33 @@ const SHORTCUTS = {
   "[": () => shiftThreshold(-2),
   "]": () => shiftThreshold(2),
   r: resetThreshold,
+  "+": () => zoomBy(1.5),
+  "=": () => zoomBy(1.5),
+  "-": () => zoomBy(1 / 1.5),
+  0: resetZoom,
+  "Shift ArrowLeft": () => panBy(-0.1, 0),
+  "Shift ArrowRight": () => panBy(0.1, 0),
+  "Shift ArrowUp": () => panBy(0, -0.1),
+  "Shift ArrowDown": () => panBy(0, 0.1),
+  w: () => adjustGreyWindow(-5, 0),
+  W: () => adjustGreyWindow(5, 0),
+  l: () => adjustGreyWindow(0, -5),
+  L: () => adjustGreyWindow(0, 5),
+  x: resetGreyWindow,
+  i: toggleList,
+  "/": focusSearch,
+  "?": toggleKeys,
 };
 
 document.addEventListener("keydown", (event) => {
+  const isNamedKey = event.key.length > 1; // such as ArrowDown, not a character
   const isTyping = event.target.matches("input[type=search], select");
-  const isMovingSlider = event.target.matches("input[type=range]") && !/^[a-z[\]]$/.test(event.key);
-  if (isTyping || isMovingSlider || event.ctrlKey || event.metaKey || event.altKey || !SHORTCUTS[event.key]) return;
+  const isMovingSlider = event.target.matches("input[type=range]") && isNamedKey && !event.shiftKey;
+  const shortcut = SHORTCUTS[event.shiftKey && isNamedKey ? `Shift ${event.key}` : event.key];
+  if (event.key === "Escape") document.activeElement.blur();
+  if (isTyping || isMovingSlider || event.ctrlKey || event.metaKey || event.altKey || !shortcut) return;
   event.preventDefault();
-  SHORTCUTS[event.key]();
+  shortcut();
 });
 
 $("previous").addEventListener("click", showPrevious);
@@ -120,6 +166,12 @@ $("next").addEventListener("click", showNext);
 $("reset-threshold").addEventListener("click", resetThreshold);
 $("threshold").addEventListener("input", () => setThresholdLevel(Number($("threshold").value)));
 $("opacity").addEventListener("input", updateOpacity);
+for (const name of ["window", "level"]) $(name).addEventListener("input", () => adjustGreyWindow(0, 0));
+$("reset-window").addEventListener("click", resetGreyWindow);
+$("zoom-in").addEventListener("click", () => zoomBy(1.5));
+$("zoom-out").addEventListener("click", () => zoomBy(1 / 1.5));
+$("reset-zoom").addEventListener("click", resetZoom);
+$("toggle-list").addEventListener("click", toggleList);
 for (const name of ["truth", "prediction", "heatmap"]) $(name).addEventListener("change", () => updateLayer(name));
 for (const [name, event] of [["search", "input"], ["density", "change"], ["order", "change"]]) {
   $(name).addEventListener(event, () => updateList(selectedImageIndex()));
@@ -127,8 +179,11 @@ for (const [name, event] of [["search", "input"], ["density", "change"], ["order
 $("run").addEventListener("change", () => selectRun(Number($("run").value)));
 $("comparison").addEventListener("change", () => selectComparison($("comparison").value));
 
-setOptions($("order"), Object.entries(SORT_ORDERS).map(([name, { label }]) => [name, label]), "original");
+setOptions($("order"), Object.entries(SORT_ORDERS).map(([name, { label }]) => [name, label]), DEFAULT_ORDER);
 setOptions($("run"), catalogue.runs.map((run, index) => [String(index), run.label]), "0");
+$("run").parentElement.hidden = catalogue.runs.length < 2;
 $("truth").parentElement.hidden = !catalogue.has_truth;
+resetGreyWindow();
+setListVisibility(!NARROW.matches);
 updateOpacity();
 selectRun(0);

@@ -23,6 +23,7 @@ async function showImage(rowIndex) {
     return;
   }
   if (currentRequest !== requestId) return;
+  if (panels[0]?.row.imageIndex !== imageIndex) resetZoom();
   panels.splice(0, panels.length, ...requested);
   showError(null);
   $("panels").hidden = false;
@@ -59,7 +60,7 @@ const COLUMNS = catalogue.has_truth
 
 function createPanel(run) {
   const figure = $("panel-template").content.firstElementChild.cloneNode(true);
-  figure.querySelector("figcaption").textContent = run.label;
+  figure.querySelector(".run-label").textContent = run.label;
   figure.querySelector(".note").textContent = run.note;
   figure.querySelector(".note").hidden = !run.note;
   figure.querySelector("thead tr").append(...COLUMNS.map(({ title, shortName, unit }) => (
@@ -73,20 +74,33 @@ function redraw() {
   const image = catalogue.images[panels[0].row.imageIndex];
   const status = [`${state.rowIndex + 1} of ${state.rows.length}: ${image.name}`, captionOf(image)];
   panels.forEach((panel, panelIndex) => {
-    const metrics = redrawPanel($("panels").children[panelIndex], panel, image);
+    const metrics = updatePanelTable($("panels").children[panelIndex], panel, image);
     if (panelIndex === 0 && catalogue.has_truth && !Number.isNaN(metrics.dsc)) status.push(`DSC ${formatPercent(metrics.dsc)} %`);
   });
   $("status").textContent = status.filter(Boolean).join(" · ");
   $("colourbar").hidden = !state.layers.heatmap;
+  redrawImages();
   updateCurves();
 }
 
-// Draws the image of a panel, fills its table, and returns the metrics of the image.
-function redrawPanel(figure, { run, row, images }, image) {
-  const { thresholdLevel, layers } = state;
-  const atRunThreshold = thresholdLevel === run.thresholdLevel || !images.levels;
+// Draws the images of all panels with their legends; metrics are not affected.
+function redrawImages() {
+  const { layers, viewport } = state;
+  panels.forEach(({ run, images }, panelIndex) => {
+    const figure = $("panels").children[panelIndex];
+    const atRunThreshold = state.thresholdLevel === run.thresholdLevel || !images.levels;
+    const thresholdLevel = atRunThreshold ? null : state.thresholdLevel;
+    const opacity = $("opacity").value / 100;
+    drawPanel(figure.querySelector("canvas"), images, { thresholdLevel, layers, opacity, greyWindow: greyWindow(), viewport });
+    figure.querySelector(".legend .truth").hidden = !layers.truth || !images.truth;
+    figure.querySelector(".legend .prediction").hidden = !layers.prediction;
+  });
+}
+
+// Fills the table of a panel, describes its image for screen readers, and returns the metrics of the image.
+function updatePanelTable(figure, { run, row }, image) {
+  const { thresholdLevel } = state;
   const canvas = figure.querySelector("canvas");
-  drawPanel(canvas, images, atRunThreshold ? null : thresholdLevel, layers, $("opacity").value / 100);
   const imageMetrics = computeImageMetrics(countsAt(row, thresholdLevel, run));
   const values = COLUMNS.map(({ key, title, unit, scale }) => `${title} ${formatValue(imageMetrics[key], scale)} ${unit}`.trim());
   canvas.setAttribute("aria-label", `${image.name}, ${run.label}: ${values.join(", ")}`);
@@ -94,7 +108,7 @@ function redrawPanel(figure, { run, row, images }, image) {
   const pooledMetrics = computeMetrics(pooledCountsAt(listedRows, thresholdLevel, run));
   figure.querySelector("tbody").replaceChildren(
     createTableRow("this image", imageMetrics),
-    createTableRow(`${listedRows.length} listed, pooled`, pooledMetrics),
+    createTableRow(`pooled (n = ${listedRows.length})`, pooledMetrics),
   );
   return imageMetrics;
 }
@@ -143,7 +157,7 @@ function updateCurves() {
     const lineStyle = ["solid", "dashed"][index];
     return `${lineStyle}: ${runs[index].label}, highest ${formatPercent(curve[bestLevel])} at ${(bestLevel / N_LEVELS).toFixed(2)}`;
   });
-  const caption = `DSC in %, pooled over the ${state.rows.length} listed images, against the threshold; ${descriptions.join("; ")}`;
+  const caption = `Pooled DSC of the ${state.rows.length} listed images in % against the threshold; ${descriptions.join("; ")}`;
   $("curves").querySelector("figcaption").textContent = caption;
   $("curves").querySelector("svg").setAttribute("aria-label", caption);
 }

@@ -11,6 +11,7 @@ const state = {
   rowIndex: 0,
   thresholdLevel: 0,
   layers: { truth: true, prediction: true, heatmap: false },
+  viewport: { zoom: 1, x: 0.5, y: 0.5 },
 };
 
 // Data files are scripts that call mammoseg.receive, since a page opened from disk may load scripts but not read files.

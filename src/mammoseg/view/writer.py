@@ -29,9 +29,10 @@ from mammoseg.view.items import View, ViewerImage
 
 log = logging.getLogger(__name__)
 
-JPEG_QUALITY = 92  # of displayed images only; masks and probabilities are stored as PNG, without loss
 GENERATOR_TAG = '<meta name="generator" content="mammoseg.view">'
-SCRIPTS = ("metrics.js", "drawing.js", "state.js", "list.js", "panels.js", "controls.js")  # in the order of execution
+SCRIPTS = (  # in the order of execution
+    *("metrics.js", "drawing.js", "curves.js", "state.js", "viewport.js", "list.js", "panels.js", "controls.js"),
+)
 
 
 def write_files(views: Sequence[View], folder: Path) -> Path:
@@ -122,7 +123,7 @@ class ViewerWriter:
         self.images.append({name: getattr(item, name) for name in ("name", "density", "side", "view", "caption")})
         data_uris = {}
         if item.image is not None:
-            data_uris["image"] = to_data_uri(".jpg", item.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            data_uris["image"] = to_png(item.image)  # without loss: a narrow window would enlarge compression artefacts
         if item.truth is not None:
             data_uris["truth"] = mask_to_png(item.truth)
             self.has_truth = True
@@ -140,13 +141,20 @@ class ViewerWriter:
         isolated = [run["label"] for run in self.runs if all(n_runs[index] == 1 for index in run["image_indices"])]
         return isolated if len(self.runs) > 1 else []
 
+    def title(self) -> str:
+        """Return the title of the page; all views must have been added."""
+        if not self.has_truth:
+            return "mammoseg viewer: predictions"
+        runs = f"run {self.runs[0]['label']}" if len(self.runs) == 1 else f"{len(self.runs)} runs"
+        return f"mammoseg viewer: {runs}"
+
     def write_page(self) -> None:
         """Write index.html; all views must have been added."""
         source_folder = Path(__file__).parent
         scripts = [(source_folder / name).read_text(encoding="utf-8") for name in SCRIPTS]
         text = render(
             source_folder / "page.html",
-            title=f"mammoseg: {self.runs[0]['label']}" if len(self.runs) == 1 else "mammoseg: predictions",
+            title=self.title(),
             style=(source_folder / "page.css").read_text(encoding="utf-8"),
             script="\n".join([metrics_script(), *scripts]),
             catalogue={"has_truth": self.has_truth, "runs": self.runs, "images": self.images},
@@ -177,19 +185,7 @@ def mask_to_png(mask: NDArray[np.bool_]) -> str:
 
 
 def to_png(image: NDArray[np.uint8]) -> str:
-    """Encode an image as a PNG data URI."""
-    return to_data_uri(".png", image, [])
-
-
-def to_data_uri(suffix: str, image: NDArray[np.uint8], params: Sequence[int]) -> str:
-    """Encode an image as a data URI.
-
-    Args:
-        suffix: Format, ".jpg" or ".png".
-        image: Grey image.
-        params: Encoding parameters of `cv2.imencode`.
-    """
-    success, encoded = cv2.imencode(suffix, image, params)
-    assert success, f"OpenCV failed to encode {suffix}"
-    subtype = {".jpg": "jpeg", ".png": "png"}[suffix]
-    return f"data:image/{subtype};base64,{base64.b64encode(encoded.tobytes()).decode()}"
+    """Encode a grey image as a PNG data URI."""
+    success, encoded = cv2.imencode(".png", image)
+    assert success, "OpenCV failed to encode an image as PNG"
+    return f"data:image/png;base64,{base64.b64encode(encoded.tobytes()).decode()}"
