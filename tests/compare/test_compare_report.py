@@ -168,7 +168,7 @@ def test_the_report_begins_with_the_main_table_and_the_forest_plot(report: Path)
     assert headings[1:5] == [
         "## Results",
         f"**{headings[0].removeprefix('# ')}**",
-        "![Pooled metrics with confidence intervals. Dots are the values of the runs.](metrics.png)",
+        "![Pooled metrics with confidence intervals. Small dots: individual runs.](metrics.png)",
         "## Summary",
     ]
 
