@@ -40,6 +40,7 @@ from mammoseg.schema.renamed import (
     check_theta_overrides,
 )
 from mammoseg.system_errors import system_error_message
+from mammoseg.terminal import configure_console_logging
 
 
 def command(
@@ -140,6 +141,7 @@ def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
     hydra_config = HydraConfig.get()
     folder = RunFolder(Path(hydra_config.runtime.output_dir))
     redact_log_files(folder.path, cfg)
+    configure_console_logging()
     if hydra_config.mode == RunMode.MULTIRUN:
         return sweep.run_job(main, cfg, functools.partial(user_message, command=name))
     if distributed.is_worker():

@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.cli import command
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed
 from mammoseg.schema.overrides import key_of
+from mammoseg.train.identity import folder_name
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
 
 LAUNCHER_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
+
+
+# Used by hydra.run.dir in conf/train.yaml.
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 
 def prepare_argv(argv: list[str]) -> list[str]:
