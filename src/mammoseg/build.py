@@ -31,6 +31,7 @@ from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import console
 
 INTERVALS = ("epoch", "step")
+PROFILE_NAME = "profile"  # of fit-profile.txt, the durations of the training
 BLOCKED_TARGET = re.compile(r"Target '([^']+)' is blocklisted")
 
 
@@ -262,6 +263,8 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Seque
             enable_progress_bar=show_progress,
             **ddp_kwargs,
         )
+    if cfg.trainer.get("profiler") and loggers:  # in the folder of the first logger, the run folder
+        trainer.profiler.filename = PROFILE_NAME
     return trainer
 
 

@@ -102,6 +102,9 @@ class RunFolder:
     detection = RunFile("detection.csv", "number of masses, found masses and false positives of each test image")
     overlays = RunFile("overlays.png", "one example per density with ground truth, prediction and heat map")
     curves = RunFile("curves.png", "loss and validation metrics by epoch")
+    profile = RunFile(
+        "fit-profile.txt", "with `trainer.profiler`: duration of each step of the training; may contain local paths"
+    )
     split = RunFile("split.csv", "part of each image: train, val or test; with `split.test=both` train, half1 or half2")
     record = RunFile("run.json", "status, settings and library versions")
     log = RunFile("train.log", "log of the run")
