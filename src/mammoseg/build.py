@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import Profiler
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -264,7 +265,8 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Seque
             **ddp_kwargs,
         )
     if cfg.trainer.get("profiler") and loggers:  # in the folder of the first logger, the run folder
-        trainer.profiler.filename = PROFILE_NAME
+        profiler: Profiler = trainer.profiler  # type: ignore[attr-defined]  # set by Lightning's connector
+        profiler.filename = PROFILE_NAME
     return trainer
 
 

@@ -71,7 +71,8 @@ def create_dated_folder(config: DictConfig, mode: str) -> Path | None:
         The folder; None if its name contains no date, or if it cannot be created, which Hydra reports.
     """
     section = config.hydra[mode]
-    if "${now:" not in str(OmegaConf.to_container(section, resolve=False)["dir"]):
+    template: Any = OmegaConf.to_container(section, resolve=False)
+    if "${now:" not in str(template["dir"]):
         return None
     name = str(section.dir)
     for number in itertools.count(1):

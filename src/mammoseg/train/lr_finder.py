@@ -89,7 +89,7 @@ def find_learning_rate(cfg: DictConfig, folder: RunFolder) -> float:
     configure_library_logging()
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = build.build_datamodule(cfg, training=True)
-    segmenter = build.build_segmenter(OmegaConf.merge(cfg, {"scheduler": None}))
+    segmenter = build.build_segmenter(without_schedule(cfg))
     datamodule.setup()
     segmenter.criterion.fit(datamodule.train_mass_fractions())
     InitialWeights(cfg, folder).load_into(segmenter.net)
@@ -103,6 +103,13 @@ def find_learning_rate(cfg: DictConfig, folder: RunFolder) -> float:
     log.info("suggested learning rate: %.2g; to use it: lr=%.2g", suggestion, suggestion)
     log.info("loss at each learning rate: %s", shortest_path(folder.path / "lr_finder.png"))
     return suggestion
+
+
+def without_schedule(cfg: DictConfig) -> DictConfig:
+    """Return the settings with a constant learning rate."""
+    settings = cfg.copy()
+    settings.scheduler = None
+    return settings
 
 
 def range_test_settings(cfg: DictConfig) -> DictConfig:
