@@ -75,10 +75,13 @@ def create_dated_folder(config: DictConfig, mode: str) -> Path | None:
     if "${now:" not in str(template["dir"]):
         return None
     name = str(section.dir)
+    try:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
     for number in itertools.count(1):
         folder = Path(name if number == 1 else f"{name}-{number}")
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir()
         except FileExistsError:
             continue
