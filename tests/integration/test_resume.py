@@ -222,7 +222,7 @@ def test_the_command_printed_after_ctrl_c_resumes(workdir: Path) -> None:
 
 def test_a_plain_command_reports_the_unfinished_run(workdir: Path) -> None:
     output = succeed("train", *SETTINGS, "hydra.run.dir=outputs/new", folder=workdir)
-    assert "python -m mammoseg.train resume=outputs/killed" in output
+    assert "mammoseg train resume=outputs/killed" in output
 
 
 def test_init_from_loads_weights_only(workdir: Path) -> None:

@@ -15,7 +15,7 @@ from mammoseg.conf import conf_dir
 from mammoseg.schema.types import as_yaml
 
 WIDTH = 110  # of a line of the help text
-SETTING = re.compile(r"(\w+):(?: [^#]*)?(?:# (.*))?")
+SETTING = re.compile(r"(\w+): [^#]+(?:# (.*))?")  # not a section, which has no value in its line
 UNLISTED_GROUPS = ("hydra", "preprocessing", "published")  # selected by other groups
 
 
