@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.launch.new_folder import create_dated_folder
 
@@ -16,7 +16,7 @@ def fixed_time() -> None:
     OmegaConf.register_new_resolver("now", lambda pattern: "2026-01-01_00-00-00", replace=True)
 
 
-def config(folder: str) -> object:
+def config(folder: str) -> DictConfig:
     return OmegaConf.create({"hydra": {"run": {"dir": folder}}})
 
 

@@ -142,7 +142,7 @@ def suggest(lrs: Sequence[float], losses: Sequence[float]) -> float:
     Example:
         >>> lrs = [10.0**exponent for exponent in range(-13, 0)]
         >>> suggest(lrs, [4.0] * 11 + [1.0, 0.5])
-        0.01
+        0.001
     """
     values = np.asarray(losses, dtype=np.float64)[SKIPPED_STEPS:]
     finite = np.isfinite(values)

@@ -85,12 +85,12 @@ def small_parts(sizes: dict[str, tuple[int, int]]) -> list[str]:
         sizes: Numbers of images and patients in each part.
 
     Example:
-        >>> small_parts({"train": (4, 2), "val": (12, 6), "test": (9, 6)})
-        ['the test part has only 9 images of 6 patients; its metrics depend on single images and are not meaningful']
+        >>> print(*small_parts({"train": (4, 2), "val": (12, 6), "test": (9, 6)}))
+        the test part has only 9 images of 6 patients; metrics are not meaningful with fewer than 10 images or 5 patients
     """
     return [
-        f"the {part} part has only {format_count(n_images, 'image')} of {format_count(n_patients, 'patient')}; its "
-        "metrics depend on single images and are not meaningful"
+        f"the {part} part has only {format_count(n_images, 'image')} of {format_count(n_patients, 'patient')}; metrics "
+        f"are not meaningful with fewer than {MIN_IMAGES} images or {MIN_PATIENTS} patients"
         for part, (n_images, n_patients) in sizes.items()
         if part != "train" and (n_images < MIN_IMAGES or n_patients < MIN_PATIENTS)
     ]
