@@ -10,6 +10,7 @@ from mammoseg.runs.discovery import latest_run
 from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.latest_link import link_latest
 from mammoseg.runs.record import RunRecord, Status, write_record
+from mammoseg.train.resume import find_run
 
 
 def finished_run(folder: Path, started: str) -> RunFolder:
@@ -34,6 +35,11 @@ def test_runs_are_found_at_their_own_path(tmp_path: Path) -> None:
     assert (tmp_path / "outputs" / "latest").is_symlink()
     assert [found.path for found in folders_with(tmp_path, RunFolder.record.name)] == [run.path]
     assert latest_run(finished=True, top=tmp_path).path == run.path
+
+
+def test_a_run_is_resumed_at_its_own_path(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "outputs" / "phantom" / "a", "2026-01-01")
+    assert find_run(str(tmp_path / "outputs" / "latest")).path == run.path
 
 
 def test_a_link_to_a_deleted_run_is_replaced(tmp_path: Path) -> None:

@@ -131,7 +131,8 @@ def find_run(reference: str) -> RunFolder:
             f"resume={reference}: not a run folder, since {RunFolder.record.name} is missing or has no settings; use "
             "init_from to start a new run from the weights of a checkpoint"
         )
-    return run
+    # While the run continues, outputs/latest may become a link to another run.
+    return RunFolder(run.path.resolve()) if run.path.is_symlink() else run
 
 
 def stored_overrides(run: RunFolder) -> list[str]:
