@@ -15,6 +15,7 @@ from helpers.commands import run
 from mammoseg.cli import user_message
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
+from mammoseg.schema.help_text import setting_comments
 from mammoseg.schema.renamed import RENAMED_TRAIN_SETTINGS as RENAMED_SETTINGS
 from mammoseg.schema.renamed import check_renamed, check_renamed_config
 
@@ -160,3 +161,27 @@ def test_a_removed_working_directory_is_one_sentence(tmp_path: Path, monkeypatch
     completed = run("train", folder=tmp_path)
     assert completed.returncode == 2
     assert completed.stderr == ("mammoseg train: the working directory no longer exists; change to another folder\n")
+
+
+@pytest.mark.parametrize("command", ["train", "prepare", "compare", "phantom"])
+def test_help_fits_on_two_screens_and_explains_the_settings(command: str, tmp_path: Path) -> None:
+    completed = run(command, "--help", folder=tmp_path)
+    lines = completed.stdout.splitlines()
+    assert completed.returncode == 0
+    assert len(lines) <= 100
+    settings = setting_comments(conf_dir() / f"{command}.yaml")
+    assert {name for name in settings if not any(line.startswith(f"  {name}=") for line in lines)} == set()
+    shown = " ".join(completed.stdout.split())
+    assert {name for name, comment in settings.items() if comment not in shown} == set()
+    assert "$" not in completed.stdout.replace("${", "")
+
+
+def test_help_shows_the_values_of_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "mine.yaml").write_text("_target_: mine.Loss\n")
+    help_text = run(
+        "train", "--config-dir", str(tmp_path), "dataset=inbreast", "seed=7", "--help", folder=tmp_path
+    ).stdout
+    assert re.search(r"^  seed=7 +random seed", help_text, re.MULTILINE)
+    assert re.search(r"^  width=64 ", help_text, re.MULTILINE)
+    assert re.search(r"^loss: .*\bmine\b", help_text.replace("\n  ", " "), re.MULTILINE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,20 +15,24 @@ from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import Profiler
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from mammoseg import processes, validate
 from mammoseg.callbacks.checkpoint_io import AtomicCheckpointIO
+from mammoseg.callbacks.progress_bar import TrainingProgressBar
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.errors import UserError
-from mammoseg.launch import distributed
+from mammoseg.launch import distributed, loky
 from mammoseg.loggers.base import RunLogger
 from mammoseg.losses import Criterion
 from mammoseg.losses.density_priority import validate_theta
 from mammoseg.segmenter import Segmenter
+from mammoseg.terminal import console
 
 INTERVALS = ("epoch", "step")
+PROFILE_NAME = "profile"  # of fit-profile.txt, the durations of the training
 BLOCKED_TARGET = re.compile(r"Target '([^']+)' is blocklisted")
 
 
@@ -250,15 +253,20 @@ def build_trainer(cfg: DictConfig, callbacks: Sequence[Callback], loggers: Seque
         on_gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
         ddp_kwargs["sync_batchnorm"] = cfg.trainer.get("sync_batchnorm", True) and on_gpu
         ddp_kwargs["use_distributed_sampler"] = False
+    # The bars of parallel jobs would overwrite each other.
+    show_progress = cfg.trainer.enable_progress_bar and console().is_terminal and not loky.is_loky_worker()
     with _user_errors("trainer"):
         # Partial, since OmegaConf would convert every argument, which fails for Lightning's DummyLogger.
         trainer: lightning.Trainer = instantiate(cfg.trainer, _partial_=True)(
-            callbacks=list(callbacks),
+            callbacks=[*([TrainingProgressBar()] if show_progress else []), *callbacks],
             plugins=[AtomicCheckpointIO(), distributed.cluster_environment()],
             logger=list(loggers),
-            enable_progress_bar=cfg.trainer.enable_progress_bar and sys.stdout.isatty(),
+            enable_progress_bar=show_progress,
             **ddp_kwargs,
         )
+    if cfg.trainer.get("profiler") and loggers:  # in the folder of the first logger, the run folder
+        profiler: Profiler = trainer.profiler  # type: ignore[attr-defined]  # set by Lightning's connector
+        profiler.filename = PROFILE_NAME
     return trainer
 
 

@@ -31,6 +31,7 @@ from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.log_file import redact_log_files
 from mammoseg.schema.check import check_config
 from mammoseg.schema.command_line import check_overrides, config_dirs, explain, split_options
+from mammoseg.schema.help_text import register_resolvers
 from mammoseg.schema.hydra_settings import check_hydra_overrides, check_options, expand_home
 from mammoseg.schema.renamed import (
     RENAMED_CHOICES,
@@ -40,6 +41,7 @@ from mammoseg.schema.renamed import (
     check_theta_overrides,
 )
 from mammoseg.system_errors import system_error_message
+from mammoseg.terminal import configure_console_logging
 
 
 def command(
@@ -73,6 +75,7 @@ def command(
             # Otherwise Hydra catches exceptions and exits with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             sys.argv[0] = f"mammoseg {name}"  # the name of the program in usage messages
+            register_resolvers()
             with exit_on_error(name):
                 check_user_argv(name, sys.argv[1:])
                 sys.argv[1:] = checked_argv(prepare_argv(sys.argv[1:]))
@@ -140,6 +143,7 @@ def run_task(name: str, main: Callable[[Any], Any], cfg: Any) -> Any:
     hydra_config = HydraConfig.get()
     folder = RunFolder(Path(hydra_config.runtime.output_dir))
     redact_log_files(folder.path, cfg)
+    configure_console_logging()
     if hydra_config.mode == RunMode.MULTIRUN:
         return sweep.run_job(main, cfg, functools.partial(user_message, command=name))
     if distributed.is_worker():

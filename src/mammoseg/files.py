@@ -137,6 +137,25 @@ def atomic_dir(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def replace_link(link: Path, target: Path) -> None:
+    """Create a symbolic link atomically, in place of an existing one.
+
+    Args:
+        link: Path of the link.
+        target: Target, relative to the folder of the link.
+
+    Raises:
+        OSError: If the file system supports no links, or `link` is a folder.
+    """
+    temporary = link.with_name(_temporary_name())
+    temporary.symlink_to(target, target_is_directory=True)
+    try:
+        temporary.replace(link)
+    except OSError:
+        temporary.unlink()
+        raise
+
+
 def check_no_links(folder: Path, names: Iterable[str]) -> None:
     """Check that files of an output folder are not symbolic links or special files, as they are written directly.
 

@@ -152,7 +152,7 @@ def load(
 
     Example:
         >>> import mammoseg
-        >>> predictor = mammoseg.load("outputs/phantom/2026-11-25_20-00-00-000000")  # doctest: +SKIP
+        >>> predictor = mammoseg.load("outputs/phantom/au_net-fold0-seed0-2026-11-25_20-00-00")  # doctest: +SKIP
         >>> prediction = predictor("mammogram.dcm")  # doctest: +SKIP
         >>> prediction.mask.shape  # doctest: +SKIP
         (3328, 2560)

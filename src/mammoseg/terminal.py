@@ -1,16 +1,19 @@
-"""Console output: progress reporting, and suppression of logs and warnings of third-party libraries."""
+"""Console output: log messages and progress bars, and suppression of logs and warnings of third-party libraries."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich import progress as rich_progress
+from rich.console import Console
+from typing_extensions import override
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +31,83 @@ IGNORED_WARNINGS = (
     ".*sync_dist=True.*when logging on epoch level in distributed setting",
     # Testing requires only the averaged weights, which are the state_dict of the checkpoint.
     "You're using the WeightAveraging callback, but loading",
+    # Prepared images are memory-mapped or on the device, so loading them in the main process is usually fastest.
+    r"The '\w+' does not have many workers",
+    # With trainer.accelerator=cpu, the user has chosen the CPU.
+    "GPU available but not used",
 )
+# Loggers of libraries that report every start, such as matplotlib when it builds its font cache.
+NOISY_LOGGERS = {"matplotlib.font_manager": logging.ERROR, "matplotlib": logging.WARNING}
+
+
+@functools.cache
+def console() -> Console:
+    """Return the console of log messages and progress bars, which writes to stderr.
+
+    Progress bars and log messages share one console, so that messages appear above the bar.
+    """
+    return Console(stderr=True)
+
+
+class ConsoleHandler(logging.StreamHandler[TextIO]):
+    r"""Logging handler that prints above a progress bar on a terminal, and plain lines elsewhere.
+
+    Args:
+        handler: Handler that this one replaces; its stream, level and formatter are used.
+
+    Example:
+        >>> import io
+        >>> stream = io.StringIO()
+        >>> handler = ConsoleHandler(logging.StreamHandler(stream))
+        >>> handler.emit(logging.LogRecord("example", logging.INFO, "", 0, "a message", None, None))
+        >>> stream.getvalue()
+        'a message\n'
+    """
+
+    def __init__(self, handler: logging.StreamHandler[TextIO]) -> None:
+        super().__init__(handler.stream)
+        self.setLevel(handler.level)
+        self.setFormatter(handler.formatter)
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        if not (self.stream.isatty() and console().is_terminal):
+            super().emit(record)
+            return
+        try:
+            console().print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+        except Exception:
+            self.handleError(record)
+
+
+def configure_console_logging() -> None:
+    """Print log messages with `ConsoleHandler`, and silence `NOISY_LOGGERS`.
+
+    Log files are not changed.
+    """
+    root = logging.getLogger()
+    root.handlers[:] = [
+        ConsoleHandler(handler) if type(handler) is logging.StreamHandler else handler for handler in root.handlers
+    ]
+    for name, level in NOISY_LOGGERS.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def format_duration(seconds: float) -> str:
+    """Format a duration for display, rounded to seconds, minutes or hours.
+
+    Args:
+        seconds: Duration in seconds, at least 0.
+
+    Example:
+        >>> format_duration(42.3), format_duration(330), format_duration(9000)
+        ('42 s', '6 min', '2 h 30 min')
+    """
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class Progress:
@@ -60,7 +139,9 @@ class Progress:
             rich_progress.TimeRemainingColumn(),
             rich_progress.TextColumn("left"),
         )
-        self.bar = rich_progress.Progress(*columns, transient=True, disable=not sys.stdout.isatty())
+        self.bar = rich_progress.Progress(
+            *columns, console=console(), transient=True, disable=not console().is_terminal
+        )
         self.task = self.bar.add_task(description, total=total, rate="")
 
     def __enter__(self) -> Progress:

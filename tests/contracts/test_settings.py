@@ -33,7 +33,18 @@ def option_combinations() -> list[list[str]]:
     ]
     single_options = [
         [f"{group}={name}"]
-        for group in ("model", "loss", "split", "trainer", "logger", "augment", "sampler", "scheduler", "callbacks")
+        for group in (
+            "model",
+            "loss",
+            "split",
+            "trainer",
+            "logger",
+            "augment",
+            "sampler",
+            "scheduler",
+            "callbacks",
+            "debug",
+        )
         for name in options(group)
     ]
     return [*methods, *single_options, *([f"launcher={name}"] for name in options("launcher"))]

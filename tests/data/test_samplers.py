@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mammoseg.data.samplers import BalancedDensity, BalancedMassSize, NegativeFraction, Strata
+from mammoseg.data.samplers import BalancedDensity, BalancedMassSize, FewImages, NegativeFraction, Strata
 from mammoseg.data.sampling import AugmentedDataset, EpochSampler, SampleKey, ShardedBatchSampler
 from mammoseg.errors import UserError
 
@@ -132,3 +132,16 @@ def test_invalid_arguments_are_an_error() -> None:
         NegativeFraction(1)
     with pytest.raises(UserError, match=r"sampler\.groups must be .*at least 2, got 1"):
         BalancedMassSize(1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=40).filter(any), st.integers(1, 10), st.integers(1, 6))
+def test_few_images_are_the_first_ones_with_a_mass(has_mass: list[bool], images: int, batch_size: int) -> None:
+    data = store([0.1 if mass else 0.0 for mass in has_mass])
+    strata = FewImages(images).strata(data, np.arange(len(has_mass)))
+    expected = [row for row, mass in enumerate(has_mass) if mass][:images]
+    drawn = [row for epoch in range(2) for batch in batches(strata, batch_size, epoch=epoch) for row in batch]
+    assert set(drawn) <= set(expected)
+    assert len(drawn) == 2 * len(has_mass)
+    if len(has_mass) >= len(expected):
+        assert set(drawn) == set(expected)

@@ -74,7 +74,7 @@ def test_a_run_stopped_at_a_hook(
     expected = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: 130}
     assert stopped.returncode == expected[signum], stopped.stderr
     if signum == signal.SIGINT:
-        assert f"to resume: python -m mammoseg.train resume={name}" in stopped.stderr
+        assert f"to resume: mammoseg train resume={name}" in stopped.stderr
         assert json.loads((workdir / name / "run.json").read_text(encoding="utf-8"))["status"] == "stopped"
     resumed = run_forked("train", *SETTINGS, f"hydra.run.dir={name}", folder=workdir)
     assert resumed.returncode == 0, resumed.stderr

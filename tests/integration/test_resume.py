@@ -213,16 +213,16 @@ def test_the_command_printed_after_ctrl_c_resumes(workdir: Path) -> None:
     _, error = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130
     printed = shlex.split(error.strip().splitlines()[-1].partition("to resume: ")[2])
-    assert printed[:3] == ["python", "-m", "mammoseg.train"]
+    assert printed[:2] == ["mammoseg", "train"]
     assert json.loads((workdir / name / "run.json").read_text())["status"] == "stopped"
     n_epochs = len(epochs_of(workdir / name, "val/dsc"))
-    succeed("train", *printed[3:], f"epochs={n_epochs + 2}", folder=workdir)
+    succeed("train", *printed[2:], f"epochs={n_epochs + 2}", folder=workdir)
     assert epochs_of(workdir / name, "val/dsc") == list(range(n_epochs + 2))
 
 
 def test_a_plain_command_reports_the_unfinished_run(workdir: Path) -> None:
     output = succeed("train", *SETTINGS, "hydra.run.dir=outputs/new", folder=workdir)
-    assert "python -m mammoseg.train resume=outputs/killed" in output
+    assert "mammoseg train resume=outputs/killed" in output
 
 
 def test_init_from_loads_weights_only(workdir: Path) -> None:

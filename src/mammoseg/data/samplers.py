@@ -124,6 +124,26 @@ class NegativeFraction(TrainSampler):
         return Strata.of(has_mass.astype(np.int64), {0: self.fraction, 1: 1 - self.fraction})
 
 
+class FewImages(TrainSampler):
+    """Draws only the first training images with a mass, to test whether a network can overfit them.
+
+    Args:
+        images: Number of images, at least 1; all training images with a mass if there are fewer.
+
+    Raises:
+        UserError: If `images` is invalid.
+    """
+
+    def __init__(self, images: int = 4) -> None:
+        self.images = validate.positive_int("sampler.images", images)
+
+    def strata(self, store: PreparedStore, rows: Indices) -> Strata:
+        """Return the images that are drawn and the others, with a share of 0; see the base class."""
+        others = np.ones(len(rows), dtype=np.int64)
+        others[np.flatnonzero(store.has_mass[rows])[: self.images]] = 0
+        return Strata.of(others, {0: 1.0, 1: 0.0})
+
+
 class BalancedDensity(TrainSampler):
     """Draws the ACR categories of the training images equally often."""
 

@@ -99,12 +99,12 @@ def print_table(jobs: Sequence[Job], folder: Path) -> None:
     from rich.table import Table
 
     table = Table(title=f"{len(jobs)} jobs, {sum(job.failed for job in jobs)} failed")
-    for heading in ("job", "validation DSC", "seconds"):
+    for heading in ("job", "validation DSC, %", "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("settings", ratio=3)
     table.add_column("note", ratio=2)
     for job, setting in zip(jobs, varying_overrides(jobs), strict=True):
-        score = "–" if job.record.score is None else f"{job.record.score:.4f}"
+        score = "–" if job.record.score is None else f"{100 * job.record.score:.2f}"
         settings = " ".join(f"{name}={value}" for name, value in setting.items())
         note = job.error or (f"pruned after epoch {job.record.pruned}" if job.record.pruned else "")
         table.add_row(str(job.index), score, f"{job.seconds:.0f}", settings, note)

@@ -1,14 +1,15 @@
-"""Hydra callback that checks the folder of a single run, and removal of the folder of a failed start."""
+"""Hydra callback that creates the folder of a single run, and removal of the folder of a failed start."""
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, read_write
 from typing_extensions import override
 
 from mammoseg.errors import UserError, exit_with_message
@@ -26,6 +27,8 @@ RUN_FILES = {*(Path(file.name).parts[0] for file in RunFolder.files()), "wandb",
 
 class NewRunFolder(Callback):
     """Checks the run folder before Hydra writes into it, and stores whether this process creates it.
+
+    A folder with a date in its name is always a new one, see `create_dated_folder`.
 
     Attributes:
         created: Folders that this process creates, the run folder first, followed by its new parent folders.
@@ -46,11 +49,48 @@ class NewRunFolder(Callback):
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         empty = folder.is_dir() and not any(folder.iterdir())
         NewRunFolder.created = tuple(missing) or ((folder,) if empty else ())
+        if (new := create_dated_folder(config, "run")) is not None:
+            NewRunFolder.created = (new, *(path for path in missing if path != folder))
 
     @override
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Keep the folder of a successful run."""
         NewRunFolder.created = ()
+
+
+def create_dated_folder(config: DictConfig, mode: str) -> Path | None:
+    """Create the folder of a run or sweep if its name contains the date and time, and set it in the config.
+
+    The name does not contain fractions of a second, so a number is appended if another process has created the folder.
+
+    Args:
+        config: Composed config with Hydra's own settings, which is changed in place.
+        mode: "run" or "sweep".
+
+    Returns:
+        The folder; None if its name contains no date, or if it cannot be created, which Hydra reports.
+    """
+    section = config.hydra[mode]
+    template: Any = OmegaConf.to_container(section, resolve=False)
+    if "${now:" not in str(template["dir"]):
+        return None
+    name = str(section.dir)
+    try:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    for number in itertools.count(1):
+        folder = Path(name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError:
+            return None
+        with read_write(config.hydra):
+            section.dir = str(folder)
+        return folder.absolute()
+    return None
 
 
 def remove_failed_start() -> None:

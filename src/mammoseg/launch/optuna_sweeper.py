@@ -274,7 +274,8 @@ def log_best(study: optuna.Study, space: SearchSpace) -> None:
     if completed:
         best = study.best_trial
         settings = " ".join(f"{name}={value}" for name, value in space.values(best.params).items())
-        log.info("best of %d trials: %.4f by trial %d, %s", len(completed), best.value, best.number, settings)
+        dsc = 100 * float(best.value or 0.0)
+        log.info("best of %d trials: DSC %.2f %% by trial %d, %s", len(completed), dsc, best.number, settings)
 
 
 def load_trial(hydra: HydraConf, trial_number: int) -> tuple[optuna.Trial, set[int]]:

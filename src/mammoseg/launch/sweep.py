@@ -24,6 +24,7 @@ from mammoseg.files import atomic_write_bytes
 from mammoseg.launch import distributed, loky
 from mammoseg.launch.gpus import count_gpus
 from mammoseg.launch.job_table import find_jobs, print_table, write_job_table
+from mammoseg.launch.new_folder import create_dated_folder
 from mammoseg.launch.settings_check import sweep_overrides
 from mammoseg.launch.signals import GracefulExit
 from mammoseg.runs.folder import RunFolder
@@ -121,7 +122,6 @@ class SweepSummary(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Store the sweep folder, and check the resources that the launcher requires."""
-        self.folder = Path(config.hydra.sweep.dir)
         # A search includes the finished trials of previous calls.
         self.since = 0.0 if "n_trials" in config.hydra.sweeper else time.time()
         SweepSummary.active = self
@@ -129,6 +129,10 @@ class SweepSummary(Callback):
         set_swept_settings(config)
         if "ray" in config.hydra.launcher:
             prepare_ray(config.hydra.launcher.ray)
+        if create_dated_folder(config, "sweep") is not None:
+            with read_write(config.hydra), open_dict(config.hydra):  # jobs compose their config from the overrides
+                config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote(config.hydra.sweep.dir)}")
+        self.folder = Path(config.hydra.sweep.dir)
 
     @override
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:

@@ -20,6 +20,7 @@ from mammoseg.files import atomic_write
 from mammoseg.safe_yaml import load_yaml_file
 
 DEFAULT_STORE = "data/prepared"
+LATEST_LINK = "latest"  # link in outputs/ to the newest finished run
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,9 @@ class RunFolder:
     detection = RunFile("detection.csv", "number of masses, found masses and false positives of each test image")
     overlays = RunFile("overlays.png", "one example per density with ground truth, prediction and heat map")
     curves = RunFile("curves.png", "loss and validation metrics by epoch")
+    profile = RunFile(
+        "fit-profile.txt", "with `trainer.profiler`: duration of each step of the training; may contain local paths"
+    )
     split = RunFile("split.csv", "part of each image: train, val or test; with `split.test=both` train, half1 or half2")
     record = RunFile("run.json", "status, settings and library versions")
     log = RunFile("train.log", "log of the run")
@@ -230,8 +234,8 @@ def load_yaml(path: Path) -> DictConfig:
 def folders_with(top: Path, *names: str, max_depth: int | None = None) -> Iterator[RunFolder]:
     """Yield the folders that contain at least one of several files, in alphabetical order.
 
-    Symbolic links to folders are followed, and each folder is visited once. Hidden folders and virtual environments are
-    skipped.
+    Symbolic links to folders are followed, except the link to the newest run, and each folder is visited once. Hidden
+    folders and virtual environments are skipped.
 
     Args:
         top: Folder to search, with subfolders.
@@ -248,4 +252,9 @@ def folders_with(top: Path, *names: str, max_depth: int | None = None) -> Iterat
             yield RunFolder(Path(folder))
         depth = len(Path(folder).relative_to(top).parts)
         skip = "pyvenv.cfg" in files or (max_depth is not None and depth >= max_depth)
-        subfolders[:] = [] if skip else sorted(name for name in subfolders if not name.startswith((".", "__")))
+        subfolders[:] = [] if skip else sorted(name for name in subfolders if _is_visible(Path(folder, name)))
+
+
+def _is_visible(folder: Path) -> bool:
+    """Return whether to search a folder; a run is found at its own path, not at that of the link to the newest run."""
+    return not folder.name.startswith((".", "__")) and not (folder.name == LATEST_LINK and folder.is_symlink())

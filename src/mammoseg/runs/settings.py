@@ -49,8 +49,8 @@ COMPUTE = (
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps"),
     *("trainer.profiler", "trainer.num_sanity_val_steps", "callbacks.epoch_summary", "callbacks.lr_monitor"),
     *("callbacks.gradient_clipping._target_", "callbacks.loss_term_gradients"),
-    # index of the Optuna trial, and trust in stored settings
-    *("trial_number", "trusted_modules"),
+    # index of the Optuna trial, trust in stored settings, and a test that trains no network
+    *("trial_number", "trusted_modules", "find_lr"),
 )
 REPLICATE = ("seed", "split.fold", "split.seed")
 METHOD = (
@@ -70,6 +70,7 @@ METHOD = (
     *("split._target_", "split.folds", "split.val_share", "split.assignment", "split.test", "split.stratify"),
     # 16-bit arithmetic changes the results by more than rounding
     *("trainer._target_", "trainer.precision", "trainer.max_epochs", "trainer.gradient_clip_val"),
+    "trainer.limit_train_batches",
 )
 # Settings in these sections belong to the method unless they are listed above, so that a new loss or network needs no
 # entry. tests/contracts/test_settings.py requires an entry for every other setting.

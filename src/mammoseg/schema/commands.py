@@ -52,6 +52,7 @@ TRAIN = {
     "init_from": LocalPath(optional=True),
     "encoder_weights": LocalPath(optional=True),
     "trusted_modules": TRUSTED_MODULES,
+    "find_lr": Boolean(),
     "trial_number": Integer(0, optional=True),
     "dataset": REQUIRED_PART,
     "split": REQUIRED_PART,

@@ -107,6 +107,7 @@ PARTS: dict[str, Part] = {
     "mammoseg.data.samplers.NegativeFraction": Part(
         {"fraction": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)}
     ),
+    "mammoseg.data.samplers.FewImages": Part({"images": Integer(1, 1_000_000)}),
     "mammoseg.data.samplers.BalancedDensity": Part({}),
     "mammoseg.data.samplers.BalancedMassSize": Part({"groups": Integer(2, 100)}),
     "mammoseg.data.augment.Augmentation": Part({"transforms": ListOf(REQUIRED_PART)}),

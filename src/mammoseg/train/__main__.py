@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.cli import command
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed
 from mammoseg.schema.overrides import key_of
+from mammoseg.train.identity import folder_name
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
+    from mammoseg.runs.folder import RunFolder
 
 LAUNCHER_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
+
+
+# Used by hydra.run.dir in conf/train.yaml.
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 
 def prepare_argv(argv: list[str]) -> list[str]:
@@ -59,6 +67,8 @@ def main(cfg: DictConfig) -> float:
         raise UserError(f"resume must be a folder without special characters such as $, got {cfg.resume}")
     if cfg.resume is not None:
         check_resumed_config(cfg, hydra, folder.path)
+    if cfg.find_lr:
+        return search_learning_rate(cfg, folder, hydra)
     distributed.check_nodes(cfg.trainer)
     info = run_info(cfg, hydra.runtime.choices, hydra.overrides.task)
     run = TrainingRun(cfg, folder, {**info, **stored_name(folder)})
@@ -70,6 +80,25 @@ def main(cfg: DictConfig) -> float:
             else:
                 run.train(trial_pruning(hydra, cfg.trial_number)).test()
         return run.score
+
+
+def search_learning_rate(cfg: DictConfig, folder: RunFolder, hydra: HydraConf) -> float:
+    """Suggest a learning rate; see `lr_finder`. Returns NaN, since there is no validation DSC.
+
+    Args:
+        cfg: Composed config.
+        folder: Run folder.
+        hydra: Hydra's own settings of the job.
+
+    Raises:
+        UserError: If the settings are those of a sweep or of a run to resume.
+    """
+    from mammoseg.train.lr_finder import find_learning_rate
+
+    if hydra.mode == RunMode.MULTIRUN or cfg.resume is not None:
+        raise UserError("find_lr must be false in sweeps and with resume, got true; start a single run")
+    find_learning_rate(cfg, folder)
+    return math.nan
 
 
 def trial_pruning(hydra: HydraConf, trial_number: int | None) -> OptunaPruningCallback | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,17 @@ def run_info(cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequence[st
         "fold": fold,
         "seed": cfg.seed,
     }
+
+
+def folder_name(*, _root_: DictConfig) -> str:
+    """Return the beginning of the name of a run folder: method, fold and seed, such as "au_net-fold0-seed0".
+
+    Args:
+        _root_: Composed config of `train` with Hydra's own settings, as OmegaConf passes it to a resolver.
+    """
+    info = run_info(_root_, _root_.hydra.runtime.choices)
+    fold = "" if info["fold"] == "" else f"-fold{info['fold']}"
+    return re.sub(r"[^\w.-]", "_", f"{info['method']}{fold}-seed{info['seed']}")
 
 
 def stored_name(folder: RunFolder) -> dict[str, str]:

@@ -11,7 +11,7 @@ from mammoseg.errors import UserError
 from mammoseg.launch.signals import GracefulExit
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import read_record
-from mammoseg.train.resume import resume_command
+from mammoseg.train.next_commands import resume_command
 
 
 @contextmanager

@@ -6,8 +6,6 @@ Hydra creates the run folder before the command starts, so `resume` is expanded 
 from __future__ import annotations
 
 import logging
-import os
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,18 +17,17 @@ from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
 from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder, load_yaml
-from mammoseg.runs.record import RunRecord, load_matching_record, read_record, read_record_or_skip
+from mammoseg.runs.record import RunRecord, load_matching_record, read_record
 from mammoseg.runs.settings import DIGESTED, RESUMABLE, flatten
-from mammoseg.runs.untrusted_config import GROUPS, command_line_dirs, untrusted_targets
 from mammoseg.safe_yaml import load_yaml_file
 from mammoseg.schema.command_line import config_dirs, split_options
 from mammoseg.schema.overrides import key_of, merge, quote, split_override
 from mammoseg.schema.renamed import earlier_defaults, upgrade_override
+from mammoseg.train.next_commands import UPLOAD_SETTINGS
 
 log = logging.getLogger(__name__)
 
 DATA_PATHS = ("dataset.root", "dataset.store", "dataset.reader.tables")
-UPLOAD_SETTINGS = ("logger.mode", "logger.entity")
 # Stored overrides that are not used on resume. Trusted modules, and whether and for whom to upload to W&B, must be set
 # again, since the folder may be from somebody else. In version 0.1, ckpt_path=<checkpoint> resumed a run.
 NOT_RESTORED = ("trusted_modules", *UPLOAD_SETTINGS, "ckpt_path")
@@ -134,7 +131,8 @@ def find_run(reference: str) -> RunFolder:
             f"resume={reference}: not a run folder, since {RunFolder.record.name} is missing or has no settings; use "
             "init_from to start a new run from the weights of a checkpoint"
         )
-    return run
+    # While the run continues, outputs/latest may become a link to another run.
+    return RunFolder(run.path.resolve()) if run.path.is_symlink() else run
 
 
 def stored_overrides(run: RunFolder) -> list[str]:
@@ -277,20 +275,3 @@ def remember_overrides(run: RunFolder) -> None:
     keys = {"resume", *DATA_PATHS, *NOT_RESTORED}
     overrides = [override for override in HydraConfig.get().overrides.task if key_of(override) not in keys]
     atomic_write_text(run.hydra / "overrides.yaml", OmegaConf.to_yaml(merge(overrides)))
-
-
-def resume_command(run: RunFolder) -> str:
-    """Return the command that resumes a run from the current working directory.
-
-    It contains the options that are not taken from the run folder: --config-dir, and trust in the user's own classes.
-    """
-    path = run.path.absolute()
-    relative = Path(os.path.relpath(path))
-    shortest = path if ".." in relative.parts else relative
-    dirs = command_line_dirs(HydraConfig.get())
-    record = read_record_or_skip(run)
-    targets = untrusted_targets({} if record is None else record.settings, GROUPS, config_dirs=dirs)
-    trust = [f"trusted_modules=[{','.join(targets)}]"] if targets else []
-    options = [part for folder in dirs for part in ("--config-dir", str(folder))]
-    trust += [override for override in HydraConfig.get().overrides.task if key_of(override) in UPLOAD_SETTINGS]
-    return f"python -m mammoseg.train {shlex.join([*options, f'resume={shortest}', *trust])}"

@@ -28,8 +28,8 @@ from mammoseg.errors import UserError
 from mammoseg.launch import distributed
 from mammoseg.loggers.csv_history import MetricsLogger, resumable_csv_logger
 from mammoseg.runs import checkpoint
-from mammoseg.runs.discovery import unfinished_duplicates
 from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.latest_link import link_latest
 from mammoseg.runs.record import RunRecord, Status, make_record, read_record, redact_paths, write_record
 from mammoseg.segmenter import Segmenter
 from mammoseg.terminal import configure_library_logging
@@ -37,9 +37,11 @@ from mammoseg.train.best_checkpoints import BestCheckpoints, warn_about_monitors
 from mammoseg.train.init_from import InitialWeights
 from mammoseg.train.interruption import explain_interruption, trainer_errors
 from mammoseg.train.monitored_metrics import check_monitored_metrics
+from mammoseg.train.next_commands import print_commands_after_training
 from mammoseg.train.reporting import write_reports
-from mammoseg.train.resume import check_epochs, epochs_of, load_previous_record, remember_overrides, resume_command
+from mammoseg.train.resume import check_epochs, epochs_of, load_previous_record, remember_overrides
 from mammoseg.train.resume_state import check_best_checkpoints, check_network, check_split, load_last_checkpoint
+from mammoseg.train.start_report import log_start, report_unfinished
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
@@ -125,13 +127,7 @@ class TrainingRun:
         if (stored := read_record(self.folder)) is not None:
             self.record = replace(self.record, job=stored.job, started=stored.started or self.record.started)
         if self.previous is None:
-            self._report_unfinished()
-
-    def _report_unfinished(self) -> None:
-        """Log how to resume an unfinished run with the same settings, which has a different folder by default."""
-        if distributed.rank() == 0 and not distributed.is_worker():
-            for run in unfinished_duplicates(self.folder, self.record)[:1]:
-                log.warning("an unfinished run has the same settings; to resume it: %s", resume_command(run))
+            report_unfinished(self.folder, self.record)
 
     def _update_status(self, status: Status, error: str | None = None) -> None:
         """Record how the run ended, unless it ended before it wrote its record."""
@@ -190,6 +186,8 @@ class TrainingRun:
         check_monitored_metrics(self.segmenter, build.build_callbacks(self.cfg))
         self._write_initial_files()
         trainer = self.build_trainer([pruning] if pruning else [])
+        split, cases = self.datamodule.split, self.datamodule.store.cases
+        log_start(self.run_info["run"], self.folder, trainer, self.segmenter, split, cases)
         with trainer_errors():
             trainer.fit(self.segmenter, datamodule=self.datamodule, ckpt_path=ckpt_path, weights_only=True)
         self.record = replace(self.record, trained=True)
@@ -285,6 +283,8 @@ class TrainingRun:
             self.record, status=Status.FINISHED, score=self.score, parameters=parameters, minutes=minutes, error=None
         )
         write_record(self.folder, finished)
+        link_latest(self.folder, finished.started)
+        print_commands_after_training(self.folder)
 
     def _resume_checkpoint(self) -> str | None:
         """Return the path of the checkpoint to resume from, or None."""
