@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from yaml_settings import UNLISTED, SettingsFile, setting_table
+
 from mammoseg.runs import settings
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role
@@ -14,21 +16,19 @@ from mammoseg.schema.parts import PARTS
 from mammoseg.schema.types import SettingType
 
 COMMANDS = "Commands"
-VALUES = "Valid values"
-VALUES_INTRODUCTION = """All settings are checked before a command starts. An argument of a `_target_` that is not
-listed here is checked against the annotations of the class or function.
-"""
 INTRODUCTION = """# Configuration
 
 Every setting has its default in a YAML file in `conf/` and can be overridden on the command line: `key=value` sets a
-value, `group=choice` selects a file, and `+key=value` adds an argument of a class that its file does not list. Unknown
-settings and invalid values are rejected before a command starts; [Valid values](#valid-values) lists type and range of
-each setting.
+value, `group=choice` selects a file, and `+key=value` adds an argument of a class that its file does not list. All
+settings are checked before a command starts: unknown settings and invalid values are rejected. Arguments without a
+description of the values below are checked against the annotations of their class or function.
 `python -m mammoseg.train --help` lists the choices; `python -m mammoseg.train ... --cfg job` prints the resulting
 configuration without running it. `--config-dir` adds a folder with your own YAML files ([example](extend.md)).
 
-This page is generated from these files.
+This page is generated from these files and from the checks of the settings.
 """
+PACKAGES = {"preprocessing": "dataset"}  # section of the config, if it has another name than the group
+RECIPES = ("experiment", "hydra", "method", "published", "sweep")  # groups that combine other choices, shown as YAML
 MEANINGS = {
     Role.METHOD: "what is trained and how; runs that differ are different methods",
     Role.REPLICATE: "repetitions of one method",
@@ -38,33 +38,46 @@ MEANINGS = {
 
 
 def write_reference(conf: Path, page: Path) -> None:
-    """Write configuration.md, which shows every YAML file in `conf`."""
+    """Write configuration.md: the settings of every YAML file in `conf` with default, valid values and meaning."""
     parts = [INTRODUCTION, f"## {COMMANDS}\n"]
-    parts += [entry(path, f"python -m mammoseg.{path.stem}", "###") for path in sorted(conf.glob("*.yaml"))]
+    parts += [command_entry(path) for path in sorted(conf.glob("*.yaml"))]
     for group in sorted({path.parent for path in conf.glob("*/**/*.yaml")}):
         name = group.relative_to(conf).as_posix()
         parts.append(f"## {name}\n")
-        parts += [entry(path, f"{name}={path.stem}", "###") for path in sorted(group.glob("*.yaml"))]
-    parts += [f"## {VALUES}\n", VALUES_INTRODUCTION]
-    parts += [values_of_command(command) for command in SETTINGS]
-    parts += [values_of_part(target, part.arguments) for target, part in sorted(PARTS.items()) if part.arguments]
+        parts += [choice_entry(path, name) for path in sorted(group.glob("*.yaml"))]
     page.write_text("\n".join(parts), encoding="utf-8")
 
 
-def values_of_command(command: str) -> str:
-    """Return a table of the settings of a command and their valid values."""
-    return value_table(f"python -m mammoseg.{command}", dict(flatten_settings(SETTINGS[command])))
+def command_entry(path: Path) -> str:
+    """Return the section of a command."""
+    file = SettingsFile(path)
+    listed = [setting for setting in file.settings if setting.name.split(".")[0] not in UNLISTED]
+    values = {name: kind.description for name, kind in flatten_settings(SETTINGS.get(path.stem, {}))}
+    return section(f"python -m mammoseg.{path.stem}", file, setting_table(listed, "", values))
 
 
-def values_of_part(target: str, arguments: Mapping[str, SettingType]) -> str:
-    """Return a table of the arguments of a target and their valid values."""
-    return value_table(f"_target_: {target}", arguments)
+def choice_entry(path: Path, group: str) -> str:
+    """Return the section of a choice of a config group."""
+    file, title = SettingsFile(path), f"{group}={path.stem}"
+    if group.split("/")[0] in RECIPES:
+        return f"### `{title}`\n\n```yaml\n{file.text.rstrip()}\n```\n"
+    prefix = "" if file.is_global else f"{PACKAGES.get(group, group)}."
+    of_command = {name: kind.description for name, kind in flatten_settings(SETTINGS["train"])}
+    values = {}
+    for setting in file.settings:
+        known = PARTS[setting.target].arguments.get(setting.argument) if setting.target in PARTS else None
+        values[setting.name] = known.description if known else of_command.get(f"{prefix}{setting.name}", "")
+    return section(title, file, setting_table(file.settings, prefix, values))
 
 
-def value_table(title: str, types: Mapping[str, SettingType]) -> str:
-    """Return a section with a table of settings and valid values."""
-    rows = [f"| `{name}` | {kind.description} |" for name, kind in types.items()]
-    return "\n".join([f"### `{title}`\n", "| setting | value |", "|---|---|", *rows, ""])
+def section(title: str, file: SettingsFile, table: str) -> str:
+    """Return a section with the description, the targets and the table of settings of a file."""
+    parts = [f"### `{title}`", "", file.description, ""]
+    if file.commands:
+        parts += ["```", *file.commands, "```", ""]
+    if file.targets:
+        parts += ["`_target_`: " + ", ".join(f"`{target}`" for target in dict.fromkeys(file.targets)), ""]
+    return "\n".join([*parts, *([table, ""] if file.settings else [])])
 
 
 def flatten_settings(settings_: Mapping[str, SettingType], prefix: str = "") -> Iterator[tuple[str, SettingType]]:
@@ -74,11 +87,6 @@ def flatten_settings(settings_: Mapping[str, SettingType], prefix: str = "") -> 
             yield from flatten_settings(kind.settings, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", kind
-
-
-def entry(path: Path, title: str, level: str) -> str:
-    """Return the section of a YAML file."""
-    return f"{level} `{title}`\n\n```yaml\n{path.read_text(encoding='utf-8').rstrip()}\n```\n"
 
 
 def write_run_tables(folder: Path) -> None:
