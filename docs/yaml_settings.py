@@ -107,7 +107,7 @@ def setting_table(settings: list[Setting], prefix: str, values: dict[str, str]) 
     for setting in settings:
         default = "" if setting.default == "???" else setting.default
         default = default if len(default) <= MAX_DEFAULT else f"{default[:MAX_DEFAULT]}..."
-        meaning = ". ".join(filter(None, ["required" if setting.default == "???" else "", setting.comment]))
+        meaning = ": ".join(filter(None, ["required" if setting.default == "???" else "", setting.comment]))
         cells = (
             f"`{prefix}{setting.name}`",
             f"`{default}`" if default else "",
