@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
     from mammoseg.reports.run_figures import Example
+    from mammoseg.runs.results import ResultRow
 
 
 class RunLogger(Protocol):
@@ -34,6 +35,13 @@ class RunLogger(Protocol):
             examples: Examples with image, mask and predicted probabilities, each of shape (H, W).
         """
         ...
+
+    def log_results(self, rows: Sequence[ResultRow]) -> None:
+        """Log the metrics of each test image; by default, nothing.
+
+        Args:
+            rows: Rows of results.csv.
+        """
 
     def close(self) -> None:
         """Flush and close all files. Called at the end of a run, also after an error; can be called twice."""

@@ -14,12 +14,15 @@ from typing_extensions import override
 from mammoseg import validate
 from mammoseg.errors import UserError
 from mammoseg.loggers.base import RunLogger
+from mammoseg.metrics import PIXEL_METRICS
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger, WandbLogger
 
     from mammoseg.reports.run_figures import Example
+    from mammoseg.runs.results import ResultRow
 
+TABLE_COLUMNS = ("case", "side", "view", "density", "tp", "fp", "fn", "tn")  # of results.csv
 MODES = ("offline", "online", "disabled")
 
 
@@ -119,6 +122,17 @@ class WandbRunLogger(RunLogger):
             for example in examples
         ]
         self.logger.experiment.log({"test/overlays": images})
+
+    @override
+    def log_results(self, rows: Sequence[ResultRow]) -> None:
+        """Log a table with the metrics of each test image, without patients."""
+        if self.logger is None:
+            return
+        import wandb
+
+        data = [[row[name] for name in TABLE_COLUMNS] + [row[key] for key in PIXEL_METRICS] for row in rows]
+        table = wandb.Table(columns=[*TABLE_COLUMNS, *PIXEL_METRICS], data=data)
+        self.logger.experiment.log({"test/images": table})
 
     @override
     def close(self) -> None:

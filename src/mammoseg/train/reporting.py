@@ -28,4 +28,5 @@ def write_reports(folder: RunFolder, store: PreparedStore, run_loggers: Sequence
     run_figures.plot_overlays(examples, folder.overlays)
     for run_logger in run_loggers:
         run_logger.log_examples(examples)
+        run_logger.log_results(rows)
     run_summary.print_summary(rows, folder.path)
