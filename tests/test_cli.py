@@ -12,7 +12,7 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from helpers.commands import run
-from mammoseg.cli import user_message
+from mammoseg.cli import check_user_argv, user_message
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.schema.help_text import setting_comments
@@ -151,6 +151,12 @@ def test_a_yaml_file_that_cannot_be_parsed_is_one_sentence(tmp_path: Path) -> No
     assert completed.returncode == 2
     assert completed.stderr.count("\n") == 1
     assert "loss/mine.yaml: not valid YAML, line 2" in completed.stderr
+
+
+def test_windows_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Windows")
+    with pytest.raises(UserError, match="require Linux or macOS, got Windows; use the Windows Subsystem for Linux"):
+        check_user_argv("train", [])
 
 
 def test_a_removed_working_directory_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -94,15 +95,18 @@ def replace_unprintable_characters() -> None:
 
 
 def check_user_argv(name: str, argv: Sequence[str]) -> None:
-    """Check the working directory, and the arguments before mammoseg adds others.
+    """Check the platform, the working directory, and the arguments before mammoseg adds others.
 
     Args:
         name: Name of the command.
         argv: Command-line arguments.
 
     Raises:
-        UserError: If the working directory was removed, or an argument has an old name or sets a fixed setting.
+        UserError: On Windows, or if the working directory was removed, or an argument has an old name or sets a fixed
+            setting.
     """
+    if platform.system() == "Windows":
+        raise UserError("the commands require Linux or macOS, got Windows; use the Windows Subsystem for Linux (WSL)")
     try:
         Path.cwd()
     except FileNotFoundError as error:

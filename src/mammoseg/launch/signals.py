@@ -15,7 +15,8 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+# Windows, on which the Python API can be imported, has neither SIGUSR1 nor SIGUSR2.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 REQUEUE_STATES = ("PREEMPTED", "TIMEOUT")  # not CANCELLED: a cancelled job must not restart
 
 
