@@ -28,7 +28,7 @@ OTHER_SETTINGS = {
 }
 NEW_COLUMNS = (  # since 0.2
     *("mask_labels", "mass_in_breast", "image_density_score", "density_score", "source"),
-    *("spacing_mm", "acquisition"),
+    *("spacing_mm", "acquisition", "mass_locations"),
 )
 
 

@@ -21,6 +21,7 @@ def test_formulas_are_escaped_and_read_back(tmp_path: Path) -> None:
         "split": "",
         "source": "",
         "acquisition": "",
+        "mass_locations": "",
     }
     case = Case(**values)
     write_cases(tmp_path / "cases.csv", [case])

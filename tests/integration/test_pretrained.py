@@ -65,7 +65,7 @@ def test_predict_uses_the_default_model_and_resumes(models: Path, tmp_path: Path
     assert "ckpt_path is not set; using the default pretrained model small_net" in output
     made_of = json.loads((tmp_path / "predictions" / "predictions.json").read_text())["made_of"]
     assert made_of["checkpoints"] == [file_digest(models / "small_net")]
-    assert "resuming: 1 of 1 images" in succeed("predict", "input=a.dcm", *CPU, folder=tmp_path)
+    assert "resuming: 1 of 1 image already predicted" in succeed("predict", "input=a.dcm", *CPU, folder=tmp_path)
     # a model is the same in all of its forms
     succeed("predict", "input=a.dcm", f"ckpt_path={CHECKPOINT}", "output=other", *CPU, folder=tmp_path)
     files = [tmp_path / name / "probabilities" / "a.png" for name in ("predictions", "other")]
