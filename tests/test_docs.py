@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 import mammoseg
+from helpers import commands
 from mammoseg import losses, metrics
 from mammoseg.compare.difference_tables import CSV_COLUMNS
 from mammoseg.data.store import Case
@@ -79,25 +81,39 @@ def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     python, *arguments = shlex.split(line)
     assert python == "python"
-    # The metric of the page is only part of the copy; the runs are trained without it.
-    package = {"PYTHONPATH": str(folder / "package" / "src")} if "mammoseg.compare" in arguments else {}
     trains = "mammoseg.train" in arguments
     # Settings of the line take precedence.
     small = [setting for setting in SMALL if f" {setting.partition('=')[0]}=" not in line.replace("'", "")]
     extra = small if trains else [SMALL[0]] if "mammoseg.prepare" in arguments else []
     # One mask of the dataset is missing.
     extra = [*extra, *(["dataset.on_error=skip"] if "dataset=clinic" in arguments else PHANTOM if trains else [])]
-    return subprocess.run(
-        [sys.executable, *arguments, *extra],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **package},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    if arguments[:2] == ["-m", "mammoseg.compare"]:
+        # The metric of the page is only part of the copy; the runs are trained without it.
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder / "package" / "src")},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    module, *settings = arguments[1:]
+    return commands.run(module.removeprefix("mammoseg."), *settings, *extra, folder=folder)
 
 
+@pytest.fixture
+def importable(user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Modules of the user's folder can be imported, as from the working directory of `python -m`."""
+    loaded = set(sys.modules)
+    monkeypatch.syspath_prepend(user_folder)
+    yield
+    for name in set(sys.modules) - loaded:
+        if getattr(sys.modules[name], "__file__", None) and str(user_folder) in str(sys.modules[name].__file__):
+            del sys.modules[name]
+
+
+@pytest.mark.usefixtures("importable")
 def test_examples_of_the_extension_guide_run(user_folder: Path) -> None:
     lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
     assert len(lines) == 12
