@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from mammoseg.data.store import PreparedStore
@@ -115,7 +116,8 @@ def _plot_contours(
             axis.set_xticks([])
             axis.set_yticks([])
             label = f"DSC {100 * row['dsc']:.0f} %" if is_with_mass(row) else "no mass"
-            axis.text(0.02, 0.02, label, color="white", fontsize=8, transform=axis.transAxes)
+            text = axis.text(0.02, 0.02, label, color="white", fontsize=8, transform=axis.transAxes)
+            text.set_path_effects([withStroke(linewidth=2, foreground="black")])
             if i == 0:
                 axis.set_title(f"ACR {row['density']}", fontsize=10)
         axes[i, 0].set_ylabel(names.get(method, method), fontsize=9)
