@@ -96,18 +96,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run: Path, workdir: Path) -> 
     assert (workdir / "half" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
 
 
-def test_the_offline_wandb_run_contains_a_table_of_the_test_images(run: Path) -> None:
-    (file,) = (run / "wandb").glob("offline-run-*/files/media/table/test/images_*.table.json")
-    table = json.loads(file.read_text())
-    rows = results.read_results(run / "results.csv")
-    assert [row[:4] for row in table["data"]] == [
-        [row[name] for name in ("case", "side", "view", "density")] for row in rows
-    ]
-    dsc = table["columns"].index("dsc")
-    assert [row[dsc] for row in table["data"]] == pytest.approx([row["dsc"] for row in rows])
-    assert "patient" not in table["columns"]
-
-
 def test_the_offline_wandb_run_can_be_read(run: Path, tmp_path: Path) -> None:
     (offline,) = (run / "wandb").glob("offline-run-*")
     completed = subprocess.run(

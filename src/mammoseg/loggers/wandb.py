@@ -15,6 +15,7 @@ from mammoseg import validate
 from mammoseg.errors import UserError
 from mammoseg.loggers.base import RunLogger
 from mammoseg.metrics import PIXEL_METRICS
+from mammoseg.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger, WandbLogger
@@ -38,6 +39,8 @@ class WandbRunLogger(RunLogger):
         mode: "offline", "online" or "disabled", which writes nothing.
         project: W&B project.
         entity: W&B user or team; None for the default of the account.
+        artifacts: Log a table of the test images and the best checkpoint. W&B stores them as artifacts, for which it
+            records the local path of its staging folder.
 
     Raises:
         UserError: If `mode` is invalid; from `loggers`, if W&B cannot be reached in mode "online".
@@ -51,12 +54,14 @@ class WandbRunLogger(RunLogger):
         mode: str = "offline",
         project: str = "mammoseg",
         entity: str | None = None,
+        artifacts: bool = False,
     ) -> None:
         self.folder = folder
         self.run_info = dict(run_info)
         self.mode = validate.one_of("logger.mode (or WANDB_MODE)", mode, MODES)
         self.project = project
         self.entity = entity
+        self.artifacts = artifacts
         self.settings = dict(settings or {})
         self.logger: WandbLogger | None = None
 
@@ -125,14 +130,19 @@ class WandbRunLogger(RunLogger):
 
     @override
     def log_results(self, rows: Sequence[ResultRow]) -> None:
-        """Log a table with the metrics of each test image, without patients."""
-        if self.logger is None:
+        """With `artifacts`, log a table with the metrics of each test image, without patients, and the checkpoint."""
+        if self.logger is None or not self.artifacts:
             return
         import wandb
 
         data = [[row[name] for name in TABLE_COLUMNS] + [row[key] for key in PIXEL_METRICS] for row in rows]
         table = wandb.Table(columns=[*TABLE_COLUMNS, *PIXEL_METRICS], data=data)
         self.logger.experiment.log({"test/images": table})
+        checkpoint = RunFolder(self.folder).best_checkpoint
+        if checkpoint.is_file():
+            artifact = wandb.Artifact(str(self.run_info["run"]), type="model")
+            artifact.add_file(str(checkpoint), name=checkpoint.name)
+            self.logger.experiment.log_artifact(artifact)
 
     @override
     def close(self) -> None:

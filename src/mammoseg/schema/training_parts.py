@@ -89,7 +89,12 @@ TRAINING_PARTS: dict[str, Part] = {
     "lightning.pytorch.callbacks.GradientAccumulationScheduler": Part({"scheduling": MappingOf(Integer(1))}),
     "lightning.pytorch.callbacks.LearningRateMonitor": Part({"logging_interval": one_of("epoch", "step", None)}),
     "mammoseg.loggers.wandb.WandbRunLogger": Part(
-        {"mode": one_of("offline", "online", "disabled"), "project": Text(), "entity": Text(optional=True)}
+        {
+            "mode": one_of("offline", "online", "disabled"),
+            "project": Text(),
+            "entity": Text(optional=True),
+            "artifacts": Boolean(),
+        }
     ),
     "mammoseg.loggers.tensorboard.TensorBoardRunLogger": Part({}),
 }
