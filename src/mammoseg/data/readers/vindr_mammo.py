@@ -10,13 +10,14 @@ from __future__ import annotations
 import ast
 import math
 from collections import defaultdict
+from collections.abc import Set
 from pathlib import Path
 
 from mammoseg.data.readers.cells import parse_side, parse_split
-from mammoseg.data.readers.csv_table import iterate_csv
+from mammoseg.data.readers.csv_table import check_length, iterate_csv
 from mammoseg.data.readers.file_tree import require_folder, walk
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
-from mammoseg.data.readers.mass_location import MassBox
+from mammoseg.data.readers.mass_location import MassBox, remove_repeated
 from mammoseg.density import ACRDensity
 
 IMAGES, BREASTS, FINDINGS = "images", "breast-level_annotations.csv", "finding_annotations.csv"
@@ -48,7 +49,7 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
     """
     root = Path(root)
     require_folder(root, HINT)
-    boxes, invalid = read_boxes(root / FINDINGS, rejected)
+    boxes, invalid, described = read_boxes(root / FINDINGS, rejected)
     files = find_images(root / IMAGES)
     mammograms: list[Mammogram] = []
     listed: dict[str, str] = {}
@@ -61,16 +62,20 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
         if image in invalid or (image not in boxes and not negatives):
             continue
         try:
-            mammograms.append(make_mammogram(root, row, boxes.get(image, ()), name in files))
+            check_length(row)
+            mammogram = make_mammogram(row, boxes.get(image, ()), files.get(name))
+            if image not in described:  # whether it has a mass is unknown
+                raise ValueError(f"no row in {FINDINGS}; use the table of the release")
+            mammograms.append(mammogram)
         except ValueError as error:
             rejected.add(f"{IMAGES}/{name}.dicom", error)
-    reject_unlisted(listed, files, boxes, rejected)
+    reject_unlisted(listed, files.keys(), boxes, rejected)
     exams = {name.partition("/")[0] for name in listed.values()}
     rejected.found |= {"images listed": len(listed), "exams listed": len(exams)}
     return mammograms
 
 
-def reject_unlisted(listed: dict[str, str], files: set[str], boxes: Boxes, rejected: RejectedCases) -> None:
+def reject_unlisted(listed: dict[str, str], files: Set[str], boxes: Boxes, rejected: RejectedCases) -> None:
     """Reject the DICOM files and the findings of images that are not in the breast-level table.
 
     Args:
@@ -85,41 +90,44 @@ def reject_unlisted(listed: dict[str, str], files: set[str], boxes: Boxes, rejec
         rejected.add(image, f"has a mass in {FINDINGS}, but no row in {BREASTS}; use the tables of the release")
 
 
-def find_images(folder: Path) -> set[str]:
-    """Return <study_id>/<image_id> of the DICOM files in a folder; nothing if it does not exist."""
+def find_images(folder: Path) -> dict[str, Path]:
+    """Return the DICOM files in a folder by <study_id>/<image_id>; nothing if it does not exist."""
     if not folder.is_dir():
-        return set()
+        return {}
     return {
-        f"{subfolder.name}/{Path(name).stem}"
+        f"{subfolder.name}/{Path(name).stem}": subfolder / name
         for subfolder, names in walk(folder, max_depth=1)
         for name in names
         if name.lower().endswith(".dicom")
     }
 
 
-def read_boxes(table: Path, rejected: RejectedCases) -> tuple[Boxes, set[str]]:
+def read_boxes(table: Path, rejected: RejectedCases) -> tuple[Boxes, set[str], set[str]]:
     """Read the bounding boxes of masses.
 
     Args:
         table: finding_annotations.csv.
-        rejected: Receives invalid rows.
+        rejected: Receives invalid rows; counts repeated boxes, which are not used.
 
     Returns:
-        Boxes by image, and the images that cannot be used since one of their rows is invalid.
+        Boxes by image; the images that cannot be used since one of their rows is invalid; and all images with a row.
 
     Raises:
         UserError: If the table is missing or lacks a column.
     """
     boxes: dict[str, list[MassBox]] = defaultdict(list)
     invalid: set[str] = set()
+    described: set[str] = set()
     for line, row in iterate_csv(table, FINDING_COLUMNS, HINT):
+        described.add(row["imageid"])
         try:
+            check_length(row)
             if MASS in parse_categories(row["findingcategories"]):
                 boxes[row["imageid"]].append(parse_box(row))
         except ValueError as error:
             rejected.add(f"{table.name} line {line}", error)
             invalid.add(row["imageid"])
-    return {image: tuple(marked) for image, marked in boxes.items()}, invalid
+    return {image: remove_repeated(marked, rejected.ignored) for image, marked in boxes.items()}, invalid, described
 
 
 def parse_categories(text: str) -> set[str]:
@@ -160,19 +168,18 @@ def parse_box(row: dict[str, str]) -> MassBox:
     return MassBox(left, top, right, bottom)
 
 
-def make_mammogram(root: Path, row: dict[str, str], boxes: tuple[MassBox, ...], exists: bool) -> Mammogram:
+def make_mammogram(row: dict[str, str], boxes: tuple[MassBox, ...], file: Path | None) -> Mammogram:
     """Create the `Mammogram` of a row of the breast-level table.
 
     Args:
-        root: Folder of the dataset.
         row: Cells by normalised heading.
         boxes: Boxes of the masses in the image.
-        exists: Whether the DICOM file exists.
+        file: The DICOM file, None if it is missing.
 
     Raises:
         ValueError: If the file is missing or a cell is invalid; the message is the reason.
     """
-    if not exists:
+    if file is None:
         raise ValueError("the DICOM file is missing; download it again")
     try:
         density = ACRDensity.parse(row["breastdensity"])
@@ -180,7 +187,7 @@ def make_mammogram(root: Path, row: dict[str, str], boxes: tuple[MassBox, ...], 
         raise ValueError(f"breast_density must be DENSITY A to D or blank, got {row['breastdensity']}") from None
     return Mammogram(
         case=row["imageid"],
-        image_file=root / IMAGES / row["studyid"] / f"{row['imageid']}.dicom",
+        image_file=file,
         patient=row["studyid"],
         density=density,
         side=parse_side(row["laterality"]),
