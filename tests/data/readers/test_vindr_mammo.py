@@ -205,4 +205,4 @@ def test_a_row_with_more_cells_than_columns_is_rejected(tmp_path: Path, table: s
     getattr(release, table)[0] = [*getattr(release, table)[0], "x"]
     images, rejected = rows(release.tables(), negatives=True)
     assert not images
-    assert [reason.split(";")[0] for _, reason in rejected.rows] == ["must not have more cells than columns"]
+    assert [reason.split(";")[0] for _, reason in rejected.rows] == ["the row must have no text after the last column"]

@@ -195,7 +195,7 @@ def iterate_csv(path: Path, required: Sequence[str], hint: str) -> Iterator[tupl
 
 
 def check_length(record: Mapping[str, str]) -> None:
-    """Check that a record has no more cells than columns, since a separator in a cell must be quoted.
+    """Check that a record has no cells beyond the last column, which an unquoted separator in a cell causes.
 
     Args:
         record: Output of `read_csv` or `iterate_csv`.
@@ -204,7 +204,9 @@ def check_length(record: Mapping[str, str]) -> None:
         ValueError: If it has; the message is the reason.
     """
     if EXTRA_CELLS in record:
-        raise ValueError("must not have more cells than columns; put cells with separators in quotes")
+        raise ValueError(
+            "the row must have no text after the last column; put cells that contain the separator in quotes"
+        )
 
 
 def check_columns(table: Path, headings: Sequence[str], required: Sequence[str], hint: str) -> None:
