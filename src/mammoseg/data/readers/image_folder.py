@@ -7,7 +7,6 @@ mask is the union of all its masses. With `negatives`, a row without a mask is a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mammoseg.data.readers.cells import parse_count, parse_side, parse_split, resolve_path, strip_unknown
