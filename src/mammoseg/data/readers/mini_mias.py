@@ -88,13 +88,11 @@ def read(
         if any(abnormality.circle is None for abnormality in marked):
             rejected.ignored["films with a mass without coordinates, which are not used"] += 1
             continue
-        circles = [abnormality.circle for abnormality in marked if abnormality.circle is not None]
-        masses = remove_repeated(circles, rejected.ignored)
+        masses = remove_repeated([row.circle for row in marked if row.circle is not None], rejected.ignored)
         try:
             mammograms.append(make_mammogram(film, films[film], masses, files, tissue_density))
         except ValueError as error:
             rejected.add(f"{film}.pgm", error)
-    rejected.found |= count_films(films)
     return mammograms
 
 
@@ -142,7 +140,7 @@ def read_table(table: Path, files: Mapping[str, Path], rejected: RejectedCases) 
     Args:
         table: The file.
         files: Files of the films.
-        rejected: Receives invalid lines, whose film is not used, and films without a line.
+        rejected: Receives invalid lines, whose film is not used, films without a line, and the numbers of films.
 
     Returns:
         Abnormalities by film.
@@ -165,7 +163,9 @@ def read_table(table: Path, files: Mapping[str, Path], rejected: RejectedCases) 
         raise UserError(f"{table}: no line such as `mdb001 G CIRC B 535 425 197` found; {HINT}")
     for film in sorted(files.keys() - films.keys() - invalid):
         rejected.add(f"{film}.pgm", f"no line in {table.name}; use the table of the release")
-    return {film: rows for film, rows in films.items() if film not in invalid}
+    valid = {film: rows for film, rows in films.items() if film not in invalid}
+    rejected.found |= count_films(valid)
+    return valid
 
 
 def parse_abnormality(words: Sequence[str]) -> Abnormality:

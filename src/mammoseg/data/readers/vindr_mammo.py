@@ -49,7 +49,7 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
     """
     root = Path(root)
     require_folder(root, HINT)
-    boxes, invalid, described = read_boxes(root / FINDINGS, rejected)
+    boxes, invalid, described = read_boxes(root / FINDINGS, rejected, negatives)
     files = find_images(root / IMAGES)
     mammograms: list[Mammogram] = []
     listed: dict[str, str] = {}
@@ -63,10 +63,8 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
             continue
         try:
             check_length(row)
-            mammogram = make_mammogram(row, boxes.get(image, ()), files.get(name))
-            if image not in described:  # whether it has a mass is unknown
-                raise ValueError(f"no row in {FINDINGS}; use the table of the release")
-            mammograms.append(mammogram)
+            file = root / IMAGES / files[name] if name in files else None
+            mammograms.append(make_mammogram(row, boxes.get(image, ()), file, image in described))
         except ValueError as error:
             rejected.add(f"{IMAGES}/{name}.dicom", error)
     reject_unlisted(listed, files.keys(), boxes, rejected)
@@ -90,36 +88,39 @@ def reject_unlisted(listed: dict[str, str], files: Set[str], boxes: Boxes, rejec
         rejected.add(image, f"has a mass in {FINDINGS}, but no row in {BREASTS}; use the tables of the release")
 
 
-def find_images(folder: Path) -> dict[str, Path]:
-    """Return the DICOM files in a folder by <study_id>/<image_id>; nothing if it does not exist."""
+def find_images(folder: Path) -> dict[str, str]:
+    """Return the DICOM files by <study_id>/<image_id>, relative to a folder; nothing if it does not exist."""
     if not folder.is_dir():
         return {}
     return {
-        f"{subfolder.name}/{Path(name).stem}": subfolder / name
+        f"{subfolder.name}/{Path(name).stem}": f"{subfolder.name}/{name}"
         for subfolder, names in walk(folder, max_depth=1)
         for name in names
         if name.lower().endswith(".dicom")
     }
 
 
-def read_boxes(table: Path, rejected: RejectedCases) -> tuple[Boxes, set[str], set[str]]:
+def read_boxes(table: Path, rejected: RejectedCases, negatives: bool) -> tuple[Boxes, set[str], set[str]]:
     """Read the bounding boxes of masses.
 
     Args:
         table: finding_annotations.csv.
         rejected: Receives invalid rows; counts repeated boxes, which are not used.
+        negatives: Whether images without a mass are read.
 
     Returns:
-        Boxes by image; the images that cannot be used since one of their rows is invalid; and all images with a row.
+        Boxes by image; the images that cannot be used since one of their rows is invalid; and the images
+        with a row: those with a mass and, with `negatives`, all others.
 
     Raises:
         UserError: If the table is missing or lacks a column.
     """
     boxes: dict[str, list[MassBox]] = defaultdict(list)
     invalid: set[str] = set()
-    described: set[str] = set()
+    others: set[str] = set()
     for line, row in iterate_csv(table, FINDING_COLUMNS, HINT):
-        described.add(row["imageid"])
+        if negatives:
+            others.add(row["imageid"])
         try:
             check_length(row)
             if MASS in parse_categories(row["findingcategories"]):
@@ -127,7 +128,8 @@ def read_boxes(table: Path, rejected: RejectedCases) -> tuple[Boxes, set[str], s
         except ValueError as error:
             rejected.add(f"{table.name} line {line}", error)
             invalid.add(row["imageid"])
-    return {image: remove_repeated(marked, rejected.ignored) for image, marked in boxes.items()}, invalid, described
+    unique = {image: remove_repeated(marked, rejected.ignored) for image, marked in boxes.items()}
+    return unique, invalid, others | boxes.keys()
 
 
 def parse_categories(text: str) -> set[str]:
@@ -168,19 +170,22 @@ def parse_box(row: dict[str, str]) -> MassBox:
     return MassBox(left, top, right, bottom)
 
 
-def make_mammogram(row: dict[str, str], boxes: tuple[MassBox, ...], file: Path | None) -> Mammogram:
+def make_mammogram(row: dict[str, str], boxes: tuple[MassBox, ...], file: Path | None, described: bool) -> Mammogram:
     """Create the `Mammogram` of a row of the breast-level table.
 
     Args:
         row: Cells by normalised heading.
         boxes: Boxes of the masses in the image.
         file: The DICOM file, None if it is missing.
+        described: Whether the table of findings has a row of the image; otherwise it is unknown if it has a mass.
 
     Raises:
         ValueError: If the file is missing or a cell is invalid; the message is the reason.
     """
     if file is None:
         raise ValueError("the DICOM file is missing; download it again")
+    if not described:
+        raise ValueError(f"no row in {FINDINGS}; use the table of the release")
     try:
         density = ACRDensity.parse(row["breastdensity"])
     except ValueError:
