@@ -97,11 +97,24 @@ def test_missing_images_rows_and_invalid_cells_are_rejected(tmp_path: Path) -> N
     }
 
 
+def test_the_view_in_the_name_may_have_a_suffix(tmp_path: Path) -> None:
+    release = Release(tmp_path / "cdd")
+    release.add("P1_L_DM_MLO", POLYGON, file="P1_L_DM_MLO(2).jpg")
+    release.rows[0][0] = "P1_L_DM_MLO(2)"
+    read_images, rejected = images(release.tables())
+    assert not rejected.rows
+    assert [(m.case, m.view, m.masses) for m in read_images.values()] == [("P1_L_DM_MLO(2)", "MLO", 1)]
+
+
 @pytest.mark.parametrize(
     "text",
     [
         *("", "[1]", '{"name": "rect"}', '{"name": "circle", "cx": 1, "cy": 2}', '{"name": "circle", "cx": NaN}', "{"),
-        *('{"name": "polygon", "all_points_x": 1, "all_points_y": 2}', "[" * 100_000),
+        *(
+            '{"name": "circle", "cx": 1, "cy": 2, "r": 1e999}',
+            '{"name": "polygon", "all_points_x": 1, "all_points_y": 2}',
+            "[" * 100_000,
+        ),
         '{"name": "polygon", "all_points_x": [[1, 2], [3, 4]], "all_points_y": [[1, 2], [3, 4]]}',
         f'{{"name": "circle", "cx": {"9" * 400}, "cy": 2, "r": 3}}',
     ],

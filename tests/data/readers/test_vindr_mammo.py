@@ -73,6 +73,7 @@ def test_only_findings_with_the_category_mass_are_masses(tmp_path: Path) -> None
         (("['Mass']", "BI-RADS 4", "nan", 20, 30, 40), "got nan, 20, 30, 40"),
         (("Mass", "BI-RADS 4", 10, 20, 30, 40), "finding_categories must be a list such as ['Mass'], got Mass"),
         (("['Mass'", "BI-RADS 4", 10, 20, 30, 40), "must be a list such as"),
+        (("{['Mass']}", "BI-RADS 4", 10, 20, 30, 40), "must be a list such as"),
         (("", "BI-RADS 4", 10, 20, 30, 40), "got nothing"),
     ],
 )

@@ -39,7 +39,7 @@ COLUMNS = {
 }
 REGION_COLUMNS = ("#filename", "region_shape_attributes")
 LOW_ENERGY = "dm"
-IMAGE_NAME = re.compile(r"p\d+_[lr]_(dm|cm)_\w+")
+IMAGE_NAME = re.compile(r"p\d+_[lr]_(dm|cm)_\S+")
 MASS = re.compile(r"(?<!non[ -])\bmass(es)?\b")
 HINT = (
     f"dataset.root must contain the low-energy images (.jpg), {TABLE} and {REGIONS} of CDD-CESM from The Cancer "

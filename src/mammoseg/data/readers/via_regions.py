@@ -74,7 +74,12 @@ def ellipse(x: float, y: float, radius_x: float, radius_y: float, theta: float =
         radius_x: Radius along the first axis.
         radius_y: Radius along the second axis.
         theta: Angle of the first axis to the rows in radians, clockwise on the screen.
+
+    Raises:
+        ValueError: If a value is not finite.
     """
+    if not np.isfinite([x, y, radius_x, radius_y, theta]).all():
+        raise ValueError
     angles = np.arange(ELLIPSE_POINTS) * (2 * math.pi / ELLIPSE_POINTS)
     first, second = radius_x * np.cos(angles), radius_y * np.sin(angles)
     cos, sin = math.cos(theta), math.sin(theta)

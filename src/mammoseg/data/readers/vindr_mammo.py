@@ -147,7 +147,7 @@ def parse_categories(text: str) -> set[str]:
     """
     try:
         categories = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         categories = None
     if not isinstance(categories, list) or not all(isinstance(category, str) for category in categories):
         raise ValueError(f"finding_categories must be a list such as ['Mass'], got {text or 'nothing'}")
