@@ -115,3 +115,26 @@ def test_an_evaluation_of_detection_is_not_compared(workdir: Path, best: Path) -
     assert len(table(workdir / "compared" / "detection.csv")) == 4
     completed = run("compare", "runs=compared", folder=workdir)
     assert completed.returncode == 2, completed.stderr
+    assert "skipped compared: only detection was evaluated, so there is no results.csv" in completed.stdout
+
+
+def test_a_part_without_a_mass_has_no_pixel_metrics(workdir: Path, best: Path) -> None:
+    release = Release(workdir / "normal-test")
+    for index in range(3):
+        release.add_phantom(f"exam{index}", seed=index, n_masses=int(index > 0), split="training" if index else "test")
+    release.tables()
+    arguments = (f"ckpt_path={best}", DATASET[0], "dataset.root=normal-test", "dataset.negatives=all", "native=true")
+    succeed("evaluate", *arguments, "part=test", "hydra.run.dir=normal", folder=workdir)
+    assert not {"results.csv", "native.csv"} & {path.name for path in (workdir / "normal").iterdir()}
+    (row,) = table(workdir / "normal" / "detection.csv")
+    assert (row["masses"], row["found"]) == ("0", "0")
+
+
+def test_results_of_another_dataset_in_the_same_folder_are_removed(workdir: Path, best: Path) -> None:
+    folder = workdir / "reused"
+    succeed("evaluate", f"ckpt_path={best}", "hydra.run.dir=reused", folder=workdir)
+    assert (folder / "results.csv").is_file()
+    arguments = (f"ckpt_path={best}", *DATASET[:2], "native=true", "part=test")
+    succeed("evaluate", *arguments, "hydra.run.dir=reused", folder=workdir)
+    assert not {"results.csv", "predictions.npz", "calibration.csv"} & {path.name for path in folder.iterdir()}
+    assert len(table(folder / "detection.csv")) == 4

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mammoseg.errors import UserError
 from mammoseg.metrics.regions import connected_regions
 from mammoseg.predict.coco import encode_image, merge_images
 from mammoseg.predict.findings import Findings
@@ -84,3 +85,10 @@ def test_a_file_without_masses_or_images_is_valid(tmp_path: Path, seeds: list[in
     merged = json.loads(output.getvalue())
     assert merged["annotations"] == []
     assert len(merged["images"]) == len(seeds)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"images": [], "annotations": []}', '{"images": [1]}'])
+def test_a_damaged_file_is_an_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(UserError, match=r"a\.json: damaged; remove it and repeat the prediction"):
+        merge_images([tmp_path / "a.json"], io.StringIO())

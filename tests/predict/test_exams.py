@@ -93,3 +93,9 @@ def test_files_without_a_row_are_counted(tmp_path: Path, caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         assert [*read_exams(write(tmp_path, "file,exam\na.png,1\n"), ["a.png", "b.png"])] == ["a.png"]
     assert "1 file of the input without a row" in caplog.text
+
+
+def test_rows_without_a_file_of_the_input_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, "file,exam\na.png,1\nsub\\b.png,1\nc.png,2\n")
+    read_exams(path, ["a.png", "sub/b.png"])
+    assert f"2 rows of {path} without a file of the input, such as c.png" in caplog.text

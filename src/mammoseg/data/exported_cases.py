@@ -49,7 +49,7 @@ def read_case_names(path: Path) -> list[ExportedCase]:
     """
     columns = [field.name for field in fields(ExportedCase)]
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # Excel adds a byte order mark
             rows = [unescape_row(row) for row in csv.DictReader(file)]
         cases = [ExportedCase(**{name: row[name] for name in columns}) for row in rows]
         if not cases or not all(row[name] for row in rows for name in columns):

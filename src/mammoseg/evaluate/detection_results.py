@@ -31,8 +31,13 @@ from mammoseg.segmenter import Segmenter
 
 
 def tests_detection_only(plan: TestPlan, store: PreparedStore) -> bool:
-    """Return whether masses of the tested images are only marked by boxes or circles."""
-    return any(store.cases[row].detection_only for row in plan.seen)
+    """Return whether the datasets of the tested images mark masses by boxes or circles only.
+
+    An image without a mark of such a dataset has no outlines either, so a test of such images only is included. In a
+    union of datasets, only the datasets of the tested images matter.
+    """
+    marking = {case.source for case in store.cases if case.detection_only}
+    return any(store.cases[row].source in marking for row in plan.seen)
 
 
 class PredictionModule(lightning.LightningModule):

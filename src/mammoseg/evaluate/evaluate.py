@@ -27,6 +27,7 @@ from mammoseg.evaluate.external import ExternalEvaluation
 from mammoseg.evaluate.members import INSTANTIATED_SECTIONS, OTHER_DATASET_SECTIONS, Member, load_members
 from mammoseg.evaluate.native_report import write_native_report
 from mammoseg.evaluate.native_resolution import NativeResolutionWriter, read_native_results
+from mammoseg.evaluate.previous_outputs import remove_previous_outputs
 from mammoseg.evaluate.test_plan import TestPlan, is_one_run, plan_test
 from mammoseg.evaluate.test_trainer import build_test_trainer
 from mammoseg.evaluate.tested_dataset import EvaluationOptions, names_of, tested_config
@@ -70,6 +71,7 @@ def evaluate(ckpt_paths: Sequence[Path], output_dir: Path, options: EvaluationOp
     is_repeated = repeats_test(members, plan, options)
     external = None if is_repeated else ExternalEvaluation(members, plan, cfg, options.tta)
     output = RunFolder(output_dir)
+    remove_previous_outputs(output)
     output.write_data_paths(cfg.dataset)
     test = run_detection_test if detection_only else run_test
     test(cfg, members, datamodule, plan, output, options, external)

@@ -18,6 +18,7 @@ from mammoseg.data.split_result import HALVES
 from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
 from mammoseg.evaluate.mask_folder import check_files, mask_names, parts_of_rows, read_masks_of
+from mammoseg.evaluate.previous_outputs import remove_previous_outputs
 from mammoseg.evaluate.test_plan import ALL
 from mammoseg.evaluate.tested_dataset import names_of
 from mammoseg.evaluate.training_images import TrainingImages, identity_of_patient
@@ -108,6 +109,7 @@ def write_run(
     ]
     rows = result_rows(run_info, store, masks, detections)
     rows = [{**row, **more} for row, more in zip(rows, columns.values(), strict=True)]
+    remove_previous_outputs(output)
     output.write_data_paths(cfg.dataset)
     write_predictions(output.predictions, names, [np.packbits(mask, axis=1) for mask in masks.values()], None, None)
     write_detections(output.detection, detections)

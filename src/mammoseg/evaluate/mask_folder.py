@@ -32,8 +32,9 @@ def read_masks_of(folder: Path, names: Mapping[int, str], store: PreparedStore) 
     Raises:
         UserError: If a mask cannot be read, or has another size than its image or other values than 0 and 1.
     """
+    paths = find_masks(folder)
     for row, name in names.items():
-        path, shape = folder / f"{name}{SUFFIX}", store.masks[row].shape
+        path, shape = paths[name], store.masks[row].shape
         try:
             values = read_image(path, mask=True)[0]
         except ImageReadError as error:
@@ -46,6 +47,11 @@ def read_masks_of(folder: Path, names: Mapping[int, str], store: PreparedStore) 
         if invalid := sorted({*np.unique(values).tolist()} - {0, 1}):
             raise UserError(f"{path}: the mask must have the values 0 (background) and 1 (mass), got {invalid[0]:g}")
         yield np.asarray(values == 1)
+
+
+def find_masks(folder: Path) -> dict[str, Path]:
+    """Return the PNG files in a folder by name without suffix."""
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() == SUFFIX}
 
 
 def check_files(folder: Path, names: Mapping[int, str], store: PreparedStore, part: str) -> None:
@@ -62,7 +68,7 @@ def check_files(folder: Path, names: Mapping[int, str], store: PreparedStore, pa
     """
     if not folder.is_dir():
         raise UserError(f"masks={folder}: no such folder; set masks to the folder of the predicted masks")
-    found = {path.stem for path in folder.iterdir() if path.suffix.lower() == SUFFIX}
+    found = find_masks(folder)
     missing = [row for row, name in names.items() if name not in found]
     if missing:
         raise UserError(
@@ -70,7 +76,7 @@ def check_files(folder: Path, names: Mapping[int, str], store: PreparedStore, pa
             f"{names[missing[0]]}{SUFFIX} for case {store.cases[missing[0]].case} ({len(missing)} missing); predict "
             "them, or set another part, split or case_names"
         )
-    if others := sorted(found - set(names.values())):
+    if others := sorted(found.keys() - set(names.values())):
         raise UserError(
             f"masks={folder}: must contain only masks of the images of part={part}, got {others[0]}{SUFFIX} "
             f"({len(others)} others); remove them, or set another part, split or case_names"

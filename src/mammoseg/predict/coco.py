@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
+from mammoseg.errors import UserError
 from mammoseg.predict.findings import Findings
 
 CATEGORY = {"id": 1, "name": "mass", "supercategory": "finding"}
@@ -49,21 +50,40 @@ def encode_image(file: str, findings: Findings) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
+def read_image_file(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Read the COCO file of a single image.
+
+    Returns:
+        The image and its annotations.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        return {**content["images"][0]}, [{**annotation} for annotation in content["annotations"]]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        raise UserError(f"{path}: damaged; remove it and repeat the prediction, which writes it again") from None
+
+
 def merge_images(paths: Iterable[Path], output: IO[str]) -> None:
     """Merge the COCO files of single images, with new ids. Only one file is in memory at a time.
 
     Args:
         paths: Outputs of `encode_image`.
         output: Receives the merged file.
+
+    Raises:
+        UserError: If a file is damaged.
     """
     header = json.dumps({"info": INFO, "categories": [CATEGORY]}).removesuffix("}")
     output.write(f'{header}, "annotations": [')
     images: list[dict[str, Any]] = []
     n_annotations = 0
     for path in paths:
-        content = json.loads(path.read_bytes())
-        images.append({**content["images"][0], "id": len(images) + 1})
-        for annotation in content["annotations"]:
+        image, annotations = read_image_file(path)
+        images.append({**image, "id": len(images) + 1})
+        for annotation in annotations:
             n_annotations += 1
             merged = {**annotation, "id": n_annotations, "image_id": len(images)}
             output.write(f"{',' if n_annotations > 1 else ''}\n{json.dumps(merged, separators=(',', ':'))}")

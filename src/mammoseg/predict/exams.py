@@ -76,6 +76,10 @@ def read_exams(path: Path, files: Sequence[str]) -> dict[str, ExamLabel]:
             "%s of the input without a row in the table of examinations, and therefore not in exams.csv",
             format_count(n_missing, "file"),
         )
+    if unknown := sorted(labels.keys() - set(files)):
+        log.warning(
+            "%s of %s without a file of the input, such as %s", format_count(len(unknown), "row"), path, unknown[0]
+        )
     return labels
 
 

@@ -171,6 +171,8 @@ def tested_runs(folder: Path) -> tuple[list[RunResults], list[RunResults]]:
         record = record or RunRecord(status=Status.FINISHED)  # results.csv may have no record
         if record.status is Status.EVALUATED and run.results.is_file():
             evaluated.append(read_run(run, record))
+        elif record.status is Status.EVALUATED:
+            log.warning("skipped %s: only detection was evaluated, so there is no %s", run.path, run.results.name)
         elif record.is_complete and run.results.is_file():
             trained.append(read_run(run, record))
         else:

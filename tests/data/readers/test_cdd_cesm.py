@@ -92,14 +92,32 @@ def test_missing_images_rows_and_invalid_cells_are_rejected(tmp_path: Path) -> N
         'polyline, ellipse, circle or point, got {"name": "polygon", "all_points_x": [1, 2]}',
         "P1_L_DM_MLO.jpg": "the image is missing",
         "P2_L_DM_MLO.jpg": "density must be ACR A to D or blank, got E",
-        "P3_L_DM_MLO.jpg": "the rows of the image have different densities (A, C)",
+        "P3_L_DM_MLO.jpg": "the rows of the image must agree in density, got A, C",
         "P5_L_DM_MLO.jpg": "no row in the sheet all of Radiology-manual-annotations.xlsx",
     }
 
 
+def test_the_view_in_the_name_may_have_a_suffix(tmp_path: Path) -> None:
+    release = Release(tmp_path / "cdd")
+    release.add("P1_L_DM_MLO", POLYGON, file="P1_L_DM_MLO(2).jpg")
+    release.rows[0][0] = "P1_L_DM_MLO(2)"
+    read_images, rejected = images(release.tables())
+    assert not rejected.rows
+    assert [(m.case, m.view, m.masses) for m in read_images.values()] == [("P1_L_DM_MLO(2)", "MLO", 1)]
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "[1]", '{"name": "rect"}', '{"name": "circle", "cx": 1, "cy": 2}', '{"name": "circle", "cx": NaN}', "{"],
+    [
+        *("", "[1]", '{"name": "rect"}', '{"name": "circle", "cx": 1, "cy": 2}', '{"name": "circle", "cx": NaN}', "{"),
+        *(
+            '{"name": "circle", "cx": 1, "cy": 2, "r": 1e999}',
+            '{"name": "polygon", "all_points_x": 1, "all_points_y": 2}',
+            "[" * 100_000,
+        ),
+        '{"name": "polygon", "all_points_x": [[1, 2], [3, 4]], "all_points_y": [[1, 2], [3, 4]]}',
+        f'{{"name": "circle", "cx": {"9" * 400}, "cy": 2, "r": 3}}',
+    ],
 )
 def test_an_invalid_region_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="region_shape_attributes must be the JSON of a polygon"):
@@ -128,3 +146,20 @@ def test_a_folder_without_the_dataset_is_an_error(tmp_path: Path) -> None:
     (release.root / "Radiology-manual-annotations.xlsx").write_bytes(b"PK")
     with pytest.raises(UserError, match="damaged or not readable"):
         images(release.root)
+
+
+def test_rows_of_an_image_that_differ_are_rejected(tmp_path: Path) -> None:
+    release = Release(tmp_path / "cdd")
+    release.add("P1_L_DM_MLO", POLYGON).add("P1_L_DM_MLO", POLYGON)
+    release.add("P2_L_DM_MLO", POLYGON).add("P2_L_DM_MLO", POLYGON)
+    release.add("P3_L_DM_MLO", POLYGON).add("P4_L_DM_MLO", POLYGON)
+    release.rows[1][1] = 99
+    release.rows[3][2] = "R"
+    release.rows[4][1] = ""
+    read_images, rejected = images(release.tables())
+    assert list(read_images) == ["P4_L_DM_MLO"]
+    assert dict(rejected.rows) == {
+        "P1_L_DM_MLO.jpg": "the rows of the image must agree in patient, got 1, 99; fix the table",
+        "P2_L_DM_MLO.jpg": "the rows of the image must agree in side, got L, R; fix the table",
+        "P3_L_DM_MLO.jpg": "Patient_ID must not be blank; fix the table",
+    }

@@ -89,6 +89,7 @@ def test_settings_select_abnormalities_and_categories(root: Path) -> None:
         ("mdb001 G CIRC B 535 425", "x, y and radius must be three numbers, the radius above 0, got 535 425"),
         ("mdb001 G CIRC B 535 425 0", "got 535 425 0"),
         ("mdb001 G CIRC B 535 425 nan", "got 535 425 nan"),
+        ("mdb001 G NORM B 535 425 197", "a line with NORM must have no coordinates, got 535 425 197"),
     ],
 )
 def test_an_invalid_line_is_rejected(tmp_path: Path, line: str, message: str) -> None:
@@ -132,3 +133,22 @@ def test_a_folder_without_the_dataset_is_an_error(tmp_path: Path) -> None:
     assert (
         films(tmp_path)[1].rows[0][1].startswith("a film must have 1024x1024 pixels, got a file without a PGM header")
     )
+
+
+def test_settings_have_defaults(root: Path) -> None:
+    mammograms = read(root, RejectedCases())
+    assert [(m.case, m.density) for m in mammograms] == [(m.case, m.density) for m in films(root)[0].values()]
+
+
+def test_a_repeated_circle_is_counted_once(tmp_path: Path) -> None:
+    root = write_mini_mias(tmp_path / "mias", [LINES[0], LINES[0]])
+    images, rejected = films(root)
+    assert (len(images["mdb001"].locations), images["mdb001"].masses) == (1, 1)
+    assert rejected.ignored == {"repeated boxes or circles of the same image, which are not used": 1}
+
+
+def test_a_normal_film_with_another_abnormality_is_rejected(tmp_path: Path) -> None:
+    root = write_mini_mias(tmp_path / "mias", ["mdb001 G NORM", LINES[0]])
+    images, rejected = films(root, negatives=True)
+    assert not images
+    assert rejected.rows == [("mdb001.pgm", "a film with the abnormality NORM must have no other one; fix the table")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from helpers.tompei_cmmd_files import ANNOTATIONS, HEADER, TRIANGLE, Release, lesion
 from mammoseg.data.images.read import read_image
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
+from mammoseg.data.readers.tompei_annotations import parse_annotation
 from mammoseg.data.readers.tompei_cmmd import read, side_of_pixels
 from mammoseg.errors import UserError
 
@@ -100,3 +103,52 @@ def test_a_folder_without_the_dataset_is_an_error(tmp_path: Path) -> None:
         images(release.table(header=renamed))
     assert list(images(release.table())[0]) == ["D1-0001_MLO_L"]
     assert (root / "__MACOSX" / ANNOTATIONS).is_dir()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("{}", "[" * 100_000, "null"),
+        json.dumps([lesion(points=[(10**400, 1), (2, 3), (4, 1)])]),
+    ],
+)
+def test_content_of_another_type_is_an_error(content: str) -> None:
+    with pytest.raises(ValueError, match="must be a JSON list of lesions with label and cgPoints"):
+        parse_annotation(content.encode())
+
+
+def test_a_coordinate_that_is_not_finite_is_an_error() -> None:
+    content = json.dumps([lesion(points=[(math.nan, 1), (2, 3), (4, 1)])])
+    with pytest.raises(ValueError, match="mass 1 must be outlined by 3 or more points"):
+        parse_annotation(content.encode())
+
+
+def test_a_breast_with_a_damaged_annotation_is_not_an_image_without_a_mass(tmp_path: Path) -> None:
+    release = Release(tmp_path)
+    release.add("D1-0001", "L", lesion()).add("D1-0001", "R", classification="Normal")
+    release.annotation("D1-0001_MLO_R_AnnotationFile.json", "[")
+    read_images, rejected = images(release.table(), negatives=True)
+    assert list(read_images) == ["D1-0001_MLO_L"]
+    assert [label for label, _ in rejected.rows] == ["D1-0001_MLO_R_AnnotationFile.json"]
+
+
+def test_rows_of_a_breast_that_differ_are_rejected(tmp_path: Path) -> None:
+    release = Release(tmp_path)
+    release.add("D1-0001", "L", lesion()).add("D1-0002", "L", lesion()).add("D1-0003", "L", lesion())
+    release.rows += [[*release.rows[0]], [*release.rows[1][:2], "Normal", *release.rows[1][3:]]]
+    read_images, rejected = images(release.table())
+    assert list(read_images) == ["D1-0001_MLO_L", "D1-0003_MLO_L"]
+    assert rejected.rows == [
+        (
+            "D1-0002_MLO_L",
+            "the rows of the breast in the sheet Imaging Diagnosis Details Sheet must agree; fix the table",
+        )
+    ]
+
+
+def test_the_side_is_that_of_the_pixels_if_the_header_has_none(tmp_path: Path) -> None:
+    release = Release(tmp_path)
+    release.add("D1-0001", "L", lesion(), tag=" ").add("D1-0001", "R", lesion(), tag=" ")
+    read_images, rejected = images(release.table())
+    assert not rejected.rows
+    assert {side_of_pixels(read_image(m.image_file)[0]): m.side for m in read_images.values()} == {"L": "L", "R": "R"}

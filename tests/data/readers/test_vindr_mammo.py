@@ -73,6 +73,7 @@ def test_only_findings_with_the_category_mass_are_masses(tmp_path: Path) -> None
         (("['Mass']", "BI-RADS 4", "nan", 20, 30, 40), "got nan, 20, 30, 40"),
         (("Mass", "BI-RADS 4", 10, 20, 30, 40), "finding_categories must be a list such as ['Mass'], got Mass"),
         (("['Mass'", "BI-RADS 4", 10, 20, 30, 40), "must be a list such as"),
+        (("{['Mass']}", "BI-RADS 4", 10, 20, 30, 40), "must be a list such as"),
         (("", "BI-RADS 4", 10, 20, 30, 40), "got nothing"),
     ],
 )
@@ -163,3 +164,46 @@ def test_memory_does_not_grow_with_the_rows_that_are_not_used(tmp_path: Path) ->
         tracemalloc.stop()
     (small, small_size), (large, large_size) = peaks
     assert large - small < 3 * (large_size - small_size)
+
+
+def test_the_suffix_of_an_image_may_be_in_capitals(tmp_path: Path) -> None:
+    release = Release(tmp_path)
+    image = release.add("a", findings=[MASS])
+    path = tmp_path / "images" / uid("a") / f"{image}.dicom"
+    path.rename(path.with_suffix(".DICOM"))
+    (mammogram,), rejected = rows(release.tables())
+    assert not rejected.rows
+    assert mammogram.image_file == path.with_suffix(".DICOM")
+
+
+def test_an_image_without_a_row_of_findings_is_not_an_image_without_a_mass(tmp_path: Path) -> None:
+    release = Release(tmp_path)
+    release.add("a", findings=[MASS])
+    missing = release.add("b")
+    release.findings.pop()
+    images, rejected = rows(release.tables(), negatives=True)
+    assert [m.patient for m in images] == [uid("a")]
+    assert rejected.rows == [
+        (
+            f"images/{uid('b')}/{missing}.dicom",
+            "no row in finding_annotations.csv; use the table of the release",
+        )
+    ]
+
+
+def test_a_repeated_box_is_counted_once(tmp_path: Path) -> None:
+    release = Release(tmp_path)
+    release.add("a", findings=[MASS, MASS])
+    (mammogram,), rejected = rows(release.tables())
+    assert (mammogram.locations, mammogram.masses) == ((BOX,), 1)
+    assert rejected.ignored == {"repeated boxes or circles of the same image, which are not used": 1}
+
+
+@pytest.mark.parametrize("table", ["breasts", "findings"])
+def test_a_row_with_more_cells_than_columns_is_rejected(tmp_path: Path, table: str) -> None:
+    release = Release(tmp_path)
+    release.add("a", findings=[MASS])
+    getattr(release, table)[0] = [*getattr(release, table)[0], "x"]
+    images, rejected = rows(release.tables(), negatives=True)
+    assert not images
+    assert [reason.split(";")[0] for _, reason in rejected.rows] == ["the row must have no text after the last column"]

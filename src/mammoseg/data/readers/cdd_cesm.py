@@ -17,8 +17,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mammoseg.data.readers.cells import parse_side
-from mammoseg.data.readers.csv_table import iterate_csv
+from mammoseg.data.readers.cells import parse_side, strip_unknown
+from mammoseg.data.readers.csv_table import check_length, iterate_csv
 from mammoseg.data.readers.file_tree import require_folder, walk
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.readers.spreadsheet import read_sheet, select_columns
@@ -39,7 +39,7 @@ COLUMNS = {
 }
 REGION_COLUMNS = ("#filename", "region_shape_attributes")
 LOW_ENERGY = "dm"
-IMAGE_NAME = re.compile(r"p\d+_[lr]_(dm|cm)_\w+")
+IMAGE_NAME = re.compile(r"p\d+_[lr]_(dm|cm)_\S+")
 MASS = re.compile(r"(?<!non[ -])\bmass(es)?\b")
 HINT = (
     f"dataset.root must contain the low-energy images (.jpg), {TABLE} and {REGIONS} of CDD-CESM from The Cancer "
@@ -162,6 +162,7 @@ def read_regions(file: Path, rejected: RejectedCases) -> Regions:
     for line, row in iterate_csv(file, REGION_COLUMNS, HINT):
         name = canonical_name(row["#filename"])
         try:
+            check_length(row)
             kind, outline = parse_region(row["regionshapeattributes"])
         except ValueError as error:
             rejected.add(f"{file.name} line {line}", error)
@@ -218,6 +219,26 @@ def split_findings(text: str) -> list[str]:
     return [finding for finding in findings if finding not in ("", "normal", "none", "no findings")]
 
 
+def common_cell(rows: Sequence[Mapping[str, str]], column: str) -> str:
+    """Return the cell of a column in which all rows of an image agree; blank cells and `_` are ignored.
+
+    Args:
+        rows: Rows of the image.
+        column: Key of the column in `COLUMNS`.
+
+    Raises:
+        ValueError: If the rows differ; the message is the reason.
+
+    Example:
+        >>> common_cell([{"density": "B"}, {"density": "_"}], "density")
+        'B'
+    """
+    cells = {row[column].strip("_ ") for row in rows} - {""}
+    if len(cells) > 1:
+        raise ValueError(f"the rows of the image must agree in {column}, got {', '.join(sorted(cells))}; fix the table")
+    return next(iter(cells), "")
+
+
 def make_mammogram(
     name: str, rows: Sequence[Mapping[str, str]], outlines: Outlines, files: Mapping[str, Path]
 ) -> Mammogram:
@@ -234,22 +255,21 @@ def make_mammogram(
     """
     if name not in files:
         raise ValueError("the image is missing; download it again")
-    densities = {row["density"].strip("_ ") for row in rows} - {""}
-    if len(densities) > 1:
-        raise ValueError(
-            f"the rows of the image have different densities ({', '.join(sorted(densities))}); fix the table"
-        )
+    patient = strip_unknown(common_cell(rows, "patient").upper()).removeprefix("P")
+    if not patient:
+        raise ValueError("Patient_ID must not be blank; fix the table")
+    cell = common_cell(rows, "density")
     try:
-        density = ACRDensity.parse(next(iter(densities), ""))
+        density = ACRDensity.parse(cell)
     except ValueError:
-        raise ValueError(f"density must be ACR A to D or blank, got {next(iter(densities))}; fix the table") from None
+        raise ValueError(f"density must be ACR A to D or blank, got {cell}; fix the table") from None
     return Mammogram(
         case=name.upper(),
         image_file=files[name],
-        patient=f"P{rows[0]['patient'].upper().removeprefix('P')}",
+        patient=f"P{patient}",
         density=density,
-        side=parse_side(rows[0]["side"]),
-        view=rows[0]["view"].upper(),
+        side=parse_side(common_cell(rows, "side")),
+        view=common_cell(rows, "view").upper(),
         outlines=outlines,
         masses=len(outlines),
     )

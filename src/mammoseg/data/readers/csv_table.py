@@ -6,7 +6,7 @@ import codecs
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -192,6 +192,21 @@ def iterate_csv(path: Path, required: Sequence[str], hint: str) -> Iterator[tupl
     columns = [normalise_heading(heading) for heading in headings]
     for line, cells in rows:
         yield line, {**dict.fromkeys(columns, ""), **make_record(columns, cells)}
+
+
+def check_length(record: Mapping[str, str]) -> None:
+    """Check that a record has no cells beyond the last column, which an unquoted separator in a cell causes.
+
+    Args:
+        record: Output of `read_csv` or `iterate_csv`.
+
+    Raises:
+        ValueError: If it has; the message is the reason.
+    """
+    if EXTRA_CELLS in record:
+        raise ValueError(
+            "the row must have no text after the last column; put cells that contain the separator in quotes"
+        )
 
 
 def check_columns(table: Path, headings: Sequence[str], required: Sequence[str], hint: str) -> None:

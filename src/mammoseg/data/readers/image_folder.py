@@ -7,11 +7,10 @@ mask is the union of all its masses. With `negatives`, a row without a mask is a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mammoseg.data.readers.cells import parse_count, parse_side, parse_split, resolve_path, strip_unknown
-from mammoseg.data.readers.csv_table import EXTRA_CELLS, check_columns, normalise_heading, read_csv
+from mammoseg.data.readers.csv_table import check_columns, check_length, normalise_heading, read_csv
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
@@ -49,7 +48,7 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
     for line, row in records:
         label = f"cases.csv line {line}"
         try:
-            check_length(row, headings)
+            check_length(row)
             mammogram = parse_row(root, {name: row.get(heading, "") for heading, name in columns.items()}, negatives)
         except ValueError as error:
             rejected.add(label, error)
@@ -59,19 +58,6 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
         else:
             mammograms[mammogram.case] = mammogram
     return list(mammograms.values())
-
-
-def check_length(row: Mapping[str, str], headings: Sequence[str]) -> None:
-    """Check that a row has no cells beyond the last column, which an unquoted separator in a cell causes.
-
-    Raises:
-        ValueError: If it has.
-    """
-    if EXTRA_CELLS in row:
-        raise ValueError(
-            f"the row must have at most {len(headings)} cells, got text after the last column; put cells that contain "
-            "the separator in quotes"
-        )
 
 
 def parse_row(root: Path, row: dict[str, str], negatives: bool = False) -> Mammogram:

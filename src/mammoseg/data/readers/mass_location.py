@@ -5,8 +5,10 @@ They are the ground truth of detection only: their area is not that of the mass,
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +70,7 @@ class MassCircle:
 
 
 MassLocation = MassBox | MassCircle
+Location = TypeVar("Location", MassBox, MassCircle)
 KINDS: dict[str, type[Any]] = {"box": MassBox, "circle": MassCircle}
 
 
@@ -93,6 +96,22 @@ def parse_locations(text: str) -> tuple[MassLocation, ...]:
     """
     words = [location.split() for location in text.split(";") if location.strip()]
     return tuple(KINDS[kind](*map(float, values)) for kind, *values in words)
+
+
+def remove_repeated(locations: Sequence[Location], ignored: Counter[str]) -> tuple[Location, ...]:
+    """Remove copies of locations, which would count a mass twice.
+
+    Args:
+        locations: Boxes and circles of one image.
+        ignored: Counts the copies, see `RejectedCases`.
+
+    Returns:
+        The first of each group of equal locations, in the same order.
+    """
+    unique = tuple(dict.fromkeys(locations))
+    if n_repeated := len(locations) - len(unique):
+        ignored["repeated boxes or circles of the same image, which are not used"] += n_repeated
+    return unique
 
 
 def location_masks(locations: tuple[MassLocation, ...], height: int, width: int) -> list[NDArray[np.bool_]]:

@@ -14,12 +14,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from mammoseg.data.images.pgm import pgm_size
 from mammoseg.data.readers.csv_table import decode_lines
 from mammoseg.data.readers.file_tree import require_folder, walk
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
-from mammoseg.data.readers.mass_location import MassCircle
+from mammoseg.data.readers.mass_location import MassCircle, remove_repeated
 from mammoseg.density import ACRDensity
 from mammoseg.errors import UserError
 
@@ -27,8 +28,10 @@ SIDE = 1024  # height and width of the films in pixels, to which the coordinates
 MAX_FOLDER_DEPTH = 3
 FILM = re.compile(r"mdb(\d{3})", re.IGNORECASE)
 LESIONS = ("circ", "spic", "misc", "calc", "arch", "asym")
+MASSES = ("circ", "spic", "misc")  # circumscribed, spiculated and ill-defined masses
 NORMAL = "norm"
 TISSUES = {"F": "fatty", "G": "glandular", "D": "dense"}
+TISSUE_DENSITY: Mapping[str, int] = MappingProxyType({"fatty": 1, "glandular": 2, "dense": 3})
 HEADER_SIZE = 1024  # bytes that contain the header of a PGM file
 HINT = (
     "dataset.root must contain mdb001.pgm to mdb322.pgm and Info.txt of mini-MIAS, which the Kaggle copy "
@@ -55,8 +58,8 @@ def read(
     root: Path,
     rejected: RejectedCases,
     *,
-    lesions: Sequence[str],
-    tissue_density: Mapping[str, int],
+    lesions: Sequence[str] = MASSES,
+    tissue_density: Mapping[str, int] = TISSUE_DENSITY,
     negatives: bool = False,
 ) -> list[Mammogram]:
     """Read the films with at least one abnormality of the selected types, sorted by reference number.
@@ -74,22 +77,22 @@ def read(
     Raises:
         UserError: If `root` does not contain mini-MIAS, or for an unknown type of abnormality.
     """
-    masses = check_lesions(lesions)
+    selected = check_lesions(lesions)
     table, files = find_files(Path(root))
     films = read_table(table, files, rejected)
     mammograms = []
     for film in sorted(films):
-        marked = [abnormality for abnormality in films[film] if abnormality.name in masses]
+        marked = [abnormality for abnormality in films[film] if abnormality.name in selected]
         if not marked and not negatives:
             continue
         if any(abnormality.circle is None for abnormality in marked):
             rejected.ignored["films with a mass without coordinates, which are not used"] += 1
             continue
+        masses = remove_repeated([row.circle for row in marked if row.circle is not None], rejected.ignored)
         try:
-            mammograms.append(make_mammogram(film, films[film], marked, files, tissue_density))
+            mammograms.append(make_mammogram(film, films[film], masses, files, tissue_density))
         except ValueError as error:
             rejected.add(f"{film}.pgm", error)
-    rejected.found |= count_films(films)
     return mammograms
 
 
@@ -137,7 +140,7 @@ def read_table(table: Path, files: Mapping[str, Path], rejected: RejectedCases) 
     Args:
         table: The file.
         files: Files of the films.
-        rejected: Receives invalid lines, whose film is not used, and films without a line.
+        rejected: Receives invalid lines, whose film is not used, films without a line, and the numbers of films.
 
     Returns:
         Abnormalities by film.
@@ -160,7 +163,9 @@ def read_table(table: Path, files: Mapping[str, Path], rejected: RejectedCases) 
         raise UserError(f"{table}: no line such as `mdb001 G CIRC B 535 425 197` found; {HINT}")
     for film in sorted(files.keys() - films.keys() - invalid):
         rejected.add(f"{film}.pgm", f"no line in {table.name}; use the table of the release")
-    return {film: rows for film, rows in films.items() if film not in invalid}
+    valid = {film: rows for film, rows in films.items() if film not in invalid}
+    rejected.found |= count_films(valid)
+    return valid
 
 
 def parse_abnormality(words: Sequence[str]) -> Abnormality:
@@ -189,13 +194,15 @@ def parse_abnormality(words: Sequence[str]) -> Abnormality:
         radius = math.nan
     if not (radius > 0 and math.isfinite(x + y + radius)):
         raise ValueError(f"x, y and radius must be three numbers, the radius above 0, got {' '.join(coordinates)}")
+    if name.lower() == NORMAL:
+        raise ValueError(f"a line with NORM must have no coordinates, got {' '.join(coordinates)}")
     return Abnormality(tissue, name.lower(), MassCircle(x, SIDE - 1 - y, radius))
 
 
 def make_mammogram(
     film: str,
     rows: Sequence[Abnormality],
-    marked: Sequence[Abnormality],
+    masses: tuple[MassCircle, ...],
     files: Mapping[str, Path],
     tissue_density: Mapping[str, int],
 ) -> Mammogram:
@@ -204,19 +211,21 @@ def make_mammogram(
     Args:
         film: Reference number, such as mdb001.
         rows: Its lines in the table.
-        marked: Those that are masses.
+        masses: Circles of the masses.
         files: Files of the films.
         tissue_density: See `read`.
 
     Raises:
-        ValueError: If the file is missing or has another size, or its lines differ in tissue; the message is the
+        ValueError: If the file is missing or has another size, or its lines contradict each other; the message is the
             reason.
     """
     if film not in files:
         raise ValueError("the film is missing; download it again")
     if len(tissues := {row.tissue for row in rows}) > 1:
         raise ValueError(f"the lines of a film must have the same tissue, got {' and '.join(sorted(tissues))}")
-    if marked:
+    if NORMAL in (names := {row.name for row in rows}) and len(names) > 1:
+        raise ValueError("a film with the abnormality NORM must have no other one; fix the table")
+    if masses:
         check_film_size(files[film])
     number = int(film[3:])
     return Mammogram(
@@ -226,8 +235,8 @@ def make_mammogram(
         density=ACRDensity(tissue_density[TISSUES[rows[0].tissue]]),
         side="R" if number % 2 else "L",
         view="MLO",
-        locations=tuple(row.circle for row in marked if row.circle is not None),
-        masses=len(marked),
+        locations=masses,
+        masses=len(masses),
     )
 
 

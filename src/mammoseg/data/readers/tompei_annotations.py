@@ -56,11 +56,13 @@ def parse_annotation(content: bytes) -> Outlines:
     """
     try:
         lesions = json.loads(content)
+        if not isinstance(lesions, list):
+            raise TypeError
         masses = [lesion["cgPoints"] for lesion in lesions if str(lesion["label"]).strip().lower() == MASS]
         outlines = [[(float(point["x"]), float(point["y"])) for point in points] for points in masses]
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise ValueError("must be a JSON list of lesions with label and cgPoints; download it again") from None
     for index, points in enumerate(outlines, start=1):
-        if is_mark(points) or not all(math.isfinite(value) for point in points for value in point):
+        if not all(math.isfinite(value) for point in points for value in point) or is_mark(points):
             raise ValueError(f"mass {index} must be outlined by 3 or more points that enclose an area; fix the file")
     return tuple(np.array(points, np.float64) for points in outlines)

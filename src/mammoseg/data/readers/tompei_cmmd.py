@@ -82,9 +82,11 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
         UserError: If `root` does not contain the dataset, or the table lacks a column.
     """
     files = find_files(Path(root))
-    breasts = read_table(files.tables[0])
+    breasts, contradictory = read_table(files.tables[0], rejected)
     annotations = read_annotations(files.annotations, rejected)
     wanted = select_breasts(breasts, annotations, rejected, negatives)
+    for breast in contradictory | (files.annotations.keys() - annotations.keys()):  # rejected above
+        wanted.pop(breast, None)
     mammograms = []
     for patient in sorted({patient for patient, _ in wanted}):
         views = oblique_views(patient, files.images.get(patient, []), rejected)
@@ -128,8 +130,15 @@ def find_files(root: Path) -> Files:
     return files
 
 
-def read_table(file: Path) -> dict[Breast, dict[str, str]]:
+def read_table(file: Path, rejected: RejectedCases) -> tuple[dict[Breast, dict[str, str]], set[Breast]]:
     """Read the row of each breast.
+
+    Args:
+        file: The spreadsheet.
+        rejected: Receives breasts with rows that differ.
+
+    Returns:
+        The row of each breast, and the rejected breasts.
 
     Raises:
         UserError: If the sheet or a column is missing.
@@ -137,12 +146,17 @@ def read_table(file: Path) -> dict[Breast, dict[str, str]]:
     records = select_columns(
         file, read_sheet(file, SHEET), COLUMNS, lambda cells: any(PATIENT.fullmatch(cell) for cell in cells)
     )
-    breasts = {}
+    breasts: dict[Breast, dict[str, str]] = {}
+    contradictory: set[Breast] = set()
     for record in records:
         side = record["side"][:1].upper()
         if PATIENT.fullmatch(record["patient"]) and side in ("L", "R"):
-            breasts[record["patient"].upper(), side] = record
-    return breasts
+            breast = record["patient"].upper(), side
+            if any(breasts.setdefault(breast, record)[name] != record[name] for name in ("classification", "density")):
+                contradictory.add(breast)
+    for patient, side in sorted(contradictory):
+        rejected.add(f"{patient}_MLO_{side}", f"the rows of the breast in the sheet {SHEET} must agree; fix the table")
+    return breasts, contradictory
 
 
 def parse_density(text: str) -> ACRDensity | None:
@@ -209,7 +223,8 @@ def oblique_views(patient: str, files: Iterable[Path], rejected: RejectedCases) 
             metadata = read_metadata(file)
             if metadata.view != "MLO":
                 continue
-            side = side_of_pixels(read_image(file)[0]) if patient in WRONG_SIDES else metadata.side
+            is_known = metadata.side != "" and patient not in WRONG_SIDES
+            side = metadata.side if is_known else side_of_pixels(read_image(file)[0])
         except ImageReadError as error:
             rejected.add(label, error)
             continue

@@ -39,9 +39,9 @@ def parse_region(text: str) -> tuple[str, NDArray[np.float64] | None]:
         if not region or region["name"] == "point":
             return region.get("name", ""), None
         outline = region_outline(region)
-        if outline is None or not np.isfinite(outline).all():
+        if outline is None or outline.ndim != 2 or not np.isfinite(outline).all():
             raise ValueError
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise ValueError(
             f"region_shape_attributes must be the JSON of a {', '.join(KINDS[:-1])} or {KINDS[-1]}, got {text[:80]}"
         ) from None
@@ -52,7 +52,7 @@ def region_outline(region: Mapping[str, Any]) -> NDArray[np.float64] | None:
     """Return the outline (N, 2) of a region; None if its kind is unknown.
 
     Raises:
-        ValueError, TypeError, KeyError: If its attributes are invalid.
+        ValueError, TypeError, KeyError, OverflowError: If its attributes are invalid.
     """
     if region["name"] in ("polygon", "polyline"):
         return np.array([region["all_points_x"], region["all_points_y"]], np.float64).T
@@ -74,7 +74,12 @@ def ellipse(x: float, y: float, radius_x: float, radius_y: float, theta: float =
         radius_x: Radius along the first axis.
         radius_y: Radius along the second axis.
         theta: Angle of the first axis to the rows in radians, clockwise on the screen.
+
+    Raises:
+        ValueError: If a value is not finite.
     """
+    if not np.isfinite([x, y, radius_x, radius_y, theta]).all():
+        raise ValueError
     angles = np.arange(ELLIPSE_POINTS) * (2 * math.pi / ELLIPSE_POINTS)
     first, second = radius_x * np.cos(angles), radius_y * np.sin(angles)
     cos, sin = math.cos(theta), math.sin(theta)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ast
 import math
 from collections import defaultdict
+from collections.abc import Set
 from pathlib import Path
 
 from mammoseg.data.readers.cells import parse_side, parse_split
-from mammoseg.data.readers.csv_table import iterate_csv
+from mammoseg.data.readers.csv_table import check_length, iterate_csv
 from mammoseg.data.readers.file_tree import require_folder, walk
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
-from mammoseg.data.readers.mass_location import MassBox
+from mammoseg.data.readers.mass_location import MassBox, remove_repeated
 from mammoseg.density import ACRDensity
 
 IMAGES, BREASTS, FINDINGS = "images", "breast-level_annotations.csv", "finding_annotations.csv"
@@ -48,7 +49,7 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
     """
     root = Path(root)
     require_folder(root, HINT)
-    boxes, invalid = read_boxes(root / FINDINGS, rejected)
+    boxes, invalid, described = read_boxes(root / FINDINGS, rejected, negatives)
     files = find_images(root / IMAGES)
     mammograms: list[Mammogram] = []
     listed: dict[str, str] = {}
@@ -61,16 +62,18 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
         if image in invalid or (image not in boxes and not negatives):
             continue
         try:
-            mammograms.append(make_mammogram(root, row, boxes.get(image, ()), name in files))
+            check_length(row)
+            file = root / IMAGES / files[name] if name in files else None
+            mammograms.append(make_mammogram(row, boxes.get(image, ()), file, image in described))
         except ValueError as error:
             rejected.add(f"{IMAGES}/{name}.dicom", error)
-    reject_unlisted(listed, files, boxes, rejected)
+    reject_unlisted(listed, files.keys(), boxes, rejected)
     exams = {name.partition("/")[0] for name in listed.values()}
     rejected.found |= {"images listed": len(listed), "exams listed": len(exams)}
     return mammograms
 
 
-def reject_unlisted(listed: dict[str, str], files: set[str], boxes: Boxes, rejected: RejectedCases) -> None:
+def reject_unlisted(listed: dict[str, str], files: Set[str], boxes: Boxes, rejected: RejectedCases) -> None:
     """Reject the DICOM files and the findings of images that are not in the breast-level table.
 
     Args:
@@ -85,41 +88,48 @@ def reject_unlisted(listed: dict[str, str], files: set[str], boxes: Boxes, rejec
         rejected.add(image, f"has a mass in {FINDINGS}, but no row in {BREASTS}; use the tables of the release")
 
 
-def find_images(folder: Path) -> set[str]:
-    """Return <study_id>/<image_id> of the DICOM files in a folder; nothing if it does not exist."""
+def find_images(folder: Path) -> dict[str, str]:
+    """Return the DICOM files by <study_id>/<image_id>, relative to a folder; nothing if it does not exist."""
     if not folder.is_dir():
-        return set()
+        return {}
     return {
-        f"{subfolder.name}/{Path(name).stem}"
+        f"{subfolder.name}/{Path(name).stem}": f"{subfolder.name}/{name}"
         for subfolder, names in walk(folder, max_depth=1)
         for name in names
         if name.lower().endswith(".dicom")
     }
 
 
-def read_boxes(table: Path, rejected: RejectedCases) -> tuple[Boxes, set[str]]:
+def read_boxes(table: Path, rejected: RejectedCases, negatives: bool) -> tuple[Boxes, set[str], set[str]]:
     """Read the bounding boxes of masses.
 
     Args:
         table: finding_annotations.csv.
-        rejected: Receives invalid rows.
+        rejected: Receives invalid rows; counts repeated boxes, which are not used.
+        negatives: Whether images without a mass are read.
 
     Returns:
-        Boxes by image, and the images that cannot be used since one of their rows is invalid.
+        Boxes by image; the images that cannot be used since one of their rows is invalid; and the images
+        with a row: those with a mass and, with `negatives`, all others.
 
     Raises:
         UserError: If the table is missing or lacks a column.
     """
     boxes: dict[str, list[MassBox]] = defaultdict(list)
     invalid: set[str] = set()
+    others: set[str] = set()
     for line, row in iterate_csv(table, FINDING_COLUMNS, HINT):
+        if negatives:
+            others.add(row["imageid"])
         try:
+            check_length(row)
             if MASS in parse_categories(row["findingcategories"]):
                 boxes[row["imageid"]].append(parse_box(row))
         except ValueError as error:
             rejected.add(f"{table.name} line {line}", error)
             invalid.add(row["imageid"])
-    return {image: tuple(marked) for image, marked in boxes.items()}, invalid
+    unique = {image: remove_repeated(marked, rejected.ignored) for image, marked in boxes.items()}
+    return unique, invalid, others | boxes.keys()
 
 
 def parse_categories(text: str) -> set[str]:
@@ -137,7 +147,7 @@ def parse_categories(text: str) -> set[str]:
     """
     try:
         categories = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         categories = None
     if not isinstance(categories, list) or not all(isinstance(category, str) for category in categories):
         raise ValueError(f"finding_categories must be a list such as ['Mass'], got {text or 'nothing'}")
@@ -160,27 +170,29 @@ def parse_box(row: dict[str, str]) -> MassBox:
     return MassBox(left, top, right, bottom)
 
 
-def make_mammogram(root: Path, row: dict[str, str], boxes: tuple[MassBox, ...], exists: bool) -> Mammogram:
+def make_mammogram(row: dict[str, str], boxes: tuple[MassBox, ...], file: Path | None, described: bool) -> Mammogram:
     """Create the `Mammogram` of a row of the breast-level table.
 
     Args:
-        root: Folder of the dataset.
         row: Cells by normalised heading.
         boxes: Boxes of the masses in the image.
-        exists: Whether the DICOM file exists.
+        file: The DICOM file, None if it is missing.
+        described: Whether the table of findings has a row of the image; otherwise it is unknown if it has a mass.
 
     Raises:
         ValueError: If the file is missing or a cell is invalid; the message is the reason.
     """
-    if not exists:
+    if file is None:
         raise ValueError("the DICOM file is missing; download it again")
+    if not described:
+        raise ValueError(f"no row in {FINDINGS}; use the table of the release")
     try:
         density = ACRDensity.parse(row["breastdensity"])
     except ValueError:
         raise ValueError(f"breast_density must be DENSITY A to D or blank, got {row['breastdensity']}") from None
     return Mammogram(
         case=row["imageid"],
-        image_file=root / IMAGES / row["studyid"] / f"{row['imageid']}.dicom",
+        image_file=file,
         patient=row["studyid"],
         density=density,
         side=parse_side(row["laterality"]),
