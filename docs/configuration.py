@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from yaml_settings import UNLISTED, SettingsFile, setting_table
-
 from mammoseg.runs import settings
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role
 from mammoseg.schema.collection_types import Section
 from mammoseg.schema.commands import SETTINGS
 from mammoseg.schema.parts import PARTS
+from mammoseg.schema.settings_file import Setting, SettingsFile
 from mammoseg.schema.types import SettingType
 
 COMMANDS = "Commands"
+UNLISTED = ("defaults", "hydra")  # sections of a command that are not its settings
+MAX_DEFAULT = 60  # characters of a default in a table
 INTRODUCTION = """# Configuration
 
 Every setting has its default in a YAML file in `conf/` and can be overridden on the command line: `key=value` sets a
@@ -78,6 +79,29 @@ def section(title: str, file: SettingsFile, table: str) -> str:
     if file.targets:
         parts += ["`_target_`: " + ", ".join(f"`{target}`" for target in dict.fromkeys(file.targets)), ""]
     return "\n".join([*parts, *([table, ""] if file.settings else [])])
+
+
+def setting_table(settings: list[Setting], prefix: str, values: dict[str, str]) -> str:
+    """Return a Markdown table of settings.
+
+    Args:
+        settings: The settings.
+        prefix: Group of the file with a dot, which precedes their names; may be empty.
+        values: Valid values by name of the setting; others are checked against annotations.
+    """
+    lines = ["| setting | default | values | meaning |", "|---|---|---|---|"]
+    for setting in settings:
+        default = "" if setting.default == "???" else setting.default
+        default = default if len(default) <= MAX_DEFAULT else f"{default[:MAX_DEFAULT]}..."
+        meaning = ": ".join(filter(None, ["required" if setting.default == "???" else "", setting.comment]))
+        cells = (
+            f"`{prefix}{setting.name}`",
+            f"`{default}`" if default else "",
+            values.get(setting.name, ""),
+            meaning,
+        )
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines)
 
 
 def flatten_settings(settings_: Mapping[str, SettingType], prefix: str = "") -> Iterator[tuple[str, SettingType]]:

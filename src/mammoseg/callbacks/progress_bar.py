@@ -28,6 +28,7 @@ class TrainingProgressBar(ProgressBar):
         self.bar: rich_progress.Progress | None = None
         self.task = rich_progress.TaskID(0)
         self.loss = ""
+        self.dsc = ""
         self.loss_time = 0.0
 
     @override
@@ -47,11 +48,13 @@ class TrainingProgressBar(ProgressBar):
         epochs = trainer.max_epochs or -1
         total = epochs * int(trainer.num_training_batches) if epochs > 0 else None
         self._start("training", total, completed=trainer.current_epoch * int(trainer.num_training_batches))
+        self._read_dsc(trainer)
         self._update(trainer)
 
     @override
     def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Show the epoch."""
+        """Show the epoch, and the validation DSC of the previous one."""
+        self._read_dsc(trainer)
         self._update(trainer)
 
     @override
@@ -119,13 +122,16 @@ class TrainingProgressBar(ProgressBar):
         if self.bar is None:
             return
         last = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
-        dsc = trainer.callback_metrics.get("val/dsc")
-        metrics = [self.loss, "" if dsc is None else f"val DSC {100 * float(dsc):.2f} %", phase]
         self.bar.update(
             self.task,
             description=f"epoch {trainer.current_epoch + 1}{last}",
-            metrics="  ".join(filter(None, metrics)),
+            metrics="  ".join(filter(None, (self.loss, self.dsc, phase))),
         )
+
+    def _read_dsc(self, trainer: lightning.Trainer) -> None:
+        """Read the validation DSC. Once per epoch, since reading a metric waits for the device."""
+        dsc = None if self.bar is None else trainer.callback_metrics.get("val/dsc")
+        self.dsc = "" if dsc is None else f"val DSC {100 * float(dsc):.2f} %"
 
     def _stop(self) -> None:
         if self.bar is not None:

@@ -76,7 +76,7 @@ def claim_markdown(
     Returns:
         Markdown.
     """
-    runs = [run for by_fold_seed in comparison.data.runs.values() for run in by_fold_seed.values()]
+    runs = comparison.data.all_runs
     answers = {
         **_data_answers(comparison, runs),
         **_model_answers(comparison, runs, names),

@@ -124,12 +124,11 @@ def runs_table(data: AlignedRuns, names: Mapping[str, str]) -> Table:
     headings = [SETTING_HEADINGS.get(key, key) for key in HEADLINE]
     columns = ["Method", "Fold", "Seed", "Test images", *headings, "Minutes"]
     csv_columns = ["Method", "fold", "seed", "test images", *HEADLINE, "minutes"]
-    tests = [run for runs in data.runs.values() for run in runs.values()]
-    if shows_datasets(tests):
+    if shows_datasets(data.all_runs):
         columns += ["Trained on", "Tested on", "Seen images"]
         csv_columns += ["trained on", "tested on", "seen images"]
         rows = [
             [*row, run.trained_on, run.dataset, str(sum(run.seen_counts.values()))]
-            for row, run in zip(rows, tests, strict=True)
+            for row, run in zip(rows, data.all_runs, strict=True)
         ]
     return Table("runs", "Runs with their main settings and training time", columns, rows, csv_columns=csv_columns)

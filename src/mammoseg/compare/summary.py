@@ -163,7 +163,7 @@ def _variation_sentence(comparison: Comparison) -> str:
             "not accounted for."
         )
     pooled = "whose variance is pooled over the methods, as if all methods varied equally"
-    if any(run.training is not None for runs in comparison.data.runs.values() for run in runs.values()):
+    if any(run.training is not None for run in comparison.data.all_runs):
         return (
             "Sources of variation in the confidence intervals and tests: the sampling of test patients, and the "
             "training (the folds of a cross-validation on another dataset and the random seeds), "

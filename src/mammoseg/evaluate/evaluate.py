@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import lightning
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -67,17 +68,18 @@ def evaluate(ckpt_paths: Sequence[Path], output_dir: Path, options: EvaluationOp
     plan = plan_test(members, datamodule, names_of(cfg), options)
     datamodule.set_up_test(plan.selections)
     report_half(members, plan, options)
-    detection_only = tests_detection_only(plan, datamodule.store)
-    is_repeated = repeats_test(members, plan, options)
-    external = None if is_repeated else ExternalEvaluation(members, plan, cfg, options.tta)
+    repeats = repeats_test(members, plan, options)
+    external = None if repeats else ExternalEvaluation(members, plan, cfg, options.tta)
     output = RunFolder(output_dir)
     remove_previous_outputs(output)
     output.write_data_paths(cfg.dataset)
-    test = run_detection_test if detection_only else run_test
-    test(cfg, members, datamodule, plan, output, options, external)
-    write_record(output, evaluation_record(members, external))
-    if detection_only:
+    segmenter = load_mean_segmenter(cfg, members, options)
+    if tests_detection_only(plan, datamodule.store):
+        evaluate_detection(cfg, datamodule, plan, segmenter, output, options.rule, external)
+        write_record(output, evaluation_record(members, external))
         return []
+    run_test(cfg, datamodule, plan, segmenter, result_writers(members, datamodule, output, options, external))
+    write_record(output, evaluation_record(members, external))
     rows = results.read_results(output.results)
     write_evaluation_report(rows, output, options.rule, external)
     if external is None:
@@ -128,68 +130,77 @@ def evaluation_record(members: Sequence[Member], external: ExternalEvaluation | 
     )
 
 
-def run_test(
-    cfg: DictConfig,
+def result_writers(
     members: Sequence[Member],
     datamodule: MammogramDataModule,
-    plan: TestPlan,
     output: RunFolder,
     options: EvaluationOptions,
     external: ExternalEvaluation | None,
-) -> None:
-    """Test checkpoints, and write results.csv and, with `options.rule`, native.csv and candidates.csv.
+) -> list[Callback]:
+    """Return the callbacks that write results.csv and, with `options.rule`, native.csv and candidates.csv.
 
     Args:
-        cfg: Config of the test.
         members: The checkpoints.
         datamodule: Data of the test, set up.
-        plan: Which checkpoints predict which images.
         output: Output folder.
         options: See `EvaluationOptions`.
         external: Further columns of results.csv; None if the test of a run is repeated.
     """
     run_info = members[0].run_info if external is None else external.run_info
-    writer = ResultsWriter(output.results, run_info, {} if external is None else external.columns)
-    callbacks: list[Callback] = [ActiveNetworks(list(plan.groups)), writer]
+    writers: list[Callback] = [ResultsWriter(output.results, run_info, {} if external is None else external.columns)]
     if options.rule is not None:
-        callbacks.append(NativeResolutionWriter(output.path, run_info, datamodule.dataset, options.rule))
-    trainer = build_test_trainer(cfg, callbacks)
-    trainer.test(load_mean_segmenter(cfg, members, options), datamodule=datamodule, verbose=False)
+        writers.append(NativeResolutionWriter(output.path, run_info, datamodule.dataset, options.rule))
+    return writers
 
 
-def run_detection_test(
+def run_test(
     cfg: DictConfig,
-    members: Sequence[Member],
     datamodule: MammogramDataModule,
     plan: TestPlan,
+    module: lightning.LightningModule,
+    writers: Sequence[Callback],
+) -> None:
+    """Predict the images of the test.
+
+    Args:
+        cfg: Config of the test.
+        datamodule: Data of the test, set up.
+        plan: Which checkpoints predict which images.
+        module: Contains the networks of the checkpoints.
+        writers: Callbacks that write the results.
+    """
+    trainer = build_test_trainer(cfg, [ActiveNetworks(list(plan.groups)), *writers])
+    trainer.test(module, datamodule=datamodule, verbose=False)
+
+
+def evaluate_detection(
+    cfg: DictConfig,
+    datamodule: MammogramDataModule,
+    plan: TestPlan,
+    segmenter: Segmenter,
     output: RunFolder,
-    options: EvaluationOptions,
+    rule: MatchingRule | None,
     external: ExternalEvaluation | None,
 ) -> None:
     """Evaluate detection only, and write detection.csv, candidates.csv and summary.md.
 
     Args:
-        cfg: Config of the test.
-        members: The checkpoints.
-        datamodule: Data of the test, set up.
-        plan: Which checkpoints predict which images.
+        cfg: See `run_test`.
+        datamodule: See `run_test`.
+        plan: See `run_test`.
+        segmenter: Contains the networks of the checkpoints.
         output: Output folder.
-        options: See `EvaluationOptions`; its `rule` is not None.
+        rule: Definition of candidates and of their match with a mass.
         external: Further columns of detection.csv.
     """
-    assert options.rule is not None, "plan_test requires outlines without it"
+    assert rule is not None, "plan_test requires outlines without it"
     assert external is not None, "training requires outlines"
-    writer = DetectionWriter(output.path, datamodule.dataset, options.rule, external.columns)
-    trainer = build_test_trainer(cfg, [ActiveNetworks(list(plan.groups)), writer])
-    module = PredictionModule(load_mean_segmenter(cfg, members, options))
-    trainer.test(module, datamodule=datamodule, verbose=False)
+    writer = DetectionWriter(output.path, datamodule.dataset, rule, external.columns)
+    run_test(cfg, datamodule, plan, PredictionModule(segmenter), [writer])
     summary = detection_summary(writer, f"{external.run_info['run']}, tested on {external.run_info['dataset']}")
-    sentences = [external.description, *external.warnings]
-    atomic_write_text(output.summary, summary + "".join(f"\n{sentence}\n" for sentence in sentences))
+    atomic_write_text(output.summary, summary + external.notes)
     print(summary)
-    log.info(external.description)
-    for warning in external.warnings:
-        log.warning(warning)
+    external.log_notes()
 
 
 def load_mean_segmenter(cfg: DictConfig, members: Sequence[Member], options: EvaluationOptions) -> Segmenter:
@@ -206,16 +217,12 @@ def write_evaluation_report(
     external: ExternalEvaluation | None,
 ) -> None:
     """Write summary.md, with sections on native resolution if `rule` is not None, and print the tables."""
-    sentences = [] if external is None else [external.description, *external.warnings]
-    notes = "".join(f"\n{sentence}\n" for sentence in sentences)
-    summary = run_summary.summary_markdown(rows) + notes
+    summary = run_summary.summary_markdown(rows) + ("" if external is None else external.notes)
     native_sections = "" if rule is None else write_native_report(output.path, rule)
     atomic_write_text(output.summary, summary + native_sections)
     run_summary.print_summary(rows, output.path)
     if external is not None:
-        log.info(external.description)
-        for warning in external.warnings:
-            log.warning(warning)
+        external.log_notes()
     if rule is not None:
         native_rows, _ = read_native_results(output.path)
         run_summary.print_summary(native_rows, output.path, "at native resolution")

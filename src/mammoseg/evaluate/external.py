@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -10,9 +11,12 @@ from omegaconf import DictConfig
 
 from mammoseg.evaluate.members import Member
 from mammoseg.evaluate.test_plan import TestPlan
+from mammoseg.reports.run_summary import notes_markdown
 from mammoseg.runs import checkpoint
 from mammoseg.runs.results import ENSEMBLE, RUN_COLUMNS
 from mammoseg.runs.seen_images import count_seen, seen_sentence
+
+log = logging.getLogger(__name__)
 
 
 class ExternalEvaluation:
@@ -87,6 +91,17 @@ class ExternalEvaluation:
         """Sentences on the images that the checkpoints have seen, and on what is not known about them."""
         sentence = seen_sentence(self.seen_counts, len(self.plan.seen))
         return [*([sentence] if sentence else []), *self.plan.notes]
+
+    @property
+    def notes(self) -> str:
+        """Description and warnings as paragraphs of summary.md."""
+        return notes_markdown([self.description, *self.warnings])
+
+    def log_notes(self) -> None:
+        """Log the description and the warnings."""
+        log.info(self.description)
+        for warning in self.warnings:
+            log.warning(warning)
 
 
 def evaluation_identity(run_infos: Sequence[Mapping[str, Any]], dataset: str) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def write_summary(rows: Sequence[results.ResultRow], output: RunFolder) -> None:
     """Write summary.md, and print the table and the notes."""
     sentence = seen_sentence(count_seen([str(row.get("seen", "")) for row in rows]), len(rows))
     notes = [NOTE, *([sentence] if sentence else [])]
-    atomic_write_text(output.summary, run_summary.summary_markdown(rows) + "".join(f"\n{note}\n" for note in notes))
+    atomic_write_text(output.summary, run_summary.summary_markdown(rows) + run_summary.notes_markdown(notes))
     run_summary.print_summary(rows, output.path)
     for note in notes:
         log.info(note)

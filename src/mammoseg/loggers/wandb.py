@@ -16,6 +16,7 @@ from mammoseg.errors import UserError
 from mammoseg.loggers.base import RunLogger
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.results import COUNTS
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger, WandbLogger
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mammoseg.reports.run_figures import Example
     from mammoseg.runs.results import ResultRow
 
-TABLE_COLUMNS = ("case", "side", "view", "density", "tp", "fp", "fn", "tn")  # of results.csv
+TABLE_COLUMNS = ("case", "side", "view", "density", *COUNTS)  # of results.csv
 MODES = ("offline", "online", "disabled")
 
 

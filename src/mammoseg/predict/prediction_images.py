@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from mammoseg.data.images.thumbnail import thumbnail
 from mammoseg.metrics.regions import Region
 from mammoseg.predict.findings import Findings
-from mammoseg.reports.plotting import PREDICTION_COLOUR
+from mammoseg.reports.plotting import HEATMAP_OPACITY, PREDICTION_COLOUR
 from mammoseg.runs.prediction_folder import image_file
 
 UInt8Image = NDArray[np.uint8]
 PNG_COMPRESSION = 1  # files are a third larger than at level 9 and take a fifth of the time to write
 MAX_STD = 0.5  # the largest standard deviation of values between 0 and 1
-HEATMAP_OPACITY = 0.75  # at a probability of 1
 # Deflate without a predictor: few programs read OpenCV's default for floating-point numbers.
 TIFF_DEFLATE, NO_PREDICTOR = 8, 1
 SUBPIXEL_BITS = 4  # OpenCV draws with coordinates in units of 1/16 pixel

@@ -20,6 +20,7 @@ from mammoseg.files import atomic_write
 
 # Cyan and orange differ for readers with any common colour-vision deficiency, and in lightness from the tissue.
 TRUTH_COLOUR, PREDICTION_COLOUR = "#35c4ff", "#ffa31a"
+HEATMAP_OPACITY = 0.75  # of the colour of a probability of 1 on the image; proportional to the probability
 OUTLINE_WIDTH = 0.4  # of the dark outline on each side of a contour, in points
 # Palette of Okabe and Ito without yellow, which is hard to see on white; https://jfly.uni-koeln.de/color
 METHOD_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000", "#999999")
@@ -38,6 +39,11 @@ class ContourStyle:
     label: str
     colour: str
     width: float
+
+    @property
+    def outline(self) -> withStroke:
+        """Dark outline of the line, which makes it visible on bright tissue."""
+        return withStroke(linewidth=self.width + 2 * OUTLINE_WIDTH, foreground="black")
 
 
 # The line of the ground truth is wider, so that it remains visible where the prediction coincides with it.
@@ -70,7 +76,7 @@ def draw_contour(axis: Axes, values: NDArray[Any], level: float, style: ContourS
         colors=[style.colour],
         linewidths=style.width,
     )
-    contour.set_path_effects([withStroke(linewidth=style.width + 2 * OUTLINE_WIDTH, foreground="black")])
+    contour.set_path_effects([style.outline])
     axis.axis(limits)
 
 
@@ -81,9 +87,10 @@ def add_contour_legend(figure: Figure, styles: Sequence[ContourStyle] = (GROUND_
         figure: Figure with constrained layout.
         styles: Lines of the contours.
     """
-    lines = [Line2D([], [], color=style.colour, linewidth=style.width, label=style.label) for style in styles]
-    for line, style in zip(lines, styles, strict=True):
-        line.set_path_effects([withStroke(linewidth=style.width + 2 * OUTLINE_WIDTH, foreground="black")])
+    lines = [
+        Line2D([], [], color=style.colour, linewidth=style.width, label=style.label, path_effects=[style.outline])
+        for style in styles
+    ]
     figure.legend(handles=lines, loc="outside upper center", ncols=len(lines), fontsize=9, frameon=False)
 
 

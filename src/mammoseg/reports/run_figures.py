@@ -23,6 +23,7 @@ from mammoseg.density import ACRDensity
 from mammoseg.metrics import DSC, N_LEVELS, PIXEL_METRICS
 from mammoseg.reports.plotting import (
     GROUND_TRUTH,
+    HEATMAP_OPACITY,
     PREDICTION,
     THIN_GROUND_TRUTH,
     add_contour_legend,
@@ -32,7 +33,6 @@ from mammoseg.reports.plotting import (
 from mammoseg.runs.predictions import Predictions
 from mammoseg.runs.results import MAX_PROBABILITY, ResultRow, has_mass
 
-HEATMAP_OPACITY = 0.75  # at a probability of 1
 ABBREVIATIONS = ("rmi", "ssim", "bce", "asp")  # names of loss terms that are written in upper case
 
 

@@ -62,6 +62,16 @@ def units_note(preposition: str = "In") -> str:
     return f"{preposition} % except {', '.join(unitless)}" if unitless else f"{preposition} %"
 
 
+def notes_markdown(notes: Sequence[str]) -> str:
+    r"""Return notes as the paragraphs that follow the tables of summary.md.
+
+    Example:
+        >>> notes_markdown(["First.", "Second."])
+        '\nFirst.\n\nSecond.\n'
+    """
+    return "".join(f"\n{note}\n" for note in notes)
+
+
 def metric_headings() -> list[str]:
     """Return the column headings of all metrics."""
     return [metric.heading for metric in PIXEL_METRICS.values()]

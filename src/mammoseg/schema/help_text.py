@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mammoseg.conf import conf_dir
+from mammoseg.schema.settings_file import SettingsFile
 from mammoseg.schema.types import as_yaml
 
 WIDTH = 110  # of a line of the help text
-SETTING = re.compile(r"(\w+): [^#]+(?:# (.*))?")  # not a section, which has no value in its line
 UNLISTED_GROUPS = ("hydra", "preprocessing", "published")  # selected by other groups
 
 
@@ -72,16 +71,8 @@ def setting_comments(path: Path) -> dict[str, str]:
     Returns:
         For each setting its comment in the same line, or otherwise those in the lines above it.
     """
-    comments: dict[str, str] = {}
-    above: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        if line.startswith("# "):
-            above.append(line.removeprefix("# "))
-            continue
-        if found := SETTING.fullmatch(line):
-            comments[found[1]] = found[2] or " ".join(above)
-        above = []
-    return comments
+    settings = SettingsFile(path).settings if path.is_file() else []
+    return {setting.name: setting.comment for setting in settings if "." not in setting.name}
 
 
 def _shown(config: DictConfig, key: str) -> str:

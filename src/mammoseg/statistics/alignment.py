@@ -38,6 +38,11 @@ class AlignedRuns:
         """Names of the methods."""
         return list(self.runs)
 
+    @property
+    def all_runs(self) -> list[RunResults]:
+        """Runs of all methods, folds and seeds, in the order of `runs`."""
+        return [run for by_fold_seed in self.runs.values() for run in by_fold_seed.values()]
+
     def base_method(self, method: str) -> str:
         """Return the name of a method without the settings that `disambiguate_methods` appends."""
         return str(next(iter(self.runs[method].values())).rows[0]["method"])

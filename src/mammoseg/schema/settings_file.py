@@ -1,4 +1,4 @@
-"""Settings of the YAML files in conf/ with their defaults and comments."""
+"""Settings of the YAML files in conf/ with their defaults and comments, for help texts and the reference."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from pathlib import Path
 
 import yaml
 
-UNLISTED = ("defaults", "hydra")  # sections of a command that are not its settings
 COMMENT = re.compile(r"\s#\s(.*)$")
-MAX_DEFAULT = 60  # characters of a default in a table
 
 
 @dataclass(frozen=True)
@@ -93,26 +91,3 @@ class SettingsFile:
                 break
             above.insert(0, text.removeprefix("# "))
         return " ".join(above)
-
-
-def setting_table(settings: list[Setting], prefix: str, values: dict[str, str]) -> str:
-    """Return a Markdown table of settings.
-
-    Args:
-        settings: The settings.
-        prefix: Group of the file with a dot, which precedes their names; may be empty.
-        values: Valid values by name of the setting; others are checked against annotations.
-    """
-    lines = ["| setting | default | values | meaning |", "|---|---|---|---|"]
-    for setting in settings:
-        default = "" if setting.default == "???" else setting.default
-        default = default if len(default) <= MAX_DEFAULT else f"{default[:MAX_DEFAULT]}..."
-        meaning = ": ".join(filter(None, ["required" if setting.default == "???" else "", setting.comment]))
-        cells = (
-            f"`{prefix}{setting.name}`",
-            f"`{default}`" if default else "",
-            values.get(setting.name, ""),
-            meaning,
-        )
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    return "\n".join(lines)
