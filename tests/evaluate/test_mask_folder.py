@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
+from PIL import Image
 
 from mammoseg.data.exported_cases import ExportedCase, read_case_names, write_case_names
 from mammoseg.data.store import PreparedStore
+from mammoseg.errors import UserError
 from mammoseg.evaluate.mask_folder import check_files, read_masks_of
 from mammoseg.predict.prediction_images import encode_png
 
@@ -20,6 +23,19 @@ def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
     names = {0: "a", 1: "b"}
     check_files(tmp_path, names, store, "test")
     np.testing.assert_array_equal(list(read_masks_of(tmp_path, names, store)), expected == 1)
+
+
+def test_masks_with_a_palette_are_rejected(tmp_path: Path) -> None:
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:4, 2:4] = 1
+    image = Image.fromarray(mask).convert("P")
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    image.save(tmp_path / "a.png")
+    store = PreparedStore(tmp_path, np.zeros((1, 8, 8), np.float32), mask[None], mask[None], [], {})
+    with pytest.raises(
+        UserError, match=r"a\.png: the mask must be a greyscale image with the values 0 and 1, got .*palette"
+    ):
+        list(read_masks_of(tmp_path, {0: "a"}, store))
 
 
 def test_case_names_may_have_a_byte_order_mark(tmp_path: Path) -> None:

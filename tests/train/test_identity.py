@@ -14,7 +14,7 @@ from mammoseg.launch.sweep import SWEPT_SETTINGS, set_swept_settings
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.log_file import redact_log_files
 from mammoseg.runs.record import RunRecord, write_record
-from mammoseg.train.identity import run_info, stored_name
+from mammoseg.train.identity import method_name, run_info, stored_name
 
 
 def config(*overrides: str, with_hydra: bool = False) -> DictConfig:
@@ -40,6 +40,13 @@ def test_the_name_of_a_job_contains_its_swept_settings(monkeypatch: pytest.Monke
     monkeypatch.setenv(SWEPT_SETTINGS, "loss.alpha seed split.fold lr split.seed loss.theta")
     expected = "phantom-density_asp-alpha=2.0-lr=0.001235-split.seed=3-theta=[0.5,0.5,1.0,1.0]-fold0-seed1"
     assert name_of(*overrides) == expected
+
+
+def test_the_most_specific_method_with_the_same_choices_is_the_name_of_the_method() -> None:
+    preset = {"model": "seg_res_net", "loss": "hybrid_pixel", "optimizer": "adamw", "scheduler": "polynomial"}
+    assert method_name({**preset, "augment": "strong", "dataset": "phantom"}) == "seg_res_net"
+    assert method_name({**preset, "augment": "none"}) == "seg_res_net-hybrid_pixel"
+    assert method_name({**preset, "augment": "strong", "model": "au_net"}) == "au_net"
 
 
 def test_swept_settings_with_the_same_last_part_are_named_in_full(monkeypatch: pytest.MonkeyPatch) -> None:

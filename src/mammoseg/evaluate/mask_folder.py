@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.data.exported_cases import read_case_names
+from mammoseg.data.images.mask_labels import raster_mode
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.fingerprints import hash_array
 from mammoseg.data.split_result import Indices
@@ -16,6 +17,7 @@ from mammoseg.data.store import PreparedStore
 from mammoseg.errors import ImageReadError, UserError
 
 SUFFIX = ".png"
+COLOUR_MODES = ("P", "PA", "LA", "RGB", "RGBA")  # of Pillow
 
 
 def read_masks_of(folder: Path, names: Mapping[int, str], store: PreparedStore) -> Iterator[NDArray[np.bool_]]:
@@ -38,6 +40,11 @@ def read_masks_of(folder: Path, names: Mapping[int, str], store: PreparedStore) 
         try:
             values = read_image(path, mask=True)[0]
         except ImageReadError as error:
+            if raster_mode(path) in COLOUR_MODES:
+                raise UserError(
+                    f"{path}: the mask must be a greyscale image with the values 0 and 1, got one with a palette, "
+                    "colours or transparency; save it as 8-bit greyscale"
+                ) from error
             raise UserError(f"{path}: {error}") from error
         if values.shape != shape:
             raise UserError(

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -35,7 +36,7 @@ def run_info(cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequence[st
         The values of run (its name), experiment, dataset, method, model, loss, fold and seed.
     """
     fold = OmegaConf.select(cfg, "split.fold", default="")
-    method = method_name(choices["model"], choices["loss"])
+    method = method_name(choices)
     trial = [] if cfg.trial_number is None else [f"trial{cfg.trial_number}"]
     folds = [] if fold == "" else [f"fold{fold}"]
     run = "-".join([cfg.dataset.name, method, *trial, *swept_values(overrides), *folds, f"seed{cfg.seed}"])
@@ -116,10 +117,23 @@ def compact(value: str) -> str:
         return text
 
 
-def method_name(model: str, loss: str) -> str:
-    """Return the name of a model and a loss in conf/method, or "<model>-<loss>" if they are not listed there."""
-    for path in sorted((conf_dir() / "method").glob("*.yaml")):
-        choices = {key: value for entry in OmegaConf.load(path).defaults for key, value in entry.items()}
-        if choices == {"override /model": model, "override /loss": loss}:
-            return path.stem
-    return f"{model}-{loss}"
+def method_name(choices: Mapping[str, Any]) -> str:
+    """Return the name of the method in conf/method that selects the same choices, or "<model>-<loss>" if there is none.
+
+    Of several, it is the one that selects the most groups. Groups with lists, such as `callbacks`, are not compared,
+    since Hydra does not record their choices.
+
+    Args:
+        choices: Selected choice of each config group.
+    """
+    selected = {path.stem: single_choices(path) for path in sorted((conf_dir() / "method").glob("*.yaml"))}
+    methods = [name for name, groups in selected.items() if groups.items() <= dict(choices).items()]
+    if methods:
+        return max(methods, key=lambda name: len(selected[name]))
+    return f"{choices['model']}-{choices['loss']}"
+
+
+def single_choices(path: Path) -> dict[str, str]:
+    """Return the groups for which a method selects one choice, with the choice."""
+    entries = (entry for item in OmegaConf.load(path).defaults for entry in item.items())
+    return {key.removeprefix("override /"): choice for key, choice in entries if isinstance(choice, str)}

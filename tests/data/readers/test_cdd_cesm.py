@@ -93,8 +93,20 @@ def test_missing_images_rows_and_invalid_cells_are_rejected(tmp_path: Path) -> N
         "P1_L_DM_MLO.jpg": "the image is missing",
         "P2_L_DM_MLO.jpg": "density must be ACR A to D or blank, got E",
         "P3_L_DM_MLO.jpg": "the rows of the image must agree in density, got A, C",
-        "P5_L_DM_MLO.jpg": "no row in the sheet all of Radiology-manual-annotations.xlsx",
+        "P5_L_DM_MLO.jpg": "no row of Type DM in the sheet all of Radiology-manual-annotations.xlsx",
     }
+
+
+def test_copies_of_an_image_are_counted(tmp_path: Path) -> None:
+    release = Release(tmp_path / "cdd")
+    release.add("P1_L_DM_MLO", POLYGON)
+    root = release.tables()
+    (file,) = root.rglob("P1_L_DM_MLO.jpg")
+    (root / "copies").mkdir()
+    (root / "copies" / "P1_L_DM_MLO .jpg").write_bytes(file.read_bytes())
+    read_images, rejected = images(root)
+    assert [m.image_file for m in read_images.values()] == [file]
+    assert rejected.ignored == {"files with the name of another one, of which the first is used": 1}
 
 
 def test_the_view_in_the_name_may_have_a_suffix(tmp_path: Path) -> None:

@@ -45,6 +45,18 @@ def test_films_with_a_located_mass_are_read(root: Path) -> None:
     assert rejected.found == {"films listed": 10, "normal films listed": 3}
 
 
+def test_copies_of_a_film_are_counted_and_a_second_table_is_an_error(tmp_path: Path) -> None:
+    root = write_mini_mias(tmp_path / "mini-MIAS")
+    (copies := root / "zz").mkdir()
+    (copies / "MDB001.PGM").write_bytes((root / "all-mias" / "mdb001.pgm").read_bytes())
+    images, rejected = films(root)
+    assert images["mdb001"].image_file == root / "all-mias" / "mdb001.pgm"
+    assert rejected.ignored["files with the name of another one, of which the first is used"] == 1
+    (copies / "Info.txt").write_bytes((root / "Info.txt").read_bytes())
+    with pytest.raises(UserError, match=r"one Info\.txt, got Info\.txt and zz/Info\.txt; keep"):
+        films(root)
+
+
 def test_y_is_measured_from_the_lower_edge(root: Path) -> None:
     """The film is white at the position in Info.txt, counted from the lower edge."""
     images, _ = films(root)

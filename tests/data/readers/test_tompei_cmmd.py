@@ -46,6 +46,21 @@ def test_oblique_views_with_an_outlined_mass_are_read(tmp_path: Path) -> None:
     }
 
 
+def test_copies_of_an_annotation_are_counted_and_a_second_table_is_an_error(tmp_path: Path) -> None:
+    release = Release(tmp_path)
+    release.add("D1-0001", "L", lesion(), density="fatty")
+    root = release.table()
+    (copies := root / "zz").mkdir()
+    (copies / "D1-0001_MLO_L_AnnotationFile.json").write_text("[]")
+    read_images, rejected = images(root)
+    assert list(read_images) == ["D1-0001_MLO_L"]
+    assert rejected.ignored == {"files with the name of another one, of which the first is used": 1}
+    (table,) = root.rglob("*.xlsx")
+    (copies / table.name).write_bytes(table.read_bytes())
+    with pytest.raises(UserError, match="must contain one spreadsheet"):
+        images(root)
+
+
 @pytest.mark.parametrize("patient", ["D1-0252", "D2-0642"])
 def test_the_side_of_known_errors_is_that_of_the_pixels(tmp_path: Path, patient: str) -> None:
     release = Release(tmp_path)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mammoseg.data.readers.cells import parse_side, strip_unknown
 from mammoseg.data.readers.csv_table import check_length, iterate_csv
-from mammoseg.data.readers.file_tree import require_folder, walk
+from mammoseg.data.readers.file_tree import add_first, require_folder, walk
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.readers.spreadsheet import read_sheet, select_columns
 from mammoseg.data.readers.via_regions import parse_region
@@ -78,7 +78,7 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
     Raises:
         UserError: If `root` does not contain CDD-CESM, or a table lacks a column.
     """
-    files = find_files(Path(root))
+    files = find_files(Path(root), rejected.ignored)
     images = read_table(files[TABLE.lower()])
     regions = read_regions(files[REGIONS.lower()], rejected)
     mammograms = []
@@ -89,15 +89,21 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
         except ValueError as error:
             rejected.add(f"{name.upper()}.jpg", error)
     for name in sorted(name for name in files if f"_{LOW_ENERGY}_" in name and name not in images):
-        rejected.add(files[name].name, f"no row in the sheet {SHEET} of {TABLE}; use the table of the release")
+        rejected.add(
+            files[name].name, f"no row of Type DM in the sheet {SHEET} of {TABLE}; use the table of the release"
+        )
     patients = {rows[0]["patient"] for rows in images.values()}
     counts = {f"{kind}s": count for kind, count in regions.kinds.items()}
     rejected.found |= {"low-energy images listed": len(images), "women listed": len(patients), **counts}
     return mammograms
 
 
-def find_files(root: Path) -> dict[str, Path]:
+def find_files(root: Path, ignored: Counter[str]) -> dict[str, Path]:
     """Find the tables and the images.
+
+    Args:
+        root: Folder of the dataset.
+        ignored: Counts files with the name of another one.
 
     Returns:
         The tables by name in lower case, and the images by `canonical_name`.
@@ -110,9 +116,9 @@ def find_files(root: Path) -> dict[str, Path]:
     for folder, names in walk(root, max_depth=MAX_FOLDER_DEPTH):
         for name in names:
             if name.lower() in (TABLE.lower(), REGIONS.lower()):
-                files.setdefault(name.lower(), folder / name)
+                add_first(files, name.lower(), folder / name, ignored)
             elif name.lower().endswith((".jpg", ".jpeg")) and IMAGE_NAME.fullmatch(canonical_name(name)):
-                files.setdefault(canonical_name(name), folder / name)
+                add_first(files, canonical_name(name), folder / name, ignored)
     if missing := [name for name in (TABLE, REGIONS) if name.lower() not in files]:
         raise UserError(f"{root}: no {' and no '.join(missing)} found; {HINT}")
     if not any(f"_{LOW_ENERGY}_" in name for name in files):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from mammoseg.errors import UserError
 
 # Hidden files and folders, __MACOSX, and lock files of office software.
 IGNORED_FOLDERS = (".", "__")
 IGNORED_FILES = (".", "~$")
+Key = TypeVar("Key")
 
 
 def walk(
@@ -51,6 +53,19 @@ def walk(
             subfolders.clear()
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(IGNORED_FOLDERS))
         yield folder, sorted(name for name in names if not name.startswith(IGNORED_FILES))
+
+
+def add_first(files: dict[Key, Path], key: Key, path: Path, ignored: Counter[str]) -> None:
+    """Add a file, unless another file has the same key, such as a copy in a second folder.
+
+    Args:
+        files: Receives the file.
+        key: What the file describes, such as the name of an image.
+        path: The file.
+        ignored: Counts files that are not added.
+    """
+    if files.setdefault(key, path) != path:
+        ignored["files with the name of another one, of which the first is used"] += 1
 
 
 def require_folder(root: Path, hint: str) -> None:

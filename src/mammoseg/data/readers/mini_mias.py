@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from mammoseg.data.images.pgm import pgm_size
 from mammoseg.data.readers.csv_table import decode_lines
-from mammoseg.data.readers.file_tree import require_folder, walk
+from mammoseg.data.readers.file_tree import add_first, require_folder, walk
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.readers.mass_location import MassCircle, remove_repeated
 from mammoseg.density import ACRDensity
@@ -78,7 +78,7 @@ def read(
         UserError: If `root` does not contain mini-MIAS, or for an unknown type of abnormality.
     """
     selected = check_lesions(lesions)
-    table, files = find_files(Path(root))
+    table, files = find_files(Path(root), rejected.ignored)
     films = read_table(table, files, rejected)
     mammograms = []
     for film in sorted(films):
@@ -114,23 +114,33 @@ def check_lesions(lesions: Sequence[str]) -> set[str]:
     return masses
 
 
-def find_files(root: Path) -> tuple[Path, dict[str, Path]]:
+def find_files(root: Path, ignored: Counter[str]) -> tuple[Path, dict[str, Path]]:
     """Find the table and the films.
+
+    Args:
+        root: Folder of the dataset.
+        ignored: Counts films with the name of another one.
 
     Returns:
         Info.txt, and the films by name without suffix, such as mdb001.
 
     Raises:
-        UserError: If `root` is not a folder, or the table or all films are missing.
+        UserError: If `root` is not a folder, the table or all films are missing, or there are several tables.
     """
     require_folder(root, HINT)
     paths = [folder / name for folder, names in walk(root, max_depth=MAX_FOLDER_DEPTH) for name in names]
     tables = [path for path in paths if path.name.lower() == "info.txt"]
-    films = {path.stem.lower(): path for path in paths if path.suffix.lower() == ".pgm" and FILM.fullmatch(path.stem)}
+    films: dict[str, Path] = {}
+    for path in paths:
+        if path.suffix.lower() == ".pgm" and FILM.fullmatch(path.stem):
+            add_first(films, path.stem.lower(), path, ignored)
     if not tables:
         raise UserError(f"{root}: no Info.txt found; {HINT}")
     if not films:
         raise UserError(f"{root}: no film such as mdb001.pgm found; {HINT}")
+    if len(tables) > 1:
+        names = " and ".join(str(path.relative_to(root)) for path in tables)
+        raise UserError(f"{root}: must contain one Info.txt, got {names}; keep the one to use")
     return tables[0], films
 
 

@@ -8,7 +8,7 @@ Patient, view and side connect them. Copies in `__MACOSX` are ignored.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mammoseg.data.images.read import read_image, read_metadata
 from mammoseg.data.readers.cells import strip_unknown
-from mammoseg.data.readers.file_tree import require_folder, walk
+from mammoseg.data.readers.file_tree import add_first, require_folder, walk
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.readers.spreadsheet import read_sheet, select_columns
 from mammoseg.data.readers.tompei_annotations import Breast, Outlines, read_annotations
@@ -81,7 +81,7 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
     Raises:
         UserError: If `root` does not contain the dataset, or the table lacks a column.
     """
-    files = find_files(Path(root))
+    files = find_files(Path(root), rejected.ignored)
     breasts, contradictory = read_table(files.tables[0], rejected)
     annotations = read_annotations(files.annotations, rejected)
     wanted = select_breasts(breasts, annotations, rejected, negatives)
@@ -102,11 +102,16 @@ def read(root: Path, rejected: RejectedCases, *, negatives: bool = False) -> lis
     return mammograms
 
 
-def find_files(root: Path) -> Files:
+def find_files(root: Path, ignored: Counter[str]) -> Files:
     """Find the files of the dataset.
 
+    Args:
+        root: Folder of the dataset.
+        ignored: Counts annotations of a breast that has another one.
+
     Raises:
-        UserError: If `root` is not a folder, or the images, the annotations or the table are missing.
+        UserError: If `root` is not a folder, the images, the annotations or the table are missing, or there are
+            several tables.
     """
     require_folder(root, HINT)
     files = Files()
@@ -115,7 +120,7 @@ def find_files(root: Path) -> Files:
         for name in names:
             if annotation := ANNOTATION.fullmatch(name):
                 breast = annotation["patient"].upper(), annotation["side"].upper()
-                files.annotations.setdefault(breast, folder / name)
+                add_first(files.annotations, breast, folder / name, ignored)
             elif TABLE.fullmatch(name):
                 files.tables.append(folder / name)
             elif patient and name.lower().endswith(".dcm"):
@@ -127,6 +132,9 @@ def find_files(root: Path) -> Files:
     ):
         if not found:
             raise UserError(f"{root}: no {missing} found; {HINT}")
+    if len(files.tables) > 1:
+        tables = " and ".join(str(table.relative_to(root)) for table in files.tables)
+        raise UserError(f"{root}: must contain one spreadsheet of TOMPEI-CMMD, got {tables}; keep the one to use")
     return files
 
 
