@@ -1,4 +1,7 @@
-"""One thread per process, so that values do not depend on the number of cores, and the markers `fast` and `slow`."""
+"""One thread per process, so that values do not depend on the number of cores, and the markers `fast` and `slow`.
+
+Examples of Hypothesis have no time limit, since other processes may use the same cores.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+
+settings.register_profile("mammoseg", deadline=None)
+settings.load_profile("mammoseg")
 
 TESTS = Path(__file__).parent
 # Folders and modules that run commands, train networks or take many seconds, the longest first; others are fast.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -24,7 +24,6 @@ def mean_probability(logits: Tensor) -> Tensor:
     return torch.sigmoid(logits.double()).mean(dim=0)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=5))
 def test_the_mean_of_probabilities(values: list[float]) -> None:
     logits = torch.tensor(values, dtype=torch.float64)

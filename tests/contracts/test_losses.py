@@ -112,7 +112,7 @@ def build_fitted(name: str) -> Criterion:
 
 
 @pytest.mark.parametrize("name", options("loss"))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.integers(0, 2**31), st.floats(-6, 6), st.floats(0.1, 4))
 def test_without_a_mass_lower_probabilities_have_a_lower_loss(name: str, seed: int, mean: float, scale: float) -> None:
     """For an empty mask: finite, minimal for an empty prediction, and decreasing as all probabilities decrease."""

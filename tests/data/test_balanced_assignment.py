@@ -102,7 +102,7 @@ def tables(draw: st.DrawFn) -> tuple[list[Patient], int]:
     return draw(st.lists(patient, min_size=2 * folds, max_size=24)), folds
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(tables(), st.integers(0, 2**32 - 1))
 def test_no_move_or_exchange_is_an_improvement(table: tuple[list[Patient], int], seed: int) -> None:
     """For any table; no half is empty."""
@@ -119,7 +119,7 @@ def test_no_move_or_exchange_is_an_improvement(table: tuple[list[Patient], int],
         assert criteria(patients, exchanged, weights, fold_of) >= reached
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.sampled_from(CATEGORIES), st.integers(1, 4)), min_size=8, max_size=40),
     st.integers(2, 4),

@@ -179,7 +179,7 @@ SPLITTERS: list[Splitter] = [
 ]
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.integers(0, 2**31))
 def test_each_image_is_in_one_part_and_each_patient_too(seed: int) -> None:
     cases = random_cases(24, seed)

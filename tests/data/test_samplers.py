@@ -28,7 +28,7 @@ def batches(strata: Strata, batch_size: int, seed: int = 0, epoch: int = 0) -> l
     return [[key.row for key in batch] for batch in sampler]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 60), st.integers(1, 60), st.floats(0.02, 0.98), st.integers(1, 9), st.integers(0, 2**31))
 def test_each_batch_has_the_fraction_of_negatives_rounded_up_or_down(
     n_negative: int, n_positive: int, fraction: float, batch_size: int, seed: int
@@ -47,7 +47,7 @@ def test_each_batch_has_the_fraction_of_negatives_rounded_up_or_down(
         assert max(counts) - min(counts) <= 1, "no image is repeated before all of its kind have been drawn"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=80), st.integers(0, 2**31))
 def test_densities_are_drawn_equally_often(density: list[int], seed: int) -> None:
     strata = BalancedDensity().strata(store([0.1] * len(density), density), np.arange(len(density)))
@@ -134,7 +134,7 @@ def test_invalid_arguments_are_an_error() -> None:
         BalancedMassSize(1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.booleans(), min_size=1, max_size=40).filter(any), st.integers(1, 10), st.integers(1, 6))
 def test_few_images_are_the_first_ones_with_a_mass(has_mass: list[bool], images: int, batch_size: int) -> None:
     data = store([0.1 if mass else 0.0 for mass in has_mass])

@@ -49,7 +49,7 @@ def patients_in(cases: list[Case], rows: np.ndarray) -> set[str]:
     return {cases[row].patient for row in rows.tolist()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(groupings(), st.integers(2, 10), st.integers(0, 9), st.integers(0, 2**31))
 def test_no_patient_is_in_two_parts(cases: list[Case], folds: int, fold: int, seed: int) -> None:
     """For any seed, number of folds and grouping of images into patients that does not raise UserError."""
@@ -67,7 +67,7 @@ def test_no_patient_is_in_two_parts(cases: list[Case], folds: int, fold: int, se
         assert sorted(np.concatenate(list(split.parts().values())).tolist()) == list(range(len(cases)))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.filter_too_much])
 @given(groupings(), st.integers(2, 6), st.integers(0, 2**31), st.sampled_from(ASSIGNMENTS))
 def test_two_patients_per_fold_are_enough_for_non_empty_parts(
     cases: list[Case], folds: int, seed: int, assignment: str
@@ -78,7 +78,7 @@ def test_two_patients_per_fold_are_enough_for_non_empty_parts(
         assert all(len(rows) for rows in split.parts().values())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(tables(), st.integers(0, 99), st.sampled_from([PatientKFold, ImageKFold]), st.sampled_from(ASSIGNMENTS))
 def test_the_folds_test_each_case_once_if_both_halves_are_tested(
     cases: list[Case], seed: int, splitter_class: type[PatientKFold], assignment: str
@@ -255,7 +255,7 @@ def test_the_validation_part_of_cbis_ddsm_can_be_stratified(cbis_ddsm: list[Case
     assert max(largest_difference(cbis_ddsm, Official(seed=seed)(cbis_ddsm)) for seed in range(50)) > 0.08
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(groupings(), st.floats(0.05, 0.5), st.integers(0, 2**31))
 def test_a_stratified_validation_part_has_each_density_that_two_training_patients_have(
     cases: list[Case], share: float, seed: int

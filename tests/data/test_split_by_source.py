@@ -46,7 +46,7 @@ def names(split: Split, cases: Sequence[Case]) -> dict[str, set[str]]:
     return {part: {cases[row].case for row in rows.tolist()} for part, rows in split.parts().items()}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(unions(), st.integers(0, FOLDS - 1), st.integers(0, 3))
 def test_no_patient_is_in_two_parts_and_all_images_are_used(cases: list[Case], fold: int, seed: int) -> None:
     split = BySource(folds=FOLDS, fold=fold, seed=seed)(cases)
@@ -56,7 +56,7 @@ def test_no_patient_is_in_two_parts_and_all_images_are_used(cases: list[Case], f
     assert len(set.union(*patients)) == sum(map(len, patients))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(unions(), st.integers(0, FOLDS - 1))
 def test_each_dataset_is_split_as_by_itself(cases: list[Case], fold: int) -> None:
     """Also if its identifiers lack the name of the dataset, as in an evaluation on one of the datasets."""

@@ -42,7 +42,7 @@ def images_of(parts: dict[str, list[Case]]) -> TrainingImages:
     return images
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.integers(0, 1))
 def test_no_selection_of_images_moves_training_images_to_the_test_part(seed: int, fold: int) -> None:
     """The images of the test are another selection of those of the same patients and of others."""

@@ -35,7 +35,7 @@ def random_masks(seed: int, n_images: int) -> tuple[Tensor, Tensor, Tensor]:
     return mask_pred, mask.float(), torch.randint(0, 4, (n_images,), generator=generator)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 9))
 def test_pooled_values_equal_scikit_learn(seed: int, n_images: int) -> None:
     mask_pred, mask, density = random_masks(seed, n_images)
@@ -52,7 +52,7 @@ def test_pooled_values_equal_scikit_learn(seed: int, n_images: int) -> None:
         assert metric.compute().item() == pytest.approx(value, rel=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.lists(st.integers(1, 5), min_size=1, max_size=5))
 def test_pooled_value_does_not_depend_on_batches(seed: int, sizes: list[int]) -> None:
     mask_pred, mask, density = random_masks(seed, sum(sizes))
@@ -147,7 +147,7 @@ def test_undefined_images_are_counted_and_make_the_mean_nan() -> None:
     assert metric.by_density()[0].item() == 1.0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**31))
 def test_an_image_without_a_mass_never_enters_a_mean_over_images(n_with: int, n_without: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -15,7 +15,7 @@ from mammoseg.metrics.regions import connected_regions, label_regions
 SHAPES = npst.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(npst.arrays(bool, SHAPES), st.integers(0, 1000))
 def test_regions_equal_scikit_image(mask: NDArray[np.bool_], seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -34,7 +34,7 @@ def test_regions_equal_scikit_image(mask: NDArray[np.bool_], seed: int) -> None:
         assert (region.mean_prob, region.mean_std) == pytest.approx(prop.intensity_mean, rel=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(npst.arrays(bool, SHAPES))
 def test_labels_partition_the_mask(mask: NDArray[np.bool_]) -> None:
     image = label_regions(mask)

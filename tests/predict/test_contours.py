@@ -31,7 +31,7 @@ def signed_area(polygon: NDArray[np.int64]) -> float:
     return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.booleans()))
 def test_the_polygons_of_any_mask_are_exact(mask: NDArray[np.bool_]) -> None:
     masses = connected_regions(mask, mask.astype(np.float32))

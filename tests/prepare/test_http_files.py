@@ -49,7 +49,7 @@ def test_a_download_is_complete_after_interruptions(archive: Archive, tmp_path: 
     assert [part for _, part in archive.requests] == [None, None, *continued]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, len(CONTENT)), max_size=ATTEMPTS - 1), ranges=st.booleans())
 def test_any_interruptions_give_the_same_file(archive: Archive, tmp_path: Path, cuts: list[int], ranges: bool) -> None:
     archive.ranges, archive.truncate = ranges, list(cuts)

@@ -116,7 +116,7 @@ def nested_positions(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[An
         yield from nested_positions(value, (*path, key))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_code_is_rejected_at_every_position(config: dict[str, Any], data: st.DataObject) -> None:
     """Replace a value at any depth of an instantiated section by a part that runs code."""

@@ -147,7 +147,7 @@ def test_the_required_seeds_are_the_fewest_that_detect_the_difference() -> None:
 
 
 @given(st.lists(st.lists(st.integers(1, 1000), min_size=4, max_size=4), min_size=2, max_size=6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_pseudo_values_have_the_jackknife_variance_of_the_pooled_metric(counts: list[list[int]]) -> None:
     array = np.array(counts, dtype=float)
     values = pseudo_values(array)["dsc"]

@@ -146,7 +146,7 @@ def test_invalid_values_in_results_are_an_error(column: str, value: str, tmp_pat
 counts = st.tuples(*[st.integers(0, 50)] * 3, st.integers(1, 50))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(counts, min_size=1, max_size=8), st.lists(counts, min_size=1, max_size=8), st.randoms())
 def test_an_image_without_a_mass_never_enters_a_per_image_metric(
     with_mass: list[tuple[int, ...]], without_mass: list[tuple[int, ...]], random: Any

@@ -16,7 +16,7 @@ from mammoseg.statistics.bootstrap import percentile_interval
 from mammoseg.statistics.roc import ScoredImages, estimate_aucs, roc_auc
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.integers(0, 4)), min_size=2, max_size=40))
 def test_the_area_equals_that_of_scikit_learn(cases: list[tuple[int, bool, int]]) -> None:
     """Also with ties and weights."""

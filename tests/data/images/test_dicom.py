@@ -223,9 +223,7 @@ def test_a_truncated_file_is_an_error(path: Path, syntax: UID | None) -> None:
             error_message(path)
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(changes=st.lists(st.tuples(st.integers(0, 639), st.integers(0, 255)), min_size=1, max_size=5))
 def test_a_damaged_header_never_leaks_the_patient_name(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     """Random changes of header bytes give an image or an ImageReadError without the name."""

@@ -56,7 +56,7 @@ def test_features_hardly_depend_on_the_resolution() -> None:
         assert second[name] == pytest.approx(first[name], rel=0.15, abs=0.02), name
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(1, 60),
     st.integers(1, 60),

@@ -57,7 +57,7 @@ def test_to_original_restores_a_preprocessed_mask(aspect: str, crop: str, flip: 
     np.testing.assert_allclose(ndimage.center_of_mass(restored), ndimage.center_of_mass(mask), atol=pixel_size / 2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(["stretch", "pad"]),
     st.booleans(),

@@ -76,7 +76,7 @@ def test_crop_of_version_0_2_is_the_same_setting(earlier: bool, crop: str) -> No
     assert PreprocessingSettings(crop=earlier).digest == PreprocessingSettings(crop=crop).digest
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 999), st.integers(0, 290), st.integers(0, 210), st.integers(1, 60), st.sampled_from([16, 48, 128])
 )
