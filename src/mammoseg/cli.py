@@ -28,6 +28,7 @@ from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.launch import distributed, sweep
 from mammoseg.launch.new_folder import remove_failed_start
+from mammoseg.program import store_program
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.log_file import redact_log_files
 from mammoseg.schema.check import check_config
@@ -75,6 +76,8 @@ def command(
         def entry_point() -> None:
             # Otherwise Hydra catches exceptions and exits with status 1.
             os.environ["HYDRA_FULL_ERROR"] = "1"
+            if not distributed.is_worker():  # started by the launcher, not by the user
+                store_program()
             sys.argv[0] = f"mammoseg {name}"  # the name of the program in usage messages
             register_resolvers()
             with exit_on_error(name):
