@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from helpers.commands import environment
-from mammoseg.program import PROGRAM, override_value, program_of, shell_command
+from mammoseg.program import PROGRAM, program_of, shell_command
+from mammoseg.schema.overrides import path_value
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_a_console_script_on_the_path_is_named_without_its_folder(
 
 def test_arguments_are_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PROGRAM, "python -m mammoseg.")
-    command = shell_command("view", f"runs={override_value(Path('a b (1)'))}")
+    command = shell_command("view", f"runs={path_value(Path('a b (1)'))}")
     assert shlex.split(command) == ["python", "-m", "mammoseg.view", 'runs="a b (1)"']
     monkeypatch.delenv(PROGRAM)
     assert shell_command("view", "runs=outputs/latest") == "mammoseg view runs=outputs/latest"

@@ -61,6 +61,9 @@ class Predictor:
         min_area: Minimum area of a mass.
         maximum: Maximum number of masses.
 
+    Raises:
+        UserError: If a minimum or maximum is invalid.
+
     Example:
         >>> import torch
         >>> from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
@@ -73,6 +76,8 @@ class Predictor:
     def __init__(
         self, ensemble: Ensemble, min_area: MinimumArea = DEFAULT_MIN_AREA, maximum: MaximumNumber = ALL_MASSES
     ) -> None:
+        min_area.check()
+        maximum.check()
         self.ensemble = ensemble
         self.min_area = min_area
         self.maximum = maximum
@@ -174,21 +179,10 @@ def load(
     Raises:
         UserError: If an option or a checkpoint is invalid, the checkpoints differ in preprocessing or threshold, or no
             checkpoint is passed and no pretrained model is installed.
-
-    Example:
-        >>> import mammoseg
-        >>> predictor = mammoseg.load("outputs/phantom/au_net-fold0-seed0-2026-11-25_20-00-00")  # doctest: +SKIP
-        >>> prediction = predictor("mammogram.dcm")  # doctest: +SKIP
-        >>> prediction.mask.shape  # doctest: +SKIP
-        (3328, 2560)
     """
-    min_area, maximum = MinimumArea(min_area_mm2, min_area_pixels), MaximumNumber(max_masses, max_masses_by)
-    min_area.check()
-    maximum.check()
     paths = [path for checkpoint in checkpoints for path in resolve_checkpoints(checkpoint, "checkpoint")]
-    if not checkpoints:
-        paths = [default_model("checkpoint").weights]
+    paths = paths if checkpoints else [default_model("checkpoint").weights]
     ensemble = load_ensemble(
         paths, tta=tta, threshold=threshold, accelerator=accelerator, trusted_modules=trusted_modules
     )
-    return Predictor(ensemble, min_area, maximum)
+    return Predictor(ensemble, MinimumArea(min_area_mm2, min_area_pixels), MaximumNumber(max_masses, max_masses_by))

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from mammoseg.schema.overrides import quote
-
 CONSOLE_SCRIPT = "mammoseg"
 PROGRAM = "MAMMOSEG_PROGRAM"  # environment variable: text before the name of a command, inherited by other processes
 
@@ -72,9 +70,3 @@ def shortest_path(path: Path) -> Path:
     """Return a path relative to the working directory, or the absolute path if it is not below it."""
     relative = Path(os.path.relpath(path.absolute()))
     return path.absolute() if ".." in relative.parts else relative
-
-
-def override_value(path: Path) -> str:
-    """Return a path as the value of an override, in quotes only if Hydra requires them."""
-    plain = str(path).replace("/", "").replace("-", "").replace("_", "").replace(".", "").isalnum()
-    return str(path) if plain else quote(path)

@@ -29,7 +29,8 @@ def config(*overrides: str) -> DictConfig:
 
 def chosen(cfg: DictConfig) -> dict[str, Any]:
     """Choices of groups, and settings."""
-    return {**OmegaConf.to_container(cfg.hydra.runtime.choices), **cfg}  # type: ignore[dict-item]
+    choices: Any = OmegaConf.to_container(cfg.hydra.runtime.choices)
+    return {**cfg, **choices}
 
 
 @pytest.mark.parametrize("preset", [f"{group}={name}" for group in ("experiment", "sweep") for name in names(group)])
@@ -75,8 +76,8 @@ def test_the_demo_trains_the_default_method() -> None:
         ),
         (
             ["experiment=density_effect", "method=seg_res_net", "callbacks=default"],
-            "method=seg_res_net selects width=16, but experiment=density_effect selects width=8; add one of them to the "
-            "command line",
+            "method=seg_res_net selects width=16, but experiment=density_effect selects width=8; add one of them to "
+            "the command line",
         ),
     ],
 )

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mammoseg.launch.job_table import Job
-from mammoseg.program import override_value, shell_command, shortest_path
+from mammoseg.program import shell_command, shortest_path
 from mammoseg.runs.record import Status
 from mammoseg.runs.settings import is_string, method_of, varying
+from mammoseg.schema.overrides import path_value
 
 
 def commands_after_sweep(jobs: Sequence[Job], folder: Path) -> list[str]:
@@ -19,7 +20,7 @@ def commands_after_sweep(jobs: Sequence[Job], folder: Path) -> list[str]:
         folder: Sweep folder.
     """
     finished = [job for job in jobs if job.record.status is Status.FINISHED]
-    runs = f"runs={override_value(shortest_path(folder))}"
+    runs = f"runs={path_value(shortest_path(folder))}"
     commands = ["compare", "view", *(["sweep_report"] if varies_in_numbers(finished) else [])]
     return [shell_command(command, runs) for command in commands] if finished else []
 

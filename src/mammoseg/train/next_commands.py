@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from hydra.core.hydra_config import HydraConfig
 
 from mammoseg.launch.loky import SWEEP_PID
-from mammoseg.program import override_value, print_next_steps, shell_command, shortest_path
+from mammoseg.program import print_next_steps, shell_command, shortest_path
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import read_record_or_skip
 from mammoseg.runs.untrusted_config import GROUPS, command_line_dirs, untrusted_targets
-from mammoseg.schema.overrides import key_of
+from mammoseg.schema.overrides import key_of, path_value
 
 # Whether and for whom to upload to W&B; not taken from the run folder, which may be from somebody else.
 UPLOAD_SETTINGS = ("logger.mode", "logger.entity")
@@ -35,7 +35,7 @@ def commands_after_training(run: RunFolder) -> list[str]:
         run: Run folder.
     """
     options, trust = _options_and_trust(run)
-    path = override_value(shortest_path(run.path))
+    path = path_value(shortest_path(run.path))
     return [
         shell_command("view", f"runs={path}"),
         shell_command("evaluate", *options, f"ckpt_path={path}", "native=true", *trust),
