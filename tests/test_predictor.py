@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 
 import mammoseg
+from mammoseg.conf import conf_dir
 from mammoseg.data.images.read import read_image
 from mammoseg.errors import UserError
+from mammoseg.metrics.regions import label_regions
 
 CHECKPOINT = Path(__file__).parent / "fixtures" / "v0_1" / "best.ckpt"
 
@@ -31,7 +36,8 @@ def test_array_and_file_give_the_same_prediction_at_the_original_size(film: Path
     from_file, from_array = predict(film), predict(read_image(film)[0])
     assert from_file.prob.shape == from_file.mask.shape == (160, 120)
     np.testing.assert_array_equal(from_file.prob, from_array.prob)
-    np.testing.assert_array_equal(from_file.mask, from_file.prob > np.float32(predict.threshold))
+    unfiltered = mammoseg.load(CHECKPOINT, min_area_pixels=0)(film)
+    np.testing.assert_array_equal(unfiltered.mask, unfiltered.prob > np.float32(predict.threshold))
     assert from_file.std is None
     assert 0 <= from_file.prob.min() <= from_file.prob.max() <= 1
 
@@ -44,6 +50,42 @@ def test_ensembles_and_tta_give_a_standard_deviation(film: Path) -> None:
     with_tta = mammoseg.load(CHECKPOINT, tta=True)(film).std
     assert with_tta is not None
     assert with_tta.shape == (160, 120)
+
+
+def test_the_options_of_load_and_of_the_command_have_the_same_defaults(film: Path) -> None:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        command = compose("predict", ["input=film.png"])
+    parameters = inspect.signature(mammoseg.load).parameters
+    options = {
+        name: parameter.default for name, parameter in parameters.items() if parameter.kind.name == "KEYWORD_ONLY"
+    }
+    expected = {name: tuple(value) if name == "trusted_modules" else value for name, value in command.items()}
+    assert options == {name: expected[str(name)] for name in options}
+    assert {name for name in command if str(name).startswith(("min_", "max_"))} <= options.keys()
+
+
+def test_load_removes_small_masses(film: Path) -> None:
+    threshold = float(np.median(np.unique(mammoseg.load(CHECKPOINT)(film).prob)))
+    everything = mammoseg.load(CHECKPOINT, threshold=threshold, min_area_pixels=0)(film).mask
+    regions = label_regions(everything)
+    largest = int(regions.areas.max())
+    filtered = mammoseg.load(CHECKPOINT, threshold=threshold, min_area_pixels=largest)(film).mask
+    np.testing.assert_array_equal(filtered, np.append(False, regions.areas >= largest)[regions.labels])
+    assert not mammoseg.load(CHECKPOINT, threshold=threshold, min_area_pixels=largest + 1)(film).mask.any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_area_mm2": -1}, "min_area_mm2 must be a number of at least 0, got -1"),
+        ({"min_area_pixels": 0.5}, "min_area_pixels must be an integer of at least 0 or null, got 0.5"),
+        ({"max_masses": 0}, "max_masses must be an integer of at least 1 or null, got 0"),
+        ({"max_masses_by": "size"}, "max_masses_by must be one of area, score, got size"),
+    ],
+)
+def test_invalid_options_of_load_raise(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        mammoseg.load(CHECKPOINT, **options)
 
 
 def test_invalid_images_and_checkpoints_raise(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
 from mammoseg.launch import distributed, sweep
 from mammoseg.launch.new_folder import remove_failed_start
+from mammoseg.program import store_program
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.log_file import redact_log_files
 from mammoseg.schema.check import check_config
@@ -73,10 +74,7 @@ def command(
 
         @functools.wraps(main)
         def entry_point() -> None:
-            # Otherwise Hydra catches exceptions and exits with status 1.
-            os.environ["HYDRA_FULL_ERROR"] = "1"
-            sys.argv[0] = f"mammoseg {name}"  # the name of the program in usage messages
-            register_resolvers()
+            initialise(name)
             with exit_on_error(name):
                 check_user_argv(name, sys.argv[1:])
                 sys.argv[1:] = checked_argv(prepare_argv(sys.argv[1:]))
@@ -85,6 +83,20 @@ def command(
         return entry_point
 
     return decorator
+
+
+def initialise(name: str) -> None:
+    """Prepare the process for a command: environment variables, the name in usage messages, and resolvers.
+
+    Args:
+        name: Name of the command.
+    """
+    # Otherwise Hydra catches exceptions and exits with status 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    if not distributed.is_worker():  # which was started by the launcher, not by the user
+        store_program()
+    sys.argv[0] = f"mammoseg {name}"
+    register_resolvers()
 
 
 def replace_unprintable_characters() -> None:

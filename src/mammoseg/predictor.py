@@ -11,6 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg import hub
+from mammoseg.candidates import (
+    ALL_MASSES,
+    DEFAULT_MIN_AREA,
+    DEFAULT_MIN_AREA_MM2,
+    MaximumNumber,
+    MinimumArea,
+    select_masses,
+)
 from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
@@ -25,7 +33,8 @@ class Prediction:
 
     Attributes:
         prob: Probability of mass of each pixel, shape (H, W), in [0, 1]; 0 outside the segmented breast.
-        mask: Predicted mask, shape (H, W): whether `prob` exceeds the threshold.
+        mask: Predicted mask, shape (H, W): pixels whose `prob` exceeds the threshold, without the connected components
+            that `load` excludes by area or number.
         std: Standard deviation of the probability over the members of the ensemble, shape (H, W), in [0, 0.5]; None
             for a single network without test-time augmentation.
         warning: In what the image is unlike the images on which the network was trained; empty if it is like them or if
@@ -49,6 +58,11 @@ class Predictor:
 
     Args:
         ensemble: One or several networks.
+        min_area: Minimum area of a mass.
+        maximum: Maximum number of masses.
+
+    Raises:
+        UserError: If a minimum or maximum is invalid.
 
     Example:
         >>> import torch
@@ -59,8 +73,14 @@ class Predictor:
         (64, 48)
     """
 
-    def __init__(self, ensemble: Ensemble) -> None:
+    def __init__(
+        self, ensemble: Ensemble, min_area: MinimumArea = DEFAULT_MIN_AREA, maximum: MaximumNumber = ALL_MASSES
+    ) -> None:
+        min_area.check()
+        maximum.check()
         self.ensemble = ensemble
+        self.min_area = min_area
+        self.maximum = maximum
 
     @classmethod
     def from_pretrained(
@@ -93,11 +113,11 @@ class Predictor:
         return self.ensemble.threshold
 
     def __call__(self, image: NDArray[Any] | str | Path) -> Prediction:
-        """Predict the masses in one image.
+        """Predict the masses in one image, with the same mask as `mammoseg.predict` with the same settings.
 
         Args:
             image: Grey values of shape (H, W), where brighter tissue is denser, or the path of a DICOM, PNG, TIFF or
-                JPEG file.
+                JPEG file. The pixel spacing of an array is unknown.
 
         Returns:
             The prediction, with maps of shape (H, W).
@@ -117,9 +137,11 @@ class Predictor:
         mean, std = self.ensemble(preprocessed.image[None])
         breast = inverse.region_to_original(preprocessed.breast)
         prob = inverse.to_original(mean[0]) * breast
+        min_pixels = self.min_area.in_pixels(prob.shape, metadata.spacing)
+        mask, _ = select_masses(prob > np.float32(self.threshold), prob, None, min_pixels, self.maximum)
         return Prediction(
             prob=prob,
-            mask=prob > np.float32(self.threshold),
+            mask=mask,
             std=inverse.to_original(std[0]) * breast if self.ensemble.members > 1 else None,
             warning=self.ensemble.warning(pixels.shape, preprocessed, metadata),
         )
@@ -131,8 +153,12 @@ def load(
     threshold: float | None = None,
     accelerator: str = "auto",
     trusted_modules: Sequence[str] = (),
+    min_area_mm2: float = DEFAULT_MIN_AREA_MM2,
+    min_area_pixels: int | None = None,
+    max_masses: int | None = None,
+    max_masses_by: str = "area",
 ) -> Predictor:
-    """Load one or several checkpoints for prediction.
+    """Load one or several checkpoints for prediction. The options are those of `mammoseg.predict`.
 
     Args:
         *checkpoints: Run folders, checkpoints, exported models, "latest", or names of pretrained models. Several form
@@ -142,25 +168,21 @@ def load(
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".
         trusted_modules: Modules or classes that a checkpoint may instantiate, besides those that `conf/` names.
+        min_area_mm2: Minimum area of a mass in mm2, in images with a known pixel spacing.
+        min_area_pixels: Minimum area of a mass in pixels, in images without; None for 0.01 % of the image.
+        max_masses: Maximum number of masses of an image; None for all.
+        max_masses_by: Which masses are kept: those of the largest "area" or the highest "score".
 
     Returns:
         The predictor, which maps an image to a `Prediction`.
 
     Raises:
-        UserError: If a checkpoint is invalid, the checkpoints differ in preprocessing or threshold, or no checkpoint is
-            passed and no pretrained model is installed.
-
-    Example:
-        >>> import mammoseg
-        >>> predictor = mammoseg.load("outputs/phantom/au_net-fold0-seed0-2026-11-25_20-00-00")  # doctest: +SKIP
-        >>> prediction = predictor("mammogram.dcm")  # doctest: +SKIP
-        >>> prediction.mask.shape  # doctest: +SKIP
-        (3328, 2560)
+        UserError: If an option or a checkpoint is invalid, the checkpoints differ in preprocessing or threshold, or no
+            checkpoint is passed and no pretrained model is installed.
     """
     paths = [path for checkpoint in checkpoints for path in resolve_checkpoints(checkpoint, "checkpoint")]
-    if not checkpoints:
-        paths = [default_model("checkpoint").weights]
+    paths = paths if checkpoints else [default_model("checkpoint").weights]
     ensemble = load_ensemble(
         paths, tta=tta, threshold=threshold, accelerator=accelerator, trusted_modules=trusted_modules
     )
-    return Predictor(ensemble)
+    return Predictor(ensemble, MinimumArea(min_area_mm2, min_area_pixels), MaximumNumber(max_masses, max_masses_by))

@@ -51,6 +51,8 @@ LAYOUT = """
       bottom: image.getBoundingClientRect().bottom,
       aspect: image.naturalWidth / image.naturalHeight,
     })),
+    wideFigures: scrollers.filter((scroller) => scroller.querySelector("img") && isWide(scroller)).length,
+    widestName: Math.max(...[...document.querySelectorAll("td.long")].map((cell) => cell.offsetWidth)),
     background: getComputedStyle(document.body).backgroundColor,
   };
 """
@@ -64,6 +66,21 @@ def test_the_table_and_the_forest_plot_fit_on_the_first_screen(report: Path, bro
     assert not forest_plot["isWide"]
     assert forest_plot["bottom"] < 900
     assert (layout["wideWithoutHint"], layout["hintWithoutNeed"]) == (0, 0)
+
+
+@pytest.mark.parametrize("colour_scheme", ["light", "dark"])
+def test_figures_and_long_names_fit_into_a_narrow_window(tmp_path: Path, browser: Browser, colour_scheme: str) -> None:
+    for i in range(8):
+        rows = rows_of(f"density_asp-{i}", quality=0.1 * i, dataset="cbis_ddsm")
+        write_run(tmp_path / str(i), rows)
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("compare", ["runs=runs", "resamples=100"])
+    cfg.names = {f"density_asp-{i}": f"Density-ASP (loss.theta=[0.25,0.5,0.75,{i / 10}])" for i in range(8)}
+    (path,) = write_comparison_reports([tmp_path], tmp_path / "out", cfg)
+    layout = browser.evaluate(browser.open_page(path, 400, colour_scheme), LAYOUT)
+    assert layout["pageFits"]
+    assert layout["wideFigures"] == 0
+    assert layout["widestName"] < 200, "the values of a table are visible beside the names"
 
 
 def test_wide_tables_scroll_with_a_hint_in_a_narrow_window(report: Path, browser: Browser) -> None:

@@ -41,7 +41,13 @@ def test_a_failed_job_is_reported_and_stops_no_other(workdir: Path) -> None:
 
 def test_the_folders_of_a_theta_sweep_contain_its_settings(workdir: Path) -> None:
     grid = ["loss.theta=[0.0,0.0,1.0,1.0],[1.0,1.0,1.0,1.0]", "loss.alpha=1.0,2.0"]
-    assert "4 jobs, 0 failed" in succeed("train", *TINY, "sweep=theta", *grid, folder=workdir)
+    output = succeed("train", *TINY, "sweep=theta", *grid, folder=workdir)
+    assert "4 jobs, 0 failed" in output
+    printed = [line.split() for line in output.splitlines() if line.startswith("  mammoseg ")]
+    assert [(name, runs) for _, name, runs in printed] == [
+        (name, "runs=multirun/theta-phantom") for name in ("compare", "view", "sweep_report")
+    ]
+    succeed("sweep_report", printed[-1][-1], folder=workdir)
     folder = workdir / "multirun" / "theta-phantom"
     names = sorted(path.parent.name for path in folder.glob("*/results.csv"))
     thetas = ("0.0-0.0-1.0-1.0", "1.0-1.0-1.0-1.0")

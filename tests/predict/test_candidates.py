@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from helpers import confidential_dicom
+from mammoseg.candidates import MaximumNumber, MinimumArea, select_masses
 from mammoseg.data.images.metadata import PixelSpacing
 from mammoseg.data.preprocessing.breast import segment_breast
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.ensemble import Ensemble
 from mammoseg.errors import UserError
-from mammoseg.predict.candidates import MaximumNumber, MinimumArea, select_masses
 from mammoseg.predict.inputs import Input
 from mammoseg.predict.options import PredictOptions
 from mammoseg.predict.output_folder import PredictionFolder
@@ -102,6 +102,24 @@ def test_small_masses_are_not_reported(tmp_path: Path) -> None:
     (none,) = predict(tmp_path / "a.dcm", Squares(), tmp_path / "none", min_area_mm2=1e6)
     assert none["masses"] == 0
     assert float(none["highest_probability"]) > 0.9
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"min_area_mm2": 0.0}, {"min_area_mm2": 1e6}, {"max_masses": 1}, {"max_masses": 1, "max_masses_by": "score"}],
+)
+@pytest.mark.parametrize("suffix", [".dcm", ".png"])
+def test_the_command_and_the_predictor_give_the_same_mask(tmp_path: Path, suffix: str, options: dict[str, Any]) -> None:
+    image = tmp_path / f"a{suffix}"
+    if suffix == ".dcm":
+        confidential_dicom.write(image)
+    else:
+        cv2.imwrite(str(image), confidential_dicom.phantom().pixels)
+    predict(image, Squares(), tmp_path / "out", **options)
+    settings = PredictOptions(**{**OPTIONS, **options})
+    prediction = Predictor(ensemble(Squares()), settings.min_area, settings.maximum)(image)
+    np.testing.assert_array_equal(prediction.mask, read(tmp_path / "out" / "masks" / "a.png") > 0)
+    assert (prediction.prob > 0.5).any()
 
 
 def test_pixels_are_the_unit_where_the_spacing_is_unknown(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from mammoseg.files import TMP_PREFIX
-from mammoseg.reports.narrow_figures import stacked_png
+from mammoseg.reports.narrow_figures import narrow_png
 from mammoseg.reports.page import ReportFigure, Section, render_html, write_report
-from mammoseg.reports.plotting import save_figure, save_svg_and_png
+from mammoseg.reports.plotting import save_figure, save_svg_and_png, wrap_name
 from mammoseg.reports.table import Table
 from mammoseg.reports.templates import render
 
@@ -37,7 +39,7 @@ def test_html_is_escaped(tmp_path: Path) -> None:
     # section title twice, text, caption and label of the table, column headings, cells, note, alternative text, caption
     assert text.count(ESCAPED) == 2 + 1 + 2 + 2 + 2 + 1 + 2
     assert render_html(HOSTILE, []).count(ESCAPED) == 2
-    assert f"<td>{ESCAPED}</td>" in text
+    assert f'<td class="long">{ESCAPED}</td>' in text
     assert f"<td><strong>{ESCAPED}</strong></td>" in text
     assert f'src="data:image/png;base64,{base64.b64encode(b"png").decode()}"' in text
     assert f'srcset="data:image/png;base64,{base64.b64encode(b"narrow").decode()}"' in text
@@ -64,16 +66,51 @@ def test_panels_are_stacked_for_narrow_windows() -> None:
         axis.set_yticks([0, 1], ["first", "second, with all its settings (alpha=1.0, beta=[0.5,0.75,0.85,0.95])"])
     wide.suptitle("A title that does not fit into a narrow figure and is therefore wrapped")
     wide.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    image = cv2.imdecode(np.frombuffer(stacked_png(wide), np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(narrow_png(wide), np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     assert image.shape[1] == int(4.2 * 110)
-    assert image.shape[0] == 3 * 3 * 110
+    heights = [axis.get_position().height * image.shape[0] for axis in axes]
+    assert min(heights) > 2 * 110, "the legend does not take the place of the panels"
     boxes = [axis.get_position() for axis in axes]
     assert all(upper.y0 > lower.y1 for upper, lower in itertools.pairwise(boxes))
     assert all(box.width > 0.5 for box in boxes)
     assert all(axis.get_yticklabels()[0].get_text() == "first" for axis in axes)
     margin = np.concatenate([image[:, :2].ravel(), image[:, -2:].ravel(), image[:2].ravel(), image[-2:].ravel()])
     assert (margin == 255).all(), "nothing is cut off at the border"
+
+
+def test_a_legend_in_a_panel_is_moved_above_it_for_narrow_windows() -> None:
+    wide = Figure(figsize=(8, 3), layout="constrained")
+    axis = wide.subplots()
+    names = [f"Density-ASP (loss.theta=[0.25,0.5,0.75,{i / 10}])" for i in range(8)]
+    for y, name in enumerate(names):
+        axis.plot([0, 1], [y, y], label=name)
+    axis.set_xticks(range(8), names)
+    axis.legend()
+    image = cv2.imdecode(np.frombuffer(narrow_png(wide), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert image is not None
+    assert axis.get_legend() is None
+    (legend,) = wide.legends
+    assert ["".join(text.get_text().split()) for text in legend.get_texts()] == [
+        name.replace(" ", "") for name in names
+    ]
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= wide.bbox.width
+    assert axis.get_window_extent().y1 < box.y0
+    labels = [label.get_window_extent() for label in axis.get_xticklabels()]
+    assert all(label.x0 >= 0 and label.y0 >= 0 for label in labels)
+
+
+@given(
+    parts=st.lists(st.text("ab", min_size=1, max_size=9), min_size=1), separators=st.data(), width=st.integers(10, 30)
+)
+def test_wrapping_keeps_the_characters_of_a_name_and_the_width_of_lines(
+    parts: list[str], separators: st.DataObject, width: int
+) -> None:
+    name = "".join(part + separators.draw(st.sampled_from(" =,")) for part in parts).strip()
+    lines = wrap_name(name, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert "".join(lines).replace(" ", "") == name.replace(" ", "")
 
 
 def test_write_report_omits_empty_sections_and_writes_tables(tmp_path: Path) -> None:

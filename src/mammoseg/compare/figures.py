@@ -11,13 +11,14 @@ from matplotlib.lines import Line2D
 
 from mammoseg.density import ACRDensity
 from mammoseg.metrics import N_CALIBRATION_BINS, PIXEL_METRICS
-from mammoseg.reports.plotting import METHOD_COLOURS, draw_heatmap, draw_parallel_coordinates
+from mammoseg.reports.plotting import METHOD_COLOURS, add_legend, draw_heatmap, draw_parallel_coordinates, wrap_name
 from mammoseg.reports.table import format_count
 from mammoseg.statistics.comparison import Comparison
 from mammoseg.statistics.secondary_outcomes import reliability_by_method
 
 Names = Mapping[str, str]
 PANEL_WIDTH = 2.75  # width of the panel of a metric, in inches
+LABEL_WIDTH = 18  # characters per line of the name of a method at the horizontal axis
 RUN_OFFSET = 0.22  # vertical distance of the runs from the interval of their method
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -107,7 +108,7 @@ def plot_density(comparison: Comparison, names: Names) -> Figure:
         axis.grid(axis="y", alpha=0.3)
         for boundary in range(len(by_category) - 1):
             axis.axvline(boundary + 0.5, color="lightgrey", linewidth=0.8)
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(methods), 6), fontsize=8)
+    add_legend(figure, *axis.get_legend_handles_labels())
     return figure
 
 
@@ -134,7 +135,7 @@ def plot_mass_size(comparison: Comparison, names: Names) -> Figure | None:
     axis.set_xlabel("Mass area (pixels of the prepared image)")
     axis.set_ylabel("Mean DSC over images (%)")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    add_legend(figure, *axis.get_legend_handles_labels())
     return figure
 
 
@@ -167,7 +168,7 @@ def plot_calibration(comparison: Comparison, names: Names) -> Figure | None:
         axis.set_xlabel("Predicted probability of mass")
         axis.set_xlim(-0.05, 1.05)
     diagram.set_ylabel("Observed fraction of mass pixels")
-    figure.legend(*diagram.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    add_legend(figure, *diagram.get_legend_handles_labels())
     histogram.set_yscale("log")
     histogram.set_ylabel("Fraction of all pixels")
     return figure
@@ -199,7 +200,8 @@ def plot_ranking(comparison: Comparison, names: Names) -> Figure | None:
         axis.plot(x, y, "o", color=colour, markersize=5, alpha=0.8, label=f"fold {fold}" if fold else "run")
     for method, mean in enumerate(100 * scores.mean(axis=0)):
         axis.hlines(mean, method - 0.3, method + 0.3, color="black", label="" if method else "mean")
-    axis.set_xticks(range(len(methods)), [names.get(method, method) for method in methods], fontsize=8, rotation=15)
+    labels = [wrap_name(names.get(method, method), LABEL_WIDTH) for method in methods]
+    axis.set_xticks(range(len(methods)), labels, fontsize=8)
     axis.set_xlim(-0.5, len(methods) - 0.5)
     axis.set_ylabel("Pooled DSC (%)")
     axis.grid(axis="y", alpha=0.3)

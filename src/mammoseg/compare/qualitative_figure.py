@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mammoseg.data.store import PreparedStore
 from mammoseg.density import ACRDensity
-from mammoseg.reports.plotting import GROUND_TRUTH, PREDICTION, add_contour_legend, draw_contour
+from mammoseg.reports.plotting import GROUND_TRUTH, PREDICTION, add_contour_legend, draw_contour, wrap_name
 from mammoseg.runs.discovery import RunResults
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.predictions import read_predictions
@@ -22,6 +22,8 @@ from mammoseg.runs.stores import find_store
 from mammoseg.statistics.comparison import Comparison
 
 log = logging.getLogger(__name__)
+
+LABEL_WIDTH = 26  # characters per line of the name of a method beside its row
 
 
 def plot_predictions(
@@ -120,6 +122,6 @@ def _plot_contours(
             text.set_path_effects([withStroke(linewidth=2, foreground="black")])
             if i == 0:
                 axis.set_title(f"ACR {row['density']}", fontsize=10)
-        axes[i, 0].set_ylabel(names.get(method, method), fontsize=9)
+        axes[i, 0].set_ylabel(wrap_name(names.get(method, method), LABEL_WIDTH), fontsize=9)
     add_contour_legend(figure)
     return figure

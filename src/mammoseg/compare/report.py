@@ -25,7 +25,7 @@ from mammoseg.csv_cells import escape_cells
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write, atomic_write_text
 from mammoseg.metrics import PIXEL_METRICS
-from mammoseg.reports.narrow_figures import stacked_png
+from mammoseg.reports.narrow_figures import narrow_png
 from mammoseg.reports.page import ReportFigure, Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
 from mammoseg.runs.discovery import RunResults, find_runs
@@ -37,7 +37,6 @@ from mammoseg.statistics.negative_outcomes import contains_negatives
 log = logging.getLogger(__name__)
 
 PAPER_CHOICES = ("auto", "none")
-STACKED_FIGURES = ("metrics", "density", "calibration")  # with several panels, in one column in narrow windows
 PUBLISHED_BY_DATASET = {"inbreast": "table1", "cbis_ddsm": "table2"}
 
 
@@ -242,7 +241,7 @@ def write_comparison_figures(
     for name, figure in figures_by_name.items():
         if figure is not None:
             path = save_svg_and_png(figure, output / name)
-            narrow = stacked_png(figure) if name in STACKED_FIGURES else b""
+            narrow = b"" if name == "figure2" else narrow_png(figure)  # images remain side by side
             report_figures[name] = ReportFigure(path, CAPTIONS[name], narrow)
     return report_figures
 

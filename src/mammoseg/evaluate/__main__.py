@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mammoseg import validate
 from mammoseg.cli import command, parse_paths
+from mammoseg.evaluate.evaluated_name import evaluated_name
 from mammoseg.schema.check import plain_config
 from mammoseg.schema.overrides import key_of
+
+# Used by hydra.run.dir in conf/evaluate.yaml.
+OmegaConf.register_new_resolver("evaluated_name", evaluated_name, replace=True)
 
 
 @command("evaluate")

@@ -15,7 +15,8 @@ from typing_extensions import override
 
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError, exit_with_message
-from mammoseg.runs.untrusted_config import check_resumed_config
+from mammoseg.launch.method_choice import check_distinct_methods, check_method
+from mammoseg.runs.untrusted_config import check_resumed_config, config_folders
 from mammoseg.schema.check import check_config
 from mammoseg.schema.command_line import explain
 from mammoseg.schema.hydra_settings import check_sweep_settings
@@ -39,6 +40,7 @@ class SettingsCheck(Callback):
                 # Before check_config, which imports targets to read their signatures.
                 check_resumed_config(config, config.hydra, config.resume)
             check_config(command, config)
+            check_method(list(config.hydra.overrides.task), config_folders(config.hydra))
         except UserError as error:
             exit_with_message(command, str(error))
 
@@ -50,7 +52,10 @@ class SettingsCheck(Callback):
             check_sweep_settings(config.hydra)
             overrides = sweep_overrides(command, config)
             fixed = [parsed.input_line for parsed in overrides if not parsed.is_sweep_override() and parsed.input_line]
+            folders = config_folders(config.hydra)
+            check_distinct_methods(overrides, folders)
             for values in first_values(overrides):
+                check_method([*fixed, *values], folders)
                 check_config(command, compose(config.hydra.job.config_name, [*fixed, *values]))
         except UserError as error:
             exit_with_message(command, str(error))
@@ -76,7 +81,8 @@ def sweep_overrides(command: str, config: DictConfig) -> list[Override]:
             raise UserError(
                 f"{continuous[0].input_line} requires sweep=optuna; list the values of other sweeps, as in lr=1e-4,1e-3"
             )
-    return overrides
+    # As in Hydra's sweeper, the last override of a setting replaces earlier ones.
+    return list({parsed.get_key_element(): parsed for parsed in overrides}.values())
 
 
 def first_values(overrides: list[Override]) -> Iterator[list[str]]:

@@ -27,6 +27,8 @@ from mammoseg.launch.job_table import find_jobs, print_table, write_job_table
 from mammoseg.launch.new_folder import create_dated_folder
 from mammoseg.launch.settings_check import sweep_overrides
 from mammoseg.launch.signals import GracefulExit
+from mammoseg.launch.sweep_commands import commands_after_sweep
+from mammoseg.program import print_next_steps
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord, Status, read_record, redact_paths, write_record
 from mammoseg.runs.settings import is_private
@@ -133,6 +135,7 @@ class SweepSummary(Callback):
             with read_write(config.hydra), open_dict(config.hydra):  # jobs compose their config from the overrides
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote(config.hydra.sweep.dir)}")
         self.folder = Path(config.hydra.sweep.dir)
+        self.is_training = config.hydra.job.name == "train"
 
     @override
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -142,6 +145,8 @@ class SweepSummary(Callback):
         if jobs:
             print_table(jobs, self.folder)
             write_job_table(jobs, self.folder / "jobs.csv")
+            if self.is_training:
+                print_next_steps(commands_after_sweep(jobs, self.folder))
         if any(job.failed for job in jobs):
             sys.exit(1)
 

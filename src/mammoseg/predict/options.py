@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mammoseg import validate
+from mammoseg.candidates import DEFAULT_MIN_AREA_MM2, MaximumNumber, MinimumArea
 from mammoseg.errors import UserError
-from mammoseg.predict.candidates import DEFAULT_MIN_AREA_MM2, ORDERS, MaximumNumber, MinimumArea
 from mammoseg.predict.exposures import FOR_PROCESSING_MODES
 
 SEGMENTATIONS = ("anonymous", "identified", "none")
@@ -92,10 +92,8 @@ class PredictOptions:
         validate.boolean("tta", self.tta)
         validate.positive_int("batch_size", self.batch_size)
         validate.optional_positive_int("workers", self.workers)
-        validate.non_negative("min_area_mm2", self.min_area_mm2)
-        validate.optional_positive_int("min_area_pixels", self.min_area_pixels, minimum=0)
-        validate.optional_positive_int("max_masses", self.max_masses)
-        validate.one_of("max_masses_by", self.max_masses_by, ORDERS)
+        self.min_area.check()
+        self.maximum.check()
         validate.boolean("float_probabilities", self.float_probabilities)
         validate.boolean("structured_report", self.structured_report)
         if self.structured_report and self.segmentation == "none":

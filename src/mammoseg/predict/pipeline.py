@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg.candidates import select_masses
 from mammoseg.data.images.dicom import suppress_header_text
 from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
@@ -23,7 +24,6 @@ from mammoseg.ensemble import Ensemble, Maps, load_ensemble
 from mammoseg.errors import ImageReadError, UserError
 from mammoseg.optional_imports import import_optional
 from mammoseg.predict import coco, inputs, prediction_images
-from mammoseg.predict.candidates import select_masses
 from mammoseg.predict.exams import label_studies, read_exams
 from mammoseg.predict.exposures import read_exposures, skipped_exposures
 from mammoseg.predict.findings import Findings

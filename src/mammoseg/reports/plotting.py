@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps, rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,6 +24,9 @@ from mammoseg.files import atomic_write
 # Cyan and orange differ for readers with any common colour-vision deficiency, and in lightness from the tissue.
 TRUTH_COLOUR, PREDICTION_COLOUR = "#35c4ff", "#ffa31a"
 HEATMAP_OPACITY = 0.75  # of the colour of a probability of 1 on the image; proportional to the probability
+CHARACTER_WIDTH = 0.065  # mean width of a character of size 8, in inches
+LEGEND_HANDLE_WIDTH = 0.55  # of a handle and the space around it in a legend of size 8, in inches
+LINE_HEIGHT, LEGEND_SPACING = 0.135, 0.06  # of size 8, and between the rows of a legend, in inches
 OUTLINE_WIDTH = 0.4  # of the dark outline on each side of a contour, in points
 # Palette of Okabe and Ito without yellow, which is hard to see on white; https://jfly.uni-koeln.de/color
 METHOD_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000", "#999999")
@@ -92,6 +98,44 @@ def add_contour_legend(figure: Figure, styles: Sequence[ContourStyle] = (GROUND_
         for style in styles
     ]
     figure.legend(handles=lines, loc="outside upper center", ncols=len(lines), fontsize=9, frameon=False)
+
+
+def wrap_name(name: str, width: int) -> str:
+    """Divide the name of a method into lines, at spaces and after "=" and ",".
+
+    Args:
+        name: The name, such as "Density-ASP (loss.theta=[0.5,0.5,1.0,1.0])".
+        width: Maximum number of characters per line, except in parts that cannot be divided.
+
+    Example:
+        >>> wrap_name("AU-Net (loss.alpha=1.0)", 12).splitlines()
+        ['AU-Net', '(loss.alpha=', '1.0)']
+    """
+    lines = [""]
+    for part in re.split(r"(?<=[ =,])", name):
+        if lines[-1] and len(f"{lines[-1]}{part}".rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> float:
+    """Add a legend above the axes, with as many columns as fit.
+
+    Args:
+        figure: Figure with constrained layout.
+        handles: Artists that the legend shows.
+        labels: Their labels, which may have several lines.
+
+    Returns:
+        Approximate height of the legend in inches.
+    """
+    longest = max(len(line) for label in labels for line in label.splitlines())
+    columns = int(figure.get_figwidth() / (LEGEND_HANDLE_WIDTH + longest * CHARACTER_WIDTH))
+    n_columns = min(max(columns, 1), len(labels))
+    figure.legend(handles, labels, loc="outside upper center", ncols=n_columns, fontsize=8, frameon=False)
+    n_lines = max(len(label.splitlines()) for label in labels)
+    return math.ceil(len(labels) / n_columns) * (n_lines * LINE_HEIGHT + LEGEND_SPACING)
 
 
 def draw_heatmap(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mammoseg.errors import UserError
 from mammoseg.processes import is_locked
+from mammoseg.program import shell_command
 from mammoseg.runs.checked_results import read_rows
 from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.record import RunRecord, Status, read_record, read_record_or_skip
@@ -151,7 +152,7 @@ def find_runs(folders: Sequence[Path], *, with_repeated: bool = False) -> list[R
     if not runs:
         raise UserError(
             f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} of a finished run; train first, "
-            "for example with python -m mammoseg.train experiment=table1 dataset=phantom"
+            f"for example with {shell_command('train', 'experiment=table1', 'dataset=phantom')}"
         )
     return runs
 

@@ -184,6 +184,13 @@ def method_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     return select(settings, Role.METHOD)
 
 
+def is_string(value: Any) -> bool:
+    """Return whether a setting is a string, or a list that does not consist of numbers."""
+    return isinstance(value, str) or (
+        isinstance(value, list) and not all(isinstance(element, int | float) for element in value)
+    )
+
+
 def varying(runs: Sequence[Mapping[str, Any]], *roles: Role) -> list[str]:
     """Return the settings in which runs differ, in the sections that all runs have.
 

@@ -150,6 +150,11 @@ def command_line_dirs(hydra: DictConfig | HydraConf) -> list[Path]:
     return [Path(source.path) for source in hydra.runtime.config_sources if source.provider == "command-line"]
 
 
+def config_folders(hydra: DictConfig | HydraConf) -> list[Path]:
+    """Return `conf/` and the folders of --config-dir on this command line; `hydra` are Hydra's own settings."""
+    return [conf_dir(), *command_line_dirs(hydra)]
+
+
 def untrusted_targets(
     config: Mapping[str, Any],
     sections: Iterable[str],

@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mammoseg.conf import conf_dir
+from mammoseg.program import started_as
 from mammoseg.schema.settings_file import SettingsFile
 from mammoseg.schema.types import as_yaml
 
@@ -19,9 +20,15 @@ UNLISTED_GROUPS = ("hydra", "preprocessing", "published")  # selected by other g
 
 
 def register_resolvers() -> None:
-    """Register the resolvers help_settings and help_choices, which conf/*.yaml uses in hydra.help.template."""
+    """Register the resolvers program, help_settings and help_choices, used by hydra.help.template in conf/*.yaml."""
+    OmegaConf.register_new_resolver("program", escaped_program, replace=True)
     OmegaConf.register_new_resolver("help_settings", help_settings, replace=True)
     OmegaConf.register_new_resolver("help_choices", help_choices, replace=True)
+
+
+def escaped_program() -> str:
+    """Return `program.started_as` for the usage examples."""
+    return started_as().replace("$", "$$")  # Hydra substitutes names after $
 
 
 def help_settings(*sections: str, _root_: DictConfig) -> str:

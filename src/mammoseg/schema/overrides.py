@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def split_override(override: str) -> tuple[str, str, str | None]:
@@ -48,6 +49,17 @@ def quote(value: object) -> str:
     text = re.sub(r'(\\*)"', r'\1\1\\"', text)
     text = re.sub(r"(\\+)\Z", r"\1\1", text)
     return f'"{text}"'
+
+
+def path_value(path: Path) -> str:
+    """Return a path as the value of an override, in quotes only if Hydra requires them.
+
+    Example:
+        >>> path_value(Path("outputs/latest"))
+        'outputs/latest'
+    """
+    plain = str(path).replace("/", "").replace("-", "").replace("_", "").replace(".", "").isalnum()
+    return str(path) if plain else quote(path)
 
 
 def merge(overrides: Iterable[str]) -> list[str]:

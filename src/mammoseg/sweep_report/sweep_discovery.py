@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from mammoseg.errors import UserError
+from mammoseg.program import shell_command
 from mammoseg.runs import results
 from mammoseg.runs.checked_results import read_rows
 from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.record import RunRecord, Status, read_record_or_skip
-from mammoseg.runs.settings import Role, method_of, role, select
+from mammoseg.runs.settings import Role, is_string, method_of, role, select
 from mammoseg.sweep_report.sweeps import ALPHA, SettingResult, Sweep
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,9 @@ def find_sweeps(folders: Sequence[Path]) -> list[Sweep]:
     listed = ", ".join(map(str, folders))
     runs = find_finished_runs(folders)
     if not runs:
-        raise UserError(f"runs={listed}: no finished run found; start a sweep with mammoseg.train sweep=theta")
+        raise UserError(
+            f"runs={listed}: no finished run found; start a sweep with {shell_command('train', 'sweep=theta')}"
+        )
     found = [make_sweep(dataset, method, group) for (dataset, method), group in sorted(group_runs(runs).items())]
     sweeps = [sweep for sweep in found if sweep.names and sweep.completed]
     if not sweeps:
@@ -137,13 +140,6 @@ def read_sweep_run(run: RunFolder, record: RunRecord, validation: float) -> Swee
         validation=validation,
         test=results.pooled_metrics(read_rows(run.results))["dsc"] if run.results.is_file() else float("nan"),
         pruned=record.status is Status.PRUNED,
-    )
-
-
-def is_string(value: Any) -> bool:
-    """Return whether a setting is a string, or a list that does not consist of numbers."""
-    return isinstance(value, str) or (
-        isinstance(value, list) and not all(isinstance(element, int | float) for element in value)
     )
 
 

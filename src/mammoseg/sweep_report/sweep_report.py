@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from mammoseg import validate
+from mammoseg.reports.narrow_figures import narrow_png
 from mammoseg.reports.page import ReportFigure, Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
 from mammoseg.reports.table import MISSING, Table, format_count, format_effect, format_p, percent
@@ -43,12 +44,12 @@ def write_sweep_report(folders: Sequence[Path], output: Path, top: int) -> Path:
             Section(
                 f"{title_prefix}Effect of each setting",
                 tables=[effects_table(sweep, file_prefix)],
-                figures=[ReportFigure(path, text) for name, path, text in figures if name == "effects"],
+                figures=[figure for name, figure in figures.items() if name == "effects"],
             ),
             Section(
                 f"{title_prefix}Interaction with α",
                 tables=[by_alpha_table(sweep, file_prefix)] if sweep.best_by_alpha else [],
-                figures=[ReportFigure(path, text) for name, path, text in figures if name != "effects"],
+                figures=[figure for name, figure in figures.items() if name != "effects"],
             ),
         ]
         all_table(sweep, file_prefix).write(output)
@@ -56,7 +57,7 @@ def write_sweep_report(folders: Sequence[Path], output: Path, top: int) -> Path:
     return write_report(title, sections, output)
 
 
-def write_figures(sweep: Sweep, output: Path, prefix: str) -> list[tuple[str, Path, str]]:
+def write_figures(sweep: Sweep, output: Path, prefix: str) -> dict[str, ReportFigure]:
     """Write the figures of a sweep as SVG and PNG.
 
     Args:
@@ -65,18 +66,18 @@ def write_figures(sweep: Sweep, output: Path, prefix: str) -> list[tuple[str, Pa
         prefix: Prefix of the file names.
 
     Returns:
-        (name, PNG file, alternative text) of each figure.
+        Figures by name.
     """
     figures: dict[str, tuple[Figure | None, str]] = {
         "effects": (sweep_figures.effects(sweep), "Validation DSC against each setting, with means in black"),
         "interaction": (sweep_figures.interaction(sweep), "Validation DSC by alpha and every other setting"),
         "grid": (sweep_figures.theta_alpha_heatmap(sweep), "Validation DSC by theta and alpha"),
     }
-    return [
-        (name, save_svg_and_png(figure, output / f"{prefix}{name}"), text)
+    return {
+        name: ReportFigure(save_svg_and_png(figure, output / f"{prefix}{name}"), text, narrow_png(figure))
         for name, (figure, text) in figures.items()
         if figure is not None
-    ]
+    }
 
 
 def summary(sweep: Sweep) -> str:

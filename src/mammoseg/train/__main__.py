@@ -16,7 +16,7 @@ from mammoseg.cli import command
 from mammoseg.errors import UserError
 from mammoseg.launch import distributed
 from mammoseg.schema.overrides import key_of
-from mammoseg.train.identity import folder_name
+from mammoseg.train.identity import run_folder_name
 
 if TYPE_CHECKING:
     from mammoseg.callbacks.optuna_pruning import OptunaPruningCallback
@@ -26,7 +26,7 @@ LAUNCHER_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_
 
 
 # Used by hydra.run.dir in conf/train.yaml.
-OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+OmegaConf.register_new_resolver("folder_name", run_folder_name, replace=True)
 
 
 def prepare_argv(argv: list[str]) -> list[str]:

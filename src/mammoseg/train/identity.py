@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from mammoseg.conf import conf_dir
+from mammoseg.launch.method_choice import group_choices
 from mammoseg.launch.sweep import SWEPT_SETTINGS
 from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.folder_name import folder_name
 from mammoseg.runs.record import read_record
 from mammoseg.runs.settings import is_private
 from mammoseg.schema.overrides import split_override
@@ -52,15 +52,13 @@ def run_info(cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequence[st
     }
 
 
-def folder_name(*, _root_: DictConfig) -> str:
+def run_folder_name(*, _root_: DictConfig) -> str:
     """Return the beginning of the name of a run folder: method, fold and seed, such as "au_net-fold0-seed0".
 
     Args:
         _root_: Composed config of `train` with Hydra's own settings, as OmegaConf passes it to a resolver.
     """
-    info = run_info(_root_, _root_.hydra.runtime.choices)
-    fold = "" if info["fold"] == "" else f"-fold{info['fold']}"
-    return re.sub(r"[^\w.-]", "_", f"{info['method']}{fold}-seed{info['seed']}")
+    return folder_name(run_info(_root_, _root_.hydra.runtime.choices))
 
 
 def stored_name(folder: RunFolder) -> dict[str, str]:
@@ -126,14 +124,11 @@ def method_name(choices: Mapping[str, Any]) -> str:
     Args:
         choices: Selected choice of each config group.
     """
-    selected = {path.stem: single_choices(path) for path in sorted((conf_dir() / "method").glob("*.yaml"))}
+    selected = {
+        path.stem: {group: choice for group, choice in group_choices(path).items() if isinstance(choice, str)}
+        for path in sorted((conf_dir() / "method").glob("*.yaml"))
+    }
     methods = [name for name, groups in selected.items() if groups.items() <= dict(choices).items()]
     if methods:
         return max(methods, key=lambda name: len(selected[name]))
     return f"{choices['model']}-{choices['loss']}"
-
-
-def single_choices(path: Path) -> dict[str, str]:
-    """Return the groups for which a method selects one choice, with the choice."""
-    entries = (entry for item in OmegaConf.load(path).defaults for entry in item.items())
-    return {key.removeprefix("override /"): choice for key, choice in entries if isinstance(choice, str)}

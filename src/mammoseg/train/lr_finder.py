@@ -18,12 +18,12 @@ from mammoseg import build
 from mammoseg.errors import UserError
 from mammoseg.files import atomic_write
 from mammoseg.launch import distributed
+from mammoseg.program import shortest_path
 from mammoseg.reports.plotting import save_figure
 from mammoseg.runs.folder import RunFolder
 from mammoseg.terminal import configure_library_logging
 from mammoseg.train.init_from import InitialWeights
 from mammoseg.train.interruption import trainer_errors
-from mammoseg.train.next_commands import shortest_path
 
 log = logging.getLogger(__name__)
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
 from mammoseg.launch.loky import SWEEP_PID
+from mammoseg.program import print_next_steps, shell_command, shortest_path
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import read_record_or_skip
 from mammoseg.runs.untrusted_config import GROUPS, command_line_dirs, untrusted_targets
-from mammoseg.schema.overrides import key_of, quote
+from mammoseg.schema.overrides import key_of, path_value
 
 # Whether and for whom to upload to W&B; not taken from the run folder, which may be from somebody else.
 UPLOAD_SETTINGS = ("logger.mode", "logger.entity")
@@ -26,7 +25,7 @@ def resume_command(run: RunFolder) -> str:
     """
     options, trust = _options_and_trust(run)
     uploads = [override for override in HydraConfig.get().overrides.task if key_of(override) in UPLOAD_SETTINGS]
-    return f"mammoseg train {shlex.join([*options, f'resume={shortest_path(run.path)}', *trust, *uploads])}"
+    return shell_command("train", *options, f"resume={shortest_path(run.path)}", *trust, *uploads)
 
 
 def commands_after_training(run: RunFolder) -> list[str]:
@@ -36,34 +35,18 @@ def commands_after_training(run: RunFolder) -> list[str]:
         run: Run folder.
     """
     options, trust = _options_and_trust(run)
-    path = _override_value(shortest_path(run.path))
+    path = path_value(shortest_path(run.path))
     return [
-        _command("view", f"runs={path}"),
-        _command("evaluate", *options, f"ckpt_path={path}", "native=true", *trust),
-        _command("predict", *options, f"ckpt_path={path}", "input=DIR", "output=predictions", *trust),
+        shell_command("view", f"runs={path}"),
+        shell_command("evaluate", *options, f"ckpt_path={path}", "native=true", *trust),
+        shell_command("predict", *options, f"ckpt_path={path}", "input=DIR", "output=predictions", *trust),
     ]
 
 
 def print_commands_after_training(run: RunFolder) -> None:
     """Print the commands of `commands_after_training`, except in the jobs of a sweep."""
     if SWEEP_PID not in os.environ:
-        print("\n".join(["next steps:", *(f"  {command}" for command in commands_after_training(run))]))
-
-
-def shortest_path(path: Path) -> Path:
-    """Return a path relative to the working directory, or the absolute path if it is not below it."""
-    relative = Path(os.path.relpath(path.absolute()))
-    return path.absolute() if ".." in relative.parts else relative
-
-
-def _command(name: str, *arguments: str) -> str:
-    return f"mammoseg {name} {shlex.join(arguments)}"
-
-
-def _override_value(path: Path) -> str:
-    """Return a path as the value of an override, in quotes only if Hydra requires them."""
-    plain = str(path).replace("/", "").replace("-", "").replace("_", "").replace(".", "").isalnum()
-    return str(path) if plain else quote(path)
+        print_next_steps(commands_after_training(run))
 
 
 def _options_and_trust(run: RunFolder) -> tuple[Sequence[str], Sequence[str]]:

@@ -11,12 +11,13 @@ import torch
 from mammoseg.data.split_result import Split
 from mammoseg.data.store import Case
 from mammoseg.launch import distributed
+from mammoseg.program import shortest_path
 from mammoseg.reports.table import format_count
 from mammoseg.runs.discovery import unfinished_duplicates
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import RunRecord
 from mammoseg.segmenter import Segmenter
-from mammoseg.train.next_commands import resume_command, shortest_path
+from mammoseg.train.next_commands import resume_command
 
 log = logging.getLogger(__name__)
 

@@ -80,7 +80,7 @@ class DensityModel:
         if tuple(names) != self.names:
             raise UserError(
                 "dataset.density_model was fitted to the features of another version; fit it again with "
-                "python -m mammoseg.fit_density"
+                "mammoseg.fit_density"
             )
 
     def predict_all(self, features: Floats) -> Floats:
@@ -201,12 +201,11 @@ def read_density_model(path: Path) -> DensityModel:
         )
     except FileNotFoundError as error:
         raise UserError(
-            f"dataset.density_model must be a file written by python -m mammoseg.fit_density, got {path}, which "
-            "does not exist"
+            f"dataset.density_model must be a file written by mammoseg.fit_density, got {path}, which does not exist"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"dataset.density_model must be a file written by python -m mammoseg.fit_density, got {path}: {error}"
+            f"dataset.density_model must be a file written by mammoseg.fit_density, got {path}: {error}"
         ) from error
 
 

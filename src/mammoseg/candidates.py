@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mammoseg import validate
 from mammoseg.data.images.metadata import PixelSpacing
 from mammoseg.metrics.regions import Region, connected_regions, label_regions, measure_regions
 
@@ -48,6 +49,11 @@ class MinimumArea:
             return self.pixels
         return math.ceil(DEFAULT_MIN_FRACTION * shape[0] * shape[1])
 
+    def check(self) -> None:
+        """Raise UserError if a value is invalid."""
+        validate.non_negative("min_area_mm2", self.mm2)
+        validate.optional_positive_int("min_area_pixels", self.pixels, minimum=0)
+
 
 @dataclass(frozen=True)
 class MaximumNumber:
@@ -67,8 +73,13 @@ class MaximumNumber:
         name = "area" if self.by == "area" else "max_prob"
         return sorted(regions, key=lambda region: (-getattr(region, name), region.y, region.x))[: self.masses]
 
+    def check(self) -> None:
+        """Raise UserError if a value is invalid."""
+        validate.optional_positive_int("max_masses", self.masses)
+        validate.one_of("max_masses_by", self.by, ORDERS)
 
-ALL_MASSES = MaximumNumber()
+
+DEFAULT_MIN_AREA, ALL_MASSES = MinimumArea(), MaximumNumber()
 
 
 def select_masses(
