@@ -66,7 +66,9 @@ GIVEN = {
     RUN: f"python -m mammoseg.train hydra.run.dir={RUN}",
     "outputs/first": "python -m mammoseg.train seed=1 hydra.run.dir=outputs/first",
     "outputs/second": "python -m mammoseg.train seed=2 hydra.run.dir=outputs/second",
-    "multirun/table1-inbreast": "python -m mammoseg.train experiment=table1 dataset.root=/data/INbreast",
+    "multirun/table1-inbreast": (
+        "python -m mammoseg.train experiment=table1 split.test=both dataset.root=/data/INbreast"
+    ),
     "predictions": "python -m mammoseg.predict ckpt_path=latest input=/data/films",
 }
 # Commands -> settings that make them small, and replace settings of the same names.
@@ -74,7 +76,7 @@ PHANTOMS = f"dataset.source.cases={CASES} dataset.source.height={HEIGHT} dataset
 SMALLER = {
     r"train (?!.*resume=)": f"width=2 epochs=1 dataset.size={SIZE} trainer.accelerator=cpu logger=csv",
     r"train .*init_from=NAME": "width=1",  # as the model
-    r"train .*experiment=table1": "method=au_net,density_asp split.fold=0,1",
+    r"train .*experiment=table1": "method=au_net,density_asp split.folds=2 split.fold=0,1",
     r"train .*experiment=table2": "method=au_net,density_asp seed=0",
     r"train .*sweep=theta": "loss.theta=[0.25,0.25,0.85,0.95],[0.5,0.5,0.85,0.95]",
     r"train .*sweep=optuna": "hydra.sweeper.n_trials=2",
@@ -180,7 +182,7 @@ class Workplace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.data = folder / "data"
+        self.data = folder / "datasets"
         self.data.mkdir()
         self.given = self.working_directory("given")
 
@@ -230,7 +232,7 @@ class Workplace:
         for name, write in DATASETS.items():
             if re.search(rf"{self.data}/{re.escape(name)}(?![\w.-])", text) and not (self.data / name).exists():
                 write(self.data / name)
-        names = [name for name in GIVEN if re.search(rf"[=\[,]{name}(?![\w-])", text)]
+        names = [name for name in GIVEN if re.search(rf"(?<!hydra\.run\.dir)[=\[,]{name}(?![\w-])", text)]
         if "resume=latest" in text or ("=latest" in text and not list(folder.rglob("checkpoints"))):
             names.append(RUN)
         for name in names:

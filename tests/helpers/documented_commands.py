@@ -52,8 +52,8 @@ def read_commands(page: Path) -> list[Command]:
     """Return the commands of a page in their order.
 
     A block of commands has no language or the language `console`; each of its lines is a command, a part of one, a
-    comment or an assignment of a shell variable, which is expanded in the following commands of the block. An environment
-    variable before a command is ignored.
+    comment or an assignment of a shell variable, which is expanded in the following commands of the block. A variable
+    before a command, which sets its environment, is ignored.
 
     Raises:
         KeyError: If a command uses a shell variable that is not assigned in its block.

@@ -90,7 +90,7 @@ def write_resnet18(path: Path, width: int) -> None:
 
 # Names in /data -> functions that write them.
 DATASETS: dict[str, Callable[[Path], object]] = {
-    "INbreast": lambda root: write_inbreast(root, cases=CASES, height=HEIGHT, appearance="simple"),
+    "INbreast": lambda root: write_inbreast(root, cases=CASES, seed=1, height=HEIGHT, appearance="simple"),
     "CBIS-DDSM": write_cbis_ddsm,
     "CDD-CESM": write_cdd_cesm,
     "TOMPEI-CMMD": write_tompei_cmmd,
