@@ -85,6 +85,8 @@ SMALLER = {
     r"(train|export|evaluate) .*dataset=phantom": PHANTOMS,
     r"train (?!.*(dataset=|experiment=table|resume=))": PHANTOMS,
     r"(prepare|fit_density) |(evaluate .*masks|export .*format)=": f"dataset.size={SIZE}",
+    # Worker processes start in the working directory of the tests, where relative paths are invalid.
+    r"(train|prepare|fit_density) (?!.*resume=)|(evaluate .*dataset|export .*format)=": "dataset.workers=1",
     r"compare ": "resamples=100",
 }
 
