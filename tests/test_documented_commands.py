@@ -82,6 +82,7 @@ SMALLER = {
     r"train .*sweep=optuna": "hydra.sweeper.n_trials=2",
     r"train -m theta\.acr3=": "theta.acr3=0.8,0.85 loss.alpha=1 seed=0",
     r"train -m loss=": "loss.alpha=1",
+    r"train -m method=": "seed=0,1",
     r"(train|export|evaluate) .*dataset=phantom": PHANTOMS,
     r"train (?!.*(dataset=|experiment=table|resume=))": PHANTOMS,
     r"(prepare|fit_density) |(evaluate .*masks|export .*format)=": f"dataset.size={SIZE}",
