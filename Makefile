@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-slurm coverage fuzz bench gpu docs lint format clean
+.PHONY: help setup demo test test-fast test-docs test-slurm coverage fuzz bench gpu docs lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ test: setup ## run all tests, one process per core
 
 test-fast: setup ## run the fast tests, in about a minute
 	$(BIN)/python -m pytest $(PARALLEL) -m fast
+
+test-docs: setup ## run all commands in README.md and docs/*.md on small datasets
+	DOCUMENTED_COMMANDS=1 $(BIN)/python -m pytest tests/test_documented_commands.py
 
 coverage: setup ## run all tests and list the lines of each module that none of them runs
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term-missing

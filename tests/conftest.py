@@ -19,7 +19,13 @@ settings.load_profile("mammoseg")
 TESTS = Path(__file__).parent
 # Folders and modules that run commands, train networks or take many seconds, the longest first; others are fast.
 SLOW = (
-    *("test_docs.py", "integration/test_restart.py", "integration/test_search.py", "integration/test_sweep.py"),
+    *(
+        "test_docs.py",
+        "test_documented_commands.py",
+        "integration/test_restart.py",
+        "integration/test_search.py",
+        "integration/test_sweep.py",
+    ),
     *("integration", "slurm", "fuzz", "contracts/test_training_choices.py", "test_cli.py", "view/test_page.py"),
     *("gpu_benchmarks", "contracts/test_accelerator_training.py", "contracts/test_accelerator_components.py"),
     *("contracts/test_settings.py", "contracts/test_metrics.py", "compare/test_compare_report.py"),

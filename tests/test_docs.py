@@ -170,6 +170,21 @@ def test_documentation_builds_without_warnings(tmp_path: Path) -> None:
     assert all(key in runs for key in ROLES)
 
 
+def test_each_page_is_in_one_of_four_parts_and_in_the_table_of_the_index() -> None:
+    text = (DOCS / "index.md").read_text()
+    parts = dict(
+        re.findall(
+            r"^```{toctree}\n(?::(?!caption)[^\n]*\n)*:caption: ([^\n]*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+        )
+    )
+    assert list(parts) == ["Tutorials", "How-to guides", "Reference", "Explanation"]
+    listed = [name for names in parts.values() for name in names.split()]
+    pages = {page.stem for page in DOCS.glob("*.md")} - {"index"}
+    assert sorted(listed) == sorted({*pages, "configuration", "decisions/*"})
+    links = re.findall(r"^\|.*\]\((\w+)\.md\)", text, re.MULTILINE)
+    assert sorted(links) == sorted({*pages, "configuration"})
+
+
 def test_columns_of_csv_files_are_documented() -> None:
     tables = (DOCS / "tables.md").read_text()
     columns = {

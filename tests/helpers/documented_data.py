@@ -1,0 +1,105 @@
+"""Small synthetic datasets at the places that the commands of the documentation name."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from monai.networks.nets import ResNet
+
+from helpers import cdd_cesm_files, tompei_cmmd_files, vindr_mammo_files
+from helpers.commands import succeed
+from helpers.mini_mias_files import write_mini_mias
+from helpers.phantom_folder import write_phantom_folder
+from mammoseg.phantom.write import write_inbreast
+
+CASES, HEIGHT = 30, 208
+SIZE = 64  # of the prepared images
+PATIENTS = 12
+
+
+def write_folder(root: Path) -> None:
+    """Write a dataset with cases.csv, whose images depend on its name."""
+    write_phantom_folder(root, ["train"] * 9 + ["test"] * 3, seed=len(root.name))
+
+
+def write_cbis_ddsm(root: Path) -> None:
+    phantoms = ("appearance=simple", f"cases={CASES}", f"height={HEIGHT}")
+    succeed("phantom", "layout=cbis_ddsm", f"root={root}", *phantoms, folder=root.parent)
+
+
+def write_cdd_cesm(root: Path) -> None:
+    release = cdd_cesm_files.Release(root)
+    for patient in range(1, PATIENTS + 1):
+        for view in ("CC", "MLO"):
+            release.add(f"P{patient}_L_DM_{view}", cdd_cesm_files.POLYGON, density="ABCD"[patient % 4])
+    release.tables()
+
+
+def write_tompei_cmmd(root: Path) -> None:
+    release = tompei_cmmd_files.Release(root)
+    for patient in range(PATIENTS):
+        for side in "LR":
+            release.add(f"D1-{patient:04}", side, tompei_cmmd_files.lesion())
+    release.table()
+
+
+def write_vindr_mammo(root: Path) -> None:
+    release = vindr_mammo_files.Release(root)
+    for exam in range(6):
+        release.add_phantom(f"exam{exam}", seed=exam, n_masses=int(exam < 4))
+    release.tables()
+
+
+def write_mammograms(root: Path) -> None:
+    """Write a folder of DICOM files without tables."""
+    dataset = root.with_name(f"{root.name}-dataset")
+    write_inbreast(dataset, cases=8, height=HEIGHT, appearance="simple")
+    shutil.move(dataset / "AllDICOMs", root)
+
+
+def write_mammogram(path: Path) -> None:
+    """Write a DICOM file."""
+    folder = path.with_suffix("")
+    write_mammograms(folder)
+    shutil.move(min(folder.iterdir()), path)
+
+
+def write_masks(masks: Path) -> None:
+    """Write a mask for each test image of INbreast in the same folder; the mask is named after its case."""
+    data, raw = masks.parent, masks.with_name("nnUNet_raw")
+    arguments = ("format=nnunet", "dataset=inbreast", f"dataset.root={data}/INbreast", f"dataset.size={SIZE}")
+    succeed("export", *arguments, "dataset_id=1", f"output={raw}", folder=data)
+    exported = raw / "Dataset001_inbreast"
+    masks.mkdir()
+    with (exported / "case_names.csv").open(encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            if row["part"] == "test":
+                shutil.copy(exported / "labelsTs" / f"{row['name']}.png", masks / f"{row['case']}.png")
+
+
+def write_resnet18(path: Path, width: int) -> None:
+    """Write the weights of a ResNet-18 as torchvision stores them, with `width` instead of 64 channels."""
+    widths = [width * 2**layer for layer in range(4)]
+    net = ResNet("basic", [2, 2, 2, 2], widths, 2, 3, conv1_t_stride=2, bias_downsample=False)
+    torch.save(net.state_dict(), path)
+
+
+# Names in /data -> functions that write them.
+DATASETS: dict[str, Callable[[Path], object]] = {
+    "INbreast": lambda root: write_inbreast(root, cases=CASES, seed=1, height=HEIGHT, appearance="simple"),
+    "CBIS-DDSM": write_cbis_ddsm,
+    "CDD-CESM": write_cdd_cesm,
+    "TOMPEI-CMMD": write_tompei_cmmd,
+    "VinDr-Mammo": write_vindr_mammo,
+    "mini-MIAS": write_mini_mias,
+    "folder": write_folder,
+    "clinic": write_folder,
+    "mammograms": write_mammograms,
+    "films": write_mammograms,
+    "mammogram.dcm": write_mammogram,
+    "masks": write_masks,
+}
