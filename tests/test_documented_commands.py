@@ -16,6 +16,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -235,7 +236,7 @@ class Workplace:
         for name, write in DATASETS.items():
             if re.search(rf"{self.data}/{re.escape(name)}(?![\w.-])", text) and not (self.data / name).exists():
                 write(self.data / name)
-        names = [name for name in GIVEN if re.search(rf"(?<!hydra\.run\.dir)[=\[,]{name}(?![\w-])", text)]
+        names = [name for name in GIVEN if re.search(rf"(?<!hydra\.run\.dir)(?<!output)[=\[,]{name}(?![\w-])", text)]
         if "resume=latest" in text or ("=latest" in text and not list(folder.rglob("checkpoints"))):
             names.append(RUN)
         for name in names:
@@ -244,6 +245,8 @@ class Workplace:
                     output = self.run(Command("GIVEN", 0, GIVEN[name]), self.given)
                     assert output is None, output
                 shutil.copytree(self.given / name, folder / name, symlinks=True)
+                if (folder / RUN).exists():  # remains the latest run
+                    update_record(folder / RUN, started=datetime.now(UTC).isoformat(timespec="microseconds"))
         if (match := re.search(r"resume=(\S+?)(/checkpoints/last\.ckpt)?(?= |$)", text)) is not None:
             interrupt(folder / (RUN if match[1] == "latest" else match[1]))
 
@@ -251,8 +254,13 @@ class Workplace:
 def interrupt(run: Path) -> None:
     """Make a finished run one that was interrupted before its test."""
     (run / "results.csv").unlink()
+    update_record(run, status="stopped")
+
+
+def update_record(run: Path, **values: str) -> None:
+    """Change values of run.json."""
     record = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**record, "status": "stopped"}))
+    (run / "run.json").write_text(json.dumps({**record, **values}))
 
 
 def predict_masks(command: Command, folder: Path) -> None:
