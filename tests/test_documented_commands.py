@@ -67,8 +67,10 @@ GIVEN = {
     RUN: f"python -m mammoseg.train hydra.run.dir={RUN}",
     "outputs/first": "python -m mammoseg.train seed=1 hydra.run.dir=outputs/first",
     "outputs/second": "python -m mammoseg.train seed=2 hydra.run.dir=outputs/second",
-    "multirun/table1-inbreast": (
-        "python -m mammoseg.train experiment=table1 split.test=both dataset.root=/data/INbreast"
+    "multirun/table1-inbreast": "python -m mammoseg.train experiment=table1 dataset.root=/data/INbreast",
+    "multirun/table1-inbreast-both": (
+        "python -m mammoseg.train experiment=table1 split.test=both dataset.root=/data/INbreast "
+        "hydra.sweep.dir=multirun/table1-inbreast-both"
     ),
     "predictions": "python -m mammoseg.predict ckpt_path=latest input=/data/films",
 }
@@ -77,7 +79,8 @@ PHANTOMS = f"dataset.source.cases={CASES} dataset.source.height={HEIGHT} dataset
 SMALLER = {
     r"train (?!.*resume=)": f"width=2 epochs=1 dataset.size={SIZE} trainer.accelerator=cpu logger=csv",
     r"train .*init_from=NAME": "width=1",  # as the model
-    r"train .*experiment=table1": "method=au_net,density_asp split.folds=2 split.fold=0,1",
+    r"train .*experiment=table1": "method=au_net,density_asp split.fold=0,1",
+    r"train .*experiment=table1 split\.test=both": "split.folds=2",
     r"train .*experiment=table2": "method=au_net,density_asp seed=0",
     r"train .*sweep=theta": "loss.theta=[0.25,0.25,0.85,0.95],[0.5,0.5,0.85,0.95]",
     r"train .*sweep=optuna": "hydra.sweeper.n_trials=2",
