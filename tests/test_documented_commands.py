@@ -239,7 +239,8 @@ class Workplace:
         for name, write in DATASETS.items():
             if re.search(rf"{self.data}/{re.escape(name)}(?![\w.-])", text) and not (self.data / name).exists():
                 write(self.data / name)
-        names = [name for name in GIVEN if re.search(rf"(?<!hydra\.run\.dir)(?<!output)[=\[,]{name}(?![\w-])", text)]
+        read = re.sub(r"(hydra\.run\.dir|hydra\.sweep\.dir|output)=\S+", "", text)  # not what the command writes
+        names = [name for name in GIVEN if re.search(rf"[=\[,]{name}(?![\w-])", read)]
         if "resume=latest" in text or ("=latest" in text and not list(folder.rglob("checkpoints"))):
             names.append(RUN)
         for name in names:
