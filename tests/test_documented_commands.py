@@ -42,7 +42,7 @@ from mammoseg.train.__main__ import LAUNCHER_PLUGINS
 
 # Commands that are not run -> the reason.
 NOT_RUN = {
-    r"(make|source|uv) ": "installs mammoseg or runs its tests",
+    r"(make|source|uv|docker) ": "installs mammoseg or runs its tests",
     r"export nnUNet_raw=|nnUNetv2_": "requires nnU-Net",
     r"wandb ": "requires an account of W&B",
     r".*mode=online": "requires an account of W&B",

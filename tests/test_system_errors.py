@@ -30,6 +30,7 @@ def cpu_allocation_error() -> RuntimeError:
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory; "),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "a worker process was killed"),
         (BrokenProcessPool("A process in the process pool was terminated abruptly"), "a worker process was killed"),
+        (PermissionError(errno.EACCES, "Permission denied"), "/dev/shm"),  # of a semaphore
         (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
         (RuntimeError("Too many open files. Communication with the workers is no longer possible."), "ulimit -n"),
         (RuntimeError("received 0 items of ancdata"), "ulimit -n"),

@@ -54,6 +54,8 @@ def system_error_message(error: BaseException, command: str) -> str | None:
     """
     text = str(error)
     memory_hint = MEMORY_HINTS.get(command, OTHER_MEMORY_HINT)
+    if isinstance(error, PermissionError) and not error.filename:  # semaphores of worker processes
+        return f"{error.strerror}; make /dev/shm, which worker processes use, writable; finished work is kept"
     if isinstance(error, OSError) and error.errno in OS_ERROR_HINTS:
         location = f"{error.filename}: " if error.filename else ""
         return f"{location}{error.strerror}; {OS_ERROR_HINTS[error.errno]}; finished work is kept"
