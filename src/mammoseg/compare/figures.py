@@ -216,7 +216,7 @@ def plot_theta_alpha(comparison: Comparison) -> Figure | None:
         comparison: The comparison.
 
     Returns:
-        The figure, or None if there are fewer than two combinations of theta and alpha.
+        The figure, or None if there are fewer than three combinations of theta and alpha.
     """
     points = sweep_points(comparison)
     if points is None:
@@ -242,7 +242,7 @@ def sweep_points(comparison: Comparison) -> tuple[np.ndarray, np.ndarray] | None
 
     Returns:
         Array of shape (N, 5) with the four entries of theta and alpha, and pooled DSC in %, shape (N,). None if there
-        are fewer than two combinations of theta and alpha.
+        are fewer than three combinations of theta and alpha.
     """
     points = []
     for method in comparison.methods:
@@ -250,7 +250,7 @@ def sweep_points(comparison: Comparison) -> tuple[np.ndarray, np.ndarray] | None
         theta, alpha = run.setting("loss.theta"), run.setting("loss.alpha")
         if theta is not None and alpha is not None:
             points.append(([*theta, alpha], 100 * comparison.overall[method]["dsc"].value))
-    if len({tuple(values) for values, _ in points}) < 2:
+    if len({tuple(values) for values, _ in points}) < 3:  # two lines show no trend
         return None
     values, scores = zip(*points, strict=True)
     return np.array(values, dtype=float), np.array(scores)
