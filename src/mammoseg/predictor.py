@@ -168,8 +168,8 @@ def load(
         threshold: Probability above which a pixel is mass; None uses the threshold of the checkpoints.
         accelerator: "auto", "cpu" or "gpu".
         trusted_modules: Modules or classes that a checkpoint may instantiate, besides those that `conf/` names.
-        min_area_mm2: Minimum area of a mass in mm2, in images with a known pixel spacing.
-        min_area_pixels: Minimum area of a mass in pixels, in images without; None for 0.01 % of the image.
+        min_area_mm2: Minimum area of a mass in mm2; not used in images without a pixel spacing.
+        min_area_pixels: Minimum area in pixels in these images; None for 0.01 % of the image.
         max_masses: Maximum number of masses of an image; None for all.
         max_masses_by: Which masses are kept: those of the largest "area" or the highest "score".
 
@@ -177,12 +177,13 @@ def load(
         The predictor, which maps an image to a `Prediction`.
 
     Raises:
-        UserError: If an option or a checkpoint is invalid, the checkpoints differ in preprocessing or threshold, or no
-            checkpoint is passed and no pretrained model is installed.
+        UserError: If an option or a checkpoint is invalid, checkpoints are incompatible, or no model is installed.
+
+    Example:
+        >>> mammoseg.load("outputs/latest")("mammogram.dcm").mask.shape  # doctest: +SKIP
+        (3328, 2560)
     """
-    paths = [path for checkpoint in checkpoints for path in resolve_checkpoints(checkpoint, "checkpoint")]
-    paths = paths if checkpoints else [default_model("checkpoint").weights]
-    ensemble = load_ensemble(
-        paths, tta=tta, threshold=threshold, accelerator=accelerator, trusted_modules=trusted_modules
-    )
+    resolved = [path for checkpoint in checkpoints for path in resolve_checkpoints(checkpoint, "checkpoint")]
+    options: dict[str, Any] = {"tta": tta, "threshold": threshold, "accelerator": accelerator}
+    ensemble = load_ensemble(resolved or [default_model("checkpoint").weights], **options, trusted_modules=trusted_modules)
     return Predictor(ensemble, MinimumArea(min_area_mm2, min_area_pixels), MaximumNumber(max_masses, max_masses_by))

@@ -60,7 +60,7 @@ def read_commands(page: Path) -> list[Command]:
     """
     commands = []
     for block in _blocks(page.read_text(encoding="utf-8")):
-        variables: dict[str, str] = {}
+        variables = {"PWD": "."}  # set by the shell
         for line, text in _joined(block):
             words = shlex.split(_expanded(text, variables), comments=True)
             if words and (match := ASSIGNMENT.fullmatch(words[0])):

@@ -8,6 +8,7 @@ import json
 import shlex
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -213,10 +214,10 @@ def test_the_command_printed_after_ctrl_c_resumes(workdir: Path) -> None:
     _, error = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130
     printed = shlex.split(error.strip().splitlines()[-1].partition("to resume: ")[2])
-    assert printed[:2] == ["mammoseg", "train"]
+    assert printed[:3] == [sys.executable, "-m", "mammoseg.train"]
     assert json.loads((workdir / name / "run.json").read_text())["status"] == "stopped"
     n_epochs = len(epochs_of(workdir / name, "val/dsc"))
-    succeed("train", *printed[2:], f"epochs={n_epochs + 2}", folder=workdir)
+    succeed("train", *printed[3:], f"epochs={n_epochs + 2}", folder=workdir)
     assert epochs_of(workdir / name, "val/dsc") == list(range(n_epochs + 2))
 
 

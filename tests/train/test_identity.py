@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from mammoseg.conf import conf_dir
 from mammoseg.launch.sweep import SWEPT_SETTINGS, set_swept_settings
+from mammoseg.program import PROGRAM, shell_command
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.log_file import redact_log_files
 from mammoseg.runs.record import RunRecord, write_record
@@ -82,15 +83,17 @@ def test_a_resumed_run_has_the_name_with_which_it_was_started(tmp_path: Path) ->
     assert stored_name(folder) == {"run": "phantom-density_asp-alpha=2.0-fold0-seed0"}
 
 
-def test_log_files_contain_no_local_paths(tmp_path: Path) -> None:
+def test_log_files_contain_no_local_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, root = tmp_path / "sweep" / "3", tmp_path / "data" / "INbreast"
     handler = logging.FileHandler(tmp_path / "train.log")
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    monkeypatch.setenv(PROGRAM, "'/home/first last/venv/bin/python' -m mammoseg.")
     logger = logging.getLogger()
     logger.addHandler(handler)
     try:
         redact_log_files(folder, config(f"dataset.root={root}"))
         logger.warning("finished; its results are in %s", folder)
+        logger.warning("to resume: %s", shell_command("train"))
         try:
             raise ValueError(f"{root}/1.dcm: damaged")
         except ValueError:
@@ -99,7 +102,7 @@ def test_log_files_contain_no_local_paths(tmp_path: Path) -> None:
         logger.removeHandler(handler)
         handler.close()
     text = (tmp_path / "train.log").read_text()
-    assert text.startswith("WARNING finished; its results are in 3\n")
+    assert text.startswith("WARNING finished; its results are in 3\nWARNING to resume: 'python' -m mammoseg.train\n")
     assert "ValueError: dataset.root/1.dcm: damaged" in text
     assert str(tmp_path) not in text
     assert str(Path.cwd()) not in text

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 import mammoseg
 from mammoseg.errors import RunConflictError, UserError
 from mammoseg.files import atomic_write_text
+from mammoseg.program import started_as
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import DIGESTED, differing, flatten, public
 from mammoseg.runs.upgrade import upgrade_config
@@ -126,7 +128,8 @@ def redact_paths(text: str, folder: Path, cfg: DictConfig) -> str:
         cfg: Composed config with the paths.
     """
     keys = ("dataset.root", "dataset.store", "dataset.reader.tables", *DIGESTED, "resume")
-    paths = {str(folder): folder.name, **{str(OmegaConf.select(cfg, key) or ""): key for key in keys}}
+    program = {word: Path(word).name for word in shlex.split(started_as())}  # the interpreter or the script
+    paths = {**program, str(folder): folder.name, **{str(OmegaConf.select(cfg, key) or ""): key for key in keys}}
     for path, name in {**paths, str(Path.cwd()): ".", str(Path.home()): "~"}.items():
         if len(path) > 1 and Path(path).expanduser().is_absolute():
             text = text.replace(path, name)
