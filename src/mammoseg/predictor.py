@@ -183,7 +183,7 @@ def load(
         >>> mammoseg.load("outputs/latest")("mammogram.dcm").mask.shape  # doctest: +SKIP
         (3328, 2560)
     """
-    resolved = [path for checkpoint in checkpoints for path in resolve_checkpoints(checkpoint, "checkpoint")]
-    options: dict[str, Any] = {"tta": tta, "threshold": threshold, "accelerator": accelerator}
-    ensemble = load_ensemble(resolved or [default_model("checkpoint").weights], **options, trusted_modules=trusted_modules)
-    return Predictor(ensemble, MinimumArea(min_area_mm2, min_area_pixels), MaximumNumber(max_masses, max_masses_by))
+    paths = [path for checkpoint in checkpoints for path in resolve_checkpoints(checkpoint, "checkpoint")]
+    paths = paths or [default_model("checkpoint").weights]
+    model = load_ensemble(paths, tta=tta, threshold=threshold, accelerator=accelerator, trusted_modules=trusted_modules)
+    return Predictor(model, MinimumArea(min_area_mm2, min_area_pixels), MaximumNumber(max_masses, max_masses_by))
