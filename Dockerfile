@@ -1,6 +1,6 @@
 # docker build -t mammoseg .
-# docker run --rm --gpus all --shm-size 2g --user $(id -u):$(id -g) -v $PWD:/work mammoseg train experiment=demo
-# Without a GPU, omit --gpus all. Outputs are written to the current folder, which is mounted at /work.
+# docker run --rm --gpus all --shm-size 2g --user $(id -u):$(id -g) -v $PWD:/workspace mammoseg train experiment=demo
+# Without a GPU, omit --gpus all. Outputs are written to the current folder, which is mounted at /workspace.
 FROM debian:bookworm-slim
 
 RUN apt-get update \
@@ -12,9 +12,8 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HOME=/tmp MPLCONFIGDIR=/tmp/matp
 WORKDIR /src
 COPY . .
 RUN python3 -m venv /opt/venv \
-    && pip install --no-cache-dir -c constraints.txt '.[codecs,dicom,export,tensorboard,joblib]' \
-    && rm -rf /src/*
+    && pip install --no-cache-dir -c constraints.txt '.[codecs,dicom,export,tensorboard,joblib]'
 
-WORKDIR /work
+WORKDIR /workspace
 ENTRYPOINT ["mammoseg"]
 CMD ["--help"]
