@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-from monai.networks.nets import ResNet
-
 from helpers.commands import succeed
+from helpers.documented_commands import read_commands
+from helpers.documented_data import write_resnet18
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "finetuning.md"
 SMALLER = [
@@ -24,15 +23,16 @@ SMALLER = [
 
 
 def commands() -> list[list[str]]:
-    """Return the module and the arguments of each command of the page."""
-    blocks = re.findall(r"^```console\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    """Return the name and the arguments of each command of the page."""
     lines = []
-    for line in "".join(blocks).splitlines():
-        smaller = line.removeprefix("$ python -m mammoseg.")
+    for command in read_commands(PAGE):
+        text = command.text
         for pattern, replacement in SMALLER:
-            smaller = re.sub(pattern, replacement, smaller)
-        name, *arguments = shlex.split(smaller)
-        lines.append([name, *arguments, *(["trainer.accelerator=cpu", "logger=csv"] if name == "train" else [])])
+            text = re.sub(pattern, replacement, text)
+        smaller = replace(command, text=text)
+        assert smaller.name is not None
+        more = ["trainer.accelerator=cpu", "logger=csv"] if smaller.name == "train" else []
+        lines.append([smaller.name, *smaller.arguments, *more])
     return lines
 
 
@@ -43,8 +43,7 @@ def initial_weights(folder: Path) -> list[str]:
 
 
 def test_commands_of_the_page_run(tmp_path: Path) -> None:
-    net = ResNet("basic", [2, 2, 2, 2], [1, 2, 4, 8], 2, 3, conv1_t_stride=2, bias_downsample=False)
-    torch.save(net.state_dict(), tmp_path / "resnet18.pth")
+    write_resnet18(tmp_path / "resnet18.pth", width=1)
     outputs = [succeed(name, *arguments, folder=tmp_path) for name, *arguments in commands()]
     assert len(outputs) == 8
     assert "loaded 100 of 100 tensors of the encoder" in outputs[-1]

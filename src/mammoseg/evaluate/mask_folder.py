@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.data.exported_cases import read_case_names
-from mammoseg.data.images.mask_labels import raster_mode
+from mammoseg.data.images.mask_labels import COLOUR_MODES, raster_mode
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.fingerprints import hash_array
 from mammoseg.data.split_result import Indices
@@ -17,7 +17,6 @@ from mammoseg.data.store import PreparedStore
 from mammoseg.errors import ImageReadError, UserError
 
 SUFFIX = ".png"
-COLOUR_MODES = ("P", "PA", "LA", "RGB", "RGBA")  # of Pillow
 
 
 def read_masks_of(folder: Path, names: Mapping[int, str], store: PreparedStore) -> Iterator[NDArray[np.bool_]]:

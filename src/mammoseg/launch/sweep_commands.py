@@ -8,7 +8,7 @@ from pathlib import Path
 from mammoseg.launch.job_table import Job
 from mammoseg.program import shell_command, shortest_path
 from mammoseg.runs.record import Status
-from mammoseg.runs.settings import is_string, method_of, varying
+from mammoseg.runs.settings import string_settings, varying
 from mammoseg.schema.overrides import path_value
 
 
@@ -34,6 +34,5 @@ def varies_in_numbers(jobs: Sequence[Job]) -> bool:
     groups: dict[tuple[object, ...], list[Job]] = {}
     for job in jobs:
         names = (str(job.record.run_info.get(name)) for name in ("dataset", "method"))
-        strings = {key: str(value) for key, value in method_of(job.record.settings).items() if is_string(value)}
-        groups.setdefault((*names, *sorted(strings.items())), []).append(job)
+        groups.setdefault((*names, *sorted(string_settings(job.record.settings).items())), []).append(job)
     return any(varying([job.record.settings for job in group]) for group in groups.values())

@@ -184,11 +184,18 @@ def method_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     return select(settings, Role.METHOD)
 
 
-def is_string(value: Any) -> bool:
-    """Return whether a setting is a string, or a list that does not consist of numbers."""
-    return isinstance(value, str) or (
-        isinstance(value, list) and not all(isinstance(element, int | float) for element in value)
-    )
+def string_settings(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings of the method that are strings, or lists that do not consist of numbers, as text.
+
+    Args:
+        settings: Stored settings of a run.
+    """
+    return {
+        key: str(value)
+        for key, value in method_of(settings).items()
+        if isinstance(value, str)
+        or (isinstance(value, list) and not all(isinstance(element, int | float) for element in value))
+    }
 
 
 def varying(runs: Sequence[Mapping[str, Any]], *roles: Role) -> list[str]:

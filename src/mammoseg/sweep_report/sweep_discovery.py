@@ -16,7 +16,7 @@ from mammoseg.runs import results
 from mammoseg.runs.checked_results import read_rows
 from mammoseg.runs.folder import RunFolder, folders_with
 from mammoseg.runs.record import RunRecord, Status, read_record_or_skip
-from mammoseg.runs.settings import Role, is_string, method_of, role, select
+from mammoseg.runs.settings import Role, role, select, string_settings
 from mammoseg.sweep_report.sweeps import ALPHA, SettingResult, Sweep
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def read_sweep_run(run: RunFolder, record: RunRecord, validation: float) -> Swee
     return SweepRun(
         dataset=dataset,
         method=method,
-        string_settings={name: str(value) for name, value in method_of(record.settings).items() if is_string(value)},
+        string_settings=string_settings(record.settings),
         numeric_settings=dict(iter_numeric(select(record.settings, Role.METHOD, Role.REPLICATE))),
         validation=validation,
         test=results.pooled_metrics(read_rows(run.results))["dsc"] if run.results.is_file() else float("nan"),

@@ -28,6 +28,8 @@ MIN_BILEVEL_FRACTION = 0.97  # of the pixels; JPEG compression blurs the edges o
 MIN_MASK_FRACTION = 0.9  # of the pixels have one of the values of a mask; the edges in small JPEG files may be 5 %
 MAX_MASS_FRACTION = 0.5  # of the image; above it, mass and background are exchanged
 MAX_LABELLED_FRACTION = 0.25  # of the image, for several labels; above it, one of them is probably the breast
+ALPHA_MODES = ("RGBA", "LA", "PA")  # modes of Pillow with an alpha channel
+COLOUR_MODES = (*ALPHA_MODES, "P", "RGB")  # with a palette, colours or an alpha channel
 JPEG_MUST_BE_BILEVEL = "a JPEG mask must be black and white"
 IMAGE_AS_MASK = "a mask must have few grey values, got those of an image; are image and mask exchanged?"
 
@@ -42,7 +44,7 @@ def read_mask_values(path: Path) -> NDArray[Any]:
         ImageReadError: If the file cannot be read or is not a mask.
     """
     mode = raster_mode(path)
-    if mode in ("RGBA", "LA", "PA") or (mode in ("P", "RGB") and not is_jpeg(path)):
+    if mode in ALPHA_MODES or (mode in COLOUR_MODES and not is_jpeg(path)):
         values = decode_colours(path)
         if values is not None:
             return values

@@ -68,6 +68,22 @@ def add_first(files: dict[Key, Path], key: Key, path: Path, ignored: Counter[str
         ignored["files with the name of another one, of which the first is used"] += 1
 
 
+def require_single(root: Path, name: str, files: Sequence[Path]) -> None:
+    """Check that a dataset contains a table only once, since copies may differ.
+
+    Args:
+        root: Folder of the dataset.
+        name: Name of the table in the error message.
+        files: The files that were found.
+
+    Raises:
+        UserError: If there are several.
+    """
+    if len(files) > 1:
+        found = " and ".join(str(file.relative_to(root)) for file in files)
+        raise UserError(f"{root}: must contain one {name}, got {found}; keep the one to use")
+
+
 def require_folder(root: Path, hint: str) -> None:
     """Check that the root of a dataset is a folder.
 

@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from mammoseg.data.images.pgm import pgm_size
 from mammoseg.data.readers.csv_table import decode_lines
-from mammoseg.data.readers.file_tree import add_first, require_folder, walk
+from mammoseg.data.readers.file_tree import add_first, require_folder, require_single, walk
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.readers.mass_location import MassCircle, remove_repeated
 from mammoseg.density import ACRDensity
@@ -138,9 +138,7 @@ def find_files(root: Path, ignored: Counter[str]) -> tuple[Path, dict[str, Path]
         raise UserError(f"{root}: no Info.txt found; {HINT}")
     if not films:
         raise UserError(f"{root}: no film such as mdb001.pgm found; {HINT}")
-    if len(tables) > 1:
-        names = " and ".join(str(path.relative_to(root)) for path in tables)
-        raise UserError(f"{root}: must contain one Info.txt, got {names}; keep the one to use")
+    require_single(root, "Info.txt", tables)
     return tables[0], films
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mammoseg.data.images.read import read_image, read_metadata
 from mammoseg.data.readers.cells import strip_unknown
-from mammoseg.data.readers.file_tree import add_first, require_folder, walk
+from mammoseg.data.readers.file_tree import add_first, require_folder, require_single, walk
 from mammoseg.data.readers.mammogram import Mammogram, RejectedCases
 from mammoseg.data.readers.spreadsheet import read_sheet, select_columns
 from mammoseg.data.readers.tompei_annotations import Breast, Outlines, read_annotations
@@ -132,9 +132,7 @@ def find_files(root: Path, ignored: Counter[str]) -> Files:
     ):
         if not found:
             raise UserError(f"{root}: no {missing} found; {HINT}")
-    if len(files.tables) > 1:
-        tables = " and ".join(str(table.relative_to(root)) for table in files.tables)
-        raise UserError(f"{root}: must contain one spreadsheet of TOMPEI-CMMD, got {tables}; keep the one to use")
+    require_single(root, "spreadsheet of TOMPEI-CMMD", files.tables)
     return files
 
 
