@@ -30,12 +30,13 @@ from torch import Tensor
 import measure
 from mammoseg.batch import Batch
 from mammoseg.conf import conf_dir
+from mammoseg.models.deep_supervision import deep_supervision_terms, list_outputs
 from mammoseg.runs.folder import RunFolder
 from mammoseg.segmenter import Segmenter
 from mammoseg.train.run import TrainingRun
 
 EPOCHS = 8
-Loss = Callable[[Tensor, Batch], Tensor]  # (logits, batch) -> loss
+Loss = Callable[[Sequence[Tensor], Batch], Tensor]  # (outputs of the network, batch) -> loss
 DEMO = ["dataset.source.cases=120"]
 FULL = ["dataset.size=256", "width=64", "trainer.precision=bf16-mixed"]
 
@@ -80,20 +81,20 @@ class StepTimer(Callback):
     def step(self, batch: Batch, loss: Loss, trainer: lightning.Trainer) -> None:
         """Take a training step."""
         with trainer.precision_plugin.forward_context():
-            value = loss(self.net(batch["image"]), batch)
+            value = loss(list_outputs(self.net(batch["image"]), batch["image"]), batch)
         self.optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]  # torch
         self.optimizer.step()
 
-    def criterion_loss(self, logits: Tensor, batch: Batch) -> Tensor:
+    def criterion_loss(self, outputs: Sequence[Tensor], batch: Batch) -> Tensor:
         """Compute the criterion."""
-        value: Tensor = self.criterion(logits, batch["mask"], batch[self.criterion.density_key])
-        return value.mean()
+        terms = deep_supervision_terms(self.criterion, outputs, batch["mask"], batch[self.criterion.density_key])
+        return torch.stack(list(terms.values())).mean(dim=1).sum()
 
 
-def negligible_loss(logits: Tensor, _: Batch) -> Tensor:
+def negligible_loss(outputs: Sequence[Tensor], _: Batch) -> Tensor:
     """Compute a loss of negligible cost."""
-    return logits.square().mean()
+    return torch.stack([output.square().mean() for output in outputs]).sum()
 
 
 def step_times(overrides: Sequence[str], epochs: int, folder: Path) -> list[float]:

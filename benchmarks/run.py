@@ -21,6 +21,7 @@ BENCHMARKS = {
     "table": "Table 1 with concurrent jobs on one device",
     "criterion": "Criterion, compared with a reference implementation and other SSIM losses",
     "step": "Training step with each performance option",
+    "convolutions": "Performance of the convolutions of SegResNet",
     "scaling": "Scaling of time and memory",
     "prepare": "Preprocessing, compared with decoding",
     "store": "Opening a prepared dataset and reading batches",

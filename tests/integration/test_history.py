@@ -65,7 +65,7 @@ HOOKS = [
 ]
 
 
-@pytest.mark.parametrize(("hook", "epochs", "steps", "signum"), HOOKS if ALL_KILL_POINTS else HOOKS[::2])
+@pytest.mark.parametrize(("hook", "epochs", "steps", "signum"), HOOKS if ALL_KILL_POINTS else HOOKS[::3])
 def test_a_run_stopped_at_a_hook(
     workdir: Path, steps_per_epoch: int, hook: str, epochs: int, steps: int, signum: signal.Signals
 ) -> None:
@@ -82,7 +82,7 @@ def test_a_run_stopped_at_a_hook(
     assert_same_history(workdir, name)
 
 
-@pytest.mark.parametrize("call", range(0, 12, 1 if ALL_KILL_POINTS else 4))
+@pytest.mark.parametrize("call", range(0, 12, 1 if ALL_KILL_POINTS else 6))
 def test_a_run_killed_when_a_row_is_saved(workdir: Path, call: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In particular between last.ckpt and the row of the epoch, and between the test row and the reports."""
     name = f"save-{call}"
