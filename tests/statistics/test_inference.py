@@ -123,6 +123,12 @@ def test_without_variance_between_trainings_the_interval_is_that_of_the_bootstra
     assert np.isnan(actual.p)
 
 
+def test_the_interval_of_an_absolute_value_contains_an_estimate_near_0() -> None:
+    distribution = np.abs(np.random.default_rng(0).normal(0.0, 0.1, 5000))
+    interval = infer(0.0001, distribution, 100, None, 1.0, 0.95)
+    assert interval.low == 0.0001 < interval.high
+
+
 def test_equal_methods_have_p_1_and_undefined_ones_nan() -> None:
     training = TrainingVariance(0.0, 0.0, 4)
     assert infer(0.0, np.zeros(10), 20, training, 1.0, 0.95).p == 1.0

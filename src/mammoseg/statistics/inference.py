@@ -47,7 +47,8 @@ def infer(
     The variance is the sum of the bootstrap variance over patients and `factor` times the variance between trainings.
     The degrees of freedom are those of Satterthwaite's approximation, but not less than those of the variance between
     trainings. If the latter is unknown, the interval is the percentile interval of the bootstrap, expanded as proposed
-    by Hesterberg for small samples. It then only applies to the trained networks, and there is no test.
+    by Hesterberg for small samples and extended to include `value`. It then only applies to the trained networks, and
+    there is no test.
 
     Args:
         value: Mean over the replicates, or difference of two means.
@@ -68,7 +69,9 @@ def infer(
     if training is None:
         margin = float(stats.t.ppf((1 + confidence_level) / 2, n_patients - 1)) * math.sqrt(correction)
         expanded_level = 2 * float(stats.norm.cdf(margin)) - 1
-        return Inference(*percentile_interval(distribution, expanded_level), math.sqrt(sampling))
+        low, high = percentile_interval(distribution, expanded_level)
+        # Without this, the interval of ΔA, an absolute value, can exclude an estimate near 0.
+        return Inference(float(np.minimum(low, value)), float(np.maximum(high, value)), math.sqrt(sampling))
     return t_test(value, (sampling, n_patients - 1), training, factor, confidence_level)
 
 
