@@ -1,4 +1,4 @@
-"""Sphinx configuration: `make docs` writes docs/_build/html. Reference pages are generated on every build."""
+"""Sphinx configuration: `make docs` writes docs/_build/html. The page of settings and the tables of runs.md are generated on every build."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
 
-from configuration import write_reference, write_run_tables  # noqa: E402 - in this folder
+from configuration import update_run_tables, write_reference  # noqa: E402 - in this folder
 
 project = "mammoseg"
 author = "the mammoseg developers"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
-exclude_patterns = ["_build", "_generated", "results"]
+exclude_patterns = ["_build", "results"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 html_theme = "furo"
@@ -24,4 +24,4 @@ html_show_sourcelink = False
 html_show_copyright = False
 
 write_reference(HERE.parent / "conf", HERE / "configuration.md")
-write_run_tables(HERE / "_generated")
+update_run_tables(HERE / "runs.md")

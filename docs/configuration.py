@@ -113,14 +113,26 @@ def flatten_settings(settings_: Mapping[str, SettingType], prefix: str = "") -> 
             yield f"{prefix}{name}", kind
 
 
-def write_run_tables(folder: Path) -> None:
-    """Write run_files.md and setting_roles.md, which docs/runs.md includes."""
-    folder.mkdir(exist_ok=True)
+def update_run_tables(page: Path) -> None:
+    """Update the tables of docs/runs.md that list the files of a run and the roles of settings.
+
+    The tables are between `<!-- table: NAME -->` and `<!-- end of table -->`, so that they can also be read without
+    `make docs`.
+    """
     files = [f"| `{file.name}` | {file.meaning} |" for file in RunFolder.files()]
-    (folder / "run_files.md").write_text("\n".join(["| file | content |", "|---|---|", *files, ""]), encoding="utf-8")
-    rows = [f"| {role.value} | {MEANINGS[role]} | {settings_of(role)} |" for role in Role]
-    table = ["| role | meaning | settings |", "|---|---|---|", *rows, ""]
-    (folder / "setting_roles.md").write_text("\n".join(table), encoding="utf-8")
+    roles = [f"| {role.value} | {MEANINGS[role]} | {settings_of(role)} |" for role in Role]
+    tables = {
+        "files": ["| file | content |", "|---|---|", *files],
+        "roles": ["| role | meaning | settings |", "|---|---|---|", *roles],
+    }
+    text = page.read_text(encoding="utf-8")
+    for name, lines in tables.items():
+        start, end = f"<!-- table: {name} -->\n", "\n<!-- end of table -->"
+        before, found, after = text.partition(start)
+        _, ended, rest = after.partition(end)
+        assert found and ended, f"{page.name} has no table {name}"
+        text = before + start + "\n".join(lines) + end + rest
+    page.write_text(text, encoding="utf-8")
 
 
 def settings_of(role: Role) -> str:
