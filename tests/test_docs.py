@@ -221,9 +221,7 @@ def anchors(page: Path) -> set[str]:
 
 GENERATED = {DOCS / "configuration.md"}
 PAGES = sorted(
-    page
-    for page in {*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")} - GENERATED
-    if "_build" not in page.parts
+    page for page in {*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")} - GENERATED if "_build" not in page.parts
 )
 
 

@@ -148,8 +148,9 @@ def test_checkpoint_with_ema_contains_the_averaged_weights(data: Path, tmp_path:
     for name, parameter in trained.segmenter.named_parameters():
         first, *later = (weights[name] for weights in trained.history.weights)
         average = first
-        for value in later:
-            average = 0.99 * average + 0.01 * value
+        for step, value in enumerate(later, start=2):
+            decay = (1 + step) / (10 + step)
+            average = decay * average + (1 - decay) * value
         torch.testing.assert_close(checkpoint["state_dict"][name], average)
         torch.testing.assert_close(checkpoint["current_model_state"][name], trained.history.weights[-1][name])
         assert torch.equal(parameter, checkpoint["state_dict"][name])

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from mammoseg.errors import UserError
 from mammoseg.losses import BCE, Criterion, DensityASP, Dice
-from mammoseg.models.deep_supervision import deep_supervision_terms, list_outputs
+from mammoseg.models.deep_supervision import deep_supervision_terms, downsample_mask, list_outputs
 from mammoseg.models.monai_nets import seg_res_net
 from mammoseg.segmenter import Segmenter
 
@@ -26,17 +28,29 @@ def random_outputs() -> tuple[list[Tensor], Tensor, Tensor]:
 
 
 def test_the_loss_is_the_weighted_mean_over_the_outputs() -> None:
-    """Weights 4/7, 2/7 and 1/7; the mask is sampled at the centre of each block of pixels, as by slicing."""
+    """Weights 4/7, 2/7 and 1/7; a block of pixels belongs to the mask if at least half of its pixels do."""
     outputs, mask, density = random_outputs()
     criterion = Criterion({"dice": Dice(factor=2), "bce": BCE()}, weights={"dice": 2.0})
     terms = deep_supervision_terms(criterion, outputs, mask, density)
     losses = [
-        criterion(logits, mask[:, :, k // 2 :: k, k // 2 :: k], density)
+        criterion(logits, (nn.functional.avg_pool2d(mask, k) >= 0.5).float(), density)
         for logits, k in zip(outputs, (1, 2, 4), strict=True)
     ]
     expected = (4 * losses[0] + 2 * losses[1] + losses[2]) / 7
     torch.testing.assert_close(torch.stack(list(terms.values())).sum(dim=0), expected)
     assert list(terms) == criterion.summands
+
+
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 24), st.integers(0, 24), st.sampled_from([2, 4, 8]))
+def test_no_mass_is_lost_at_a_lower_resolution(height: int, width: int, top: int, left: int, factor: int) -> None:
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[0, 0, top : top + height, left : left + width] = 1
+    small = downsample_mask(mask, (32 // factor, 32 // factor))
+    assert set(small.flatten().tolist()) == {0.0, 1.0}
+    assert small[1].sum() == 0, "a mask without a mass remains empty"
+    rows, columns = small[0, 0].nonzero(as_tuple=True)
+    assert top // factor <= rows.min() <= rows.max() <= (top + height - 1) // factor
+    assert left // factor <= columns.min() <= columns.max() <= (left + width - 1) // factor
 
 
 def test_one_output_has_the_terms_of_the_criterion() -> None:

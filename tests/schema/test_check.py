@@ -96,6 +96,10 @@ def test_parts_lists_only_targets_of_conf() -> None:
         (["trainer.accelerator=cpu", "trainer.devices=[0,1]"], "trainer.devices must be auto or a number of processes"),
         (["trainer.devices=abc"], "or indices separated by commas, got abc"),
         (["trainer.accelerator=cpu", "trainer.precision=16-mixed"], "trainer.precision must be 32-true or bf16-mixed"),
+        (
+            ["augment=strong", "dataset.normalise=zscore"],
+            "dataset.normalise must be minmax or percentile with",
+        ),
         (["+trainer.min_epochs=31"], "trainer.min_epochs must be at most the number of epochs, 30, got 31"),
         (["scheduler=one_cycle", "scheduler.interval=epoch"], "scheduler.interval must be step"),
         (["callbacks=none", "patience=3"], "patience must be null without callbacks.early_stopping"),

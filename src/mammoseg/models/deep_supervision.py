@@ -37,13 +37,38 @@ def list_outputs(outputs: Tensor | list[Tensor], image: Tensor) -> list[Tensor]:
     return listed
 
 
+def downsample_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a mask to a lower resolution without losing small masses.
+
+    A pixel belongs to the mass if at least half of its area does. If no pixel of a mask has so much, those with the
+    largest area belong to it. Nearest-neighbour sampling would miss masses of a few pixels.
+
+    Args:
+        mask: Ground truth (B, 1, H, W) in {0, 1}.
+        size: Height and width of the result, at most H and W.
+
+    Returns:
+        Mask (B, 1, height, width) in {0, 1}; empty only if the input is.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 4, 4)
+        >>> mask[0, 0, 2, 3] = 1
+        >>> downsample_mask(mask, (2, 2))[0, 0].tolist()
+        [[0.0, 0.0], [0.0, 1.0]]
+    """
+    area = nn.functional.adaptive_avg_pool2d(mask, size)
+    threshold = area.amax(dim=(2, 3), keepdim=True).clamp(max=0.5)
+    return ((area >= threshold) & (area > 0)).to(mask.dtype)
+
+
 def deep_supervision_terms(
     criterion: Criterion, outputs: Sequence[Tensor], mask: Tensor, density: Tensor
 ) -> dict[str, Tensor]:
     """Compute the summands of the loss, averaged over the outputs of a network.
 
     The weights of the outputs are halved with each one, and their sum is 1. The ground truth is resized to each
-    resolution by nearest-neighbour sampling.
+    resolution, see `downsample_mask`.
 
     Args:
         criterion: Loss of each sample.
@@ -72,7 +97,7 @@ def deep_supervision_terms(
     for weight, logits in zip(weights, outputs, strict=True):
         target = mask
         if logits.shape != mask.shape:
-            target = nn.functional.interpolate(mask, logits.shape[2:], mode="nearest-exact")
+            target = downsample_mask(mask, (logits.shape[2], logits.shape[3]))
         for name, value in criterion.weighted_terms(logits, target, density).items():
             scaled = value * (weight / sum(weights))
             total[name] = total[name] + scaled if name in total else scaled

@@ -77,13 +77,14 @@ TRAINING_PARTS: dict[str, Part] = {
             "min_delta": Number(0),
         }
     ),
+    "mammoseg.callbacks.ema.EMA": Part({"decay": Number(0, 1, exclusive_minimum=True, exclusive_maximum=True)}),
     "mammoseg.callbacks.epoch_summary.EpochSummary": Part({}),
     "mammoseg.callbacks.freeze_encoder.FreezeEncoder": Part({"epochs": Integer(1, 1_000_000, optional=True)}),
     "mammoseg.callbacks.gradient_clipping.GradientClipping": Part(
         {"percentile": Number(0, 100, optional=True), "window": Integer(1, 1_000_000, optional=True)}
     ),
     "mammoseg.callbacks.loss_term_gradients.LossTermGradients": Part({"every_n_steps": Integer(1, 1_000_000)}),
-    "lightning.pytorch.callbacks.EMAWeightAveraging": Part(
+    "lightning.pytorch.callbacks.EMAWeightAveraging": Part(  # of runs of earlier versions
         {"decay": Number(0, 1, exclusive_maximum=True), "update_every_n_steps": Integer(1)}
     ),
     "lightning.pytorch.callbacks.GradientAccumulationScheduler": Part({"scheduling": MappingOf(Integer(1))}),
