@@ -38,6 +38,12 @@ class EMA(WeightAveraging):
         super().__init__(multi_avg_fn=self._update)
         self.decay = validate.probability("callbacks.ema.decay", decay)
 
+    @property
+    @override
+    def state_key(self) -> str:
+        """Key of the state in checkpoints, that of Lightning's callback, which earlier versions used."""
+        return "EMAWeightAveraging"
+
     def decay_after(self, step: int) -> float:
         """Return the decay after a number of optimizer steps."""
         return min(self.decay, (1 + step) / (10 + step))

@@ -63,6 +63,7 @@ RENAMED_CHOICES = {
 }
 # Old -> new `_target_` of each class or function that was moved.
 RENAMED_TARGETS = {
+    "lightning.pytorch.callbacks.EMAWeightAveraging": "mammoseg.callbacks.ema.EMA",
     "mammoseg.data.inbreast.read": "mammoseg.data.readers.inbreast.read",
     "mammoseg.data.cbis_ddsm.read": "mammoseg.data.readers.cbis_ddsm.read",
     "mammoseg.data.folder.read": "mammoseg.data.readers.image_folder.read",
@@ -75,6 +76,7 @@ RENAMED_TARGETS = {
 # Old -> new name of arguments by (new) target; None if the argument was removed.
 RENAMED_ARGUMENTS: dict[str, dict[str, str | None]] = {
     "mammoseg.data.dataset.build_dataset": {"on_bad": "on_error", "remark": "note", "density_cuts": None},
+    "mammoseg.callbacks.ema.EMA": {"update_every_n_steps": None},
     "mammoseg.models.au_net.AUNet": {
         "in_channels": None,
         "out_channels": None,

@@ -84,9 +84,6 @@ TRAINING_PARTS: dict[str, Part] = {
         {"percentile": Number(0, 100, optional=True), "window": Integer(1, 1_000_000, optional=True)}
     ),
     "mammoseg.callbacks.loss_term_gradients.LossTermGradients": Part({"every_n_steps": Integer(1, 1_000_000)}),
-    "lightning.pytorch.callbacks.EMAWeightAveraging": Part(  # of runs of earlier versions
-        {"decay": Number(0, 1, exclusive_maximum=True), "update_every_n_steps": Integer(1)}
-    ),
     "lightning.pytorch.callbacks.GradientAccumulationScheduler": Part({"scheduling": MappingOf(Integer(1))}),
     "lightning.pytorch.callbacks.LearningRateMonitor": Part({"logging_interval": one_of("epoch", "step", None)}),
     "mammoseg.loggers.wandb.WandbRunLogger": Part(
