@@ -54,6 +54,9 @@ def deep_supervision_terms(
     Returns:
         Weighted terms of shape (B,) by name, see `Criterion.weighted_terms`.
 
+    Raises:
+        UserError: If the criterion rejects an output, for example since its resolution is too low.
+
     Source:
         Isensee et al., "nnU-Net", Nature Methods 18, 2021, supplementary note 2, without omission of the lowest
         resolutions.
@@ -73,7 +76,23 @@ def deep_supervision_terms(
         target = mask
         if logits.shape != mask.shape:
             target = nn.functional.interpolate(mask, logits.shape[2:], mode="nearest-exact")
-        for name, value in criterion.weighted_terms(logits, target, density).items():
+        for name, value in _terms(criterion, logits, target, density, mask.shape).items():
             scaled = value * (weight / sum(weights))
             total[name] = total[name] + scaled if name in total else scaled
     return total
+
+
+def _terms(
+    criterion: Criterion, logits: Tensor, target: Tensor, density: Tensor, shape: Sequence[int]
+) -> dict[str, Tensor]:
+    """Compute the terms of one output; an error about one of lower resolution than `shape` names deep supervision."""
+    try:
+        return criterion.weighted_terms(logits, target, density)
+    except UserError as error:
+        if logits.shape == shape:
+            raise
+        (height, width), (*_, full_height, full_width) = logits.shape[2:], shape
+        raise UserError(
+            f"the loss of the {height}x{width} logits for deep supervision of {full_height}x{full_width} images: "
+            f"{error}, or fewer outputs (model.deep_supervision)"
+        ) from error

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from mammoseg.schema.collection_types import ListOf, MappingOf, Section, SectionOrPart
-from mammoseg.schema.input_rules import input_of_evaluate, input_of_export
+from mammoseg.schema.input_rules import input_of_evaluate, input_of_export, size_of_network
 from mammoseg.schema.part_types import (
     APPEARANCE,
     NEGATIVE_FRACTION,
@@ -199,14 +199,6 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
 }
 
 
-def swin_size(config: Mapping[str, Any]) -> str | None:
-    """Check that images have a size that Swin UNETR can downsample."""
-    target, size = str(config["model"].get("_target_")), config["dataset"].get("size", 256)
-    if not target.endswith(".swin_unetr") or size % 32 == 0:
-        return None
-    return f"dataset.size must be a multiple of 32 with model=swin_unetr, got {size}"
-
-
 def precision_of_cpu(config: Mapping[str, Any]) -> str | None:
     """Check that a CPU is not to train in 16-mixed precision, which Lightning would replace by bf16-mixed."""
     trainer = config["trainer"]
@@ -284,7 +276,7 @@ def command_section(command: str) -> Section:
 # Conditions on several settings of a command: config -> error message, or None.
 COMMAND_RULES = {
     "train": (
-        *(swin_size, precision_of_cpu, one_kind_of_clipping, one_source_of_weights),
+        *(size_of_network, precision_of_cpu, one_kind_of_clipping, one_source_of_weights),
         *(interval_of_automatic_steps, patience_has_effect),
     ),
     "predict": (report_with_segmentation,),

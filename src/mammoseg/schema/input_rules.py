@@ -1,4 +1,8 @@
-"""Conditions on the inputs of `export` and `evaluate`: a checkpoint, or a dataset and the masks of another program."""
+"""Conditions on the inputs of commands.
+
+The network of `train` determines the sizes of its images. The inputs of `export` and `evaluate` are a checkpoint, or a
+dataset and the masks of another program.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,20 @@ from mammoseg.schema.types import as_yaml
 OF_EXPORTED_NETWORK = {"ckpt_path": None, "onnx": False, "half": False, "license": None}
 OF_EVALUATED_NETWORK = {"ckpt_path": None, "tta": False, "threshold": None, "native": False}
 OF_MASKS = {"name": None, "case_names": None, "seed": 0}
+
+
+def size_of_network(config: Mapping[str, Any]) -> str | None:
+    """Check that images have a size that the network can downsample."""
+    model, size = config["model"], config["dataset"].get("size", 256)
+    network, factor, formula = str(model.get("_target_")).rpartition(".")[2], 1, ""
+    if network == "swin_unetr":
+        factor = 32
+    elif network == "seg_res_net":
+        factor = model.get("patch_size", 2) * 2 ** (len(model.get("blocks", (1, 2, 2, 4))) - 1)
+        formula = " (model.patch_size * 2^(number of model.blocks - 1))"
+    if size % factor == 0:
+        return None
+    return f"dataset.size must be a multiple of {factor}{formula} with model={network}, got {size}"
 
 
 def input_of_export(config: Mapping[str, Any]) -> str | None:
