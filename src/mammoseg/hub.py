@@ -6,7 +6,8 @@ A model of the Hub passes the same checks as any other checkpoint, see `runs.che
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def download(repo_id: str, revision: str | None = None, token: str | None = None
     """
     library = import_library()
     check_repo_id(repo_id)
-    try:
+    with reported_errors(repo_id, "downloaded from"):
         folder = library.snapshot_download(
             repo_id,
             revision=revision,
@@ -46,8 +47,6 @@ def download(repo_id: str, revision: str | None = None, token: str | None = None
             library_name="mammoseg",
             library_version=mammoseg.__version__,
         )
-    except hub_errors() as error:
-        raise UserError(f"{repo_id}: cannot be downloaded from the Hub ({_first_line(error)})") from error
     return Path(folder)
 
 
@@ -72,8 +71,7 @@ def push_to_hub(
         URL of the commit.
 
     Raises:
-        UserError: If the folder is not an exported model with a model card, huggingface_hub is not installed, or the
-            upload fails.
+        UserError: If the model is invalid or has no model card, huggingface_hub is missing, or the upload fails.
 
     Example:
         >>> import mammoseg
@@ -84,16 +82,12 @@ def push_to_hub(
     check_repo_id(repo_id)
     check_complete(folder, trusted_modules)
     api = import_library().HfApi(token=token, library_name="mammoseg", library_version=mammoseg.__version__)
-    try:
+    message = f"Upload a model with mammoseg {mammoseg.__version__}"
+    with reported_errors(repo_id, "uploaded to"):
         api.create_repo(repo_id, private=private, exist_ok=True)
         commit = api.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            allow_patterns=[*FILES, "model.onnx"],
-            commit_message=f"Upload a model with mammoseg {mammoseg.__version__}",
+            repo_id=repo_id, folder_path=folder, allow_patterns=[*FILES, "model.onnx"], commit_message=message
         )
-    except hub_errors() as error:
-        raise UserError(f"{repo_id}: cannot be uploaded to the Hub ({_first_line(error)})") from error
     return str(commit.commit_url)
 
 
@@ -133,15 +127,23 @@ def import_library() -> Any:
     return import_optional("huggingface_hub", PURPOSE, EXTRA)
 
 
-def hub_errors() -> tuple[type[Exception], ...]:
-    """Return the base classes of the errors of huggingface_hub and of its HTTP library.
+@contextmanager
+def reported_errors(repo_id: str, action: str) -> Iterator[None]:
+    """Convert the errors of huggingface_hub and of its HTTP library to UserError during the block.
 
-    Errors of the connection are not converted by huggingface_hub. They are those of requests before version 1.0, and of
-    httpx, which are not of the type OSError, in later versions. `HfHubHTTPError` has the same base class in each case.
+    Errors of the connection are those of requests before version 1.0 of huggingface_hub, and of httpx, which are not of
+    the type OSError, in later versions. `HfHubHTTPError` has the same base class in each case.
+
+    Args:
+        repo_id: Repository, for the message.
+        action: "downloaded from" or "uploaded to", for the message.
+
+    Raises:
+        UserError: If there is such an error.
     """
     errors = import_optional("huggingface_hub.errors", PURPOSE, EXTRA)
-    return (*errors.HfHubHTTPError.__bases__, OSError, ValueError)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    try:
+        yield
+    except (*errors.HfHubHTTPError.__bases__, OSError, ValueError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"{repo_id}: cannot be {action} the Hub ({reason})") from error

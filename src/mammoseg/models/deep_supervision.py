@@ -73,25 +73,21 @@ def deep_supervision_terms(
     weights = [0.5**index for index in range(len(outputs))]
     total: dict[str, Tensor] = {}
     for weight, logits in zip(weights, outputs, strict=True):
-        target = mask
-        if logits.shape != mask.shape:
-            target = nn.functional.interpolate(mask, logits.shape[2:], mode="nearest-exact")
-        for name, value in _terms(criterion, logits, target, density, mask.shape).items():
+        for name, value in _terms(criterion, logits, mask, density).items():
             scaled = value * (weight / sum(weights))
             total[name] = total[name] + scaled if name in total else scaled
     return total
 
 
-def _terms(
-    criterion: Criterion, logits: Tensor, target: Tensor, density: Tensor, shape: Sequence[int]
-) -> dict[str, Tensor]:
-    """Compute the terms of one output; an error about one of lower resolution than `shape` names deep supervision."""
+def _terms(criterion: Criterion, logits: Tensor, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
+    """Compute the terms of one output; errors for a lower resolution than that of the mask name deep supervision."""
+    if logits.shape == mask.shape:
+        return criterion.weighted_terms(logits, mask, density)
+    (height, width), (full_height, full_width) = logits.shape[2:], mask.shape[2:]
+    target = nn.functional.interpolate(mask, (height, width), mode="nearest-exact")
     try:
         return criterion.weighted_terms(logits, target, density)
     except UserError as error:
-        if logits.shape == shape:
-            raise
-        (height, width), (*_, full_height, full_width) = logits.shape[2:], shape
         raise UserError(
             f"the loss of the {height}x{width} logits for deep supervision of {full_height}x{full_width} images: "
             f"{error}, or fewer outputs (model.deep_supervision)"
