@@ -17,12 +17,21 @@ from mammoseg.errors import UserError
 from mammoseg.exported_model import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 
 
+class TransportError(Exception):
+    """Base class of the errors of the HTTP library, which is not an OSError in current versions of huggingface_hub."""
+
+
+class HubHTTPError(TransportError, OSError):
+    """Stands for `huggingface_hub.errors.HfHubHTTPError`."""
+
+
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
     """A mock of huggingface_hub."""
     library = mock.Mock()
     library.HfApi.return_value.upload_folder.return_value = SimpleNamespace(commit_url="https://hub/commit/1")
     monkeypatch.setitem(sys.modules, "huggingface_hub", library)
+    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", SimpleNamespace(HfHubHTTPError=HubHTTPError))
     return library
 
 
@@ -35,6 +44,9 @@ def test_a_local_folder_is_loaded_without_the_library(tmp_path: Path, monkeypatc
     expected = mammoseg.load(CHECKPOINT, accelerator="cpu", threshold=0.3)(image)
     np.testing.assert_array_equal(prediction.prob, expected.prob)
     np.testing.assert_array_equal(prediction.mask, expected.mask)
+    with pytest.raises(UserError, match=r"^revision must be None for owner/model, .*, got v1$"):
+        mammoseg.Predictor.from_pretrained("owner/model", revision="v1", token="not used")
+    assert mammoseg.Predictor.from_pretrained("owner/model", token="not used", accelerator="cpu").threshold == 0.5
     with pytest.raises(
         UserError,
         match=r"requires huggingface_hub, which is not installed: pip install '\.\[hub\]'",
@@ -70,6 +82,18 @@ def test_models_of_the_hub_are_checked(tmp_path: Path, library: mock.Mock) -> No
     library.HfApi.assert_not_called()
 
 
+def test_a_model_with_a_trusted_class_is_uploaded(tmp_path: Path, library: mock.Mock) -> None:
+    write_model(tmp_path)
+    stored = yaml.safe_load((tmp_path / CONFIG_FILE).read_text())
+    stored["config"]["model"]["_target_"] = "torch.nn.Identity"
+    (tmp_path / CONFIG_FILE).write_text(yaml.safe_dump(stored))
+    with pytest.raises(UserError, match=r"its model names torch\.nn\.Identity"):
+        mammoseg.push_to_hub(tmp_path, "owner/model")
+    library.HfApi.assert_not_called()
+    url = mammoseg.push_to_hub(tmp_path, "owner/model", trusted_modules=["torch.nn.Identity"])
+    assert url == "https://hub/commit/1"
+
+
 def test_an_exported_model_is_uploaded_to_a_private_repository(tmp_path: Path, library: mock.Mock) -> None:
     write_model(tmp_path)
     (tmp_path / "patients.csv").touch()
@@ -90,11 +114,15 @@ def test_invalid_arguments_and_errors_of_the_hub_are_reported(tmp_path: Path, li
     with pytest.raises(UserError, match=r"has no model\.safetensors; give the output folder of mammoseg\.export"):
         mammoseg.push_to_hub(tmp_path, "owner/model")
     write_model(tmp_path)
-    library.snapshot_download.side_effect = OSError("404 Client Error\nmore")
+    library.snapshot_download.side_effect = HubHTTPError("404 Client Error\nmore")
     with pytest.raises(UserError, match=r"^owner/model: cannot be downloaded from the Hub \(404 Client Error\)$"):
         mammoseg.Predictor.from_pretrained("owner/model")
-    library.HfApi.return_value.create_repo.side_effect = OSError("401")
-    with pytest.raises(UserError, match=r"^owner/model: cannot be uploaded to the Hub \(401\)$"):
+    for error in (TransportError("no connection"), OSError("no connection"), ValueError("no connection")):
+        library.HfApi.return_value.create_repo.side_effect = error
+        with pytest.raises(UserError, match=r"^owner/model: cannot be uploaded to the Hub \(no connection\)$"):
+            mammoseg.push_to_hub(tmp_path, "owner/model")
+    library.HfApi.return_value.create_repo.side_effect = KeyError("a bug")
+    with pytest.raises(KeyError):
         mammoseg.push_to_hub(tmp_path, "owner/model")
     (tmp_path / CARD_FILE).unlink()
     with pytest.raises(UserError, match=r"README\.md: must state the hash of the weights"):

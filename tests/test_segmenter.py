@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from torch import Tensor
 from torch.utils.data import DataLoader
 
+from helpers import tiny_training
 from mammoseg.batch import Batch
 from mammoseg.build import build_segmenter
 from mammoseg.conf import conf_dir
@@ -122,6 +127,57 @@ def test_a_one_cycle_schedule_shorter_than_the_run_raises() -> None:
     )
     with pytest.raises(UserError, match="total_steps must be at least 3, the steps of the run, or auto, got 2"):
         trainer.fit(module, datamodule=data)
+
+
+def test_outputs_that_are_not_numbers_are_attributed_to_the_images_or_the_training() -> None:
+    segmenter = Segmenter(AUNet(1), DensityASP(THETA)).eval()
+    image = torch.zeros(1, 1, 32, 32)
+    assert segmenter.checked_logits(image).isfinite().all()
+    for value in (torch.nan, torch.inf):
+        damaged = image.clone()
+        damaged[..., 0, 0] = value
+        with pytest.raises(UserError, match="not a number: the images contain infinite or undefined values"):
+            segmenter.checked_logits(damaged)
+    next(segmenter.net.parameters()).data.fill_(torch.nan)
+    with pytest.raises(UserError, match="not a number: training has diverged; lower lr"):
+        segmenter.checked_logits(image)
+
+
+@pytest.fixture
+def process_group(tmp_path: Path) -> Iterator[None]:
+    """A process group that contains this process only."""
+    torch.distributed.init_process_group("gloo", f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore:It is recommended to use .*sync_dist=True")  # the metrics are synchronised
+def test_the_statistics_of_the_averaged_weights_are_broadcast(
+    process_group: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With averaged weights, the validated statistics are those of the average, so these must be equal everywhere."""
+    average = EMAWeightAveraging(decay=0.5)
+    segmenter = tiny_training.make_segmenter()
+    sent: list[list[Tensor]] = []
+    validated: list[list[Tensor]] = []
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda buffer, src: sent[-1].append(buffer.clone()))
+    validation_step = segmenter.validation_step
+
+    def record(batch: Batch, batch_idx: int) -> None:
+        validated.append([buffer.clone() for buffer in segmenter.net.buffers()])
+        validation_step(batch, batch_idx)
+
+    class NewList(Callback):
+        def on_validation_start(self, *_: object) -> None:
+            sent.append([])
+
+    monkeypatch.setattr(segmenter, "validation_step", record)
+    tiny_training.fit(segmenter, tiny_training.make_batches(1), [NewList(), average])
+    assert len(sent) == len(validated) == 3  # the sanity check and two epochs
+    for buffers, expected in zip(sent, validated, strict=True):
+        assert len(buffers) == len(expected) == 3
+        assert all(map(torch.equal, buffers, expected))
+    assert not torch.equal(sent[1][0], sent[2][0])
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ class Ensemble:
             both of shape (B, size, size).
 
         Raises:
-            UserError: If an output is not finite, or the accelerator runs out of memory.
+            UserError: If an image or an output is not finite, or the accelerator runs out of memory.
         """
         image = torch.from_numpy(images)[:, None].to(self.device)
         try:
@@ -118,6 +118,8 @@ class Ensemble:
                 "the memory of the accelerator is too small; reduce batch_size or set accelerator=cpu"
             ) from error
         if not member_probs.isfinite().all():
+            if not image.isfinite().all():
+                raise UserError("the image contains infinite or undefined values; correct them")
             raise UserError("the network's output is not a number: its training has diverged; use another checkpoint")
         mean, std = member_probs.mean(dim=0), member_probs.std(dim=0, correction=0)
         return mean.cpu().numpy(), std.cpu().numpy()

@@ -43,8 +43,7 @@ def build_optimizer(
             a single parameter group.
 
     Returns:
-        The optimizer. With a factor below 1, its parameter groups have a name and the factor of their learning rate,
-        "lr_scale".
+        The optimizer. With a factor below 1, its parameter groups have a name and an "lr_scale".
 
     Raises:
         UserError: If the optimizer rejects its arguments.
@@ -64,9 +63,10 @@ def build_optimizer(
         if LR_SCALE in group:
             group["lr"] *= group[LR_SCALE]
     if parameters := list(criterion.parameters()):
-        # Weight decay would pull the learned weights of a loss towards their values at 0.
         named = {} if layer_decay == 1 else {"name": "loss"}
-        optimizer.add_param_group({"params": parameters, "weight_decay": 0.0, **named})
+        optimizer.add_param_group(
+            {"params": parameters, "weight_decay": 0.0, **named}
+        )  # no decay of learned loss weights
     # Lightning does not clip the gradients of a fused optimizer, which can unscale AMP gradients itself. Clearing this
     # flag makes Lightning unscale, clip and step as for any other optimizer.
     optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]

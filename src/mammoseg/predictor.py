@@ -23,6 +23,7 @@ from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.data.images.read import read_image
 from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.ensemble import Ensemble, load_ensemble
+from mammoseg.errors import UserError
 from mammoseg.pretrained.registry import default_model
 from mammoseg.runs.checkpoint_paths import resolve_checkpoints
 
@@ -92,11 +93,13 @@ class Predictor:
             model: A folder; the name of a pretrained model; or a repository such as "owner/name", which is downloaded
                 unless a file or folder of this name exists.
             revision: Branch, tag or commit of the repository; None for the main branch.
-            token: Access token for a private repository; None for that of `hf auth login`.
+            token: Access token for a private repository; None for that of `hf auth login`. It is not used for other
+                models.
             **options: Arguments of `load`, such as `tta`.
 
         Raises:
-            UserError: If the model is invalid or cannot be downloaded.
+            UserError: If the model is invalid or cannot be downloaded, or `revision` is set for a model that is not
+                downloaded.
 
         Example:
             >>> import mammoseg
@@ -104,6 +107,11 @@ class Predictor:
         """
         path = Path(model).expanduser()
         if path.exists() or "/" not in str(model):
+            if revision is not None:
+                raise UserError(
+                    f"revision must be None for {model}, a local or pretrained model, which has no revisions, "
+                    f"got {revision}"
+                )
             return load(path, **options)
         return load(hub.download(str(model), revision, token), **options)
 

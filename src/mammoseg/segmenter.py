@@ -26,6 +26,7 @@ from mammoseg.schedulers import check_total_steps, resolve_numbers_of_steps, sca
 
 COMPILE_MODES = (None, "default", "reduce-overhead", "max-autotune")
 LOSS_SUMS_KEY = "train_loss_sums"  # key in checkpoints
+NOT_A_NUMBER = "the network's output is not a number"
 
 
 class Segmenter(lightning.LightningModule):
@@ -134,9 +135,11 @@ class Segmenter(lightning.LightningModule):
         """
         logits: Tensor = self(image)
         if not logits.isfinite().all():
+            if not image.isfinite().all():
+                raise UserError(f"{NOT_A_NUMBER}: the images contain infinite or undefined values; prepare them again")
             raise UserError(
-                "the network's output is not a number: training has diverged; lower lr, "
-                "or keep trainer.gradient_clip_val and trainer.precision=32-true"
+                f"{NOT_A_NUMBER}: training has diverged; lower lr, or keep trainer.gradient_clip_val and "
+                "trainer.precision=32-true"
             )
         return logits
 
@@ -197,9 +200,10 @@ class Segmenter(lightning.LightningModule):
         return (self.val_half1_metrics, self.val_half2_metrics) if several else ()
 
     @override
-    def on_validation_start(self) -> None:
+    def on_validation_epoch_start(self) -> None:
         """Broadcast the running statistics of batch normalisation from rank 0."""
-        # Without synchronised batch normalisation, the running statistics differ between processes.
+        # Without synchronised batch normalisation, the running statistics differ between processes. Lightning calls the
+        # hook of the callbacks first, in which WeightAveraging replaces the weights and statistics by their averages.
         if torch.distributed.is_initialized():
             for buffer in self.net.buffers():
                 torch.distributed.broadcast(buffer, src=0)

@@ -124,6 +124,9 @@ INVALID_INTERVALS: list[Any] = [[2, 1], [1], "ab", [0, math.inf], [math.nan, 1],
         ("acquisitions", ["x-ray"]),
         ("acquisitions", [[]]),
         ("acquisitions", 3),
+        ("acquisitions", ["film", "film"]),
+        ("height", "12"),
+        ("height", [1, 10**400]),
     ],
 )
 def test_invalid_ranges_of_a_model_are_rejected(name: str, value: Any) -> None:

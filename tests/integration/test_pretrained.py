@@ -44,6 +44,12 @@ def test_models_are_listed_one_per_line(models: Path, tmp_path: Path) -> None:
         failed = run("models", *arguments, folder=tmp_path)
         assert failed.returncode == 2
         assert message in failed.stderr
+    (models / "net" / CARD_FILE).write_text("---\nmammoseg: [unfinished\n---\n")
+    failed = run("models", folder=tmp_path)
+    assert failed.returncode == 2
+    assert failed.stdout.splitlines() == ["net        damaged", lines[1]]
+    assert failed.stderr.count("\n") == 1
+    assert f"{CARD_FILE}: its metadata is damaged" in failed.stderr
 
 
 def test_a_package_without_models_lists_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

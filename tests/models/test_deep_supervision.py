@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -96,6 +96,39 @@ def test_all_outputs_are_trained() -> None:
     terms = deep_supervision_terms(segmenter.criterion, outputs, (image > 1).float(), torch.tensor([0, 3]))
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in segmenter.net.parameters())
+
+
+def test_an_output_that_is_smaller_than_the_window_of_the_loss_is_named() -> None:
+    outputs, mask, density = random_outputs()
+    message = (
+        r"^the loss of the 8x8 logits for deep supervision of 32x32 images: .* must be at least window_size=11 pixels, "
+        r"got 8x8; .*, or fewer outputs \(model\.deep_supervision\)$"
+    )
+    criterion = DensityASP(theta=[0.5, 0.5, 0.85, 0.95])
+    with pytest.raises(UserError, match=message):
+        deep_supervision_terms(criterion, outputs, mask, density)
+    small = [torch.zeros(2, 1, size, size) for size in (8, 4)]
+    with pytest.raises(UserError, match=r"^height and width of the image must be at least window_size=11"):
+        deep_supervision_terms(criterion, small, torch.zeros(2, 1, 8, 8), density)
+
+
+@given(
+    patch_size=st.integers(1, 3),
+    stages=st.integers(2, 3),
+    height=st.integers(1, 3).map(lambda count: 4 * count),
+    width=st.integers(1, 3).map(lambda count: 6 * count),
+)
+@settings(deadline=None, max_examples=25)
+def test_seg_res_net_accepts_multiples_of_its_factor_only(
+    patch_size: int, stages: int, height: int, width: int
+) -> None:
+    net = seg_res_net(width=1, blocks=(1,) * stages, patch_size=patch_size, deep_supervision=1).eval()
+    image, factor = torch.zeros(1, 1, height, width), patch_size * 2 ** (stages - 1)
+    if height % factor == width % factor == 0:
+        assert net(image).shape == image.shape
+    else:
+        with pytest.raises(UserError, match=f"multiples of {factor} for this network, got {height} x {width}"):
+            net(image)
 
 
 def test_the_number_of_heads_is_limited_by_the_stages() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,9 +12,10 @@ import pytest
 import mammoseg
 from helpers.exported_models import CHECKPOINT, install_models
 from mammoseg.errors import UserError
-from mammoseg.exported_model import WEIGHTS_FILE
+from mammoseg.exported_model import CARD_FILE, METADATA_KEY, WEIGHTS_FILE, format_card, read_card_metadata
 from mammoseg.pretrained import registry
 from mammoseg.runs.checkpoint_paths import find_checkpoints, resolve_checkpoint
+from mammoseg.view.from_runs import load_run_views
 
 
 @pytest.fixture
@@ -40,9 +42,12 @@ def test_a_name_is_resolved_to_the_weights_unless_a_path_has_this_name(models: P
     assert resolve_checkpoint("small_net") == weights
     assert find_checkpoints([Path("small_net"), Path("large_net")]) == [weights, models / "large_net" / WEIGHTS_FILE]
     Path("small_net").mkdir()
-    with pytest.raises(UserError, match="ckpt_path=small_net: the folder has neither"):
+    with pytest.raises(UserError, match=r"ckpt_path=small_net: the folder has neither .*; rename it to use the"):
         resolve_checkpoint("small_net")
-    Path("large_net").touch()
+    Path("large_net").write_text("a file of another program")
+    with pytest.raises(UserError, match="ckpt_path=large_net: the file is not a checkpoint; rename it to use the"):
+        resolve_checkpoint("large_net")
+    shutil.copyfile(CHECKPOINT, "large_net")
     assert resolve_checkpoint("large_net") == Path("large_net")
 
 
@@ -51,10 +56,13 @@ def test_unknown_names_suggest_the_most_similar_model(models: Path) -> None:
         UserError, match=r"^init_from=smal_net: no such file, folder or pretrained model; did you mean small_net\?$"
     ):
         resolve_checkpoint("smal_net", "init_from")
-    with pytest.raises(UserError, match=r"model; pretrained models are large_net, small_net$"):
-        resolve_checkpoint("other")
+    with pytest.raises(UserError, match=r"model; did you mean large_net\?$"):
+        resolve_checkpoint("LARGE_NET")
+    for name in ("other", "other-1.5"):
+        with pytest.raises(UserError, match=r"model; pretrained models are large_net, small_net$"):
+            resolve_checkpoint(name)
     # paths are not names
-    for path in ("best.ckpt", "model.safetensors", "runs/small_net", "./small_net"):
+    for path in ("best.ckpt", "model.safetensors", "resnet18.pth", "encoder.pt", "runs/small_net", "./small_net"):
         assert resolve_checkpoint(path) == Path(path)
 
 
@@ -85,11 +93,52 @@ def test_the_default_model_is_loaded(models: Path) -> None:
     assert probs[0].std() > 0
     assert all(np.array_equal(prob, probs[0]) for prob in probs)
     (models / registry.DEFAULT_FILE).write_text("removed_net")
-    with pytest.raises(UserError, match=r"default\.txt=removed_net: no such pretrained model"):
+    with pytest.raises(UserError, match=r"default\.txt names the model removed_net, which is not installed"):
         registry.default_model("ckpt_path")
     (models / registry.DEFAULT_FILE).unlink()
     with pytest.raises(UserError, match="no pretrained model is the default"):
         registry.default_model("ckpt_path")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("parameters", "many", "parameters must be an integer, got many"),
+        ("parameters", True, "parameters must be an integer, got true"),
+        ("description", ["a", "network"], r"description must be a line of text, got \[a, network\]"),
+        ("training_data", "two\nlines", "training_data must be a line of text, got 'two lines'"),
+        ("result", 70.1, r"result must be a line of text, got 70\.1"),
+        ("sha256", None, "sha256 must be a line of text, got null"),
+    ],
+)
+def test_damaged_model_cards_are_rejected(models: Path, name: str, value: object, message: str) -> None:
+    card = models / "small_net" / CARD_FILE
+    metadata = read_card_metadata(card)
+    card.write_text(format_card({**metadata, METADATA_KEY: {**metadata[METADATA_KEY], name: value}}, "# small_net"))
+    with pytest.raises(UserError, match=rf"README\.md: mammoseg\.{message}.*; install mammoseg again$"):
+        resolve_checkpoint("small_net")
+    assert resolve_checkpoint("large_net") == models / "large_net" / WEIGHTS_FILE
+
+
+def test_a_model_without_a_card_is_rejected(models: Path) -> None:
+    (models / "small_net" / CARD_FILE).unlink()
+    for names in ([], ["small_net"]):  # the default model is small_net
+        with pytest.raises(UserError, match=r"README\.md: must state the SHA-256 hash of model\.safetensors"):
+            mammoseg.load(*names)
+
+
+def test_a_pretrained_model_has_no_revision(models: Path) -> None:
+    with pytest.raises(UserError, match=r"^revision must be None for small_net, .*, got main$"):
+        mammoseg.Predictor.from_pretrained("small_net", revision="main")
+
+
+def test_a_pretrained_model_has_no_results(models: Path) -> None:
+    with pytest.raises(UserError, match=r"^runs=small_net: a pretrained model has no results; test it .*evaluate"):
+        load_run_views([Path("small_net")], None)
+    Path("predicted").mkdir()
+    Path("predicted/predictions.json").touch()
+    with pytest.raises(UserError, match=r"^runs=predicted: an output folder of .*predict.* predictions=predicted$"):
+        load_run_views([Path("predicted")], None)
 
 
 def check_package(folder: Path) -> None:

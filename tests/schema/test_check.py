@@ -110,6 +110,12 @@ def test_parts_lists_only_targets_of_conf() -> None:
         (["loss.theta=[1,1,1]"], "loss.theta must be a list of 4 entries"),
         (["loss=combo", "+loss.weights.x=1"], "loss.weights must be weights of the terms bce, dice, got x"),
         (["model=swin_unetr", "dataset.size=48"], "dataset.size must be a multiple of 32"),
+        (
+            ["model=seg_res_net", "model.blocks=[1,2,2,2,2]", "dataset.size=48"],
+            "dataset.size must be a multiple of 32 (model.patch_size * 2^(number of model.blocks - 1)) with "
+            "model=seg_res_net, got 48",
+        ),
+        (["model=seg_res_net", "model.patch_size=3"], "dataset.size must be a multiple of 24 (model.patch_size * 2"),
         (["model=resnet_unet", "model.depth=101"], "model.depth must be one of 18, 34, 50, got 101"),
         (["init_from=a", "encoder_weights=b"], "encoder_weights must be null with init_from"),
         (["layer_decay=0"], "layer_decay must be a number above 0 and at most 1, got 0"),

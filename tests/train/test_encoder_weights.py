@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 from monai.networks.nets import ResNet
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from helpers.exported_models import write_model
 from mammoseg.errors import UserError
+from mammoseg.exported_model import WEIGHTS_FILE
 from mammoseg.models.encoder import encoder_stages
 from mammoseg.models.monai_nets import dyn_unet
 from mammoseg.models.resnet_unet import ResNetUNet
@@ -128,6 +130,15 @@ def test_damaged_safetensors_file_raises(tmp_path: Path) -> None:
     (tmp_path / "file.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match="or a safetensors file"):
         read_tensors(tmp_path / "file.safetensors")
+
+
+def test_exported_models_are_compared_with_their_model_card(tmp_path: Path) -> None:
+    path = write_model(tmp_path) / WEIGHTS_FILE
+    assert read_tensors(path)
+    tensors = {name: value + 1 for name, value in load_file(path).items()}
+    save_file(tensors, path)
+    with pytest.raises(UserError, match=r"model\.safetensors: its SHA-256 hash must be the one that README\.md states"):
+        read_tensors(path)
 
 
 def test_network_without_encoder_raises(tmp_path: Path) -> None:

@@ -73,11 +73,13 @@ class InputRange:
             acquisitions = tuple(value["acquisitions"])
             if None in (intervals[name] for name in REQUIRED_INTERVALS) or not {*acquisitions} <= ACQUISITIONS.keys():
                 raise ValueError
+            if len({*acquisitions}) < len(acquisitions):
+                raise ValueError
             return cls(**intervals, acquisitions=acquisitions)
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
             raise UserError(
-                f"{source}: its input_range must contain acquisitions and the intervals {', '.join(INTERVALS)}; "
-                "export the model again"
+                f"{source}: its input_range must contain acquisitions, a list of {' and '.join(ACQUISITIONS)} without "
+                f"repetitions, and the intervals {', '.join(INTERVALS)}; export the model again"
             ) from error
 
     def to_plain(self) -> dict[str, Any]:
@@ -131,6 +133,8 @@ def _intervals(items: Sequence[Any], summarise: Callable[[list[Any]], Interval])
 
 
 def _interval(value: Any) -> Interval:
+    if isinstance(value, str):  # its characters could be digits
+        raise TypeError(f"{value} is not an interval")
     low, high = map(float, value)
     if not 0 <= low <= high < math.inf:
         raise ValueError(f"{low} to {high} is not an interval")

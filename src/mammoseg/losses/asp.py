@@ -22,8 +22,7 @@ class ASP(Criterion):
 
     Args:
         priority: `ByRatio` for the quantile and cluster variants; `UncertaintyByRatio` or `LearnedByRatio` for the
-        learned
-            variant.
+            learned variant.
         alpha: Weight of the Dice term.
         beta: Weight of the BCE term.
         dice: Dice term; `Dice()` by default.

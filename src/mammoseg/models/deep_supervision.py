@@ -79,6 +79,9 @@ def deep_supervision_terms(
     Returns:
         Weighted terms of shape (B,) by name, see `Criterion.weighted_terms`.
 
+    Raises:
+        UserError: If the criterion rejects an output, for example since its resolution is too low.
+
     Source:
         Isensee et al., "nnU-Net", Nature Methods 18, 2021, supplementary note 2, without omission of the lowest
         resolutions.
@@ -95,10 +98,22 @@ def deep_supervision_terms(
     weights = [0.5**index for index in range(len(outputs))]
     total: dict[str, Tensor] = {}
     for weight, logits in zip(weights, outputs, strict=True):
-        target = mask
-        if logits.shape != mask.shape:
-            target = downsample_mask(mask, (logits.shape[2], logits.shape[3]))
-        for name, value in criterion.weighted_terms(logits, target, density).items():
+        for name, value in _terms(criterion, logits, mask, density).items():
             scaled = value * (weight / sum(weights))
             total[name] = total[name] + scaled if name in total else scaled
     return total
+
+
+def _terms(criterion: Criterion, logits: Tensor, mask: Tensor, density: Tensor) -> dict[str, Tensor]:
+    """Compute the terms of one output; errors for a lower resolution than that of the mask name deep supervision."""
+    if logits.shape == mask.shape:
+        return criterion.weighted_terms(logits, mask, density)
+    (height, width), (full_height, full_width) = logits.shape[2:], mask.shape[2:]
+    target = downsample_mask(mask, (height, width))
+    try:
+        return criterion.weighted_terms(logits, target, density)
+    except UserError as error:
+        raise UserError(
+            f"the loss of the {height}x{width} logits for deep supervision of {full_height}x{full_width} images: "
+            f"{error}, or fewer outputs (model.deep_supervision)"
+        ) from error

@@ -139,23 +139,35 @@ class PatchWise(nn.Module):
         net: Network with patch_size^2 input and output channels. In training mode, it may return a list, whose
             elements are treated likewise.
         patch_size: Side of the patches in pixels.
+        downsampling: Factor by which the network downsamples; the height and width of its input must be multiples.
 
     Shapes:
         image (B, 1, H, W) -> logits (B, 1, H, W), or a list with logits of lower resolutions; H and W must be multiples
-        of `patch_size`.
+        of patch_size * downsampling.
 
     Source:
         Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural
         Network", CVPR 2016.
     """
 
-    def __init__(self, net: nn.Module, patch_size: int) -> None:
+    def __init__(self, net: nn.Module, patch_size: int, downsampling: int = 1) -> None:
         super().__init__()
         self.net = net
         self.patch_size = patch_size
+        self.size_factor = patch_size * downsampling
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
-        """Compute the logits of images (B, 1, H, W)."""
+        """Compute the logits of images (B, 1, H, W).
+
+        Raises:
+            UserError: If H or W is not a multiple of patch_size * downsampling.
+        """
+        height, width = image.shape[-2:]
+        if height % self.size_factor or width % self.size_factor:
+            raise UserError(
+                f"the height and width of images must be multiples of {self.size_factor} for this network, got "
+                f"{height} x {width}; change dataset.size or the transforms of augment that crop or resize"
+            )
         outputs = self.net(nn.functional.pixel_unshuffle(image, self.patch_size))
         if isinstance(outputs, Tensor):
             return nn.functional.pixel_shuffle(outputs, self.patch_size)
@@ -198,6 +210,6 @@ def seg_res_net(
         raise UserError(f"model.deep_supervision must be {limit}, got {deep_supervision}")
     channels = patch_size**2
     options: dict[str, Any] = {"blocks_down": tuple(blocks), "dsdepth": deep_supervision, "norm": norm}
-    net = PatchWise(SegResNetDS(2, width, channels, channels, **options), patch_size)
+    net = PatchWise(SegResNetDS(2, width, channels, channels, **options), patch_size, 2 ** (len(blocks) - 1))
     stages = [[f"net.encoder.layers.{stage}"] for stage in range(len(blocks))]
     return declare_encoder(net, [["net.encoder.conv_init", *stages[0]], *stages[1:]])

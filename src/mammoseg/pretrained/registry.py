@@ -12,11 +12,14 @@ from typing import Any
 
 from mammoseg.errors import UserError
 from mammoseg.exported_model import CARD_FILE, METADATA_KEY, WEIGHTS_FILE, check_digest, read_card_metadata
-from mammoseg.schema.types import did_you_mean
+from mammoseg.schema.types import as_yaml, did_you_mean
 
 MODELS = Path(__file__).parent / "weights"
 DEFAULT_FILE = "default.txt"
 NONE_INSTALLED = "no pretrained models are installed"
+MAX_SHOWN = 80  # characters of an invalid value in a message
+# Types of the values in the metadata of a model card that are displayed or checked.
+METADATA_TYPES = {"sha256": str, "description": str, "parameters": int, "training_data": str, "result": str}
 
 
 @dataclass(frozen=True)
@@ -47,18 +50,40 @@ class PretrainedModel:
         metadata: dict[str, Any] = read_card_metadata(self.card).get(METADATA_KEY, {})
         return metadata
 
+    def check_card(self) -> None:
+        """Check that the model card states the hash of the weights, and that its values have the expected types.
+
+        Raises:
+            UserError: If it does not, or there is no model card.
+        """
+        metadata = self.metadata
+        if "sha256" not in metadata:
+            raise UserError(f"{self.card}: must state the SHA-256 hash of {WEIGHTS_FILE}; install mammoseg again")
+        for name, kind in METADATA_TYPES.items():
+            value = metadata.get(name, kind())
+            if type(value) is not kind or not str(value).isprintable():
+                expected = "an integer" if kind is int else "a line of text"
+                shown = " ".join(as_yaml(value).split())[:MAX_SHOWN]
+                raise UserError(
+                    f"{self.card}: {METADATA_KEY}.{name} must be {expected}, got {shown}; install mammoseg again"
+                )
+
     def verify(self) -> None:
         """Check that the weights have the SHA-256 hash that the model card states.
 
         Raises:
-            UserError: If they have another hash, or the model card states none.
+            UserError: If they have another hash, or the model card is missing or damaged.
         """
-        if "sha256" not in self.metadata:
-            raise UserError(f"{self.card}: must state the SHA-256 hash of {WEIGHTS_FILE}; install mammoseg again")
+        self.check_card()
         check_digest(self.weights)
 
     def summary(self) -> str:
-        """Describe the model in one line, without its name."""
+        """Describe the model in one line, without its name.
+
+        Raises:
+            UserError: If the model card is missing or damaged.
+        """
+        self.check_card()
         metadata = self.metadata
         parts = [str(metadata.get("description", "no description"))]
         if "parameters" in metadata:
@@ -75,6 +100,11 @@ def list_models() -> list[PretrainedModel]:
     return [PretrainedModel(path.parent.name, path.parent) for path in sorted(MODELS.glob(f"*/{WEIGHTS_FILE}"))]
 
 
+def is_installed(name: str) -> bool:
+    """Return whether there is a pretrained model with a name."""
+    return name in [model.name for model in list_models()]
+
+
 def find_model(name: str, setting: str, expected: str = "pretrained model") -> PretrainedModel:
     """Return the pretrained model with a name.
 
@@ -84,10 +114,12 @@ def find_model(name: str, setting: str, expected: str = "pretrained model") -> P
         expected: What the setting can name, for the error message.
 
     Raises:
-        UserError: If there is none; the message suggests the model with the most similar name.
+        UserError: If there is none, where the message suggests the model with the most similar name; or if its model
+            card is missing or damaged.
     """
     models = {model.name: model for model in list_models()}
     if name in models:
+        models[name].check_card()
         return models[name]
     choices = f"pretrained models are {', '.join(models)}" if models else NONE_INSTALLED
     raise UserError(f"{setting}={name}: no such {expected}{did_you_mean(name, models) or f'; {choices}'}")
@@ -109,4 +141,9 @@ def default_model(setting: str) -> PretrainedModel:
     path = MODELS / DEFAULT_FILE
     if not path.is_file():
         raise UserError(f"{setting} is required, since no pretrained model is the default; see mammoseg models")
-    return find_model(path.read_text(encoding="utf-8").strip(), str(path))
+    name = path.read_text(encoding="utf-8").strip()
+    if not is_installed(name):
+        raise UserError(
+            f"{setting} is required, since {path} names the model {name}, which is not installed; see mammoseg models"
+        )
+    return find_model(name, setting)

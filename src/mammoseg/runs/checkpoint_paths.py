@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import glob
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from mammoseg.errors import UserError
 from mammoseg.exported_model import WEIGHTS_FILE
-from mammoseg.pretrained.registry import find_model
+from mammoseg.pretrained.registry import find_model, is_installed
 from mammoseg.runs.discovery import LATEST, latest_run
 from mammoseg.runs.folder import RunFolder
 
 CHECKPOINT_SUFFIXES = (Path(RunFolder.best_checkpoint.name).suffix, Path(WEIGHTS_FILE).suffix)
+RENAME = "rename it to use the pretrained model of the same name"
 
 
 def find_checkpoints(references: Sequence[Path], name: str = "ckpt_path") -> list[Path]:
@@ -68,13 +70,13 @@ def has_checkpoint(path: Path) -> bool:
 
 
 def is_model_name(reference: str) -> bool:
-    """Return whether a reference can be the name of a pretrained model: it has no separator and no suffix of weights.
+    """Return whether a reference can be the name of a pretrained model: it has no separator and no suffix of a file.
 
     Example:
-        >>> is_model_name("au_net"), is_model_name("runs/au_net"), is_model_name("best.ckpt")
-        (True, False, False)
+        >>> is_model_name("au_net"), is_model_name("au_net-1.5"), is_model_name("runs/au_net"), is_model_name("net.pth")
+        (True, True, False, False)
     """
-    return Path(reference).name == reference != LATEST and Path(reference).suffix not in CHECKPOINT_SUFFIXES
+    return Path(reference).name == reference != LATEST and not Path(reference).suffix[1:2].isalpha()
 
 
 def resolve_checkpoints(reference: str | Path, name: str = "ckpt_path") -> list[Path]:
@@ -87,20 +89,25 @@ def resolve_checkpoints(reference: str | Path, name: str = "ckpt_path") -> list[
         name: Name of the setting, for error messages.
 
     Raises:
-        UserError: If a folder contains no checkpoint, there is no finished run, or there is no such model.
+        UserError: If a folder contains no checkpoint, there is no finished run, there is no such model, or a file with
+            its name is not a checkpoint.
     """
     path = latest_run(finished=True).path if str(reference) == LATEST else Path(str(reference)).expanduser()
     if is_model_name(str(reference)) and not path.exists():
         return [find_model(str(reference), name, "file, folder or pretrained model").weights]
+    hides_model = is_model_name(str(reference)) and is_installed(str(reference))
     if not path.is_dir():
+        if hides_model and not zipfile.is_zipfile(path):  # the format of torch.save
+            raise UserError(f"{name}={path}: the file is not a checkpoint; {RENAME}")
         return [path]
     if best := RunFolder(path).best_checkpoints():
         return best
     if (exported := path / WEIGHTS_FILE).is_file():
         return [exported]
+    other = "set a run folder, an exported model, a checkpoint, latest or a pretrained model"
     raise UserError(
-        f"{name}={path}: the folder has neither {RunFolder.best_checkpoint.name} nor {WEIGHTS_FILE}; set a run "
-        "folder, an exported model, a checkpoint, latest or a pretrained model"
+        f"{name}={path}: the folder has neither {RunFolder.best_checkpoint.name} nor {WEIGHTS_FILE}; "
+        f"{RENAME if hides_model else other}"
     )
 
 

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammoseg.errors import UserError
+from mammoseg.pretrained.registry import is_installed
 from mammoseg.processes import is_locked
 from mammoseg.program import shell_command
 from mammoseg.runs.checked_results import read_rows
 from mammoseg.runs.folder import RunFolder, folders_with
+from mammoseg.runs.prediction_folder import PROVENANCE_FILE
 from mammoseg.runs.record import RunRecord, Status, read_record, read_record_or_skip
 from mammoseg.runs.results import COUNTS, ENSEMBLE, RUN_COLUMNS, ResultRow
 from mammoseg.runs.seen_images import count_seen
@@ -150,6 +152,11 @@ def find_runs(folders: Sequence[Path], *, with_repeated: bool = False) -> list[R
         else:
             runs.append(test)
     if not runs:
+        if predicted := [folder for folder in folders if (folder / PROVENANCE_FILE).is_file()]:
+            raise UserError(
+                f"runs={predicted[0]}: an output folder of mammoseg.predict has no test results; show its images with "
+                f"{shell_command('view', f'predictions={predicted[0]}')}"
+            )
         raise UserError(
             f"runs={', '.join(map(str, folders))}: no {RunFolder.results.name} of a finished run; train first, "
             f"for example with {shell_command('train', 'experiment=table1', 'dataset=phantom')}"
@@ -160,6 +167,13 @@ def find_runs(folders: Sequence[Path], *, with_repeated: bool = False) -> list[R
 def tested_runs(folder: Path) -> tuple[list[RunResults], list[RunResults]]:
     """Read the finished runs and the outputs of `evaluate` in a folder and its subfolders; see `find_runs`."""
     if not folder.is_dir():
+        if is_installed(str(folder)):
+            raise UserError(
+                f"runs={folder}: a pretrained model has no results; test it with "
+                f"{shell_command('evaluate', f'ckpt_path={folder}', 'dataset=...')} and set runs to the output folder, "
+                f"or predict with {shell_command('predict', f'ckpt_path={folder}', 'input=...')} and set predictions "
+                "of mammoseg.view to the output folder"
+            )
         raise UserError(
             f"runs={folder}: no such folder; choose an output folder of mammoseg.train, such as "
             "multirun/table1-phantom, or latest"

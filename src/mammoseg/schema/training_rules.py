@@ -9,12 +9,18 @@ from typing import Any
 UNIT_RANGE_TRANSFORMS = ("RandomGamma", "RandomBrightnessContrast", "GaussNoise")
 
 
-def swin_size(config: Mapping[str, Any]) -> str | None:
-    """Check that images have a size that Swin UNETR can downsample."""
-    target, size = str(config["model"].get("_target_")), config["dataset"].get("size", 256)
-    if not target.endswith(".swin_unetr") or size % 32 == 0:
+def size_of_network(config: Mapping[str, Any]) -> str | None:
+    """Check that images have a size that the network can downsample."""
+    model, size = config["model"], config["dataset"].get("size", 256)
+    network, factor, formula = str(model.get("_target_")).rpartition(".")[2], 1, ""
+    if network == "swin_unetr":
+        factor = 32
+    elif network == "seg_res_net":
+        factor = model.get("patch_size", 2) * 2 ** (len(model.get("blocks", (1, 2, 2, 4))) - 1)
+        formula = " (model.patch_size * 2^(number of model.blocks - 1))"
+    if size % factor == 0:
         return None
-    return f"dataset.size must be a multiple of 32 with model=swin_unetr, got {size}"
+    return f"dataset.size must be a multiple of {factor}{formula} with model={network}, got {size}"
 
 
 def precision_of_cpu(config: Mapping[str, Any]) -> str | None:
@@ -79,6 +85,6 @@ def range_of_augmentation(config: Mapping[str, Any]) -> str | None:
 
 
 TRAINING_RULES = (
-    *(swin_size, precision_of_cpu, one_kind_of_clipping, one_source_of_weights),
+    *(size_of_network, precision_of_cpu, one_kind_of_clipping, one_source_of_weights),
     *(interval_of_automatic_steps, patience_has_effect, range_of_augmentation),
 )

@@ -238,10 +238,17 @@ def did_you_mean(value: object, choices: Iterable[object]) -> str:
 def closest(value: object, choices: Iterable[object]) -> str | None:
     """Return the string in `choices` most similar to `value`, or None if none is similar.
 
+    The case is ignored if no string is similar otherwise.
+
     Example:
-        >>> closest("epoch", ["epochs", "seed"])
-        'epochs'
+        >>> closest("epoch", ["epochs", "seed"]), closest("AU_NET", ["au_net", "unet"])
+        ('epochs', 'au_net')
     """
+    if not isinstance(value, str):
+        return None
     candidates = [choice for choice in choices if isinstance(choice, str)]
-    matches = difflib.get_close_matches(str(value), candidates, n=1) if isinstance(value, str) else []
-    return matches[0] if matches else None
+    folded = {choice.casefold(): choice for choice in candidates}
+    if matches := difflib.get_close_matches(value, candidates, n=1):
+        return matches[0]
+    matches = difflib.get_close_matches(value.casefold(), folded, n=1)
+    return folded[matches[0]] if matches else None

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mammoseg.errors import UserError
+from mammoseg.exported_model import WEIGHTS_FILE, check_digest
 from mammoseg.models.encoder import stage_names
 
 SETTING = "encoder_weights"
@@ -38,7 +39,8 @@ def load_encoder_weights(net: nn.Module, path: Path) -> None:
         path: A file of `torch.save` with a state_dict, which is loaded with `weights_only=True`, or a safetensors file.
 
     Raises:
-        UserError: If the network declares no encoder, the file cannot be loaded, no name matches, or a shape differs.
+        UserError: If the network declares no encoder, the file cannot be loaded or differs from its model card, no name
+            matches, or a shape differs.
     """
     expected = encoder_tensors(net)
     stored = read_tensors(path)
@@ -80,10 +82,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read all tensors in a file; the names of those in nested mappings are joined by dots.
 
     Raises:
-        UserError: If the file cannot be loaded.
+        UserError: If the file cannot be loaded, or does not have the hash that the model card in its folder states.
     """
+    is_safetensors = path.suffix == Path(WEIGHTS_FILE).suffix
+    if is_safetensors:
+        check_digest(path)
     try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        loaded = load_file(path) if is_safetensors else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # the unpickler and safetensors raise many types of errors for an invalid file
         raise UserError(
             f"{SETTING}={path}: must be a file with a state_dict that can be loaded with weights_only=True, or a "
