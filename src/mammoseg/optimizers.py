@@ -64,9 +64,7 @@ def build_optimizer(
             group["lr"] *= group[LR_SCALE]
     if parameters := list(criterion.parameters()):
         named = {} if layer_decay == 1 else {"name": "loss"}
-        optimizer.add_param_group(
-            {"params": parameters, "weight_decay": 0.0, **named}
-        )  # no decay of learned loss weights
+        optimizer.add_param_group({"params": parameters, "weight_decay": 0.0, **named})
     # Lightning does not clip the gradients of a fused optimizer, which can unscale AMP gradients itself. Clearing this
     # flag makes Lightning unscale, clip and step as for any other optimizer.
     optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
