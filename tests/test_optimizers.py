@@ -36,6 +36,20 @@ def test_without_decay_the_network_is_one_group() -> None:
     assert "name" not in group
 
 
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+def test_weight_decay_does_not_change_the_parameters_of_the_loss(layer_decay: float) -> None:
+    net, criterion = UNet(1), nn.Linear(1, 1)
+    before = [parameter.detach().clone() for parameter in (*net.parameters(), *criterion.parameters())]
+    optimizer = build_optimizer(partial(torch.optim.AdamW, lr=0.1, weight_decay=0.5), net, criterion, layer_decay)
+    for parameter in (*net.parameters(), *criterion.parameters()):
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    n_loss = len(list(criterion.parameters()))
+    changed = [not torch.equal(a, b) for a, b in zip(before, (*net.parameters(), *criterion.parameters()), strict=True)]
+    assert not any(changed[-n_loss:])
+    assert any(changed[:-n_loss])
+
+
 @given(layer_decay=st.floats(0.01, 0.99))
 def test_learning_rates_decay_towards_the_input(layer_decay: float) -> None:
     """BEiT and timm multiply the rate of layer i of n, where the last one is the head, by layer_decay^(n - 1 - i)."""
