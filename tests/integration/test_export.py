@@ -56,7 +56,7 @@ def test_config_equals_that_of_the_checkpoint(exported: Path, best: Path) -> Non
     provenance["config"]["dataset"]["source"] = None  # generates a dataset, so it is not exported
     measured = exported_config.pop("input_range")
     assert exported_config == {name: provenance[name] for name in ("config", "run_info")}
-    assert (measured["height"], measured["width"]) == ([208, 208], [160, 160])
+    assert 100 < measured["box_side"][0] <= measured["box_side"][1] <= 208, "phantoms have 208x160 pixels"
     assert measured["acquisitions"] == ["digital"]
 
 
@@ -105,9 +105,11 @@ def test_the_model_card_lists_data_and_metrics_with_intervals(exported: Path, tr
 def test_the_range_of_the_training_images_is_that_of_the_training_part(exported: Path, trained: Path) -> None:
     training = {row["case"] for row in read_parts(trained / "split.csv") if row["part"] == "train"}
     store = next((trained.parent / "data" / "prepared").glob("phantom-*"))
-    fractions = [case.breast_fraction for case in PreparedStore.open(store).cases if case.case in training]
+    fractions = [
+        case.breast_fraction * 208 * 160 / 208**2 for case in PreparedStore.open(store).cases if case.case in training
+    ]
     assert len(fractions) == len(training)
-    measured = yaml.safe_load((exported / "config.yaml").read_text())["input_range"]["breast_fraction"]
+    measured = yaml.safe_load((exported / "config.yaml").read_text())["input_range"]["square_fraction"]
     assert measured == pytest.approx(np.quantile(fractions, [0.005, 0.995]), abs=1e-4)
 
 
