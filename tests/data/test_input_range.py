@@ -250,7 +250,7 @@ OLD = {
 
 def test_ranges_with_the_size_of_the_images_have_lower_limits_only() -> None:
     trained = InputRange.from_plain(OLD, "config.yaml")
-    assert trained == InputRange((3000, 4000), (pytest.approx(0.2 * 2000 / 4000), 0.5), None, None, ("film",))
+    assert trained == InputRange((3000, 4000), (0.2 * 2000 / 4000, 0.5), None, None, ("film",))
     assert trained.warning(ImageMeasures(9999, 0.9, 0.99, 0.2), ImageMetadata(), 256) == ""
     assert trained.warning(ImageMeasures(100, 0.3, 0.6, None), ImageMetadata(), 256) != ""
     assert trained.warning(ImageMeasures(500, 0.02, 0.6, None), ImageMetadata(), 256) != ""

@@ -14,7 +14,7 @@ import yaml
 
 import mammoseg
 from helpers import confidential_dicom
-from helpers.commands import run
+from helpers.commands import run, succeed
 from mammoseg.data.split_result import read_parts
 from mammoseg.data.store import PreparedStore
 from mammoseg.ensemble import load_network
@@ -222,3 +222,30 @@ def test_untrusted_targets_in_an_exported_config_are_rejected(exported: Path, tm
     (folder / "config.yaml").write_text(yaml.safe_dump(provenance))
     with pytest.raises(UserError, match=r"subprocess\.run"):
         checkpoint.load_checkpoint(folder, ["model"])
+
+
+def test_further_evaluations_and_the_effect_of_half_precision_are_in_the_card(
+    best: Path, trained: Path, sibling: Path, tmp_path: Path
+) -> None:
+    paths = RunFolder(trained).data_paths()
+    for name, ckpt_path in (("tta", best), ("other", sibling)):
+        data = (f"dataset.root={paths.root}", f"dataset.store={paths.store}")
+        succeed("evaluate", f"ckpt_path={ckpt_path}", "tta=true", *data, f"hydra.run.dir={name}", folder=tmp_path)
+    options = (f"ckpt_path={best}", "output=model", "half=true")
+    succeed("export", *options, "evaluations=[tta]", folder=tmp_path)
+    metadata = read_card_metadata(tmp_path / "model" / "README.md")["mammoseg"]
+    rows = results.read_results(tmp_path / "tta" / "results.csv")
+    (evaluation,) = metadata["evaluations"]
+    assert (evaluation["dataset"], evaluation["part"], evaluation["tta"]) == ("phantom", "test", True)
+    assert evaluation["dsc"] == pytest.approx(100 * results.pooled_metrics(rows)["dsc"], abs=0.005)
+    rounding = metadata["rounding"]
+    assert (rounding["images"], rounding["pixels"]) == (len(rows), len(rows) * 64 * 64)
+    assert 0 < rounding["max_probability_change"] < 0.05
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"On {len(rows)} test images, the rounding changes the probability of a pixel by at most" in card
+    assert "## Further evaluations" in card
+    before = (tmp_path / "model" / "README.md").read_bytes()
+    failed = run("export", *options, "evaluations=[other]", folder=tmp_path)
+    assert failed.returncode == 2
+    assert "evaluations: other must contain the results of" in failed.stderr
+    assert (tmp_path / "model" / "README.md").read_bytes() == before

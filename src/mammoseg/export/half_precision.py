@@ -72,7 +72,8 @@ def rounding_effect(
     if not len(images):
         return None
     largest, n_changed = 0.0, 0
-    for batch in torch.from_numpy(images)[:, None].split(BATCH_SIZE):
+    for start in range(0, len(images), BATCH_SIZE):
+        batch = torch.from_numpy(images[start : start + BATCH_SIZE])[:, None]
         exact, approximate = _predict(network, batch), _predict(rounded, batch)
         largest = max(largest, float((exact - approximate).abs().max()))
         n_changed += int(((exact > threshold) != (approximate > threshold)).sum())
