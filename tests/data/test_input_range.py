@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import product
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -100,7 +101,8 @@ def test_fractions_are_unknown_without_a_segmentation_or_a_crop(
     pixels = breast(300, 200)
     measures = measure(pixels, settings)
     assert (measures.square_fraction is not None, measures.box_fraction is not None) == known
-    assert ImageMeasures.of_case(case_of(pixels, settings), settings) == measures
+    assert (measures.background is not None) is known[0]
+    assert ImageMeasures.of_case(case_of(pixels, settings), settings) == replace(measures, background=None)
 
 
 TRAINED = InputRange((400, 900), (0.2, 0.5), (0.5, 0.8), (0.05, 0.07), ("film",))
@@ -127,6 +129,11 @@ INSIDE = ImageMeasures(500, 0.3, 0.6, 0.06)
         (ImageMeasures(500, 0.3, 0.4, None), "", "breast fraction of the crop box 0.40, in training 0.50 to 0.80"),
         (ImageMeasures(500, 0.3, 0.9, None), "", "breast fraction of the crop box 0.90, in training 0.50 to 0.80"),
         (ImageMeasures(500, 0.3, 0.6, 0.2), "", "pixel spacing 0.200 mm, in training 0.050 to 0.070"),
+        (
+            ImageMeasures(500, 0.3, 0.6, None, background=0.3),
+            "",
+            "background brightness 0.30 of the grey range, expected at most 0.10",
+        ),
         (INSIDE, "digital", "an image of a digital detector, in training a digitised film"),
         (
             ImageMeasures(100, 0.1, 0.6, None),
@@ -203,6 +210,12 @@ def nearly_full() -> Pixels:
 )
 def test_unsuitable_images_have_a_warning(pixels: Pixels, expected: str) -> None:
     assert expected in warning_of(pixels)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "camera", "coffee", "coins", "moon", "page"])
+def test_photographs_have_a_warning(name: str) -> None:
+    pixels = getattr(skimage.data, name)()
+    assert warning_of(pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)) != ""
 
 
 @given(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mammoseg.data.images.metadata import ImageMetadata
 from mammoseg.data.preprocessing.box import Box
+from mammoseg.data.preprocessing.breast import background_brightness
 from mammoseg.data.preprocessing.preprocess import PreprocessedImage
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.store import Case
@@ -22,6 +23,8 @@ PERCENTILES = (0.5, 99.5)
 TOLERANCE = 1.1
 # Below half of the size of the network's input, most pixels of the input are interpolated.
 MIN_BOX_SIDE = 0.5
+# The segmentation of the breast requires a dark background. Of the films of CBIS-DDSM, the highest value is 0.05.
+MAX_BACKGROUND = 0.1
 ACQUISITIONS = {"film": "a digitised film", "digital": "an image of a digital detector"}
 SOURCES = {"film": "digitised films", "digital": "digital detectors"}
 Interval = tuple[float, float]
@@ -40,12 +43,14 @@ class ImageMeasures:
             segment the breast.
         box_fraction: Breast area as a fraction of the crop box; None if the image is not cropped to the breast.
         spacing_mm: Pixel spacing in mm; None if it is unknown.
+        background: Brightness of the background, see `background_brightness`; None if it is unknown.
     """
 
     box_side: float
     square_fraction: float | None
     box_fraction: float | None
     spacing_mm: float | None
+    background: float | None = None
 
     @classmethod
     def of_case(cls, case: Case, settings: PreprocessingSettings) -> ImageMeasures:
@@ -73,7 +78,10 @@ class ImageMeasures:
         """
         spacing = metadata.spacing.mean if metadata.spacing else None
         fraction, is_cropped = preprocessed.breast_fraction, settings.crop == "breast"
-        return cls._measure(shape, preprocessed.box, fraction, settings, is_cropped, spacing)
+        measures = cls._measure(shape, preprocessed.box, fraction, settings, is_cropped, spacing)
+        if measures.square_fraction is None:
+            return measures
+        return replace(measures, background=background_brightness(preprocessed.grey, preprocessed.segmentation))
 
     @classmethod
     def _measure(
@@ -193,6 +201,9 @@ class InputRange:
             else "",
             _outside("breast fraction of the padded image", measures.square_fraction, lowest, ".2f"),
             _outside("breast fraction of the crop box", measures.box_fraction, self.box_fraction, ".2f"),
+            f"background brightness {measures.background:.2f} of the grey range, expected at most {MAX_BACKGROUND:.2f}"
+            if measures.background is not None and measures.background > MAX_BACKGROUND
+            else "",
             _outside("pixel spacing", measures.spacing_mm, self.spacing_mm, ".3f", " mm"),
         ]
         if metadata.acquisition and self.acquisitions and metadata.acquisition not in self.acquisitions:
