@@ -1,4 +1,7 @@
-"""Sphinx configuration: `make docs` writes docs/_build/html. The page of settings and the tables of runs.md are generated on every build."""
+"""Sphinx configuration: `make docs` writes docs/_build/html.
+
+The page of settings and the tables of runs.md are generated on every build.
+"""
 
 from __future__ import annotations
 

@@ -130,7 +130,8 @@ def update_run_tables(page: Path) -> None:
         start, end = f"<!-- table: {name} -->\n", "\n<!-- end of table -->"
         before, found, after = text.partition(start)
         _, ended, rest = after.partition(end)
-        assert found and ended, f"{page.name} has no table {name}"
+        if not (found and ended):
+            raise ValueError(f"{page.name} has no table {name}")
         text = before + start + "\n".join(lines) + end + rest
     page.write_text(text, encoding="utf-8")
 

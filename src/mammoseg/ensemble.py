@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mammoseg import validate
 from mammoseg.data.images.metadata import ImageMetadata
-from mammoseg.data.input_range import InputRange
+from mammoseg.data.input_range import ImageMeasures, InputRange
 from mammoseg.data.preprocessing.preprocess import PreprocessedImage, preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.errors import UserError
@@ -92,7 +92,8 @@ class Ensemble:
         """
         if self.input_range is None:
             return ""
-        return self.input_range.warning(shape, preprocessed.breast_fraction, metadata)
+        measures = ImageMeasures.of_preprocessed(preprocessed, shape, self.settings, metadata)
+        return self.input_range.warning(measures, metadata, self.settings.size)
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.float32]) -> tuple[Maps, Maps]:

@@ -31,7 +31,7 @@ from mammoseg.metrics.detection import MatchingRule
 from mammoseg.models.au_net import AUNet
 from mammoseg.reports import run_figures, run_summary
 from mammoseg.runs import checkpoint
-from mammoseg.runs.results import columns, read_results, write_results, write_table
+from mammoseg.runs.results import NATIVE_FILE, columns, read_results, write_results, write_table
 from mammoseg.segmenter import Segmenter
 from mammoseg.sweep_report.sweep_report import write_sweep_report
 from mammoseg.view.formulas import metrics_script
@@ -193,7 +193,7 @@ def test_native_report_lists_the_metric(precision: type[PooledPixelMetric], tmp_
         "masses": 1,
     }
     rows = [{**row, **geometry} for row in read_results(RESULTS_V0_1)]
-    write_results(tmp_path / native_resolution.NATIVE_FILE, rows, native_resolution.NATIVE_COLUMNS)
+    write_results(tmp_path / NATIVE_FILE, rows, native_resolution.NATIVE_COLUMNS)
     write_table(tmp_path / native_resolution.CANDIDATES_FILE, [], native_resolution.CANDIDATE_COLUMNS)
     assert f"| {HEADING} |" in native_report.write_native_report(tmp_path, MatchingRule())
 

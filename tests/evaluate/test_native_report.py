@@ -34,7 +34,7 @@ CANDIDATES = {
 def folder(tmp_path: Path) -> Path:
     geometry = {"height": 10, "width": 10, "spacing_from": ""}
     rows = [{**row, **geometry, **columns} for row, columns in zip(ROWS, NATIVE_COLUMNS, strict=True)]
-    results.write_results(tmp_path / native_resolution.NATIVE_FILE, rows, native_resolution.NATIVE_COLUMNS)
+    results.write_results(tmp_path / results.NATIVE_FILE, rows, native_resolution.NATIVE_COLUMNS)
     results.write_table(
         tmp_path / native_resolution.CANDIDATES_FILE,
         native_resolution.candidate_rows(CANDIDATES),
@@ -79,7 +79,7 @@ def test_normal_images_have_no_froc_curve(folder: Path) -> None:
     assert (folder / "froc.png").is_file()
     (folder / "froc.png").unlink()
     normals = [{**row, "masses": 0} for row in rows]
-    results.write_results(folder / native_resolution.NATIVE_FILE, normals, native_resolution.NATIVE_COLUMNS)
+    results.write_results(folder / results.NATIVE_FILE, normals, native_resolution.NATIVE_COLUMNS)
     assert "| all | 3 | 0 | – |" in write_native_report(folder, MatchingRule())
     assert not (folder / "froc.png").exists()
 

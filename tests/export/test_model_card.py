@@ -10,7 +10,8 @@ import pytest
 
 from helpers.results_files import rows_of, write_run
 from mammoseg.data.known_datasets import CBIS_DDSM, INBREAST, common_license, find_datasets
-from mammoseg.export.model_card import evaluation_section, limitations_section
+from mammoseg.export.card_evaluation import evaluation_section
+from mammoseg.export.model_card import limitations_section
 from mammoseg.runs import results
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder

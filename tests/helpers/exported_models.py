@@ -13,7 +13,8 @@ from mammoseg.exported_model import CONFIG_FILE
 from mammoseg.pretrained import registry
 
 CHECKPOINT = Path(__file__).parents[1] / "fixtures" / "v0_1" / "best.ckpt"
-FILMS = InputRange((0.3, 0.5), (3000.0, 4000.0), (2000.0, 3000.0), acquisitions=("film",))
+# Unlike the synthetic mammograms, whose breast area is smaller.
+FILMS = InputRange((3000.0, 4000.0), square_fraction=(0.9, 0.95), acquisitions=("film",))
 
 
 def write_model(folder: Path, input_range: InputRange | None = None, **options: Any) -> Path:

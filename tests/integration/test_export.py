@@ -14,7 +14,7 @@ import yaml
 
 import mammoseg
 from helpers import confidential_dicom
-from helpers.commands import run
+from helpers.commands import run, succeed
 from mammoseg.data.split_result import read_parts
 from mammoseg.data.store import PreparedStore
 from mammoseg.ensemble import load_network
@@ -56,7 +56,7 @@ def test_config_equals_that_of_the_checkpoint(exported: Path, best: Path) -> Non
     provenance["config"]["dataset"]["source"] = None  # generates a dataset, so it is not exported
     measured = exported_config.pop("input_range")
     assert exported_config == {name: provenance[name] for name in ("config", "run_info")}
-    assert (measured["height"], measured["width"]) == ([208, 208], [160, 160])
+    assert 100 < measured["box_side"][0] <= measured["box_side"][1] <= 208, "phantoms have 208x160 pixels"
     assert measured["acquisitions"] == ["digital"]
 
 
@@ -105,9 +105,11 @@ def test_the_model_card_lists_data_and_metrics_with_intervals(exported: Path, tr
 def test_the_range_of_the_training_images_is_that_of_the_training_part(exported: Path, trained: Path) -> None:
     training = {row["case"] for row in read_parts(trained / "split.csv") if row["part"] == "train"}
     store = next((trained.parent / "data" / "prepared").glob("phantom-*"))
-    fractions = [case.breast_fraction for case in PreparedStore.open(store).cases if case.case in training]
+    fractions = [
+        case.breast_fraction * 208 * 160 / 208**2 for case in PreparedStore.open(store).cases if case.case in training
+    ]
     assert len(fractions) == len(training)
-    measured = yaml.safe_load((exported / "config.yaml").read_text())["input_range"]["breast_fraction"]
+    measured = yaml.safe_load((exported / "config.yaml").read_text())["input_range"]["square_fraction"]
     assert measured == pytest.approx(np.quantile(fractions, [0.005, 0.995]), abs=1e-4)
 
 
@@ -220,3 +222,30 @@ def test_untrusted_targets_in_an_exported_config_are_rejected(exported: Path, tm
     (folder / "config.yaml").write_text(yaml.safe_dump(provenance))
     with pytest.raises(UserError, match=r"subprocess\.run"):
         checkpoint.load_checkpoint(folder, ["model"])
+
+
+def test_further_evaluations_and_the_effect_of_half_precision_are_in_the_card(
+    best: Path, trained: Path, sibling: Path, tmp_path: Path
+) -> None:
+    paths = RunFolder(trained).data_paths()
+    for name, ckpt_path in (("tta", best), ("other", sibling)):
+        data = (f"dataset.root={paths.root}", f"dataset.store={paths.store}")
+        succeed("evaluate", f"ckpt_path={ckpt_path}", "tta=true", *data, f"hydra.run.dir={name}", folder=tmp_path)
+    options = (f"ckpt_path={best}", "output=model", "half=true")
+    succeed("export", *options, "evaluations=[tta]", folder=tmp_path)
+    metadata = read_card_metadata(tmp_path / "model" / "README.md")["mammoseg"]
+    rows = results.read_results(tmp_path / "tta" / "results.csv")
+    (evaluation,) = metadata["evaluations"]
+    assert (evaluation["dataset"], evaluation["part"], evaluation["tta"]) == ("phantom", "test", True)
+    assert evaluation["dsc"] == pytest.approx(100 * results.pooled_metrics(rows)["dsc"], abs=0.005)
+    rounding = metadata["rounding"]
+    assert (rounding["images"], rounding["pixels"]) == (len(rows), len(rows) * 64 * 64)
+    assert 0 < rounding["max_probability_change"] < 0.05
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"On {len(rows)} test images, the rounding changes the probability of a pixel by at most" in card
+    assert "## Further evaluations" in card
+    before = (tmp_path / "model" / "README.md").read_bytes()
+    failed = run("export", *options, "evaluations=[other]", folder=tmp_path)
+    assert failed.returncode == 2
+    assert "evaluations: other must contain the results of" in failed.stderr
+    assert (tmp_path / "model" / "README.md").read_bytes() == before

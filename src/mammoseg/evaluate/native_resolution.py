@@ -28,7 +28,7 @@ from mammoseg.metrics.surface import surface_distances
 from mammoseg.runs import results
 from mammoseg.runs.results import ResultRow
 
-NATIVE_FILE, CANDIDATES_FILE = "native.csv", "candidates.csv"
+CANDIDATES_FILE = "candidates.csv"
 DISTANCE_COLUMNS = ("hd95", "asd")
 GEOMETRY_COLUMNS = ("height", "width", "spacing_down_mm", "spacing_across_mm", "spacing_from", "unit")
 NATIVE_COLUMNS = (*GEOMETRY_COLUMNS, *DISTANCE_COLUMNS, "masses")  # of native.csv, in addition to those of results.csv
@@ -92,7 +92,9 @@ class NativeResolutionWriter(FullResolutionCallback):
         self.stop()
         indices = sorted(self.rows)
         write_candidates(self.folder, {self.rows[index]["case"]: self.candidates[index] for index in indices})
-        results.write_results(self.folder / NATIVE_FILE, [self.rows[index] for index in indices], NATIVE_COLUMNS)
+        results.write_results(
+            self.folder / results.NATIVE_FILE, [self.rows[index] for index in indices], NATIVE_COLUMNS
+        )
 
 
 def full_resolution_mask(case: str, mammogram: Mammogram, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -155,7 +157,7 @@ def read_native_results(folder: Path) -> tuple[list[ResultRow], dict[str, list[C
     """
     rows = [
         {**row, **{name: float(row[name]) for name in DISTANCE_COLUMNS}, "masses": int(row["masses"])}
-        for row in results.read_results(folder / NATIVE_FILE)
+        for row in results.read_results(folder / results.NATIVE_FILE)
     ]
     return rows, read_candidates(folder, [row["case"] for row in rows])
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from mammoseg.evaluate.native_report import FROC_FILE
-from mammoseg.evaluate.native_resolution import CANDIDATES_FILE, NATIVE_FILE
+from mammoseg.evaluate.native_resolution import CANDIDATES_FILE
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import Status, read_record_or_skip
+from mammoseg.runs.results import NATIVE_FILE
 
 OUTPUTS = (
     *(RunFolder.record.name, RunFolder.results.name, RunFolder.summary.name, RunFolder.predictions.name),

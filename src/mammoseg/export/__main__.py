@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from mammoseg.cli import command, parse_path
+from mammoseg.cli import command, parse_path, parse_paths
 
 
 @command("export")
@@ -26,6 +26,7 @@ def main(cfg: DictConfig) -> None:
         cfg.trusted_modules or (),
         half=cfg.half,
         license_name=cfg.license,
+        evaluations=parse_paths(cfg.evaluations, "evaluations"),
     )
     print(f"{cfg.output}: {', '.join(files)}")
 

@@ -7,13 +7,14 @@ Source:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import mammoseg
 from mammoseg.data.known_datasets import common_license, find_datasets
 from mammoseg.ensemble import preprocessing_settings
+from mammoseg.export.half_precision import RoundingEffect
 from mammoseg.exported_model import METADATA_KEY
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.statistics.comparison import Comparison, Estimate
@@ -32,12 +33,14 @@ class StoredWeights:
         file_size: Size of the file in bytes.
         sha256: SHA-256 hash of the file in hexadecimal digits.
         half_precision: Whether the parameters are stored in half precision.
+        rounding: Effect of the half precision on the predictions; None if it was not measured.
     """
 
     parameters: int
     file_size: int
     sha256: str
     half_precision: bool
+    rounding: RoundingEffect | None = None
 
 
 def groups_by_density(comparison: Comparison) -> list[Group]:
@@ -64,6 +67,7 @@ def make_metadata(
     comparison: Comparison | None,
     n_training_images: int | None,
     license_name: str | None,
+    further: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Create the metadata of a model card.
 
@@ -73,6 +77,7 @@ def make_metadata(
         comparison: Test results of the run; None if they are not available.
         n_training_images: Number of training images; None if it is unknown.
         license_name: Identifier of the license; None for that of the datasets of the training.
+        further: Values of further evaluations.
 
     Returns:
         Plain values. Undefined metrics are omitted, since the Hub does not accept them.
@@ -90,6 +95,7 @@ def make_metadata(
         METADATA_KEY: {
             **values_of_network(provenance, weights, n_training_images),
             **({} if comparison is None else values_of_test(comparison)),
+            **({"evaluations": list(further)} if further else {}),
         },
     }
 
@@ -97,7 +103,7 @@ def make_metadata(
 def model_index(run_info: Mapping[str, Any], group: Group) -> dict[str, Any]:
     """Return the test results of a group of images in the format of the Hub; `run_info` is the identity of the run."""
     metrics = [
-        {"type": key, "name": PIXEL_METRICS[key].title, "value": _displayed(key, estimate.value)}
+        {"type": key, "name": PIXEL_METRICS[key].title, "value": displayed(key, estimate.value)}
         for key, estimate in group[2].items()
         if math.isfinite(estimate.value)
     ]
@@ -120,7 +126,7 @@ def values_of_network(
         "description": f"{run_info['model']}{f' of width {width}' if width else ''}, loss {run_info['loss']}, "
         f"{preprocessing.size}x{preprocessing.size} pixels",
         "training_data": titles if n_training_images is None else f"{titles} ({n_training_images} images)",
-        **asdict(weights),
+        **{name: value for name, value in asdict(weights).items() if value is not None},
         "preprocessing": asdict(preprocessing),
         "breasts_on_one_side": preprocessing.flip != "none",
         "threshold": config["threshold"],
@@ -153,9 +159,10 @@ def headline(group: Group) -> str:
 
 
 def _interval(key: str, estimate: Estimate) -> dict[str, Any]:
-    limits = [_displayed(key, value) if math.isfinite(value) else None for value in (estimate.low, estimate.high)]
-    return {"metric": key, "value": _displayed(key, estimate.value), "low": limits[0], "high": limits[1]}
+    limits = [displayed(key, value) if math.isfinite(value) else None for value in (estimate.low, estimate.high)]
+    return {"metric": key, "value": displayed(key, estimate.value), "low": limits[0], "high": limits[1]}
 
 
-def _displayed(key: str, value: float) -> float:
+def displayed(key: str, value: float) -> float:
+    """Return the value of a metric in the unit of the tables, with two decimals."""
     return round(PIXEL_METRICS[key].scale() * value, 2)

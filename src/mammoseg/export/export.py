@@ -11,20 +11,17 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from mammoseg.data.input_range import InputRange
-from mammoseg.data.known_datasets import find_datasets
-from mammoseg.data.split_result import read_parts
 from mammoseg.ensemble import common_threshold, load_network, preprocessing_settings
 from mammoseg.errors import UserError
 from mammoseg.export.card_metadata import StoredWeights
+from mammoseg.export.further_evaluations import ExportedCheckpoint, read_further_evaluations
+from mammoseg.export.half_precision import N_IMAGES, rounded_to_half, rounding_effect
 from mammoseg.export.model_card import make_model_card
+from mammoseg.export.prepared_images import find_input_range, read_test_images
 from mammoseg.exported_model import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, dump_yaml
 from mammoseg.files import atomic_write_bytes
 from mammoseg.optional_imports import import_optional
 from mammoseg.runs import checkpoint
-from mammoseg.runs.discovery import read_run
-from mammoseg.runs.folder import RunFolder
-from mammoseg.runs.stores import find_training_store
 from mammoseg.terminal import suppress_logs_and_warnings
 
 ONNX_FILE = "model.onnx"
@@ -38,6 +35,7 @@ def export(
     *,
     half: bool = False,
     license_name: str | None = None,
+    evaluations: Sequence[Path] = (),
 ) -> list[str]:
     """Export the network of a checkpoint: model.safetensors, config.yaml and a model card, README.md.
 
@@ -51,6 +49,7 @@ def export(
         trusted_modules: As for `load_checkpoint`.
         half: Whether to store the parameters in half precision.
         license_name: Identifier of the license in the model card; None for that of the datasets of the training.
+        evaluations: Output folders of `mammoseg.evaluate` with the checkpoint, for the model card.
 
     Returns:
         Names of the files written.
@@ -58,7 +57,7 @@ def export(
     Raises:
         UserError: If the checkpoint cannot be used or cannot be exported in these formats.
     """
-    contents = exported_files(ckpt_path, onnx, trusted_modules, half, license_name)
+    contents = exported_files(ckpt_path, onnx, trusted_modules, half, license_name, evaluations)
     if not onnx:
         (output / ONNX_FILE).unlink(missing_ok=True)  # from a previous export
     for name, content in contents.items():  # the model card is last, since it describes the other files
@@ -67,26 +66,44 @@ def export(
 
 
 def exported_files(
-    ckpt_path: Path, onnx: bool, trusted_modules: Sequence[str], half: bool, license_name: str | None
+    ckpt_path: Path,
+    onnx: bool,
+    trusted_modules: Sequence[str],
+    half: bool,
+    license_name: str | None,
+    evaluations: Sequence[Path],
 ) -> dict[str, bytes]:
     """Return the content of each file; arguments as for `export`.
 
     Raises:
         UserError: If the file is not a checkpoint, its weights are not finite or not in the range of half precision, an
-            optional package is not installed, or the network cannot be exported to ONNX.
+            optional package is not installed, the network cannot be exported to ONNX, or an evaluation is not that of
+            the checkpoint.
     """
     loaded = checkpoint.load_checkpoint(ckpt_path, ("model",), trusted_modules)
     provenance = exported_provenance(loaded, ckpt_path)
     network = load_finite_network(loaded, ckpt_path)
+    rounding = None
     if half:
-        round_to_half(network, ckpt_path)
+        exact, network = network, rounded_to_half(network, ckpt_path)
+        images = read_test_images(loaded, ckpt_path, N_IMAGES)
+        rounding = rounding_effect(exact, network, images, provenance["config"]["threshold"])
     weights = to_safetensors(network, half)
+    stored = StoredWeights(
+        sum(parameter.numel() for parameter in network.parameters()),
+        len(weights),
+        hashlib.sha256(weights).hexdigest(),
+        half,
+        rounding,
+    )
+    digests = (checkpoint.file_digest(ckpt_path), stored.sha256)
+    selected_on = provenance.get(checkpoint.SELECTED_ON_KEY)
+    exported = ExportedCheckpoint(ckpt_path, provenance["run_info"], digests, selected_on)
+    further = read_further_evaluations(evaluations, exported)
     contents = {WEIGHTS_FILE: weights, CONFIG_FILE: dump_yaml(provenance).encode()}
     if onnx:
         contents[ONNX_FILE] = to_onnx(network, preprocessing_settings(provenance["config"]).size)
-    n_parameters = sum(parameter.numel() for parameter in network.parameters())
-    stored = StoredWeights(n_parameters, len(weights), hashlib.sha256(weights).hexdigest(), half)
-    contents[CARD_FILE] = make_model_card(provenance, stored, ckpt_path, onnx, license_name).encode()
+    contents[CARD_FILE] = make_model_card(provenance, stored, ckpt_path, onnx, license_name, further).encode()
     return contents
 
 
@@ -116,35 +133,6 @@ def exported_provenance(loaded: dict[str, Any], ckpt_path: Path) -> dict[str, An
     return provenance
 
 
-def find_input_range(loaded: dict[str, Any], ckpt_path: Path) -> InputRange | None:
-    """Return the range of the training images of a checkpoint.
-
-    Args:
-        loaded: Content of the checkpoint.
-        ckpt_path: Path of the checkpoint. If it is in its run folder, the range is measured on the prepared images.
-
-    Returns:
-        The range; None if neither the checkpoint nor the prepared images are available.
-    """
-    stated = checkpoint.input_range_of(loaded)
-    if stated is not None:
-        return InputRange.from_plain(stated, ckpt_path)
-    folder = RunFolder.of_checkpoint(ckpt_path.resolve())
-    if not (folder.results.is_file() and folder.split.is_file()):
-        return None
-    run = read_run(folder)
-    if run.rows[0]["run"] != checkpoint.run_info_of(loaded)["run"]:
-        return None
-    config = checkpoint.config_of(loaded)
-    store = find_training_store(folder, run.dataset, run.rows, config["dataset"])
-    if store is None:
-        return None
-    training = {row["case"] for row in read_parts(folder.split) if row["part"] == "train"}
-    cases = [case for case in store.cases if case.case in training]
-    acquisitions = [dataset.acquisition for dataset in find_datasets(config)]
-    return InputRange.of_cases(cases, acquisitions) if cases else None
-
-
 def load_finite_network(loaded: dict[str, Any], ckpt_path: Path) -> nn.Module:
     """Build the network of a checkpoint, see `load_network`; raises UserError if its weights are not finite."""
     network = load_network(loaded, ckpt_path)
@@ -153,31 +141,12 @@ def load_finite_network(loaded: dict[str, Any], ckpt_path: Path) -> nn.Module:
     return network
 
 
-def round_to_half(network: nn.Module, ckpt_path: Path) -> None:
-    """Round the parameters of a network to half precision, in place; they remain in single precision.
-
-    Running statistics are not rounded: they take little space, and small variances would become 0.
-
-    Args:
-        network: The network.
-        ckpt_path: Path of the checkpoint, for the error message.
-
-    Raises:
-        UserError: If a parameter exceeds the range of half precision.
-    """
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(parameter.half())
-            if not parameter.isfinite().all():
-                raise UserError(f"{ckpt_path}: a weight exceeds the range of half precision; set half=false")
-
-
 def to_safetensors(network: nn.Module, half: bool) -> bytes:
     """Serialise the state_dict of a network in the safetensors format.
 
     Args:
         network: The network.
-        half: Whether to store the parameters, which have been rounded by `round_to_half`, in half precision.
+        half: Whether to store the parameters, which have been rounded by `rounded_to_half`, in half precision.
 
     Returns:
         Content of a .safetensors file.

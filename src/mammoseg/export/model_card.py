@@ -3,40 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mammoseg.data.input_range import INTERVALS, PERCENTILES
+from mammoseg.data.input_range import InputRange
 from mammoseg.data.known_datasets import PHANTOM, find_datasets
 from mammoseg.data.negatives import uses_negatives
+from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.split_result import HALVES, read_parts
-from mammoseg.export.card_metadata import Group, StoredWeights, groups_by_density, groups_by_mass_size, make_metadata
+from mammoseg.ensemble import preprocessing_settings
+from mammoseg.export.card_evaluation import evaluation_section, read_evaluation
+from mammoseg.export.card_metadata import StoredWeights, make_metadata
+from mammoseg.export.further_evaluations import FurtherEvaluation, further_evaluations_section
+from mammoseg.export.half_precision import describe_rounding
 from mammoseg.exported_model import format_card
-from mammoseg.metrics import PIXEL_METRICS
-from mammoseg.reports.run_summary import metric_headings, negatives_markdown, units_note
 from mammoseg.runs.checkpoint import INPUT_RANGE_KEY, SELECTED_ON_KEY
-from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role, flatten, select
-from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
 
-N_RESAMPLES, CONFIDENCE_LEVEL, SEED = 5000, 0.95, 0  # the defaults of conf/compare.yaml
 INTENDED_USE = (
     "Research on the segmentation of masses in digital or digitised mammograms, for example as a baseline or in "
     "comparisons of losses and networks."
 )
-NEGATIVES_NOTE = (
-    "Specificity: fraction of the images without a mass in which no pixel is predicted. AUC: area under the ROC curve; "
-    "the score of an image is its highest probability, that of a patient the highest of its images. Intervals are from "
-    "a bootstrap over patients."
-)
+# Preprocessing in words, by setting and value.
+STEPS = {
+    "crop": {
+        "breast": "cropped to the breast, with the pixels outside the breast blanked",
+        "film": "blanked outside the breast without a crop",
+        "none": "used without a crop",
+    },
+    "aspect": {"stretch": "stretched to a square", "pad": "padded to a square"},
+    "normalise": {
+        "minmax": "scaled to grey values from 0 to 1",
+        "percentile": "scaled so that percentiles 0.5 and 99.5 of the grey values are 0 and 1",
+        "zscore": "scaled to grey values of mean 0 and standard deviation 1",
+    },
+    "flip": {
+        "none": "not mirrored",
+        "left": "mirrored so that the chest wall is on the left side",
+        "right": "mirrored so that the chest wall is on the right side",
+    },
+}
 PART_LABELS = {"train": "training", "val": "validation (used for model selection)", "test": "test"}
 
 
 def make_model_card(
-    provenance: Mapping[str, Any], weights: StoredWeights, ckpt_path: Path, onnx: bool, license_name: str | None
+    provenance: Mapping[str, Any],
+    weights: StoredWeights,
+    ckpt_path: Path,
+    onnx: bool,
+    license_name: str | None,
+    further: Sequence[FurtherEvaluation] = (),
 ) -> str:
     """Create the model card.
 
@@ -46,32 +64,66 @@ def make_model_card(
         ckpt_path: The checkpoint. Split and results are read from its run folder if available.
         onnx: Whether the export includes model.onnx.
         license_name: Identifier of the license; None for that of the datasets of the training.
+        further: Further evaluations of the checkpoint.
 
     Returns:
         The model card as Markdown, with metadata at the top.
     """
-    run_info, config = provenance["run_info"], provenance["config"]
     folder = RunFolder.of_checkpoint(ckpt_path.resolve())
     evaluation = read_evaluation(provenance, ckpt_path, folder)
     comparison = evaluation if isinstance(evaluation, Comparison) else None
     parts = [row["part"] for row in read_parts(folder.split)] if folder.split.is_file() else []
-    metadata = make_metadata(provenance, weights, comparison, parts.count("train") or None, license_name)
+    values = [other.metadata() for other in further]
+    metadata = make_metadata(provenance, weights, comparison, parts.count("train") or None, license_name, values)
     sections = {
-        "Intended use": INTENDED_USE,
-        "Limitations": limitations_section(config),
-        "How to use": usage_section(provenance, weights, onnx),
-        "Training data": training_data_section(provenance, folder),
-        "Training procedure": training_section(config),
-        "Evaluation": evaluation if isinstance(evaluation, str) else evaluation_section(evaluation),
-        "Credit": "\n\n".join(dataset.credit for dataset in find_datasets(config)),
+        **network_sections(provenance, weights, onnx, folder),
+        **evaluation_sections(evaluation, weights, further),
+        "Credit": "\n\n".join(dataset.credit for dataset in find_datasets(provenance["config"])),
     }
     blocks = [
-        f"# {run_info['run']}",
-        introduction(run_info, weights),
+        f"# {provenance['run_info']['run']}",
+        introduction(provenance["run_info"], weights),
         "**For research only; not a medical device.** Not for diagnostic or clinical use.",
         *(f"## {title}\n\n{text}" for title, text in sections.items()),
     ]
     return format_card(metadata, "\n\n".join(blocks) + "\n")
+
+
+def network_sections(
+    provenance: Mapping[str, Any], weights: StoredWeights, onnx: bool, folder: RunFolder
+) -> dict[str, str]:
+    """Return the sections on the network and its training by title.
+
+    Args:
+        provenance: As for `make_model_card`.
+        weights: The exported weights.
+        onnx: Whether the export includes model.onnx.
+        folder: Run folder of the checkpoint.
+    """
+    return {
+        "Intended use": INTENDED_USE,
+        "Limitations": limitations_section(provenance["config"]),
+        "How to use": usage_section(provenance, weights, onnx),
+        "Training data": training_data_section(provenance, folder),
+        "Training procedure": training_section(provenance["config"]),
+    }
+
+
+def evaluation_sections(
+    evaluation: Comparison | str, weights: StoredWeights, further: Sequence[FurtherEvaluation]
+) -> dict[str, str]:
+    """Return the sections on test results by title.
+
+    Args:
+        evaluation: Test results of the run, or the reason why they are not available.
+        weights: The exported weights.
+        further: Further evaluations of the checkpoint.
+    """
+    paragraphs = [evaluation if isinstance(evaluation, str) else evaluation_section(evaluation)]
+    if weights.half_precision:
+        paragraphs.append(describe_rounding(weights.rounding))
+    more = {"Further evaluations": further_evaluations_section(further)} if further else {}
+    return {"Evaluation": "\n\n".join(paragraphs), **more}
 
 
 def introduction(run_info: Mapping[str, Any], weights: StoredWeights) -> str:
@@ -124,81 +176,6 @@ def part_labels(selected_on: str | None, parts: Container[str]) -> dict[str, str
     return {"train": PART_LABELS["train"], **selected, **tested}
 
 
-def read_evaluation(provenance: Mapping[str, Any], ckpt_path: Path, folder: RunFolder) -> Comparison | str:
-    """Read the test results of a checkpoint.
-
-    Args:
-        provenance: As for `make_model_card`.
-        ckpt_path: The checkpoint; results are used only for a best checkpoint.
-        folder: Run folder of the checkpoint.
-
-    Returns:
-        The test results, or the reason why they are not available, a sentence.
-    """
-    if not folder.results.is_file():
-        return (
-            "Not available: the run's results.csv was not available at export. `python -m mammoseg.evaluate` tests the "
-            "checkpoint."
-        )
-    run, half = read_run(folder), provenance.get(SELECTED_ON_KEY)
-    best = folder.best_checkpoint_of(half or "")
-    if run.rows[0]["run"] != provenance["run_info"]["run"] or ckpt_path.name != best.name:
-        return "Not available: the run's results.csv belongs to its best checkpoint, but another one was exported."
-    if half is not None:  # the other checkpoint has tested the images of this half
-        if not folder.split.is_file():
-            return "Not available: the run's split.csv was not available at export."
-        tested = {row["case"] for row in read_parts(folder.split) if row["part"] != half}
-        run = replace(run, rows=[row for row in run.rows if row["case"] in tested])
-    return Comparison(align_runs([run]), N_RESAMPLES, CONFIDENCE_LEVEL, SEED)
-
-
-def evaluation_section(comparison: Comparison) -> str:
-    """Tabulate the test metrics with bootstrap intervals and, if there are any, the outcomes for images without a mass.
-
-    Args:
-        comparison: Test results of the checkpoint.
-
-    Returns:
-        Markdown.
-    """
-    tables = (
-        metrics_table("test images", groups_by_density(comparison)),
-        metrics_table("mass pixels", groups_by_mass_size(comparison)),
-    )
-    outcomes = negatives_markdown(comparison.rows)
-    text = (
-        f"{tables[0]}\n\n{tables[1]}\n\n"
-        f"{units_note()}, pooled over the pixels of the test images at the network's input resolution; in brackets, "
-        f"{CONFIDENCE_LEVEL:.0%} bootstrap intervals over patients ({N_RESAMPLES} resamples; undefined for a single "
-        "patient). The second table groups the images by the number of mass pixels at that resolution. Results are "
-        f"from a single training run and vary with the seed. {negatives_note(comparison, bool(outcomes))}"
-    )
-    return f"{text}\n\n{outcomes}\n\n{NEGATIVES_NOTE}" if outcomes else text
-
-
-def negatives_note(comparison: Comparison, has_outcomes: bool) -> str:
-    """State the number of test images without a mass, and if there are no outcomes, that these are unknown."""
-    n_negative = int((~comparison.has_mass).sum())
-    if not n_negative:
-        return "All test images contain a mass, so false positives in mammograms without a mass were not measured."
-    note = f"{n_negative} of the {len(comparison.rows)} test images contain no mass"
-    unknown = "" if has_outcomes else "; the number of false positives in them is unknown"
-    return f"{note}{unknown}."
-
-
-def metrics_table(title: str, groups: Sequence[Group]) -> str:
-    """Return the metrics of groups of images as a Markdown table; `title` is the heading of the first column."""
-    headings = metric_headings()
-    lines = [f"| {title} | n | " + " | ".join(headings) + " |", "|---|---|" + "---|" * len(headings)]
-    for label, n_images, estimates in groups:
-        cells = [
-            f"{metric.format(estimate.value)} [{metric.format(estimate.low)}, {metric.format(estimate.high)}]"
-            for metric, estimate in ((metric, estimates[key]) for key, metric in PIXEL_METRICS.items())
-        ]
-        lines.append(f"| {label} | {n_images} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def limitations_section(config: Mapping[str, Any]) -> str:
     """Return the limitations of the network as a Markdown list."""
     trained_on = (
@@ -232,17 +209,15 @@ def usage_section(provenance: Mapping[str, Any], weights: StoredWeights, onnx: b
         Markdown.
     """
     config = provenance["config"]
-    dataset = config["dataset"]
-    size = dataset["size"]
+    settings = preprocessing_settings(config)
+    size = settings.size
     command = "```\npython -m mammoseg.predict ckpt_path=<this folder> input=<mammograms> output=<folder>\n```"
-    preprocessing = ", ".join(f"{key}={dataset[key]}" for key in ("crop", "aspect", "normalise", "flip"))
-    mirrored = "are not mirrored" if dataset["flip"] == "none" else f"are mirrored to the {dataset['flip']} side"
     paragraphs = [
         command,
-        f"Input: one greyscale image of {size}x{size} pixels, float32, with denser tissue brighter, preprocessed with "
-        f"{preprocessing}; breasts {mirrored}. mammoseg.predict applies this preprocessing. Output: one logit "
+        f"Input: one greyscale image of {size}x{size} pixels, float32, with denser tissue brighter. "
+        f"{describe_preprocessing(settings)} mammoseg.predict applies this preprocessing. Output: one logit "
         f"per pixel; its sigmoid is the probability of mass, with a threshold of {config['threshold']}.",
-        input_range_note(provenance.get(INPUT_RANGE_KEY)),
+        input_range_note(provenance.get(INPUT_RANGE_KEY), size),
     ]
     if weights.half_precision:
         paragraphs.append("The parameters are stored in half precision, and converted to single precision on loading.")
@@ -251,17 +226,22 @@ def usage_section(provenance: Mapping[str, Any], weights: StoredWeights, onnx: b
     return "\n\n".join(paragraphs)
 
 
-def input_range_note(input_range: Mapping[str, Any] | None) -> str:
-    """Describe the training images; `input_range` is an `InputRange` as plain values, or None if it is unknown."""
+def describe_preprocessing(settings: PreprocessingSettings) -> str:
+    """Describe the preprocessing in a sentence."""
+    steps = [words[getattr(settings, name)] for name, words in STEPS.items()]
+    return f"Images are {', '.join(steps[:-1])} and {steps[-1]}."
+
+
+def input_range_note(input_range: Mapping[str, Any] | None, size: int) -> str:
+    """Describe the training images.
+
+    Args:
+        input_range: An `InputRange` as plain values, or None if it is unknown.
+        size: Side of the network's input in pixels.
+    """
     if input_range is None:
         return "The range of the training images is unknown, so mammoseg.predict does not warn about unlike images."
-    low, high = PERCENTILES
-    stated = [f"{name} {value[0]:g} to {value[1]:g}" for name in INTERVALS if (value := input_range[name]) is not None]
-    kinds = ", ".join(input_range["acquisitions"]) or "unknown"
-    return (
-        f"Training images, percentiles {low} to {high}: {', '.join(stated)}; acquisition: {kinds}. mammoseg.predict "
-        "warns about images that are unlike them."
-    )
+    return InputRange.from_plain(input_range, INPUT_RANGE_KEY).describe(size)
 
 
 def training_section(config: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from mammoseg.metrics import PIXEL_METRICS, metrics_from_counts
 RUN_COLUMNS = ("run", "experiment", "dataset", "method", "model", "loss", "fold", "seed")
 IMAGE_COLUMNS = ("case", "patient", "side", "view", "density")
 ENSEMBLE = "-ensemble"  # in the name of the method of an ensemble, before the number of networks
+NATIVE_FILE = "native.csv"  # results at native resolution, in the output folder of `evaluate`
 SOURCE_COLUMN = "source"  # name of the dataset of the image, only in the results of a union of datasets
 COUNTS = ("tp", "fp", "fn", "tn")
 REQUIRED_RESULT_COLUMNS = (*RUN_COLUMNS, *IMAGE_COLUMNS, *COUNTS)

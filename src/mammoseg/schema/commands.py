@@ -154,6 +154,7 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "onnx": Boolean(),
         "half": Boolean(),
         "license": Text(optional=True),
+        "evaluations": ListOf(LocalPath()),
         "trusted_modules": TRUSTED_MODULES,
     },
     "models": {"name": Text(optional=True), "verify": Boolean()},

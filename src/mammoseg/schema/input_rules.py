@@ -8,7 +8,13 @@ from typing import Any
 from mammoseg.schema.types import as_yaml
 
 # Settings without an effect for the other kind of input, with their defaults.
-OF_EXPORTED_NETWORK = {"ckpt_path": None, "onnx": False, "half": False, "license": None}
+OF_EXPORTED_NETWORK: dict[str, Any] = {
+    "ckpt_path": None,
+    "onnx": False,
+    "half": False,
+    "license": None,
+    "evaluations": [],
+}
 OF_EVALUATED_NETWORK = {"ckpt_path": None, "tta": False, "threshold": None, "native": False}
 OF_MASKS = {"name": None, "case_names": None, "seed": 0}
 

@@ -22,6 +22,7 @@ MAX_FRAME_WIDTH = 0.06  # fraction of a side; wider white borders may be muscle
 FRAME_MIN_INTENSITY = 0.85  # fraction of the grey range
 FRAME_MIN_EDGE = 0.15  # fraction of the grey range, across the inner edge; the edge of muscle is less steep
 FRAME_MIN_LENGTH = 0.2  # fraction of a side; anything shorter is a bright structure of the breast
+BACKGROUND_PERCENTILE = 75  # of the pixels outside the breast; labels and tape cover less than a quarter of them
 BACKGROUND_TAIL = 0.02  # the upper tail of the background ends at this fraction of its histogram peak
 
 UInt8Array = NDArray[np.uint8]
@@ -247,3 +248,23 @@ def background_level(grey: UInt8Array) -> float:
     while tail_end < upper_bound and counts[tail_end] > BACKGROUND_TAIL * counts[peak]:
         tail_end += 1
     return float(min(upper_bound, tail_end + max(3, 2 * (tail_end - peak))))
+
+
+def background_brightness(grey: UInt8Array, breast: BoolMask) -> float | None:
+    """Return a high percentile of the grey values outside the breast, as a fraction of the grey range.
+
+    Args:
+        grey: (h, w) uint8, see `downsample_uint8`.
+        breast: (h, w) breast mask.
+
+    Returns:
+        The value in [0, 1], about 0 for a mammogram; None if there are no pixels outside the breast, except for those
+        next to its outline, which are blurred.
+
+    Example:
+        >>> grey, breast = np.full((9, 9), 51, np.uint8), np.zeros((9, 9), bool)
+        >>> background_brightness(grey, breast)
+        0.2
+    """
+    outside = cv2.erode((~breast).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return float(np.percentile(grey[outside], BACKGROUND_PERCENTILE)) / 255 if outside.any() else None
