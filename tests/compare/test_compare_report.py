@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from helpers.results_files import rows_of, write_run
 from mammoseg.compare import tables
 from mammoseg.compare.figures import plot_mass_size
-from mammoseg.compare.report import build_comparison, published_table, warn_about_unused_names, write_comparison_reports
+from mammoseg.compare.report import build_comparison, check_method_names, published_table, write_comparison_reports
 from mammoseg.compare.summary import methods_sentences, summary_sentences
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
@@ -338,10 +338,27 @@ def test_display_names_of_unknown_methods_are_reported(report: Path, caplog: pyt
     (run, *_) = find_runs([report.parent])
     comparison = build_comparison([run], config())
     (method,) = comparison.data.runs
-    names = {"au_net": "A", "arf_net": "B", "mine": "C", f"{method}x": "D", method: "E"}
-    warn_about_unused_names(names, [comparison])
+    cfg = config()
+    cfg.names = {"au_net": "A", "arf_net": "B", "mine": "C", f"{method}x": "D", method: "E"}
+    check_method_names(cfg, [comparison])
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [
         f"names.{method}x is not used, since no run has this method; did you mean {method}?",
         "names.mine is not used, since no run has this method",
     ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["baseline=au_nett"], "baseline must be a method of the runs, got au_nett; did you mean au_net?"),
+        (["primary_method=density_aps"], "primary_method must be a method of the runs, got density_aps; did you mean"),
+        (["primary_method=au_net"], "primary_method must differ from baseline, got au_net for both"),
+    ],
+)
+def test_unknown_methods_of_the_primary_comparison_are_rejected(
+    overrides: list[str], message: str, report: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        write_comparison_reports([report.parent], tmp_path / "out", config(*overrides))
+    assert not (tmp_path / "out").exists()

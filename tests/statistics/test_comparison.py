@@ -62,7 +62,8 @@ def test_size_groups_partition_the_images(tmp_path: Path) -> None:
 
 
 def test_methods_are_compared_on_the_mean_over_their_seeds(tmp_path: Path) -> None:
-    write_run(tmp_path / "b", rows_of("b", quality=0.5))
+    for seed in (0, 1, 2):
+        write_run(tmp_path / f"b{seed}", rows_of("b", quality=0.5, seed=seed))
     rows_by_seed = {seed: rows_of("a", quality=0.8, seed=seed) for seed in (0, 1)}
     for seed, rows in rows_by_seed.items():
         write_run(tmp_path / f"a{seed}", rows)
@@ -74,7 +75,7 @@ def test_methods_are_compared_on_the_mean_over_their_seeds(tmp_path: Path) -> No
     assert 0 < difference.inference.low < difference.value < difference.inference.high
     assert difference.p_holm == difference.inference.p < 0.01
     assert difference.effect_size > 0.9
-    assert any("different numbers of seeds (a 2, b 1)" in note for note in comparison.data.notes)
+    assert any("different numbers of seeds (a 2, b 3)" in note for note in comparison.data.notes)
 
 
 def test_values_of_a_patient_are_means_over_the_images(tmp_path: Path) -> None:
@@ -104,6 +105,21 @@ def test_settings_besides_network_and_loss_are_reported(tmp_path: Path) -> None:
     write_run(tmp_path / "b", rows_of("b", quality=0.5), other)
     (note,) = compare(tmp_path).data.notes
     assert note.endswith("the methods differ in the settings augment._target_, trainer.precision.")
+
+
+def test_a_method_with_a_single_run_is_not_tested(tmp_path: Path) -> None:
+    """The variance between its trainings is unknown, although that of the other methods is known."""
+    for method, quality, n_seeds in (("a", 0.8, 2), ("b", 0.5, 2), ("c", 0.6, 1)):
+        for seed in range(n_seeds):
+            write_run(tmp_path / f"{method}{seed}", rows_of(method, quality=quality, seed=seed))
+    comparison = compare(tmp_path)
+    tested, *untested = comparison.differences("dsc", [("a", "b"), ("a", "c"), ("c", "b")])
+    assert tested.inference.p == tested.p_holm, "a family of one test"
+    assert np.isnan([value for each in untested for value in (each.inference.p, each.p_holm)]).all()
+    write_run(tmp_path / "only" / "c", rows_of("c", quality=0.6))
+    alone = compare(tmp_path / "only").overall["c"]["dsc"]
+    assert comparison.overall["c"]["dsc"].low == pytest.approx(alone.low, abs=0.01)
+    assert comparison.overall["c"]["dsc"].high == pytest.approx(alone.high, abs=0.01)
 
 
 def test_single_runs_have_no_p_value(tmp_path: Path) -> None:

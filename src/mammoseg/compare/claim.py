@@ -17,6 +17,7 @@ from mammoseg.reports.table import format_count
 from mammoseg.runs.discovery import RunResults
 from mammoseg.runs.record import read_record_or_skip
 from mammoseg.statistics.comparison import Comparison
+from mammoseg.statistics.secondary_outcomes import SecondaryOutcomes
 
 # Number of the first item of each section, and short titles of its items.
 SECTIONS: Mapping[str, tuple[int, Sequence[str]]] = {
@@ -169,8 +170,8 @@ def _evaluation_answers(
     """Return the answers on evaluation and results."""
     external = any(run.is_external for run in runs)
     missed = {
-        names.get(method, method): 100 * float((values["dsc"][comparison.has_mass] == 0).mean())
-        for method, values in comparison.by_image.items()
+        names.get(method, method): 100 * SecondaryOutcomes.of_runs(list(method_runs.values()))[0].images_missed
+        for method, method_runs in comparison.data.runs.items()
         if comparison.has_mass.any()
     }
     listed = ", ".join(f"{name} {share:.1f} %" for name, share in missed.items())
@@ -183,7 +184,7 @@ def _evaluation_answers(
         33: where if external else "",
         37: "table.md, uncertainty.md",
         38: "secondary.md",
-        39: f"images with a mass and DSC 0: {listed}; images.csv, figure2.png" if listed else "",
+        39: f"images with a mass and DSC 0, mean over the runs: {listed}; images.csv, figure2.png" if listed else "",
         42: "settings of all runs: run.json of each run",
         43: f"mammoseg {__version__}, Apache License 2.0; state the availability of the trained networks and the data",
     }

@@ -61,7 +61,7 @@ def write_comparison_reports(folders: Sequence[Path], output: Path, cfg: DictCon
         log.warning("found runs on different test sets (%s); writing one report for each", ", ".join(groups))
     # Build all comparisons before writing, so that nothing is written if one of them fails.
     comparisons = {name: build_comparison(group, cfg) for name, group in groups.items()}
-    warn_about_unused_names(cfg.names, comparisons.values())
+    check_method_names(cfg, comparisons.values())
     return [
         write_comparison_report(
             comparison,
@@ -93,16 +93,21 @@ def validate_settings(cfg: DictConfig) -> None:
         raise UserError(f"baseline must be the name of a method, got {cfg.baseline}")
     if not (cfg.primary_method is None or isinstance(cfg.primary_method, str)):
         raise UserError(f"primary_method must be the name of a method or null, got {cfg.primary_method}")
+    if cfg.primary_method == cfg.baseline:
+        raise UserError(f"primary_method must differ from baseline, got {cfg.baseline} for both")
     if not isinstance(cfg.names, DictConfig):
         raise UserError(f"names must map methods to display names, such as {{au_net: AU-Net}}, got {cfg.names}")
 
 
-def warn_about_unused_names(names: Mapping[str, str], comparisons: Iterable[Comparison]) -> None:
-    """Warn about display names whose method neither is in the runs nor is a preset of `conf/method`.
+def check_method_names(cfg: DictConfig, comparisons: Iterable[Comparison]) -> None:
+    """Check the methods in settings: they are in the runs or presets of `conf/method`.
 
     Args:
-        names: Display names by method.
+        cfg: Settings as in conf/compare.yaml. For display names of other methods, there is only a warning.
         comparisons: Comparisons of all datasets.
+
+    Raises:
+        UserError: If `cfg.baseline` or `cfg.primary_method` is another name.
     """
     methods = {
         name
@@ -110,9 +115,13 @@ def warn_about_unused_names(names: Mapping[str, str], comparisons: Iterable[Comp
         for method in comparison.data.runs
         for name in (method, comparison.data.base_method(method))
     }
-    presets = {path.stem for path in (conf_dir() / "method").glob("*.yaml")}
-    for name in sorted(set(map(str, names)) - methods - presets):
-        nearest = did_you_mean(name, sorted(methods | presets))
+    known = methods | {path.stem for path in (conf_dir() / "method").glob("*.yaml")}
+    for setting in ("baseline", "primary_method"):
+        if (name := cfg[setting]) is not None and name not in known:
+            nearest = did_you_mean(name, sorted(known))
+            raise UserError(f"{setting} must be a method of the runs, got {name}{nearest}")
+    for name in sorted(set(map(str, cfg.names)) - known):
+        nearest = did_you_mean(name, sorted(known))
         log.warning("names.%s is not used, since no run has this method%s", name, nearest)
 
 

@@ -57,7 +57,7 @@ def secondary_table(comparison: Comparison, names: Mapping[str, str]) -> Table:
     """
     rows = []
     for method, runs in comparison.data.runs.items():
-        mean, std = SecondaryOutcomes.mean_and_std([SecondaryOutcomes.of_run(run) for run in runs.values()])
+        mean, std = SecondaryOutcomes.of_runs(list(runs.values()))
         cells = [names.get(method, method)]
         for attribute, (_, format_mean, format_std) in OUTCOMES.items():
             value, spread = getattr(mean, attribute), getattr(std, attribute)

@@ -33,7 +33,8 @@ def summary_sentences(
         Sentences of the summary.
     """
     differences = comparison.differences(metric, pairs)
-    sentences = [_difference_sentence(difference, comparison, names, len(pairs)) for difference in differences]
+    n_tests = sum(not math.isnan(difference.inference.p) for difference in differences)
+    sentences = [_difference_sentence(difference, comparison, names, n_tests) for difference in differences]
     if len(comparison.methods) > 1 and not pairs:
         sentences.append(_missing_method_sentence(comparison, names, baseline, method))
     primary = PIXEL_METRICS[metric]
@@ -58,8 +59,9 @@ def _training_sentence(comparison: Comparison, names: Mapping[str, str]) -> str:
     if not single or len(comparison.methods) == 1:
         return ""
     return (
-        f"Methods with a single run: {', '.join(single)}. Their variance between trainings is assumed to equal that of "
-        "the other methods."
+        f"Methods with a single run: {', '.join(single)}. Their variance between trainings is unknown, so the "
+        "intervals of these methods and of their differences from others are about the trained networks, without "
+        "p-values."
     )
 
 
@@ -123,26 +125,28 @@ def methods_sentences(
         f"({format_count(n_patients, 'test patient')}), and all methods are evaluated on the same resamples.",
         _variation_sentence(comparison),
     ]
-    if not comparison.is_about_methods:
+    tested = [difference for difference in comparison.all_differences if not math.isnan(difference.inference.p)]
+    if not tested:
         return sentences
     alpha = f"{100 * (1 - comparison.confidence_level):.0f} %"
-    title, n_all = PIXEL_METRICS[metric].title, len(comparison.all_differences)
-    if pairs:
+    title = PIXEL_METRICS[metric].title
+    n_primary = sum(not math.isnan(difference.inference.p) for difference in comparison.differences(metric, pairs))
+    if n_primary:
         baseline = names.get(pairs[0][1], pairs[0][1])
-        family = f"{format_count(len(pairs), 'comparison')} with {baseline} in {title}"
-        corrected = ", with Holm's correction" if len(pairs) > 1 else ""
+        family = f"{format_count(n_primary, 'comparison')} with {baseline} in {title}"
+        corrected = ", with Holm's correction" if n_primary > 1 else ""
         sentences.append(
             f"The primary comparison was specified by the settings primary and baseline: {family}{corrected}. If no "
             f"method differs from the baseline, the probability of at least one p-value below {alpha} in it is about "
             f"{alpha}."
         )
-    return [*sentences, *([_exploratory_sentence(n_all, alpha)] if n_all else [])]
+    return [*sentences, _exploratory_sentence(len(tested) - n_primary, alpha)]
 
 
 def _exploratory_sentence(n_differences: int, alpha: str) -> str:
     """Describe the error rate of the comparisons of all pairs of methods in all metrics."""
     return (
-        f"All other results are exploratory: {n_differences} further differences (all pairs of methods in all metrics) "
+        f"All other results are exploratory: {n_differences} further differences (of pairs of methods in all metrics) "
         f"are tested, with Holm's correction within each metric. If nothing differs, each metric has a probability of "
         f"about {alpha} of at least one corrected p-value below {alpha}, so across {len(PIXEL_METRICS)} metrics a few "
         "such values are expected in repeated studies."

@@ -152,7 +152,10 @@ def uncertainty_table(comparison: Comparison, names: Mapping[str, str]) -> Table
         values = [overall[method][key].value for method in comparison.methods]
         bold |= {(row, column) for row in argbest(values, key)}
     level = f"{100 * comparison.confidence_level:.0f} %"
-    sources = "patients and trainings" if comparison.is_about_methods else "patients, for these trained networks"
+    sources = "patients, for these trained networks"
+    if comparison.is_about_methods:
+        single = any(len(runs) == 1 for runs in comparison.data.runs.values())
+        sources = f"patients and trainings{' (for methods with a single run, over patients only)' if single else ''}"
     note = (
         f"{units_note()}. Mean ± standard deviation over folds and seeds (if there is more than one run), and {level} "
         f"confidence interval over {sources} ({comparison.n_resamples} bootstrap resamples) in brackets."

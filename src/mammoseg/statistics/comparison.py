@@ -78,9 +78,9 @@ class Difference:
 class Comparison:
     """Statistics of a comparison of methods, computed when first accessed.
 
-    Test patients are resampled with the same bootstrap resamples for all methods, so that differences are paired. If
-    methods have several seeds or folds, intervals and tests include the variance between trainings and are about
-    methods; otherwise they are about the trained networks.
+    Test patients are resampled with the same bootstrap resamples for all methods, so that differences are paired. For
+    methods with several seeds or folds, intervals and tests include the variance between trainings and are about
+    methods. Intervals of a method with a single run are about the trained network, and it is not tested.
 
     Attributes:
         data: Aligned runs.
@@ -126,7 +126,7 @@ class Comparison:
 
     @cached_property
     def is_about_methods(self) -> bool:
-        """Whether intervals and tests include the variance between trainings."""
+        """Whether the variance between trainings is known for at least one method."""
         return self.training_variance(next(iter(PIXEL_METRICS))) is not None
 
     @cached_property
@@ -183,7 +183,8 @@ class Comparison:
             variance = variance_within_methods if are_folds else variance_between_seeds
             training = variance(list(by_method.values()))
             for method, own in by_method.items():
-                inference = self._infer(own.mean, own.mean_distribution, training, 1 / len(own), subset)
+                known = training if are_folds or len(own) > 1 else None
+                inference = self._infer(own.mean, own.mean_distribution, known, 1 / len(own), subset)
                 runs = run_values[method][key]
                 std = float(runs.std(ddof=1)) if len(runs) > 1 else float("nan")
                 limits = np.clip([inference.low, inference.high], *PIXEL_METRICS[key].value_range).tolist()
@@ -211,7 +212,7 @@ class Comparison:
         return (variance_between_folds if self.is_cross_validation else variance_between_seeds)(replicates)
 
     def differences(self, metric: str, pairs: Sequence[tuple[str, str]]) -> list[Difference]:
-        """Compare pairs of methods, with Holm's correction for the number of pairs.
+        """Compare pairs of methods, with Holm's correction for the number of pairs that are tested.
 
         Args:
             metric: Key of the metric.
@@ -227,7 +228,8 @@ class Comparison:
             # In cross-validation, the residual variance is that of the difference in one fold, divided by two.
             factor = 1 / len(a) + 1 / len(b)
             value = a.mean - b.mean
-            inference = self._infer(value, a.mean_distribution - b.mean_distribution, training, factor)
+            known = training if self.is_cross_validation or min(len(a), len(b)) > 1 else None
+            inference = self._infer(value, a.mean_distribution - b.mean_distribution, known, factor)
             x, y = self.by_patient[first][metric], self.by_patient[second][metric]
             median = float(np.nanmedian(x - y)) if (x == x).any() else float("nan")
             differences.append(

@@ -63,9 +63,14 @@ class SecondaryOutcomes:
         )
 
     @classmethod
-    def mean_and_std(cls, runs: Sequence[SecondaryOutcomes]) -> tuple[SecondaryOutcomes, SecondaryOutcomes]:
-        """Return the means over runs and the sample standard deviations, which are NaN for a single run."""
-        values = np.array([[getattr(run, field.name) for field in fields(cls)] for run in runs])
+    def of_runs(cls, runs: Sequence[RunResults]) -> tuple[SecondaryOutcomes, SecondaryOutcomes]:
+        """Return the means over runs and the sample standard deviations, which are NaN for a single run.
+
+        Raises:
+            UserError: If a file is damaged.
+        """
+        outcomes = [cls.of_run(run) for run in runs]
+        values = np.array([[getattr(run, field.name) for field in fields(cls)] for run in outcomes])
         stds = values.std(axis=0, ddof=1) if len(runs) > 1 else np.full(values.shape[1], np.nan)
         return cls(*values.mean(axis=0).tolist()), cls(*stds.tolist())
 

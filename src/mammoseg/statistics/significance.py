@@ -42,10 +42,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values for multiple comparisons with Holm's step-down method.
 
     Args:
-        p_values: Unadjusted p-values of a family of tests.
+        p_values: Unadjusted p-values of a family of tests; NaN for comparisons without a test.
 
     Returns:
-        Adjusted p-values in the same order, in [0, 1].
+        Adjusted p-values in the same order, in [0, 1]; NaN for comparisons without a test, which are not counted.
 
     Source: Holm, Scandinavian Journal of Statistics 6, 1979.
 
@@ -55,7 +55,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(values)
-    factors = len(values) - np.arange(len(values))
+    factors = int((~np.isnan(values)).sum()) - np.arange(len(values))
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1)
     return [float(p) for p in adjusted]
