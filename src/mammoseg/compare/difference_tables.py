@@ -188,8 +188,9 @@ def _power_note(components: VarianceComponents, metric: str, level: float, n_pat
     return (
         f"Difference between two methods, in the unit of the metric, that a single test at level {1 - level:.2g} "
         f"detects with a probability of {100 * POWER:.0f} %, for the variances estimated from these runs: standard "
-        f"deviation between seeds {scale * components.training**0.5:.2f}, and standard error due to the "
-        f"{n_patients} test patients {scale * one_seed**0.5:.2f} with one seed and {scale * many_seeds**0.5:.2f} with "
-        f"many seeds. Seeds per method that are required for a difference of {listed}. Estimates from few seeds are "
-        "imprecise."
+        f"error due to the {n_patients} test patients {scale * one_seed**0.5:.2f} with one seed and "
+        f"{scale * many_seeds**0.5:.2f} with many seeds, and standard deviation between seeds beyond that due to the "
+        f"patients {scale * components.training**0.5:.2f}. Seeds per method that are required for a difference of "
+        f"{listed}. Estimates from few seeds are imprecise, in particular components near 0 and numbers of seeds "
+        "beyond those of the runs."
     )
