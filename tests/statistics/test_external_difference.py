@@ -71,6 +71,18 @@ def test_single_networks_are_compared_without_pairing(tmp_path: Path) -> None:
     assert np.isnan(found.inference.p)
 
 
+def test_a_method_with_a_single_training_is_not_tested(tmp_path: Path) -> None:
+    """The variance between its trainings is unknown, although that of the other method is known."""
+    for method, seeds in (("au_net", (0, 1)), ("density_asp", (0,))):
+        for seed in seeds:
+            write_run(tmp_path / f"own-{method}{seed}", rows_of(method, quality=0.8, seed=seed))
+            write_external(tmp_path / f"other-{method}{seed}", external_rows(method, quality=0.6, seed=seed))
+    groups = group_runs(find_runs([tmp_path]))
+    differences = external_differences(compared(groups["phantom"]), compared(groups["clinic"]))
+    tested = {own.method: own.inference.is_test for own in differences if own.metric == "dsc"}
+    assert tested == {"au_net": True, "density_asp": False}
+
+
 def test_equal_counts_on_different_images_have_an_uncertain_difference(tmp_path: Path) -> None:
     """A paired comparison would have a standard error of 0."""
     own = rows_of("au_net", quality=0.8)

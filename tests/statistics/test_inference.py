@@ -31,7 +31,7 @@ def exact(values: np.ndarray) -> Replicates:
 
 def difference(a: Replicates, b: Replicates, training: TrainingVariance | None) -> Inference:
     distribution = a.mean_distribution - b.mean_distribution
-    return infer(a.mean - b.mean, distribution, 100, training, 1 / len(a) + 1 / len(b), 0.95)
+    return infer(a.mean - b.mean, distribution, 100, training, [len(a), len(b)], 0.95)
 
 
 @pytest.mark.parametrize("sizes", [(2, 2), (3, 5), (10, 4)])
@@ -117,7 +117,7 @@ def test_identical_methods_differ_significantly_in_about_5_percent(
 
 def test_without_variance_between_trainings_the_interval_is_that_of_the_bootstrap() -> None:
     distribution = np.random.default_rng(0).normal(0.1, 0.02, 1000)
-    actual = infer(0.1, distribution, 50, None, 1.0, 0.95)
+    actual = infer(0.1, distribution, 50, None, [1], 0.95)
     # stats.t.ppf(0.975, 49) * sqrt(50 / 49) = 2.03, and stats.norm.cdf(2.03) = 0.9788
     assert (actual.low, actual.high) == pytest.approx(tuple(np.quantile(distribution, [0.0212, 0.9788])), rel=1e-3)
     assert np.isnan(actual.p)
@@ -125,14 +125,14 @@ def test_without_variance_between_trainings_the_interval_is_that_of_the_bootstra
 
 def test_the_interval_of_an_absolute_value_contains_an_estimate_near_0() -> None:
     distribution = np.abs(np.random.default_rng(0).normal(0.0, 0.1, 5000))
-    interval = infer(0.0001, distribution, 100, None, 1.0, 0.95)
+    interval = infer(0.0001, distribution, 100, None, [1], 0.95)
     assert interval.low == 0.0001 < interval.high
 
 
 def test_equal_methods_have_p_1_and_undefined_ones_nan() -> None:
     training = TrainingVariance(0.0, 0.0, 4)
-    assert infer(0.0, np.zeros(10), 20, training, 1.0, 0.95).p == 1.0
-    undefined = infer(0.1, np.full(10, np.nan), 20, training, 1.0, 0.95)
+    assert infer(0.0, np.zeros(10), 20, training, [2, 2], 0.95).p == 1.0
+    undefined = infer(0.1, np.full(10, np.nan), 20, training, [2, 2], 0.95)
     assert np.isnan([undefined.low, undefined.high, undefined.p]).all()
 
 

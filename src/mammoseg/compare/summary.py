@@ -33,7 +33,7 @@ def summary_sentences(
         Sentences of the summary.
     """
     differences = comparison.differences(metric, pairs)
-    n_tests = sum(not math.isnan(difference.inference.p) for difference in differences)
+    n_tests = sum(difference.inference.is_test for difference in differences)
     sentences = [_difference_sentence(difference, comparison, names, n_tests) for difference in differences]
     if len(comparison.methods) > 1 and not pairs:
         sentences.append(_missing_method_sentence(comparison, names, baseline, method))
@@ -97,7 +97,7 @@ def _difference_sentence(difference: Difference, comparison: Comparison, names: 
     level = f"{100 * comparison.confidence_level:.0f} %"
     relation = "includes" if inference.low <= 0 <= inference.high else "excludes"
     limits = f"[{format_difference(inference.low, metric)}, {format_difference(inference.high, metric)}]"
-    if math.isnan(inference.p):
+    if not inference.is_test:
         return f"{subject} between these trained networks ({level} CI over patients {limits}, which {relation} 0)."
     p = f"p {format_p(inference.p, '= ')}"
     if n_tests > 1:
@@ -125,12 +125,12 @@ def methods_sentences(
         f"({format_count(n_patients, 'test patient')}), and all methods are evaluated on the same resamples.",
         _variation_sentence(comparison),
     ]
-    tested = [difference for difference in comparison.all_differences if not math.isnan(difference.inference.p)]
-    if not tested:
+    n_tests = sum(difference.inference.is_test for difference in comparison.all_differences)
+    if not n_tests:
         return sentences
     alpha = f"{100 * (1 - comparison.confidence_level):.0f} %"
     title = PIXEL_METRICS[metric].title
-    n_primary = sum(not math.isnan(difference.inference.p) for difference in comparison.differences(metric, pairs))
+    n_primary = sum(difference.inference.is_test for difference in comparison.differences(metric, pairs))
     if n_primary:
         baseline = names.get(pairs[0][1], pairs[0][1])
         family = f"{format_count(n_primary, 'comparison')} with {baseline} in {title}"
@@ -140,7 +140,7 @@ def methods_sentences(
             f"method differs from the baseline, the probability of at least one p-value below {alpha} in it is about "
             f"{alpha}."
         )
-    return [*sentences, _exploratory_sentence(len(tested) - n_primary, alpha)]
+    return [*sentences, _exploratory_sentence(n_tests - n_primary, alpha)]
 
 
 def _exploratory_sentence(n_differences: int, alpha: str) -> str:

@@ -183,8 +183,7 @@ class Comparison:
             variance = variance_within_methods if are_folds else variance_between_seeds
             training = variance(list(by_method.values()))
             for method, own in by_method.items():
-                known = training if are_folds or len(own) > 1 else None
-                inference = self._infer(own.mean, own.mean_distribution, known, 1 / len(own), subset)
+                inference = self._infer(own.mean, own.mean_distribution, training, [len(own)], subset)
                 runs = run_values[method][key]
                 std = float(runs.std(ddof=1)) if len(runs) > 1 else float("nan")
                 limits = np.clip([inference.low, inference.high], *PIXEL_METRICS[key].value_range).tolist()
@@ -196,12 +195,12 @@ class Comparison:
         value: float,
         distribution: Floats,
         training: TrainingVariance | None,
-        factor: float,
+        n_replicates: Sequence[int],
         subset: Subset | None = None,
     ) -> Inference:
         """Compute an interval and a test."""
         n_patients = self.resampler.effective_patients(subset)
-        return infer(value, distribution, n_patients, training, factor, self.confidence_level)
+        return infer(value, distribution, n_patients, training, n_replicates, self.confidence_level)
 
     def training_variance(self, metric: str) -> TrainingVariance | None:
         """Return the variance between trainings in differences of a metric; None if it cannot be estimated.
@@ -225,11 +224,9 @@ class Comparison:
         differences = []
         for first, second in pairs:
             a, b = self.replicates[metric][first], self.replicates[metric][second]
-            # In cross-validation, the residual variance is that of the difference in one fold, divided by two.
-            factor = 1 / len(a) + 1 / len(b)
             value = a.mean - b.mean
-            known = training if self.is_cross_validation or min(len(a), len(b)) > 1 else None
-            inference = self._infer(value, a.mean_distribution - b.mean_distribution, known, factor)
+            # In cross-validation, the residual variance is that of the difference in one fold, divided by two.
+            inference = self._infer(value, a.mean_distribution - b.mean_distribution, training, [len(a), len(b)])
             x, y = self.by_patient[first][metric], self.by_patient[second][metric]
             median = float(np.nanmedian(x - y)) if (x == x).any() else float("nan")
             differences.append(

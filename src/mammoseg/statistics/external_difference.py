@@ -98,7 +98,7 @@ def external_differences(internal: Comparison, external: Comparison) -> list[Ext
         training = variance(complete) if complete else None
         for key, own in replicates.items():
             inference = infer(
-                own.mean, own.mean_distribution, n_patients, training, 1 / len(own), external.confidence_level
+                own.mean, own.mean_distribution, n_patients, training, [len(own)], external.confidence_level
             )
             first, second = (by_metric[metric].mean for by_metric in (tests[key].internal, tests[key].external))
             names = (key[1], internal.data.dataset, external.data.dataset, metric)

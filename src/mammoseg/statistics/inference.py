@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,30 +34,35 @@ class Inference:
     degrees_of_freedom: float = math.nan
     p: float = math.nan
 
+    @property
+    def is_test(self) -> bool:
+        """Whether there is a test."""
+        return not math.isnan(self.p)
+
 
 def infer(
     value: float,
     distribution: Floats,
     n_patients: float,
     training: TrainingVariance | None,
-    factor: float,
+    n_replicates: Sequence[int],
     confidence_level: float,
 ) -> Inference:
     """Compute the confidence interval of a mean over replicates or of a difference of such means, and its test.
 
-    The variance is the sum of the bootstrap variance over patients and `factor` times the variance between trainings.
-    The degrees of freedom are those of Satterthwaite's approximation, but not less than those of the variance between
-    trainings. If the latter is unknown, the interval is the percentile interval of the bootstrap, expanded as proposed
-    by Hesterberg for small samples and extended to include `value`. It then only applies to the trained networks, and
-    there is no test.
+    The variance is the sum of the bootstrap variance over patients and a multiple of the variance between trainings:
+    1/n for the mean of n replicates, 1/m + 1/n for the difference of two means. The degrees of freedom are those of
+    Satterthwaite's approximation, but not less than those of the variance between trainings. If the latter is unknown,
+    or a mean is that of a single replicate, the interval is the percentile interval of the bootstrap, expanded as
+    proposed by Hesterberg for small samples and extended to include `value`. It then only applies to the trained
+    networks, and there is no test: the variance between the trainings of other methods may be another one.
 
     Args:
         value: Mean over the replicates, or difference of two means.
         distribution: Values in the bootstrap resamples, shape (n_resamples,).
         n_patients: Effective number of test patients, at least 2.
         training: Variance between trainings; None if unknown.
-        factor: Multiple of the variance between trainings in the variance of `value`: 1/n for the mean of n replicates,
-            1/m + 1/n for the difference of two means.
+        n_replicates: Number of replicates of the mean, or of each of the two means.
         confidence_level: Confidence level in (0, 1).
 
     Returns:
@@ -66,12 +72,13 @@ def infer(
     """
     correction = n_patients / (n_patients - 1)  # the bootstrap variance of a mean is smaller by this factor
     sampling = correction * float(distribution.var(ddof=1))
-    if training is None:
+    if training is None or min(n_replicates) == 1:
         margin = float(stats.t.ppf((1 + confidence_level) / 2, n_patients - 1)) * math.sqrt(correction)
         expanded_level = 2 * float(stats.norm.cdf(margin)) - 1
         low, high = percentile_interval(distribution, expanded_level)
         # Without this, the interval of ΔA, an absolute value, can exclude an estimate near 0.
         return Inference(float(np.minimum(low, value)), float(np.maximum(high, value)), math.sqrt(sampling))
+    factor = sum(1 / number for number in n_replicates)
     return t_test(value, (sampling, n_patients - 1), training, factor, confidence_level)
 
 
@@ -88,7 +95,7 @@ def t_test(
         value: The estimate.
         sampling: Variance over patients and its degrees of freedom.
         training: See `infer`.
-        factor: See `infer`.
+        factor: Multiple of the variance between trainings in the variance of `value`.
         confidence_level: See `infer`.
 
     Returns:
