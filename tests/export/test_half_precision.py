@@ -23,8 +23,8 @@ def affine(weight: float, bias: float) -> nn.Module:
     """Network that maps a pixel to weight * pixel + bias."""
     network = nn.Conv2d(1, 1, 1)
     with torch.no_grad():
-        network.weight.fill_(weight)
-        network.bias.fill_(bias)  # type: ignore[union-attr]
+        for parameter, value in zip(network.parameters(), (weight, bias), strict=True):
+            parameter.fill_(value)
     return network
 
 

@@ -17,7 +17,7 @@ from mammoseg.export.card_metadata import StoredWeights
 from mammoseg.export.further_evaluations import ExportedCheckpoint, read_further_evaluations
 from mammoseg.export.half_precision import N_IMAGES, rounded_to_half, rounding_effect
 from mammoseg.export.model_card import make_model_card
-from mammoseg.export.prepared_images import find_input_range, read_test_images
+from mammoseg.export.prepared_images import find_input_range, find_prepared_images, read_test_images
 from mammoseg.exported_model import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, dump_yaml
 from mammoseg.files import atomic_write_bytes
 from mammoseg.optional_imports import import_optional
@@ -82,20 +82,18 @@ def exported_files(
     """
     loaded = checkpoint.load_checkpoint(ckpt_path, ("model",), trusted_modules)
     provenance = exported_provenance(loaded, ckpt_path)
+    prepared = find_prepared_images(loaded, ckpt_path)
+    if (input_range := find_input_range(loaded, ckpt_path, prepared)) is not None:
+        provenance[checkpoint.INPUT_RANGE_KEY] = input_range.to_plain()
     network = load_finite_network(loaded, ckpt_path)
     rounding = None
     if half:
         exact, network = network, rounded_to_half(network, ckpt_path)
-        images = read_test_images(loaded, ckpt_path, N_IMAGES)
+        images = read_test_images(loaded, prepared, N_IMAGES)
         rounding = rounding_effect(exact, network, images, provenance["config"]["threshold"])
     weights = to_safetensors(network, half)
-    stored = StoredWeights(
-        sum(parameter.numel() for parameter in network.parameters()),
-        len(weights),
-        hashlib.sha256(weights).hexdigest(),
-        half,
-        rounding,
-    )
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    stored = StoredWeights(n_parameters, len(weights), hashlib.sha256(weights).hexdigest(), half, rounding)
     digests = (checkpoint.file_digest(ckpt_path), stored.sha256)
     selected_on = provenance.get(checkpoint.SELECTED_ON_KEY)
     exported = ExportedCheckpoint(ckpt_path, provenance["run_info"], digests, selected_on)
@@ -108,15 +106,14 @@ def exported_files(
 
 
 def exported_provenance(loaded: dict[str, Any], ckpt_path: Path) -> dict[str, Any]:
-    """Return the content of config.yaml, after a check of the settings that the model card describes.
+    """Check the settings that the model card describes; return the content of config.yaml without the input range.
 
     Args:
         loaded: Content of the checkpoint, from `load_checkpoint`.
         ckpt_path: Path of the checkpoint.
 
     Returns:
-        Config and identity of the run, and if they are known, the half that selected the checkpoint and the range of
-        the training images.
+        Config and identity of the run, and if it is known, the half that selected the checkpoint.
 
     Raises:
         UserError: If one of them is invalid.
@@ -128,8 +125,6 @@ def exported_provenance(loaded: dict[str, Any], ckpt_path: Path) -> dict[str, An
     provenance: dict[str, Any] = {"config": config, "run_info": run_info}
     if selected_on := checkpoint.selected_on(loaded):
         provenance[checkpoint.SELECTED_ON_KEY] = selected_on
-    if (input_range := find_input_range(loaded, ckpt_path)) is not None:
-        provenance[checkpoint.INPUT_RANGE_KEY] = input_range.to_plain()
     return provenance
 
 
