@@ -10,7 +10,6 @@ epochs, which is not the result of a selection. Test results are not read.
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import statistics
 from collections import defaultdict
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mammoseg.loggers.csv_history import read_rows
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import Status, read_record
 from mammoseg.runs.settings import Role, select
@@ -42,8 +42,7 @@ class Run:
         record = read_record(RunFolder(folder))
         if record is None or record.status is not Status.FINISHED:
             return None
-        with (folder / "metrics.csv").open(encoding="utf-8", newline="") as lines:
-            dsc = [100 * float(row["val/dsc"]) for row in csv.DictReader(lines) if row["val/dsc"]]
+        dsc = [100 * float(row["val/dsc"]) for row in read_rows(RunFolder(folder).metrics) if "val/dsc" in row]
         return cls(select(record.settings, Role.METHOD, Role.COMPUTE), record.parameters, record.minutes, dsc)
 
 

@@ -1,6 +1,7 @@
 """Fraction of the peak performance that the convolutions of a training step reach.
 
-python benchmarks/convolutions.py [--rounds 5] [setting ...]     settings of train; default: method=seg_res_net
+python benchmarks/convolutions.py [--rounds 5] [setting ...]     settings of train; by default
+method=seg_res_net dataset.size=256
 
 Operations are counted from the shapes, times are those of the profiler. The peak is the performance of a product of
 two 4096x4096 matrices in the same precision, measured in the same run.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Sequence
+from functools import partial
 
 import hydra
 import torch
@@ -32,7 +34,7 @@ def step(net: nn.Module, image: Tensor, dtype: torch.dtype) -> None:
     """Compute outputs and gradients of the network."""
     with torch.autocast(image.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
         outputs = list_outputs(net(image), image)
-    torch.stack([output.float().square().mean() for output in outputs]).sum().backward()  # type: ignore[no-untyped-call]
+    measure.negligible_loss(outputs).backward()  # type: ignore[no-untyped-call]  # torch
 
 
 def convolution_flops(net: nn.Module, image: Tensor) -> int:
@@ -84,7 +86,7 @@ def main() -> None:
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for precision, dtype in PRECISIONS.items():
         step(net, image, dtype)
-        whole = statistics.median(measure.seconds(lambda: step(net, image, dtype)) for _ in range(args.rounds))  # noqa: B023
+        whole = statistics.median(measure.seconds(partial(step, net, image, dtype)) for _ in range(args.rounds))
         convolutions = statistics.median(convolution_seconds(net, image, dtype) for _ in range(args.rounds))
         reached, highest = flops / convolutions, peak(image.device, dtype, args.rounds)
         times = f"{1000 * whole:.0f} ms | {1000 * convolutions:.0f} ms ({100 * convolutions / whole:.0f} %)"

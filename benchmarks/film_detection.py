@@ -5,7 +5,7 @@ python benchmarks/film_detection.py FILMS PREPARED [--model NAME] [--output outp
 FILMS contains scans of films and boxes.csv with the bounding boxes of the masses (columns file, case, x, y, width and
 height, in pixels); PREPARED is a dataset in the layout of dataset=folder with the same cases. The model prepares both
 itself. A box is hit if the centroid of a predicted region lies within it. For images of PREPARED, the boxes are those
-of the connected regions of the masks. The contact sheet shows the films with boxes and predictions.
+of the connected regions of the masks. The contact sheets show the images with boxes and predictions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mammoseg
-from films import N_COLUMNS, TILE_SIDE, Image, read_boxes
+from films import TILE_SIDE, Image, read_boxes, write_contact_sheets
 from mammoseg.data.preprocessing.box import Box
 from mammoseg.metrics.detection import MatchingRule, detect_marked
 from mammoseg.predictor import Prediction, Predictor
@@ -62,13 +62,6 @@ def draw_tile(path: Path, prediction: Prediction, boxes: Sequence[Box]) -> Image
     return np.asarray(cv2.resize(tile, (TILE_SIDE, TILE_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def contact_sheet(tiles: Sequence[Image]) -> Image:
-    """Arrange tiles in rows."""
-    blank = np.zeros_like(tiles[0])
-    padded = [*tiles, *[blank] * (-len(tiles) % N_COLUMNS)]
-    return np.vstack([np.hstack(padded[start : start + N_COLUMNS]) for start in range(0, len(padded), N_COLUMNS)])
-
-
 def read_cases(folder: Path, key: str) -> dict[str, dict[str, str]]:
     """Read the table of a folder; returns its rows by the column `key`."""
     name = "boxes.csv" if key == "file" else "cases.csv"
@@ -103,7 +96,6 @@ def main() -> None:
     rows = [cases[row["case"]] for row in read_cases(args.films, "file").values()]
     prepared = [(args.prepared / row["image"], mask_boxes(read_grey(args.prepared / row["mask"]))) for row in rows]
     sources = {"raw films": [(args.films / name, boxes[name]) for name in boxes], "prepared": prepared}
-    args.output.mkdir(parents=True, exist_ok=True)
     columns = ("images", "number", "boxes", "boxes hit", "false positives per image", "images with a warning")
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for name, images in sources.items():
@@ -111,7 +103,7 @@ def main() -> None:
         n_boxes, n_hits, n_false, n_warnings = counts.sum(axis=0)
         shares = f"{n_hits} ({100 * n_hits / n_boxes:.1f} %) | {n_false / len(counts):.2f} | {n_warnings}"
         print(f"| {name} | {len(counts)} | {n_boxes} | {shares} |")
-        cv2.imwrite(str(args.output / f"{name.replace(' ', '_')}.png"), contact_sheet(tiles))
+        write_contact_sheets(tiles, args.output, name.replace(" ", "_"))
 
 
 if __name__ == "__main__":

@@ -113,15 +113,15 @@ def mass_fractions(shape: tuple[int, ...], crop: Box, masses: Sequence[Box]) -> 
     return fractions
 
 
-def write_contact_sheets(tiles: Sequence[Image], output: Path) -> None:
-    """Write films_1.png and so on, with N_COLUMNS x N_ROWS tiles each."""
+def write_contact_sheets(tiles: Sequence[Image], output: Path, name: str = "films") -> None:
+    """Write NAME_1.png and so on, with N_COLUMNS x N_ROWS tiles each."""
     output.mkdir(parents=True, exist_ok=True)
     per_sheet = N_COLUMNS * N_ROWS
     for start in range(0, len(tiles), per_sheet):
         sheet = list(tiles[start : start + per_sheet])
         sheet += [np.zeros_like(tiles[0])] * (-len(sheet) % N_COLUMNS)
         rows = [np.hstack(sheet[column : column + N_COLUMNS]) for column in range(0, len(sheet), N_COLUMNS)]
-        cv2.imwrite(str(output / f"films_{start // per_sheet + 1}.png"), np.vstack(rows))
+        cv2.imwrite(str(output / f"{name}_{start // per_sheet + 1}.png"), np.vstack(rows))
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 CPU = torch.device("cpu")
 
 
-class ShortTrainer(nnUNetTrainer):  # type: ignore[misc]
+class ShortTrainer(nnUNetTrainer):  # type: ignore[misc]  # Any, since nnU-Net is in another environment
     """nnU-Net's trainer with its defaults, except for the length of the training and the precision on CPUs.
 
     nnU-Net trains in float16 on GPUs and in float32 on CPUs; here, CPUs compute convolutions in bfloat16, like the runs
