@@ -77,4 +77,4 @@ def test_the_first_weights_have_little_influence_on_a_short_run() -> None:
 @pytest.mark.parametrize("decay", [0, 1, -0.1, 1.5, "0.9"])
 def test_an_invalid_decay_is_rejected(decay: object) -> None:
     with pytest.raises(UserError, match=r"callbacks\.ema\.decay must be a number between 0 and 1"):
-        EMA(decay)  # type: ignore[arg-type]
+        EMA(decay)  # type: ignore[arg-type]  # also values of other types

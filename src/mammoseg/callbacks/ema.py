@@ -57,4 +57,4 @@ class EMA(WeightAveraging):
     def _update(self, averaged: Sequence[Tensor], current: Sequence[Tensor], _: Tensor | int) -> None:
         """Update the average in place; the argument of `AveragedModel` is ignored, since reading it waits for a GPU."""
         step = self._latest_update_step + 1
-        get_ema_multi_avg_fn(self.decay_after(step))(averaged, current, step)  # type: ignore[no-untyped-call]
+        get_ema_multi_avg_fn(self.decay_after(step))(averaged, current, step)  # type: ignore[no-untyped-call]  # torch

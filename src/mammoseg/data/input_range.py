@@ -159,7 +159,7 @@ class InputRange:
             repeated = len({*acquisitions}) < len(acquisitions)
             if intervals["box_side"] is None or repeated or not {*acquisitions} <= ACQUISITIONS.keys():
                 raise ValueError
-            return cls(**intervals, acquisitions=acquisitions)  # type: ignore[arg-type]
+            return cls(**intervals, acquisitions=acquisitions)
         except (TypeError, ValueError, KeyError, OverflowError) as error:
             raise UserError(
                 f"{source}: its input_range must contain acquisitions, a list of {' and '.join(ACQUISITIONS)} without "
@@ -247,7 +247,7 @@ def percentiles(values: Sequence[float]) -> Interval:
     return low, high
 
 
-def _upgrade(value: Mapping[str, Any]) -> dict[str, Interval | None]:
+def _upgrade(value: Mapping[str, Any]) -> dict[str, Any]:
     """Convert the intervals of models that state the height and the width of the images instead of the crop box.
 
     The breast fraction of these models is that of the image without padding. Multiplied by the smallest possible ratio
