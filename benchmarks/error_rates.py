@@ -30,6 +30,7 @@ N_PIXELS = 256 * 256
 N_RESAMPLES = 500
 LEVEL = 0.95
 PATIENT_SD, IMAGE_SD, NOISE_SD = 1.0, 0.7, 1.0  # of the logit of the fraction of a mass that is found
+UNEQUAL = ((5, 3, 3, 3, 3, 3), (3, 2, 1, 1, 1, 1), (5, 1, 1, 1, 1, 1))  # designs with unequal numbers of seeds
 POPULATION = 200_000  # images from which the expected DSC of a network is computed
 
 Array = NDArray[np.float64]
@@ -103,36 +104,36 @@ class Rates:
         return f"{any_holm:.1f} % | {primary:.1f} % | {covered:.1f} %"
 
 
-def simulate(
-    n_methods: int, n_seeds: int, seed_sd: float, gain: float, repetitions: int, expected: ExpectedDsc
-) -> Rates:
+def simulate(seeds: tuple[int, ...], seed_sd: float, gain: float, repetitions: int, expected: ExpectedDsc) -> Rates:
     """Simulate studies.
 
     Args:
-        n_methods: Number of methods.
-        n_seeds: Number of seeds per method.
+        seeds: Number of seeds of each method.
         seed_sd: Standard deviation of the DSC between seeds, in percentage points.
         gain: Difference in DSC of the first method from the others, in percentage points.
         repetitions: Number of studies.
         expected: DSC in the population.
 
     Returns:
-        Rates. "Covered" refers to the difference between the first two methods or, with one seed, their networks.
+        Rates. "Covered" refers to the difference between the first two methods or, if one of them has one seed, between
+        their networks.
     """
     rates, base = Rates(), expected(0.0)
-    rng = np.random.default_rng([n_methods, n_seeds, round(10 * seed_sd), round(10 * gain)])
+    shape = n_methods, _ = len(seeds), max(seeds)
+    rng = np.random.default_rng([n_methods, *sorted(set(seeds)), round(10 * seed_sd), round(10 * gain)])
     for _ in range(repetitions):
         images = Images.draw(N_IMAGES, N_PATIENTS, rng)
-        dsc = base + (rng.normal(0, seed_sd, (n_methods, n_seeds)) + gain * (np.arange(n_methods) == 0)[:, None]) / 100
+        dsc = base + (rng.normal(0, seed_sd, shape) + gain * (np.arange(n_methods) == 0)[:, None]) / 100
         runs = [
             simulate_run(images, expected.quality_of(dsc[m, s]), f"method{m}", s, rng)
             for m in range(n_methods)
-            for s in range(n_seeds)
+            for s in range(seeds[m])
         ]
         comparison = Comparison(align_runs(runs), N_RESAMPLES, LEVEL, seed=0)
         pairs = [d for d in comparison.all_differences if d.metric == "dsc"]
         (primary,) = comparison.differences("dsc", [("method0", "method1")])
-        true = (dsc[0] - dsc[1]).mean() if n_seeds == 1 else gain / 100
+        networks = dsc[0, : seeds[0]].mean() - dsc[1, : seeds[1]].mean()
+        true = networks if min(seeds[:2]) == 1 else gain / 100
         rates.repetitions += 1
         rates.any_holm += any(d.p_holm < 1 - LEVEL for d in pairs)
         rates.primary += primary.inference.p < 1 - LEVEL
@@ -146,15 +147,17 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=400)
     repetitions = parser.parse_args().repetitions
     expected = ExpectedDsc()
-    designs = [(6, n_seeds, sd, 0.0) for sd in (0.0, 1.6, 2.2) for n_seeds in (1, 3, 5)]
-    designs += [(2, n_seeds, sd, 0.0) for sd in (0.0, 1.6, 2.2) for n_seeds in (2, 3)]
-    designs += [(n_methods, 5, sd, 3.0) for n_methods in (2, 6) for sd in (1.6, 2.2)]
+    designs = [((n_seeds,) * 6, sd, 0.0) for sd in (0.0, 1.6, 2.2) for n_seeds in (1, 3, 5)]
+    designs += [((n_seeds,) * 2, sd, 0.0) for sd in (0.0, 1.6, 2.2) for n_seeds in (2, 3)]
+    designs += [(seeds, 2.2, 0.0) for seeds in UNEQUAL]
+    designs += [((5,) * n_methods, sd, 3.0) for n_methods in (2, 6) for sd in (1.6, 2.2)]
     print(f"{repetitions} repetitions, {LEVEL:.0%} intervals; DSC of the methods {100 * expected(0.0):.1f} %\n")
     print("| Methods | Seeds | SD of seeds | True difference | Any Holm p < 0.05 | Primary p < 0.05 | Coverage |")
     print("|---|---|---|---|---|---|---|")
-    for n_methods, n_seeds, seed_sd, gain in designs:
-        rates = simulate(n_methods, n_seeds, seed_sd, gain, repetitions, expected)
-        print(f"| {n_methods} | {n_seeds} | {seed_sd} | {gain} | {rates} |", flush=True)
+    for seeds, seed_sd, gain in designs:
+        rates = simulate(seeds, seed_sd, gain, repetitions, expected)
+        listed = str(seeds[0]) if len(set(seeds)) == 1 else ", ".join(map(str, seeds))
+        print(f"| {len(seeds)} | {listed} | {seed_sd} | {gain} | {rates} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -187,9 +187,15 @@ def test_single_runs_are_reported_as_trained_networks(tmp_path: Path) -> None:
 
 def test_power_is_reported_for_several_seeds(report: Path) -> None:
     with (report / "power.csv").open() as lines:
-        detectable = [float(row["detectable difference"]) for row in csv.DictReader(lines)]
-    assert detectable == sorted(detectable, reverse=True)
-    assert detectable[-1] > 0
+        detectable = {int(row["seeds"]): float(row["detectable_difference"]) for row in csv.DictReader(lines)}
+    assert list(detectable.values()) == sorted(detectable.values(), reverse=True)
+    assert min(detectable.values()) > 0
+    with (report / "required_seeds.csv").open() as lines:
+        required = {float(row["difference"]): row["seeds"] for row in csv.DictReader(lines)}
+    for difference, seeds in required.items():
+        enough = [n for n, size in detectable.items() if size <= difference]
+        assert seeds == "> 1000" or all((int(seeds) <= n) == (n in enough) for n in detectable)
+        assert seeds != "> 1000" or not enough
     note = re.search(
         r"test patients (\d+\.\d\d) with one seed and (\d+\.\d\d) with many", (report / "power.md").read_text()
     )

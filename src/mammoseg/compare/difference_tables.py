@@ -145,7 +145,7 @@ def differences_note(comparison: Comparison) -> str:
 
 
 def power_tables(comparison: Comparison, metric: str, pairs: Sequence[tuple[str, str]]) -> list[Table]:
-    """Create the table of the differences that are detected with a given number of seeds.
+    """Create tables of the difference that a number of seeds detects, and of the seeds that a difference requires.
 
     Args:
         comparison: The comparison.
@@ -153,44 +153,42 @@ def power_tables(comparison: Comparison, metric: str, pairs: Sequence[tuple[str,
         pairs: Pairs of methods over which the variance is averaged.
 
     Returns:
-        The table; none if the components of the variance cannot be estimated, see `variance_components`.
+        The two tables; none if the components of the variance cannot be estimated, see `variance_components`.
     """
     components = variance_components(comparison, metric, pairs)
     if components is None:
         return []
-    scale, level = PIXEL_METRICS[metric].scale(), comparison.confidence_level
-    rows = [
-        [
-            f"{n_seeds} seeds per method",
-            f"{scale * components.detectable_difference(n_seeds, level):.2f}",
-        ]
-        for n_seeds in N_SEEDS
-    ]
+    scale, level, title = PIXEL_METRICS[metric].scale(), comparison.confidence_level, PIXEL_METRICS[metric].title
+    detectable = {n_seeds: scale * components.detectable_difference(n_seeds, level) for n_seeds in N_SEEDS}
+    required = {difference: components.required_seeds(difference / scale, level) for difference in DIFFERENCES}
     return [
         Table(
             "power",
-            f"Smallest detectable difference in {PIXEL_METRICS[metric].title}",
-            ["Design", "Detectable difference"],
-            rows,
+            f"Smallest detectable difference in {title}",
+            ["Seeds per method", "Detectable difference"],
+            [[str(n_seeds), f"{difference:.2f}"] for n_seeds, difference in detectable.items()],
             notes=[_power_note(components, metric, level, comparison.resampler.n_patients())],
-            csv_columns=["design", "detectable difference"],
-        )
+            csv_columns=["seeds", "detectable_difference"],
+        ),
+        Table(
+            "required_seeds",
+            f"Seeds per method that are required to detect a difference in {title}",
+            ["Difference", "Seeds per method"],
+            [[f"{difference:g}", str(n or f"> {MAX_SEEDS}")] for difference, n in required.items()],
+            notes=["Level, power and variances are those of the smallest detectable difference."],
+            csv_columns=["difference", "seeds"],
+        ),
     ]
 
 
 def _power_note(components: VarianceComponents, metric: str, level: float, n_patients: int) -> str:
     scale = PIXEL_METRICS[metric].scale()
-    needed = {size: components.required_seeds(size / scale, level) for size in DIFFERENCES}
-    listed = ", ".join(
-        f"{size:g}: {f'{n} seeds' if n else f'more than {MAX_SEEDS} seeds'}" for size, n in needed.items()
-    )
     one_seed, many_seeds = components.patients + components.patients_by_seed, components.patients
     return (
         f"Difference between two methods, in the unit of the metric, that a single test at level {1 - level:.2g} "
         f"detects with a probability of {100 * POWER:.0f} %, for the variances estimated from these runs: standard "
         f"error due to the {n_patients} test patients {scale * one_seed**0.5:.2f} with one seed and "
         f"{scale * many_seeds**0.5:.2f} with many seeds, and standard deviation between seeds beyond that due to the "
-        f"patients {scale * components.training**0.5:.2f}. Seeds per method that are required for a difference of "
-        f"{listed}. Estimates from few seeds are imprecise, in particular components near 0 and numbers of seeds "
-        "beyond those of the runs."
+        f"patients {scale * components.training**0.5:.2f}. Estimates from few seeds are imprecise, in particular "
+        "components near 0 and numbers of seeds beyond those of the runs."
     )

@@ -1,0 +1,86 @@
+"""Train the default pretrained model with one change at a time, at 128x128 pixels and for fewer epochs.
+
+python benchmarks/train_ablations.py FOLDER [--seeds 2] [--jobs 2] [--epochs 25] [setting ...]
+
+The settings are those of the dataset, such as dataset=folder dataset.root=DIR. FOLDER will contain a run folder
+NAME-seed0, NAME-seed1, ... for each configuration; finished runs are skipped and interrupted ones resumed. To compare
+them: python benchmarks/ablation.py FOLDER --base recipe
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mammoseg.runs.folder import RunFolder
+from mammoseg.runs.record import Status, read_record
+
+CONFIGURATIONS: dict[str, Sequence[str]] = {
+    "recipe": [],
+    "density_asp": ["loss=density_asp"],
+    "dice_focal": ["loss=dice_focal"],
+    "no_augmentation": ["augment=none"],
+    "flip_affine": ["augment=flip_affine"],
+    "no_mirroring": ["augment.transforms.0.p=0"],
+    "no_ema": ["callbacks=[default,auto_clip]"],
+    "clipping_at_norm_1": ["callbacks=[default,ema]"],
+    "sgd": ["optimizer=sgd", "lr=1e-2"],
+    "batch_size_4": ["batch_size=4"],
+    "no_deep_supervision": ["model.deep_supervision=1"],
+    "instance_norm": ["model.norm=instance"],
+    "width_24": ["width=24"],
+    "dyn_unet": ["model=dyn_unet"],
+    "au_net": ["model=au_net", "width=8"],
+}
+
+
+def train(folder: Path, seed: int, settings: Sequence[str]) -> int:
+    """Start or resume a run, unless it is finished; returns the exit status."""
+    record = read_record(RunFolder(folder))
+    if record is not None and record.status is Status.FINISHED:
+        return 0
+    arguments = [
+        *("experiment=pretrained", "hydra.mode=RUN", "dataset.size=128", f"seed={seed}", "logger=csv"),
+        *("trainer.enable_progress_bar=false", f"hydra.run.dir={folder}", *settings),
+    ]
+    if (folder / "checkpoints" / "last.ckpt").is_file():
+        arguments = [f"resume={folder}"]
+    log = folder.parent / f"{folder.name}.log"
+    with log.open("a", encoding="utf-8") as output:
+        command = [sys.executable, "-m", "mammoseg.train", *arguments]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        status = subprocess.run(command, stdout=output, stderr=output, env=environment, check=False).returncode
+    print(f"{folder.name}: {'finished' if status == 0 else f'exit status {status}, see {log}'}", flush=True)
+    return status
+
+
+def main() -> None:
+    """Train all configurations."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=25)
+    args, settings = parser.parse_known_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    runs = [(name, seed) for seed in range(args.seeds) for name in CONFIGURATIONS]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        jobs = [
+            pool.submit(
+                train,
+                args.folder.resolve() / f"{name}-seed{seed}",
+                seed,
+                [f"epochs={args.epochs}", *settings, *CONFIGURATIONS[name]],
+            )
+            for name, seed in runs
+        ]
+    sys.exit(max(job.result() for job in jobs))
+
+
+if __name__ == "__main__":
+    main()
