@@ -28,9 +28,9 @@ class Appearance:
 
 
 APPEARANCES = {
-    # Medians for ACR 1 to 4, prepared at 128x128, and those of CBIS-DDSM in parentheses: percent density 0.33, 0.40,
-    # 0.51 and 0.63 (0.17, 0.28, 0.43 and 0.51); contrast-to-noise ratio of masses 3.0, 1.7, 1.5 and 1.1 (1.9, 1.6,
-    # 1.2 and 1.0); fraction of the image that is covered by masses 0.68 % (0.68 %).
+    # Medians for ACR 1 to 4, prepared at 128x128, and those of CBIS-DDSM in parentheses: percent density 0.26, 0.31,
+    # 0.46 and 0.60 (0.17, 0.28, 0.43 and 0.51); contrast-to-noise ratio of masses 2.7, 2.0, 1.4 and 1.3 (1.9, 1.6,
+    # 1.2 and 1.0); fraction of the image that is covered by masses 0.64 % (0.68 %).
     "realistic": Appearance(
         glandular_fraction={1: (0.02, 0.06), 2: (0.08, 0.16), 3: (0.22, 0.34), 4: (0.40, 0.52)},
         mass_radius_mm=6.2,
