@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,6 +76,20 @@ def test_the_mask_moves_with_the_image(augment: Any) -> None:
         inside, outside = new_image[new_mask > 0], new_image[(new_mask == 0) & (new_image > 0.1)]
         assert np.median(inside) > np.median(outside) + 0.15, seed
     assert moved > 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_transforms_are_applied_independently(name: str) -> None:
+    """Each combination of horizontal and vertical flip is as frequent as the others."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", [f"augment={name}"]).augment
+    cfg.transforms = cfg.transforms[:2]
+    augment = instantiate(cfg)
+    image, n = np.zeros((4, 4), np.float32), 400
+    image[0, 1] = 1
+    corners = Counter(int(augment(image, image.astype(np.uint8), seed)[1].argmax()) for seed in range(n))
+    assert set(corners) == {1, 2, 13, 14}
+    assert max(abs(count - n / 4) for count in corners.values()) < 5 * (n * 3 / 16) ** 0.5
 
 
 def augmented_sample(augment: Any, image: NDArray[Any], mask: NDArray[Any]) -> dict[str, Any]:

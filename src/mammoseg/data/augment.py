@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,7 @@ class Augmentation:
         Returns:
             The augmented image and mask, with the same dtypes.
         """
-        self.compose.set_random_seed(seed)
+        # One generator for all transforms: with set_random_seed, each would draw the same random numbers.
+        self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         augmented = self.compose(image=image, mask=mask)
         return np.ascontiguousarray(augmented["image"]), np.ascontiguousarray(augmented["mask"])
