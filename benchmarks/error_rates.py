@@ -147,7 +147,8 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=400)
     repetitions = parser.parse_args().repetitions
     expected = ExpectedDsc()
-    designs = [((n_seeds,) * 6, sd, 0.0) for sd in (0.0, 1.6, 2.2) for n_seeds in (1, 3, 5)]
+    designs: list[tuple[tuple[int, ...], float, float]] = []
+    designs += [((n_seeds,) * 6, sd, 0.0) for sd in (0.0, 1.6, 2.2) for n_seeds in (1, 3, 5)]
     designs += [((n_seeds,) * 2, sd, 0.0) for sd in (0.0, 1.6, 2.2) for n_seeds in (2, 3)]
     designs += [(seeds, 2.2, 0.0) for seeds in UNEQUAL]
     designs += [((5,) * n_methods, sd, 3.0) for n_methods in (2, 6) for sd in (1.6, 2.2)]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from mammoseg.conf import conf_dir
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.ensemble import Ensemble
-from mammoseg.mean_network import MeanNetwork, flips_of, logits_of_mean
+from mammoseg.mean_network import MeanNetwork, flips_of, logits_of_mean, mirrors_at_random
 
 IMAGE = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -49,10 +52,23 @@ def test_only_active_networks_are_averaged() -> None:
 
 
 def test_flips_are_those_of_prediction() -> None:
-    for flip in ("none", "left"):
+    for flip, mirrored, n_flips in (("none", False, 4), ("left", False, 2), ("left", True, 4)):
         settings_ = PreprocessingSettings(size=16, flip=flip)
-        predictor = Ensemble(networks(), settings_, 0.5, True, torch.device("cpu"))
+        predictor = Ensemble(networks(), settings_, 0.5, True, torch.device("cpu"), mirrored=mirrored)
+        assert predictor.members == n_flips * len(predictor.networks)
         expected, _ = predictor(IMAGE[:, 0].numpy())
         with torch.inference_mode():
-            probs = torch.sigmoid(MeanNetwork(networks(), flips_of(flip))(IMAGE))[:, 0]
+            probs = torch.sigmoid(MeanNetwork(networks(), flips_of(flip, mirrored))(IMAGE))[:, 0]
         np.testing.assert_allclose(probs.numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("none", False), ("flip_affine", True), ("strong", True), ("strong_monai", True)]
+)
+def test_mirroring_is_read_from_the_config_of_the_augmentation(name: str, expected: bool) -> None:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", [f"augment={name}"])
+    assert mirrors_at_random(cfg) is expected
+    if expected:
+        cfg.augment.transforms = cfg.augment.transforms[1:]
+        assert not mirrors_at_random(cfg)

@@ -20,7 +20,7 @@ from mammoseg.data.input_range import ImageMeasures, InputRange
 from mammoseg.data.preprocessing.preprocess import PreprocessedImage, preprocess
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.errors import UserError
-from mammoseg.mean_network import flips_of, member_logits
+from mammoseg.mean_network import flips_of, member_logits, mirrors_at_random
 from mammoseg.runs import checkpoint
 
 Maps = NDArray[np.float32]
@@ -41,6 +41,7 @@ class Ensemble:
         tta: Whether to use test-time augmentation.
         device: Device of the networks.
         input_range: Range of the training images; None if it is unknown.
+        mirrored: Whether the training images were mirrored at random, see `flips_of`.
 
     Example:
         >>> import numpy as np, torch
@@ -60,6 +61,7 @@ class Ensemble:
         tta: bool,
         device: torch.device,
         input_range: InputRange | None = None,
+        mirrored: bool = False,
     ) -> None:
         self.networks = [network.eval().to(device) for network in networks]
         self.settings = settings
@@ -67,7 +69,7 @@ class Ensemble:
         self.tta = tta
         self.device = device
         self.input_range = input_range
-        self.flip_dims = flips_of(settings.flip) if tta else [()]
+        self.flip_dims = flips_of(settings.flip, mirrored) if tta else [()]
 
     @property
     def members(self) -> int:
@@ -159,6 +161,7 @@ def load_ensemble(
         tta,
         select_device(accelerator),
         InputRange.union([InputRange.from_plain(value, path) for value, path in stated if value is not None]),
+        all(mirrors_at_random(config) for config in configs),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,20 +59,37 @@ def logits_of_mean(logits: Tensor) -> Tensor:
     return log_mass - torch.logsumexp(functional.logsigmoid(-logits), dim=0)
 
 
-def flips_of(flip: str) -> list[tuple[int, ...]]:
+def flips_of(flip: str, mirrored: bool = False) -> list[tuple[int, ...]]:
     """Return the dimensions along which test-time augmentation flips images (B, 1, H, W).
 
     Args:
-        flip: The setting `dataset.flip`. If it mirrors all breasts to one side, there are no horizontal flips, since
-            the network was trained on that side only.
+        flip: The setting `dataset.flip`. If it mirrors all breasts to one side, there are no horizontal flips, unless
+            the training images were mirrored at random.
+        mirrored: Whether they were, see `mirrors_at_random`.
 
     Example:
         >>> flips_of("left")
         [(), (2,)]
     """
     vertical_flips: list[tuple[int, ...]] = [(), (2,)]
-    horizontal_flips: list[tuple[int, ...]] = [(), (3,)] if flip == "none" else [()]
+    horizontal_flips: list[tuple[int, ...]] = [(), (3,)] if flip == "none" or mirrored else [()]
     return [horizontal + vertical for vertical in vertical_flips for horizontal in horizontal_flips]
+
+
+def mirrors_at_random(config: Mapping[str, Any]) -> bool:
+    """Return whether the augmentation in the config of a checkpoint flips images horizontally.
+
+    Example:
+        >>> mirrors_at_random({"augment": {"transforms": [{"_target_": "albumentations.HorizontalFlip", "p": 0.5}]}})
+        True
+    """
+    transforms = (config.get("augment") or {}).get("transforms", [])
+    targets = [(transform["_target_"].rpartition(".")[2], transform) for transform in transforms]
+    return any(
+        (name == "HorizontalFlip" and transform.get("p", 0.5) > 0)
+        or (name == "RandFlipd" and transform.get("spatial_axis") == 1 and transform.get("prob", 0.1) > 0)
+        for name, transform in targets
+    )
 
 
 def member_logits(network: nn.Module, flip_dims: tuple[int, ...], image: Tensor) -> Tensor:

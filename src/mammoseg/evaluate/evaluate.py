@@ -33,7 +33,7 @@ from mammoseg.evaluate.test_plan import TestPlan, is_one_run, plan_test
 from mammoseg.evaluate.test_trainer import build_test_trainer
 from mammoseg.evaluate.tested_dataset import EvaluationOptions, names_of, tested_config
 from mammoseg.files import atomic_write_text
-from mammoseg.mean_network import MeanNetwork, flips_of
+from mammoseg.mean_network import MeanNetwork, flips_of, mirrors_at_random
 from mammoseg.metrics.detection import MatchingRule
 from mammoseg.reports import run_summary
 from mammoseg.runs import results
@@ -205,7 +205,8 @@ def evaluate_detection(
 
 def load_mean_segmenter(cfg: DictConfig, members: Sequence[Member], options: EvaluationOptions) -> Segmenter:
     """Load the networks of the checkpoints as one segmenter, with test-time augmentation if `options.tta`."""
-    flips = flips_of(preprocessing_settings(members[0].config).flip) if options.tta else [()]
+    mirrored = all(mirrors_at_random(member.config) for member in members)
+    flips = flips_of(preprocessing_settings(members[0].config).flip, mirrored) if options.tta else [()]
     network = MeanNetwork([load_network(member.loaded, member.path) for member in members], flips)
     return build_segmenter(cfg, training=False, net=network)
 
