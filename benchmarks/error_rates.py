@@ -119,7 +119,8 @@ def simulate(seeds: tuple[int, ...], seed_sd: float, gain: float, repetitions: i
         their networks.
     """
     rates, base = Rates(), expected(0.0)
-    shape = n_methods, _ = len(seeds), max(seeds)
+    n_methods = len(seeds)
+    shape = (n_methods, max(seeds))
     rng = np.random.default_rng([n_methods, *sorted(set(seeds)), round(10 * seed_sd), round(10 * gain)])
     for _ in range(repetitions):
         images = Images.draw(N_IMAGES, N_PATIENTS, rng)

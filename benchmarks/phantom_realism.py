@@ -4,7 +4,8 @@ python benchmarks/phantom_realism.py [setting ...]     settings of mammoseg.prep
 
 For example, dataset=phantom dataset.source.cases=400, or dataset=folder dataset.root=DIR. Prints the medians for each
 ACR category. The contrast-to-noise ratio is the mean grey value of the masses minus that of a ring around them, divided
-by the standard deviation in the ring. The percent density is that of `cases.csv`.
+by the standard deviation in the ring. The percent density is that of `cases.csv`. Images without a mass are not used;
+the background must be 0, as with dataset.normalise=minmax.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ def main() -> None:
     densities, contrasts, fractions = defaultdict(list), defaultdict(list), []
     for row, case in enumerate(store.cases):
         mask = np.asarray(store.masks[row]) > 0
+        if not mask.any():
+            continue
         densities[case.density].append(case.percent_density)
         contrasts[case.density].append(contrast_to_noise(np.asarray(store.images[row], np.float32), mask))
         fractions.append(mask.mean())

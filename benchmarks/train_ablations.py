@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mammoseg.runs.folder import RunFolder
-from mammoseg.runs.record import Status, read_record
+from mammoseg.schema.overrides import quote
 
 CONFIGURATIONS: dict[str, Sequence[str]] = {
     "recipe": [],
@@ -39,24 +38,18 @@ CONFIGURATIONS: dict[str, Sequence[str]] = {
 }
 
 
-def train(folder: Path, seed: int, settings: Sequence[str]) -> int:
-    """Start or resume a run, unless it is finished; returns the exit status."""
-    record = read_record(RunFolder(folder))
-    if record is not None and record.status is Status.FINISHED:
-        return 0
-    arguments = [
-        *("experiment=pretrained", "hydra.mode=RUN", "dataset.size=128", f"seed={seed}", "logger=csv"),
-        *("trainer.enable_progress_bar=false", f"hydra.run.dir={folder}", *settings),
+def train(folder: Path, settings: Sequence[str]) -> bool:
+    """Start or resume a run, or skip it if it is finished; returns whether it has succeeded."""
+    command = [
+        *(sys.executable, "-m", "mammoseg.train", "experiment=pretrained", "hydra.mode=RUN", "dataset.size=128"),
+        *("logger=csv", "trainer.enable_progress_bar=false", *settings, f"hydra.run.dir={quote(folder)}"),
     ]
-    if (folder / "checkpoints" / "last.ckpt").is_file():
-        arguments = [f"resume={folder}"]
     log = folder.parent / f"{folder.name}.log"
     with log.open("a", encoding="utf-8") as output:
-        command = [sys.executable, "-m", "mammoseg.train", *arguments]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         status = subprocess.run(command, stdout=output, stderr=output, env=environment, check=False).returncode
     print(f"{folder.name}: {'finished' if status == 0 else f'exit status {status}, see {log}'}", flush=True)
-    return status
+    return status == 0
 
 
 def main() -> None:
@@ -74,12 +67,11 @@ def main() -> None:
             pool.submit(
                 train,
                 args.folder.resolve() / f"{name}-seed{seed}",
-                seed,
-                [f"epochs={args.epochs}", *settings, *CONFIGURATIONS[name]],
+                [f"epochs={args.epochs}", f"seed={seed}", *settings, *CONFIGURATIONS[name]],
             )
             for name, seed in runs
         ]
-    sys.exit(max(job.result() for job in jobs))
+    sys.exit(not all(job.result() for job in jobs))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -72,3 +74,25 @@ def test_mirroring_is_read_from_the_config_of_the_augmentation(name: str, expect
     if expected:
         cfg.augment.transforms = cfg.augment.transforms[1:]
         assert not mirrors_at_random(cfg)
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        None,
+        "flip",
+        {"_target_": "mine.Augment", "transforms": None},
+        {"transforms": ["flip", 3]},
+        {"transforms": {"flip": 0.5}},
+        {"transforms": [{"p": 0.5}, {"_target_": None}]},
+        {"transforms": [{"_target_": "albumentations.HorizontalFlip", "p": 0}]},
+    ],
+)
+def test_other_augmentations_do_not_mirror(augment: Any) -> None:
+    assert not mirrors_at_random({"augment": augment})
+    assert not mirrors_at_random({})
+
+
+def test_nested_flips_mirror() -> None:
+    flip = {"_target_": "albumentations.HorizontalFlip"}
+    assert mirrors_at_random({"augment": {"transforms": [{"_target_": "albumentations.OneOf", "transforms": [flip]}]}})

@@ -32,7 +32,7 @@ class Ensemble:
 
     Each combination of a network and a flip of the image is a member. Test-time augmentation flips the image
     horizontally, vertically and in both directions; predictions are flipped back. Horizontal flips are not used if
-    `settings.flip` mirrors all breasts to one side, since the networks were trained on that side only.
+    `settings.flip` mirrors all breasts to one side, unless the training images were mirrored at random.
 
     Args:
         networks: Networks that map images (B, 1, size, size) to logits of the same shape.
@@ -161,7 +161,7 @@ def load_ensemble(
         tta,
         select_device(accelerator),
         InputRange.union([InputRange.from_plain(value, path) for value, path in stated if value is not None]),
-        all(mirrors_at_random(config) for config in configs),
+        tta and all(mirrors_at_random(config) for config in configs),
     )
 
 

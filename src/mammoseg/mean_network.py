@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mammoseg.nested_config import nested_mappings
+
 
 class MeanNetwork(nn.Module):
     """Network that returns the logits of the mean probability over the members of an ensemble.
@@ -79,17 +81,25 @@ def flips_of(flip: str, mirrored: bool = False) -> list[tuple[int, ...]]:
 def mirrors_at_random(config: Mapping[str, Any]) -> bool:
     """Return whether the augmentation in the config of a checkpoint flips images horizontally.
 
+    These are `HorizontalFlip` of albumentations and `RandFlipd` of MONAI with `spatial_axis` 1, also within other
+    transforms. Other transforms are not recognised.
+
+    Args:
+        config: Config; its section `augment` may be missing or have any structure.
+
     Example:
         >>> mirrors_at_random({"augment": {"transforms": [{"_target_": "albumentations.HorizontalFlip", "p": 0.5}]}})
         True
     """
-    transforms = (config.get("augment") or {}).get("transforms", [])
-    targets = [(transform["_target_"].rpartition(".")[2], transform) for transform in transforms]
-    return any(
-        (name == "HorizontalFlip" and transform.get("p", 0.5) > 0)
-        or (name == "RandFlipd" and transform.get("spatial_axis") == 1 and transform.get("prob", 0.1) > 0)
-        for name, transform in targets
-    )
+    return any(_flips_horizontally(transform) for transform in nested_mappings(config.get("augment")))
+
+
+def _flips_horizontally(transform: Mapping[Any, Any]) -> bool:
+    """Return whether the config of a transform is that of a horizontal flip with a probability above 0."""
+    name = str(transform.get("_target_")).rpartition(".")[2]
+    if name == "HorizontalFlip":
+        return bool(transform.get("p", 0.5) != 0)
+    return name == "RandFlipd" and transform.get("spatial_axis") in (1, -1, [1], [-1]) and transform.get("prob") != 0
 
 
 def member_logits(network: nn.Module, flip_dims: tuple[int, ...], image: Tensor) -> Tensor:

@@ -92,6 +92,24 @@ def test_transforms_are_applied_independently(name: str) -> None:
     assert max(abs(count - n / 4) for count in corners.values()) < 5 * (n * 3 / 16) ** 0.5
 
 
+@pytest.mark.parametrize("name", ["strong", "strong_monai"])
+def test_rotations_are_symmetric(name: str) -> None:
+    """The random number that decides whether a transform is applied is not that of its first parameter."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", [f"augment={name}"]).augment
+    cfg.transforms = [transform for transform in cfg.transforms if "Affine" in transform["_target_"]]
+    augment = instantiate(cfg)
+    image = np.zeros((65, 65), np.float32)
+    image[31:34, 8:57] = 1  # a horizontal bar through the centre
+    slopes = []
+    for seed in range(300):
+        rows, columns = np.nonzero(augment(image, image.astype(np.uint8), seed)[1])
+        slopes.append(np.polyfit(columns, rows, 1)[0])
+    assert min(slopes) < -0.35
+    assert max(slopes) > 0.35
+    assert abs(np.mean(slopes)) < 5 * np.std(slopes) / len(slopes) ** 0.5
+
+
 def augmented_sample(augment: Any, image: NDArray[Any], mask: NDArray[Any]) -> dict[str, Any]:
     """Load a sample as in training."""
     store = SimpleNamespace(images=[image], masks=[mask], density=[0], density_score=[0.0])

@@ -10,7 +10,7 @@ from mammoseg.statistics.comparison import Comparison, Difference
 from mammoseg.statistics.power import MAX_SEEDS, POWER, VarianceComponents, variance_components
 
 N_SEEDS = (2, 3, 5, 10, 20, 50)  # rows of the power table
-DIFFERENCES = (1.0, 2.0, 3.0, 5.0)  # columns of the power table, in percentage points
+DIFFERENCES = (1.0, 2.0, 3.0, 5.0)  # rows of the table of required seeds, in percentage points
 CSV_COLUMNS = (
     "metric",
     "first",
@@ -175,7 +175,10 @@ def power_tables(comparison: Comparison, metric: str, pairs: Sequence[tuple[str,
             f"Seeds per method that are required to detect a difference in {title}",
             ["Difference", "Seeds per method"],
             [[f"{difference:g}", str(n or f"> {MAX_SEEDS}")] for difference, n in required.items()],
-            notes=["Level, power and variances are those of the smallest detectable difference."],
+            notes=[
+                "Difference in the unit of the metric. Level, power and variances are those of the smallest detectable "
+                "difference."
+            ],
             csv_columns=["difference", "seeds"],
         ),
     ]

@@ -43,7 +43,23 @@ class MonaiAugmentation:
         Returns:
             The augmented image and mask, with the same dtypes.
         """
-        self.compose.set_random_state(seed=seed % MAX_SEED)
+        share_random_state(self.compose, np.random.RandomState(seed % MAX_SEED))
         augmented = self.compose({"image": image[None].copy(), "mask": mask[None].astype(np.float32)})
         augmented_image, augmented_mask = (np.asarray(augmented[key])[0] for key in ("image", "mask"))
         return augmented_image.astype(image.dtype), (augmented_mask > 0.5).astype(mask.dtype)
+
+
+def share_random_state(transform: Any, state: np.random.RandomState) -> None:
+    """Let a transform and those that it contains draw from one generator.
+
+    `Compose.set_random_state` gives a transform and its parts generators with the same seed, so that the number that
+    decides whether a transform is applied would also be its first parameter.
+    """
+    from monai.transforms import Compose, Randomizable
+
+    if isinstance(transform, Compose):
+        transform.R = state
+        for child in transform.transforms:
+            share_random_state(child, state)
+    elif isinstance(transform, Randomizable):
+        transform.set_random_state(state=state)

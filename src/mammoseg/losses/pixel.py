@@ -49,10 +49,8 @@ class Dice(Term):
             gives the usual Dice loss, for which alpha must be halved to obtain the same gradients.
         eps: Smoothing constant in pixels, which keeps the value finite for empty masks. The paper specifies none; 1
             is a common choice.
-        batch: Whether to sum over the pixels of all samples of the batch, as in nnU-Net, so that all samples have the
-            same value. The loss then approximates the pooled DSC, to which large masses contribute more.
 
-    Source: Aliniya et al., §3.1. `batch`: Isensee et al., nnU-Net, Nature Methods 18, 2021.
+    Source: Aliniya et al., §3.1.
 
     Example:
         >>> import torch
@@ -64,19 +62,16 @@ class Dice(Term):
         tensor([0.4848])
     """
 
-    def __init__(self, factor: float = 1.0, eps: float = 1.0, batch: bool = False) -> None:
+    def __init__(self, factor: float = 1.0, eps: float = 1.0) -> None:
         super().__init__()
         self.factor = factor
         self.eps = eps
-        self.batch = batch
 
     def value(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Compute the soft Dice loss of each sample."""
         prob = torch.sigmoid(logits)
         intersection = (prob * mask).sum(dim=(1, 2, 3))
         total = prob.sum(dim=(1, 2, 3)) + mask.sum(dim=(1, 2, 3))
-        if self.batch:
-            intersection, total = intersection.sum().expand_as(total), total.sum().expand_as(total)
         if self.factor != 1:
             intersection = self.factor * intersection
         return 1 - (intersection + self.eps) / (total + self.eps)

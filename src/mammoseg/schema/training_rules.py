@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mammoseg.nested_config import nested_mappings
+
 # Transforms that clip intensities to [0, 1] or raise them to a power.
 UNIT_RANGE_TRANSFORMS = ("RandomGamma", "RandomBrightnessContrast", "GaussNoise")
 
@@ -74,7 +76,7 @@ def range_of_augmentation(config: Mapping[str, Any]) -> str | None:
     """Check that intensities are in the range that the transforms of albumentations require."""
     if config["dataset"].get("normalise") != "zscore":
         return None
-    for transform in (config["augment"] or {}).get("transforms", ()):
+    for transform in nested_mappings(config["augment"]):
         package, _, name = str(transform.get("_target_")).rpartition(".")
         if package == "albumentations" and name in UNIT_RANGE_TRANSFORMS:
             return (
