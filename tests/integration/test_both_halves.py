@@ -81,7 +81,6 @@ def test_each_half_is_tested_with_the_best_checkpoint_of_the_other_one(workdir: 
     assert counts(trained) == expected
     assert expected.keys() == {case for case, part in part_of(trained).items() if part in OTHER}
     epochs = [torch.load(best(trained, half), weights_only=True)["epoch"] for half in OTHER]
-    assert epochs[0] != epochs[1]
     rows = [row for row in read(trained / "metrics.csv") if row["val/dsc"]]
     for half, epoch in zip(OTHER, epochs, strict=True):
         scores = [float(row[f"val/dsc_{half}"]) for row in rows]
