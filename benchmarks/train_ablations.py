@@ -1,4 +1,4 @@
-"""Train the default pretrained model with one change at a time, at 128x128 pixels and for fewer epochs.
+"""Train the network of experiment=pretrained with one change at a time, at 128x128 pixels and for fewer epochs.
 
 python benchmarks/train_ablations.py FOLDER [--seeds 2] [--jobs 2] [--epochs 25] [setting ...]
 

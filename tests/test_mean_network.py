@@ -70,10 +70,10 @@ def test_flips_are_those_of_prediction() -> None:
 def test_mirroring_is_read_from_the_config_of_the_augmentation(name: str, expected: bool) -> None:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [f"augment={name}"])
-    assert mirrors_at_random(cfg) is expected
+    assert mirrors_at_random([cfg]) is expected
     if expected:
         cfg.augment.transforms = cfg.augment.transforms[1:]
-        assert not mirrors_at_random(cfg)
+        assert not mirrors_at_random([cfg])
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,12 @@ def test_mirroring_is_read_from_the_config_of_the_augmentation(name: str, expect
     ],
 )
 def test_other_augmentations_do_not_mirror(augment: Any) -> None:
-    assert not mirrors_at_random({"augment": augment})
-    assert not mirrors_at_random({})
+    assert not mirrors_at_random([{"augment": augment}])
+    assert not mirrors_at_random([{}])
 
 
-def test_nested_flips_mirror() -> None:
+def test_nested_flips_mirror_if_all_networks_were_trained_with_them() -> None:
     flip = {"_target_": "albumentations.HorizontalFlip"}
-    assert mirrors_at_random({"augment": {"transforms": [{"_target_": "albumentations.OneOf", "transforms": [flip]}]}})
+    nested = {"augment": {"transforms": [{"_target_": "albumentations.OneOf", "transforms": [flip]}]}}
+    assert mirrors_at_random([nested])
+    assert not mirrors_at_random([nested, {"augment": None}])

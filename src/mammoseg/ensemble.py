@@ -161,7 +161,7 @@ def load_ensemble(
         tta,
         select_device(accelerator),
         InputRange.union([InputRange.from_plain(value, path) for value, path in stated if value is not None]),
-        tta and all(mirrors_at_random(config) for config in configs),
+        mirrors_at_random(configs),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,20 +78,20 @@ def flips_of(flip: str, mirrored: bool = False) -> list[tuple[int, ...]]:
     return [horizontal + vertical for vertical in vertical_flips for horizontal in horizontal_flips]
 
 
-def mirrors_at_random(config: Mapping[str, Any]) -> bool:
-    """Return whether the augmentation in the config of a checkpoint flips images horizontally.
+def mirrors_at_random(configs: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether the augmentation in the config of each checkpoint flips images horizontally.
 
     These are `HorizontalFlip` of albumentations and `RandFlipd` of MONAI with `spatial_axis` 1, also within other
     transforms. Other transforms are not recognised.
 
     Args:
-        config: Config; its section `augment` may be missing or have any structure.
+        configs: Configs; their section `augment` may be missing or have any structure.
 
     Example:
-        >>> mirrors_at_random({"augment": {"transforms": [{"_target_": "albumentations.HorizontalFlip", "p": 0.5}]}})
+        >>> mirrors_at_random([{"augment": {"transforms": [{"_target_": "albumentations.HorizontalFlip"}]}}])
         True
     """
-    return any(_flips_horizontally(transform) for transform in nested_mappings(config.get("augment")))
+    return all(any(map(_flips_horizontally, nested_mappings(config.get("augment")))) for config in configs)
 
 
 def _flips_horizontally(transform: Mapping[Any, Any]) -> bool:

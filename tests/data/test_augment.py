@@ -24,10 +24,14 @@ NAMES = sorted(path.stem for path in (conf_dir() / "augment").glob("*.yaml") if 
 Sample = tuple[NDArray[Any], NDArray[Any]]
 
 
+def augment_config(name: str) -> Any:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("train", [f"augment={name}"]).augment
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def augment(request: pytest.FixtureRequest) -> Any:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return instantiate(compose("train", [f"augment={request.param}"]).augment)
+    return instantiate(augment_config(request.param))
 
 
 def sample() -> Sample:
@@ -81,8 +85,7 @@ def test_the_mask_moves_with_the_image(augment: Any) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_transforms_are_applied_independently(name: str) -> None:
     """Each combination of horizontal and vertical flip is as frequent as the others."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("train", [f"augment={name}"]).augment
+    cfg = augment_config(name)
     cfg.transforms = cfg.transforms[:2]
     augment = instantiate(cfg)
     image, n = np.zeros((4, 4), np.float32), 400
@@ -95,8 +98,7 @@ def test_transforms_are_applied_independently(name: str) -> None:
 @pytest.mark.parametrize("name", ["strong", "strong_monai"])
 def test_rotations_are_symmetric(name: str) -> None:
     """The random number that decides whether a transform is applied is not that of its first parameter."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("train", [f"augment={name}"]).augment
+    cfg = augment_config(name)
     cfg.transforms = [transform for transform in cfg.transforms if "Affine" in transform["_target_"]]
     augment = instantiate(cfg)
     image = np.zeros((65, 65), np.float32)

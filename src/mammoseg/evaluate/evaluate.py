@@ -205,10 +205,8 @@ def evaluate_detection(
 
 def load_mean_segmenter(cfg: DictConfig, members: Sequence[Member], options: EvaluationOptions) -> Segmenter:
     """Load the networks of the checkpoints as one segmenter, with test-time augmentation if `options.tta`."""
-    flips: Sequence[tuple[int, ...]] = [()]
-    if options.tta:
-        mirrored = all(mirrors_at_random(member.config) for member in members)
-        flips = flips_of(preprocessing_settings(members[0].config).flip, mirrored)
+    mirrored = mirrors_at_random(member.config for member in members)
+    flips = flips_of(preprocessing_settings(members[0].config).flip, mirrored) if options.tta else [()]
     network = MeanNetwork([load_network(member.loaded, member.path) for member in members], flips)
     return build_segmenter(cfg, training=False, net=network)
 
