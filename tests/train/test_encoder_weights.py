@@ -57,7 +57,7 @@ def test_features_are_those_of_the_original_network_for_repeated_grey_images(
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "backbone.encoder."])
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.encoder.", "_net._"])
 @pytest.mark.parametrize("nested", [None, "state_dict", "model"])
 def test_prefixes_and_nested_mappings(
     prefix: str, nested: str | None, photograph_net: ResNet, tmp_path: Path, caplog: pytest.LogCaptureFixture

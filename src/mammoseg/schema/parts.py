@@ -123,6 +123,7 @@ PARTS: dict[str, Part] = {
     ),
     "mammoseg.models.unet.UNet": Part({"width": WIDTH}),
     "mammoseg.models.resnet_unet.ResNetUNet": Part({"width": WIDTH, "depth": one_of(18, 34, 50)}),
+    "mammoseg.models.efficientnet_unet.EfficientNetUNet": Part({"width": WIDTH, "deep_supervision": Integer(1, 4)}),
     "mammoseg.models.monai_nets.attention_unet": Part(
         {"width": WIDTH, "dropout": Number(0, 1, exclusive_maximum=True)}
     ),

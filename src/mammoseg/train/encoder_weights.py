@@ -81,6 +81,8 @@ def encoder_tensors(net: nn.Module) -> dict[str, Tensor]:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read all tensors in a file; the names of those in nested mappings are joined by dots.
 
+    Leading underscores in the parts of a name are removed, since some libraries have private modules.
+
     Raises:
         UserError: If the file cannot be loaded, or does not have the hash that the model card in its folder states.
     """
@@ -94,7 +96,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{SETTING}={path}: must be a file with a state_dict that can be loaded with weights_only=True, or a "
             "safetensors file; save the weights with torch.save(encoder.state_dict(), path)"
         ) from error
-    return dict(_flatten(loaded))
+    return {".".join(part.lstrip("_") for part in name.split(".")): value for name, value in _flatten(loaded)}
 
 
 def _flatten(node: Any, prefix: str = "", depth: int = 0) -> list[tuple[str, Tensor]]:
