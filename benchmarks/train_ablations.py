@@ -21,6 +21,7 @@ from mammoseg.schema.overrides import quote
 
 CONFIGURATIONS: dict[str, Sequence[str]] = {
     "recipe": [],
+    "random_encoder": ["encoder_weights=null"],
     "density_asp": ["loss=density_asp"],
     "dice_focal": ["loss=dice_focal"],
     "no_augmentation": ["augment=none"],
@@ -29,12 +30,12 @@ CONFIGURATIONS: dict[str, Sequence[str]] = {
     "no_ema": ["callbacks=[default,auto_clip]"],
     "clipping_at_norm_1": ["callbacks=[default,ema]"],
     "sgd": ["optimizer=sgd", "lr=1e-2"],
+    "lr_3e-4": ["lr=3e-4"],
+    "layer_decay": ["layer_decay=0.7"],
     "batch_size_4": ["batch_size=4"],
     "no_deep_supervision": ["model.deep_supervision=1"],
-    "instance_norm": ["model.norm=instance"],
-    "width_24": ["width=24"],
-    "dyn_unet": ["model=dyn_unet"],
-    "au_net": ["model=au_net", "width=8"],
+    "seg_res_net": ["model=seg_res_net", "width=16", "encoder_weights=null"],
+    "au_net": ["model=au_net", "width=8", "encoder_weights=null"],
 }
 
 

@@ -17,6 +17,7 @@ from mammoseg.export.card_metadata import StoredWeights, make_metadata
 from mammoseg.export.further_evaluations import FurtherEvaluation, further_evaluations_section
 from mammoseg.export.half_precision import describe_rounding
 from mammoseg.exported_model import format_card
+from mammoseg.models.known_weights import find_weights
 from mammoseg.runs.checkpoint import INPUT_RANGE_KEY, SELECTED_ON_KEY
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role, flatten, select
@@ -78,7 +79,7 @@ def make_model_card(
     sections = {
         **network_sections(provenance, weights, onnx, folder),
         **evaluation_sections(evaluation, weights, further),
-        "Credit": "\n\n".join(dataset.credit for dataset in find_datasets(provenance["config"])),
+        "Credit": credit_section(provenance["config"]),
     }
     blocks = [
         f"# {provenance['run_info']['run']}",
@@ -87,6 +88,13 @@ def make_model_card(
         *(f"## {title}\n\n{text}" for title, text in sections.items()),
     ]
     return format_card(metadata, "\n\n".join(blocks) + "\n")
+
+
+def credit_section(config: Mapping[str, Any]) -> str:
+    """Return the credit of the datasets of the training, and of published weights of the encoder."""
+    encoder = find_weights(config)
+    sources = [*find_datasets(config), *([encoder] if encoder else [])]
+    return "\n\n".join(source.credit for source in sources)
 
 
 def network_sections(
