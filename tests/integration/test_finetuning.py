@@ -9,7 +9,7 @@ from pathlib import Path
 
 from helpers.commands import succeed
 from helpers.documented_commands import read_commands
-from helpers.documented_data import write_resnet18
+from helpers.documented_data import write_efficientnet_lite0, write_resnet18
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "finetuning.md"
 SMALLER = [
@@ -44,13 +44,15 @@ def initial_weights(folder: Path) -> list[str]:
 
 def test_commands_of_the_page_run(tmp_path: Path) -> None:
     write_resnet18(tmp_path / "resnet18.pth", width=1)
+    write_efficientnet_lite0(tmp_path / "efficientnet-lite0-57934424.pth", width=1)
     outputs = [succeed(name, *arguments, folder=tmp_path) for name, *arguments in commands()]
-    assert len(outputs) == 8
+    assert len(outputs) == 9
+    assert "loaded 240 of 240 tensors of the encoder" in outputs[-2]
     assert "loaded 100 of 100 tensors of the encoder" in outputs[-1]
     assert "not used: fc.bias, fc.weight" in outputs[-1]
     runs = tmp_path / "outputs"
     assert {path.name: initial_weights(path) for path in runs.iterdir() if (path / "checkpoints").is_dir()} == {
         "pretrained": [],
         **{name: ["init_from"] for name in ("finetuned", "frozen", "decayed")},
-        "resnet": ["encoder_weights"],
+        **{name: ["encoder_weights"] for name in ("efficientnet", "resnet")},
     }

@@ -97,6 +97,10 @@ def test_parts_lists_only_targets_of_conf() -> None:
         (["trainer.devices=abc"], "or indices separated by commas, got abc"),
         (["trainer.accelerator=cpu", "trainer.precision=16-mixed"], "trainer.precision must be 32-true or bf16-mixed"),
         (
+            ["model=efficientnet_unet", "dataset.normalise=zscore"],
+            "dataset.normalise must be minmax or percentile with model=efficientnet_unet",
+        ),
+        (
             ["augment=strong", "dataset.normalise=zscore"],
             "dataset.normalise must be minmax or percentile with",
         ),

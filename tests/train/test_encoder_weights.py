@@ -12,9 +12,11 @@ from monai.networks.nets import ResNet
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from helpers.documented_data import write_efficientnet_lite0
 from helpers.exported_models import write_model
 from mammoseg.errors import UserError
 from mammoseg.exported_model import WEIGHTS_FILE
+from mammoseg.models.efficientnet_unet import EfficientNetUNet
 from mammoseg.models.encoder import encoder_stages
 from mammoseg.models.monai_nets import dyn_unet
 from mammoseg.models.resnet_unet import ResNetUNet
@@ -57,7 +59,7 @@ def test_features_are_those_of_the_original_network_for_repeated_grey_images(
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "backbone.encoder.", "_net._"])
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.encoder."])
 @pytest.mark.parametrize("nested", [None, "state_dict", "model"])
 def test_prefixes_and_nested_mappings(
     prefix: str, nested: str | None, photograph_net: ResNet, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -76,6 +78,51 @@ def test_prefixes_and_nested_mappings(
     assert f"loaded {n_tensors} of {n_tensors} tensors" in caplog.text
     assert "not used: fc.bias, fc.weight" in caplog.text
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_backbone."])
+def test_published_names_with_underscores(prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    expected = write_efficientnet_lite0(tmp_path / "published.pth", width=4)
+    stored = torch.load(tmp_path / "published.pth", weights_only=True)
+    torch.save({f"{prefix}{name}": value for name, value in stored.items()}, tmp_path / "file.pth")
+    net = EfficientNetUNet(width=4)
+    with caplog.at_level(logging.INFO):
+        load_encoder_weights(net, tmp_path / "file.pth")
+    assert "loaded 240 of 240 tensors" in caplog.text
+    assert "not used: conv_head.weight, fc.bias" in caplog.text
+    expected["conv_stem.weight"] = expected["conv_stem.weight"].sum(1, keepdim=True)
+    loaded = net.encoder.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert [name for name, value in expected.items() if not torch.equal(loaded[name], value)] == []
+
+
+class PrivateModules(torch.nn.Module):
+    """A network whose modules have names with leading underscores."""
+
+    encoder_stages = (("_stem",), ("_stage._conv",))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stem = torch.nn.Conv2d(1, 2, 1)
+        self._stage = torch.nn.ModuleDict({"_conv": torch.nn.Conv2d(2, 2, 1)})
+
+
+def test_networks_with_private_modules(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    other, net = PrivateModules(), PrivateModules()
+    others = {f"ema.{name.replace('_', '')}": torch.zeros(1) for name in other.state_dict()}
+    torch.save({**{f"net.{name}": value for name, value in other.state_dict().items()}, **others}, tmp_path / "file.pt")
+    load_encoder_weights(net, tmp_path / "file.pt")
+    assert all(map(torch.equal, net.state_dict().values(), other.state_dict().values()))
+    assert not caplog.records
+
+
+def test_names_of_another_network_raise(tmp_path: Path) -> None:
+    write_efficientnet_lite0(tmp_path / "file.pth", width=1)
+    with pytest.raises(
+        UserError, match=r"must have the names of the encoder, such as conv1.*got _conv_stem\.weight, .*"
+    ):
+        load_encoder_weights(ResNetUNet(WIDTH), tmp_path / "file.pth")
 
 
 def test_missing_names_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

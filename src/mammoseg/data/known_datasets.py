@@ -9,6 +9,7 @@ from typing import Any
 UNKNOWN_LICENSE = "unknown"
 # Names and addresses of licenses that allow derived works, by identifier.
 LICENSES = {
+    "apache-2.0": ("Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
     "cc-by-3.0": ("CC BY 3.0", "https://creativecommons.org/licenses/by/3.0/"),
     "cc-by-4.0": ("CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/"),
 }

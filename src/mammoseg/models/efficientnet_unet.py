@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mammoseg import validate
-from mammoseg.models.unet import double_conv
-from mammoseg.validate import positive_int
+from mammoseg.models.skip_decoder import SkipDecoder
 
 STEM_WIDTH = 32  # channels of the first convolution as published
 EPS = 1e-3  # of batch normalisation, as published
@@ -51,10 +50,10 @@ class EfficientNetUNet(nn.Module):
     EfficientNet-Lite0 is EfficientNet-B0 without squeeze-and-excitation and with ReLU6 as activation. The encoder does
     not include the last convolution, which precedes the classification layer. With `width=32`, its parameters have the
     names and shapes of EfficientNet-PyTorch (Melas-Kyriazi), without leading underscores and with one input channel;
-    `encoder_weights` loads them. Intensities from 0 to 1 are mapped to -1 to 1, the range of the pretraining.
+    `encoder_weights` loads them. Intensities from 0 to 1 are mapped to -1 to 1, about the range of the pretraining.
 
-    The decoder enlarges the features by nearest-neighbour interpolation, followed by two convolutions at each
-    resolution, up to half the resolution of the image. Its four output channels are the logits of 2x2 pixels.
+    The decoder, see `SkipDecoder`, ends at half the resolution of the image. Four output channels are the logits of 2x2
+    pixels.
 
     Args:
         width: Number of channels of the first convolution; 32 as published.
@@ -62,7 +61,7 @@ class EfficientNetUNet(nn.Module):
 
     Shapes:
         image (B, 1, H, W) in [0, 1] -> logits (B, 1, H, W), or a list of logits in training mode; H and W must be
-        multiples of 2, and of 2^deep_supervision in training mode.
+        even.
 
     Raises:
         UserError: If `width` is below 1, or `deep_supervision` is not between 1 and 4.
@@ -86,27 +85,17 @@ class EfficientNetUNet(nn.Module):
 
     def __init__(self, width: int = STEM_WIDTH, deep_supervision: int = 3) -> None:
         super().__init__()
-        self.encoder = EfficientNetLite(positive_int("model.width", width))
-        *skips, deepest = self.encoder.widths
-        widths = [4 * width, 2 * width, max(3 * width // 2, 1), width]
-        self.decoder = nn.ModuleList(
-            double_conv(deep + skip, n_channels)
-            for deep, skip, n_channels in zip([deepest, *widths], reversed(skips), widths, strict=False)
-        )
+        self.encoder = EfficientNetLite(validate.positive_int("model.width", width))
+        widths = [4 * width, 2 * width, 3 * width // 2, width]
+        self.decoder = SkipDecoder(self.encoder.widths, widths)
         n_outputs = validate.one_of("model.deep_supervision", deep_supervision, range(1, len(widths) + 1))
         self.heads = nn.ModuleList(nn.Conv2d(n_channels, 4, 1) for n_channels in widths[-n_outputs:])
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Compute the logits of images (B, 1, H, W), in training mode also at lower resolutions."""
-        *skips, features = self.encoder(2 * image - 1)
-        decoded = []
-        for stage in self.decoder:
-            skip = skips.pop()
-            enlarged = functional.interpolate(features, size=skip.shape[2:])
-            features = stage(torch.cat([enlarged, skip], dim=1))
-            decoded.append(features)
+        decoded = self.decoder(self.encoder(2 * image - 1))
         if not self.training:
-            return functional.pixel_shuffle(self.heads[-1](features), 2)
+            return functional.pixel_shuffle(self.heads[-1](decoded[-1]), 2)
         outputs = zip(reversed(self.heads), reversed(decoded), strict=False)
         logits = [functional.pixel_shuffle(head(features), 2) for head, features in outputs]
         return logits if len(logits) > 1 else logits[0]
@@ -116,7 +105,8 @@ class EfficientNetLite(nn.Module):
     """Convolutions of EfficientNet-Lite0 up to the last inverted residual block.
 
     Args:
-        width: Number of channels of the first convolution; those of the other stages have the published ratios to it.
+        width: Number of channels of the first convolution; those of the other stages have the published ratios to it,
+            rounded.
 
     Attributes:
         widths: Number of channels of each output.
@@ -198,7 +188,8 @@ class SamePaddingConv2d(nn.Conv2d):
     """Convolution whose output has the size of the input divided by the stride, rounded up, as in TensorFlow.
 
     If the number of padded pixels is odd, there is one more on the right and at the bottom. On a CPU, depthwise
-    convolutions are computed in single precision, since their gradients are up to four times slower in bfloat16.
+    convolutions are computed in single precision also in mixed precision, since most of their gradients are slower in
+    bfloat16 (benchmarks/depthwise_convolutions.py).
     """
 
     def forward(self, features: Tensor) -> Tensor:

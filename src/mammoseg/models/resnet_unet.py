@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from mammoseg import validate
 from mammoseg.models.blocks import stage_widths
+from mammoseg.models.skip_decoder import SkipDecoder
 from mammoseg.models.unet import double_conv
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}  # number of residual blocks of each layer, by depth
@@ -16,8 +16,8 @@ class ResNetUNet(nn.Module):
     """U-Net with a ResNet as encoder.
 
     The parameters of the encoder have the names of torchvision and timm, and with `width=64` their shapes, except that
-    the first convolution has one input channel. `encoder_weights` loads such parameters. The decoder enlarges the
-    features by nearest-neighbour interpolation, followed by two convolutions at each resolution.
+    the first convolution has one input channel. `encoder_weights` loads such parameters. See `SkipDecoder` for the
+    decoder.
 
     Args:
         width: Number of channels of the first stage; 64 as published.
@@ -59,27 +59,20 @@ class ResNetUNet(nn.Module):
             feed_forward=False,
             bias_downsample=False,
         )
-        *skips, deepest = width, *(n_channels * (4 if depth == 50 else 1) for n_channels in channels)
+        encoder_widths = [width, *(n_channels * (4 if depth == 50 else 1) for n_channels in channels)]
         widths = [4 * width, 2 * width, width, max(width // 2, 1), max(width // 4, 1)]  # of the decoder
-        self.decoder = nn.ModuleList(
-            double_conv(deep + skip, n_channels)
-            for deep, skip, n_channels in zip([deepest, *widths], reversed(skips), widths, strict=False)
-        )
+        self.decoder = SkipDecoder(encoder_widths, widths[:-1])
         self.full_resolution = double_conv(*widths[-2:])
         self.head = nn.Conv2d(widths[-1], 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Compute the logits of images (B, 1, H, W)."""
         net = self.encoder
-        skips = [net.act(net.bn1(net.conv1(image)))]
-        features = net.maxpool(skips[0])
+        outputs = [net.act(net.bn1(net.conv1(image)))]
+        features = net.maxpool(outputs[0])
         for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
             features = layer(features)
-            skips.append(features)
-        features = skips.pop()
-        for stage in self.decoder:
-            skip = skips.pop()
-            enlarged = nn.functional.interpolate(features, size=skip.shape[2:])
-            features = stage(torch.cat([enlarged, skip], dim=1))
+            outputs.append(features)
+        features = self.decoder(outputs)[-1]
         logits: Tensor = self.head(self.full_resolution(nn.functional.interpolate(features, size=image.shape[2:])))
         return logits

@@ -72,6 +72,17 @@ def patience_has_effect(config: Mapping[str, Any]) -> str | None:
     )
 
 
+def range_of_network(config: Mapping[str, Any]) -> str | None:
+    """Check that intensities are in the range that the network maps to that of its pretraining."""
+    network = str(config["model"].get("_target_")).rpartition(".")[2]
+    if network != "EfficientNetUNet" or config["dataset"].get("normalise") != "zscore":
+        return None
+    return (
+        "dataset.normalise must be minmax or percentile with model=efficientnet_unet, which requires intensities "
+        "between 0 and 1, got zscore"
+    )
+
+
 def range_of_augmentation(config: Mapping[str, Any]) -> str | None:
     """Check that intensities are in the range that the transforms of albumentations require."""
     if config["dataset"].get("normalise") != "zscore":
@@ -88,5 +99,5 @@ def range_of_augmentation(config: Mapping[str, Any]) -> str | None:
 
 TRAINING_RULES = (
     *(size_of_network, precision_of_cpu, one_kind_of_clipping, one_source_of_weights),
-    *(interval_of_automatic_steps, patience_has_effect, range_of_augmentation),
+    *(interval_of_automatic_steps, patience_has_effect, range_of_network, range_of_augmentation),
 )

@@ -30,9 +30,9 @@ def load_encoder_weights(net: nn.Module, path: Path) -> None:
     """Load the weights of the encoder of a network from a file, and log which ones were loaded.
 
     The names in the file may have a prefix, such as "encoder." or "module.", and the state_dict may be part of a larger
-    mapping. If the first convolution of the file has three input channels and that of the network has one, its weights
-    are summed over the input channels. The output is then that of the network with three channels for a grey image that
-    is repeated three times.
+    mapping. The names may have leading underscores that those of the network do not have. If the first convolution of
+    the file has three input channels and that of the network has one, its weights are summed over the input channels.
+    The output is then that of the network with three channels for a grey image that is repeated three times.
 
     Args:
         net: Network that declares its encoder.
@@ -43,7 +43,7 @@ def load_encoder_weights(net: nn.Module, path: Path) -> None:
             matches, or a shape differs.
     """
     expected = encoder_tensors(net)
-    stored = read_tensors(path)
+    stored = without_underscores(expected, read_tensors(path))
     prefix = find_prefix(expected, stored, path)
     matched = {name: stored[prefix + name] for name in expected if prefix + name in stored}
     converted = {name: to_grey(value, expected[name]) for name, value in matched.items()}
@@ -51,7 +51,8 @@ def load_encoder_weights(net: nn.Module, path: Path) -> None:
         if value.shape != expected[name].shape:
             raise UserError(
                 f"{SETTING}={path}: {prefix}{name} must have the shape {tuple(expected[name].shape)} of the encoder, "
-                f"got {tuple(value.shape)}; set model.* as in the training of the file, such as model.width=64"
+                f"got {tuple(value.shape)}; set width and model.* as in the training of the file, or "
+                f"{SETTING}=null"
             )
     with torch.no_grad():
         for name, value in converted.items():
@@ -81,8 +82,6 @@ def encoder_tensors(net: nn.Module) -> dict[str, Tensor]:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read all tensors in a file; the names of those in nested mappings are joined by dots.
 
-    Leading underscores in the parts of a name are removed, since some libraries have private modules.
-
     Raises:
         UserError: If the file cannot be loaded, or does not have the hash that the model card in its folder states.
     """
@@ -96,7 +95,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{SETTING}={path}: must be a file with a state_dict that can be loaded with weights_only=True, or a "
             "safetensors file; save the weights with torch.save(encoder.state_dict(), path)"
         ) from error
-    return {".".join(part.lstrip("_") for part in name.split(".")): value for name, value in _flatten(loaded)}
+    return dict(_flatten(loaded))
 
 
 def _flatten(node: Any, prefix: str = "", depth: int = 0) -> list[tuple[str, Tensor]]:
@@ -109,6 +108,43 @@ def _flatten(node: Any, prefix: str = "", depth: int = 0) -> list[tuple[str, Ten
         for key, value in node.items()
         for pair in _flatten(value, f"{prefix}.{key}" if prefix else str(key), depth + 1)
     ]
+
+
+def without_underscores(expected: Collection[str], stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the leading underscores in the names of a file, as in "_blocks.0._bn1.weight", if they prevent a match.
+
+    Args:
+        expected: Names of the parameters and buffers of the encoder.
+        stored: Tensors in the file by name.
+
+    Returns:
+        The tensors with other names if no expected name occurs in the file but all of them occur without underscores;
+        otherwise, the tensors as they are.
+
+    Example:
+        >>> list(without_underscores(["stem.weight"], {"module._stem.weight": torch.zeros(1)}))
+        ['module.stem.weight']
+    """
+    renamed = {".".join(part.lstrip("_") for part in name.split(".")): value for name, value in stored.items()}
+    required = _without_counters(expected)
+    is_complete = max(count_prefixes(required, renamed).values(), default=0) == len(required)
+    return renamed if is_complete and not count_prefixes(expected, stored) else dict(stored)
+
+
+def count_prefixes(expected: Collection[str], stored: Collection[str]) -> Counter[str]:
+    """Count the expected names that occur in a file, by their prefix.
+
+    Args:
+        expected: Names of the parameters and buffers of the encoder.
+        stored: Names in the file.
+    """
+    counts: Counter[str] = Counter()
+    for name in stored:
+        parts = name.split(".")
+        for start in range(len(parts)):
+            if ".".join(parts[start:]) in expected:
+                counts["".join(f"{part}." for part in parts[:start])] += 1
+    return counts
 
 
 def find_prefix(expected: Collection[str], stored: Collection[str], path: Path) -> str:
@@ -126,16 +162,12 @@ def find_prefix(expected: Collection[str], stored: Collection[str], path: Path) 
         >>> find_prefix(["conv1.weight"], ["module.conv1.weight", "module.fc.weight"], Path("file.pt"))
         'module.'
     """
-    counts: Counter[str] = Counter()
-    for name in stored:
-        parts = name.split(".")
-        for start in range(len(parts)):
-            if ".".join(parts[start:]) in expected:
-                counts["".join(f"{part}." for part in parts[:start])] += 1
+    counts = count_prefixes(expected, stored)
     if not counts:
         raise UserError(
             f"{SETTING}={path}: its weights must have the names of the encoder, such as {_first(expected)}, got "
-            f"{_first(stored) or 'no tensors'}; choose the network with which they were trained, see docs/finetuning.md"
+            f"{_first(stored) or 'no tensors'}; choose the network with which they were trained, see "
+            f"docs/finetuning.md, or set {SETTING}=null"
         )
     most = max(counts.values())
     prefixes = [prefix for prefix, count in counts.items() if count == most]
@@ -171,7 +203,7 @@ def report(expected: Collection[str], matched: Collection[str], stored: Collecti
         matched: Names that were loaded.
         stored: Names in the file, without prefix.
     """
-    counted = [name for name in expected if not name.endswith(COUNTER)]
+    counted = _without_counters(expected)
     missing = [name for name in counted if name not in matched]
     unused = [name for name in stored if name not in matched]
     log.info("%s: loaded %d of %d tensors of the encoder", SETTING, len(counted) - len(missing), len(counted))
@@ -179,6 +211,10 @@ def report(expected: Collection[str], matched: Collection[str], stored: Collecti
         log.info("%s: not used: %s", SETTING, _first(sorted(unused)))
     if missing:
         log.warning("%s: not in the file, so initialised randomly: %s", SETTING, _first(missing))
+
+
+def _without_counters(names: Collection[str]) -> list[str]:
+    return [name for name in names if not name.endswith(COUNTER)]
 
 
 def _first(names: Collection[str]) -> str:

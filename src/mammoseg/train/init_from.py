@@ -56,7 +56,8 @@ class InitialWeights:
                 continue
             path = resolve_checkpoint(cfg[setting], setting)
             if not path.is_file():
-                raise UserError(f"{setting}={cfg[setting]}: no such file; give a file with weights or a run folder")
+                advice = "give a file with weights or a run folder, see docs/finetuning.md"
+                raise UserError(f"{setting}={cfg[setting]}: no such file; {advice}")
             self.paths[setting], self.digests[setting] = path, checkpoint.file_digest(path)
 
     def load_into(self, net: nn.Module) -> None:

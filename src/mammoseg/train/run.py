@@ -180,9 +180,9 @@ class TrainingRun:
             self._restore_best()
             return self
         # Before any file is written, so that an invalid folder, split or theta leaves no files.
-        self._set_up_data()
-        if ckpt_path is None:
+        if ckpt_path is None:  # before the images are prepared, which can take minutes
             self.initial_weights.load_into(self.segmenter.net)
+        self._set_up_data()
         check_monitored_metrics(self.segmenter, build.build_callbacks(self.cfg))
         self._write_initial_files()
         trainer = self.build_trainer([pruning] if pruning else [])
