@@ -92,9 +92,10 @@ def make_model_card(
 
 def credit_section(config: Mapping[str, Any]) -> str:
     """Return the credit of the datasets of the training, and of published weights of the encoder."""
-    encoder = find_weights(config)
-    sources = [*find_datasets(config), *([encoder] if encoder else [])]
-    return "\n\n".join(source.credit for source in sources)
+    credits = [dataset.credit for dataset in find_datasets(config)]
+    if (encoder := find_weights(config)) is not None:
+        credits.append(encoder.credit)
+    return "\n\n".join(credits)
 
 
 def network_sections(
