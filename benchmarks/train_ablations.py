@@ -2,7 +2,8 @@
 
 python benchmarks/train_ablations.py FOLDER [--seeds 2] [--jobs 2] [--epochs 25] [setting ...]
 
-The settings are those of the dataset, such as dataset=folder dataset.root=DIR. FOLDER will contain a run folder
+The settings are those of the dataset, such as dataset=folder dataset.root=DIR. The file with the weights of the encoder
+must be in the working directory, as for experiment=pretrained. FOLDER will contain a run folder
 NAME-seed0, NAME-seed1, ... for each configuration; finished runs are skipped and interrupted ones resumed. To compare
 them: python benchmarks/ablation.py FOLDER --base recipe
 """

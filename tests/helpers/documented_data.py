@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -97,18 +98,20 @@ def write_efficientnet_lite0(path: Path, width: int) -> dict[str, Tensor]:
         The tensors of the encoder by their names without leading underscores.
     """
     layers = ("depthwise_conv", "bn1", "project_conv", "bn2")
-    modules = [("conv_stem",), ("bn0",), *(("blocks", "0", layer) for layer in layers)]
-    modules += [("blocks", str(block), layer) for block in range(1, 16) for layer in ("expand_conv", "bn0", *layers)]
+    modules = ["conv_stem", "bn0", *(f"blocks.0.{layer}" for layer in layers)]
+    modules += [f"blocks.{block}.{layer}" for block in range(1, 16) for layer in ("expand_conv", "bn0", *layers)]
     norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    names = [(*module, name) for module in modules for name in (norm if "bn" in module[-1] else ("weight",))]
+    names = [f"{module}.{name}" for module in modules for name in (norm if "bn" in module else ("weight",))]
     shapes = [value.shape for value in EfficientNetUNet(width).encoder.state_dict().values()]
+    shapes[0] = torch.Size((width, 3, 3, 3))
     generator = torch.Generator().manual_seed(0)
-    tensors = [torch.rand(shape, generator=generator) if shape else torch.tensor(7) for shape in shapes]
-    tensors[0] = torch.rand(width, 3, 3, 3, generator=generator)
-    published = [".".join(part if part.isdigit() else f"_{part}" for part in module) for *module, _ in names]
-    stored = {f"{module}.{name[-1]}": value for module, name, value in zip(published, names, tensors, strict=True)}
-    torch.save({**stored, "_conv_head.weight": torch.zeros(1), "_fc.bias": torch.zeros(1)}, path)
-    return {".".join(name): value for name, value in zip(names, tensors, strict=True)}
+    tensors = {
+        name: torch.rand(shape, generator=generator) if shape else torch.tensor(7)
+        for name, shape in zip(names, shapes, strict=True)
+    }
+    published = {re.sub(r"(^|\.)(?=[a-z]\w*\.)", r"\1_", name): value for name, value in tensors.items()}
+    torch.save({**published, "_conv_head.weight": torch.zeros(1), "_fc.bias": torch.zeros(1)}, path)
+    return tensors
 
 
 # Names in /data -> functions that write them.

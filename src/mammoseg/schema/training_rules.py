@@ -7,8 +7,14 @@ from typing import Any
 
 from mammoseg.nested_config import nested_mappings
 
-# Transforms that clip intensities to [0, 1] or raise them to a power.
-UNIT_RANGE_TRANSFORMS = ("RandomGamma", "RandomBrightnessContrast", "GaussNoise")
+# Parts that map intensities from [0, 1] to another range, clip them to it, or raise them to a power -> their names.
+UNIT_RANGE_PARTS = {
+    "mammoseg.models.efficientnet_unet.EfficientNetUNet": "model=efficientnet_unet",
+    **{
+        f"albumentations.{name}": f"albumentations.{name}"
+        for name in ("RandomGamma", "RandomBrightnessContrast", "GaussNoise")
+    },
+}
 
 
 def size_of_network(config: Mapping[str, Any]) -> str | None:
@@ -72,32 +78,21 @@ def patience_has_effect(config: Mapping[str, Any]) -> str | None:
     )
 
 
-def range_of_network(config: Mapping[str, Any]) -> str | None:
-    """Check that intensities are in the range that the network maps to that of its pretraining."""
-    network = str(config["model"].get("_target_")).rpartition(".")[2]
-    if network != "EfficientNetUNet" or config["dataset"].get("normalise") != "zscore":
-        return None
-    return (
-        "dataset.normalise must be minmax or percentile with model=efficientnet_unet, which requires intensities "
-        "between 0 and 1, got zscore"
-    )
-
-
-def range_of_augmentation(config: Mapping[str, Any]) -> str | None:
-    """Check that intensities are in the range that the transforms of albumentations require."""
+def range_of_intensities(config: Mapping[str, Any]) -> str | None:
+    """Check that intensities are between 0 and 1 if the network or a transform of albumentations requires it."""
     if config["dataset"].get("normalise") != "zscore":
         return None
-    for transform in nested_mappings(config["augment"]):
-        package, _, name = str(transform.get("_target_")).rpartition(".")
-        if package == "albumentations" and name in UNIT_RANGE_TRANSFORMS:
-            return (
-                f"dataset.normalise must be minmax or percentile with albumentations.{name}, which requires "
-                "intensities between 0 and 1, got zscore"
-            )
-    return None
+    targets = [str(part.get("_target_")) for part in (config["model"], *nested_mappings(config["augment"]))]
+    name = next((UNIT_RANGE_PARTS[target] for target in targets if target in UNIT_RANGE_PARTS), None)
+    if name is None:
+        return None
+    return (
+        f"dataset.normalise must be minmax or percentile with {name}, which requires intensities between 0 and 1, got "
+        "zscore"
+    )
 
 
 TRAINING_RULES = (
     *(size_of_network, precision_of_cpu, one_kind_of_clipping, one_source_of_weights),
-    *(interval_of_automatic_steps, patience_has_effect, range_of_network, range_of_augmentation),
+    *(interval_of_automatic_steps, patience_has_effect, range_of_intensities),
 )

@@ -110,7 +110,7 @@ def _flatten(node: Any, prefix: str = "", depth: int = 0) -> list[tuple[str, Ten
     ]
 
 
-def without_underscores(expected: Collection[str], stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_underscores(expected: Collection[str], stored: dict[str, Tensor]) -> dict[str, Tensor]:
     """Remove the leading underscores in the names of a file, as in "_blocks.0._bn1.weight", if they prevent a match.
 
     Args:
@@ -125,10 +125,11 @@ def without_underscores(expected: Collection[str], stored: Mapping[str, Tensor])
         >>> list(without_underscores(["stem.weight"], {"module._stem.weight": torch.zeros(1)}))
         ['module.stem.weight']
     """
+    if count_prefixes(expected, stored):
+        return stored
     renamed = {".".join(part.lstrip("_") for part in name.split(".")): value for name, value in stored.items()}
     required = _without_counters(expected)
-    is_complete = max(count_prefixes(required, renamed).values(), default=0) == len(required)
-    return renamed if is_complete and not count_prefixes(expected, stored) else dict(stored)
+    return renamed if len(required) in count_prefixes(required, renamed).values() else stored
 
 
 def count_prefixes(expected: Collection[str], stored: Collection[str]) -> Counter[str]:
