@@ -14,28 +14,29 @@ from helpers.commands import SMALL, run_process, succeed
 from mammoseg.data.sampling import ShardedBatchSampler
 from mammoseg.runs import results
 
-TWO = [*SMALL, "trainer=ddp", "trainer.devices=2", "trainer.max_epochs=2", "logger=csv"]
+TWO = [*SMALL, "trainer=ddp", "trainer.devices=2", "trainer.max_epochs=2", "batch_size=3", "logger=csv"]
+SWEEP = ["loss.alpha=1.0,2.0", "hydra.sweep.dir=swept"]
 
 
-def distribute(*arguments: str, folder: Path) -> str:
-    """Train in several processes; returns the output."""
-    completed = run_process("train", *arguments, folder=folder)
+@pytest.fixture(scope="module")
+def swept(workdir: Path) -> Path:
+    """Sweep of two jobs with two processes each; with batches of 3, the last batch of each part is incomplete."""
+    completed = run_process("train", "-m", *TWO, *SWEEP, folder=workdir)
     assert completed.returncode == 0, completed.stderr + completed.stdout
-    return completed.stdout
+    assert "2 jobs, 0 failed" in completed.stdout
+    return workdir / "swept"
 
 
-def test_two_processes_give_the_counts_of_one(workdir: Path) -> None:
-    # With batches of 3, the last batch of training, validation and test is incomplete.
-    distribute(*TWO, "batch_size=3", "hydra.run.dir=two", folder=workdir)
-    output = succeed("evaluate", "ckpt_path=two/checkpoints/best.ckpt", "hydra.run.dir=one", folder=workdir)
+def test_two_processes_give_the_counts_of_one(swept: Path, workdir: Path) -> None:
+    output = succeed("evaluate", "ckpt_path=swept/0/checkpoints/best.ckpt", "hydra.run.dir=one", folder=workdir)
     assert "identical to the results of the training run" in output
-    distributed, single = (results.read_results(workdir / name / "results.csv") for name in ("two", "one"))
+    distributed, single = (results.read_results(folder / "results.csv") for folder in (swept / "0", workdir / "one"))
     assert [row["case"] for row in distributed] == sorted(
         {row["case"] for row in distributed}, key=[r["case"] for r in single].index
     )
     assert results.pooled_metrics(distributed) == results.pooled_metrics(single)
-    assert (workdir / "two" / "calibration.csv").read_text() == (workdir / "one" / "calibration.csv").read_text()
-    with (workdir / "two" / "metrics.csv").open() as lines:
+    assert (swept / "0" / "calibration.csv").read_text() == (workdir / "one" / "calibration.csv").read_text()
+    with (swept / "0" / "metrics.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert [row["epoch"] for row in rows if row.get("val/dsc")] == ["0", "1"]
     norms = [(row["epoch"], float(row["train/grad_norm"])) for row in rows if row.get("train/grad_norm")]
@@ -43,15 +44,13 @@ def test_two_processes_give_the_counts_of_one(workdir: Path) -> None:
     assert all(norm > 0 for _, norm in norms)
 
 
-def test_workers_of_a_sweep_use_its_jobs_and_folders(workdir: Path) -> None:
-    output = distribute("-m", *TWO, "loss.alpha=1.0,2.0", "hydra.sweep.dir=swept", folder=workdir)
-    assert "2 jobs, 0 failed" in output
-    assert sorted(path.name for path in (workdir / "swept").glob("[!.]*") if path.is_dir()) == ["0", "1"]
+def test_workers_of_a_sweep_use_its_jobs_and_folders(swept: Path, workdir: Path) -> None:
+    assert sorted(path.name for path in swept.glob("[!.]*") if path.is_dir()) == ["0", "1"]
     for job, alpha in enumerate((1.0, 2.0)):
-        loaded = torch.load(workdir / "swept" / str(job) / "checkpoints" / "best.ckpt", weights_only=True)
+        loaded = torch.load(swept / str(job) / "checkpoints" / "best.ckpt", weights_only=True)
         assert loaded["mammoseg"]["config"]["loss"]["alpha"] == alpha
-        assert "score" in json.loads((workdir / "swept" / str(job) / "run.json").read_text())
-    output = succeed("train", "-m", *TWO, "loss.alpha=1.0,2.0", "hydra.sweep.dir=swept", folder=workdir)
+        assert "score" in json.loads((swept / str(job) / "run.json").read_text())
+    output = succeed("train", "-m", *TWO, *SWEEP, folder=workdir)
     assert output.count("already finished, skipping") == 2
 
 
