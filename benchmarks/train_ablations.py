@@ -1,6 +1,6 @@
 """Train the network of experiment=pretrained with one change at a time, at 128x128 pixels and for fewer epochs.
 
-python benchmarks/train_ablations.py FOLDER [--seeds 2] [--jobs 2] [--epochs 25] [setting ...]
+python benchmarks/train_ablations.py FOLDER [--seeds 2] [--jobs 2] [--epochs 12] [setting ...]
 
 The settings are those of the dataset, such as dataset=folder dataset.root=DIR. The file with the weights of the encoder
 must be in the working directory, as for experiment=pretrained. FOLDER will contain a run folder
@@ -26,12 +26,13 @@ CONFIGURATIONS: dict[str, Sequence[str]] = {
     "density_asp": ["loss=density_asp"],
     "dice_focal": ["loss=dice_focal"],
     "no_augmentation": ["augment=none"],
-    "flip_affine": ["augment=flip_affine"],
-    "no_mirroring": ["augment.transforms.0.p=0"],
+    "strong_augmentation": ["augment=strong"],
+    "no_horizontal_flip": ["augment.transforms.0.p=0"],
     "no_ema": ["callbacks=[default,auto_clip]"],
     "clipping_at_norm_1": ["callbacks=[default,ema]"],
     "sgd": ["optimizer=sgd", "lr=1e-2"],
     "lr_3e-4": ["lr=3e-4"],
+    "lr_3e-3": ["lr=3e-3"],
     "layer_decay": ["layer_decay=0.7"],
     "batch_size_4": ["batch_size=4"],
     "no_deep_supervision": ["model.deep_supervision=1"],
@@ -60,7 +61,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=12)
     args, settings = parser.parse_known_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     runs = [(name, seed) for seed in range(args.seeds) for name in CONFIGURATIONS]

@@ -1,6 +1,6 @@
 """Damaged DICOM, XML, CSV, JPEG and PNG files give a valid store, a skipped case or a short error message.
 
-`make test` runs 200 mutants and `make fuzz` 2000 (or MUTANTS=...). The seed of a mutant is its index.
+`make test` runs 100 mutants and `make fuzz` 2000 (or MUTANTS=...). The seed of a mutant is its index.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mammoseg.errors import UserError
 from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm
 from mammoseg.phantom.write import write_inbreast
 
-MUTANTS = int(os.environ.get("MUTANTS", "200"))
+MUTANTS = int(os.environ.get("MUTANTS", "100"))
 TARGET_NAMES = (
     "dicom",
     "xml",

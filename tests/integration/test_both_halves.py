@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from helpers import interruption
-from helpers.commands import run, run_process, succeed
+from helpers.commands import run, succeed
 from helpers.forked import kill_at_save_and_resume, killing, run_forked
 from mammoseg.callbacks.tested_checkpoints import TestedCheckpoints
 from mammoseg.data.store import PreparedStore
@@ -243,14 +243,6 @@ def test_the_folds_test_every_image_once(workdir: Path) -> None:
     tested = [row["case"] for path in (workdir / "folds").glob("*/results.csv") for row in read(path)]
     assert sorted(tested) == sorted(part_of(workdir / "uninterrupted"))
     succeed("compare", "runs=folds", "resamples=100", "paper=none", folder=workdir)
-
-
-def test_two_processes_give_the_counts_of_one(workdir: Path) -> None:
-    ddp = ["trainer=ddp", "trainer.devices=2", "epochs=1", "batch_size=3", "hydra.run.dir=ddp"]
-    completed = run_process("train", *SETTINGS[:-1], *ddp, folder=workdir)
-    assert completed.returncode == 0, completed.stderr
-    assert "identical to the results" in succeed("evaluate", "ckpt_path=ddp", "hydra.run.dir=single", folder=workdir)
-    assert (workdir / "ddp" / "results.csv").read_bytes() == (workdir / "single" / "results.csv").read_bytes()
 
 
 def test_monitors_that_depend_on_tested_images_are_reported(workdir: Path) -> None:

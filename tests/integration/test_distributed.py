@@ -15,7 +15,7 @@ from mammoseg.data.sampling import ShardedBatchSampler
 from mammoseg.runs import results
 
 TWO = [*SMALL, "trainer=ddp", "trainer.devices=2", "trainer.max_epochs=2", "batch_size=3", "logger=csv"]
-SWEEP = ["loss.alpha=1.0,2.0", "hydra.sweep.dir=swept"]
+SWEEP = ["split.test=half,both", "hydra.sweep.dir=swept"]
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +27,18 @@ def swept(workdir: Path) -> Path:
     return workdir / "swept"
 
 
-def test_two_processes_give_the_counts_of_one(swept: Path, workdir: Path) -> None:
-    output = succeed("evaluate", "ckpt_path=swept/0/checkpoints/best.ckpt", "hydra.run.dir=one", folder=workdir)
-    assert "identical to the results of the training run" in output
-    distributed, single = (results.read_results(folder / "results.csv") for folder in (swept / "0", workdir / "one"))
+@pytest.mark.parametrize("job", ["0", "1"], ids=["half", "both"])
+def test_two_processes_give_the_counts_of_one(job: str, swept: Path, workdir: Path) -> None:
+    settings = [f"ckpt_path=swept/{job}", f"hydra.run.dir=one-{job}"]
+    assert "identical to the results of the training run" in succeed("evaluate", *settings, folder=workdir)
+    two, one = swept / job, workdir / f"one-{job}"
+    distributed, single = (results.read_results(folder / "results.csv") for folder in (two, one))
     assert [row["case"] for row in distributed] == sorted(
         {row["case"] for row in distributed}, key=[r["case"] for r in single].index
     )
     assert results.pooled_metrics(distributed) == results.pooled_metrics(single)
-    assert (swept / "0" / "calibration.csv").read_text() == (workdir / "one" / "calibration.csv").read_text()
-    with (swept / "0" / "metrics.csv").open() as lines:
+    assert (two / "calibration.csv").read_text() == (one / "calibration.csv").read_text()
+    with (two / "metrics.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert [row["epoch"] for row in rows if row.get("val/dsc")] == ["0", "1"]
     norms = [(row["epoch"], float(row["train/grad_norm"])) for row in rows if row.get("train/grad_norm")]
@@ -46,9 +48,9 @@ def test_two_processes_give_the_counts_of_one(swept: Path, workdir: Path) -> Non
 
 def test_workers_of_a_sweep_use_its_jobs_and_folders(swept: Path, workdir: Path) -> None:
     assert sorted(path.name for path in swept.glob("[!.]*") if path.is_dir()) == ["0", "1"]
-    for job, alpha in enumerate((1.0, 2.0)):
-        loaded = torch.load(swept / str(job) / "checkpoints" / "best.ckpt", weights_only=True)
-        assert loaded["mammoseg"]["config"]["loss"]["alpha"] == alpha
+    for job, (tested, name) in enumerate((("half", "best"), ("both", "best_half1"))):
+        loaded = torch.load(swept / str(job) / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        assert loaded["mammoseg"]["config"]["split"]["test"] == tested
         assert "score" in json.loads((swept / str(job) / "run.json").read_text())
     output = succeed("train", "-m", *TWO, *SWEEP, folder=workdir)
     assert output.count("already finished, skipping") == 2

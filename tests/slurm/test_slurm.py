@@ -49,7 +49,15 @@ def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    commands.wait_until(condition, process, description=lambda: slurm("squeue").stdout)
+    def description() -> str:
+        return slurm("squeue").stdout + slurm("sinfo", "--format", "%n %T %E").stdout
+
+    commands.wait_until(condition, process, timeout_s=400, description=description)
+
+
+def assert_succeeds(sweep: subprocess.Popen[str], folder: Path) -> None:
+    wait_until(lambda: sweep.poll() is not None, sweep)
+    assert sweep.returncode == 0, (folder / "train.log").read_text()
 
 
 def states(job: str) -> str:
@@ -71,7 +79,7 @@ def test_a_requeued_job_resumes_to_the_same_weights(workdir: Path) -> None:
     assert slurm("scontrol", "requeue", job).returncode == 0
     wait_until(lambda: "PENDING" in states(job), sweep)
     slurm("scontrol", "update", f"JobId={job}", "StartTime=now")  # otherwise Slurm waits for two minutes
-    assert sweep.wait(400) == 0, (workdir / "train.log").read_text()
+    assert_succeeds(sweep, workdir)
     assert "2 jobs, 0 failed" in (workdir / "train.log").read_text()
     output = (folder / "train.log").read_text()
     assert "the run can be resumed" in output
@@ -87,6 +95,6 @@ def test_a_requeued_job_resumes_to_the_same_weights(workdir: Path) -> None:
 def test_a_distributed_run_has_a_task_per_rank(workdir: Path) -> None:
     settings = ["trainer=ddp", "trainer.devices=2", "trainer.max_epochs=2", "seed=0", "hydra.sweep.dir=ranks"]
     sweep = start(*SLURM, *settings, folder=workdir)
-    assert sweep.wait(400) == 0, (workdir / "train.log").read_text()
+    assert_succeeds(sweep, workdir)
     rows = results.read_results(workdir / "ranks" / "0" / "results.csv")
     assert len({row["case"] for row in rows}) == len(rows) > 0
