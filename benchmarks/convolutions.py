@@ -1,7 +1,7 @@
 """Fraction of the peak performance that the convolutions of a training step reach.
 
 python benchmarks/convolutions.py [--rounds 5] [setting ...]     settings of train; by default
-method=seg_res_net dataset.size=256
+method=efficientnet_unet dataset.size=256
 
 Operations are counted from the shapes, times are those of the profiler. The peak is the performance of a product of
 two 4096x4096 matrices in the same precision, measured in the same run.
@@ -25,6 +25,7 @@ import measure
 from mammoseg.conf import conf_dir
 from mammoseg.models.deep_supervision import list_outputs
 
+DEFAULT = ["method=efficientnet_unet", "dataset.size=256"]
 SIDE = 4096  # of the matrices
 CONVOLUTIONS = ("aten::convolution", "aten::convolution_backward")
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
@@ -73,7 +74,7 @@ def build(settings: Sequence[str]) -> tuple[nn.Module, Tensor]:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("settings", nargs="*", default=["method=seg_res_net", "dataset.size=256"], metavar="setting")
+    parser.add_argument("settings", nargs="*", default=DEFAULT, metavar="setting")
     parser.add_argument("--rounds", type=int, default=5, help="number of repetitions")
     args = parser.parse_args()
     net, image = build(args.settings)

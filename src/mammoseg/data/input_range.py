@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -154,7 +154,7 @@ class InputRange:
             UserError: If it is not a valid range.
         """
         try:
-            intervals = _upgrade(value) if "height" in value else {name: _interval(value[name]) for name in INTERVALS}
+            intervals = {name: _interval(value[name]) for name in INTERVALS}
             acquisitions = tuple(value["acquisitions"])
             repeated = len({*acquisitions}) < len(acquisitions)
             if intervals["box_side"] is None or repeated or not {*acquisitions} <= ACQUISITIONS.keys():
@@ -245,25 +245,6 @@ def percentiles(values: Sequence[float]) -> Interval:
     """Return the percentiles `PERCENTILES` of some values, rounded to four decimals."""
     low, high = np.percentile(values, PERCENTILES).round(4).tolist()
     return low, high
-
-
-def _upgrade(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert the intervals of models that state the height and the width of the images instead of the crop box.
-
-    The breast fraction of these models is that of the image without padding. Multiplied by the smallest possible ratio
-    of the sides, it is a lower limit of the fraction of the padded image.
-    """
-    names = ("height", "width", "breast_fraction")
-    stated = {name: interval for name in names if (interval := _interval(value[name])) is not None}
-    (lowest, highest), fraction = _hull([stated["height"], stated["width"]]), stated["breast_fraction"]
-    if not lowest:
-        raise ValueError("a side of an image is 0")
-    return {
-        "box_side": (max(stated["height"][0], stated["width"][0]), highest),
-        "square_fraction": (fraction[0] * lowest / highest, fraction[1]),
-        "box_fraction": None,
-        "spacing_mm": _interval(value["spacing_mm"]),
-    }
 
 
 def _intervals(items: Sequence[Any], summarise: Callable[[list[Any]], Interval]) -> dict[str, Any]:
