@@ -154,7 +154,7 @@ class InputRange:
             UserError: If it is not a valid range.
         """
         try:
-            intervals = {name: _interval(value[name]) for name in INTERVALS}
+            intervals: dict[str, Any] = {name: _interval(value[name]) for name in INTERVALS}
             acquisitions = tuple(value["acquisitions"])
             repeated = len({*acquisitions}) < len(acquisitions)
             if intervals["box_side"] is None or repeated or not {*acquisitions} <= ACQUISITIONS.keys():
