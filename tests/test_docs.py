@@ -21,6 +21,7 @@ import pytest
 
 import mammoseg
 from helpers import commands
+from helpers.documented_commands import runs_documentation
 from mammoseg import losses, metrics
 from mammoseg.compare.difference_tables import CSV_COLUMNS
 from mammoseg.data.store import Case
@@ -114,6 +115,7 @@ def importable(user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
             del sys.modules[name]
 
 
+@runs_documentation
 @pytest.mark.usefixtures("importable")
 def test_examples_of_the_extension_guide_run(user_folder: Path) -> None:
     lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]

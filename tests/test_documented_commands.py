@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import shlex
 import shutil
@@ -27,7 +26,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 
 from helpers import commands
-from helpers.documented_commands import Command, read_commands
+from helpers.documented_commands import Command, read_commands, runs_documentation
 from helpers.documented_data import CASES, DATASETS, HEIGHT, SIZE, write_resnet18
 from helpers.exported_models import install_models
 from mammoseg.cli import check_user_argv, checked_argv
@@ -292,9 +291,7 @@ def test_the_first_commands_of_the_readme_run(workplace: Workplace) -> None:
     assert failures(first, workplace, "first") == []
 
 
-@pytest.mark.skipif(
-    "DOCUMENTED_COMMANDS" not in os.environ, reason="takes minutes; `make test-docs` sets DOCUMENTED_COMMANDS=1"
-)
+@runs_documentation
 @pytest.mark.parametrize(
     "page", [page for page in documented() if page.name not in RUN_ELSEWHERE], ids=lambda page: page.stem
 )

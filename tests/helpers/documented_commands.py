@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 COMMAND_LANGUAGES = ("", "console")  # other blocks, such as ```text, contain output, tables or code
 FENCE = re.compile(r"\s*```(.*)")
 ASSIGNMENT = re.compile(r"([A-Z_]+)=(.*)", re.DOTALL)
 PROGRAMS = (re.compile(r"python -m mammoseg\.(\w+)(?= |$)"), re.compile(r"mammoseg (\w+)(?= |$)"))
+runs_documentation = pytest.mark.skipif(
+    "DOCUMENTED_COMMANDS" not in os.environ, reason="takes minutes; `make test-docs` sets DOCUMENTED_COMMANDS=1"
+)
 
 
 @dataclass(frozen=True)

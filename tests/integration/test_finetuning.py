@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from helpers.commands import succeed
-from helpers.documented_commands import read_commands
+from helpers.documented_commands import read_commands, runs_documentation
 from helpers.documented_data import write_efficientnet_lite0, write_resnet18
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "finetuning.md"
@@ -42,6 +42,7 @@ def initial_weights(folder: Path) -> list[str]:
     return [name for name in ("init_from", "encoder_weights") if settings[name] is not None]
 
 
+@runs_documentation
 def test_commands_of_the_page_run(tmp_path: Path) -> None:
     write_resnet18(tmp_path / "resnet18.pth", width=1)
     write_efficientnet_lite0(tmp_path / "efficientnet-lite0-57934424.pth", width=1)
