@@ -32,8 +32,8 @@ test-fast: setup ## run the fast tests, in about a minute
 	$(BIN)/python -m pytest $(PARALLEL) -m fast
 
 test-docs: setup ## run all commands in README.md and docs/*.md on small datasets, and the notebooks
-	DOCUMENTED_COMMANDS=1 $(BIN)/python -m pytest tests/test_documented_commands.py tests/test_docs.py \
-	  tests/integration/test_finetuning.py tests/integration/test_compare.py
+	DOCUMENTED_COMMANDS=1 $(BIN)/python -m pytest tests/test_documented_commands.py tests/integration/test_finetuning.py \
+	  tests/test_docs.py::test_examples_of_the_extension_guide_run tests/integration/test_compare.py::test_the_notebooks_run
 
 coverage: setup ## run all tests and list the lines of each module that none of them runs
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term-missing

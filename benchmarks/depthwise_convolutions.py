@@ -60,7 +60,7 @@ def main() -> None:
         steps = {
             name: partial(
                 step,
-                deepcopy(layer).to(dtype=dtype, memory_format=torch.channels_last),  # type: ignore[call-overload]
+                deepcopy(layer).to(dtype),
                 image.to(dtype, memory_format=torch.channels_last).requires_grad_(),
             )
             for name, dtype in PRECISIONS.items()

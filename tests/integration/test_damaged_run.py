@@ -7,14 +7,13 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from helpers.commands import assert_one_sentence, environment, run, succeed
+from helpers.commands import assert_one_sentence, command_line, environment, run, succeed
 from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.models.au_net import AUNet
 from mammoseg.runs.checkpoint import PROVENANCE_KEY
@@ -247,40 +246,24 @@ def test_out_of_memory_is_one_sentence(workdir: Path, error: Exception, monkeypa
     assert_one_sentence(completed, "out of", "memory", "batch_size", "model.gradient_checkpointing=true")
 
 
-# Runs several commands in one process, which imports torch once, with the output of the process.
-RUN_COMMANDS = """
-import importlib, json, sys
-from hydra.core.global_hydra import GlobalHydra
-for name, *arguments in json.loads(sys.argv[1]):
-    sys.argv = [f"mammoseg.{name}", *arguments]
-    try:
-        importlib.import_module(f"mammoseg.{name}.__main__").main()
-    except SystemExit as error:
-        assert not error.code, (name, error.code)
-    GlobalHydra.instance().clear()
-    print("finished")
-"""
-
-
 def test_a_locale_without_utf_8_changes_nothing(workdir: Path) -> None:
     """ASCII, without Python's UTF-8 mode, as the encoding of files and of the terminal."""
     variables = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
-    argv = [
-        ["train", *SETTINGS, "hydra.run.dir=ascii"],
-        ["evaluate", "ckpt_path=ascii", "native=true", "hydra.run.dir=evaluated"],
-        ["compare", "runs=ascii"],
-        ["view", "runs=ascii"],
-    ]
-    completed = subprocess.run(
-        [sys.executable, "-c", RUN_COMMANDS, json.dumps(argv)],
-        cwd=workdir,
-        env={**environment(), **variables},
-        capture_output=True,
-        check=False,
-    )
-    assert completed.returncode == 0, completed.stderr
-    assert b"Error" not in completed.stderr, completed.stderr
-    assert completed.stdout.count(b"finished\n") == len(argv)
+    for name, *arguments in (
+        ("train", *SETTINGS, "hydra.run.dir=ascii"),
+        ("evaluate", "ckpt_path=ascii", "native=true", "hydra.run.dir=evaluated"),
+        ("compare", "runs=ascii"),
+        ("view", "runs=ascii"),
+    ):
+        completed = subprocess.run(
+            command_line(name, *arguments),
+            cwd=workdir,
+            env={**environment(), **variables},
+            capture_output=True,
+            check=False,
+        )
+        assert completed.returncode == 0, completed.stderr
+        assert b"Error" not in completed.stderr, completed.stderr
     files = ("results.csv", "summary.md", "metrics.csv")
     assert all((workdir / "ascii" / name).read_bytes() == (workdir / "trained" / name).read_bytes() for name in files)
 

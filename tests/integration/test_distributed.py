@@ -38,6 +38,7 @@ def test_two_processes_give_the_counts_of_one(job: str, swept: Path, workdir: Pa
     )
     assert results.pooled_metrics(distributed) == results.pooled_metrics(single)
     assert (two / "calibration.csv").read_text() == (one / "calibration.csv").read_text()
+    assert (two / "results.csv").read_bytes() == (one / "results.csv").read_bytes()
     with (two / "metrics.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert [row["epoch"] for row in rows if row.get("val/dsc")] == ["0", "1"]
