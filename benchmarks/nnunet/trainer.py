@@ -36,7 +36,7 @@ class ShortTrainer(nnUNetTrainer):  # type: ignore[misc]  # Any, since nnU-Net i
         self.num_epochs = int(os.environ["EPOCHS"])
         self.num_iterations_per_epoch = int(os.environ["STEPS_PER_EPOCH"])
         self.num_val_iterations_per_epoch = 16
-        self.save_every = 5
+        self.save_every = 1
 
     def initialize(self) -> None:
         """Build the network, the optimizer and the loss."""
