@@ -12,7 +12,7 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HOME=/tmp MPLCONFIGDIR=/tmp/matp
 WORKDIR /src
 COPY . .
 RUN python3 -m venv /opt/venv \
-    && pip install --no-cache-dir -c constraints.txt '.[codecs,dicom,export,tensorboard,joblib]'
+    && pip install --no-cache-dir -c constraints.txt '.[codecs,export,tensorboard,joblib]'
 
 WORKDIR /workspace
 ENTRYPOINT ["mammoseg"]

@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt hatch_build.py
 	  { echo "mammoseg needs Python 3.11 or newer; choose one with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codecs,dicom,export,tensorboard,joblib,slurm,hpo,dashboard,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codecs,export,tensorboard,joblib,slurm,hpo,dashboard,dev]'
 	@touch $@
 
 demo: setup ## train and test on synthetic mammograms

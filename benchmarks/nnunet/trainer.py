@@ -42,8 +42,9 @@ class ShortTrainer(nnUNetTrainer):  # type: ignore[misc]  # Any, since nnU-Net i
         """Build the network, the optimizer and the loss."""
         super().initialize()
         if self.device.type == "cpu":
-            network = self.network.to(memory_format=torch.channels_last)
-            network.forward = in_bfloat16(network.forward)
+            # nnU-Net sets the number of cores, also if other programs use them
+            torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+            self.network.forward = in_bfloat16(self.network.forward)
 
 
 def in_bfloat16(forward: Any) -> Any:
@@ -51,7 +52,7 @@ def in_bfloat16(forward: Any) -> Any:
 
     def autocast_forward(image: Tensor) -> Any:
         with torch.autocast("cpu", torch.bfloat16):
-            outputs = forward(image.contiguous(memory_format=torch.channels_last))
+            outputs = forward(image)
         return [output.float() for output in outputs] if isinstance(outputs, list | tuple) else outputs.float()
 
     return autocast_forward

@@ -15,7 +15,7 @@ def import_optional(module: str, purpose: str, extra: str, alternative: str = ""
         module: Dotted name of the module.
         purpose: What requires it, as the subject of a sentence.
         extra: Extra of mammoseg that contains it.
-        alternative: What the user can do instead, such as "set segmentation=none".
+        alternative: What the user can do instead, such as "set onnx=false".
 
     Raises:
         UserError: If it is not installed.

@@ -6,11 +6,11 @@ import gzip
 import re
 import shutil
 import subprocess
-import sys
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import highdicom
 import numpy as np
 import pydicom
 import pytest
@@ -18,13 +18,10 @@ from pydicom.uid import JPEG2000Lossless
 
 from helpers import confidential_dicom
 from mammoseg.data.images.dicom import read_image
-from mammoseg.errors import ImageReadError, UserError
+from mammoseg.errors import ImageReadError
 from mammoseg.predict import dicom_seg
 from mammoseg.predict.dicom_source import SourceImage
-from mammoseg.predict.options import PredictOptions
-from mammoseg.predict.pipeline import predict
 
-highdicom = pytest.importorskip("highdicom")
 DICOM3TOOLS = "is not installed; it is part of Debian's dicom3tools"
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 BREAST_PROJECTION = "1.2.840.10008.5.1.4.1.1.13.1.4"
@@ -229,13 +226,3 @@ def test_invalid_header_values_are_reported_without_quoting_them(source: Path) -
         encode(source, identified=True)
     assert "1901" not in str(raised.value)
     assert pydicom.dcmread(BytesIO(encode(source))).PatientBirthDate in ("", None)
-
-
-def test_missing_highdicom_raises_with_the_install_command(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "highdicom", None)
-    options = PredictOptions(False, None, "anonymous", "cpu", 1, 1)
-    with pytest.raises(UserError, match=r"highdicom, which is not installed: pip install '\.\[dicom\]', or set segm"):
-        predict([tmp_path / "absent.ckpt"], source, tmp_path / "out", options)
-    assert not (tmp_path / "out").exists()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from highdicom import sr
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 
@@ -22,7 +23,6 @@ from mammoseg.predict.dicom_source import SourceImage
 from mammoseg.predict.dicom_sr import encode_report
 from mammoseg.predict.findings import Findings
 
-sr = pytest.importorskip("highdicom.sr")
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 
 

@@ -192,7 +192,6 @@ def test_a_truncated_file_is_an_error_without_its_path(tmp_path: Path, name: str
 
 def test_a_dicom_segmentation_is_an_error(tmp_path: Path) -> None:
     """The input folder may contain results of earlier predictions."""
-    pytest.importorskip("highdicom")
     confidential_dicom.write(tmp_path / "a.dcm")
     mask = confidential_dicom.phantom().pixels > 2000
     source = SourceImage(tmp_path / "a.dcm", mask.shape, None)

@@ -17,6 +17,8 @@ from mammoseg.pretrained import registry
 from mammoseg.runs.checkpoint_paths import find_checkpoints, resolve_checkpoint
 from mammoseg.view.from_runs import load_run_views
 
+MAX_SIZE = 10_000_000  # bytes
+
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -149,8 +151,8 @@ def check_package(folder: Path) -> None:
         model.verify()
         missing = {"description", "training_data", "parameters", "result"} - set(model.metadata)
         assert missing == set(), model.name
-    if models:
-        assert registry.default_model("ckpt_path").name in [model.name for model in models]
+        assert model.weights.stat().st_size < MAX_SIZE
+    assert registry.default_model("ckpt_path").name in [model.name for model in models]
 
 
 def test_the_models_of_the_package_are_complete() -> None:

@@ -97,7 +97,7 @@ def negatives_note(comparison: Comparison, has_outcomes: bool) -> str:
     """State the number of test images without a mass, and if there are no outcomes, that these are unknown."""
     n_negative = int((~comparison.has_mass).sum())
     if not n_negative:
-        return "All test images contain a mass, so false positives in mammograms without a mass were not measured."
+        return "All test images contain a mass, so the results do not show false positives in mammograms without one."
     note = f"{n_negative} of the {len(comparison.rows)} test images contain no mass"
     unknown = "" if has_outcomes else "; the number of false positives in them is unknown"
     return f"{note}{unknown}."

@@ -22,7 +22,6 @@ from mammoseg.data.preprocessing.inverse import InversePreprocessing
 from mammoseg.data.preprocessing.preprocess import FloatImage
 from mammoseg.ensemble import Ensemble, Maps, load_ensemble
 from mammoseg.errors import ImageReadError, UserError
-from mammoseg.optional_imports import import_optional
 from mammoseg.predict import coco, inputs, prediction_images
 from mammoseg.predict.exams import label_studies, read_exams
 from mammoseg.predict.exposures import read_exposures, skipped_exposures
@@ -99,8 +98,6 @@ def predict(checkpoints: Sequence[Path], input_path: Path, output: Path, options
     if not checkpoints:
         raise UserError("ckpt_path must name at least one checkpoint, got []")
     images = inputs.find_images(input_path, output)
-    if options.segmentation != "none" and any(image.is_dicom for image in images):
-        import_optional("highdicom", "the output of DICOM objects", "dicom", "set segmentation=none")
     stated_exams = None if options.exams is None else read_exams(options.exams, [image.file for image in images])
     ensemble = load_ensemble(
         checkpoints,
@@ -270,7 +267,7 @@ class PredictionPipeline:
 
     def _dicom_objects(self, loaded: LoadedImage, name: str, findings: Findings) -> dict[str, bytes]:
         """Encode the Segmentation and the Structured Report, by path relative to the output folder."""
-        from mammoseg.predict import dicom_seg, dicom_sr  # highdicom is an optional dependency
+        from mammoseg.predict import dicom_seg, dicom_sr  # import highdicom only if there are DICOM inputs
         from mammoseg.predict.dicom_source import SourceImage
 
         serial = self.folder.provenance["checkpoints"][0][:16]
