@@ -28,7 +28,6 @@ from hydra.types import RunMode
 from helpers import commands
 from helpers.documented_commands import Command, read_commands, runs_documentation
 from helpers.documented_data import CASES, DATASETS, HEIGHT, SIZE, write_resnet18
-from helpers.exported_models import install_models
 from mammoseg.cli import check_user_argv, checked_argv
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
@@ -53,7 +52,6 @@ RUN = "outputs/phantom/density_asp-fold0-seed0-2026-11-25_18-06-39"
 # Placeholders -> what they stand for. {data} is the folder of the datasets.
 PLACEHOLDERS = {
     r"/data/": "{data}/",
-    r"\bmasks=DIR": "masks={data}/masks",
     r"dataset=inbreast dataset\.root=(DIR|\.\.\.)(?= |$)": "dataset=inbreast dataset.root={data}/INbreast",
     r"=DIR\b": "={data}/folder",
     r"=mammogram\.dcm": "={data}/mammogram.dcm",
@@ -77,7 +75,8 @@ GIVEN = {
 PHANTOMS = f"dataset.source.cases={CASES} dataset.source.height={HEIGHT} dataset.source.appearance=simple"
 SMALLER = {
     r"train (?!.*resume=)": f"width=2 epochs=1 dataset.size={SIZE} trainer.accelerator=cpu logger=csv",
-    r"train .*init_from=NAME": "width=1",  # as the model
+    r"train .*init_from=efficientnet_unet_cbis_ddsm": "width=32",  # as the model
+    r"train .*init_from=au_net_density_asp_cbis_ddsm": "width=8",
     r"train .*experiment=table1": "method=au_net,density_asp split.fold=0,1",
     r"train .*experiment=table1 split\.test=both": "split.folds=2",
     r"train .*experiment=table2": "method=au_net,density_asp seed=0",
@@ -295,9 +294,6 @@ def test_the_first_commands_of_the_readme_run(workplace: Workplace) -> None:
 @pytest.mark.parametrize(
     "page", [page for page in documented() if page.name not in RUN_ELSEWHERE], ids=lambda page: page.stem
 )
-def test_the_commands_of_the_page_run(
-    page: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    install_models(tmp_path, monkeypatch, "NAME")
+def test_the_commands_of_the_page_run(page: Path, workplace: Workplace) -> None:
     failed = failures(documented()[page], workplace, page.stem)
     assert not failed, "\n".join(failed)

@@ -28,7 +28,9 @@ def test_the_sections_contain_the_44_items_in_their_order() -> None:
 def test_the_checklist_contains_facts_of_the_runs_and_leaves_the_others_to_the_authors(tmp_path: Path) -> None:
     for method in ("au_net", "density_asp"):
         for seed in (0, 1):
-            write_run(tmp_path / f"{method}{seed}", rows_of(method, quality=0.7, seed=seed, dataset="cbis_ddsm"))
+            rows = rows_of(method, quality=0.7, seed=seed, dataset="cbis_ddsm")
+            settings = {"encoder_weights": "0" * 64} if method == "density_asp" else None
+            write_run(tmp_path / f"{method}{seed}", rows, settings)
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("compare", ["runs=runs", "resamples=200", "primary=sensitivity"])
     (report,) = write_comparison_reports([tmp_path], tmp_path / "out", cfg)
@@ -49,6 +51,7 @@ def test_the_checklist_contains_facts_of_the_runs_and_leaves_the_others_to_the_a
     ]
     share = 100 * sum(sum(images) / len(images) for images in missed) / 2
     assert f"mean over the runs: AU-Net {share:.1f} %" in answers[39]
+    assert answers[24].startswith("random (AU-Net); pretrained weights (Density-ASP)")
     assert answers[28].endswith("primary: Sensitivity")
     assert "Holm" in answers[29]
     assert all(answers[number] == TO_DO for number in (1, 2, 3, 4, 11, 14, 33, 40, 41, 44))

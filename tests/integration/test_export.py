@@ -232,7 +232,7 @@ def test_further_evaluations_and_the_effect_of_half_precision_are_in_the_card(
         data = (f"dataset.root={paths.root}", f"dataset.store={paths.store}")
         succeed("evaluate", f"ckpt_path={ckpt_path}", "tta=true", *data, f"hydra.run.dir={name}", folder=tmp_path)
     options = (f"ckpt_path={best}", "output=model", "half=true")
-    succeed("export", *options, "evaluations=[tta]", folder=tmp_path)
+    succeed("export", *options, "evaluations=[tta]", "data_description=Labels were removed.", folder=tmp_path)
     metadata = read_card_metadata(tmp_path / "model" / "README.md")["mammoseg"]
     rows = results.read_results(tmp_path / "tta" / "results.csv")
     (evaluation,) = metadata["evaluations"]
@@ -244,6 +244,7 @@ def test_further_evaluations_and_the_effect_of_half_precision_are_in_the_card(
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"On {len(rows)} test images, the rounding changes the probability of a pixel by at most" in card
     assert "## Further evaluations" in card
+    assert "\n\nLabels were removed.\n\n## Training procedure" in card
     before = (tmp_path / "model" / "README.md").read_bytes()
     failed = run("export", *options, "evaluations=[other]", folder=tmp_path)
     assert failed.returncode == 2

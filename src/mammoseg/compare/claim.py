@@ -147,17 +147,27 @@ def _model_answers(comparison: Comparison, runs: Sequence[RunResults], names: Ma
         models.append(f"{names.get(method, method)} ({parts})" if parts else names.get(method, method))
     record = read_record_or_skip(runs[0].folder)
     versions: Mapping[str, Any] = record.versions if record is not None else {}
-    pretrained = any(run.setting("init_from") or run.setting("encoder_weights") for run in runs)
     answers = {
         22: "; ".join(models) + "; runs.csv lists the main settings",
         23: ", ".join(f"{name} {version}" for name, version in versions.items()),
-        24: f"{'pretrained weights' if pretrained else 'random'}; seeds: {_values(runs, 'seed')}",
+        24: f"{_initialisation(comparison, names)}; seeds: {_values(runs, 'seed')}",
         25: _settings(runs, TRAINING),
         27: "networks of several runs" if any(run.is_ensemble for run in runs) else "none",
     }
     if selection := {run.setting("model_selection") for run in runs} - {None}:
         answers[26] = " or ".join(sorted(SELECTIONS[str(name)] for name in selection))
     return answers
+
+
+def _initialisation(comparison: Comparison, names: Mapping[str, str]) -> str:
+    """Return the initialisation of the parameters, with the methods if it differs between them."""
+    methods: dict[str, list[str]] = {}
+    for method, by_fold_seed in comparison.data.runs.items():
+        pretrained = any(run.setting("init_from") or run.setting("encoder_weights") for run in by_fold_seed.values())
+        methods.setdefault("pretrained weights" if pretrained else "random", []).append(names.get(method, method))
+    if len(methods) == 1:
+        return next(iter(methods))
+    return "; ".join(f"{words} ({', '.join(of_words)})" for words, of_words in methods.items())
 
 
 def _evaluation_answers(

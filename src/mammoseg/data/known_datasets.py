@@ -60,7 +60,8 @@ CBIS_DDSM = KnownDataset(
     "Screening Mammography (CBIS-DDSM), The Cancer Imaging Archive, 2016, "
     "[doi:10.7937/K9/TCIA.2016.7O02S9CY](https://doi.org/10.7937/K9/TCIA.2016.7O02S9CY); R. S. Lee et al., A curated "
     "mammography data set for use in computer-aided detection and diagnosis research, Scientific Data 4, 170177 "
-    "(2017)",
+    "(2017); K. Clark et al., The Cancer Imaging Archive (TCIA): Maintaining and Operating a Public Information "
+    "Repository, Journal of Digital Imaging 26(6), 1045-1057 (2013)",
     acquisition="film",
 )
 INBREAST = KnownDataset(

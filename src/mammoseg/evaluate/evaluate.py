@@ -249,7 +249,8 @@ def resolve_data_paths(training_run: RunFolder, dataset: Mapping[str, Any], name
     if paths.root is None:
         raise UserError(
             f"dataset.root is unknown: checkpoints do not store it, and {training_run.path} is not the run folder of "
-            f"this checkpoint; set dataset.root to the folder of the dataset ({name})"
+            f"this checkpoint; set dataset.root to the folder of the dataset ({name}), and dataset= if its files have "
+            "another layout than those of the training"
         )
     return paths
 

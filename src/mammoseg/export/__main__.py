@@ -27,6 +27,7 @@ def main(cfg: DictConfig) -> None:
         half=cfg.half,
         license_name=cfg.license,
         evaluations=parse_paths(cfg.evaluations, "evaluations"),
+        data_description=cfg.data_description,
     )
     print(f"{cfg.output}: {', '.join(files)}")
 

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import mammoseg
-from mammoseg.data.known_datasets import common_license, find_datasets
+from mammoseg.data.known_datasets import find_datasets
 from mammoseg.ensemble import preprocessing_settings
+from mammoseg.export.card_sources import find_sources
 from mammoseg.export.half_precision import RoundingEffect
 from mammoseg.exported_model import METADATA_KEY
 from mammoseg.metrics import PIXEL_METRICS
@@ -83,13 +84,13 @@ def make_metadata(
         Plain values. Undefined metrics are omitted, since the Hub does not accept them.
     """
     config, run_info = provenance["config"], provenance["run_info"]
-    datasets = find_datasets(config)
+    sources = find_sources(config)
     return {
-        "license": license_name or common_license(datasets),
+        "license": license_name or sources.license,
         "library_name": "mammoseg",
         "pipeline_tag": "image-segmentation",
         "tags": TAGS,
-        "datasets": [dataset.title for dataset in datasets],
+        "datasets": [dataset.title for dataset in sources.datasets],
         "metrics": list(PIXEL_METRICS),
         **({} if comparison is None else model_index(run_info, groups_by_density(comparison)[0])),
         METADATA_KEY: {

@@ -36,6 +36,7 @@ def export(
     half: bool = False,
     license_name: str | None = None,
     evaluations: Sequence[Path] = (),
+    data_description: str | None = None,
 ) -> list[str]:
     """Export the network of a checkpoint: model.safetensors, config.yaml and a model card, README.md.
 
@@ -50,6 +51,7 @@ def export(
         half: Whether to store the parameters in half precision.
         license_name: Identifier of the license in the model card; None for that of the datasets of the training.
         evaluations: Output folders of `mammoseg.evaluate` with the checkpoint, for the model card.
+        data_description: Text on the training data for the model card, or None.
 
     Returns:
         Names of the files written.
@@ -57,7 +59,7 @@ def export(
     Raises:
         UserError: If the checkpoint cannot be used or cannot be exported in these formats.
     """
-    contents = exported_files(ckpt_path, onnx, trusted_modules, half, license_name, evaluations)
+    contents = exported_files(ckpt_path, onnx, trusted_modules, half, license_name, evaluations, data_description)
     if not onnx:
         (output / ONNX_FILE).unlink(missing_ok=True)  # from a previous export
     for name, content in contents.items():  # the model card is last, since it describes the other files
@@ -72,6 +74,7 @@ def exported_files(
     half: bool,
     license_name: str | None,
     evaluations: Sequence[Path],
+    data_description: str | None,
 ) -> dict[str, bytes]:
     """Return the content of each file; arguments as for `export`.
 
@@ -101,7 +104,8 @@ def exported_files(
     contents = {WEIGHTS_FILE: weights, CONFIG_FILE: dump_yaml(provenance).encode()}
     if onnx:
         contents[ONNX_FILE] = to_onnx(network, preprocessing_settings(provenance["config"]).size)
-    contents[CARD_FILE] = make_model_card(provenance, stored, ckpt_path, onnx, license_name, further).encode()
+    card = make_model_card(provenance, stored, ckpt_path, onnx, license_name, further, data_description)
+    contents[CARD_FILE] = card.encode()
     return contents
 
 

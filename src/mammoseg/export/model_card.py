@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from mammoseg.data.input_range import InputRange
-from mammoseg.data.known_datasets import PHANTOM, find_datasets
+from mammoseg.data.known_datasets import PHANTOM
 from mammoseg.data.negatives import uses_negatives
 from mammoseg.data.preprocessing.preprocessing_settings import PreprocessingSettings
 from mammoseg.data.split_result import HALVES, read_parts
 from mammoseg.ensemble import preprocessing_settings
 from mammoseg.export.card_evaluation import evaluation_section, read_evaluation
 from mammoseg.export.card_metadata import StoredWeights, make_metadata
+from mammoseg.export.card_sources import find_sources
 from mammoseg.export.further_evaluations import FurtherEvaluation, further_evaluations_section
 from mammoseg.export.half_precision import describe_rounding
 from mammoseg.exported_model import format_card
-from mammoseg.models.known_weights import find_weights
 from mammoseg.runs.checkpoint import INPUT_RANGE_KEY, SELECTED_ON_KEY
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.settings import Role, flatten, select
@@ -56,6 +56,7 @@ def make_model_card(
     onnx: bool,
     license_name: str | None,
     further: Sequence[FurtherEvaluation] = (),
+    data_description: str | None = None,
 ) -> str:
     """Create the model card.
 
@@ -66,6 +67,7 @@ def make_model_card(
         onnx: Whether the export includes model.onnx.
         license_name: Identifier of the license; None for that of the datasets of the training.
         further: Further evaluations of the checkpoint.
+        data_description: Text on the training data, such as how the images were prepared before.
 
     Returns:
         The model card as Markdown, with metadata at the top.
@@ -73,11 +75,11 @@ def make_model_card(
     folder = RunFolder.of_checkpoint(ckpt_path.resolve())
     evaluation = read_evaluation(provenance, ckpt_path, folder)
     comparison = evaluation if isinstance(evaluation, Comparison) else None
-    parts = [row["part"] for row in read_parts(folder.split)] if folder.split.is_file() else []
     values = [other.metadata() for other in further]
-    metadata = make_metadata(provenance, weights, comparison, parts.count("train") or None, license_name, values)
+    n_images = count_training_images(folder)
+    metadata = make_metadata(provenance, weights, comparison, n_images, license_name, values)
     sections = {
-        **network_sections(provenance, weights, onnx, folder),
+        **network_sections(provenance, weights, onnx, folder, data_description),
         **evaluation_sections(evaluation, weights, further),
         "Credit": credit_section(provenance["config"]),
     }
@@ -90,16 +92,23 @@ def make_model_card(
     return format_card(metadata, "\n\n".join(blocks) + "\n")
 
 
+def count_training_images(folder: RunFolder) -> int | None:
+    """Return the number of training images of a run; None if its split.csv is not available."""
+    parts = [row["part"] for row in read_parts(folder.split)] if folder.split.is_file() else []
+    return parts.count("train") or None
+
+
 def credit_section(config: Mapping[str, Any]) -> str:
-    """Return the credit of the datasets of the training, and of published weights of the encoder."""
-    credits = [dataset.credit for dataset in find_datasets(config)]
-    if (encoder := find_weights(config)) is not None:
-        credits.append(encoder.credit)
-    return "\n\n".join(credits)
+    """Return the credit of the datasets of the training, and of its initial weights."""
+    return "\n\n".join(find_sources(config).credits)
 
 
 def network_sections(
-    provenance: Mapping[str, Any], weights: StoredWeights, onnx: bool, folder: RunFolder
+    provenance: Mapping[str, Any],
+    weights: StoredWeights,
+    onnx: bool,
+    folder: RunFolder,
+    data_description: str | None,
 ) -> dict[str, str]:
     """Return the sections on the network and its training by title.
 
@@ -108,12 +117,14 @@ def network_sections(
         weights: The exported weights.
         onnx: Whether the export includes model.onnx.
         folder: Run folder of the checkpoint.
+        data_description: As for `make_model_card`.
     """
+    data = [training_data_section(provenance, folder), *([data_description.strip()] if data_description else [])]
     return {
         "Intended use": INTENDED_USE,
         "Limitations": limitations_section(provenance["config"]),
         "How to use": usage_section(provenance, weights, onnx),
-        "Training data": training_data_section(provenance, folder),
+        "Training data": "\n\n".join(data),
         "Training procedure": training_section(provenance["config"]),
     }
 
@@ -201,7 +212,8 @@ def limitations_section(config: Mapping[str, Any]) -> str:
         "interval.",
         "The input is the entire breast at low resolution, so small masses and fine details of margins are lost.",
     ]
-    if PHANTOM in find_datasets(config):
+    sources = find_sources(config)
+    if sources.datasets == (PHANTOM,) and not sources.has_unknown_weights:
         limitations.insert(0, "The network was trained on synthetic mammograms and has never seen a real one.")
     return "\n".join(f"- {limitation}" for limitation in limitations)
 

@@ -154,6 +154,7 @@ SETTINGS: dict[str, Mapping[str, SettingType]] = {
         "onnx": Boolean(),
         "half": Boolean(),
         "license": Text(optional=True),
+        "data_description": Text(optional=True),
         "evaluations": ListOf(LocalPath()),
         "trusted_modules": TRUSTED_MODULES,
     },

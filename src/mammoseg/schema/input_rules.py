@@ -13,6 +13,7 @@ OF_EXPORTED_NETWORK: dict[str, Any] = {
     "onnx": False,
     "half": False,
     "license": None,
+    "data_description": None,
     "evaluations": [],
 }
 OF_EVALUATED_NETWORK = {"ckpt_path": None, "tta": False, "threshold": None, "native": False}

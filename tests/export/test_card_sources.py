@@ -1,0 +1,43 @@
+"""License and credit in the model card of a network that was fine-tuned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mammoseg.data.known_datasets import CBIS_DDSM, PHANTOM
+from mammoseg.export.card_sources import find_sources
+from mammoseg.export.model_card import credit_section, limitations_section
+from mammoseg.pretrained import registry
+
+NEVER_REAL = "has never seen a real one"
+
+
+def config(dataset: str, init_from: str | None) -> dict[str, Any]:
+    return {"dataset": {"name": dataset, "reader": None}, "init_from": init_from, "encoder_weights": None}
+
+
+@pytest.mark.parametrize("model", registry.list_models(), ids=lambda model: model.name)
+@pytest.mark.parametrize(("dataset", "license_name"), [("cbis_ddsm", "cc-by-3.0"), ("phantom", "unknown")])
+def test_the_sources_of_a_pretrained_model_are_credited(
+    model: registry.PretrainedModel, dataset: str, license_name: str
+) -> None:
+    fine_tuned = config(dataset, model.metadata["sha256"])
+    sources = find_sources(fine_tuned)
+    assert CBIS_DDSM in sources.datasets
+    assert sources.license == license_name
+    credit = credit_section(fine_tuned)
+    assert model.name in credit
+    assert CBIS_DDSM.citation in credit
+    assert ("EfficientNet-Lite0" in credit) == ("efficientnet" in model.name)
+    assert NEVER_REAL not in limitations_section(fine_tuned)
+
+
+def test_the_license_of_unknown_initial_weights_is_unknown() -> None:
+    assert NEVER_REAL in limitations_section(config("phantom", None))
+    assert find_sources(config("phantom", None)).license == PHANTOM.license
+    fine_tuned = config("phantom", "0" * 64)
+    assert find_sources(fine_tuned).license == "unknown"
+    assert "weights of another network" in credit_section(fine_tuned)
+    assert NEVER_REAL not in limitations_section(fine_tuned)
