@@ -76,8 +76,7 @@ def make_model_card(
     evaluation = read_evaluation(provenance, ckpt_path, folder)
     comparison = evaluation if isinstance(evaluation, Comparison) else None
     values = [other.metadata() for other in further]
-    n_images = count_training_images(folder)
-    metadata = make_metadata(provenance, weights, comparison, n_images, license_name, values)
+    metadata = make_metadata(provenance, weights, comparison, count_training_images(folder), license_name, values)
     sections = {
         **network_sections(provenance, weights, onnx, folder, data_description),
         **evaluation_sections(evaluation, weights, further),
