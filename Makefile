@@ -1,6 +1,8 @@
 # Two commands on a fresh machine (Linux, Python 3.11+, make): `make demo` and `make test`. `make help` lists the rest.
 PYTHON ?= python3
 BIN := .venv/bin
+# --no-compile saves half a minute: Python compiles the modules that are imported.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 INSTALLED := .venv/.installed
 # slow modules first: tests/conftest.py sorts them
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
@@ -13,14 +15,13 @@ help: ## show this list
 
 setup: $(INSTALLED) ## create .venv with the pinned versions
 
-# torch is installed first, so that pip keeps the build for this machine. --no-compile saves half a minute: Python compiles the modules
-# that are imported.
+# torch is installed first, so that pip keeps the build for this machine.
 $(INSTALLED): pyproject.toml constraints.txt hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "mammoseg needs Python 3.11 or newer; choose one with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[codecs,export,tensorboard,joblib,slurm,hpo,dashboard,dev]'
+	$(PIP_INSTALL) "$$(grep '^torch==' constraints.txt)"
+	$(PIP_INSTALL) -c constraints.txt -e '.[codecs,export,tensorboard,joblib,slurm,hpo,dashboard,dev]'
 	@touch $@
 
 demo: setup ## train and test on synthetic mammograms

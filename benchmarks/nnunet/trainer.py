@@ -42,8 +42,8 @@ class ShortTrainer(nnUNetTrainer):  # type: ignore[misc]  # Any, since nnU-Net i
         """Build the network, the optimizer and the loss."""
         super().initialize()
         if self.device.type == "cpu":
-            # nnU-Net sets the number of cores, also if other programs use them
-            torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+            if threads := os.environ.get("OMP_NUM_THREADS"):
+                torch.set_num_threads(int(threads))  # nnU-Net has set one thread per core
             self.network.forward = in_bfloat16(self.network.forward)
 
 

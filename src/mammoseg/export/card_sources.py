@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mammoseg.data.known_datasets import UNKNOWN_LICENSE, KnownDataset, find_datasets
+from mammoseg.data.known_datasets import UNKNOWN_LICENSE, KnownDataset, common_license, find_datasets
 from mammoseg.exported_model import CONFIG_FILE
 from mammoseg.models.known_weights import find_weights
 from mammoseg.pretrained.registry import list_models
@@ -30,8 +30,7 @@ class Sources:
     @property
     def license(self) -> str:
         """License of all sources, or `UNKNOWN_LICENSE` if they differ or one is unknown."""
-        licenses = {dataset.license for dataset in self.datasets}
-        return UNKNOWN_LICENSE if self.has_unknown_weights or len(licenses) > 1 else licenses.pop()
+        return UNKNOWN_LICENSE if self.has_unknown_weights else common_license([*self.datasets])
 
 
 def find_sources(config: Mapping[str, Any]) -> Sources:
