@@ -1,8 +1,7 @@
 # Two commands on a fresh machine (Linux, Python 3.11+, make): `make demo` and `make test`. `make help` lists the rest.
 PYTHON ?= python3
 BIN := .venv/bin
-# --no-compile saves half a minute: Python compiles the modules that are imported.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := .venv/.installed
 # slow modules first: tests/conftest.py sorts them
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
