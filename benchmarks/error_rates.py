@@ -5,7 +5,9 @@ python benchmarks/error_rates.py [--repetitions 400]
 In each repetition, new test patients are drawn and every method is trained anew: the pixel counts of the test images
 are simulated and compared by `mammoseg.statistics.comparison.Comparison`. The test set is similar to that of CBIS-DDSM:
 361 images of 201 patients, with lognormal mass areas and patients of different difficulty, shared by all methods. Seeds
-shift the quality of all predictions of a network such that its pooled DSC has the given standard deviation.
+shift the quality of all predictions of a network such that its pooled DSC has the given standard deviation. Studies
+with cross-validation have a dataset similar to INbreast, 107 images of 50 patients in five folds; the overlap of the
+training sets of the folds is not simulated.
 """
 
 from __future__ import annotations
@@ -26,11 +28,13 @@ from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
 
 N_PATIENTS, N_IMAGES = 201, 361
+N_PATIENTS_CV, N_IMAGES_CV, N_FOLDS = 50, 107, 5  # of cross-validation
 N_PIXELS = 256 * 256
 N_RESAMPLES = 500
 LEVEL = 0.95
 PATIENT_SD, IMAGE_SD, NOISE_SD = 1.0, 0.7, 1.0  # of the logit of the fraction of a mass that is found
-UNEQUAL = ((5, 3, 3, 3, 3, 3), (3, 2, 1, 1, 1, 1), (5, 1, 1, 1, 1, 1))  # designs with unequal numbers of seeds
+UNEQUAL = ((5, 3, 3, 3, 3, 3), (3, 2, 1, 1, 1, 1), (5, 1, 1, 1, 1, 1))  # numbers of seeds
+UNEQUAL_SD = (3.0, 3.0, 0.8, 0.8, 0.8, 0.8)
 POPULATION = 200_000  # images from which the expected DSC of a network is computed
 
 Array = NDArray[np.float64]
@@ -51,6 +55,11 @@ class Images:
         area = np.exp(rng.normal(np.log(440), 0.8, n_images)).clip(13, 4000).round()
         ease = 0.6 + rng.normal(0, PATIENT_SD, n_patients)[patient] + rng.normal(0, IMAGE_SD, n_images)
         return cls(patient, area, ease)
+
+    def fold(self, fold: int) -> Images:
+        """Return the images of a fold of patients."""
+        tested = self.patient % N_FOLDS == fold
+        return Images(self.patient[tested], self.area[tested], self.ease[tested])
 
     def counts(self, quality: float, rng: np.random.Generator) -> Array:
         """Simulate the pixel counts of a network, shape (images, 4); `quality` shifts the logits."""
@@ -79,15 +88,73 @@ class ExpectedDsc:
         return float(np.interp(quality, self.quality, self.dsc))
 
 
-def simulate_run(images: Images, quality: float, method: str, seed: int, rng: np.random.Generator) -> RunResults:
-    """Simulate the test results of a network."""
-    info = {"dataset": "simulated", "method": method, "fold": "", "seed": str(seed)}
+def simulate_run(
+    images: Images, quality: float, method: int, run: int, is_fold: bool, rng: np.random.Generator
+) -> RunResults:
+    """Simulate the test results of a network; `run` is the number of its fold or its seed."""
+    fold, seed = (str(run), "0") if is_fold else ("", str(run))
+    info = {"dataset": "simulated", "method": f"method{method}", "fold": fold, "seed": seed}
     counts = images.counts(quality, rng).astype(int).tolist()
     rows = [
-        {**info, "case": str(i), "patient": str(patient), "density": 1 + i % 4, **dict(zip(COUNTS, row, strict=True))}
+        {
+            **info,
+            "case": f"{fold}-{i}",
+            "patient": str(patient),
+            "density": 1 + i % 4,
+            **dict(zip(COUNTS, row, strict=True)),
+        }
         for i, (patient, row) in enumerate(zip(images.patient.tolist(), counts, strict=True))
     ]
-    return RunResults(RunFolder(Path(method) / str(seed)), with_metrics(rows), method, {}, "")
+    return RunResults(RunFolder(Path(info["method"]) / str(run)), with_metrics(rows), info["method"], {}, fold)
+
+
+@dataclass(frozen=True)
+class Design:
+    """Design of a study.
+
+    Attributes:
+        runs: Number of seeds of each method, or of folds in cross-validation.
+        seed_sd: Standard deviation of the DSC between the trainings of each method, in percentage points.
+        gain: Difference in DSC of the first method from the others, in percentage points.
+        is_cross_validation: Whether each run of a method is tested on another fold.
+    """
+
+    runs: tuple[int, ...]
+    seed_sd: tuple[float, ...]
+    gain: float = 0.0
+    is_cross_validation: bool = False
+
+    def simulate(self, expected: ExpectedDsc, rng: np.random.Generator) -> tuple[list[RunResults], float]:
+        """Simulate the test results of a study.
+
+        Args:
+            expected: DSC in the population.
+            rng: Generator of the random numbers.
+
+        Returns:
+            Results of all runs, and the true difference in DSC between the first two methods or, if one of them has
+            one seed, between their networks.
+        """
+        n_methods = len(self.runs)
+        sizes = (N_IMAGES_CV, N_PATIENTS_CV) if self.is_cross_validation else (N_IMAGES, N_PATIENTS)
+        images = Images.draw(*sizes, rng)
+        noise = rng.normal(0, np.array(self.seed_sd)[:, None], (n_methods, max(self.runs)))
+        dsc = expected(0.0) + (noise + self.gain * (np.arange(n_methods) == 0)[:, None]) / 100
+        folds = [images.fold(fold) if self.is_cross_validation else images for fold in range(max(self.runs))]
+        runs = [
+            simulate_run(folds[run], expected.quality_of(dsc[method, run]), method, run, self.is_cross_validation, rng)
+            for method in range(n_methods)
+            for run in range(self.runs[method])
+        ]
+        networks = dsc[0, : self.runs[0]].mean() - dsc[1, : self.runs[1]].mean()
+        return runs, float(networks if min(self.runs[:2]) == 1 else self.gain / 100)
+
+    def __str__(self) -> str:
+        runs, sds = ([*dict.fromkeys(values)] for values in (self.runs, self.seed_sd))
+        listed = ", ".join(map(str, self.runs if len(runs) > 1 else runs))
+        listed += " folds" if self.is_cross_validation else ""
+        sd = ", ".join(map(str, self.seed_sd if len(sds) > 1 else sds))
+        return f"{len(self.runs)} | {listed} | {sd} | {self.gain}"
 
 
 @dataclass
@@ -104,13 +171,11 @@ class Rates:
         return f"{any_holm:.1f} % | {primary:.1f} % | {covered:.1f} %"
 
 
-def simulate(seeds: tuple[int, ...], seed_sd: float, gain: float, repetitions: int, expected: ExpectedDsc) -> Rates:
+def simulate(design: Design, repetitions: int, expected: ExpectedDsc) -> Rates:
     """Simulate studies.
 
     Args:
-        seeds: Number of seeds of each method.
-        seed_sd: Standard deviation of the DSC between seeds, in percentage points.
-        gain: Difference in DSC of the first method from the others, in percentage points.
+        design: Design of the studies.
         repetitions: Number of studies.
         expected: DSC in the population.
 
@@ -118,23 +183,14 @@ def simulate(seeds: tuple[int, ...], seed_sd: float, gain: float, repetitions: i
         Rates. "Covered" refers to the difference between the first two methods or, if one of them has one seed, between
         their networks.
     """
-    rates, base = Rates(), expected(0.0)
-    n_methods = len(seeds)
-    shape = (n_methods, max(seeds))
-    rng = np.random.default_rng([n_methods, *sorted(set(seeds)), round(10 * seed_sd), round(10 * gain)])
+    rates = Rates()
+    sds = sorted({round(10 * sd) for sd in design.seed_sd})
+    rng = np.random.default_rng([len(design.runs), *sorted(set(design.runs)), *sds, round(10 * design.gain)])
     for _ in range(repetitions):
-        images = Images.draw(N_IMAGES, N_PATIENTS, rng)
-        dsc = base + (rng.normal(0, seed_sd, shape) + gain * (np.arange(n_methods) == 0)[:, None]) / 100
-        runs = [
-            simulate_run(images, expected.quality_of(dsc[m, s]), f"method{m}", s, rng)
-            for m in range(n_methods)
-            for s in range(seeds[m])
-        ]
+        runs, true = design.simulate(expected, rng)
         comparison = Comparison(align_runs(runs), N_RESAMPLES, LEVEL, seed=0)
         pairs = [d for d in comparison.all_differences if d.metric == "dsc"]
         (primary,) = comparison.differences("dsc", [("method0", "method1")])
-        networks = dsc[0, : seeds[0]].mean() - dsc[1, : seeds[1]].mean()
-        true = networks if min(seeds[:2]) == 1 else gain / 100
         rates.repetitions += 1
         rates.any_holm += any(d.p_holm < 1 - LEVEL for d in pairs)
         rates.primary += primary.inference.p < 1 - LEVEL
@@ -142,24 +198,34 @@ def simulate(seeds: tuple[int, ...], seed_sd: float, gain: float, repetitions: i
     return rates
 
 
+def designs() -> list[Design]:
+    """Return the designs of the table: identical methods, then a first method with a higher DSC."""
+    equal = [(6, n_seeds, sd) for sd in (0.0, 1.6, 2.2) for n_seeds in (1, 3, 5)]
+    equal += [(2, n_seeds, sd) for sd in (0.0, 1.6, 2.2) for n_seeds in (2, 3)]
+    return [
+        *(Design((n_seeds,) * n, (sd,) * n) for n, n_seeds, sd in equal),
+        *(Design(seeds, (2.2,) * len(seeds)) for seeds in UNEQUAL),
+        *(Design((n_seeds,) * 6, UNEQUAL_SD) for n_seeds in (3, 10)),
+        *(Design((N_FOLDS,) * n, (sd,) * n, is_cross_validation=True) for sd in (0.0, 2.2) for n in (6, 2)),
+        *(Design((5,) * n, (sd,) * n, 3.0) for n in (2, 6) for sd in (1.6, 2.2)),
+    ]
+
+
 def main() -> None:
     """Print a table of error rates for identical methods, and of the power for a true difference."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=400)
-    repetitions = parser.parse_args().repetitions
+    parser.add_argument("--methods", type=int, default=None, help="only designs with this number of methods")
+    arguments = parser.parse_args()
     expected = ExpectedDsc()
-    designs: list[tuple[tuple[int, ...], float, float]] = []
-    designs += [((n_seeds,) * 6, sd, 0.0) for sd in (0.0, 1.6, 2.2) for n_seeds in (1, 3, 5)]
-    designs += [((n_seeds,) * 2, sd, 0.0) for sd in (0.0, 1.6, 2.2) for n_seeds in (2, 3)]
-    designs += [(seeds, 2.2, 0.0) for seeds in UNEQUAL]
-    designs += [((5,) * n_methods, sd, 3.0) for n_methods in (2, 6) for sd in (1.6, 2.2)]
-    print(f"{repetitions} repetitions, {LEVEL:.0%} intervals; DSC of the methods {100 * expected(0.0):.1f} %\n")
+    print(
+        f"{arguments.repetitions} repetitions, {LEVEL:.0%} intervals; DSC of the methods {100 * expected(0.0):.1f} %\n"
+    )
     print("| Methods | Seeds | SD of seeds | True difference | Any Holm p < 0.05 | Primary p < 0.05 | Coverage |")
     print("|---|---|---|---|---|---|---|")
-    for seeds, seed_sd, gain in designs:
-        rates = simulate(seeds, seed_sd, gain, repetitions, expected)
-        listed = str(seeds[0]) if len(set(seeds)) == 1 else ", ".join(map(str, seeds))
-        print(f"| {len(seeds)} | {listed} | {seed_sd} | {gain} | {rates} |", flush=True)
+    for design in designs():
+        if arguments.methods in (None, len(design.runs)):
+            print(f"| {design} | {simulate(design, arguments.repetitions, expected)} |", flush=True)
 
 
 if __name__ == "__main__":

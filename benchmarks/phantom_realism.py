@@ -10,7 +10,7 @@ the background must be 0, as with dataset.normalise=minmax.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections import defaultdict
 from statistics import median
 
@@ -35,8 +35,10 @@ def contrast_to_noise(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> fl
 
 def main() -> None:
     """Print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("settings", nargs="*", metavar="setting")
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("prepare", ["dataset.size=128", *sys.argv[1:]])
+        cfg = compose("prepare", ["dataset.size=128", *parser.parse_args().settings])
     store = instantiate(cfg.dataset).open_store(require_outlines=True)
     densities, contrasts, fractions = defaultdict(list), defaultdict(list), []
     for row, case in enumerate(store.cases):

@@ -5,6 +5,7 @@ python benchmarks/startup.py
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -40,6 +41,7 @@ def seconds(arguments: list[str], folder: Path) -> float:
 
 def main() -> None:
     """Run the benchmark."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     os.environ["WANDB_MODE"] = "offline"
     commands = {
         "`import torch, lightning` only": ["-c", IMPORTS],

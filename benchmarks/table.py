@@ -8,6 +8,7 @@ Settings of mammoseg.train can be added, such as `width=4` or `method=au_net,den
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
 import shutil
@@ -68,7 +69,9 @@ def run_sweep(settings: list[str], name: str, cwd: Path, **environment: str) -> 
 
 def main() -> None:
     """Run the benchmark."""
-    arguments = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("arguments", nargs="*", metavar="full | setting")
+    arguments = parser.parse_args().arguments
     settings = [*(FULL if "full" in arguments else SMALL), *(name for name in arguments if name != "full")]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     jobs = JOBS[device]

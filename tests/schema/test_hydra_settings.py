@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from omegaconf import OmegaConf
 
 from mammoseg.conf import conf_dir
 from mammoseg.errors import UserError
 from mammoseg.launch.settings_check import SettingsCheck
-from mammoseg.schema.hydra_settings import check_hydra_overrides, check_options, check_sweep_settings, expand_home
+from mammoseg.schema.hydra_settings import (
+    LONG_OPTIONS,
+    check_hydra_overrides,
+    check_options,
+    check_sweep_settings,
+    expand_home,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +53,18 @@ def test_options_that_hydra_would_end_with_a_traceback_are_rejected(option: str)
     with pytest.raises(UserError, match=option.partition("=")[0]):
         check_options([option])
     check_options(["--cfg", "job", "-m", "--config-dir", "mine"])
+
+
+@pytest.mark.parametrize(("option", "setting"), [("--epochs=3", "epochs=3"), ("--epochs", "epochs=...")])
+def test_settings_with_dashes_are_explained(option: str, setting: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"no option --epochs; settings have no dashes: write {setting}")):
+        check_options([option])
+
+
+def test_options_of_hydra_and_their_abbreviations_are_accepted() -> None:
+    names = [name for action in get_args_parser()._actions for name in action.option_strings]
+    assert set(LONG_OPTIONS) - {"-sc"} == {name for name in names if name.startswith("--")}
+    check_options(["--multi", "-m", "--conf", "--info=plugins", "--hydra-help"])
 
 
 def test_options_of_the_printed_config_are_accepted() -> None:

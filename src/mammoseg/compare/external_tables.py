@@ -15,9 +15,8 @@ NOTE = (
     "Internal: test on the dataset of the training; external: test of the same networks on the other dataset; means "
     "over the trainings (folds or seeds). Difference: external minus internal, in percentage points for metrics in %, "
     "with confidence interval (CI). The images of the two tests are different, so their patients are resampled "
-    "independently. With several trainings, intervals and p-values (t-test, not corrected for the number of methods "
-    "and metrics) include the variance between trainings; otherwise intervals apply to the trained network, and there "
-    "is no p-value."
+    "independently. With several trainings, intervals and p-values (t-test) include the variance between trainings; "
+    "otherwise intervals apply to the trained network, and there is no p-value."
 )
 CSV_COLUMNS = (
     *("method", "trained_on", "tested_on", "metric", "internal", "external", "difference", "interval"),
@@ -44,7 +43,9 @@ def external_tables(external: Comparison, internals: Sequence[Comparison], names
     rows = [_row(difference, names) for difference in differences]
     title = f"Differences between external and internal results, {units_note('in')}"
     columns += ["SE", "p", "Trainings"]
-    return [Table("external", title, columns, rows, notes=[NOTE], csv_columns=CSV_COLUMNS)]
+    n_tests = sum(difference.inference.is_test for difference in differences)
+    tests = f"The {n_tests} p-values are exploratory and not corrected for the number of tests." if n_tests else ""
+    return [Table("external", title, columns, rows, notes=[f"{NOTE} {tests}".rstrip()], csv_columns=CSV_COLUMNS)]
 
 
 def _row(difference: ExternalDifference, names: Mapping[str, str]) -> list[str]:

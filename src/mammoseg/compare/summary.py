@@ -128,28 +128,34 @@ def methods_sentences(
     n_tests = sum(difference.inference.is_test for difference in comparison.all_differences)
     if not n_tests:
         return sentences
-    alpha = f"{100 * (1 - comparison.confidence_level):.0f} %"
+    alpha = 1 - comparison.confidence_level
     title = PIXEL_METRICS[metric].title
     n_primary = sum(difference.inference.is_test for difference in comparison.differences(metric, pairs))
     if n_primary:
         baseline = names.get(pairs[0][1], pairs[0][1])
         family = f"{format_count(n_primary, 'comparison')} with {baseline} in {title}"
-        corrected = ", with Holm's correction" if n_primary > 1 else ""
+        correction, corrected = (", with Holm's correction", "corrected ") if n_primary > 1 else ("", "")
         sentences.append(
-            f"The primary comparison was specified by the settings primary and baseline: {family}{corrected}. If no "
-            f"method differs from the baseline, the probability of at least one p-value below {alpha} in it is about "
-            f"{alpha}."
+            f"The primary comparison was specified by the settings primary and baseline: {family}{correction}. If no "
+            f"method differs from the baseline, the probability of at least one {corrected}p-value below "
+            f"{100 * alpha:.0f} % in it is about {100 * alpha:.0f} %."
         )
-    return [*sentences, _exploratory_sentence(n_tests - n_primary, alpha)]
+    sentences.append(_exploratory_sentence(n_tests - n_primary, alpha))
+    if not comparison.is_cross_validation:
+        sentences.append(
+            "docs/methods.md (Statistical methods) contains the error rates that were observed in simulated studies."
+        )
+    return sentences
 
 
-def _exploratory_sentence(n_differences: int, alpha: str) -> str:
+def _exploratory_sentence(n_differences: int, alpha: float) -> str:
     """Describe the error rate of the comparisons of all pairs of methods in all metrics."""
+    percent, at_most = 100 * alpha, min(100, 100 * alpha * len(PIXEL_METRICS))
     return (
-        f"All other results are exploratory: {n_differences} further differences (of pairs of methods in all metrics) "
-        f"are tested, with Holm's correction within each metric. If nothing differs, each metric has a probability of "
-        f"about {alpha} of at least one corrected p-value below {alpha}, so across {len(PIXEL_METRICS)} metrics a few "
-        "such values are expected in repeated studies."
+        f"All other differences between methods are exploratory: {n_differences} further differences (of pairs of "
+        "methods in all metrics) are tested, with Holm's correction within each metric. If nothing differs, the "
+        f"probability of at least one corrected p-value below {percent:.0f} % is about {percent:.0f} % for each "
+        f"metric, and at most about {at_most:.0f} % for the {len(PIXEL_METRICS)} metrics together."
     )
 
 

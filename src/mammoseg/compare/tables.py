@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mammoseg.compare.difference_tables import format_difference
+from mammoseg.data.known_datasets import dataset_title
 from mammoseg.metrics import PIXEL_METRICS, PooledPixelMetric
 from mammoseg.reports.run_summary import metric_headings, units_note
 from mammoseg.reports.table import MISSING, Table, format_count, percent
@@ -63,7 +64,7 @@ def main_table(comparison: Comparison, names: Mapping[str, str], published: Mapp
     notes = [f"{units_note()}. {protocol_text(comparison)}"]
     if published and published_rows:
         notes += [
-            f"Published values are for {published['dataset']}, ours for the dataset '{comparison.data.dataset}'. "
+            f"Published values are for {published['dataset']}, ours for {dataset_title(comparison.data.dataset)}. "
             f"Source: {published['source']}.",
             *inconsistent_published_rows(published, names),
         ]
@@ -88,8 +89,8 @@ def _best_cells(comparison: Comparison, published_rows: Mapping[str, Any]) -> fr
 
 def report_title(comparison: Comparison, published: Mapping[str, Any] | None) -> str:
     """Return the title of the report and its main table."""
-    subject = f"Reproduction of {published['title']} of the paper" if published else "Comparison of methods"
-    return f"{subject} on {comparison.data.dataset}"
+    methods = f"Methods of {published['title']} of the paper" if published else "Comparison of methods"
+    return f"{methods} on {dataset_title(comparison.data.dataset)}"
 
 
 def protocol_text(comparison: Comparison) -> str:

@@ -33,6 +33,10 @@ UNSUPPORTED_OPTIONS = {
     "--shell-completion": "see --help for all settings",
     "-sc": "see --help for all settings",
 }
+LONG_OPTIONS = (
+    *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info"),
+    *("--config-path", "--config-name", "--config-dir", *UNSUPPORTED_OPTIONS),
+)
 OUTPUT_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
 SWEEP_SETTINGS: dict[str, SettingType] = {
     "launcher.n_jobs": either(Integer(1), Integer(-4096, -1)),
@@ -75,9 +79,18 @@ def check_options(options: Sequence[str]) -> None:
         options: Options and their values.
 
     Raises:
-        UserError: If an option is not supported, or needs another one.
+        UserError: If an option does not exist or is not supported, or needs another one.
+
+    Example:
+        >>> check_options(["--lr=1"])
+        Traceback (most recent call last):
+        mammoseg.errors.UserError: there is no option --lr; settings have no dashes: write lr=1
     """
     names = [option.partition("=")[0] for option in options]
+    for option, name in zip(options, names, strict=True):
+        if name.startswith("--") and not any(known.startswith(name) for known in LONG_OPTIONS):  # as abbreviation
+            setting = option[2:] if "=" in option else f"{name[2:]}=..."
+            raise UserError(f"there is no option {name}; settings have no dashes: write {setting}")
     for name in names:
         if name in UNSUPPORTED_OPTIONS:
             raise UserError(f"{name} is not supported; {UNSUPPORTED_OPTIONS[name]}")

@@ -1,6 +1,6 @@
 """Comparison of methods on the same test images: confidence intervals and tests.
 
-See docs/tables.md for the statistical methods.
+See docs/methods.md for the statistical methods.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import webbrowser
 
 from omegaconf import DictConfig
@@ -16,8 +17,8 @@ def main(cfg: DictConfig) -> None:
 
     page = write_viewer(cfg)
     print(f"written to {page}; open it in a browser, no server is needed")
-    if cfg.open:
-        webbrowser.open(page.resolve().as_uri())
+    if cfg.open and not webbrowser.open(page.resolve().as_uri()):
+        print("no browser was found, so the page was not opened", file=sys.stderr)
 
 
 if __name__ == "__main__":
