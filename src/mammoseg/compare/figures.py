@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -17,6 +18,7 @@ from mammoseg.statistics.comparison import Comparison
 from mammoseg.statistics.secondary_outcomes import reliability_by_method
 
 Names = Mapping[str, str]
+MIN_RANGE = 1.0  # of the axis of a metric, in percentage points
 PANEL_WIDTH = 2.75  # width of the panel of a metric, in inches
 LABEL_WIDTH = 18  # characters per line of the name of a method at the horizontal axis
 RUN_OFFSET = 0.22  # vertical distance of the runs from the interval of their method
@@ -60,6 +62,7 @@ def plot_metrics(comparison: Comparison, names: Names, published: Mapping[str, A
             axis.plot(scale * estimate.value, y, "D", color=colour, markersize=6)
             if (value := published_rows.get(method, {}).get(key)) is not None:
                 axis.plot(value, y, "s", markerfacecolor="none", markeredgecolor="black", markersize=7)
+        _widen(axis)
         axis.set_title(metric.axis_label(), fontsize=10)
         axis.grid(axis="x", alpha=0.3)
         axis.set_yticks(range(len(methods)), [names.get(method, method) for method in methods])
@@ -73,6 +76,13 @@ def plot_metrics(comparison: Comparison, names: Names, published: Mapping[str, A
         handles.append(Line2D([], [], color="black", marker="s", fillstyle="none", linestyle="", label="published"))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=9, frameon=False)
     return figure
+
+
+def _widen(axis: Axes) -> None:
+    """Enlarge a narrow range of the x-axis, as of values that are all 0."""
+    low, high = axis.get_xlim()
+    if high - low < MIN_RANGE:
+        axis.set_xlim(low - MIN_RANGE / 2, high + MIN_RANGE / 2)
 
 
 def plot_density(comparison: Comparison, names: Names) -> Figure:

@@ -23,7 +23,8 @@ CAPTIONS = {
     "metrics": "Pooled metrics with confidence intervals. Small dots: individual runs.",
     "density": "Pooled metrics by ACR category with confidence intervals.",
     "mass_size": "Mean DSC over images by mass area.",
-    "calibration": "Reliability diagram and histogram of predicted probabilities, over all test pixels.",
+    "calibration": "Reliability diagram and histogram of predicted probabilities, over all test pixels. Below the "
+    "diagonal, probabilities are higher than the observed fractions (overconfident).",
     "ranking": "Pooled DSC of each method by fold and seed.",
     "sweep": "Pooled DSC by θ and α. Each axis of the left plot is scaled to its range.",
 }
