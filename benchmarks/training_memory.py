@@ -52,9 +52,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=4)
     arguments = parser.parse_args()
-    print(
-        "| model | parameters | parameters, gradients, moments (GiB) | stored (GiB) | total (GiB) |\n|---|---|---|---|---|"
-    )
+    print("| model | parameters | parameters, gradients, moments (GiB) | stored (GiB) | total (GiB) |")
+    print("|---|---|---|---|---|")
     for model in arguments.models:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             cfg = compose("train", [f"model={model}", f"width={arguments.width}"])
