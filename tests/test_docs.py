@@ -158,6 +158,7 @@ def test_the_text_of_the_third_notebook_agrees_with_its_output() -> None:
     assert p_holm > 0.05
 
 
+@runs_documentation
 def test_documentation_builds_without_warnings(tmp_path: Path) -> None:
     pytest.importorskip("furo", reason="furo is not installed; make setup installs it")
     completed = subprocess.run(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from scipy import stats
+
 from mammoseg.compare.difference_tables import format_difference
 from mammoseg.metrics import PIXEL_METRICS
 from mammoseg.reports.table import format_count, format_p
@@ -41,9 +44,24 @@ def summary_sentences(
     stds = {name: primary.scale() * comparison.overall[name][metric].std for name in comparison.methods}
     if listed := ", ".join(f"{names[name]} {std:.2f}" for name, std in stds.items() if std == std):
         sentences.append(f"Standard deviation of the pooled {primary.title} over folds and seeds: {listed}.")
-    if sentence := _training_sentence(comparison, names):
-        sentences.append(sentence)
-    return sentences
+    further = _unequal_variation_sentence(comparison, metric), _training_sentence(comparison, names)
+    return [*sentences, *filter(None, further)]
+
+
+def _unequal_variation_sentence(comparison: Comparison, metric: str) -> str:
+    """State that the variation between seeds differs between methods; empty if Bartlett's test finds no difference."""
+    values = [runs[metric] for runs in comparison.run_values.values() if len(runs[metric]) > 1]
+    if comparison.is_cross_validation or len(values) < 2 or not any(np.ptp(runs) for runs in values):
+        return ""
+    with np.errstate(divide="ignore"):  # methods whose runs are equal
+        p = float(stats.bartlett(*values).pvalue)
+    if not p < 1 - comparison.confidence_level:
+        return ""
+    return (
+        f"The variation between seeds differs between the methods (Bartlett's test, p {format_p(p, '= ')}), while the "
+        "tests assume that it is equal: in comparisons of the methods that vary most, the confidence intervals are too "
+        "narrow and the p-values too small."
+    )
 
 
 def _training_sentence(comparison: Comparison, names: Mapping[str, str]) -> str:
