@@ -40,7 +40,7 @@ from mammoseg.train.__main__ import LAUNCHER_PLUGINS
 
 # Commands that are not run -> the reason.
 NOT_RUN = {
-    r"(make|source|uv|docker) ": "installs mammoseg or runs its tests",
+    r"(make|source|pip|uv|docker) ": "installs mammoseg or runs its tests",
     r"export nnUNet_|nnUNetv2_|python benchmarks/nnunet/": "requires nnU-Net",
     r"wandb ": "requires an account of W&B",
     r".*mode=online": "requires an account of W&B",
