@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from helpers.results_files import rows_of, write_run
 from mammoseg.compare import tables
-from mammoseg.compare.figures import plot_mass_size
+from mammoseg.compare.figures import plot_mass_size, plot_metrics
 from mammoseg.compare.report import build_comparison, check_method_names, published_table, write_comparison_reports
 from mammoseg.compare.summary import methods_sentences, summary_sentences
 from mammoseg.conf import conf_dir
@@ -138,6 +138,27 @@ def test_figures_are_written_as_png_and_svg(report: Path) -> None:
     for name in ("metrics", "density", "mass_size", "ranking"):
         assert (report / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (report / f"{name}.svg").read_text()
+
+
+def test_the_title_names_the_table_and_the_dataset(report: Path) -> None:
+    text = (report / "report.md").read_text()
+    assert text.startswith("# Methods of Table 2 of the paper on CBIS-DDSM\n")
+    assert "All values are for CBIS-DDSM. Source of the published values: Aliniya" in text
+
+
+def test_the_axis_of_equal_values_has_a_range(tmp_path: Path) -> None:
+    """Counts of empty predictions: the DSC is 0, and the accuracy the fraction of the background."""
+    for seed in (0, 1):
+        rows = [
+            {**row, "tp": 0, "fp": 0, "fn": row["tp"] + row["fn"], "tn": row["tn"] + row["fp"]}
+            for row in rows_of("a", quality=0.5, seed=seed)
+        ]
+        write_run(tmp_path / str(seed), results.with_metrics(rows))
+    figure = plot_metrics(build_comparison(find_runs([tmp_path]), config()), {"a": "A"}, None)
+    dsc, *_, accuracy = figure.axes
+    assert dsc.get_xlim() == pytest.approx((-0.5, 0.5))
+    low, high = accuracy.get_xlim()
+    assert 0 < high - low < 1.2 * accuracy.dataLim.width
 
 
 def test_the_summary_reports_the_primary_comparison(report: Path) -> None:

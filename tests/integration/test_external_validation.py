@@ -286,5 +286,6 @@ def test_compare_shows_the_difference_between_external_and_internal_results(
     assert float(row["external"]) == pytest.approx(np.mean(values[1]), abs=0.005)
     report = (workdir / "compared" / "clinic" / "report.md").read_text(encoding="utf-8")
     assert "| phantom | clinic |" in report
+    assert "The 4 p-values are exploratory and not corrected" in report
     assert not (workdir / "compared" / "phantom" / "external.csv").exists()
     assert "Trained on" not in (workdir / "compared" / "phantom" / "report.md").read_text(encoding="utf-8")

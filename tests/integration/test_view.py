@@ -95,6 +95,9 @@ def test_view_shows_predictions_with_their_mammograms(trained: Path, workdir: Pa
     assert [image["name"] for image in catalogue["images"]] == sorted(path.name for path in mammograms.glob("*.dcm"))
     assert str(workdir) not in page
     assert not catalogue.get("has_truth")
+    process = run_process("view", *arguments, folder=workdir, variables={"BROWSER": "false", "PATH": "", "DISPLAY": ""})
+    assert process.returncode == 0, process.stderr
+    assert "no browser was found" in process.stderr
 
 
 def test_an_invalid_matching_rule_is_rejected_before_the_evaluation(workdir: Path) -> None:

@@ -15,6 +15,7 @@ from mammoseg.errors import UserError
 from mammoseg.launch.settings_check import SettingsCheck
 from mammoseg.schema.hydra_settings import (
     LONG_OPTIONS,
+    SHORT_OPTIONS,
     check_hydra_overrides,
     check_options,
     check_sweep_settings,
@@ -55,16 +56,27 @@ def test_options_that_hydra_would_end_with_a_traceback_are_rejected(option: str)
     check_options(["--cfg", "job", "-m", "--config-dir", "mine"])
 
 
-@pytest.mark.parametrize(("option", "setting"), [("--epochs=3", "epochs=3"), ("--epochs", "epochs=...")])
+@pytest.mark.parametrize(
+    ("option", "setting"),
+    [
+        ("--epochs=3", "epochs=3"),
+        ("--epochs", "epochs=..."),
+        ("---epochs=3", "epochs=3"),
+        ("-epochs=3", "epochs=3"),
+        ("--batch-size=4", "batch_size=4"),
+        ("--loss.alpha=1", "loss.alpha=1"),
+    ],
+)
 def test_settings_with_dashes_are_explained(option: str, setting: str) -> None:
-    with pytest.raises(UserError, match=re.escape(f"no option --epochs; settings have no dashes: write {setting}")):
-        check_options([option])
+    name = option.partition("=")[0]
+    with pytest.raises(UserError, match=re.escape(f"no option {name}; settings have no dashes: write {setting}")):
+        check_options(["-m", option])
 
 
 def test_options_of_hydra_and_their_abbreviations_are_accepted() -> None:
     names = [name for action in get_args_parser()._actions for name in action.option_strings]
-    assert set(LONG_OPTIONS) - {"-sc"} == {name for name in names if name.startswith("--")}
-    check_options(["--multi", "-m", "--conf", "--info=plugins", "--hydra-help"])
+    assert {*LONG_OPTIONS, *SHORT_OPTIONS} == set(names)
+    check_options(["--multi", "-m", "-cjob", "--info=plugins", "--hydra-help", "--config-dir", "--mine"])
 
 
 def test_options_of_the_printed_config_are_accepted() -> None:

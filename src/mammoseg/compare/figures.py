@@ -18,7 +18,8 @@ from mammoseg.statistics.comparison import Comparison
 from mammoseg.statistics.secondary_outcomes import reliability_by_method
 
 Names = Mapping[str, str]
-MIN_RANGE = 1.0  # of the axis of a metric, in percentage points
+MIN_RANGE = 1.0  # of the axis of a metric with equal values, in percentage points
+ROUNDING_ERROR = 1e-9
 PANEL_WIDTH = 2.75  # width of the panel of a metric, in inches
 LABEL_WIDTH = 18  # characters per line of the name of a method at the horizontal axis
 RUN_OFFSET = 0.22  # vertical distance of the runs from the interval of their method
@@ -79,9 +80,9 @@ def plot_metrics(comparison: Comparison, names: Names, published: Mapping[str, A
 
 
 def _widen(axis: Axes) -> None:
-    """Enlarge a narrow range of the x-axis, as of values that are all 0."""
-    low, high = axis.get_xlim()
-    if high - low < MIN_RANGE:
+    """Enlarge the range of the x-axis if all values are equal, for example 0."""
+    low, high = axis.dataLim.intervalx
+    if high - low < ROUNDING_ERROR:
         axis.set_xlim(low - MIN_RANGE / 2, high + MIN_RANGE / 2)
 
 

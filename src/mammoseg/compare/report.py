@@ -29,6 +29,7 @@ from mammoseg.reports.narrow_figures import narrow_png
 from mammoseg.reports.page import ReportFigure, Section, write_report
 from mammoseg.reports.plotting import save_svg_and_png
 from mammoseg.runs.discovery import RunResults, find_runs
+from mammoseg.runs.results import ENSEMBLE
 from mammoseg.schema.types import did_you_mean
 from mammoseg.statistics.alignment import AlignedRuns, align_runs
 from mammoseg.statistics.comparison import Comparison
@@ -208,11 +209,15 @@ def display_names(data: AlignedRuns, names: Mapping[str, str]) -> dict[str, str]
         names: Display names by method, with or without the settings that distinguish methods of the same name.
 
     Returns:
-        `names`, and display names of the other methods: "AU-Net (loss.alpha=1.0)" for "au_net (loss.alpha=1.0)".
+        `names`, and display names of the other methods: "AU-Net (loss.alpha=1.0)" for "au_net (loss.alpha=1.0)", and
+        "AU-Net, ensemble of 3" for "au_net-ensemble3".
     """
     displayed = dict(names)
     for method in data.methods:
         base = data.base_method(method)
+        single, _, size = base.rpartition(ENSEMBLE)
+        if single in displayed and size.isdecimal():
+            displayed.setdefault(base, f"{displayed[single]}, ensemble of {size}")
         displayed.setdefault(method, displayed.get(base, base) + method.removeprefix(base))
     return displayed
 

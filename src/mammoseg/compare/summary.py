@@ -57,10 +57,12 @@ def _unequal_variation_sentence(comparison: Comparison, metric: str) -> str:
         p = float(stats.bartlett(*values).pvalue)
     if not p < 1 - comparison.confidence_level:
         return ""
+    title, p_value = PIXEL_METRICS[metric].title, format_p(p, "= ")
     return (
-        f"The variation between seeds differs between the methods (Bartlett's test, p {format_p(p, '= ')}), while the "
-        "tests assume that it is equal: in comparisons of the methods that vary most, the confidence intervals are too "
-        "narrow and the p-values too small."
+        f"The variation of the {title} between seeds differs between the methods (Bartlett's test, p {p_value}), while the "
+        "confidence intervals and tests assume that it is equal. They are inaccurate, unless two methods with equal "
+        "numbers of seeds are compared: p-values are too small for differences between methods that vary more than the "
+        "others, and too large for those that vary less."
     )
 
 
@@ -158,19 +160,24 @@ def methods_sentences(
             f"method differs from the baseline, the probability of at least one {corrected}p-value below "
             f"{100 * alpha:.0f} % in it is about {100 * alpha:.0f} %."
         )
-    sentences.append(_exploratory_sentence(n_tests - n_primary, alpha))
-    if not comparison.is_cross_validation:
-        sentences.append(
-            "docs/methods.md (Statistical methods) contains the error rates that were observed in simulated studies."
-        )
-    return sentences
+    simulations = (
+        "docs/methods.md (Statistical methods) contains the error rates that were observed in simulated studies."
+    )
+    return [*sentences, _exploratory_sentence(n_tests - n_primary, n_primary > 0, alpha), simulations]
 
 
-def _exploratory_sentence(n_differences: int, alpha: float) -> str:
-    """Describe the error rate of the comparisons of all pairs of methods in all metrics."""
+def _exploratory_sentence(n_differences: int, has_primary: bool, alpha: float) -> str:
+    """Describe the error rate of the comparisons of all pairs of methods in all metrics.
+
+    Args:
+        n_differences: Number of tests that are not part of the primary comparison.
+        has_primary: Whether there is a primary comparison.
+        alpha: Level of the tests.
+    """
+    subject, further = ("All other differences", " further") if has_primary else ("All differences", "")
     percent, at_most = 100 * alpha, min(100, 100 * alpha * len(PIXEL_METRICS))
     return (
-        f"All other differences between methods are exploratory: {n_differences} further differences (of pairs of "
+        f"{subject} between methods are exploratory: {n_differences}{further} differences (of pairs of "
         "methods in all metrics) are tested, with Holm's correction within each metric. If nothing differs, the "
         f"probability of at least one corrected p-value below {percent:.0f} % is about {percent:.0f} % for each "
         f"metric, and at most about {at_most:.0f} % for the {len(PIXEL_METRICS)} metrics together."

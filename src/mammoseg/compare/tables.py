@@ -63,9 +63,12 @@ def main_table(comparison: Comparison, names: Mapping[str, str], published: Mapp
         rows.append(cells)
     notes = [f"{units_note()}. {protocol_text(comparison)}"]
     if published and published_rows:
+        theirs, ours = published["dataset"], dataset_title(comparison.data.dataset)
+        subject = (
+            f"All values are for {ours}" if ours == theirs else f"Published values are for {theirs}, ours for {ours}"
+        )
         notes += [
-            f"Published values are for {published['dataset']}, ours for {dataset_title(comparison.data.dataset)}. "
-            f"Source: {published['source']}.",
+            f"{subject}. Source of the published values: {published['source']}.",
             *inconsistent_published_rows(published, names),
         ]
     name = str((published or {}).get("name", "table"))

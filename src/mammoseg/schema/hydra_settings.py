@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from mammoseg.errors import UserError
 from mammoseg.schema.check import unknown_setting
 from mammoseg.schema.collection_types import either
+from mammoseg.schema.command_line import OPTIONS_WITH_VALUE
 from mammoseg.schema.overrides import quote, split_override
 from mammoseg.schema.types import Integer, SettingType, one_of
 
@@ -37,6 +38,7 @@ LONG_OPTIONS = (
     *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info"),
     *("--config-path", "--config-name", "--config-dir", *UNSUPPORTED_OPTIONS),
 )
+SHORT_OPTIONS = ("-h", "-c", "-p", "-r", "-m", "-sc", "-cp", "-cn", "-cd", "-i")
 OUTPUT_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
 SWEEP_SETTINGS: dict[str, SettingType] = {
     "launcher.n_jobs": either(Integer(1), Integer(-4096, -1)),
@@ -87,16 +89,24 @@ def check_options(options: Sequence[str]) -> None:
         mammoseg.errors.UserError: there is no option --lr; settings have no dashes: write lr=1
     """
     names = [option.partition("=")[0] for option in options]
-    for option, name in zip(options, names, strict=True):
-        if name.startswith("--") and not any(known.startswith(name) for known in LONG_OPTIONS):  # as abbreviation
-            setting = option[2:] if "=" in option else f"{name[2:]}=..."
-            raise UserError(f"there is no option {name}; settings have no dashes: write {setting}")
+    is_value = [False, *(option in OPTIONS_WITH_VALUE for option in options)]
+    for option, name, follows in zip(options, names, is_value, strict=False):
+        if name.startswith("-") and not follows and not _is_option(name):
+            key, value = name.lstrip("-").replace("-", "_"), option.partition("=")[2]
+            raise UserError(f"there is no option {name}; settings have no dashes: write {key}={value or '...'}")
     for name in names:
         if name in UNSUPPORTED_OPTIONS:
             raise UserError(f"{name} is not supported; {UNSUPPORTED_OPTIONS[name]}")
     for name in ("--resolve", "--package", "-p"):
         if name in names and not {"--cfg", "-c", "--help", "-h"} & {*names}:
             raise UserError(f"{name} requires --cfg job, which prints the config")
+
+
+def _is_option(name: str) -> bool:
+    """Return whether Hydra accepts an option, possibly as an abbreviation or joined with its value."""
+    if name.startswith("--"):
+        return any(known.startswith(name) for known in LONG_OPTIONS)
+    return name in SHORT_OPTIONS or name.startswith(("-c", "-p", "-i"))
 
 
 def expand_home(override: str) -> str:
