@@ -59,10 +59,10 @@ def _unequal_variation_sentence(comparison: Comparison, metric: str) -> str:
         return ""
     title, p_value = PIXEL_METRICS[metric].title, format_p(p, "= ")
     return (
-        f"The variation of the {title} between seeds differs between the methods (Bartlett's test, p {p_value}), while the "
-        "confidence intervals and tests assume that it is equal. They are inaccurate, unless two methods with equal "
-        "numbers of seeds are compared: p-values are too small for differences between methods that vary more than the "
-        "others, and too large for those that vary less."
+        f"The variation of the {title} between seeds differs between the methods (Bartlett's test, p {p_value}), while "
+        "the confidence intervals and tests assume that it is equal. They are inaccurate, unless two methods with "
+        "equal numbers of seeds are compared: p-values are too small for differences between methods that vary more "
+        "than the others, and too large for those that vary less."
     )
 
 
