@@ -63,17 +63,20 @@ def main_table(comparison: Comparison, names: Mapping[str, str], published: Mapp
         rows.append(cells)
     notes = [f"{units_note()}. {protocol_text(comparison)}"]
     if published and published_rows:
-        theirs, ours = published["dataset"], dataset_title(comparison.data.dataset)
-        subject = (
-            f"All values are for {ours}" if ours == theirs else f"Published values are for {theirs}, ours for {ours}"
-        )
         notes += [
-            f"{subject}. Source of the published values: {published['source']}.",
+            _sources_of_values(comparison, published),
             *inconsistent_published_rows(published, names),
         ]
     name = str((published or {}).get("name", "table"))
     bold = _best_cells(comparison, published_rows)
     return Table(name, report_title(comparison, published), columns, rows, bold, notes)
+
+
+def _sources_of_values(comparison: Comparison, published: Mapping[str, Any]) -> str:
+    """Return sentences on the datasets of our and the published values, and the publication."""
+    theirs, ours = published["dataset"], dataset_title(comparison.data.dataset)
+    subject = f"All values are for {ours}" if ours == theirs else f"Published values are for {theirs}, ours for {ours}"
+    return f"{subject}. Source of the published values: {published['source']}."
 
 
 def _best_cells(comparison: Comparison, published_rows: Mapping[str, Any]) -> frozenset[tuple[int, int]]:
