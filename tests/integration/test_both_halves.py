@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from helpers import interruption
 from helpers.commands import run, succeed
 from helpers.forked import kill_at_save_and_resume, killing, run_forked
+from helpers.slow import ALL_KILL_POINTS
 from mammoseg.callbacks.tested_checkpoints import TestedCheckpoints
 from mammoseg.data.store import PreparedStore
 from mammoseg.ensemble import load_network
@@ -190,7 +190,7 @@ def assert_same_run(workdir: Path, name: str) -> None:
     assert scores[0] == scores[1]
 
 
-KILLED_CALLS = [2, 3, *range(20, 33)] if os.environ.get("ALL_KILL_POINTS") else [2, 21, 26]
+KILLED_CALLS = [2, 3, *range(20, 33)] if ALL_KILL_POINTS else [2, 21, 26]
 
 
 @pytest.mark.parametrize("call", KILLED_CALLS)

@@ -129,7 +129,7 @@ def test_the_metadata_of_the_card_contain_the_results_and_the_hash(exported: Pat
     assert own["result"].startswith(f"DSC {values['dsc']:.2f} [")
     assert own["result"].endswith(f"on {len(rows)} test images")
     parts = [row["part"] for row in read_parts(trained / "split.csv")]
-    assert own["training_data"] == f"phantom ({parts.count('train')} images)"
+    assert own["training_data"] == f"synthetic mammograms ({parts.count('train')} images)"
 
 
 def test_the_card_contains_the_metrics_by_mass_size(exported: Path, trained: Path) -> None:

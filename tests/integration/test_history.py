@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 from helpers import interruption
 from helpers.commands import succeed
 from helpers.forked import kill_at_save_and_resume, killing, run_forked
+from helpers.slow import ALL_KILL_POINTS
 from mammoseg.train import run as training
 
 SETTINGS = [
@@ -53,7 +53,6 @@ def assert_same_history(workdir: Path, name: str) -> None:
     assert json.loads((workdir / name / "run.json").read_text(encoding="utf-8"))["status"] == "finished"
 
 
-ALL_KILL_POINTS = bool(os.environ.get("ALL_KILL_POINTS"))
 HOOKS = [
     # hook, number of epochs, steps after them, signal
     *(("on_train_batch_start", 1, step, signum) for step in (0, 1) for signum in (signal.SIGTERM, signal.SIGKILL)),

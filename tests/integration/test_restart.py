@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -13,12 +12,12 @@ import torch
 
 from helpers import interruption
 from helpers.commands import SMALL, TIMEOUT_S, run_process, start, succeed
+from helpers.slow import ALL_KILL_POINTS
 
 SETTINGS = [
     *(*SMALL, "trainer.max_epochs=4", "batch_size=2", "augment=flip_affine", "logger=csv"),
     interruption.SETTING,
 ]
-ALL_KILL_POINTS = bool(os.environ.get("ALL_KILL_POINTS"))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from helpers.commands import SMALL, TIMEOUT_S, has_trained, run, run_process, start, succeed, wait_until
+from helpers.slow import ALL_KILL_POINTS, only_with_all_kill_points
 from mammoseg.runs import results
 
 TINY = [*SMALL, "trainer.max_epochs=1", "logger=csv"]
@@ -105,7 +106,7 @@ def test_two_jobs_with_one_folder_keep_the_record_of_the_first(workdir: Path) ->
 @needs_joblib
 def test_parallel_jobs_survive_kill_9_of_their_parent(workdir: Path) -> None:
     """Only the parent is killed; its workers must notice. `make fuzz` kills the resumed sweep, too, in a larger one."""
-    n_jobs, n_kills = (8, 2) if os.environ.get("ALL_KILL_POINTS") else (3, 1)
+    n_jobs, n_kills = (8, 2) if ALL_KILL_POINTS else (3, 1)
     sweep = f"seed=range({n_jobs})"
     arguments = ["-m", *TINY, "launcher=joblib", "hydra.sweep.dir=multirun/parallel", sweep, "loss.alpha=1.0"]
     folder = workdir / "multirun" / "parallel"
@@ -136,6 +137,7 @@ def test_parallel_jobs_survive_kill_9_of_their_parent(workdir: Path) -> None:
 
 
 @needs_joblib
+@only_with_all_kill_points
 def test_a_lost_worker_aborts_the_sweep_with_a_table(workdir: Path) -> None:
     """Both jobs first open a store that does not exist yet, each with its own worker processes."""
     arguments = [*TINY, "launcher=joblib", "hydra.sweep.dir=multirun/lost", "trainer.max_epochs=200", "split.fold=0,1"]

@@ -36,7 +36,7 @@ def test_models_are_listed_by_name_with_the_values_of_their_cards(models: Path) 
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     size = (models / "small_net" / WEIGHTS_FILE).stat().st_size
     summary = registry.find_model("small_net", "ckpt_path").summary()
-    assert f"; {n_parameters:,} parameters; trained on phantom; not tested; {size / 1e6:.1f} MB" in summary
+    assert f"; {n_parameters:,} parameters; trained on synthetic mammograms; not tested; {size / 1e6:.1f} MB" in summary
 
 
 def test_a_name_is_resolved_to_the_weights_unless_a_path_has_this_name(models: Path) -> None:
