@@ -6,6 +6,7 @@ Examples of Hypothesis have no time limit, since other processes may use the sam
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,12 @@ SLOW = (
     *("reports/test_run_figures.py", "statistics/test_statistics.py", "launch/test_study_storage.py", "sweep_report"),
     *("schema/test_check.py", "schema/test_renamed.py", "runs/test_untrusted_config.py", "test_doctests.py"),
 )
+
+
+def pytest_configure() -> None:
+    """Accept Ctrl-C in subprocesses, which inherit from a job in the background that it is ignored."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker

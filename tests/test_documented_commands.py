@@ -1,8 +1,8 @@
 """The commands of README.md and docs/*.md are valid, and run as printed on small datasets.
 
-`make test` checks the settings of all commands and runs those at the top of README.md; `make test-docs` runs all of
-them. The tables below state what differs from the printed command. docs/extend.md and docs/finetuning.md are run by
-test_docs.py and integration/test_finetuning.py.
+`make test` runs the commands at the top of README.md; `make test-docs` checks the settings of all commands and runs
+all of them. The tables below state what differs from the printed command. docs/extend.md and docs/finetuning.md are
+run by test_docs.py and integration/test_finetuning.py.
 """
 
 from __future__ import annotations
@@ -143,6 +143,7 @@ def reason_not_to_run(command: Command) -> str | None:
     return next((reason for pattern, reason in NOT_RUN.items() if re.match(pattern, command.text)), None)
 
 
+@runs_documentation
 def test_all_documented_commands_have_valid_settings() -> None:
     distinct = {(command.name, *command.arguments): command for command in all_commands() if command.name is not None}
     invalid = []
