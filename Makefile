@@ -47,9 +47,9 @@ test-slurm: setup ## test sweeps on a one-node Slurm cluster, which it installs 
 fuzz: setup ## 2000 damaged files and 2000 invalid settings instead of the 100 of `make test`, all DICOM encodings and kill points, and `make gpu` on a CPU
 	MUTANTS=2000 SETTING_PAIRS=2000 $(BIN)/python -m pytest tests/fuzz
 	ALL_ENCODINGS=1 $(BIN)/python -m pytest tests/data/images/test_dicom_encodings.py
-	ALL_KILL_POINTS=1 $(BIN)/python -m pytest -k "kill or stop or interrupted or lost or parallel" \
-	  tests/integration/test_both_halves.py tests/integration/test_history.py tests/integration/test_prepare.py \
-	  tests/integration/test_restart.py tests/integration/test_search.py tests/integration/test_sweep.py
+	ALL_KILL_POINTS=1 $(BIN)/python -m pytest -k "kill or stop or lost or parallel" \
+	  tests/integration/test_both_halves.py tests/integration/test_history.py tests/integration/test_restart.py \
+	  tests/integration/test_search.py tests/integration/test_sweep.py
 	GPU_KIT=1 $(BIN)/python -m pytest tests/gpu_benchmarks
 
 bench: setup ## run the benchmarks and write benchmarks/results.md

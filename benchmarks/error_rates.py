@@ -1,6 +1,6 @@
 """Error rates, coverage and power of the tests of `mammoseg.compare` in simulated studies.
 
-python benchmarks/error_rates.py [--repetitions 400]
+python benchmarks/error_rates.py [--repetitions 400] [--methods 2]
 
 In each repetition, new test patients are drawn and every method is trained anew: the pixel counts of the test images
 are simulated and compared by `mammoseg.statistics.comparison.Comparison`. The test set is similar to that of CBIS-DDSM:
@@ -150,11 +150,10 @@ class Design:
         return runs, float(networks if min(self.runs[:2]) == 1 else self.gain / 100)
 
     def __str__(self) -> str:
-        runs, sds = ([*dict.fromkeys(values)] for values in (self.runs, self.seed_sd))
-        listed = ", ".join(map(str, self.runs if len(runs) > 1 else runs))
-        listed += " folds" if self.is_cross_validation else ""
-        sd = ", ".join(map(str, self.seed_sd if len(sds) > 1 else sds))
-        return f"{len(self.runs)} | {listed} | {sd} | {self.gain}"
+        runs, sds = (
+            ", ".join(map(str, values if len(set(values)) > 1 else values[:1])) for values in (self.runs, self.seed_sd)
+        )
+        return f"{len(self.runs)} | {runs}{' folds' if self.is_cross_validation else ''} | {sds} | {self.gain}"
 
 
 @dataclass
@@ -215,7 +214,7 @@ def main() -> None:
     """Print a table of error rates for identical methods, and of the power for a true difference."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=400)
-    parser.add_argument("--methods", type=int, default=None, help="only designs with this number of methods")
+    parser.add_argument("--methods", type=int, help="only designs with this number of methods")
     arguments = parser.parse_args()
     expected = ExpectedDsc()
     print(

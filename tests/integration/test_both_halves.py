@@ -16,7 +16,7 @@ import torch
 from helpers import interruption
 from helpers.commands import run, succeed
 from helpers.forked import kill_at_save_and_resume, killing, run_forked
-from helpers.slow import ALL_KILL_POINTS
+from helpers.kill_points import ALL_KILL_POINTS
 from mammoseg.callbacks.tested_checkpoints import TestedCheckpoints
 from mammoseg.data.store import PreparedStore
 from mammoseg.ensemble import load_network

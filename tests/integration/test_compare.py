@@ -185,7 +185,7 @@ def test_the_notebooks_contain_outputs_without_local_paths(path: Path) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, id=path.stem, marks=[] if path.stem == "2_loss" else [runs_documentation])
+        pytest.param(path, id=path.stem, marks=[] if path.stem == "2_loss" else [runs_documentation])  # the shortest
         for path in NOTEBOOKS
     ],
 )

@@ -13,7 +13,7 @@ import torch
 from helpers import interruption
 from helpers.commands import succeed
 from helpers.forked import kill_at_save_and_resume, killing, run_forked
-from helpers.slow import ALL_KILL_POINTS
+from helpers.kill_points import ALL_KILL_POINTS
 from mammoseg.train import run as training
 
 SETTINGS = [

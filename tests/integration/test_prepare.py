@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from helpers.commands import TIMEOUT_S, run, run_process, start, wait_until
-from helpers.slow import ALL_KILL_POINTS
 from mammoseg.data.prepare_store import CACHE_PREFIX
 from mammoseg.data.store import PreparedStore
 from mammoseg.phantom.cbis_ddsm import write_cbis_ddsm
@@ -81,7 +80,7 @@ def child_pids(parent: int) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
-@pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT] if ALL_KILL_POINTS else [signal.SIGKILL])
+@pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_call_is_resumed(
     signal_sent: signal.Signals, root: Path, reference: tuple[PreparedStore, str], tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from helpers import interruption
 from helpers.commands import SMALL, TIMEOUT_S, run_process, start, succeed
-from helpers.slow import ALL_KILL_POINTS
+from helpers.kill_points import ALL_KILL_POINTS
 
 SETTINGS = [
     *(*SMALL, "trainer.max_epochs=4", "batch_size=2", "augment=flip_affine", "logger=csv"),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from helpers.commands import SMALL, run, run_process, start, succeed, wait_until
-from helpers.slow import only_with_all_kill_points
+from helpers.kill_points import runs_kill_points
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 TINY = [*SMALL, "trainer.max_epochs=2", "logger=csv", "sweep=optuna", "hydra.sweep.dir=search"]
@@ -23,20 +23,20 @@ def load_trials(workdir: Path) -> list[Any]:
 
 
 def test_a_killed_search_resumes_with_its_unfinished_trials(workdir: Path) -> None:
-    started = start("train", *TINY, "hydra.sweeper.n_trials=4", folder=workdir)
-    wait_until((workdir / "search" / "trial-1" / "train.log").is_file, started)
+    started = start("train", *TINY, "hydra.sweeper.n_trials=5", folder=workdir)
+    wait_until((workdir / "search" / "trial-2" / "train.log").is_file, started)
     started.send_signal(signal.SIGKILL)
     started.communicate()
     previous = load_trials(workdir)
     assert not previous[-1].state.is_finished()
     finished = (workdir / "search" / "trial-0" / "results.csv").read_bytes()
-    output = succeed("train", *TINY, "hydra.sweeper.n_trials=4", folder=workdir)
+    output = succeed("train", *TINY, "hydra.sweeper.n_trials=5", folder=workdir)
     assert f"resuming a search with {len(previous)} trials" in output
-    assert "4 jobs, 0 failed" in output
+    assert "5 jobs, 0 failed" in output
     trials = load_trials(workdir)
-    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5
     assert [trial.params for trial in trials[: len(previous)]] == [trial.params for trial in previous]
-    assert len({trial.params["loss.alpha"] for trial in trials}) == 4, "the resumed sampler repeats no proposal"
+    assert len({trial.params["loss.alpha"] for trial in trials}) == 5, "the resumed sampler repeats no proposal"
     assert (workdir / "search" / "trial-0" / "results.csv").read_bytes() == finished
     for trial in trials:
         record = json.loads((workdir / "search" / f"trial-{trial.number}" / "run.json").read_text())
@@ -54,7 +54,7 @@ def test_a_different_search_in_the_same_folder_is_rejected(workdir: Path) -> Non
     assert "batch_size" in completed.stderr
 
 
-@only_with_all_kill_points
+@runs_kill_points
 def test_pruning_stops_every_rank(workdir: Path) -> None:
     """The threshold is above any DSC, so the trial is pruned after its first epoch."""
     pruner = [
@@ -78,13 +78,13 @@ def test_the_report_ranks_by_validation_dsc(workdir: Path) -> None:
     scores = sorted((trial.value for trial in load_trials(workdir)), reverse=True)
     assert [float(row["validation DSC"]) for row in rows] == pytest.approx([100 * score for score in scores], abs=0.006)
     assert [name for name in rows[0] if name[0] in "θαηγ"] == ["θ1", "θ2", "θ3", "θ4", "α", "η", "γ"]
-    assert "4 combinations of settings in 4 runs" in output
+    assert "5 combinations of settings in 5 runs" in output
     for name in ("report.html", "effects.png", "interaction.svg"):
         assert (workdir / "search" / "sweep_report" / name).stat().st_size > 0
     assert run("sweep_report", "runs=nowhere", folder=workdir).returncode == 2
 
 
-@only_with_all_kill_points
+@runs_kill_points
 @pytest.mark.skipif(
     importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None, reason="needs hydra-joblib-launcher"
 )

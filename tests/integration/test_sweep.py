@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from helpers.commands import SMALL, TIMEOUT_S, has_trained, run, run_process, start, succeed, wait_until
-from helpers.slow import ALL_KILL_POINTS, only_with_all_kill_points
+from helpers.kill_points import ALL_KILL_POINTS, runs_kill_points
 from mammoseg.runs import results
 
 TINY = [*SMALL, "trainer.max_epochs=1", "logger=csv"]
@@ -137,7 +137,7 @@ def test_parallel_jobs_survive_kill_9_of_their_parent(workdir: Path) -> None:
 
 
 @needs_joblib
-@only_with_all_kill_points
+@runs_kill_points
 def test_a_lost_worker_aborts_the_sweep_with_a_table(workdir: Path) -> None:
     """Both jobs first open a store that does not exist yet, each with its own worker processes."""
     arguments = [*TINY, "launcher=joblib", "hydra.sweep.dir=multirun/lost", "trainer.max_epochs=200", "split.fold=0,1"]

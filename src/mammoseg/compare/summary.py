@@ -148,7 +148,7 @@ def methods_sentences(
     n_tests = sum(difference.inference.is_test for difference in comparison.all_differences)
     if not n_tests:
         return sentences
-    alpha = 1 - comparison.confidence_level
+    level = f"{100 * (1 - comparison.confidence_level):.0f} %"
     title = PIXEL_METRICS[metric].title
     n_primary = sum(difference.inference.is_test for difference in comparison.differences(metric, pairs))
     if n_primary:
@@ -157,31 +157,30 @@ def methods_sentences(
         correction, corrected = (", with Holm's correction", "corrected ") if n_primary > 1 else ("", "")
         sentences.append(
             f"The primary comparison was specified by the settings primary and baseline: {family}{correction}. If no "
-            f"method differs from the baseline, the probability of at least one {corrected}p-value below "
-            f"{100 * alpha:.0f} % in it is about {100 * alpha:.0f} %."
+            f"method differs from the baseline, the probability of at least one {corrected}p-value below {level} in it "
+            f"is about {level}."
         )
-    simulations = (
-        "docs/methods.md (Statistical methods) contains the error rates that were observed in simulated studies."
-    )
-    return [*sentences, _exploratory_sentence(n_tests - n_primary, n_primary > 0, alpha), simulations]
+    return [*sentences, *_exploratory_sentences(n_tests - n_primary, n_primary > 0, comparison.confidence_level)]
 
 
-def _exploratory_sentence(n_differences: int, has_primary: bool, alpha: float) -> str:
-    """Describe the error rate of the comparisons of all pairs of methods in all metrics.
+def _exploratory_sentences(n_differences: int, has_primary: bool, confidence_level: float) -> list[str]:
+    """Describe the error rate of the comparisons of all pairs of methods in all metrics, and name the simulations.
 
     Args:
         n_differences: Number of tests that are not part of the primary comparison.
         has_primary: Whether there is a primary comparison.
-        alpha: Level of the tests.
+        confidence_level: Level of the confidence intervals.
     """
     subject, further = ("All other differences", " further") if has_primary else ("All differences", "")
-    percent, at_most = 100 * alpha, min(100, 100 * alpha * len(PIXEL_METRICS))
-    return (
+    percent = 100 * (1 - confidence_level)
+    at_most = min(100, percent * len(PIXEL_METRICS))
+    return [
         f"{subject} between methods are exploratory: {n_differences}{further} differences (of pairs of "
         "methods in all metrics) are tested, with Holm's correction within each metric. If nothing differs, the "
         f"probability of at least one corrected p-value below {percent:.0f} % is about {percent:.0f} % for each "
-        f"metric, and at most about {at_most:.0f} % for the {len(PIXEL_METRICS)} metrics together."
-    )
+        f"metric, and at most about {at_most:.0f} % for the {len(PIXEL_METRICS)} metrics together.",
+        "docs/methods.md (Statistical methods) contains the error rates that were observed in simulated studies.",
+    ]
 
 
 def _variation_sentence(comparison: Comparison) -> str:
