@@ -1,6 +1,6 @@
 """Validation DSC of runs that differ from a base configuration in one setting.
 
-python benchmarks/ablation.py FOLDER --base NAME [--last 5]
+python benchmarks/ablation.py FOLDER --base NAME [--last 5] [--csv FILE]
 
 FOLDER contains the run folders NAME-seed0, NAME-seed1, ... of each configuration. The table has the settings that
 differ from the base, the validation DSC (pooled, in %) of the best epoch of each seed, and the mean over the last
@@ -10,6 +10,7 @@ epochs, which is not the result of a selection. Test results are not read.
 from __future__ import annotations
 
 import argparse
+import csv
 import re
 import statistics
 from collections import defaultdict
@@ -29,8 +30,9 @@ MAX_LENGTH, MAX_CHANGES = 40, 4  # of a value, and of the list of changes, in th
 
 @dataclass(frozen=True)
 class Run:
-    """Settings, number of parameters, duration, and validation DSC of each epoch of a run."""
+    """Seed, settings, number of parameters, duration, and validation DSC of each epoch of a run."""
 
+    seed: int
     settings: Mapping[str, Any]
     parameters: int | None
     minutes: float | None
@@ -43,7 +45,13 @@ class Run:
         if record is None or record.status is not Status.FINISHED:
             return None
         dsc = [100 * float(row["val/dsc"]) for row in read_rows(RunFolder(folder).metrics) if "val/dsc" in row]
-        return cls(select(record.settings, Role.METHOD, Role.COMPUTE), record.parameters, record.minutes, dsc)
+        return cls(
+            record.settings["seed"],
+            select(record.settings, Role.METHOD, Role.COMPUTE),
+            record.parameters,
+            record.minutes,
+            dsc,
+        )
 
 
 def differences(settings: Mapping[str, Any], base: Mapping[str, Any]) -> str:
@@ -75,12 +83,24 @@ def row(name: str, runs: Sequence[Run], base: Sequence[Run], last: int) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def write_epochs(path: Path, runs: Mapping[str, Sequence[Run]]) -> None:
+    """Write the validation DSC in % of each epoch of each run."""
+    with path.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(("configuration", "seed", "epoch", "validation_dsc"))
+        for name, group in runs.items():
+            for run in group:
+                for epoch, dsc in enumerate(run.dsc):
+                    writer.writerow((name, run.seed, epoch, f"{dsc:.4f}"))
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--base", required=True, help="name of the base configuration")
     parser.add_argument("--last", type=int, default=5, help="number of last epochs to average")
+    parser.add_argument("--csv", type=Path, help="also write the validation DSC of each epoch to this file")
     args = parser.parse_args()
     runs: dict[str, list[Run]] = defaultdict(list)
     for folder in sorted(args.folder.iterdir()):
@@ -88,6 +108,8 @@ def main() -> None:
             runs[match[1]].append(run)
     if args.base not in runs:
         parser.error(f"{args.folder} contains no finished run {args.base}-seed<number>")
+    if args.csv is not None:
+        write_epochs(args.csv, runs)
     columns = ("configuration", "changes", "parameters", "validation DSC of the seeds", "mean", "difference")
     print(f"| {' | '.join((*columns, f'mean of the last {args.last} epochs', 'minutes'))} |")
     print(f"|{'---|' * (len(columns) + 2)}")

@@ -10,9 +10,11 @@ two 4096x4096 matrices in the same precision, measured in the same run.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import hydra
 import torch
@@ -38,9 +40,30 @@ def step(net: nn.Module, image: Tensor, dtype: torch.dtype) -> None:
     measure.negligible_loss(outputs).backward()  # type: ignore[no-untyped-call]  # torch
 
 
+def forward_flops(x: Sequence[int], weight: Sequence[int], transposed: bool, out: Sequence[int]) -> int:
+    """Return the number of floating-point operations of a convolution; a multiply-add counts as two.
+
+    Args:
+        x: Shape of the input (B, C, H, W).
+        weight: Shape of the weights; with groups, their second dimension is that of a group.
+        transposed: Whether it is a transposed convolution.
+        out: Shape of the output.
+    """
+    positions = (x if transposed else out)[2:]
+    return 2 * x[0] * math.prod(positions) * math.prod(weight)
+
+
+def backward_flops(grad: Sequence[int], x: Sequence[int], weight: Sequence[int], *args: Any, **_: object) -> int:
+    """Return the number of operations of the backward pass; that of PyTorch ignores groups."""
+    transposed, output_mask = args[4], args[7]
+    n_gradients: int = sum(output_mask[:2])
+    return n_gradients * forward_flops(x, weight, transposed, grad)
+
+
 def convolution_flops(net: nn.Module, image: Tensor) -> int:
-    """Return the number of floating-point operations of all convolutions in a step; a multiply-add counts as two."""
-    with FlopCounterMode(display=False) as counter:
+    """Return the number of floating-point operations of all convolutions in a step."""
+    backward = {torch.ops.aten.convolution_backward: backward_flops}
+    with FlopCounterMode(display=False, custom_mapping=backward) as counter:
         step(net, image, torch.float32)
     counts = counter.get_flop_counts()["Global"]
     return sum(number for operation, number in counts.items() if "convolution" in str(operation))

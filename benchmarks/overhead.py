@@ -2,8 +2,8 @@
 
 The overhead of the criterion is relative to forward pass, backward pass and optimizer of the network, with a loss of
 negligible cost; that of the suite is relative to network and criterion. Ends of epochs, validation and checkpoints are
-excluded. Measured for the network of the demo and, on a GPU, for the full AU-Net with batch size 4; the GPU is
-synchronised after each step.
+excluded. Measured for the networks of the demo and of the pretrained model and, on a GPU, for the full AU-Net with
+batch size 4; the GPU is synchronised after each step.
 
 python benchmarks/overhead.py [--epochs 8] [setting ...]     with settings of train: measured for this network instead
 """
@@ -38,6 +38,12 @@ from mammoseg.train.run import TrainingRun
 EPOCHS = 8
 Loss = Callable[[Sequence[Tensor], Batch], Tensor]  # (outputs of the network, batch) -> loss
 DEMO = ["dataset.source.cases=120"]
+PRETRAINED = [
+    "method=efficientnet_unet",
+    "dataset.size=256",
+    "dataset.source.cases=120",
+    "trainer.precision=bf16-mixed",
+]
 FULL = ["dataset.size=256", "width=64", "trainer.precision=bf16-mixed"]
 
 
@@ -115,7 +121,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="number of epochs, of which the first is ignored")
     args = parser.parse_args()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    cases = {"demo network (width 8, 128x128, batch 4)": DEMO}
+    cases = {
+        "demo network (width 8, 128x128, batch 4)": DEMO,
+        "EfficientNetUNet (256x256, batch 8, bf16)": PRETRAINED,
+    }
     if torch.cuda.is_available():
         cases["full AU-Net (width 64, 256x256, batch 4, bf16)"] = FULL
     if args.settings:

@@ -15,12 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BENCHMARKS = {
+BENCHMARKS = {  # script and arguments: title
     "startup": "Start-up time",
     "overhead": "Overhead of the suite in a training step",
     "table": "Table 1 with concurrent jobs on one device",
     "criterion": "Criterion, compared with a reference implementation and other SSIM losses",
-    "step": "Training step with each performance option",
+    "step": "Training step of AU-Net with each performance option",
+    "step --model efficientnet_unet": "Training step of EfficientNetUNet with each performance option",
     "convolutions": "Performance of the convolutions of EfficientNetUNet",
     "depthwise_convolutions": "Depthwise convolutions in single precision and in bfloat16",
     "scaling": "Scaling of time and memory",
@@ -39,11 +40,12 @@ def processor() -> str:
 
 def main() -> None:
     """Run the benchmarks given on the command line, or all of them."""
+    scripts = list(dict.fromkeys(benchmark.split()[0] for benchmark in BENCHMARKS))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"one of {', '.join(BENCHMARKS)}")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"one of {', '.join(scripts)}")
     names = parser.parse_args().names
-    if unknown := set(names) - set(BENCHMARKS):
-        parser.error(f"name must be one of {', '.join(BENCHMARKS)}, got {', '.join(sorted(unknown))}")
+    if unknown := set(names) - set(scripts):
+        parser.error(f"name must be one of {', '.join(scripts)}, got {', '.join(sorted(unknown))}")
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "opencv-python-headless", "pydicom"))
     sections = [
         "# Benchmarks",
@@ -51,16 +53,19 @@ def main() -> None:
         f"{versions}. Both values of a ratio were measured in the same run.",
     ]
     started, failed = time.monotonic(), []
-    for name in names or BENCHMARKS:
-        print(f"{name} ...", flush=True)
-        completed = subprocess.run(
-            [sys.executable, HERE / f"{name}.py"], text=True, stdout=subprocess.PIPE, check=False
-        )
+    for benchmark, title in BENCHMARKS.items():
+        name, *arguments = benchmark.split()
+        if names and name not in names:
+            continue
+        print(f"{benchmark} ...", flush=True)
+        command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
+        completed = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=False)
         if completed.returncode:
-            failed.append(name)
+            failed.append(benchmark)
             continue
         print(completed.stdout, flush=True)
-        sections += [f"## {BENCHMARKS[name]}", f"`python benchmarks/{name}.py`", completed.stdout.strip()]
+        shown = " ".join(["python", f"benchmarks/{name}.py", *arguments])
+        sections += [f"## {title}", f"`{shown}`", completed.stdout.strip()]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     if names:

@@ -38,7 +38,7 @@ from mammoseg.runs.discovery import find_runs
 from mammoseg.statistics.alignment import align_runs
 from mammoseg.statistics.comparison import Comparison
 from memory import peak_memory
-from step import Options, Training
+from step import Network, Options, Training
 from store import write_store
 
 IMAGES = (10, 100, 1000, 10_000)
@@ -86,7 +86,7 @@ def open_store(n_images: int, folder: Path) -> None:
 def read_epoch(n_images: int, folder: Path) -> None:
     """Read all training batches of a prepared dataset."""
     store = PreparedStore.open(folder / f"store{n_images}")
-    dataset = SimpleNamespace(open_store=lambda: store, on_device=False, with_negatives=False)
+    dataset = SimpleNamespace(open_store=lambda **_: store, on_device=False, with_negatives=False)
     module = MammogramDataModule(dataset, Official(), batch_size=4)  # type: ignore[arg-type]
     module.setup()
     assert sum(len(batch["image"]) for batch in module.train_dataloader()) == len(module.split.train)
@@ -126,7 +126,7 @@ def criterion_by_batch_size(batch_size: int, folder: Path) -> None:
 
 def step_by_side(side: int, _folder: Path, batch_size: int = 1) -> None:
     """Build AU-Net and take a training step."""
-    Training(Options(channels_last=True, fused=True), WIDTH, batch_size, size=side).step()
+    Training(Options(channels_last=True, fused=True), Network("au_net", WIDTH), batch_size, size=side).step()
 
 
 def step_by_batch_size(batch_size: int, folder: Path) -> None:
@@ -155,14 +155,15 @@ def write_pngs(folder: Path, n_images: int) -> None:
     """Write a dataset folder with `n_images` PNG images of 100x150 pixels, two per patient."""
     folder.mkdir()
     y, x = np.mgrid[:150, :100]
-    image = np.where((y - 75) ** 2 + x**2 < 70**2, 120, 0).astype(np.uint8)
+    image = np.where((y - 75) ** 2 + x**2 < 70**2, 60 + y, 0).astype(np.uint8)
     mask = np.zeros_like(image)
     mask[60:80, 20:40] = 255
     with (folder / "cases.csv").open("w", newline="") as lines:
         table = csv.writer(lines)
         table.writerow(("case", "image", "mask", "patient", "density", "side"))
         for case in range(n_images):
-            cv2.imwrite(str(folder / f"{case}.png"), image + (case % 50) * (image > 0).astype(np.uint8))
+            offset = np.where(y < 75, case % 30, case // 30).astype(np.uint8)  # copies of an image are rejected
+            cv2.imwrite(str(folder / f"{case}.png"), image + offset * (image > 0))
             cv2.imwrite(str(folder / f"{case}-mask.png"), mask)
             table.writerow((f"c{case}", f"{case}.png", f"{case}-mask.png", f"p{case // 2}", case % 4 + 1, "LEFT"))
 

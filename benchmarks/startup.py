@@ -1,5 +1,7 @@
 """Start-up time of commands in new processes, compared with importing torch and lightning only.
 
+For `mammoseg.predict`, the time to predict one synthetic DICOM file of the size of an image of INbreast is included.
+
 python benchmarks/startup.py
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -18,16 +21,16 @@ REPEATS = 5
 IMPORTS = "import torch, lightning"
 # The process ends after the first training step.
 FIRST_STEP = """
-import os, sys, torch
-from mammoseg import train
+import os, runpy, torch
 from mammoseg.segmenter import Segmenter
 def first(*_):
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     os._exit(0)
 Segmenter.on_train_batch_end = first
-train.main()
+runpy.run_module("mammoseg.train", run_name="__main__", alter_sys=True)
 """
+PHANTOMS = ["cases=8", "height=3328", "appearance=simple"]
 SMALL = ["dataset.source.cases=30", "dataset.source.height=208", "dataset.size=64", "model.width=4"]
 
 
@@ -53,14 +56,20 @@ def main() -> None:
             "logger=csv",
         ],
         "the same, logger=wandb offline": ["-c", FIRST_STEP, *SMALL],
+        "`mammoseg.predict` of one DICOM file of 3328x2560 pixels with the default model": [
+            *("-m", "mammoseg.predict", "input=film.dcm", "output=predictions")
+        ],
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         seconds(["-m", "mammoseg.prepare", *SMALL[:3]], folder)
+        seconds(["-m", "mammoseg.phantom", "root=films", "layout=inbreast", *PHANTOMS], folder)
+        min((folder / "films" / "AllDICOMs").iterdir()).rename(folder / "film.dcm")
         times: dict[str, list[float]] = {label: [] for label in commands}
         for _ in range(REPEATS + 1):  # the first round fills the page cache
             for label, arguments in commands.items():
                 times[label].append(seconds(arguments, folder))
+                shutil.rmtree(folder / "predictions", ignore_errors=True)  # would not be predicted again
     medians = {label: statistics.median(elapsed[1:]) for label, elapsed in times.items()}
     baseline = next(iter(medians.values()))
     print(f"Medians of {REPEATS} interleaved runs.\n")

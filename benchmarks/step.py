@@ -1,10 +1,11 @@
-"""Time and memory of a training step of AU-Net with each performance option and with combinations of them.
+"""Time and memory of a training step with each performance option and with combinations of them.
 
-python benchmarks/step.py [--width 8] [--size 256] [--rounds 7] [--no-compile] [--no-memory]
+python benchmarks/step.py [--model au_net] [--width 8] [--size 256] [--rounds 7] [--no-compile] [--no-memory]
 
-A step consists of the forward pass, the Density-ASP criterion, the backward pass and Adam. The default width is 8 on a
-CPU and 64 on a GPU. The errors are measured after 60 training steps, since a network with random weights amplifies
-rounding: that of TF32, which PyTorch uses for convolutions on a GPU by default, to about 20 % of its gradients.
+A step consists of the forward pass, the Density-ASP criterion, the backward pass and Adam. The default width of AU-Net
+is 8 on a CPU and 64 on a GPU, that of EfficientNetUNet 32. The errors are measured after 60 training steps, since a
+network with random weights amplifies rounding: that of TF32, which PyTorch uses for convolutions on a GPU by default,
+to about 20 % of its gradients.
 """
 
 from __future__ import annotations
@@ -17,17 +18,35 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import measure
 from mammoseg.losses import DensityASP
 from mammoseg.models.au_net import AUNet
+from mammoseg.models.deep_supervision import list_outputs
+from mammoseg.models.efficientnet_unet import EfficientNetUNet
 from memory import peak_gpu_memory, peak_memory
 
 BATCH, SIZE = 4, 256
 BATCHES = (1, 2, 4, 8)  # of the memory table
 TRAINED_STEPS, TRAINED_LR = 60, 5e-3  # of the training before the errors are measured
+WIDTHS = {"au_net": 64 if torch.cuda.is_available() else 8, "efficientnet_unet": 32}
 Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Network of the training step, a name in `WIDTHS` and a width."""
+
+    model: str
+    width: int
+
+    def build(self, checkpointing: bool) -> nn.Module:
+        """Build the network; only AU-Net has gradient checkpointing."""
+        if self.model == "au_net":
+            return AUNet(self.width, gradient_checkpointing=checkpointing)
+        assert not checkpointing
+        return EfficientNetUNet(self.width, deep_supervision=1)
 
 
 @dataclass(frozen=True)
@@ -59,7 +78,7 @@ class Training:
 
     Args:
         options: Performance options.
-        width: Width of the AU-Net.
+        network: The network.
         batch: Batch size.
         dtype: Data type of network, criterion and images.
         size: Height and width of the images.
@@ -70,7 +89,7 @@ class Training:
     def __init__(
         self,
         options: Options,
-        width: int,
+        network: Network,
         batch: int = BATCH,
         dtype: torch.dtype = torch.float32,
         size: int = SIZE,
@@ -80,7 +99,7 @@ class Training:
         self.device = measure.device()
         torch.manual_seed(0)
         layout = torch.channels_last if options.channels_last else torch.contiguous_format
-        net = AUNet(width, gradient_checkpointing=options.checkpointing)
+        net = network.build(options.checkpointing)
         if weights is not None:
             net.load_state_dict(weights)
         self.net = net.to(self.device, dtype, memory_format=layout)  # type: ignore[call-overload]
@@ -96,7 +115,7 @@ class Training:
         """Compute loss and gradients; returns the loss."""
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.net(self.image)
+            (logits,) = list_outputs(self.net(self.image), self.image)
         loss = self.criterion(logits, self.mask, self.density).mean()
         loss.backward()
         detached: Tensor = loss.detach()
@@ -135,16 +154,16 @@ class Trajectory:
         return [abs(self.loss - exact.loss), gradient_error.item(), abs(self.later - exact.later)]
 
 
-def trained_weights(width: int, size: int) -> Weights:
+def trained_weights(network: Network, size: int) -> Weights:
     """Train the network and return its weights."""
-    training = Training(Options(), width, size=size, lr=TRAINED_LR)
+    training = Training(Options(), network, size=size, lr=TRAINED_LR)
     for _ in range(TRAINED_STEPS):
         training.step()
     weights: Weights = training.net.state_dict()
     return weights
 
 
-def step_memory(options: Options, width: int) -> list[float]:
+def step_memory(options: Options, network: Network) -> list[float]:
     """Return the peak memory in MiB of a step for each of BATCHES.
 
     On a GPU, that of all tensors; on a CPU, that of the process in addition to a step with one 64x64 image. Must be
@@ -153,11 +172,11 @@ def step_memory(options: Options, width: int) -> list[float]:
     torch.set_num_threads(1)
 
     def step(batch: int) -> None:
-        Training(options, width, batch).step()
+        Training(options, network, batch).step()
 
     if torch.cuda.is_available():
         return [peak_gpu_memory(partial(step, batch)) for batch in BATCHES]
-    Training(options, width, 1, size=64).step()
+    Training(options, network, 1, size=64).step()
     baseline = peak_memory()
     needed = []
     for batch in BATCHES:
@@ -169,7 +188,8 @@ def step_memory(options: Options, width: int) -> list[float]:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--width", type=int, default=64 if torch.cuda.is_available() else 8)
+    parser.add_argument("--model", choices=WIDTHS, default="au_net")
+    parser.add_argument("--width", type=int)
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=measure.THREADS)
@@ -177,19 +197,25 @@ def main() -> None:
     parser.add_argument("--no-memory", action="store_true", help="do not measure the peak memory")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    network = Network(args.model, args.width or WIDTHS[args.model])
     rejected = {
         name
         for name, options in CONFIGURATIONS.items()
         if options.compile and options.bf16 and not torch.cuda.is_available()
     }
-    skipped = {name for name, options in CONFIGURATIONS.items() if options.compile and args.no_compile} | rejected
+    skipped = rejected | {
+        name
+        for name, options in CONFIGURATIONS.items()
+        if (options.compile and args.no_compile) or (options.checkpointing and network.model != "au_net")
+    }
     configurations = {name: options for name, options in CONFIGURATIONS.items() if name not in skipped}
-    print(f"AU-Net of width {args.width}, batch {BATCH}, {args.size}x{args.size}, on {measure.device_name()}.\n")
-    weights = trained_weights(args.width, args.size)
-    exact = Trajectory.record(Training(Options(), args.width, dtype=torch.float64, size=args.size, weights=weights))
+    title = f"model={network.model}, width {network.width}"
+    print(f"{title}, batch {BATCH}, {args.size}x{args.size}, on {measure.device_name()}.\n")
+    weights = trained_weights(network, args.size)
+    exact = Trajectory.record(Training(Options(), network, dtype=torch.float64, size=args.size, weights=weights))
     trainings, errors, compile_times = {}, {}, {}
     for name, options in configurations.items():
-        trainings[name] = Training(options, args.width, size=args.size, weights=weights)
+        trainings[name] = Training(options, network, size=args.size, weights=weights)
         started = time.perf_counter()
         errors[name] = Trajectory.record(trainings[name]).errors(exact)
         compile_times[name] = time.perf_counter() - started
@@ -212,10 +238,10 @@ def main() -> None:
         f"after {TRAINED_STEPS} training steps: a network with random weights amplifies rounding.\n"
     )
     if not args.no_memory:
-        memory(args.width)
+        memory(network)
 
 
-def memory(width: int) -> None:
+def memory(network: Network) -> None:
     """Print the table of peak memory."""
     columns = {
         "plain": Options(channels_last=True, fused=True),
@@ -223,13 +249,16 @@ def memory(width: int) -> None:
         "bf16": Options(channels_last=True, fused=True, bf16=True),
         "bf16 and gradient checkpointing": Options(channels_last=True, fused=True, bf16=True, checkpointing=True),
     }
+    columns = {
+        name: options for name, options in columns.items() if network.model == "au_net" or not options.checkpointing
+    }
     baseline = "" if torch.cuda.is_available() else ", in addition to that of a step with one 64x64 image"
-    print(f"Peak memory of a step in MiB{baseline}; width {width}:\n")
+    print(f"Peak memory of a step in MiB{baseline}; width {network.width}:\n")
     print(f"| batch size | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|")
     needed = []
     for options in columns.values():
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            needed.append(pool.submit(step_memory, options, width).result())
+            needed.append(pool.submit(step_memory, options, network).result())
     for batch, row in zip(BATCHES, zip(*needed, strict=True), strict=True):
         print(f"| {batch} | {' | '.join(f'{value:.0f}' for value in row)} |")
 

@@ -65,9 +65,10 @@ def write_store(folder: Path, n_images: int, size: int = SIZE) -> None:
 
 def training_step_seconds(width: int, device: torch.device) -> float:
     """Return the time of a training step of AU-Net in seconds, with bf16 on a GPU."""
-    from step import Options, Training  # scaling.py imports both
+    from step import Network, Options, Training  # scaling.py imports both
 
-    training = Training(Options(channels_last=True, fused=True, bf16=device.type == "cuda"), width, BATCH)
+    options = Options(channels_last=True, fused=True, bf16=device.type == "cuda")
+    training = Training(options, Network("au_net", width), BATCH)
     if device.type == "cuda":
         return measure.interleaved({"step": training.step}, 10)["step"]
     return measure.seconds(training.step)  # one step takes half a minute on a CPU
@@ -87,7 +88,7 @@ def batch_seconds(loader: DataLoader[Any], device: torch.device) -> float:
 def train_loaders(store: PreparedStore, device: torch.device) -> dict[str, DataLoader[Any]]:
     """Return the data loaders of the training set by description."""
     module = MammogramDataModule(
-        SimpleNamespace(open_store=lambda: store, on_device=False, with_negatives=False),  # type: ignore[arg-type]
+        SimpleNamespace(open_store=lambda **_: store, on_device=False, with_negatives=False),  # type: ignore[arg-type]
         Official(),
         batch_size=BATCH,
     )

@@ -41,6 +41,8 @@ class ShortTrainer(nnUNetTrainer):  # type: ignore[misc]  # Any, since nnU-Net i
     def initialize(self) -> None:
         """Build the network, the optimizer and the loss."""
         super().initialize()
+        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        self.print_to_log_file(f"network: {parameters:,} parameters")
         if self.device.type == "cpu":
             if threads := os.environ.get("OMP_NUM_THREADS"):
                 torch.set_num_threads(int(threads))  # nnU-Net has set one thread per core
