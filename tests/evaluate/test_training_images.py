@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from mammoseg.data.split import PatientKFold
 from mammoseg.data.store import Case, PreparedStore
 from mammoseg.errors import UserError
-from mammoseg.evaluate.dataset_names import DatasetNames
 from mammoseg.evaluate.members import Member
 from mammoseg.evaluate.tested_dataset import check_known_split
-from mammoseg.evaluate.training_images import TrainingImages, identity_of_patient
+from mammoseg.evaluate.training_images import TrainingImages, identity_of_patient, training_images
+from mammoseg.pretrained.registry import default_model
 from mammoseg.runs.checkpoint import PROVENANCE_KEY
+from mammoseg.runs.dataset_names import DatasetNames
+from mammoseg.runs.shared_images import OFFICIAL_SPLIT
 
 NAMES = DatasetNames("clinic")
 
@@ -87,6 +89,7 @@ BY_SOURCE = "mammoseg.data.split_by_source.BySource"
         (member_of({**INBREAST, "name": "other"}), {"negatives": "none"}),
         (member_of({key: value for key, value in INBREAST.items() if key != "negatives"}), {"negatives": "none"}),
         (member_of(UNION, BY_SOURCE), {}),
+        (member_of(INBREAST, OFFICIAL_SPLIT), {"negatives": "none", "reader": {"_target_": "image_folder.read"}}),
     ],
 )
 def test_without_the_run_folder_the_same_images_can_be_tested(member: Member, changes: dict[str, Any]) -> None:
@@ -110,3 +113,35 @@ def test_without_the_run_folder_other_images_are_rejected(
     """The split of the training cannot be repeated on them, so their training images would be tested as unseen."""
     with pytest.raises(UserError, match=message):
         check_known_split(member, {**INBREAST, **changes})
+
+
+def test_official_parts_are_known_without_the_run_folder_for_another_reader() -> None:
+    """A pretrained model was trained on a copy of the dataset in another format, which names the images differently."""
+    member = member_of(INBREAST, OFFICIAL_SPLIT)
+    cases = [make_case(i, i, split=part) for i, part in enumerate(["train", "val", "test", ""])]
+    dataset = {**INBREAST, "reader": {"_target_": "image_folder.read"}}
+    images = training_images(member, dataset, store_of(cases))
+    names = DatasetNames("inbreast")
+    parts = images.parts(names, store_of(cases))
+    assert {part: rows.tolist() for part, rows in parts.items()} == {"train": [0, 1], "val": [], "test": [2]}
+    assert images.seen(names, store_of(cases)) == ["train", "train", "no", "no"]
+    assert images.note == "model.ckpt: its validation images are unknown, so they are counted as training images."
+
+
+@pytest.mark.parametrize(("name", "seen"), [("cbis_ddsm", ["train", "no"]), ("clinic", ["no", "no"])])
+@pytest.mark.parametrize("setting", ["init_from", "encoder_weights"])
+def test_training_images_of_a_pretrained_model_are_seen_by_a_network_that_was_fine_tuned_from_it(
+    name: str, seen: list[str], setting: str
+) -> None:
+    member = member_of({**INBREAST, "name": "other"})
+    member.config[setting] = default_model("init_from").metadata["sha256"]
+    cases = [make_case(0, 0, split="train"), make_case(1, 1, split="test")]
+    images = training_images(member, {**INBREAST, "name": name}, store_of(cases))
+    assert images.seen(DatasetNames(name), store_of(cases)) == seen
+
+
+def test_unknown_initial_weights_are_noted() -> None:
+    member = member_of({**INBREAST, "name": "other"})
+    member.config["init_from"] = "0" * 64
+    images = training_images(member, INBREAST, store_of([make_case(0, 0)]))
+    assert images.note.endswith("the images with which its initial weights were trained are unknown.")

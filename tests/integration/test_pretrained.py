@@ -11,6 +11,7 @@ import pytest
 
 from helpers import confidential_dicom
 from helpers.commands import SMALL, run, succeed
+from helpers.documented_data import write_cbis_ddsm
 from helpers.exported_models import CHECKPOINT, FILMS, install_models, write_model
 from mammoseg.exported_model import CARD_FILE, WEIGHTS_FILE
 from mammoseg.pretrained import registry
@@ -26,8 +27,8 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "weights"
 
 
-def table(folder: Path) -> list[dict[str, str]]:
-    with (folder / "predictions.csv").open(newline="") as lines:
+def table(folder: Path, name: str = "predictions.csv") -> list[dict[str, str]]:
+    with (folder / name).open(newline="") as lines:
         return list(csv.DictReader(lines))
 
 
@@ -86,6 +87,21 @@ def test_export_and_train_accept_the_name_of_a_model(models: Path, tmp_path: Pat
     failed = run("train", *SMALL, "init_from=nett", "hydra.run.dir=run", folder=tmp_path)
     assert failed.returncode == 2
     assert "init_from=nett: no such file, folder or pretrained model; did you mean net?" in failed.stderr
+
+
+def test_evaluate_tests_a_model_of_the_package_on_the_files_of_its_dataset(tmp_path: Path) -> None:
+    write_cbis_ddsm(tmp_path / "CBIS-DDSM")
+    arguments = ("ckpt_path=efficientnet_unet_cbis_ddsm", "dataset=cbis_ddsm", "dataset.root=CBIS-DDSM")
+    succeed("evaluate", *arguments, "hydra.run.dir=tested", folder=tmp_path)
+    output = succeed("evaluate", *arguments, "part=all", "hydra.run.dir=all", folder=tmp_path)
+    tested, every = (table(tmp_path / name, "results.csv") for name in ("tested", "all"))
+    assert {row["seen"] for row in tested} == {"no"}
+    cases = {row["case"] for row in tested}
+    assert {row["case"]: row["seen"] for row in every} == {
+        row["case"]: "no" if row["case"] in cases else "train" for row in every
+    }
+    assert 0 < len(tested) < len(every)
+    assert f"{len(every) - len(tested)} of the {len(every)} test images are not independent of the training" in output
 
 
 def test_images_unlike_the_training_data_have_a_warning(tmp_path: Path) -> None:

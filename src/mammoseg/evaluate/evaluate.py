@@ -31,7 +31,7 @@ from mammoseg.evaluate.native_resolution import NativeResolutionWriter, read_nat
 from mammoseg.evaluate.previous_outputs import remove_previous_outputs
 from mammoseg.evaluate.test_plan import TestPlan, is_one_run, plan_test
 from mammoseg.evaluate.test_trainer import build_test_trainer
-from mammoseg.evaluate.tested_dataset import EvaluationOptions, names_of, tested_config
+from mammoseg.evaluate.tested_dataset import EvaluationOptions, dataset_section, tested_config
 from mammoseg.files import atomic_write_text
 from mammoseg.mean_network import MeanNetwork, flips_of, mirrors_at_random
 from mammoseg.metrics.detection import MatchingRule
@@ -65,7 +65,7 @@ def evaluate(ckpt_paths: Sequence[Path], output_dir: Path, options: EvaluationOp
     members = load_members(ckpt_paths, options.trusted_modules, sections)
     cfg = config_of_test(members, options)
     datamodule = build_datamodule(cfg)
-    plan = plan_test(members, datamodule, names_of(cfg), options)
+    plan = plan_test(members, datamodule, dataset_section(cfg), options)
     datamodule.set_up_test(plan.selections)
     report_half(members, plan, options)
     repeats = repeats_test(members, plan, options)

@@ -20,13 +20,14 @@ from mammoseg.errors import UserError
 from mammoseg.evaluate.mask_folder import check_files, mask_names, parts_of_rows, read_masks_of
 from mammoseg.evaluate.previous_outputs import remove_previous_outputs
 from mammoseg.evaluate.test_plan import ALL
-from mammoseg.evaluate.tested_dataset import names_of
+from mammoseg.evaluate.tested_dataset import dataset_section
 from mammoseg.evaluate.training_images import TrainingImages, identity_of_patient
 from mammoseg.files import atomic_write_text
 from mammoseg.metrics import confusion_counts
 from mammoseg.metrics.detection import count_detections
 from mammoseg.reports import run_summary
 from mammoseg.runs import results
+from mammoseg.runs.dataset_names import DatasetNames
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.predictions import Detections, write_detections, write_predictions
 from mammoseg.runs.record import RunRecord, Status, write_record
@@ -74,7 +75,7 @@ def evaluate_masks(cfg: DictConfig, output_dir: Path) -> list[results.ResultRow]
 
 def seen_by_training(store: PreparedStore, part_of: Mapping[int, str], cfg: DictConfig) -> list[str]:
     """Return for each image of the store whether the training has seen it, see `TrainingImages.seen`."""
-    images, names = TrainingImages(), names_of(cfg)
+    images, names = TrainingImages(), DatasetNames.of_config(dataset_section(cfg))
     for row, part in part_of.items():
         case = store.cases[row]
         images.add(names.identity(case.case), identity_of_patient(names, case.patient), part)

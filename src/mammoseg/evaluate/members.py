@@ -16,8 +16,8 @@ from mammoseg.data.negatives import uses_negatives
 from mammoseg.data.split_result import HALVES, Indices, Split
 from mammoseg.data.store import Case
 from mammoseg.errors import UserError
-from mammoseg.evaluate.dataset_names import DatasetNames
 from mammoseg.runs import checkpoint
+from mammoseg.runs.dataset_names import DatasetNames
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import read_record_or_skip
 from mammoseg.runs.settings import flatten

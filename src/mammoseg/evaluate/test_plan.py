@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,10 @@ from mammoseg.data.datamodule import MammogramDataModule
 from mammoseg.data.split_result import Indices, Selection
 from mammoseg.data.store import PreparedStore
 from mammoseg.errors import UserError
-from mammoseg.evaluate.dataset_names import DatasetNames
 from mammoseg.evaluate.members import Member
 from mammoseg.evaluate.tested_dataset import EvaluationOptions
 from mammoseg.evaluate.training_images import TrainingImages, training_images
+from mammoseg.runs.dataset_names import DatasetNames
 from mammoseg.runs.seen_images import UNSEEN, worst
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class TestPlan:
 
 
 def plan_test(
-    members: Sequence[Member], datamodule: MammogramDataModule, names: DatasetNames, options: EvaluationOptions
+    members: Sequence[Member], datamodule: MammogramDataModule, dataset: Mapping[str, Any], options: EvaluationOptions
 ) -> TestPlan:
     """Determine which images are tested with which checkpoints.
 
@@ -65,15 +66,16 @@ def plan_test(
     Args:
         members: The checkpoints.
         datamodule: Dataset and split.
-        names: Names of the dataset.
+        dataset: The section `dataset` of the config of the test.
         options: See `EvaluationOptions`.
 
     Raises:
         UserError: If the part is empty, an image has been seen by the checkpoints of several runs, or see `open_store`.
     """
+    names = DatasetNames.of_config(dataset)
     store = datamodule.dataset.open_store(require_outlines=options.rule is None)
     is_own = [names.name in member.names.all for member in members]
-    training = [known_images(member, names, store) for member in members]
+    training = [known_images(member, dataset, store) for member in members]
     uses_parts = not (options.part == ALL or options.chooses_split)
     own_parts = [
         images.parts(names, store) if own and uses_parts else None for images, own in zip(training, is_own, strict=True)
@@ -86,14 +88,32 @@ def plan_test(
     seen = np.array([images.seen(names, store) for images in training])
     if len(members) == 1:
         return TestPlan(part, {(0,): tested}, {row: str(seen[0, row]) for row in tested.tolist()}, notes)
-    may_predict = seen == UNSEEN
-    if part == "test" and is_one_run(members):  # its split may have images of a patient in several parts
-        for index, parts in enumerate(own_parts):
-            if parts is not None:
-                may_predict[index] = np.isin(np.arange(len(store.cases)), parts["test"])
+    may_predict = find_independent(members, seen, own_parts, part)
     groups = group_images(members, tested, may_predict, part, store)
     worst_of = {row: worst(seen[list(key), row].tolist()) for key, rows in groups.items() for row in rows.tolist()}
     return TestPlan(part, groups, worst_of, notes)
+
+
+def find_independent(
+    members: Sequence[Member], seen: NDArray[np.str_], own_parts: Sequence[dict[str, Indices] | None], part: str
+) -> NDArray[np.bool_]:
+    """Determine which images each checkpoint may predict, since it has seen neither them nor their patients.
+
+    Args:
+        members: M checkpoints.
+        seen: (M, N) values of `SEEN`.
+        own_parts: As for `tested_rows`.
+        part: Name of the tested part.
+
+    Returns:
+        (M, N) whether each checkpoint may predict each image.
+    """
+    may_predict = np.equal(seen, UNSEEN)
+    if part == "test" and is_one_run(members):  # its split may have images of a patient in several parts
+        for index, parts in enumerate(own_parts):
+            if parts is not None:
+                may_predict[index] = np.isin(np.arange(seen.shape[1]), parts["test"])
+    return may_predict
 
 
 def group_images(
@@ -188,13 +208,14 @@ def log_images_without_part(own_parts: Sequence[dict[str, Indices]], n_images: i
         )
 
 
-def known_images(member: Member, names: DatasetNames, store: PreparedStore) -> TrainingImages:
+def known_images(member: Member, dataset: Mapping[str, Any], store: PreparedStore) -> TrainingImages:
     """Find the images with which a checkpoint was trained or selected; see `training_images`.
 
     Raises:
         UserError: If the dataset has the name of that of the training, but none of its images.
     """
-    images = training_images(member, names, store)
+    names = DatasetNames.of_config(dataset)
+    images = training_images(member, dataset, store)
     is_known = any(names.identity(case.case) in images.cases for case in store.cases)
     if names.name in member.names.all and not is_known:
         raise UserError(

@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from mammoseg.data.preprocessing.preprocessing_settings import crop_name
 from mammoseg.ensemble import common_preprocessing
 from mammoseg.errors import UserError
-from mammoseg.evaluate.dataset_names import DatasetNames
 from mammoseg.evaluate.members import Member
 from mammoseg.metrics.detection import MatchingRule
 from mammoseg.runs.settings import Role, covers, flatten, role
+from mammoseg.runs.shared_images import OFFICIAL_SPLIT
 
 # Defaults are those of the training; another dataset may need others, and the input of the network does not depend on
 # them.
@@ -102,7 +102,8 @@ def tested_config(members: Sequence[Member], options: EvaluationOptions) -> Dict
 def check_known_split(member: Member, dataset: Mapping[str, Any]) -> None:
     """Check that the images of the training are known if the dataset is one of those of the training.
 
-    Without split.csv of the run, the dataset is split again as in the training, which requires the same images.
+    Without split.csv of the run, the dataset is split again as in the training, which requires the same images. With
+    the official split, the test part is known for any images.
 
     Args:
         member: A checkpoint.
@@ -111,26 +112,56 @@ def check_known_split(member: Member, dataset: Mapping[str, Any]) -> None:
     Raises:
         UserError: If they are not.
     """
-    name, own = str(dataset["name"]), {**IMAGE_SETTINGS, **dict(flatten(member.config["dataset"]))}
+    name, own = str(dataset["name"]), settings_of_images(member.config["dataset"])
     if name not in member.names.all or member.split_file is not None:
         return
-    if name != member.names.name:
-        splitter = dict(flatten(member.config)).get("split._target_")
-        if splitter != SPLIT_OF_UNIONS or isinstance(own["negatives"], float):
-            raise UserError(
-                f"{member.path}: must be in its run folder to be tested on {name}, a part of {member.names.name}, "
-                "since its training images are unknown without split.csv; use the run folder"
-            )
-        prefix = f"reader.sources.{name}."
-        own |= {key.removeprefix(prefix): value for key, value in own.items() if key.startswith(prefix)}
-    tested = {**IMAGE_SETTINGS, **dict(flatten(dataset))}
+    splitter = split_class(member)
+    if name != member.names.name and (splitter != SPLIT_OF_UNIONS or isinstance(own["negatives"], float)):
+        raise UserError(
+            f"{member.path}: must be in its run folder to be tested on {name}, a part of {member.names.name}, "
+            "since its training images are unknown without split.csv; use the run folder"
+        )
+    if splitter != OFFICIAL_SPLIT and (key := find_other_images(member, dataset)):
+        own, tested = settings_of_source(member, name), settings_of_images(dataset)
+        raise UserError(
+            f"dataset.{key} must be {own[key]}, as in the training of {member.path}, got {tested[key]}, since the "
+            "training images are unknown without split.csv of the run; change it, or use the run folder"
+        )
+
+
+def split_class(member: Member) -> str | None:
+    """Return the class of the split of the training."""
+    return dict(flatten(member.config)).get("split._target_")
+
+
+def settings_of_images(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a section `dataset` by name, with the values of `IMAGE_SETTINGS` in earlier versions."""
+    return {**IMAGE_SETTINGS, **dict(flatten(dataset))}
+
+
+def settings_of_source(member: Member, name: str) -> dict[str, Any]:
+    """Return the settings of the dataset of the training, or of its source with this name."""
+    own = settings_of_images(member.config["dataset"])
+    prefix = f"reader.sources.{name}."
+    return own | {key.removeprefix(prefix): value for key, value in own.items() if key.startswith(prefix)}
+
+
+def find_other_images(member: Member, dataset: Mapping[str, Any]) -> str | None:
+    """Return a setting in which the images of a dataset differ from those of the training, such as its reader.
+
+    Args:
+        member: A checkpoint.
+        dataset: The section `dataset` of the config of the test, the dataset of the training or one of its sources.
+
+    Returns:
+        Name of the first such setting without `dataset.`, or None if there is none.
+    """
+    own, tested = settings_of_source(member, str(dataset["name"])), settings_of_images(dataset)
     for key in sorted(own.keys() & tested.keys()):
         is_of_reader = covers("reader", key) and role(f"dataset.{key}") is Role.METHOD
         if (is_of_reader or key in IMAGE_SETTINGS) and own[key] != tested[key]:
-            raise UserError(
-                f"dataset.{key} must be {own[key]}, as in the training of {member.path}, got {tested[key]}, since the "
-                "training images are unknown without split.csv of the run; change it, or use the run folder"
-            )
+            return key
+    return None
 
 
 def check_same_dataset(members: Sequence[Member]) -> None:
@@ -148,7 +179,7 @@ def check_same_dataset(members: Sequence[Member]) -> None:
         )
 
 
-def names_of(cfg: DictConfig) -> DatasetNames:
-    """Return the names of the dataset of a config."""
+def dataset_section(cfg: DictConfig) -> dict[str, Any]:
+    """Return the section `dataset` of a config."""
     dataset: Any = OmegaConf.to_container(cfg.dataset)
-    return DatasetNames.of_config(dataset)
+    return dict(dataset)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -10,10 +12,14 @@ from mammoseg.data.preprocessing.fingerprints import hash_array
 from mammoseg.data.readers.cells import patient_key
 from mammoseg.data.split_result import Indices, read_parts
 from mammoseg.data.store import PreparedStore
-from mammoseg.evaluate.dataset_names import DatasetNames, Identity
 from mammoseg.evaluate.members import Member
+from mammoseg.evaluate.tested_dataset import find_other_images
+from mammoseg.models.known_weights import find_weights
+from mammoseg.pretrained.registry import find_by_digest
 from mammoseg.runs.checked_results import read_rows
+from mammoseg.runs.dataset_names import DatasetNames, Identity
 from mammoseg.runs.seen_images import SEEN, UNSEEN
+from mammoseg.runs.settings import DIGESTED
 from mammoseg.runs.stores import find_training_store
 
 PARTS = ("train", "val", "test")  # in descending order of the effect on results
@@ -27,12 +33,14 @@ class TrainingImages:
         cases: Part of each image, by dataset and case: train, val or test.
         patients: Part of each patient; if there are several, the first of `PARTS`.
         pixels: Part of each training and validation image, by the hash of its prepared pixels.
+        initial: Images of the tested dataset with which the initial weights of the run were trained.
         note: A sentence on what is not known about the images; empty if everything is.
     """
 
     cases: dict[Identity, str] = field(default_factory=dict)
     patients: dict[Identity, str] = field(default_factory=dict)
     pixels: dict[str, str] = field(default_factory=dict)
+    initial: set[Identity] = field(default_factory=set)
     note: str = ""
 
     def add(self, case: Identity, patient: Identity, part: str) -> None:
@@ -84,6 +92,8 @@ class TrainingImages:
                 part if part in SEEN else self.pixels.get(hash_array(image), part)
                 for part, image in zip(parts, store.images, strict=True)
             ]
+        identities = [names.identity(case.case) for case in store.cases]
+        parts = ["train" if own in self.initial else part for own, part in zip(identities, parts, strict=True)]
         part_of_patient = {patient: part for patient, part in self.patients.items() if part in SEEN}
         for part in ("val", "train"):  # the same image in another dataset identifies the patient
             seen = {patient for patient, own in zip(patients, parts, strict=True) if own == part}
@@ -104,22 +114,23 @@ def identity_of_patient(names: DatasetNames, patient: str) -> Identity:
     return dataset, patient_key(identifier)
 
 
-def training_images(member: Member, names: DatasetNames, store: PreparedStore) -> TrainingImages:
+def training_images(member: Member, dataset: Mapping[str, Any], store: PreparedStore) -> TrainingImages:
     """Find the images with which a checkpoint was trained or selected.
 
-    They are those in split.csv of its run. Their prepared pixels are compared with those of the test if the run was on
-    other prepared images that still exist. Without the run folder, they are known only if the tested dataset is one of
-    those of the training: it is then split again as in the training.
+    They are those in split.csv of its run, and those of its initial weights. Their prepared pixels are compared with
+    those of the test if the run was on other prepared images that still exist. Without the run folder, they are known
+    only if the tested dataset is one of those of the training: it is then split again as in the training, if it has the
+    same images. With the official split, the parts of other images are those of the dataset.
 
     Args:
         member: The checkpoint.
-        names: Names of the tested dataset.
+        dataset: The section `dataset` of the config of the test.
         store: Its prepared images.
 
     Raises:
         UserError: If split.csv or results.csv of the run is damaged.
     """
-    images = TrainingImages()
+    images, names = TrainingImages(), DatasetNames.of_config(dataset)
     if member.run is not None and member.split_file is not None:
         for row in read_parts(member.split_file):
             patient = identity_of_patient(member.names, row["patient"])
@@ -136,11 +147,47 @@ def training_images(member: Member, names: DatasetNames, store: PreparedStore) -
                 f"{names.name} are not recognised."
             )
     elif names.name in member.names.all:
+        images = images_without_run_folder(member, dataset, store)
+    else:
+        images.note = f"{member.path.name}: its run folder is unknown, so it is not known which images it has seen."
+    add_initial_weights(images, member, names, store)
+    return images
+
+
+def add_initial_weights(images: TrainingImages, member: Member, names: DatasetNames, store: PreparedStore) -> None:
+    """Add the images with which the initial weights of a run were trained, or a note that they are unknown.
+
+    Args:
+        images: Images of the run.
+        member: The checkpoint.
+        names: Names of the tested dataset.
+        store: Its prepared images.
+    """
+    for setting in DIGESTED:
+        digest = member.config.get(setting)
+        if digest is None or (setting == "encoder_weights" and find_weights(member.config) is not None):
+            continue
+        model = find_by_digest(digest)
+        if model is None:
+            note = f"{member.path.name}: the images with which its initial weights were trained are unknown."
+            images.note = f"{images.note} {note}".strip()
+        elif names.name in DatasetNames.of_config(model.config["dataset"]).all:  # trained on the official split
+            images.initial |= {names.identity(case.case) for case in store.cases if case.split in SEEN}
+
+
+def images_without_run_folder(member: Member, dataset: Mapping[str, Any], store: PreparedStore) -> TrainingImages:
+    """Find the images of a checkpoint outside its run folder in the dataset of its training; see `training_images`."""
+    images, names = TrainingImages(), DatasetNames.of_config(dataset)
+    if find_other_images(member, dataset) is None:
         for part, rows in member.parts(store.cases).items():
             for case in (store.cases[row] for row in rows.tolist()):
                 images.add(names.identity(case.case), identity_of_patient(names, case.patient), part)
-    else:
-        images.note = f"{member.path.name}: its run folder is unknown, so it is not known which images it has seen."
+        return images
+    for case in store.cases:  # with the official split
+        if case.split:
+            part = "test" if case.split == "test" else "train"
+            images.add(names.identity(case.case), identity_of_patient(names, case.patient), part)
+    images.note = f"{member.path.name}: its validation images are unknown, so they are counted as training images."
     return images
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mammoseg.errors import UserError
-from mammoseg.exported_model import CARD_FILE, METADATA_KEY, WEIGHTS_FILE, check_digest, read_card_metadata
+from mammoseg.exported_model import CARD_FILE, CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE, check_digest, read_card_metadata
+from mammoseg.safe_yaml import load_yaml_file
 from mammoseg.schema.types import as_yaml, did_you_mean
 
 MODELS = Path(__file__).parent / "weights"
@@ -43,6 +44,16 @@ class PretrainedModel:
     def card(self) -> Path:
         """Model card."""
         return self.folder / CARD_FILE
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Config of the training.
+
+        Raises:
+            UserError: If the file is missing or damaged.
+        """
+        config: dict[str, Any] = load_yaml_file(self.folder / CONFIG_FILE)["config"]
+        return config
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -98,6 +109,12 @@ class PretrainedModel:
 def list_models() -> list[PretrainedModel]:
     """Return the installed pretrained models by name; empty if there are none."""
     return [PretrainedModel(path.parent.name, path.parent) for path in sorted(MODELS.glob(f"*/{WEIGHTS_FILE}"))]
+
+
+def find_by_digest(digest: Any) -> PretrainedModel | None:
+    """Return the pretrained model whose weights have a SHA-256 hash; None if there is none."""
+    models = [] if digest is None else list_models()
+    return next((model for model in models if model.metadata.get("sha256") == digest), None)
 
 
 def is_installed(name: str) -> bool:

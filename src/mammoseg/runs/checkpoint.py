@@ -82,6 +82,23 @@ def check_run_info(run_info: Any, path: Path) -> None:
         )
 
 
+def stored_config(path: Path) -> dict[str, Any] | None:
+    """Return the config in a file with weights; None if the file is not from mammoseg.
+
+    Args:
+        path: A file of `torch.save`, or a safetensors file.
+
+    Raises:
+        UserError: If the file cannot be loaded.
+    """
+    if path.suffix == Path(WEIGHTS_FILE).suffix:
+        is_own = path.with_name(CONFIG_FILE).is_file()
+    else:
+        loaded = _load_ckpt(path)
+        is_own = isinstance(loaded, dict) and PROVENANCE_KEY in loaded
+    return config_of(load_checkpoint(path)) if is_own else None
+
+
 def config_of(loaded: dict[str, Any]) -> dict[str, Any]:
     """Return the config of a loaded checkpoint."""
     config: dict[str, Any] = loaded[PROVENANCE_KEY]["config"]

@@ -24,7 +24,8 @@ class DatasetNames:
     @classmethod
     def of_config(cls, dataset: Mapping[str, Any]) -> DatasetNames:
         """Return the names in the section `dataset` of a config."""
-        sources = dataset["reader"].get("sources")
+        reader = dataset.get("reader")
+        sources = reader.get("sources") if isinstance(reader, Mapping) else None
         return cls(str(dataset["name"]), tuple(map(str, sources)) if isinstance(sources, Mapping) else ())
 
     @property

@@ -10,12 +10,14 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import nn
 
+from mammoseg.data.known_datasets import dataset_title
 from mammoseg.errors import UserError
 from mammoseg.runs import checkpoint
 from mammoseg.runs.checkpoint_paths import resolve_checkpoint
 from mammoseg.runs.folder import RunFolder
 from mammoseg.runs.record import read_record
 from mammoseg.runs.settings import DIGESTED, Role, flatten, role
+from mammoseg.runs.shared_images import datasets_split_differently
 from mammoseg.schema.check import plain_config
 from mammoseg.train.encoder_weights import load_encoder_weights
 from mammoseg.validate import as_yaml
@@ -70,6 +72,8 @@ class InitialWeights:
             load_network_weights(net, path, self.cfg)
         if path := self.paths.get("encoder_weights"):
             load_encoder_weights(net, path)
+        for setting, path in self.paths.items():
+            warn_about_shared_images(setting, path, self.cfg)
 
 
 def load_network_weights(net: nn.Module, path: Path, cfg: DictConfig) -> None:
@@ -95,6 +99,24 @@ def load_network_weights(net: nn.Module, path: Path, cfg: DictConfig) -> None:
         before, now = (as_yaml(config["dataset"].get(name)) for config in (stored, current))
         if before != now:
             log.warning("init_from: dataset.%s is %s, but was %s in the training of the weights", name, now, before)
+
+
+def warn_about_shared_images(setting: str, path: Path, cfg: DictConfig) -> None:
+    """Log a warning if test images of a run may be among the training images of its initial weights.
+
+    Args:
+        setting: Setting that names the weights.
+        path: The file.
+        cfg: Composed config of the run.
+    """
+    stored = checkpoint.stored_config(path)
+    if stored is not None and (names := datasets_split_differently(stored, plain_config(cfg))):
+        log.warning(
+            "%s: these weights were trained on %s with another split, so test images of this run may be among their "
+            "training images, and its results too high; use the same split, or other data",
+            setting,
+            " and ".join(map(dataset_title, names)),
+        )
 
 
 def model_differences(stored: Any, current: Mapping[str, Any], run_info: Any) -> str:
