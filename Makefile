@@ -34,9 +34,9 @@ test: setup ## run all tests, one process per core
 test-fast: setup ## run the fast tests, in about a minute
 	$(BIN)/python -m pytest $(PARALLEL) -m fast
 
-test-docs: setup ## build the documentation, and run its commands on small datasets and the notebooks
+test-docs: setup ## build documentation and wheel, and run the documented commands on small datasets and the notebooks
 	DOCUMENTED_COMMANDS=1 $(BIN)/python -m pytest tests/test_documented_commands.py tests/integration/test_finetuning.py \
-	  tests/test_docs.py tests/integration/test_compare.py::test_the_notebooks_run
+	  tests/test_docs.py tests/contracts/test_wheel.py tests/integration/test_compare.py::test_the_notebooks_run
 
 coverage: setup ## run all tests and list the lines of each module that none of them runs
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term-missing

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mammoseg.data.known_datasets import UNKNOWN_LICENSE, KnownDataset, common_license, find_datasets
-from mammoseg.exported_model import CONFIG_FILE
 from mammoseg.models.known_weights import find_weights
-from mammoseg.pretrained.registry import list_models
-from mammoseg.safe_yaml import load_yaml_file
+from mammoseg.pretrained.registry import find_by_digest
+
+INITIALISED = {"init_from": "The network", "encoder_weights": "The encoder"}
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,36 @@ def find_sources(config: Mapping[str, Any]) -> Sources:
         config: Config of the run, in which `init_from` and `encoder_weights` are SHA-256 hashes of files.
 
     Returns:
-        The sources. Initial weights are known if they are those of a pretrained model of the package.
+        The sources. Initial weights are known if they are those of a pretrained model of the package or, for the
+        encoder, published weights of `models.known_weights`.
     """
-    datasets = find_datasets(config)
+    datasets = list(find_datasets(config))
     credits = [dataset.credit for dataset in datasets]
-    if (encoder := find_weights(config)) is not None:
+    has_unknown_weights = False
+    encoder = find_weights(config)
+    if encoder is not None:
         credits.append(encoder.credit)
-    digest = config.get("init_from")
-    if digest is None:
-        return Sources((*datasets,), (*credits,))
-    for model in list_models():
-        if model.metadata.get("sha256") == digest:
-            initial = find_sources(load_yaml_file(model.folder / CONFIG_FILE)["config"])
-            introduction = f"The training started from the weights of the pretrained model {model.name} of mammoseg:"
-            added = tuple(dataset for dataset in initial.datasets if dataset not in datasets)
-            return Sources((*datasets, *added), (*credits, introduction, *initial.credits), initial.has_unknown_weights)
-    note = (
-        "The training started from the weights of another network, whose license and credit are not known to mammoseg."
-    )
-    return Sources((*datasets,), (*credits, note), has_unknown_weights=True)
+    for setting, part in INITIALISED.items():
+        if config.get(setting) is None or (setting == "encoder_weights" and encoder is not None):
+            continue
+        initial = sources_of_weights(config[setting], part)
+        datasets += [dataset for dataset in initial.datasets if dataset not in datasets]
+        credits += initial.credits
+        has_unknown_weights |= initial.has_unknown_weights
+    return Sources((*datasets,), (*credits,), has_unknown_weights)
+
+
+def sources_of_weights(digest: Any, part: str) -> Sources:
+    """Return the sources of initial weights, and a sentence on their use before the credits.
+
+    Args:
+        digest: SHA-256 hash of the file.
+        part: What was initialised, as the subject of a sentence.
+    """
+    model = find_by_digest(digest)
+    if model is None:
+        note = f"{part} was initialised with other weights, whose license and credit are not known to mammoseg."
+        return Sources((), (note,), has_unknown_weights=True)
+    initial = find_sources(model.config)
+    introduction = f"{part} was initialised with the weights of the pretrained model {model.name} of mammoseg:"
+    return replace(initial, credits=(introduction, *initial.credits))

@@ -46,6 +46,7 @@ STEPS = {
         "right": "mirrored so that the chest wall is on the right side",
     },
 }
+PREDICTION_PRECISION = "32-true"
 PART_LABELS = {"train": "training", "val": "validation (used for model selection)", "test": "test"}
 
 
@@ -79,7 +80,7 @@ def make_model_card(
     metadata = make_metadata(provenance, weights, comparison, count_training_images(folder), license_name, values)
     sections = {
         **network_sections(provenance, weights, onnx, folder, data_description),
-        **evaluation_sections(evaluation, weights, further),
+        **evaluation_sections(provenance["config"], evaluation, weights, further),
         "Credit": credit_section(provenance["config"]),
     }
     blocks = [
@@ -129,11 +130,15 @@ def network_sections(
 
 
 def evaluation_sections(
-    evaluation: Comparison | str, weights: StoredWeights, further: Sequence[FurtherEvaluation]
+    config: Mapping[str, Any],
+    evaluation: Comparison | str,
+    weights: StoredWeights,
+    further: Sequence[FurtherEvaluation],
 ) -> dict[str, str]:
     """Return the sections on test results by title.
 
     Args:
+        config: Config of the run.
         evaluation: Test results of the run, or the reason why they are not available.
         weights: The exported weights.
         further: Further evaluations of the checkpoint.
@@ -141,6 +146,11 @@ def evaluation_sections(
     paragraphs = [evaluation if isinstance(evaluation, str) else evaluation_section(evaluation)]
     if weights.half_precision:
         paragraphs.append(describe_rounding(weights.rounding))
+    if (precision := config["trainer"]["precision"]) != PREDICTION_PRECISION:
+        paragraphs.append(
+            f"Results were computed with trainer.precision={precision}. mammoseg.predict computes in single precision, "
+            "so its predictions can differ slightly."
+        )
     more = {"Further evaluations": further_evaluations_section(further)} if further else {}
     return {"Evaluation": "\n\n".join(paragraphs), **more}
 
