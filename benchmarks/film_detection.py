@@ -5,14 +5,15 @@ python benchmarks/film_detection.py FILMS PREPARED [--model NAME] [--output outp
 FILMS contains scans of films and boxes.csv with the bounding boxes of the masses (columns file, case, x, y, width and
 height, in pixels); PREPARED is a dataset in the layout of dataset=folder with the same cases. The model prepares both
 itself. A box is hit if the centroid of a predicted region lies within it. For images of PREPARED, the boxes are those
-of the connected regions of the masks. The contact sheets show the images with boxes and predictions.
+of the connected regions of the masks. The output folder contains the counts of each image (films.csv), and contact
+sheets of the images with boxes and predictions.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -83,6 +84,15 @@ def evaluate(predictor: Predictor, images: Sequence[tuple[Path, list[Box]]]) -> 
     return np.array(counts, np.int64), tiles
 
 
+def write_counts(path: Path, cases: Sequence[str], counts: Mapping[str, NDArray[np.int64]]) -> None:
+    """Write the counts of each image, by the name of the images."""
+    with path.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(("images", "case", "boxes", "hits", "false_positives", "warning"))
+        for name, table in counts.items():
+            writer.writerows((name, case, *row) for case, row in zip(cases, table.tolist(), strict=True))
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -98,12 +108,15 @@ def main() -> None:
     sources = {"raw films": [(args.films / name, boxes[name]) for name in boxes], "prepared": prepared}
     columns = ("images", "number", "boxes", "boxes hit", "false positives per image", "images with a warning")
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    table: dict[str, NDArray[np.int64]] = {}
     for name, images in sources.items():
         counts, tiles = evaluate(predictor, images)
+        table[name] = counts
         n_boxes, n_hits, n_false, n_warnings = counts.sum(axis=0)
         shares = f"{n_hits} ({100 * n_hits / n_boxes:.1f} %) | {n_false / len(counts):.2f} | {n_warnings}"
         print(f"| {name} | {len(counts)} | {n_boxes} | {shares} |")
         write_contact_sheets(tiles, args.output, name.replace(" ", "_"))
+    write_counts(args.output / "films.csv", [row["case"] for row in rows], table)
 
 
 if __name__ == "__main__":
