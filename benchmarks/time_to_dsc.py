@@ -2,11 +2,13 @@
 
 python benchmarks/time_to_dsc.py TEMPLATE [--target 50] [--epochs 12] [--lr 1e-4 [--lr ...]] [setting ...]
 
-TEMPLATE is a clone of https://github.com/milesial/Pytorch-UNet. Its function train_model trains the same network on the
-same images, with the same batch size, precision and initial weights of the encoder, and with its own loss, optimizer
-and learning-rate schedule; it has no augmentation. It is given an implementation of the DSC that pools over the pixels
-of all validation images, as mammoseg does. The settings are those of train; experiment=pretrained is always set. The
-images are prepared before. The file with the weights of the encoder must be in the working directory.
+TEMPLATE is a clone of https://github.com/milesial/Pytorch-UNet. Its function train_model trains the network on the same
+images with the same batch size and initial weights of the encoder, but as it is: with its own loss, optimizer
+(RMSprop), learning-rate schedule and gradient clipping, five validations per epoch, which include histograms of the
+weights, and without augmentation, deep supervision and averaged weights. The DSC of both is pooled over the pixels of
+all validation images. Both use bfloat16 on a CPU if trainer.precision=bf16-mixed. The settings are those of train;
+experiment=pretrained is always set. The images are prepared before. The file with the weights of the encoder must be
+in the working directory.
 """
 
 from __future__ import annotations
@@ -81,12 +83,8 @@ class Stopwatch:
 class ValidationTimer(Callback):
     """Records the validation DSC of a run of mammoseg, and stops it at the target."""
 
-    def __init__(self, target: float) -> None:
-        self.target = target
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start the stopwatch."""
-        self.stopwatch = Stopwatch("mammoseg", self.target)
+    def __init__(self, stopwatch: Stopwatch) -> None:
+        self.stopwatch = stopwatch
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Pause the time without validation."""
@@ -127,9 +125,9 @@ def build_run(settings: Sequence[str], folder: Path) -> TrainingRun:
 
 def train_mammoseg(run: TrainingRun, target: float) -> Stopwatch:
     """Train with mammoseg up to the target."""
-    timer = ValidationTimer(target)
-    run.build_trainer([timer]).fit(run.segmenter, datamodule=run.datamodule)
-    return timer.stopwatch
+    stopwatch = Stopwatch("mammoseg", target)
+    run.build_trainer([ValidationTimer(stopwatch)]).fit(run.segmenter, datamodule=run.datamodule)
+    return stopwatch
 
 
 def import_template(folder: Path) -> ModuleType:
@@ -140,8 +138,11 @@ def import_template(folder: Path) -> ModuleType:
     for name in UNUSED[1:]:
         parent, _, child = name.rpartition(".")
         setattr(modules[parent], child, modules[name])
-    with patch.dict(sys.modules, modules):
-        return importlib.import_module("train")
+    sys.modules.update(modules)
+    template = importlib.import_module("train")
+    for name in UNUSED:
+        del sys.modules[name]
+    return template
 
 
 def train_template(template: ModuleType, run: TrainingRun, target: float, lr: float) -> Stopwatch:

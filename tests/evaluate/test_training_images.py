@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mammoseg.data.split import PatientKFold
 from mammoseg.data.store import Case, PreparedStore
 from mammoseg.errors import UserError
+from mammoseg.evaluate import tested_dataset
 from mammoseg.evaluate.members import Member
 from mammoseg.evaluate.tested_dataset import check_known_split
 from mammoseg.evaluate.training_images import TrainingImages, identity_of_patient, training_images
@@ -23,6 +24,7 @@ from mammoseg.runs.dataset_names import DatasetNames
 from mammoseg.runs.shared_images import OFFICIAL_SPLIT
 
 NAMES = DatasetNames("clinic")
+VALIDATION_UNKNOWN = "model.ckpt: its validation images are unknown, so they are counted as training images."
 
 
 def make_case(index: int, patient: int, density: int = 1, split: str = "") -> Case:
@@ -115,29 +117,58 @@ def test_without_the_run_folder_other_images_are_rejected(
         check_known_split(member, {**INBREAST, **changes})
 
 
-def test_official_parts_are_known_without_the_run_folder_for_another_reader() -> None:
+@pytest.mark.parametrize(
+    ("official", "expected", "note"),
+    [
+        (["train", "train", "test", ""], {"train": [0, 1], "val": [], "test": [2]}, VALIDATION_UNKNOWN),
+        (["train", "val", "test", ""], {"train": [0], "val": [1], "test": [2]}, ""),
+    ],
+)
+def test_official_parts_are_known_without_the_run_folder_for_another_reader(
+    official: list[str], expected: dict[str, list[int]], note: str
+) -> None:
     """A pretrained model was trained on a copy of the dataset in another format, which names the images differently."""
     member = member_of(INBREAST, OFFICIAL_SPLIT)
-    cases = [make_case(i, i, split=part) for i, part in enumerate(["train", "val", "test", ""])]
+    cases = [make_case(i, i, split=part) for i, part in enumerate(official)]
     dataset = {**INBREAST, "reader": {"_target_": "image_folder.read"}}
     images = training_images(member, dataset, store_of(cases))
     names = DatasetNames("inbreast")
     parts = images.parts(names, store_of(cases))
-    assert {part: rows.tolist() for part, rows in parts.items()} == {"train": [0, 1], "val": [], "test": [2]}
-    assert images.seen(names, store_of(cases)) == ["train", "train", "no", "no"]
-    assert images.note == "model.ckpt: its validation images are unknown, so they are counted as training images."
+    assert {part: rows.tolist() for part, rows in parts.items()} == expected
+    assert images.seen(names, store_of(cases)) == ["train", "val" if expected["val"] else "train", "no", "no"]
+    assert images.note == note
 
 
-@pytest.mark.parametrize(("name", "seen"), [("cbis_ddsm", ["train", "no"]), ("clinic", ["no", "no"])])
+def test_official_parts_are_required_without_the_run_folder() -> None:
+    with pytest.raises(UserError, match="images must have an official part"):
+        training_images(member_of(INBREAST, OFFICIAL_SPLIT), INBREAST, store_of([make_case(0, 0)]))
+
+
+def test_only_the_official_test_images_suffice() -> None:
+    cases = [make_case(0, 0, split="test"), make_case(1, 1, split="test")]
+    images = training_images(member_of(INBREAST, OFFICIAL_SPLIT), INBREAST, store_of(cases))
+    assert images.seen(DatasetNames("inbreast"), store_of(cases)) == ["no", "no"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "prefix", "seen"),
+    [
+        ({**INBREAST, "name": "cbis_ddsm"}, "", [True, True, False, False]),
+        ({**INBREAST, "name": "clinic"}, "", [False] * 4),
+        ({"name": "union", "reader": {"sources": {"cbis_ddsm": {}}}}, "cbis_ddsm-", [True, True, False, False]),
+    ],
+)
 @pytest.mark.parametrize("setting", ["init_from", "encoder_weights"])
 def test_training_images_of_a_pretrained_model_are_seen_by_a_network_that_was_fine_tuned_from_it(
-    name: str, seen: list[str], setting: str
+    dataset: dict[str, Any], prefix: str, seen: list[bool], setting: str
 ) -> None:
     member = member_of({**INBREAST, "name": "other"})
     member.config[setting] = default_model("init_from").metadata["sha256"]
-    cases = [make_case(0, 0, split="train"), make_case(1, 1, split="test")]
-    images = training_images(member, {**INBREAST, "name": name}, store_of(cases))
-    assert images.seen(DatasetNames(name), store_of(cases)) == seen
+    cases = [make_case(i, i, split=part) for i, part in enumerate(["train", "val", "test", ""])]
+    store = store_of([replace(case, case=f"{prefix}{case.case}") for case in cases])
+    images = training_images(member, dataset, store)
+    assert images.seen_by_initial_weights(DatasetNames.of_config(dataset), store).tolist() == seen
+    assert ("images without an official part" in images.note) == (True in seen)
 
 
 def test_unknown_initial_weights_are_noted() -> None:
@@ -145,3 +176,10 @@ def test_unknown_initial_weights_are_noted() -> None:
     member.config["init_from"] = "0" * 64
     images = training_images(member, INBREAST, store_of([make_case(0, 0)]))
     assert images.note.endswith("the images with which its initial weights were trained are unknown.")
+
+
+def test_checkpoints_of_an_ensemble_without_run_folders_need_the_same_images() -> None:
+    prepared = {"size": 64, "crop": "breast", "aspect": "stretch", "normalise": "minmax", "flip": "none"}
+    members = [member_of({**INBREAST, **prepared, "negatives": negatives}) for negatives in ("all", "none")]
+    with pytest.raises(UserError, match="negatives"):
+        tested_dataset.tested_config(members, tested_dataset.EvaluationOptions())

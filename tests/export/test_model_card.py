@@ -11,7 +11,8 @@ import pytest
 from helpers.results_files import rows_of, write_run
 from mammoseg.data.known_datasets import CBIS_DDSM, INBREAST, common_license, find_datasets
 from mammoseg.export.card_evaluation import evaluation_section
-from mammoseg.export.model_card import limitations_section
+from mammoseg.export.card_metadata import StoredWeights
+from mammoseg.export.model_card import evaluation_sections, limitations_section
 from mammoseg.runs import results
 from mammoseg.runs.discovery import read_run
 from mammoseg.runs.folder import RunFolder
@@ -92,3 +93,17 @@ def test_false_positives_are_a_limitation_only_without_training_on_normal_images
     with_negatives["dataset"]["negatives"] = "all"
     assert limitation not in limitations_section(with_negatives)
     assert "synthetic" in limitations_section(config("phantom"))
+
+
+@pytest.mark.parametrize(
+    ("precision", "stated"), [("bf16-mixed", True), ("32-true", False), (32, False), ("32", False), (None, False)]
+)
+def test_the_precision_of_the_results_is_stated_unless_it_is_that_of_predict(
+    precision: str | int | None, stated: bool, tmp_path: Path
+) -> None:
+    weights = StoredWeights(parameters=1, file_size=1, sha256="", half_precision=False)
+    settings = {"trainer": None if precision is None else {"precision": precision}}
+    comparison = comparison_of(tmp_path / "a", rows_with_negatives(0, False))
+    sections = evaluation_sections(settings, comparison, weights, [])
+    assert (f"trainer.precision={precision}" in sections["Evaluation"]) == stated
+    assert evaluation_sections(settings, "No results.", weights, []) == {"Evaluation": "No results."}

@@ -16,6 +16,7 @@ from mammoseg.data.negatives import uses_negatives
 from mammoseg.data.split_result import HALVES, Indices, Split
 from mammoseg.data.store import Case
 from mammoseg.errors import UserError
+from mammoseg.exported_model import WEIGHTS_FILE
 from mammoseg.runs import checkpoint
 from mammoseg.runs.dataset_names import DatasetNames
 from mammoseg.runs.folder import RunFolder
@@ -43,6 +44,11 @@ class Member:
     path: Path
     loaded: dict[str, Any]
     trusted_modules: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """Name for messages: that of the file, or of the folder of an exported model."""
+        return self.path.parent.name if self.path.name == WEIGHTS_FILE else self.path.name
 
     @property
     def config(self) -> dict[str, Any]:

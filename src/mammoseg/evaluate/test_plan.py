@@ -18,7 +18,7 @@ from mammoseg.evaluate.members import Member
 from mammoseg.evaluate.tested_dataset import EvaluationOptions
 from mammoseg.evaluate.training_images import TrainingImages, training_images
 from mammoseg.runs.dataset_names import DatasetNames
-from mammoseg.runs.seen_images import UNSEEN, worst
+from mammoseg.runs.seen_images import SEEN, UNSEEN, worst
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +85,12 @@ def plan_test(
     if len(tested) == 0:
         raise UserError(f"part={part}: no image of {names.name} is in this part; set another part, or part=all")
     notes = tuple(images.note for images in training if images.note)
-    seen = np.array([images.seen(names, store) for images in training])
+    own = np.array([images.seen(names, store) for images in training])
+    initial = np.array([images.seen_by_initial_weights(names, store) for images in training])
+    seen = np.where(initial, SEEN[0], own)
     if len(members) == 1:
         return TestPlan(part, {(0,): tested}, {row: str(seen[0, row]) for row in tested.tolist()}, notes)
-    may_predict = find_independent(members, seen, own_parts, part)
+    may_predict = find_independent(members, own, own_parts, part)
     groups = group_images(members, tested, may_predict, part, store)
     worst_of = {row: worst(seen[list(key), row].tolist()) for key, rows in groups.items() for row in rows.tolist()}
     return TestPlan(part, groups, worst_of, notes)
@@ -97,11 +99,11 @@ def plan_test(
 def find_independent(
     members: Sequence[Member], seen: NDArray[np.str_], own_parts: Sequence[dict[str, Indices] | None], part: str
 ) -> NDArray[np.bool_]:
-    """Determine which images each checkpoint may predict, since it has seen neither them nor their patients.
+    """Determine which images each checkpoint may predict: those of patients who were not in its own training.
 
     Args:
         members: M checkpoints.
-        seen: (M, N) values of `SEEN`.
+        seen: (M, N) values of `SEEN` without the initial weights, which can be the same for all checkpoints.
         own_parts: As for `tested_rows`.
         part: Name of the tested part.
 

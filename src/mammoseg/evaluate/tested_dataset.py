@@ -13,15 +13,12 @@ from mammoseg.ensemble import common_preprocessing
 from mammoseg.errors import UserError
 from mammoseg.evaluate.members import Member
 from mammoseg.metrics.detection import MatchingRule
-from mammoseg.runs.settings import Role, covers, flatten, role
-from mammoseg.runs.shared_images import OFFICIAL_SPLIT
+from mammoseg.runs.settings import flatten
+from mammoseg.runs.shared_images import OFFICIAL_SPLIT, SPLIT_OF_UNIONS, find_other_images, settings_of_images
 
 # Defaults are those of the training; another dataset may need others, and the input of the network does not depend on
 # them.
 DEFAULTS_OF_TRAINING = ("missing_density", "density_model")
-# Settings that, with those of the reader, determine the images of a dataset, and their values in earlier versions.
-IMAGE_SETTINGS = {"negatives": "none", "missing_density": "error", "density_model": None}
-SPLIT_OF_UNIONS = "mammoseg.data.split_by_source.BySource"  # which splits each dataset by itself
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,8 @@ def tested_config(members: Sequence[Member], options: EvaluationOptions) -> Dict
     settings = common_preprocessing([member.config for member in members], [member.path for member in members])
     if not options.chooses_dataset:
         check_same_dataset(members)
+        for member in members:
+            check_known_split(member, config["dataset"])
         return OmegaConf.create(config)
     for member in members[1:]:
         if (density := member.config["dataset"].get("density")) != config["dataset"].get("density"):
@@ -112,19 +111,20 @@ def check_known_split(member: Member, dataset: Mapping[str, Any]) -> None:
     Raises:
         UserError: If they are not.
     """
-    name, own = str(dataset["name"]), settings_of_images(member.config["dataset"])
+    name = str(dataset["name"])
     if name not in member.names.all or member.split_file is not None:
         return
     splitter = split_class(member)
-    if name != member.names.name and (splitter != SPLIT_OF_UNIONS or isinstance(own["negatives"], float)):
+    own = member.config["dataset"]
+    if name != member.names.name and (splitter != SPLIT_OF_UNIONS or isinstance(own.get("negatives"), float)):
         raise UserError(
             f"{member.path}: must be in its run folder to be tested on {name}, a part of {member.names.name}, "
             "since its training images are unknown without split.csv; use the run folder"
         )
-    if splitter != OFFICIAL_SPLIT and (key := find_other_images(member, dataset)):
-        own, tested = settings_of_source(member, name), settings_of_images(dataset)
+    if splitter != OFFICIAL_SPLIT and (key := find_other_images(own, dataset, name)):
+        expected, got = (settings_of_images(section, name)[key] for section in (own, dataset))
         raise UserError(
-            f"dataset.{key} must be {own[key]}, as in the training of {member.path}, got {tested[key]}, since the "
+            f"dataset.{key} must be {expected}, as in the training of {member.path}, got {got}, since the "
             "training images are unknown without split.csv of the run; change it, or use the run folder"
         )
 
@@ -132,36 +132,6 @@ def check_known_split(member: Member, dataset: Mapping[str, Any]) -> None:
 def split_class(member: Member) -> str | None:
     """Return the class of the split of the training."""
     return dict(flatten(member.config)).get("split._target_")
-
-
-def settings_of_images(dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a section `dataset` by name, with the values of `IMAGE_SETTINGS` in earlier versions."""
-    return {**IMAGE_SETTINGS, **dict(flatten(dataset))}
-
-
-def settings_of_source(member: Member, name: str) -> dict[str, Any]:
-    """Return the settings of the dataset of the training, or of its source with this name."""
-    own = settings_of_images(member.config["dataset"])
-    prefix = f"reader.sources.{name}."
-    return own | {key.removeprefix(prefix): value for key, value in own.items() if key.startswith(prefix)}
-
-
-def find_other_images(member: Member, dataset: Mapping[str, Any]) -> str | None:
-    """Return a setting in which the images of a dataset differ from those of the training, such as its reader.
-
-    Args:
-        member: A checkpoint.
-        dataset: The section `dataset` of the config of the test, the dataset of the training or one of its sources.
-
-    Returns:
-        Name of the first such setting without `dataset.`, or None if there is none.
-    """
-    own, tested = settings_of_source(member, str(dataset["name"])), settings_of_images(dataset)
-    for key in sorted(own.keys() & tested.keys()):
-        is_of_reader = covers("reader", key) and role(f"dataset.{key}") is Role.METHOD
-        if (is_of_reader or key in IMAGE_SETTINGS) and own[key] != tested[key]:
-            return key
-    return None
 
 
 def check_same_dataset(members: Sequence[Member]) -> None:

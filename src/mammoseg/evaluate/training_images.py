@@ -7,19 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mammoseg.data.preprocessing.fingerprints import hash_array
 from mammoseg.data.readers.cells import patient_key
 from mammoseg.data.split_result import Indices, read_parts
 from mammoseg.data.store import PreparedStore
+from mammoseg.errors import UserError
 from mammoseg.evaluate.members import Member
-from mammoseg.evaluate.tested_dataset import find_other_images
-from mammoseg.models.known_weights import find_weights
+from mammoseg.evaluate.tested_dataset import split_class
 from mammoseg.pretrained.registry import find_by_digest
 from mammoseg.runs.checked_results import read_rows
 from mammoseg.runs.dataset_names import DatasetNames, Identity
 from mammoseg.runs.seen_images import SEEN, UNSEEN
 from mammoseg.runs.settings import DIGESTED
+from mammoseg.runs.shared_images import OFFICIAL_SPLIT, find_other_images
 from mammoseg.runs.stores import find_training_store
 
 PARTS = ("train", "val", "test")  # in descending order of the effect on results
@@ -33,7 +35,7 @@ class TrainingImages:
         cases: Part of each image, by dataset and case: train, val or test.
         patients: Part of each patient; if there are several, the first of `PARTS`.
         pixels: Part of each training and validation image, by the hash of its prepared pixels.
-        initial: Images of the tested dataset with which the initial weights of the run were trained.
+        initial: Tested images with which the initial weights of the run were trained.
         note: A sentence on what is not known about the images; empty if everything is.
     """
 
@@ -75,7 +77,7 @@ class TrainingImages:
         return {part: np.flatnonzero(part_of == part) for part in PARTS}
 
     def seen(self, names: DatasetNames, store: PreparedStore) -> list[str]:
-        """Determine which images of a test the checkpoint has seen.
+        """Determine which images of a test the checkpoint has seen, without those of its initial weights.
 
         Args:
             names: Names of the tested dataset.
@@ -92,8 +94,6 @@ class TrainingImages:
                 part if part in SEEN else self.pixels.get(hash_array(image), part)
                 for part, image in zip(parts, store.images, strict=True)
             ]
-        identities = [names.identity(case.case) for case in store.cases]
-        parts = ["train" if own in self.initial else part for own, part in zip(identities, parts, strict=True)]
         part_of_patient = {patient: part for patient, part in self.patients.items() if part in SEEN}
         for part in ("val", "train"):  # the same image in another dataset identifies the patient
             seen = {patient for patient, own in zip(patients, parts, strict=True) if own == part}
@@ -101,6 +101,10 @@ class TrainingImages:
         others = [part_of_patient.get(patient) for patient in patients]
         by_patient = [f"{other}_patient" if other else UNSEEN for other in others]
         return [part if part in SEEN else other for part, other in zip(parts, by_patient, strict=True)]
+
+    def seen_by_initial_weights(self, names: DatasetNames, store: PreparedStore) -> NDArray[np.bool_]:
+        """Return (N,) whether the initial weights were trained with each image of the store of the dataset `names`."""
+        return np.array([names.identity(case.case) in self.initial for case in store.cases], bool)
 
 
 def same_part(part: str, official: str) -> bool:
@@ -128,7 +132,7 @@ def training_images(member: Member, dataset: Mapping[str, Any], store: PreparedS
         store: Its prepared images.
 
     Raises:
-        UserError: If split.csv or results.csv of the run is damaged.
+        UserError: If split.csv or results.csv of the run is damaged, or see `images_without_run_folder`.
     """
     images, names = TrainingImages(), DatasetNames.of_config(dataset)
     if member.run is not None and member.split_file is not None:
@@ -143,13 +147,13 @@ def training_images(member: Member, dataset: Mapping[str, Any], store: PreparedS
             images.pixels = pixels_of_run(member, prepared)
         elif prepared is None and names.name not in member.names.all:
             images.note = (
-                f"{member.path.name}: the prepared images of its training no longer exist, so copies of them in "
+                f"{member.name}: the prepared images of its training no longer exist, so copies of them in "
                 f"{names.name} are not recognised."
             )
     elif names.name in member.names.all:
         images = images_without_run_folder(member, dataset, store)
     else:
-        images.note = f"{member.path.name}: its run folder is unknown, so it is not known which images it has seen."
+        images.note = f"{member.name}: its run folder is unknown, so it is not known which images it has seen."
     add_initial_weights(images, member, names, store)
     return images
 
@@ -163,31 +167,51 @@ def add_initial_weights(images: TrainingImages, member: Member, names: DatasetNa
         names: Names of the tested dataset.
         store: Its prepared images.
     """
+    notes = [images.note] if images.note else []
     for setting in DIGESTED:
         digest = member.config.get(setting)
-        if digest is None or (setting == "encoder_weights" and find_weights(member.config) is not None):
-            continue
         model = find_by_digest(digest)
-        if model is None:
-            note = f"{member.path.name}: the images with which its initial weights were trained are unknown."
-            images.note = f"{images.note} {note}".strip()
-        elif names.name in DatasetNames.of_config(model.config["dataset"]).all:  # trained on the official split
-            images.initial |= {names.identity(case.case) for case in store.cases if case.split in SEEN}
+        if model is not None:  # a model of the package, trained on the official split
+            trained_on = DatasetNames.of_config(model.config["dataset"])
+            shared = [case for case in store.cases if names.identity(case.case)[0] in trained_on.all]
+            images.initial |= {names.identity(case.case) for case in shared if case.split in SEEN}
+            if not all(case.split for case in shared):
+                notes.append(
+                    f"{member.name}: its initial weights were trained on {trained_on.name}, but it is not known on "
+                    "which of the images without an official part."
+                )
+        elif digest is not None and setting == "init_from":
+            notes.append(f"{member.name}: the images with which its initial weights were trained are unknown.")
+    images.note = " ".join(notes)
 
 
 def images_without_run_folder(member: Member, dataset: Mapping[str, Any], store: PreparedStore) -> TrainingImages:
-    """Find the images of a checkpoint outside its run folder in the dataset of its training; see `training_images`."""
+    """Find the images of a checkpoint outside its run folder in the dataset of its training; see `training_images`.
+
+    Raises:
+        UserError: If the training used the official split, and the images have no official part.
+    """
     images, names = TrainingImages(), DatasetNames.of_config(dataset)
-    if find_other_images(member, dataset) is None:
-        for part, rows in member.parts(store.cases).items():
-            for case in (store.cases[row] for row in rows.tolist()):
+    official = {case.split for case in store.cases} - {""}
+    is_official = split_class(member) == OFFICIAL_SPLIT
+    if is_official and not official:
+        raise UserError(
+            f"{names.name}: images must have an official part (such as column split of cases.csv), since {member.path} "
+            "was trained with split=official and its training images are unknown otherwise; add the parts"
+        )
+    if is_official and (
+        find_other_images(member.config["dataset"], dataset, names.name) or not {"train", "test"} <= official
+    ):
+        for case in store.cases:
+            if case.split:
+                part = case.split if case.split == "test" or "val" in official else "train"
                 images.add(names.identity(case.case), identity_of_patient(names, case.patient), part)
+        if "val" not in official:
+            images.note = f"{member.name}: its validation images are unknown, so they are counted as training images."
         return images
-    for case in store.cases:  # with the official split
-        if case.split:
-            part = "test" if case.split == "test" else "train"
+    for part, rows in member.parts(store.cases).items():
+        for case in (store.cases[row] for row in rows.tolist()):
             images.add(names.identity(case.case), identity_of_patient(names, case.patient), part)
-    images.note = f"{member.path.name}: its validation images are unknown, so they are counted as training images."
     return images
 
 

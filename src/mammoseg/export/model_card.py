@@ -46,7 +46,7 @@ STEPS = {
         "right": "mirrored so that the chest wall is on the right side",
     },
 }
-PREDICTION_PRECISION = "32-true"
+SINGLE_PRECISION = (None, 32, "32", "32-true")  # values of trainer.precision; that of mammoseg.predict
 PART_LABELS = {"train": "training", "val": "validation (used for model selection)", "test": "test"}
 
 
@@ -146,7 +146,8 @@ def evaluation_sections(
     paragraphs = [evaluation if isinstance(evaluation, str) else evaluation_section(evaluation)]
     if weights.half_precision:
         paragraphs.append(describe_rounding(weights.rounding))
-    if (precision := config["trainer"]["precision"]) != PREDICTION_PRECISION:
+    precision = (config.get("trainer") or {}).get("precision")
+    if precision not in SINGLE_PRECISION and (further or not isinstance(evaluation, str)):
         paragraphs.append(
             f"Results were computed with trainer.precision={precision}. mammoseg.predict computes in single precision, "
             "so its predictions can differ slightly."

@@ -52,7 +52,14 @@ class PretrainedModel:
         Raises:
             UserError: If the file is missing or damaged.
         """
-        config: dict[str, Any] = load_yaml_file(self.folder / CONFIG_FILE)["config"]
+        path = self.folder / CONFIG_FILE
+        try:
+            loaded = load_yaml_file(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: is missing or damaged; install mammoseg again") from error
+        config = loaded.get("config") if isinstance(loaded, dict) else None
+        if not isinstance(config, dict) or not isinstance(config.get("dataset"), dict):
+            raise UserError(f"{path}: must contain the config of the training; install mammoseg again")
         return config
 
     @property

@@ -10,7 +10,15 @@ import torch
 
 from mammoseg.data.split_result import HALVES
 from mammoseg.errors import UserError
-from mammoseg.exported_model import CONFIG_FILE, WEIGHTS_FILE, check_digest, file_sha256
+from mammoseg.exported_model import (
+    CARD_FILE,
+    CONFIG_FILE,
+    METADATA_KEY,
+    WEIGHTS_FILE,
+    check_digest,
+    file_sha256,
+    read_card_metadata,
+)
 from mammoseg.runs.results import RUN_COLUMNS
 from mammoseg.runs.untrusted_config import check_plain, check_targets
 from mammoseg.runs.upgrade import upgrade_config
@@ -83,7 +91,7 @@ def check_run_info(run_info: Any, path: Path) -> None:
 
 
 def stored_config(path: Path) -> dict[str, Any] | None:
-    """Return the config in a file with weights; None if the file is not from mammoseg.
+    """Return the config in a file with weights; None if the file is not a checkpoint or an exported model of mammoseg.
 
     Args:
         path: A file of `torch.save`, or a safetensors file.
@@ -91,11 +99,13 @@ def stored_config(path: Path) -> dict[str, Any] | None:
     Raises:
         UserError: If the file cannot be loaded.
     """
-    if path.suffix == Path(WEIGHTS_FILE).suffix:
-        is_own = path.with_name(CONFIG_FILE).is_file()
+    if path.suffix == Path(WEIGHTS_FILE).suffix:  # config.yaml in its folder can belong to another program
+        is_own = path.name == WEIGHTS_FILE and METADATA_KEY in read_card_metadata(path.with_name(CARD_FILE))
     else:
         loaded = _load_ckpt(path)
-        is_own = isinstance(loaded, dict) and PROVENANCE_KEY in loaded
+        provenance = loaded.get(PROVENANCE_KEY) if isinstance(loaded, dict) else None
+        config = provenance.get("config") if isinstance(provenance, dict) else None
+        is_own = isinstance(config, dict) and isinstance(config.get("dataset"), dict)
     return config_of(load_checkpoint(path)) if is_own else None
 
 

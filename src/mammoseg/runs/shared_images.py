@@ -1,4 +1,4 @@
-"""Datasets that a run shares with the training of its initial weights."""
+"""Whether two configs select the same images of a dataset, and split them in the same way."""
 
 from __future__ import annotations
 
@@ -6,9 +6,46 @@ from collections.abc import Mapping
 from typing import Any
 
 from mammoseg.runs.dataset_names import DatasetNames
-from mammoseg.runs.settings import Role, flatten, role
+from mammoseg.runs.settings import Role, covers, flatten, role
 
 OFFICIAL_SPLIT = "mammoseg.data.split.Official"
+SPLIT_OF_UNIONS = "mammoseg.data.split_by_source.BySource"  # which splits each dataset by itself
+# Settings that, with those of the reader, determine the images of a dataset, and their values in earlier versions.
+IMAGE_SETTINGS = {"negatives": "none", "missing_density": "error", "density_model": None}
+
+
+def settings_of_images(dataset: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the settings of a dataset.
+
+    Args:
+        dataset: The section `dataset` of a config.
+        name: Name of the dataset, or of one of the sources of a union.
+
+    Returns:
+        Values by setting without `dataset.`. For a source, the settings of the reader are its own.
+    """
+    settings = {**IMAGE_SETTINGS, **dict(flatten(dataset))}
+    prefix = f"reader.sources.{name}."
+    return settings | {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
+
+
+def find_other_images(dataset: Mapping[str, Any], other: Mapping[str, Any], name: str) -> str | None:
+    """Return a setting because of which the images of a dataset may differ between two configs, such as its reader.
+
+    Args:
+        dataset: The section `dataset` of a config.
+        other: That of the other config.
+        name: Name of the dataset in both of them, or of a source of a union.
+
+    Returns:
+        Name of the first such setting without `dataset.`, or None if there is none.
+    """
+    own, others = settings_of_images(dataset, name), settings_of_images(other, name)
+    for key in sorted(own.keys() & others.keys()):
+        is_of_reader = covers("reader", key) and role(f"dataset.{key}") is Role.METHOD
+        if (is_of_reader or key in IMAGE_SETTINGS) and own[key] != others[key]:
+            return key
+    return None
 
 
 def datasets_split_differently(initial: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
@@ -19,7 +56,7 @@ def datasets_split_differently(initial: Mapping[str, Any], config: Mapping[str, 
         config: Config of the run.
 
     Returns:
-        Names of the datasets of both trainings; none if both use the official split, or the same split of the same
+        Names of the datasets of both trainings, unless both use the official parts, or the same split of the same
         images.
 
     Example:
@@ -31,15 +68,16 @@ def datasets_split_differently(initial: Mapping[str, Any], config: Mapping[str, 
         >>> datasets_split_differently(official, official)
         []
     """
-    shared = DatasetNames.of_config(initial["dataset"]).all & DatasetNames.of_config(config["dataset"]).all
-    splits = [dict(flatten(section.get("split") or {})) for section in (initial, config)]
-    both_official = all(split.get("_target_") == OFFICIAL_SPLIT for split in splits)
-    same_split = splits[0] == splits[1] and reader_settings(initial) == reader_settings(config)
-    return [] if both_official or same_split else sorted(shared)
-
-
-def reader_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the name of the dataset, and the settings that select its images."""
-    settings = dict(flatten(config["dataset"]))
-    names = [name for name in settings if name.startswith("reader.") and role(f"dataset.{name}") is Role.METHOD]
-    return {name: settings.get(name) for name in ("name", "negatives", "missing_density", *names)}
+    splits = [dict(flatten(settings.get("split") or {})) for settings in (initial, config)]
+    classes = [split.get("_target_") for split in splits]
+    # BySource uses the official parts of datasets that have them, which those with an official split do.
+    if OFFICIAL_SPLIT in classes and set(classes) <= {OFFICIAL_SPLIT, SPLIT_OF_UNIONS}:
+        return []
+    datasets = initial["dataset"], config["dataset"]
+    names = [DatasetNames.of_config(dataset) for dataset in datasets]
+    shared = sorted(names[0].all & names[1].all)
+    if splits[0] != splits[1]:
+        return shared
+    if classes[0] != SPLIT_OF_UNIONS and names[0] != names[1]:
+        return shared
+    return [name for name in shared if find_other_images(*datasets, name) is not None]

@@ -12,6 +12,7 @@ from torch import nn
 
 from mammoseg.data.known_datasets import dataset_title
 from mammoseg.errors import UserError
+from mammoseg.pretrained.registry import find_by_digest
 from mammoseg.runs import checkpoint
 from mammoseg.runs.checkpoint_paths import resolve_checkpoint
 from mammoseg.runs.folder import RunFolder
@@ -69,20 +70,23 @@ class InitialWeights:
             UserError: If a file is not valid, or the weights do not match the network.
         """
         if path := self.paths.get("init_from"):
-            load_network_weights(net, path, self.cfg)
+            warn_about_shared_images("init_from", load_network_weights(net, path, self.cfg), self.cfg)
         if path := self.paths.get("encoder_weights"):
             load_encoder_weights(net, path)
-        for setting, path in self.paths.items():
-            warn_about_shared_images(setting, path, self.cfg)
+            if (stored := checkpoint.stored_config(path)) is not None:
+                warn_about_shared_images("encoder_weights", stored, self.cfg)
 
 
-def load_network_weights(net: nn.Module, path: Path, cfg: DictConfig) -> None:
+def load_network_weights(net: nn.Module, path: Path, cfg: DictConfig) -> dict[str, Any]:
     """Load the weights of a checkpoint into a network, and log differences in preprocessing.
 
     Args:
         net: Network that receives the weights.
         path: A checkpoint, or an exported model or its folder.
         cfg: Composed config of the run, to name the settings that differ.
+
+    Returns:
+        Config of the training of the checkpoint.
 
     Raises:
         UserError: If the file is not a checkpoint, or the weights do not match the network.
@@ -99,21 +103,26 @@ def load_network_weights(net: nn.Module, path: Path, cfg: DictConfig) -> None:
         before, now = (as_yaml(config["dataset"].get(name)) for config in (stored, current))
         if before != now:
             log.warning("init_from: dataset.%s is %s, but was %s in the training of the weights", name, now, before)
+    return stored
 
 
-def warn_about_shared_images(setting: str, path: Path, cfg: DictConfig) -> None:
+def warn_about_shared_images(setting: str, stored: Mapping[str, Any], cfg: DictConfig) -> None:
     """Log a warning if test images of a run may be among the training images of its initial weights.
 
     Args:
         setting: Setting that names the weights.
-        path: The file.
+        stored: Config of the training of the weights. If they started from a pretrained model, it is checked as well.
         cfg: Composed config of the run.
     """
-    stored = checkpoint.stored_config(path)
-    if stored is not None and (names := datasets_split_differently(stored, plain_config(cfg))):
+    config = plain_config(cfg)
+    models = [find_by_digest(stored.get(name)) for name in DIGESTED]
+    trainings = [stored, *(model.config for model in models if model is not None)]
+    names = {name: None for training in trainings for name in datasets_split_differently(training, config)}
+    if names:
         log.warning(
             "%s: these weights were trained on %s with another split, so test images of this run may be among their "
-            "training images, and its results too high; use the same split, or other data",
+            "training images, and its results too high; use the same split, or other data. Datasets are compared by "
+            "their name",
             setting,
             " and ".join(map(dataset_title, names)),
         )
