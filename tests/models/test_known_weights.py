@@ -19,8 +19,10 @@ def test_the_model_card_credits_known_weights(digest: str) -> None:
     assert section.split("\n\n") == [CBIS_DDSM.credit, BY_DIGEST[digest].credit]
 
 
-@pytest.mark.parametrize("digest", [None, "0" * 64])
-def test_other_weights_have_no_credit(digest: str | None) -> None:
+@pytest.mark.parametrize(("digest", "notes"), [(None, 0), ("0" * 64, 1)])
+def test_the_credit_of_other_weights_is_unknown(digest: str | None, notes: int) -> None:
     assert find_weights({"encoder_weights": digest}) is None
     dataset = {"name": "cbis_ddsm", "reader": {}}
-    assert credit_section({"dataset": dataset, "encoder_weights": digest}) == CBIS_DDSM.credit
+    credit, *unknown = credit_section({"dataset": dataset, "encoder_weights": digest}).split("\n\n")
+    assert credit == CBIS_DDSM.credit
+    assert ["license and credit are not known" in note for note in unknown] == [True] * notes
