@@ -4,7 +4,8 @@ python benchmarks/ablation.py FOLDER --base NAME [--last 5] [--csv FILE]
 
 FOLDER contains the run folders NAME-seed0, NAME-seed1, ... of each configuration. The table has the settings that
 differ from the base, the validation DSC (pooled, in %) of the best epoch of each seed, and the mean over the last
-epochs, which is not the result of a selection. Test results are not read.
+epochs, which is not the result of a selection. The difference is the mean over the seeds that the base has as well.
+Test results are not read.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def differences(settings: Mapping[str, Any], base: Mapping[str, Any]) -> str:
 
 def row(name: str, runs: Sequence[Run], base: Sequence[Run], last: int) -> str:
     """Return the row of a configuration."""
-    best, base_best = ([max(run.dsc) for run in group] for group in (runs, base))
+    best = [max(run.dsc) for run in runs]
+    base_best = {run.seed: max(run.dsc) for run in base}
+    gains = [max(run.dsc) - base_best[run.seed] for run in runs if run.seed in base_best]
     final = statistics.mean(statistics.mean(run.dsc[-last:]) for run in runs)
     minutes = [run.minutes for run in runs if run.minutes is not None]
     cells = [
@@ -76,7 +79,7 @@ def row(name: str, runs: Sequence[Run], base: Sequence[Run], last: int) -> str:
         f"{runs[0].parameters:,}" if runs[0].parameters else "",
         " ".join(f"{value:.2f}" for value in best),
         f"{statistics.mean(best):.2f}",
-        f"{statistics.mean(best) - statistics.mean(base_best):+.2f}" if runs is not base else "",
+        f"{statistics.mean(gains):+.2f}" if gains and runs is not base else "",
         f"{final:.2f}",
         f"{statistics.mean(minutes):.0f}" if minutes else "",
     ]
