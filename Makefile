@@ -44,13 +44,13 @@ coverage: setup ## run all tests and list the lines of each module that none of 
 test-slurm: setup ## test sweeps on a one-node Slurm cluster, which it installs (Debian, root)
 	tests/slurm/cluster.sh $(BIN)/python -m pytest tests/slurm
 
-fuzz: setup ## 2000 damaged files and 2000 invalid settings instead of the 100 of `make test`, all DICOM encodings and kill points, and `make gpu` on a CPU
+fuzz: setup ## 2000 damaged files and 2000 invalid settings instead of the 100 of `make test`, all DICOM encodings and kill points, `make gpu` on a CPU, and benchmarks on small inputs
 	MUTANTS=2000 SETTING_PAIRS=2000 $(BIN)/python -m pytest tests/fuzz
 	ALL_ENCODINGS=1 $(BIN)/python -m pytest tests/data/images/test_dicom_encodings.py
 	ALL_KILL_POINTS=1 $(BIN)/python -m pytest -k "kill or stop or lost or parallel" \
 	  tests/integration/test_both_halves.py tests/integration/test_history.py tests/integration/test_restart.py \
 	  tests/integration/test_search.py tests/integration/test_sweep.py
-	GPU_KIT=1 $(BIN)/python -m pytest tests/gpu_benchmarks
+	GPU_KIT=1 BENCHMARKS=1 $(BIN)/python -m pytest tests/gpu_benchmarks tests/benchmarks
 
 bench: setup ## run the benchmarks and write benchmarks/results.md
 	$(BIN)/python benchmarks/run.py

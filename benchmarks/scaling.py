@@ -217,32 +217,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plot", type=Path, default=Path(__file__).with_name("scaling.png"))
     parser.add_argument("--threads", type=int, default=measure.THREADS)
+    parser.add_argument("--small", action="store_true", help="only the first two sizes, to test the benchmark")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    images, preprocessed, sides, batch_sizes = (
+        sizes[:2] if args.small else sizes for sizes in (IMAGES, IMAGES_TO_PREPROCESS, SIDES, BATCH_SIZES)
+    )
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for n_images in IMAGES:
+        for n_images in images:
             (folder / f"store{n_images}").mkdir()
             write_store(folder / f"store{n_images}", n_images, STORE_SIDE)
             write_runs(folder / f"runs{n_images}", n_images)
-        for n_images in (2, *IMAGES_TO_PREPROCESS):
+        for n_images in (2, *preprocessed):
             write_pngs(folder / f"pngs{n_images}", n_images)
         groups: dict[str, dict[str, Curve]] = {
             "number of images": {
-                "open the prepared dataset": measure_curve(open_store, 10, IMAGES, folder),
-                "read the batches of an epoch": measure_curve(read_epoch, 10, IMAGES, folder),
-                f"read the results of {N_METHODS} runs": measure_curve(read_runs, 10, IMAGES, folder),
-                f"compare {N_METHODS} methods": measure_curve(compare_methods, 10, IMAGES, folder),
-                "preprocess, one process": measure_curve(preprocess, 2, IMAGES_TO_PREPROCESS, folder),
+                "open the prepared dataset": measure_curve(open_store, 10, images, folder),
+                "read the batches of an epoch": measure_curve(read_epoch, 10, images, folder),
+                f"read the results of {N_METHODS} runs": measure_curve(read_runs, 10, images, folder),
+                f"compare {N_METHODS} methods": measure_curve(compare_methods, 10, images, folder),
+                "preprocess, one process": measure_curve(preprocess, 2, preprocessed, folder),
             },
             "side in pixels": {
-                "criterion and its inputs, batch size 4": measure_curve(criterion_by_side, 64, SIDES, folder),
-                f"network and step, width {WIDTH}, batch size 1": measure_curve(step_by_side, 64, SIDES, folder),
+                "criterion and its inputs, batch size 4": measure_curve(criterion_by_side, 64, sides, folder),
+                f"network and step, width {WIDTH}, batch size 1": measure_curve(step_by_side, 64, sides, folder),
             },
             "batch size": {
-                "criterion and its inputs, 256x256": measure_curve(criterion_by_batch_size, 1, BATCH_SIZES, folder),
-                f"network and step, width {WIDTH}, 256x256": measure_curve(step_by_batch_size, 1, BATCH_SIZES, folder),
+                "criterion and its inputs, 256x256": measure_curve(criterion_by_batch_size, 1, batch_sizes, folder),
+                f"network and step, width {WIDTH}, 256x256": measure_curve(step_by_batch_size, 1, batch_sizes, folder),
             },
         }
     print(

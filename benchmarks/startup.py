@@ -2,7 +2,7 @@
 
 For `mammoseg.predict`, the time to predict one synthetic DICOM file of the size of an image of INbreast is included.
 
-python benchmarks/startup.py
+python benchmarks/startup.py [--repeats 5]
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import tempfile
 import time
 from pathlib import Path
 
-REPEATS = 5
 IMPORTS = "import torch, lightning"
 # The process ends after the first training step.
 FIRST_STEP = """
@@ -44,7 +43,9 @@ def seconds(arguments: list[str], folder: Path) -> float:
 
 def main() -> None:
     """Run the benchmark."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5, help="number of runs of each command")
+    repeats = parser.parse_args().repeats
     os.environ["WANDB_MODE"] = "offline"
     commands = {
         "`import torch, lightning` only": ["-c", IMPORTS],
@@ -66,13 +67,13 @@ def main() -> None:
         seconds(["-m", "mammoseg.phantom", "root=films", "layout=inbreast", *PHANTOMS], folder)
         min((folder / "films" / "AllDICOMs").iterdir()).rename(folder / "film.dcm")
         times: dict[str, list[float]] = {label: [] for label in commands}
-        for _ in range(REPEATS + 1):  # the first round fills the page cache
+        for _ in range(repeats + 1):  # the first round fills the page cache
             for label, arguments in commands.items():
                 times[label].append(seconds(arguments, folder))
                 shutil.rmtree(folder / "predictions", ignore_errors=True)  # would not be predicted again
     medians = {label: statistics.median(elapsed[1:]) for label, elapsed in times.items()}
     baseline = next(iter(medians.values()))
-    print(f"Medians of {REPEATS} interleaved runs.\n")
+    print(f"Medians of {repeats} interleaved runs.\n")
     print("| command | seconds | relative to the imports |\n|---|---|---|")
     for label, median in medians.items():
         print(f"| {label} | {median:.2f} | {median / baseline:.2f} |")

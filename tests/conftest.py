@@ -28,7 +28,12 @@ SLOW = (
         "integration/test_sweep.py",
     ),
     *("integration", "slurm", "fuzz", "contracts/test_training_choices.py", "test_cli.py", "view/test_page.py"),
-    *("gpu_benchmarks", "contracts/test_accelerator_training.py", "contracts/test_accelerator_components.py"),
+    *(
+        "benchmarks",
+        "gpu_benchmarks",
+        "contracts/test_accelerator_training.py",
+        "contracts/test_accelerator_components.py",
+    ),
     *("contracts/test_settings.py", "contracts/test_metrics.py", "compare/test_compare_report.py"),
     *("losses/test_fast_paths.py", "models/test_au_net.py", "phantom", "runs/test_old_checkpoints.py"),
     *("data/preprocessing/test_density_estimate.py", "data/images/test_dicom_encodings.py"),
