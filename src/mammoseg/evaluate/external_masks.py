@@ -21,7 +21,7 @@ from mammoseg.evaluate.mask_folder import check_files, mask_names, parts_of_rows
 from mammoseg.evaluate.previous_outputs import remove_previous_outputs
 from mammoseg.evaluate.test_plan import ALL
 from mammoseg.evaluate.tested_dataset import dataset_section
-from mammoseg.evaluate.training_images import TrainingImages, identity_of_patient
+from mammoseg.evaluate.training_images import TrainingImages
 from mammoseg.files import atomic_write_text
 from mammoseg.metrics import confusion_counts
 from mammoseg.metrics.detection import count_detections
@@ -77,8 +77,7 @@ def seen_by_training(store: PreparedStore, part_of: Mapping[int, str], cfg: Dict
     """Return for each image of the store whether the training has seen it, see `TrainingImages.seen`."""
     images, names = TrainingImages(), DatasetNames.of_config(dataset_section(cfg))
     for row, part in part_of.items():
-        case = store.cases[row]
-        images.add(names.identity(case.case), identity_of_patient(names, case.patient), part)
+        images.add_case(names, store.cases[row], part)
     return images.seen(names, store)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mammoseg.data.preprocessing.fingerprints import hash_array
 from mammoseg.data.readers.cells import patient_key
 from mammoseg.data.split_result import Indices, read_parts
-from mammoseg.data.store import PreparedStore
+from mammoseg.data.store import Case, PreparedStore
 from mammoseg.errors import UserError
 from mammoseg.evaluate.members import Member
 from mammoseg.evaluate.tested_dataset import split_class
@@ -49,6 +49,10 @@ class TrainingImages:
         """Add an image."""
         self.cases[case] = part
         self.patients[patient] = min(part, self.patients.get(patient, part), key=PARTS.index)
+
+    def add_case(self, names: DatasetNames, case: Case, part: str) -> None:
+        """Add an image of the dataset `names`."""
+        self.add(names.identity(case.case), identity_of_patient(names, case.patient), part)
 
     def parts(self, names: DatasetNames, store: PreparedStore) -> dict[str, Indices]:
         """Assign the images of a test to the parts of the run.
@@ -205,13 +209,13 @@ def images_without_run_folder(member: Member, dataset: Mapping[str, Any], store:
         for case in store.cases:
             if case.split:
                 part = case.split if case.split == "test" or "val" in official else "train"
-                images.add(names.identity(case.case), identity_of_patient(names, case.patient), part)
+                images.add_case(names, case, part)
         if "val" not in official:
             images.note = f"{member.name}: its validation images are unknown, so they are counted as training images."
         return images
     for part, rows in member.parts(store.cases).items():
-        for case in (store.cases[row] for row in rows.tolist()):
-            images.add(names.identity(case.case), identity_of_patient(names, case.patient), part)
+        for row in rows.tolist():
+            images.add_case(names, store.cases[row], part)
     return images
 
 

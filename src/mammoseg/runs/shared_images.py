@@ -76,8 +76,6 @@ def datasets_split_differently(initial: Mapping[str, Any], config: Mapping[str, 
     datasets = initial["dataset"], config["dataset"]
     names = [DatasetNames.of_config(dataset) for dataset in datasets]
     shared = sorted(names[0].all & names[1].all)
-    if splits[0] != splits[1]:
-        return shared
-    if classes[0] != SPLIT_OF_UNIONS and names[0] != names[1]:
+    if splits[0] != splits[1] or (classes[0] != SPLIT_OF_UNIONS and names[0] != names[1]):
         return shared
     return [name for name in shared if find_other_images(*datasets, name) is not None]
